@@ -1,0 +1,82 @@
+"""Contract of an export: the transport by which a connector reaches a volume's bytes.
+
+One export serves one attachment. That makes the rule "a detach ends that attachment's access at once, and nobody
+else's" a matter of ending one process, and lets each attachment have its own key and its own access mode.
+
+All methods are idempotent and look before they act; an exporter knows no database and no driver: it is given a path.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+
+@dataclass(frozen=True)
+class ExportSpec:
+    """What is to be exported, to whom and how.
+
+    id: the attachment's id. volume_id: for names and descriptions. path: local file or block device. size is not here:
+    an export serves what the path holds, so that an extend is seen. read_only: writes are refused by the server.
+    tcp: listen on the network as well, which asks for a key; otherwise only on a unix socket. secret: the pre-shared
+    key as hexadecimal digits, written to a file of mode 0600 and never to a command line or a log.
+    """
+
+    id: str
+    volume_id: str
+    path: Path
+    read_only: bool = False
+    tcp: bool = False
+    secret: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Export:
+    """A living export: where clients find it. `port` is None without TCP."""
+
+    id: str
+    volume_id: str
+    unix_socket: Path
+    host: str | None
+    port: int | None
+    name: str
+    read_only: bool
+    pid: int
+
+
+@dataclass(frozen=True)
+class ConnectionInfo:
+    """What initialize_connection returns: JSON only (S029), field names as the reference has them."""
+
+    driver_volume_type: str
+    data: dict[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"driver_volume_type": self.driver_volume_type, "data": self.data}
+
+
+@runtime_checkable
+class Exporter(Protocol):
+    """A transport. `protocol` is the storage_protocol of the pool statistics."""
+
+    protocol: str
+
+    def validate_connector(self, connector: dict[str, Any]) -> None:
+        """InvalidInput naming the key that this transport needs and the connector lacks (S072)."""
+
+    def create_export(self, spec: ExportSpec) -> Export:
+        """Bring the export up, or find it up already (S067)."""
+
+    def ensure_export(self, spec: ExportSpec) -> bool:
+        """Repair whatever is missing or different; True when something had to be done (S068)."""
+
+    def remove_export(self, export_id: str) -> None:
+        """End it: no client of it can read or write once this returns; nothing of it is left (S069)."""
+
+    def list_exports(self) -> list[str]:
+        """Ids of all exports that exist in any part, alive or not, so that those nobody owns can be removed."""
+
+    def initialize_connection(self, spec: ExportSpec, connector: dict[str, Any]) -> ConnectionInfo:
+        """How this connector reaches the export, which must be up (S070)."""
+
+    def refresh(self, export_id: str) -> None:
+        """Let the export see a new size of its path. A no-op where it sees it by itself."""
