@@ -1,0 +1,23 @@
+"""Who asks: the user, project and roles of a request."""
+
+from dataclasses import dataclass
+
+ADMIN, MEMBER, READER = "admin", "member", "reader"
+
+
+@dataclass(frozen=True)
+class Context:
+    """The author of a request. `request_id` is `req-<uuid>` and goes into every log line and operation."""
+
+    project_id: str
+    user_id: str
+    roles: frozenset[str]
+    request_id: str
+
+    @property
+    def is_admin(self) -> bool:
+        return ADMIN in self.roles
+
+    @property
+    def may_write(self) -> bool:
+        return self.is_admin or MEMBER in self.roles

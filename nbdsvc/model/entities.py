@@ -1,0 +1,122 @@
+"""The nouns as frozen rows. A field's name is its column's name in store/tables.py."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from nbdsvc.model import clock
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A volume. `size` is GiB, as in the API. `target_size`: what an extend in flight asks for, so that quotas count it.
+
+    `host` is `host@backend#pool`. `previous_status` is set while an operation that ends in it is under way.
+    """
+
+    id: str
+    project_id: str
+    user_id: str
+    size: int
+    status: str
+    host: str
+    name: str | None = None
+    description: str | None = None
+    availability_zone: str = "nova"
+    volume_type_id: str | None = None
+    snapshot_id: str | None = None
+    source_volid: str | None = None
+    image_id: str | None = None
+    bootable: bool = False
+    multiattach: bool = False
+    readonly: bool | None = None
+    target_size: int | None = None
+    previous_status: str | None = None
+    migration_status: str | None = None
+    replication_status: str | None = None
+    attached_mode: str | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
+    image_metadata: dict[str, str] = field(default_factory=dict)
+    created_at: datetime = field(default_factory=clock.now)
+    updated_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A point in time of a volume. `volume_size` is the volume's size in GiB when it was taken."""
+
+    id: str
+    project_id: str
+    user_id: str
+    volume_id: str
+    volume_size: int
+    status: str
+    name: str | None = None
+    description: str | None = None
+    progress: str = "0%"
+    metadata: dict[str, str] = field(default_factory=dict)
+    created_at: datetime = field(default_factory=clock.now)
+    updated_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """One user of a volume. `status` is the API's attach_status.
+
+    `connector`: the initiator's description as given; `connection_info`: what it was answered, without secrets.
+    `secret`: the pre-shared key of its export, hexadecimal; never in a log, a repr or an API reply but the one of
+    connection_info. `legacy`: made by the volume actions, not by the attachments API.
+    """
+
+    id: str
+    volume_id: str
+    project_id: str
+    status: str
+    instance_uuid: str | None = None
+    attached_host: str | None = None
+    mountpoint: str | None = None
+    mode: str = "rw"
+    connector: dict[str, Any] | None = None
+    connection_info: dict[str, Any] | None = None
+    secret: str | None = field(default=None, repr=False)
+    exported: bool = False
+    legacy: bool = False
+    attached_at: datetime | None = None
+    created_at: datetime = field(default_factory=clock.now)
+    updated_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class VolumeType:
+    """A kind of volume that users choose; extra specs steer the backend. Private types list their projects."""
+
+    id: str
+    name: str
+    description: str | None = None
+    is_public: bool = True
+    extra_specs: dict[str, str] = field(default_factory=dict)
+    projects: list[str] = field(default_factory=list)
+    created_at: datetime = field(default_factory=clock.now)
+    updated_at: datetime | None = None
+
+    @property
+    def multiattach(self) -> bool:
+        """True where the type allows several attachments at once (extra spec `multiattach: <is> True`)."""
+        return self.extra_specs.get("multiattach", "").strip().lower() == "<is> true"
+
+
+@dataclass(frozen=True)
+class Service:
+    """One host process and what it last said of itself. `capabilities`: its pools and driver description, as JSON."""
+
+    id: str
+    host: str
+    binary: str = "nbdsvc-host"
+    availability_zone: str = "nova"
+    disabled: bool = False
+    disabled_reason: str | None = None
+    frozen: bool = False
+    working: bool = True
+    capabilities: dict[str, Any] = field(default_factory=dict)
+    created_at: datetime = field(default_factory=clock.now)
+    updated_at: datetime | None = None

@@ -1,0 +1,65 @@
+"""Identifiers and the names that backends and clients see for them."""
+
+import re
+import uuid
+
+VOLUME_PREFIX = "volume-"
+# LVM keeps names that begin with "snapshot" for itself, hence the underscore (row S009).
+SNAPSHOT_PREFIX = "_snapshot-"
+
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+
+def new_id() -> str:
+    """A fresh random UUID in its canonical form."""
+    return str(uuid.uuid4())
+
+
+def is_id(text: str) -> bool:
+    """True for a UUID in canonical lower-case form: the only form in which ids become file or LV names."""
+    return bool(_UUID.fullmatch(text))
+
+
+def volume_name(volume_id: str) -> str:
+    return VOLUME_PREFIX + volume_id
+
+
+def snapshot_name(snapshot_id: str) -> str:
+    return SNAPSHOT_PREFIX + snapshot_id
+
+
+def parse_name(name: str) -> tuple[str, str] | None:
+    """("volume" | "snapshot", id) for a name that is ours, else None."""
+    for kind, prefix in (("volume", VOLUME_PREFIX), ("snapshot", SNAPSHOT_PREFIX)):
+        if name.startswith(prefix) and is_id(name[len(prefix) :]):
+            return kind, name[len(prefix) :]
+    return None
+
+
+def export_name(volume_id: str) -> str:
+    """The NBD export name of a volume."""
+    return volume_name(volume_id)
+
+
+def split_host(host: str) -> tuple[str, str, str]:
+    """("host", "backend", "pool") of `host@backend#pool` (row S080); parts that are missing are empty."""
+    rest, _, pool = host.partition("#")
+    name, _, backend = rest.partition("@")
+    return name, backend, pool
+
+
+def join_host(name: str, backend: str, pool: str = "") -> str:
+    return f"{name}@{backend}" + (f"#{pool}" if pool else "")
+
+
+def delete_volume_lock(volume_id: str) -> str:
+    """Name of the lock that a volume's deletion takes, and whoever reads the volume shares (rows S050, S053)."""
+    return f"{volume_id}-delete_volume"
+
+
+def detach_volume_lock(volume_id: str) -> str:
+    return f"{volume_id}-detach_volume"
+
+
+def delete_snapshot_lock(snapshot_id: str) -> str:
+    return f"{snapshot_id}-delete_snapshot"
