@@ -117,7 +117,13 @@ ATTACHMENT = _table(
     ("reserve", NEW, None, "reserved", None),
     ("connect", "reserved attaching attached error_attaching", None, "attaching", "error_attaching"),
     ("complete", "attaching reserved attached", None, "attached", None),
-    ("delete", "reserved attaching attached detaching error_attaching error_detaching", "detaching", None, "error_detaching"),
+    (
+        "delete",
+        "reserved attaching attached detaching error_attaching error_detaching",
+        "detaching",
+        None,
+        "error_detaching",
+    ),
 )
 
 # Which statuses an administrator may set by hand; `in-use` needs attachments (checked by the manager).

@@ -1,0 +1,160 @@
+"""The engine of one host: takes what was admitted, grants locks in order of admission, runs it on threads.
+
+Recovery after a crash is not a special case: what the journal calls unfinished and nobody in this process runs is taken
+up, wherever it stands. That nobody else runs it is what the host lock (service.py) is for.
+"""
+
+import threading
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from nbdsvc import errors
+from nbdsvc.model import clock
+from nbdsvc.model import operation as model
+from nbdsvc.model.operation import Operation
+from nbdsvc.operations.journal import Journal
+from nbdsvc.operations.locks import FileLocks, LockTable
+from nbdsvc.operations.running import Probe, Running, no_probe
+from nbdsvc.operations.step import Kind
+from nbdsvc.store.database import Database
+
+log = structlog.get_logger(__name__)
+
+# Enough that a dozen long copies (which a semaphore of their own holds back) never keep a detach waiting.
+WORKERS = 32
+
+
+class Engine:
+    """Runs the operations of `host`. `environment` is what their steps find in `run.environment`."""
+
+    def __init__(
+        self,
+        database: Database,
+        host: str,
+        kinds: Mapping[str, Kind],
+        environment: Any,
+        locks_folder: Path,
+        poll_seconds: float = 1.0,
+        probe: Probe = no_probe,
+    ) -> None:
+        self._journal = Journal(database, host)
+        self._kinds = kinds
+        self._environment = environment
+        self._files = FileLocks(locks_folder)
+        self._poll = poll_seconds
+        self._probe = probe
+        self._mutex = threading.Lock()
+        self._table = LockTable()
+        self._active: dict[str, Running] = {}
+        self._work = threading.Event()
+        self._stopping = threading.Event()
+        self._ended = threading.Condition()
+        self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="operation")
+        self._dispatcher = threading.Thread(target=self._dispatch_forever, name="dispatcher", daemon=True)
+
+    def start(self) -> None:
+        self._dispatcher.start()
+
+    def stop(self) -> None:
+        """Interrupt what runs; it goes on at the next start. Returns when no thread of ours touches anything."""
+        self._stopping.set()
+        self._work.set()
+        if self._dispatcher.is_alive():
+            self._dispatcher.join()
+        self._pool.shutdown(wait=True)
+
+    def wake(self) -> None:
+        """There may be work: call it after the commit that admitted an operation."""
+        self._work.set()
+
+    def cancel(self, id: str) -> None:
+        """Let a running operation see its cancel flag at once instead of at its next look into the database."""
+        running = self._active.get(id)
+        if running is not None:
+            running.cancelled = True
+        self.wake()
+
+    def wait_ended(self, timeout: float) -> None:
+        """Sleep until some operation ended, or `timeout` seconds."""
+        with self._ended:
+            self._ended.wait(timeout)
+
+    def _dispatch_forever(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._dispatch()
+            except Exception as error:  # the database may be away for a while; the loop must outlive that
+                log.error("dispatch failed", reason=str(error))
+                time.sleep(1)
+            self._work.wait(self._poll)
+            self._work.clear()
+
+    def _dispatch(self) -> None:
+        reserved: set[str] = set()
+        for operation in self._journal.unfinished():
+            if self._stopping.is_set():
+                return
+            locks = operation.lock_set()
+            with self._mutex:
+                if operation.id in self._active:
+                    continue
+                if _to_be_abandoned(operation):
+                    locks = []  # nothing was begun, so there is nothing to exclude
+                if not self._table.try_acquire(operation.id, locks, reserved):
+                    reserved |= {lock.name for lock in locks}
+                    continue
+                running = self._running(operation)
+                self._active[operation.id] = running
+            self._pool.submit(self._run, running)
+
+    def _running(self, operation: Operation) -> Running:
+        kind = self._kinds.get(operation.kind) or _unknown(operation.kind)
+        return Running(operation, kind, self._journal, self._environment, self._stopping.is_set, self._probe)
+
+    def _run(self, running: Running) -> None:
+        operation = running.operation
+        bound = log.bind(operation=operation.id, kind=operation.kind, resource=operation.resource_id)
+        try:
+            locks = [] if _to_be_abandoned(operation) else operation.lock_set()
+            with self._files.hold(locks, lambda: self._check_stop(running)) as fds:
+                running.lock_fds = fds
+                running.execute()
+            bound.info("operation ended", state=self._journal.get(operation.id).state)
+        except errors.Interrupted:
+            bound.info("operation interrupted")
+        except Exception as error:  # not even the journal could be written: stay in the list, try again later
+            bound.error("operation could not be settled", reason=str(error))
+            time.sleep(1)
+        finally:
+            with self._mutex:
+                self._active.pop(operation.id, None)
+                self._table.release(operation.id)
+            with self._ended:
+                self._ended.notify_all()
+            self._work.set()
+
+    def _check_stop(self, running: Running) -> None:
+        """While waiting for an orphan's lock only a stop of the service ends the wait; a cancel is seen by execute."""
+        if self._stopping.is_set():
+            raise errors.Interrupted(operation=running.id)
+
+
+def _to_be_abandoned(operation: Operation) -> bool:
+    late = operation.deadline is not None and clock.now() > operation.deadline
+    return operation.state == model.PENDING and operation.cursor < 0 and (operation.cancel_requested or late)
+
+
+def _unknown(name: str) -> Kind:
+    """A kind that this program does not have (a downgrade, say): it fails in words instead of waiting for ever."""
+
+    def refuse(_run: Any) -> None:
+        raise errors.InternalError(reason=f"no operation is called {name}")
+
+    from nbdsvc.operations.step import Step
+
+    return Kind(name, (Step("refuse", refuse),), lambda _c, _o: None, lambda _c, _o, _e: None)

@@ -1,0 +1,63 @@
+"""What the engine writes: each function is one transaction."""
+
+from nbdsvc import errors
+from nbdsvc.model import clock
+from nbdsvc.model import operation as model
+from nbdsvc.model.operation import Operation
+from nbdsvc.operations.step import Kind
+from nbdsvc.store import operations as rows
+from nbdsvc.store.database import Database
+
+
+class Journal:
+    """The journal of one host."""
+
+    def __init__(self, database: Database, host: str) -> None:
+        self._database = database
+        self._host = host
+
+    def unfinished(self) -> list[Operation]:
+        with self._database.read() as conn:
+            return rows.unfinished(conn, self._host)
+
+    def get(self, id: str) -> Operation:
+        with self._database.read() as conn:
+            return rows.rows.get(conn, id)
+
+    def cancel_requested(self, id: str) -> bool:
+        with self._database.read() as conn:
+            return rows.flags(conn, id)
+
+    def begin(self, operation: Operation) -> None:
+        """It was taken up (again): count the attempt."""
+        with self._database.write() as conn:
+            state = operation.state if operation.state == model.UNDOING else model.RUNNING
+            started = operation.started_at or clock.now()
+            rows.update(conn, operation.id, state=state, attempts=operation.attempts + 1, started_at=started)
+
+    def intend(self, id: str, cursor: int, results: dict[str, object]) -> None:
+        """The results so far, and that step `cursor` is begun."""
+        with self._database.write() as conn:
+            rows.update(conn, id, state=model.RUNNING, cursor=cursor, results=results)
+
+    def undoing(self, id: str, cursor: int, error: errors.Error) -> None:
+        with self._database.write() as conn:
+            rows.update(conn, id, state=model.UNDOING, cursor=cursor, error=errors.facts_of(error))
+
+    def progress(self, id: str, done: int, total: int, text: str) -> None:
+        with self._database.write() as conn:
+            rows.update(conn, id, progress_done=done, progress_total=total, progress_text=text)
+
+    def succeed(self, kind: Kind, operation: Operation, results: dict[str, object]) -> None:
+        """The rows reach their settled status in the transaction that ends the operation."""
+        with self._database.write() as conn:
+            rows.update(conn, operation.id, state=model.SUCCEEDED, results=results, finished_at=clock.now())
+            kind.succeed(conn, rows.rows.get(conn, operation.id))
+
+    def fail(self, kind: Kind, operation: Operation, error: errors.Error) -> None:
+        state = {errors.Cancelled: model.CANCELLED, errors.RollbackFailed: model.ROLLBACK_FAILED}.get(
+            type(error), model.FAILED
+        )
+        with self._database.write() as conn:
+            rows.update(conn, operation.id, state=state, error=errors.facts_of(error), finished_at=clock.now())
+            kind.fail(conn, rows.rows.get(conn, operation.id), error)

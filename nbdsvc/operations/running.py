@@ -1,0 +1,138 @@
+"""One operation under way: step by step forwards, and backwards when a step fails."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from nbdsvc import errors
+from nbdsvc.model import clock
+from nbdsvc.model import operation as model
+from nbdsvc.model.operation import Operation
+from nbdsvc.operations.journal import Journal
+from nbdsvc.operations.step import Kind
+
+# Writing progress more often would cost more fsyncs than anybody watches.
+PROGRESS_SECONDS = 0.5
+# A cancel from another process is seen this late; one from this process at once.
+FLAG_SECONDS = 0.5
+# An undo is tried again after 1 and 4 seconds before it is given up and stored as failed.
+UNDO_TRIES = 3
+
+Probe = Callable[[str, Operation, str], None]
+
+
+def no_probe(_moment: str, _operation: Operation, _step: str) -> None:
+    """Tests put a function in this place that ends the process at a chosen moment."""
+
+
+class Running:
+    """The Run that steps get (operations/step.py), and the walk along the steps."""
+
+    def __init__(
+        self,
+        operation: Operation,
+        kind: Kind,
+        journal: Journal,
+        environment: Any,
+        interrupted: Callable[[], bool],
+        probe: Probe,
+    ) -> None:
+        self.operation = operation
+        self.args = operation.args
+        self.results: dict[str, Any] = dict(operation.results)
+        self.environment = environment
+        self.lock_fds: tuple[int, ...] = ()
+        self.cancelled = operation.cancel_requested
+        self._kind = kind
+        self._journal = journal
+        self._interrupted = interrupted
+        self._probe = probe
+        self._undoing = operation.state == model.UNDOING
+        self._flag_read = time.monotonic()
+        self._progress_written = 0.0
+
+    @property
+    def id(self) -> str:
+        return self.operation.id
+
+    def check(self) -> None:
+        if self._interrupted():
+            raise errors.Interrupted(operation=self.id)
+        if self._undoing:
+            return  # an undo is not cancelled: it is the way out
+        if self._cancel_seen():
+            raise errors.Cancelled(operation=self.id)
+        deadline = self.operation.deadline
+        if deadline is not None and clock.now() > deadline:
+            raise errors.TimedOut(operation=self.id, seconds=(deadline - self.operation.created_at).total_seconds())
+
+    def should_stop(self) -> bool:
+        try:
+            self.check()
+        except errors.OperationError:
+            return True
+        return False
+
+    def progress(self, done: int, total: int, text: str = "") -> None:
+        if time.monotonic() - self._progress_written >= PROGRESS_SECONDS or done >= total > 0:
+            self._progress_written = time.monotonic()
+            self._journal.progress(self.id, done, total, text)
+
+    def execute(self) -> None:
+        """Run it to its end. Only Interrupted leaves this function, and then the journal says where to go on."""
+        self._journal.begin(self.operation)
+        if self._undoing and self.operation.error:
+            self._undo(errors.from_facts(self.operation.error))
+            return
+        try:
+            self._forward()
+        except errors.Interrupted:
+            raise
+        except Exception as error:  # whatever it is, the rows must be settled
+            self._undo(error if isinstance(error, errors.Error) else errors.InternalError(reason=repr(error)))
+
+    def _forward(self) -> None:
+        for index in range(max(self.operation.cursor, 0), len(self._kind.steps)):
+            step = self._kind.steps[index]
+            self.check()
+            self._journal.intend(self.id, index, self.results)
+            self._cursor = index
+            self._probe("before do", self.operation, step.name)
+            self.results[step.name] = step.do(self)
+            self._probe("after do", self.operation, step.name)
+        self._journal.succeed(self._kind, self.operation, self.results)
+
+    def _undo(self, error: errors.Error) -> None:
+        self._undoing = True
+        verdict = error
+        for index in range(getattr(self, "_cursor", self.operation.cursor), -1, -1):
+            step = self._kind.steps[index]
+            self._journal.undoing(self.id, index, error)
+            self._probe("before undo", self.operation, step.name)
+            failed = self._undo_step(step.undo) if step.undo else None
+            if failed is not None:
+                verdict = errors.RollbackFailed(
+                    operation=self.id, step=step.name, cause=str(error), undo_error=str(failed)
+                )
+            self._probe("after undo", self.operation, step.name)
+        self._journal.fail(self._kind, self.operation, verdict)
+
+    def _undo_step(self, undo: Callable[["Running"], None]) -> Exception | None:
+        failed: Exception | None = None
+        for attempt in range(UNDO_TRIES):
+            try:
+                undo(self)
+            except errors.Interrupted:
+                raise
+            except Exception as error:
+                failed = error
+                time.sleep(attempt**2)
+            else:
+                return None
+        return failed
+
+    def _cancel_seen(self) -> bool:
+        if not self.cancelled and time.monotonic() - self._flag_read > FLAG_SECONDS:
+            self._flag_read = time.monotonic()
+            self.cancelled = self._journal.cancel_requested(self.id)
+        return self.cancelled

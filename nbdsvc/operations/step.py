@@ -1,0 +1,64 @@
+"""What an operation is made of: steps with a do and an undo, and what a step may ask of the engine while it runs.
+
+A step is run again whenever the process died before its result was recorded. So each looks before it acts: what is
+there already and carries this operation's id is success; what carries another's is not touched; an undo removes only
+what carries it. Results are JSON and are there again after a restart.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import sqlalchemy as sa
+
+from nbdsvc import errors
+from nbdsvc.model.operation import Lock, Operation
+
+
+class Run(Protocol):
+    """One operation under way, as its steps see it."""
+
+    operation: Operation
+    args: dict[str, Any]
+    results: dict[str, Any]
+    environment: Any
+    lock_fds: tuple[int, ...]
+
+    @property
+    def id(self) -> str:
+        """The operation's id: the owner mark of every object that it makes."""
+
+    def check(self) -> None:
+        """Raise Cancelled, TimedOut or Interrupted when the operation is to end. Call it in every loop."""
+
+    def should_stop(self) -> bool:
+        """The same as a question, for callbacks out of C. True also when the service stops."""
+
+    def progress(self, done: int, total: int, text: str = "") -> None:
+        """Say how far it is. Cheap: written to the journal twice a second at most."""
+
+
+Do = Callable[[Run], Any]
+Undo = Callable[[Run], None]
+Settle = Callable[[sa.Connection, Operation], None]
+Fail = Callable[[sa.Connection, Operation, errors.Error], None]
+
+
+@dataclass(frozen=True)
+class Step:
+    """`do` may return JSON, kept as results[name]. Without `undo` there is nothing to take back."""
+
+    name: str
+    do: Do
+    undo: Undo | None = None
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One sort of operation. `succeed` and `fail` move the rows to a settled status in the transaction that ends it."""
+
+    name: str
+    steps: tuple[Step, ...]
+    succeed: Settle
+    fail: Fail
+    locks: Callable[[dict[str, Any]], list[Lock]] = field(default=lambda _args: [])

@@ -1,0 +1,117 @@
+"""The database: SQLite embedded, or PostgreSQL for several hosts. Opens it, hands out transactions, knows both dialects.
+
+Read transactions see one point in time; write transactions exclude each other on SQLite (BEGIN IMMEDIATE) and rely on
+row locks and compare-and-swap on PostgreSQL. Errors of the driver become ours here.
+"""
+
+import hashlib
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event, exc
+
+from nbdsvc import errors
+
+# A writer waits this long for another: longer than any transaction of ours by far, shorter than a client's patience.
+BUSY_TIMEOUT_MS = 30_000
+
+
+class Database:
+    """One open database. `url` is a SQLAlchemy URL; a bare path means SQLite."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url if "://" in url else f"sqlite:///{url}"
+        self.is_sqlite = self.url.startswith("sqlite")
+        self._write = _sqlite(self.url, "IMMEDIATE") if self.is_sqlite else _postgresql(self.url)
+        self._read = _sqlite(self.url, "DEFERRED") if self.is_sqlite else self._write
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """A transaction that may change rows: committed at the end of the block, rolled back by an exception."""
+        with _translated(self), self._write.begin() as conn:
+            yield conn
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """A transaction for looking only."""
+        with _translated(self), self._read.connect() as conn, conn.begin():
+            yield conn
+
+    def lock_name(self, conn: sa.Connection, name: str) -> None:
+        """Exclude other writers of the same name until this transaction ends, across processes and hosts.
+
+        SQLite has one writer anyway. PostgreSQL: a transaction-level advisory lock on a 63-bit digest of the name.
+        """
+        if not self.is_sqlite:
+            key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 1
+            conn.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+
+    def notify(self, conn: sa.Connection, channel: str) -> None:
+        """Tell listeners on other hosts, when this transaction commits, that there is work. A no-op on SQLite."""
+        if not self.is_sqlite:
+            conn.execute(sa.text("SELECT pg_notify(:channel, '')"), {"channel": channel})
+
+    def check(self) -> None:
+        """Raise ConfigError in words a person can act on when the database cannot be used."""
+        with self.read() as conn:
+            if self.is_sqlite:
+                verdict = conn.execute(sa.text("PRAGMA quick_check(1)")).scalar()
+                if verdict != "ok":
+                    raise errors.ConfigError(setting="database", reason=f"the database file is damaged: {verdict}")
+            else:
+                conn.execute(sa.text("SELECT 1"))
+
+    def close(self) -> None:
+        self._write.dispose()
+        self._read.dispose()
+
+
+def _sqlite(url: str, begin: str) -> sa.Engine:
+    path = sa.make_url(url).database
+    if path and path != ":memory:":
+        Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    engine = sa.create_engine(url, pool_size=8, max_overflow=32, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: sqlite3.Connection, _record: Any) -> None:
+        connection.isolation_level = None  # we say BEGIN ourselves: the driver would begin late and deferred
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_TIMEOUT_MS}"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(conn: sa.Connection) -> None:
+        conn.exec_driver_sql(f"BEGIN {begin}")
+
+    return engine
+
+
+def _postgresql(url: str) -> sa.Engine:
+    made = sa.make_url(url)
+    if made.drivername == "postgresql":
+        made = made.set(drivername="postgresql+psycopg")
+    return sa.create_engine(made, pool_size=8, max_overflow=32, pool_pre_ping=True)
+
+
+@contextmanager
+def _translated(database: Database) -> Iterator[None]:
+    """Database errors as ours; our own errors, raised inside a transaction, pass."""
+    try:
+        yield
+    except exc.IntegrityError as error:
+        raise errors.Conflict(reason=f"the database refused the change: {_first_line(error)}") from error
+    except exc.DBAPIError as error:
+        text = _first_line(error)
+        if "malformed" in text or "not a database" in text:
+            raise errors.ConfigError(setting="database", reason=f"the database file is damaged: {text}") from error
+        raise errors.BackendUnavailable(backend="database", reason=text) from error
+    except exc.SQLAlchemyError as error:
+        raise errors.InternalError(reason=f"database: {_first_line(error)}") from error
+
+
+def _first_line(error: exc.SQLAlchemyError) -> str:
+    cause = error.orig if isinstance(error, exc.DBAPIError) and error.orig else error
+    return str(cause).strip().partition("\n")[0]

@@ -1,0 +1,38 @@
+"""The nouns' rows, and the few questions that need more than one condition."""
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from nbdsvc import errors
+from nbdsvc.model.entities import Attachment, Service, Snapshot, Volume, VolumeType
+from nbdsvc.store import tables
+from nbdsvc.store.rows import Rows
+
+volumes: Rows[Volume] = Rows(tables.volumes, Volume, "Volume")
+snapshots: Rows[Snapshot] = Rows(tables.snapshots, Snapshot, "Snapshot")
+attachments: Rows[Attachment] = Rows(tables.attachments, Attachment, "VolumeAttachment")
+volume_types: Rows[VolumeType] = Rows(tables.volume_types, VolumeType, "VolumeType")
+services: Rows[Service] = Rows(tables.services, Service, "Service")
+
+
+def snapshots_of(conn: sa.Connection, volume_id: str) -> list[Snapshot]:
+    return snapshots.select(conn, tables.snapshots.c.volume_id == volume_id)
+
+
+def attachments_of(conn: sa.Connection, *volume_ids: str) -> list[Attachment]:
+    return attachments.select(conn, tables.attachments.c.volume_id.in_(volume_ids))
+
+
+def volume_type(conn: sa.Connection, id_or_name: str) -> VolumeType:
+    """A type by id or by name, as clients may give either."""
+    column = tables.volume_types.c
+    found = volume_types.select(conn, sa.or_(column.id == id_or_name, column.name == id_or_name))
+    if not found:
+        raise errors.NotFound(resource="VolumeType", id=id_or_name)
+    return found[0]
+
+
+def metadata_is(column: "sa.Column[Any]", wanted: dict[str, str]) -> list[Any]:
+    """Conditions: the JSON object in `column` has all these pairs."""
+    return [column[key].as_string() == value for key, value in wanted.items()]

@@ -1,0 +1,54 @@
+"""The journal's rows."""
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from nbdsvc.model import clock
+from nbdsvc.model import operation as model
+from nbdsvc.model.operation import Operation
+from nbdsvc.store import tables
+from nbdsvc.store.rows import Rows
+
+_c = tables.operations.c
+rows: Rows[Operation] = Rows(tables.operations, Operation, "Operation")
+
+
+def insert(conn: sa.Connection, operation: Operation) -> None:
+    """Write a new operation; the database gives it its sequence."""
+    values = {name: getattr(operation, name) for name in Operation.__dataclass_fields__ if name != "sequence"}
+    conn.execute(tables.operations.insert().values(values))
+
+
+def unfinished(conn: sa.Connection, host: str) -> list[Operation]:
+    """What this host still has to do, in order of admission."""
+    query = sa.select(*(_c[name] for name in Operation.__dataclass_fields__))
+    query = query.where(_c.host == host, _c.state.in_(sorted(model.UNFINISHED))).order_by(_c.sequence)
+    return [Operation(*row) for row in conn.execute(query)]
+
+
+def update(conn: sa.Connection, id: str, **changes: Any) -> None:
+    conn.execute(tables.operations.update().where(_c.id == id).values({"updated_at": clock.now(), **changes}))
+
+
+def flags(conn: sa.Connection, id: str) -> bool:
+    """Whether somebody asked to cancel it."""
+    return bool(conn.execute(sa.select(_c.cancel_requested).where(_c.id == id)).scalar())
+
+
+def request_cancel(conn: sa.Connection, id: str) -> bool:
+    """Ask for an end; False when it has ended already."""
+    wanted = tables.operations.update().where(_c.id == id, _c.state.in_([model.PENDING, model.RUNNING]))
+    return conn.execute(wanted.values(cancel_requested=True, updated_at=clock.now())).rowcount == 1
+
+
+def latest_for(conn: sa.Connection, resource_id: str) -> Operation | None:
+    """The newest operation on a resource: where a client finds the reason of an error status."""
+    query = sa.select(*(_c[name] for name in Operation.__dataclass_fields__))
+    row = conn.execute(query.where(_c.resource_id == resource_id).order_by(_c.sequence.desc()).limit(1)).one_or_none()
+    return Operation(*row) if row else None
+
+
+def busy(conn: sa.Connection, resource_id: str) -> bool:
+    """True while an operation on the resource is unfinished."""
+    return rows.count(conn, _c.resource_id == resource_id, _c.state.in_(sorted(model.UNFINISHED))) > 0

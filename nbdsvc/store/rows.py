@@ -1,0 +1,131 @@
+"""Rows as the frozen data classes of model/: what every noun's file is made of.
+
+`transition` is the only way in which a status changes: one UPDATE whose WHERE names the statuses it may come from.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+import sqlalchemy as sa
+
+from nbdsvc import errors
+from nbdsvc.model import clock
+
+
+class _Row(Protocol):
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+R = TypeVar("R", bound=_Row)
+
+
+@dataclass(frozen=True)
+class Page:
+    """Which part of a list: `sort` are (column, descending) pairs; marker is the id of the last row of the page before."""
+
+    limit: int | None = None
+    offset: int = 0
+    marker: str | None = None
+    sort: tuple[tuple[str, bool], ...] = (("created_at", True), ("id", True))
+
+
+class Rows(Generic[R]):
+    """The rows of one table as objects of one class. `noun` is what messages call it."""
+
+    def __init__(self, table: sa.Table, kind: type[R], noun: str) -> None:
+        self.table = table
+        self.kind = kind
+        self.noun = noun
+        self._names = [f.name for f in fields(kind)]
+        self._columns = [table.c[name] for name in self._names]
+
+    def insert(self, conn: sa.Connection, row: R) -> R:
+        conn.execute(self.table.insert().values({name: getattr(row, name) for name in self._names}))
+        return row
+
+    def get(self, conn: sa.Connection, id: str, project_id: str | None = None) -> R:
+        """The row, or NotFound; with `project_id`, rows of other projects are not found either."""
+        found = self.find(conn, id, project_id)
+        if found is None:
+            raise errors.NotFound(resource=self.noun, id=id)
+        return found
+
+    def find(self, conn: sa.Connection, id: str, project_id: str | None = None) -> R | None:
+        where = [self.table.c.id == id] + ([self.table.c.project_id == project_id] if project_id else [])
+        found = self.select(conn, *where)
+        return found[0] if found else None
+
+    def select(self, conn: sa.Connection, *where: Any, page: Page | None = None) -> list[R]:
+        """All rows that match, oldest first, or one page of them in the page's order."""
+        query = sa.select(*self._columns).where(*where)
+        query = self._paged(conn, query, page) if page else query.order_by(*self._oldest_first())
+        return [self.kind(*row) for row in conn.execute(query)]
+
+    def count(self, conn: sa.Connection, *where: Any) -> int:
+        return conn.execute(sa.select(sa.func.count()).select_from(self.table).where(*where)).scalar_one()
+
+    def update(self, conn: sa.Connection, id: str, **changes: Any) -> bool:
+        """Change columns that are no status; False when there is no such row."""
+        changes = {"updated_at": clock.now(), **changes}
+        return conn.execute(self.table.update().where(self.table.c.id == id).values(changes)).rowcount == 1
+
+    def transition(
+        self,
+        conn: sa.Connection,
+        id: str,
+        sources: Iterable[str],
+        target: str,
+        *where: Any,
+        action: str,
+        **changes: Any,
+    ) -> R:
+        """Compare-and-swap: status becomes `target` if it is one of `sources` now and `where` holds, else InvalidState."""
+        table, allowed = self.table, sorted(sources)
+        changes = {"status": target, "updated_at": clock.now(), **changes}
+        matched = table.update().where(table.c.id == id, table.c.status.in_(allowed), *where).values(changes)
+        if conn.execute(matched).rowcount != 1:
+            row = self.get(conn, id)
+            raise errors.InvalidState(
+                resource=self.noun, id=id, action=action, status=getattr(row, "status"), allowed=allowed
+            )
+        return self.get(conn, id)
+
+    def delete(self, conn: sa.Connection, id: str) -> bool:
+        return conn.execute(self.table.delete().where(self.table.c.id == id)).rowcount == 1
+
+    def _oldest_first(self) -> list[Any]:
+        return [self.table.c[name] for name in ("created_at", "id") if name in self.table.c]
+
+    def _paged(self, conn: sa.Connection, query: "sa.Select[Any]", page: Page) -> "sa.Select[Any]":
+        if page.marker is not None:
+            query = query.where(self._after(conn, page))
+        query = query.order_by(*(self._ordered(name, down) for name, down in page.sort))
+        return query.limit(page.limit).offset(page.offset or None)
+
+    def _ordered(self, name: str, down: bool) -> Any:
+        # NULLs sort differently on the two databases; this makes "unset" the smallest on both.
+        column = self.table.c[name]
+        return column.desc().nulls_last() if down else column.asc().nulls_first()
+
+    def _after(self, conn: sa.Connection, page: Page) -> Any:
+        """The rows that sort behind the marker: equal in the first k keys and beyond it in the next."""
+        row = conn.execute(sa.select(self.table).where(self.table.c.id == page.marker)).mappings().one_or_none()
+        if row is None:
+            raise errors.InvalidInput(field="marker", value=page.marker, reason=f"no {self.noun.lower()} has this id")
+        return sa.or_(
+            *(
+                sa.and_(
+                    *(self.table.c[same].is_not_distinct_from(row[same]) for same, _ in page.sort[:index]),
+                    _beyond(self.table.c[name], row, name, down),
+                )
+                for index, (name, down) in enumerate(page.sort)
+            )
+        )
+
+
+def _beyond(column: Any, row: sa.RowMapping, name: str, down: bool) -> Any:
+    value = row[name]
+    if down:  # smaller values follow, the unset ones last
+        return sa.false() if value is None else sa.or_(column < value, column.is_(None))
+    return column.is_not(None) if value is None else column > value

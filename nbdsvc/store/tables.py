@@ -1,0 +1,151 @@
+"""The tables. Column names are the field names of model/entities.py and model/operation.py; rows.py relies on it."""
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData()
+
+# JSON on SQLite, JSONB on PostgreSQL would order keys anew; plain JSON keeps them as given on both.
+_ID = sa.String(36)
+_NAME = sa.String(255)
+
+
+def _stamps() -> tuple["sa.Column[object]", "sa.Column[object]"]:
+    return sa.Column("created_at", sa.DateTime, nullable=False), sa.Column("updated_at", sa.DateTime)
+
+
+volumes = sa.Table(
+    "volumes",
+    metadata,
+    sa.Column("id", _ID, primary_key=True),
+    sa.Column("project_id", _NAME, nullable=False),
+    sa.Column("user_id", _NAME, nullable=False),
+    sa.Column("size", sa.Integer, nullable=False),
+    sa.Column("status", sa.String(32), nullable=False),
+    sa.Column("host", _NAME, nullable=False),
+    sa.Column("name", _NAME),
+    sa.Column("description", sa.Text),
+    sa.Column("availability_zone", _NAME, nullable=False),
+    sa.Column("volume_type_id", _ID),
+    sa.Column("snapshot_id", _ID),
+    sa.Column("source_volid", _ID),
+    sa.Column("image_id", sa.Text),
+    sa.Column("bootable", sa.Boolean, nullable=False),
+    sa.Column("multiattach", sa.Boolean, nullable=False),
+    sa.Column("readonly", sa.Boolean),
+    sa.Column("target_size", sa.Integer),
+    sa.Column("previous_status", sa.String(32)),
+    sa.Column("migration_status", sa.String(64)),
+    sa.Column("replication_status", sa.String(32)),
+    sa.Column("attached_mode", sa.String(8)),
+    sa.Column("metadata", sa.JSON, nullable=False),
+    sa.Column("image_metadata", sa.JSON, nullable=False),
+    *_stamps(),
+    sa.Index("volumes_by_project", "project_id", "created_at", "id"),
+    sa.Index("volumes_by_status", "status"),
+)
+
+snapshots = sa.Table(
+    "snapshots",
+    metadata,
+    sa.Column("id", _ID, primary_key=True),
+    sa.Column("project_id", _NAME, nullable=False),
+    sa.Column("user_id", _NAME, nullable=False),
+    sa.Column("volume_id", _ID, sa.ForeignKey("volumes.id"), nullable=False, index=True),
+    sa.Column("volume_size", sa.Integer, nullable=False),
+    sa.Column("status", sa.String(32), nullable=False),
+    sa.Column("name", _NAME),
+    sa.Column("description", sa.Text),
+    sa.Column("progress", sa.String(8), nullable=False),
+    sa.Column("metadata", sa.JSON, nullable=False),
+    *_stamps(),
+    sa.Index("snapshots_by_project", "project_id", "created_at", "id"),
+)
+
+attachments = sa.Table(
+    "attachments",
+    metadata,
+    sa.Column("id", _ID, primary_key=True),
+    sa.Column("volume_id", _ID, sa.ForeignKey("volumes.id"), nullable=False, index=True),
+    sa.Column("project_id", _NAME, nullable=False),
+    sa.Column("status", sa.String(32), nullable=False),
+    sa.Column("instance_uuid", sa.String(64)),
+    sa.Column("attached_host", _NAME),
+    sa.Column("mountpoint", _NAME),
+    sa.Column("mode", sa.String(8), nullable=False),
+    sa.Column("connector", sa.JSON(none_as_null=True)),
+    sa.Column("connection_info", sa.JSON(none_as_null=True)),
+    sa.Column("secret", sa.String(128)),
+    sa.Column("exported", sa.Boolean, nullable=False),
+    sa.Column("legacy", sa.Boolean, nullable=False),
+    sa.Column("attached_at", sa.DateTime),
+    *_stamps(),
+    sa.Index("attachments_by_project", "project_id", "created_at", "id"),
+)
+
+volume_types = sa.Table(
+    "volume_types",
+    metadata,
+    sa.Column("id", _ID, primary_key=True),
+    sa.Column("name", _NAME, nullable=False, unique=True),
+    sa.Column("description", sa.Text),
+    sa.Column("is_public", sa.Boolean, nullable=False),
+    sa.Column("extra_specs", sa.JSON, nullable=False),
+    sa.Column("projects", sa.JSON, nullable=False),
+    *_stamps(),
+)
+
+# Limits only: what is used is counted from the rows themselves, so that it cannot drift from them.
+quota_limits = sa.Table(
+    "quota_limits",
+    metadata,
+    sa.Column("project_id", _NAME, primary_key=True),
+    sa.Column("resource", _NAME, primary_key=True),
+    sa.Column("limit", sa.Integer, nullable=False),
+)
+
+services = sa.Table(
+    "services",
+    metadata,
+    sa.Column("id", _ID, primary_key=True),
+    sa.Column("host", _NAME, nullable=False, unique=True),
+    sa.Column("binary", _NAME, nullable=False),
+    sa.Column("availability_zone", _NAME, nullable=False),
+    sa.Column("disabled", sa.Boolean, nullable=False),
+    sa.Column("disabled_reason", sa.Text),
+    sa.Column("frozen", sa.Boolean, nullable=False),
+    sa.Column("working", sa.Boolean, nullable=False),
+    sa.Column("capabilities", sa.JSON, nullable=False),
+    *_stamps(),
+)
+
+operations = sa.Table(
+    "operations",
+    metadata,
+    # Order of admission: operations that want the same lock run in this order.
+    sa.Column("sequence", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("id", _ID, nullable=False, unique=True),
+    sa.Column("kind", sa.String(64), nullable=False),
+    sa.Column("host", _NAME, nullable=False),
+    sa.Column("project_id", _NAME, nullable=False, index=True),
+    sa.Column("resource_type", sa.String(32), nullable=False),
+    sa.Column("resource_id", _ID, nullable=False, index=True),
+    sa.Column("request_id", sa.String(64), nullable=False),
+    sa.Column("user_id", _NAME, nullable=False),
+    sa.Column("args", sa.JSON, nullable=False),
+    sa.Column("locks", sa.JSON, nullable=False),
+    sa.Column("state", sa.String(32), nullable=False),
+    sa.Column("cursor", sa.Integer, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("results", sa.JSON, nullable=False),
+    sa.Column("cancel_requested", sa.Boolean, nullable=False),
+    sa.Column("deadline", sa.DateTime),
+    sa.Column("progress_done", sa.BigInteger, nullable=False),
+    sa.Column("progress_total", sa.BigInteger, nullable=False),
+    sa.Column("progress_text", sa.Text, nullable=False),
+    sa.Column("error", sa.JSON(none_as_null=True)),
+    sa.Column("started_at", sa.DateTime),
+    sa.Column("finished_at", sa.DateTime),
+    *_stamps(),
+    sa.Index("operations_by_host_and_state", "host", "state", "sequence"),
+    sqlite_autoincrement=True,
+)
