@@ -46,7 +46,7 @@ struct nbdsvc_source {
 	int (*scratch_init)(struct nbdsvc_source *source, void *scratch);
 	void (*scratch_deinit)(struct nbdsvc_source *source, void *scratch);
 	void (*destroy)(struct nbdsvc_source *source); /* destroys its input as well */
-	/* The message of the last failed pread/extent of this thread's scratch is copied here; NULL where there is none. */
+	/* In words, what an error of this source means; NULL where errno says it all. */
 	const char *(*reason)(struct nbdsvc_source *source, int error);
 };
 
@@ -56,8 +56,11 @@ typedef int (*nbdsvc_pread_callback)(void *context, void *buffer, size_t length,
 int nbdsvc_input_callback_create(nbdsvc_pread_callback callback, void *context, uint64_t size, struct nbdsvc_input **ret);
 void nbdsvc_input_destroy(struct nbdsvc_input *input);
 
-int nbdsvc_source_raw_create(struct nbdsvc_input *input, struct nbdsvc_source **ret); /* takes the input over */
+/* Both take the input over when they succeed. */
+int nbdsvc_source_raw_create(struct nbdsvc_input *input, struct nbdsvc_source **ret);
 int nbdsvc_source_qcow2_create(struct nbdsvc_input *input, struct nbdsvc_message *message, struct nbdsvc_source **ret);
 void nbdsvc_source_destroy(struct nbdsvc_source *source);
+int nbdsvc_source_extent(struct nbdsvc_source *source, uint64_t offset, struct nbdsvc_extent *ret);
+int nbdsvc_source_read(struct nbdsvc_source *source, void *buffer, size_t length, uint64_t offset);
 
 #endif

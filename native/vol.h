@@ -1,0 +1,41 @@
+/*
+ * A volume that is served: a file or block device with the operations of NBD. Thread-safe; knows no protocol.
+ *
+ * Fallible functions return 0 or -errno. Offsets and lengths are bytes and lie within the size: the server in front
+ * has checked that.
+ */
+#ifndef NBDSVC_VOL_H
+#define NBDSVC_VOL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct nbdsvc_vol;
+
+enum { NBDSVC_VOL_READ_ONLY = 1 };
+enum { NBDSVC_FUA = 1, NBDSVC_MAY_TRIM = 2, NBDSVC_FAST = 4 };
+
+int nbdsvc_vol_create(const char *path, int flags, struct nbdsvc_vol **ret);
+void nbdsvc_vol_destroy(struct nbdsvc_vol *vol);
+
+/* The size now: an extend is seen by the next client that asks. Negative: -errno. */
+int64_t nbdsvc_vol_size(struct nbdsvc_vol *vol);
+int nbdsvc_vol_block_size(struct nbdsvc_vol *vol);
+/* 1 where blocks can be given back, so that zero and trim cost no writing. */
+int nbdsvc_vol_can_punch(struct nbdsvc_vol *vol);
+int nbdsvc_vol_is_rotational(struct nbdsvc_vol *vol);
+
+int nbdsvc_vol_pread(struct nbdsvc_vol *vol, void *buffer, size_t length, uint64_t offset);
+int nbdsvc_vol_pwrite(struct nbdsvc_vol *vol, const void *buffer, size_t length, uint64_t offset, int flags);
+/* NBDSVC_FAST: -EOPNOTSUPP at once where it would be no faster than writing zeros. */
+int nbdsvc_vol_zero(struct nbdsvc_vol *vol, uint64_t length, uint64_t offset, int flags);
+int nbdsvc_vol_trim(struct nbdsvc_vol *vol, uint64_t length, uint64_t offset, int flags);
+int nbdsvc_vol_flush(struct nbdsvc_vol *vol);
+int nbdsvc_vol_cache(struct nbdsvc_vol *vol, uint64_t length, uint64_t offset);
+/* The extent that starts at offset: its length (cut at offset + length) and 1 for a hole, 0 for data. */
+int nbdsvc_vol_extent(struct nbdsvc_vol *vol, uint64_t length, uint64_t offset, uint64_t *ret_length, int *ret_hole);
+
+/* Keep this thread's Python thread state alive until the thread ends (pin.c). */
+void nbdsvc_pin_thread(void);
+
+#endif
