@@ -17,9 +17,13 @@ Rules that every method keeps, and tests/contract/test_driver.py checks:
 Sizes are bytes. The verbs are those of the reference (rows S061-S094), so that whoever wrote such a driver is at home.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
+
+from nbdsvc import errors
 
 ENTRY_POINT_GROUP = "nbdsvc.drivers"
 
@@ -189,3 +193,13 @@ def describe(driver: Driver) -> dict[str, Any]:
             for name, (title, text, value) in standard.items()
         },
     }
+
+
+def load(kind: str) -> Callable[..., Driver]:
+    """The driver class that some installed package offers as entry point `kind` of the group nbdsvc.drivers."""
+    offered = entry_points(group=ENTRY_POINT_GROUP)
+    for point in offered:
+        if point.name == kind:
+            return cast("Callable[..., Driver]", point.load())
+    known = ", ".join(sorted(point.name for point in offered)) or "none"
+    raise errors.ConfigError(setting="driver", reason=f"no driver is called {kind}; installed are: {known}")

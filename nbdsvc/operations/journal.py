@@ -9,6 +9,12 @@ from nbdsvc.store import operations as rows
 from nbdsvc.store.database import Database
 
 
+_ENDS: dict[type[errors.Error], str] = {
+    errors.Cancelled: model.CANCELLED,
+    errors.RollbackFailed: model.ROLLBACK_FAILED,
+}
+
+
 class Journal:
     """The journal of one host."""
 
@@ -55,9 +61,7 @@ class Journal:
             kind.succeed(conn, rows.rows.get(conn, operation.id))
 
     def fail(self, kind: Kind, operation: Operation, error: errors.Error) -> None:
-        state = {errors.Cancelled: model.CANCELLED, errors.RollbackFailed: model.ROLLBACK_FAILED}.get(
-            type(error), model.FAILED
-        )
+        state = _ENDS.get(type(error), model.FAILED)
         with self._database.write() as conn:
             rows.update(conn, operation.id, state=state, error=errors.facts_of(error), finished_at=clock.now())
             kind.fail(conn, rows.rows.get(conn, operation.id), error)

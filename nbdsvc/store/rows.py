@@ -87,7 +87,7 @@ class Rows(Generic[R]):
         if conn.execute(matched).rowcount != 1:
             row = self.get(conn, id)
             raise errors.InvalidState(
-                resource=self.noun, id=id, action=action, status=getattr(row, "status"), allowed=allowed
+                resource=self.noun, id=id, action=action, status=getattr(row, "status", ""), allowed=allowed
             )
         return self.get(conn, id)
 

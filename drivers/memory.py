@@ -1,0 +1,163 @@
+"""The simulator: a backend whose capacity, abilities, delays and faults are what the test says.
+
+Bytes are real, because exports serve paths: they live as sparse files in a folder, preferably on tmpfs, and survive the
+service like those of any backend. Simulated are: the pool's capacity, instant clones (a plain copy behaves like one
+until somebody looks at the clock), and faults. Faults are read from `faults.json` in the folder before every verb, so
+that a test can reach into a running service:
+
+    {"create_volume": [{"when": "before", "error": "OutOfSpace", "times": 1, "delay": 0.5}]}
+
+`when`: before or after the verb did its work. `error`: a class of nbdsvc.errors, or null for a mere delay. `times`: how
+often, counted in `faults.count.json`; without it always.
+"""
+
+import functools
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from drivers.file import FileDriver
+from drivers.pool import PoolFolder
+from nbdsvc import errors
+from nbdsvc.driver import Capabilities, PoolStats, SnapshotRef, VolumeRef
+from nbdsvc.units import GiB
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _faulty(verb: F) -> F:
+    """Ask the faults before and after the verb."""
+
+    @functools.wraps(verb)
+    def wrapped(self: "MemoryDriver", *args: Any, **kwargs: Any) -> Any:
+        self.faults.meet(verb.__name__, "before")
+        result = verb(self, *args, **kwargs)
+        self.faults.meet(verb.__name__, "after")
+        return result
+
+    return wrapped  # type: ignore[return-value]
+
+
+class Faults:
+    """The faults of one simulator, kept in its folder."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._plan = folder / "faults.json"
+        self._counts = folder / "faults.count.json"
+        self._name = name
+
+    def plan(self, plan: dict[str, list[dict[str, Any]]]) -> None:
+        self._counts.unlink(missing_ok=True)
+        _replace(self._plan, plan)
+
+    def meet(self, verb: str, when: str) -> None:
+        """Sleep and raise as planned."""
+        for index, fault in enumerate(_read(self._plan).get(verb, [])):
+            if fault.get("when", "before") == when and self._counted(f"{verb}/{index}", fault.get("times")):
+                time.sleep(fault.get("delay", 0))
+                if fault.get("error"):
+                    raise _make(fault["error"], self._name, verb)
+
+    def _counted(self, key: str, times: int | None) -> bool:
+        if times is None:
+            return True
+        counts = _read(self._counts)
+        counts[key] = counts.get(key, 0) + 1
+        _replace(self._counts, counts)
+        return bool(counts[key] <= times)
+
+
+class _CopyingPool(PoolFolder):
+    """Copies where the real thing shares blocks."""
+
+    def copy(self, source_fd: int, fd: int) -> None:
+        with open(source_fd, "rb", closefd=False) as source, open(fd, "wb", closefd=False) as target:
+            shutil.copyfileobj(source, target)
+
+    def _initialise(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (self.folder / ".nbdsvc-pool").write_text(self.name + "\n")
+
+
+class MemoryDriver(FileDriver):
+    """The contract of nbdsvc/driver.py, simulated. `capacity` in bytes."""
+
+    def __init__(
+        self, name: str, pool: Path, capacity: int = 1000 * GiB, instant_clone: bool = True, **kwargs: Any
+    ) -> None:
+        super().__init__(name, pool, **kwargs)
+        self._capacity = capacity
+        self._instant = instant_clone
+        self.faults = Faults(Path(pool), name)
+
+    def _make_pool(self, name: str, folder: Path) -> PoolFolder:
+        return _CopyingPool(name, folder)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(thin=True, instant_clone=self._instant)
+
+    @_faulty
+    def do_setup(self) -> None:
+        super().do_setup()
+
+    @_faulty
+    def create_volume(self, volume: VolumeRef, owner: str) -> None:
+        super().create_volume(volume, owner)
+
+    @_faulty
+    def delete_volume(self, volume: VolumeRef) -> None:
+        super().delete_volume(volume)
+
+    @_faulty
+    def extend_volume(self, volume: VolumeRef, new_size: int) -> None:
+        super().extend_volume(volume, new_size)
+
+    @_faulty
+    def create_cloned_volume(self, volume: VolumeRef, source: VolumeRef, owner: str) -> None:
+        super().create_cloned_volume(volume, source, owner)
+
+    @_faulty
+    def create_snapshot(self, snapshot: SnapshotRef, owner: str) -> None:
+        super().create_snapshot(snapshot, owner)
+
+    @_faulty
+    def delete_snapshot(self, snapshot: SnapshotRef) -> None:
+        super().delete_snapshot(snapshot)
+
+    @_faulty
+    def create_volume_from_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef, owner: str) -> None:
+        super().create_volume_from_snapshot(volume, snapshot, owner)
+
+    def _measure(self) -> PoolStats:
+        measured = super()._measure()
+        return replace(measured, total=self._capacity, free=max(0, self._capacity - measured.allocated))
+
+
+def _make(kind: str, name: str, verb: str) -> errors.Error:
+    reason = f"simulated fault in {verb}"
+    facts: dict[str, dict[str, Any]] = {
+        "OutOfSpace": {"pool": name, "requested": None, "free": 0, "reason": reason},
+        "DeviceBusy": {"device": name, "reason": reason},
+        "BackendUnavailable": {"backend": name, "reason": reason},
+        "CommandFailed": {"argv": ["simulated"], "rc": 5, "stderr": reason},
+    }
+    made: type[errors.Error] = getattr(errors, kind)
+    return made(**facts.get(kind, {"reason": reason}))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text()))
+    except FileNotFoundError:
+        return {}
+
+
+def _replace(path: Path, content: dict[str, Any]) -> None:
+    temporary = path.with_suffix(".new")
+    temporary.write_text(json.dumps(content))
+    temporary.replace(path)

@@ -1,0 +1,203 @@
+"""A folder of sparse files with owners: the mechanics that the file driver and the simulator share.
+
+    <pool>/.nbdsvc-pool      the pool's name; its absence means "not mounted", never "make an empty one"
+    <pool>/volumes/ snapshots/
+    <pool>/new/              objects being made: named NAME.OWNER, so that a repeated call finds its own
+    <pool>/trash/            objects being removed: a big file takes the kernel seconds to free
+
+The owner is an extended attribute of the file itself, so that object and owner appear in one step, by link(2).
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import stat
+import threading
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from nbdsvc import errors
+from nbdsvc.model import names
+
+MARKER = ".nbdsvc-pool"
+OWNER = "user.nbdsvc.owner"
+# From linux/fs.h: _IOW(0x94, 9, int). Shares all blocks of one file with another one of the same file system.
+FICLONE = 0x40049409
+_FOLDERS = ("volumes", "snapshots", "new", "trash")
+
+
+class PoolFolder:
+    """One pool folder. `name` is the pool's name in messages and in the marker."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name = name
+        self.folder = folder
+        self.reflinks = False
+
+    def set_up(self) -> None:
+        """Make the folders of a new pool, or check those of an old one; learn what the file system can do."""
+        if not (self.folder / MARKER).exists():
+            self._initialise()
+        for folder in _FOLDERS:
+            (self.folder / folder).mkdir(mode=0o700, exist_ok=True)
+        self.reflinks = self._probe()
+        self.empty_trash()
+
+    def check(self) -> None:
+        """BackendUnavailable when the folder is gone: unmounted, renamed or emptied behind our back."""
+        if not (self.folder / MARKER).is_file():
+            raise errors.BackendUnavailable(
+                backend=self.name, reason=f"pool folder {self.folder} is gone or not mounted (no {MARKER} in it)"
+            )
+
+    def volume_path(self, volume_id: str) -> Path:
+        return self.folder / "volumes" / names.volume_name(volume_id)
+
+    def snapshot_path(self, snapshot_id: str) -> Path:
+        return self.folder / "snapshots" / names.snapshot_name(snapshot_id)
+
+    def make(self, path: Path, size: int, owner: str, source: Path | None = None) -> None:
+        """An object of `size` bytes with the bytes of `source` (its blocks shared) or zeros. There and mine: success."""
+        self.check()
+        if self._is_mine(path, owner):
+            return
+        temporary = self.folder / "new" / f"{path.name}.{owner}"
+        with self._translated(size), self._opened(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC) as fd:
+            if source is not None:
+                with self._opened(source, os.O_RDONLY) as source_fd:
+                    self.copy(source_fd, fd)
+            os.ftruncate(fd, size)
+            os.setxattr(fd, OWNER, owner.encode())
+            os.fsync(fd)
+            self._publish(temporary, path, owner)
+
+    def copy(self, source_fd: int, fd: int) -> None:
+        """Share the blocks. What the source's writers were told is written is in it: same page cache, same inode."""
+        os.fsync(source_fd)
+        fcntl.ioctl(fd, FICLONE, source_fd)
+
+    def grow(self, path: Path, size: int) -> None:
+        """At least `size` bytes; new bytes read as zeros. Never shrinks."""
+        self.check()
+        with self._translated(size), self._existing(path, os.O_RDWR) as fd:
+            if os.fstat(fd).st_size < size:
+                os.ftruncate(fd, size)
+                os.fsync(fd)
+
+    def discard(self, path: Path) -> None:
+        """Remove at once for the caller: a rename. The blocks are freed in the background."""
+        self.check()
+        with contextlib.suppress(FileNotFoundError):
+            path.rename(self.folder / "trash" / f"{path.name}.{uuid.uuid4().hex}")
+            _sync_folder(path.parent)
+            threading.Thread(target=self.empty_trash, name="trash", daemon=True).start()
+
+    def empty_trash(self) -> None:
+        for path in (self.folder / "trash").iterdir():
+            path.unlink(missing_ok=True)
+
+    def forget_unfinished(self, owner: str) -> None:
+        """Remove what `owner` began to make and did not publish."""
+        for path in (self.folder / "new").glob(f"*.{owner}"):
+            path.unlink(missing_ok=True)
+
+    def owner(self, path: Path) -> str | None:
+        try:
+            return os.getxattr(path, OWNER, follow_symlinks=False).decode()
+        except OSError as error:
+            if error.errno in (errno.ENODATA, errno.ENOENT):
+                return None
+            raise
+
+    def objects(self) -> Iterator[tuple[Path, os.stat_result]]:
+        """All published objects with their stat."""
+        for folder in ("volumes", "snapshots"):
+            for path in (self.folder / folder).iterdir():
+                with contextlib.suppress(FileNotFoundError):
+                    yield path, path.lstat()
+
+    def _initialise(self) -> None:
+        """A marker in a folder that is empty or not there: never in one with somebody's files."""
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        strangers = [path.name for path in self.folder.iterdir() if path.name != "lost+found"]
+        if strangers:
+            raise errors.ConfigError(
+                setting=f"backends.{self.name}.pool",
+                reason=f"{self.folder} is neither empty nor a pool of nbdsvc: it holds {sorted(strangers)[0]}",
+            )
+        (self.folder / MARKER).write_text(self.name + "\n")
+        _sync_folder(self.folder)
+
+    def _probe(self) -> bool:
+        """True where blocks can be shared; ConfigError where owners cannot be kept."""
+        source, target = (self.folder / "new" / f".probe-{uuid.uuid4().hex}-{end}" for end in ("a", "b"))
+        try:
+            source.write_bytes(b"probe")
+            target.touch()
+            os.setxattr(source, OWNER, b"probe")
+            with source.open("rb") as from_file, target.open("r+b") as to_file:
+                fcntl.ioctl(to_file.fileno(), FICLONE, from_file.fileno())
+            return True
+        except OSError as error:
+            if error.errno in (errno.EOPNOTSUPP, errno.ENOTTY, errno.EXDEV, errno.EINVAL) and self.owner(source):
+                return False
+            raise errors.ConfigError(
+                setting=f"backends.{self.name}.pool", reason=f"{self.folder} cannot hold volumes: {error.strerror}"
+            ) from error
+        finally:
+            source.unlink(missing_ok=True)
+            target.unlink(missing_ok=True)
+
+    def _is_mine(self, path: Path, owner: str) -> bool:
+        if not os.path.lexists(path):
+            return False
+        if not stat.S_ISREG(path.lstat().st_mode) or self.owner(path) != owner:
+            raise errors.Conflict(reason=f"{path.name} exists in pool {self.name} and belongs to somebody else")
+        return True
+
+    def _publish(self, temporary: Path, path: Path, owner: str) -> None:
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            self._is_mine(path, owner)
+        temporary.unlink()
+        _sync_folder(path.parent)
+
+    @contextlib.contextmanager
+    def _opened(self, path: Path, flags: int) -> Iterator[int]:
+        fd = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
+    @contextlib.contextmanager
+    def _existing(self, path: Path, flags: int) -> Iterator[int]:
+        try:
+            with self._opened(path, flags) as fd:
+                yield fd
+        except FileNotFoundError as error:
+            raise errors.BackendUnavailable(
+                backend=self.name, reason=f"{path.name} is not in the pool any more"
+            ) from error
+
+    @contextlib.contextmanager
+    def _translated(self, size: int) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise errors.OutOfSpace(
+                    pool=self.name, requested=size, free=None, reason=os.strerror(error.errno)
+                ) from error
+            raise errors.BackendUnavailable(backend=self.name, reason=str(error)) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,88 @@
+"""Calls into the C core, and the only place where its error numbers become errors of ours."""
+
+import errno
+import os
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from nbdsvc import errors
+from nbdsvc._native import ffi, lib
+
+READ, WRITE, JOURNAL = 1, 2, 3
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# What the readers of formats answer for an image that is damaged (native/qcow2.c).
+_BAD = (errno.EBADMSG, errno.EILSEQ)
+
+PreadCallback = Callable[[int, int], bytes]
+
+
+class Callback:
+    """A Python function as an input of the C core. Its exceptions are kept for the caller: C only sees a number."""
+
+    def __init__(self, pread: PreadCallback) -> None:
+        self._pread = pread
+        self._lock = threading.Lock()
+        self.error: Exception | None = None
+        self.handle = ffi.new_handle(self)
+
+    def fill(self, buffer: Any, length: int, offset: int) -> int:
+        try:
+            content = self._pread(offset, length)
+            if len(content) != length:
+                raise EOFError(f"{len(content)} bytes instead of {length}")
+        except Exception as error:
+            with self._lock:
+                self.error = self.error or error
+            return -errno.EIO
+        ffi.memmove(buffer, content, length)
+        return 0
+
+
+@ffi.def_extern(error=-errno.EIO)  # type: ignore[untyped-decorator]
+def nbdsvc_python_pread(context: Any, buffer: Any, length: int, offset: int) -> int:
+    callback: Callback = ffi.from_handle(context)
+    return callback.fill(buffer, length, offset)
+
+
+def input_of_fd(fd: int, name: str) -> Any:
+    made = ffi.new("struct nbdsvc_input **")
+    result = lib.nbdsvc_input_fd_create(fd, made)
+    if result < 0:
+        raise errors.ReadFailed(source=name, offset=0, reason=os.strerror(-result))
+    return made[0]
+
+
+def input_of_callback(callback: Callback, size: int) -> Any:
+    made = ffi.new("struct nbdsvc_input **")
+    if lib.nbdsvc_input_callback_create(lib.nbdsvc_python_pread, callback.handle, size, made) < 0:
+        raise MemoryError
+    return made[0]
+
+
+def source_of(input: Any, format: str, name: str) -> Any:
+    """A source over the input, which it owns from now on. BadImage for an image that cannot be read."""
+    made, message = ffi.new("struct nbdsvc_source **"), ffi.new("struct nbdsvc_message *")
+    if format == "raw":
+        result = lib.nbdsvc_source_raw_create(input, made)
+    else:
+        result = lib.nbdsvc_source_qcow2_create(input, message, made)
+    if result == 0:
+        return made[0]
+    lib.nbdsvc_input_destroy(input)
+    reason = ffi.string(message.text).decode(errors="replace")
+    if reason:
+        raise errors.BadImage(image=name, reason=reason)
+    raise errors.ReadFailed(source=name, offset=0, reason=os.strerror(-result))
+
+
+def error_of(result: int, side: int, offset: int, reason: str, source: str, destination: str) -> errors.Error:
+    """The error that a failed copy means."""
+    number = -result
+    if side == READ and number in _BAD:
+        return errors.BadImage(image=source, reason=f"{reason} (at byte {offset} of the volume)")
+    if side == READ:
+        return errors.ReadFailed(source=source, offset=offset, reason=reason)
+    if number in _FULL:
+        return errors.OutOfSpace(pool=destination, requested=None, free=None, reason=f"{reason} at byte {offset}")
+    return errors.WriteFailed(destination=destination, offset=offset, reason=reason or os.strerror(number))

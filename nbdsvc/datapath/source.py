@@ -1,0 +1,93 @@
+"""Where a copy reads from: raw bytes or a qcow2 image, in a file, a device, or behind a Python function."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from nbdsvc import errors
+from nbdsvc._native import ffi, lib
+from nbdsvc.datapath import native
+
+
+class Source:
+    """Guest-visible bytes. Use it as a context manager; `size` is the virtual size in bytes.
+
+    `sequential`: can only be read in ascending order, so by one thread.
+    """
+
+    def __init__(self, pointer: Any, name: str, callback: native.Callback | None = None, sequential: bool = False) -> None:
+        self._pointer = pointer
+        self.name = name
+        self.callback = callback
+        self.sequential = sequential
+        self.size = int(pointer.size)
+
+    def __enter__(self) -> "Source":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Source {self.name} {self.size} bytes{'' if self._pointer else ' closed'}>"
+
+    @property
+    def pointer(self) -> Any:
+        if self._pointer is None:
+            raise errors.InternalError(reason=f"source {self.name} is closed")
+        return self._pointer
+
+    def close(self) -> None:
+        if self._pointer is not None:
+            lib.nbdsvc_source_destroy(self._pointer)
+            self._pointer = None
+
+    def extents(self) -> Iterator[tuple[int, int, bool]]:
+        """(offset, length, True where it reads as zeros without being stored), merged, in order."""
+        found, offset = ffi.new("struct nbdsvc_extent *"), 0
+        start, length, zero = 0, 0, False
+        while offset < self.size:
+            result = lib.nbdsvc_source_extent(self.pointer, offset, found)
+            if result < 0:
+                raise native.error_of(result, native.READ, offset, os.strerror(-result), self.name, "")
+            if length and bool(found.kind) != zero:
+                yield start, length, zero
+                start, length = offset, 0
+            zero = bool(found.kind)
+            length += found.length
+            offset += found.length
+        if length:
+            yield start, length, zero
+
+    def read(self, offset: int, length: int) -> bytes:
+        """A look at some bytes; copies do not come this way."""
+        buffer = bytearray(length)
+        result = lib.nbdsvc_source_read(self.pointer, ffi.from_buffer(buffer), length, offset)
+        if result < 0:
+            raise native.error_of(result, native.READ, offset, os.strerror(-result), self.name, "")
+        return bytes(buffer)
+
+
+def open_fd(fd: int, format: str, name: str) -> Source:
+    """A source over an open file or device; the descriptor stays the caller's."""
+    return Source(native.source_of(native.input_of_fd(fd, name), format, name), name)
+
+
+def open_path(path: Path, format: str = "raw") -> Source:
+    """A source over a file or block device of ours."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise errors.ReadFailed(source=path.name, offset=0, reason=error.strerror or str(error)) from error
+    try:
+        return open_fd(fd, format, path.name)
+    finally:
+        os.close(fd)
+
+
+def open_callback(pread: native.PreadCallback, size: int, format: str, name: str, sequential: bool = False) -> Source:
+    """A source over a function (offset, length) -> bytes, which several threads call unless `sequential`."""
+    callback = native.Callback(pread)
+    pointer = native.source_of(native.input_of_callback(callback, size), format, name)
+    return Source(pointer, name, callback, sequential)

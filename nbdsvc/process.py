@@ -1,0 +1,134 @@
+"""The one runner of external programs.
+
+Programs are found once and named by absolute path; output is captured whole, in the C locale; a deadline or a cancel
+ends the whole process group. Secrets are never arguments: they go to a program by file or descriptor, because argv is
+in CommandFailed, in logs and in /proc for everyone to read.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from nbdsvc import errors
+
+# num_shell_tries of the reference (row S007).
+DEFAULT_TRIES = 3
+# How often a running program is looked at for a cancel.
+POLL_SECONDS = 0.05
+# Enough of a program's complaint to act on, short enough for a row and a log line.
+STDERR_KEPT = 2000
+
+_PACKAGES = {
+    "nbdkit": "nbdkit",
+    "nbdfuse": "nbdfuse",
+    "losetup": "mount",
+    "qemu-img": "qemu-utils",
+    "systemd-run": "systemd",
+    "fusermount3": "fuse3",
+}
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A program's end: what it printed, as text."""
+
+    stdout: str
+    stderr: str
+    rc: int
+
+
+def resolve(program: str) -> str:
+    """Absolute path of a program; BackendUnavailable, naming the package, where there is none."""
+    found = shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin:/usr/bin:/bin")
+    if found is None:
+        package = _PACKAGES.get(program, program)
+        raise errors.BackendUnavailable(
+            backend=program, reason=f"program {program} is not installed (Debian package {package})"
+        )
+    return (
+        os.path.realpath(found)
+        if os.path.islink(found) and program == os.path.basename(os.path.realpath(found))
+        else found
+    )
+
+
+class Runner:
+    """Runs programs. A failed one is tried again, `tries` times in all, after n squared seconds (row S007)."""
+
+    def __init__(self, tries: int = DEFAULT_TRIES, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._tries = tries
+        self._sleep = sleep
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout: float = 60,
+        tries: int | None = None,
+        no_retry: Iterable[str] = (),
+        pass_fds: Iterable[int] = (),
+        env: Mapping[str, str] | None = None,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> Completed:
+        """Run until it succeeds; the last failure is raised. A complaint that contains one of `no_retry` is final."""
+        command = [resolve(argv[0]), *argv[1:]]
+        final = tuple(no_retry)
+        last = tries or self._tries
+        for attempt in range(1, last + 1):
+            try:
+                return self._once(command, timeout, tuple(pass_fds), env or {}, should_stop)
+            except errors.CommandFailed as error:
+                if attempt == last or should_stop() or any(text in error.stderr for text in final):
+                    raise
+                self._sleep(attempt**2)
+        raise errors.InternalError(reason="a runner needs at least one try")
+
+    def _once(
+        self,
+        command: list[str],
+        timeout: float,
+        pass_fds: tuple[int, ...],
+        env: Mapping[str, str],
+        should_stop: Callable[[], bool],
+    ) -> Completed:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "LC_ALL": "C", **env},
+            pass_fds=pass_fds,
+            start_new_session=True,
+            text=True,
+            errors="replace",
+        )
+        stdout, stderr = self._communicate(process, command, timeout, should_stop)
+        if process.returncode != 0:
+            raise errors.CommandFailed(argv=command, rc=process.returncode, stderr=stderr.strip()[-STDERR_KEPT:])
+        return Completed(stdout, stderr, process.returncode)
+
+    def _communicate(
+        self, process: "subprocess.Popen[str]", command: list[str], timeout: float, should_stop: Callable[[], bool]
+    ) -> tuple[str, str]:
+        end = time.monotonic() + timeout
+        while True:
+            try:
+                return process.communicate(timeout=POLL_SECONDS)
+            except subprocess.TimeoutExpired:
+                reason = "it was cancelled" if should_stop() else f"no end within {timeout} s"
+                if not should_stop() and time.monotonic() < end:
+                    continue
+            _kill_group(process)
+            raise errors.CommandFailed(argv=command, rc=-signal.SIGKILL, stderr=reason)
+
+
+def _kill_group(process: "subprocess.Popen[str]") -> None:
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    process.communicate()
