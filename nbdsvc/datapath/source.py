@@ -16,7 +16,9 @@ class Source:
     `sequential`: can only be read in ascending order, so by one thread.
     """
 
-    def __init__(self, pointer: Any, name: str, callback: native.Callback | None = None, sequential: bool = False) -> None:
+    def __init__(
+        self, pointer: Any, name: str, callback: native.Callback | None = None, sequential: bool = False
+    ) -> None:
         self._pointer = pointer
         self.name = name
         self.callback = callback

@@ -1,0 +1,106 @@
+"""What an export is on disk: one folder with its spec, sockets, key and process, readable by its owner only.
+
+<exports>/<attachment id>/spec.json   what is served, without the key
+                          nbd.sock    the unix socket
+                          psk         the pre-shared key, where there is one
+                          process     pid and start time of the server
+                          log         what it complained of
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+# A server that was asked to end has this long for the requests in flight; then its clients lose it, done or not.
+GRACE_SECONDS = 0.2
+POLL_SECONDS = 0.005
+
+
+class ExportFolder:
+    """One export's folder and the process that serves it."""
+
+    def __init__(self, root: Path, id: str) -> None:
+        self.id = id
+        self.path = root / id
+
+    @property
+    def socket(self) -> Path:
+        return self.path / "nbd.sock"
+
+    @property
+    def spec_path(self) -> Path:
+        return self.path / "spec.json"
+
+    @property
+    def psk_path(self) -> Path:
+        return self.path / "psk"
+
+    def read(self) -> dict[str, Any] | None:
+        """The spec as written; None for an export that is not there or was only half made."""
+        try:
+            return dict(json.loads(self.spec_path.read_text()))
+        except (FileNotFoundError, ValueError):
+            return None
+
+    def write(self, spec: dict[str, Any], psk: str | None) -> None:
+        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if psk is not None:
+            _write_private(self.psk_path, f"{self.id}:{psk}\n")
+        _write_private(self.spec_path, json.dumps(spec))
+
+    def pid(self) -> int | None:
+        """The server's pid if it lives: same pid, same start time, and its command line names this folder."""
+        try:
+            pid, started = (self.path / "process").read_text().split()
+        except (FileNotFoundError, ValueError):
+            return None
+        return int(pid) if self._is_ours(int(pid), started) else None
+
+    def end_process(self) -> None:
+        """SIGTERM, a short grace, SIGKILL; returns when it is gone."""
+        for number, patience in ((signal.SIGTERM, GRACE_SECONDS), (signal.SIGKILL, 10.0)):
+            pid = self.pid()
+            if pid is None:
+                return
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+            end = time.monotonic() + patience
+            while self.pid() is not None and time.monotonic() < end:
+                time.sleep(POLL_SECONDS)
+
+    def remove(self) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def complaint(self) -> str:
+        """The end of the server's log."""
+        try:
+            return (self.path / "log").read_text(errors="replace").strip()[-500:]
+        except FileNotFoundError:
+            return ""
+
+    def _is_ours(self, pid: int, started: str) -> bool:
+        try:
+            state, since = stat_of(pid)
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        except (FileNotFoundError, ProcessLookupError):
+            return False
+        return state != "Z" and since == started and str(self.path).encode() in command
+
+
+def stat_of(pid: int) -> tuple[str, str]:
+    """(state, start time in clock ticks) of a process, from /proc/PID/stat (proc(5))."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return fields[0], fields[19]
+
+
+def _write_private(path: Path, text: str) -> None:
+    temporary = path.with_suffix(".new")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "w") as file:
+        file.write(text)
+    temporary.replace(path)

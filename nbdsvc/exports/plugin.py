@@ -1,0 +1,183 @@
+"""The export itself: a script for nbdkit's Python plugin (API version 2), control in Python and bytes in the C core.
+
+It runs in nbdkit's own interpreter, which has no virtual environment: the launcher sets PYTHONPATH. It imports nothing
+but nbdkit and the core. Each callback ends in one C call that releases the GIL; the thread state of nbdkit's worker
+threads is pinned (native/pin.c), which is what makes that fast.
+"""
+
+import errno
+import json
+from pathlib import Path
+from typing import Any
+
+import nbdkit
+from nbdsvc._native import ffi, lib
+
+API_VERSION = 2
+READ_ONLY = 1
+FUA, MAY_TRIM, FAST = 1, 2, 4
+# The largest request that clients should send: 32 MiB, the limit of QEMU and the kernel.
+MAXIMUM_BLOCK = 32 << 20
+
+_spec: dict[str, Any] = {}
+
+
+class Handle:
+    """One connection's volume."""
+
+    def __init__(self, readonly: bool) -> None:
+        made = ffi.new("struct nbdsvc_vol **")
+        self.readonly = readonly or _spec["read_only"]
+        _check(lib.nbdsvc_vol_create(_spec["path"].encode(), READ_ONLY if self.readonly else 0, made))
+        self.vol = made[0]
+
+
+def _check(result: int) -> None:
+    if result < 0:
+        nbdkit.set_error(-result)
+        raise OSError(-result, errno.errorcode.get(-result, "error"))
+
+
+def _flags(flags: int) -> int:
+    return (
+        (FUA if flags & nbdkit.FLAG_FUA else 0)
+        | (MAY_TRIM if flags & nbdkit.FLAG_MAY_TRIM else 0)
+        | (FAST if flags & nbdkit.FLAG_FAST_ZERO else 0)
+    )
+
+
+def config(key: str, value: str) -> None:
+    if key != "spec":
+        raise ValueError(f"unknown parameter {key}")
+    _spec.update(json.loads(Path(value).read_text(encoding="utf-8")))
+
+
+def config_complete() -> None:
+    if not _spec:
+        raise ValueError("the parameter spec is missing")
+
+
+def thread_model() -> int:
+    return int(nbdkit.THREAD_MODEL_PARALLEL)
+
+
+def list_exports(readonly: int, is_tls: int) -> list[tuple[str, str]]:
+    return [(_spec["name"], _spec["description"])]
+
+
+def default_export(readonly: int, is_tls: int) -> str:
+    return str(_spec["name"])
+
+
+def open(readonly: int) -> Handle:  # noqa: A001 - the name that nbdkit calls
+    lib.nbdsvc_pin_thread()
+    if nbdkit.export_name() not in ("", _spec["name"]):
+        _check(-errno.ENOENT)
+    return Handle(bool(readonly))
+
+
+def close(h: Handle) -> None:
+    lib.nbdsvc_vol_destroy(h.vol)
+
+
+def export_description(h: Handle) -> str:
+    return str(_spec["description"])
+
+
+def get_size(h: Handle) -> int:
+    size = lib.nbdsvc_vol_size(h.vol)
+    _check(size)
+    return int(size)
+
+
+def block_size(h: Handle) -> tuple[int, int, int]:
+    return (1, 4096, MAXIMUM_BLOCK)
+
+
+def is_rotational(h: Handle) -> bool:
+    return bool(lib.nbdsvc_vol_is_rotational(h.vol))
+
+
+def can_write(h: Handle) -> bool:
+    return not h.readonly
+
+
+def can_flush(h: Handle) -> bool:
+    return True
+
+
+def can_fua(h: Handle) -> int:
+    return int(nbdkit.FUA_NATIVE)
+
+
+def can_zero(h: Handle) -> bool:
+    return not h.readonly
+
+
+def can_fast_zero(h: Handle) -> bool:
+    return not h.readonly
+
+
+def can_trim(h: Handle) -> bool:
+    return bool(lib.nbdsvc_vol_can_punch(h.vol))
+
+
+def can_extents(h: Handle) -> bool:
+    return True
+
+
+def can_cache(h: Handle) -> int:
+    return int(nbdkit.CACHE_NATIVE)
+
+
+def can_multi_conn(h: Handle) -> bool:
+    # All connections, also those of other exports of this volume, share one page cache; flush is fdatasync of the file.
+    return True
+
+
+def pread(h: Handle, buf: Any, offset: int, flags: int) -> None:
+    lib.nbdsvc_pin_thread()
+    result = lib.nbdsvc_vol_pread(h.vol, ffi.from_buffer(buf), len(buf), offset)
+    if result:
+        _check(result)
+
+
+def pwrite(h: Handle, buf: Any, offset: int, flags: int) -> None:
+    lib.nbdsvc_pin_thread()
+    result = lib.nbdsvc_vol_pwrite(h.vol, ffi.from_buffer(buf), len(buf), offset, _flags(flags))
+    if result:
+        _check(result)
+
+
+def zero(h: Handle, count: int, offset: int, flags: int) -> None:
+    lib.nbdsvc_pin_thread()
+    _check(lib.nbdsvc_vol_zero(h.vol, count, offset, _flags(flags)))
+
+
+def trim(h: Handle, count: int, offset: int, flags: int) -> None:
+    lib.nbdsvc_pin_thread()
+    _check(lib.nbdsvc_vol_trim(h.vol, count, offset, _flags(flags)))
+
+
+def flush(h: Handle, flags: int) -> None:
+    lib.nbdsvc_pin_thread()
+    _check(lib.nbdsvc_vol_flush(h.vol))
+
+
+def cache(h: Handle, count: int, offset: int, flags: int) -> None:
+    lib.nbdsvc_pin_thread()
+    _check(lib.nbdsvc_vol_cache(h.vol, count, offset))
+
+
+def extents(h: Handle, count: int, offset: int, flags: int) -> list[tuple[int, int, int]]:
+    lib.nbdsvc_pin_thread()
+    length, hole = ffi.new("uint64_t *"), ffi.new("int *")
+    found: list[tuple[int, int, int]] = []
+    end = offset + count
+    while offset < end:
+        _check(lib.nbdsvc_vol_extent(h.vol, end - offset, offset, length, hole))
+        found.append((offset, int(length[0]), nbdkit.EXTENT_HOLE | nbdkit.EXTENT_ZERO if hole[0] else 0))
+        offset += int(length[0])
+        if flags & nbdkit.FLAG_REQ_ONE:
+            break
+    return found
