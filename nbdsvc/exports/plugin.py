@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import nbdkit
+
 from nbdsvc._native import ffi, lib
 
 API_VERSION = 2
@@ -69,7 +70,7 @@ def default_export(readonly: int, is_tls: int) -> str:
     return str(_spec["name"])
 
 
-def open(readonly: int) -> Handle:  # noqa: A001 - the name that nbdkit calls
+def open(readonly: int) -> Handle:
     lib.nbdsvc_pin_thread()
     if nbdkit.export_name() not in ("", _spec["name"]):
         _check(-errno.ENOENT)

@@ -1,0 +1,1 @@
+"""Where images come from, and whether they may be opened at all."""

@@ -8,7 +8,6 @@ from nbdsvc.operations.step import Kind
 from nbdsvc.store import operations as rows
 from nbdsvc.store.database import Database
 
-
 _ENDS: dict[type[errors.Error], str] = {
     errors.Cancelled: model.CANCELLED,
     errors.RollbackFailed: model.ROLLBACK_FAILED,

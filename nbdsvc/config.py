@@ -1,0 +1,176 @@
+"""Settings: the default and the comment above it are the manual. `nbdsvc show-config` prints what is in force.
+
+Read from /etc/nbdsvc/nbdsvc.toml, then /etc/nbdsvc/conf.d/*.toml in order of their names (or `--config FILE`), then from
+the environment: NBDSVC_PORT=9000 sets `port`. An unknown key is an error.
+"""
+
+import os
+import socket
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from nbdsvc import errors
+
+DEFAULT_FILE = Path("/etc/nbdsvc/nbdsvc.toml")
+PREFIX = "NBDSVC_"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings."""
+
+    # Everything that nbdsvc keeps, unless said otherwise: database, volumes, images, exports, locks.
+    state_dir: Path = Path("/var/lib/nbdsvc")
+    # SQLAlchemy URL or path of the database; empty: SQLite in state_dir. PostgreSQL: postgresql://USER@/NAME?host=/run/postgresql
+    database: str = ""
+    # Name of this host in `host@backend#pool`; one process a name.
+    host: str = field(default_factory=socket.gethostname)
+    # Where the API listens.
+    listen: str = "127.0.0.1"
+    port: int = 8776
+    # noauth: everybody is an administrator, as in the reference's noauth. token: the tokens of tokens_file.
+    auth: str = "noauth"
+    # TOML: [tokens.NAME] token = "...", project = "...", user = "...", roles = ["member"]. Readable by its owner only.
+    tokens_file: Path | None = None
+    # Largest body of a request, in bytes: no request of this API is larger than a few KiB.
+    max_body: int = 114688
+    # Largest page of a list.
+    max_limit: int = 1000
+    # The backend: a driver of the entry point group nbdsvc.drivers, its name, and its own settings.
+    driver: str = "file"
+    backend: str = "file"
+    driver_options: dict[str, Any] = field(default_factory=dict)
+    # Pool folder of the file driver; empty: state_dir/pool.
+    pool: str = ""
+    # Images that are named by id or by file name; empty: state_dir/images.
+    images: str = ""
+    # Folders whose files may be named by path in imageRef.
+    image_paths: tuple[str, ...] = ()
+    # Whether imageRef may be an http(s) URL.
+    image_http: bool = True
+    # Address on which NBD exports listen for other hosts; empty: this host only.
+    nbd_listen: str = ""
+    nbd_first_port: int = 10810
+    nbd_last_port: int = 11809
+    # nbdkit filters in front of every export, and their arguments: for tests of what is behind them.
+    nbd_filters: tuple[str, ...] = ()
+    nbd_filter_args: tuple[str, ...] = ()
+    # Times that an external program is tried (num_shell_tries of the reference).
+    num_shell_tries: int = 3
+    # Copies that run at once; the others wait. Two keep a disk busy, more make each of them slow.
+    max_copies: int = 4
+    # Seconds between two looks at exports and pool statistics.
+    repair_interval: float = 30.0
+    # Seconds that a request waits for an attach or detach before it answers that the operation goes on.
+    attach_timeout: float = 60.0
+    # Seconds after which an operation is given up and undone; 0: never.
+    operation_deadline: float = 0.0
+    # Quotas of a project without limits of its own; -1 is unlimited.
+    quota_volumes: int = 10
+    quota_snapshots: int = 10
+    quota_gigabytes: int = 1000
+    quota_per_volume_gigabytes: int = -1
+    # json or console.
+    log_format: str = "console"
+    log_level: str = "info"
+
+    @property
+    def database_url(self) -> str:
+        return self.database or str(self.state_dir / "nbdsvc.db")
+
+    @property
+    def pool_path(self) -> Path:
+        return Path(self.pool) if self.pool else self.state_dir / "pool"
+
+    @property
+    def images_path(self) -> Path:
+        return Path(self.images) if self.images else self.state_dir / "images"
+
+    @property
+    def quotas(self) -> dict[str, int]:
+        return {
+            "volumes": self.quota_volumes,
+            "snapshots": self.quota_snapshots,
+            "gigabytes": self.quota_gigabytes,
+            "per_volume_gigabytes": self.quota_per_volume_gigabytes,
+            "backups": 10,
+            "backup_gigabytes": 1000,
+            "groups": 10,
+        }
+
+
+def load(file: Path | None = None, environment: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
+    """The settings in force; ConfigError names the setting that is wrong."""
+    values: dict[str, Any] = {}
+    for path in _files(file):
+        values |= _parse(path)
+    for key, text in (os.environ if environment is None else environment).items():
+        if key.startswith(PREFIX):
+            values[key.removeprefix(PREFIX).lower()] = text
+    values |= {key: value for key, value in overrides.items() if value is not None}
+    return _settings(values)
+
+
+def _files(file: Path | None) -> list[Path]:
+    if file is not None:
+        if not file.is_file():
+            raise errors.ConfigError(setting="--config", reason=f"there is no file {file}")
+        return [file]
+    drop_ins = sorted((DEFAULT_FILE.parent / "conf.d").glob("*.toml"), key=lambda path: path.name)
+    return [path for path in (DEFAULT_FILE, *drop_ins) if path.is_file()]
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text())
+    except tomllib.TOMLDecodeError as error:
+        raise errors.ConfigError(setting=str(path), reason=str(error)) from error
+
+
+def _settings(values: dict[str, Any]) -> Settings:
+    defaults = Settings()
+    known = {f.name for f in fields(Settings)}
+    converted = {}
+    for key, value in values.items():
+        if key not in known:
+            raise errors.ConfigError(setting=key, reason="there is no such setting")
+        converted[key] = _convert(key, value, getattr(defaults, key))
+    return _check(replace(defaults, **converted))
+
+
+def _convert(key: str, value: Any, default: Any) -> Any:
+    """`value` as the type of the default; text comes from the environment."""
+    try:
+        if isinstance(default, bool):
+            return (
+                value
+                if isinstance(value, bool)
+                else {"true": True, "1": True, "false": False, "0": False}[str(value).lower()]
+            )
+        if isinstance(default, tuple):
+            return tuple(value.split(",") if isinstance(value, str) else value)
+        if isinstance(default, dict):
+            return dict(tomllib.loads(value) if isinstance(value, str) else value)
+        if isinstance(default, Path) or key == "tokens_file":
+            return Path(value)
+        return type(default)(value)
+    except (KeyError, TypeError, ValueError) as error:
+        raise errors.ConfigError(setting=key, reason=f"{value!r} is not a {type(default).__name__}") from error
+
+
+def _check(settings: Settings) -> Settings:
+    for wrong, setting, reason in (
+        (settings.auth not in ("noauth", "token"), "auth", "must be noauth or token"),
+        (settings.auth == "token" and settings.tokens_file is None, "tokens_file", "auth = token needs it"),
+        (not 0 <= settings.port <= 65535, "port", "must be 0 to 65535"),
+        (not settings.host or set(settings.host) & set("@#/"), "host", "must be a name without @, # and /"),
+        (settings.num_shell_tries < 1, "num_shell_tries", "must be at least 1"),
+        (settings.max_copies < 1, "max_copies", "must be at least 1"),
+        (settings.nbd_first_port > settings.nbd_last_port, "nbd_last_port", "must not be below nbd_first_port"),
+    ):
+        if wrong:
+            raise errors.ConfigError(setting=setting, reason=reason)
+    return settings

@@ -1,0 +1,111 @@
+"""Judges an image by its own bytes before any tool opens it.
+
+Even `qemu-img info` follows the backing file and data file that an image names, which has been used to read other
+people's files (CVE-2024-32498). So the format is found here, by reading; an image that could be two formats, is not
+what it is declared to be, or names another file is refused with the reason. Format facts: docs/interop/qcow2.txt of
+QEMU; signatures as in the field's format inspectors.
+"""
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from nbdsvc import errors
+from nbdsvc.units import MiB
+
+Read = Callable[[int, int], bytes]
+ACCEPTED = ("raw", "qcow2")
+
+_QCOW2 = b"QFI\xfb"
+# name -> (offset, signature). What nbdsvc names in a refusal, and what makes an image ambiguous.
+_SIGNATURES: dict[str, tuple[int, bytes]] = {
+    "qcow2": (0, _QCOW2),
+    "qed": (0, b"QED\0"),
+    "vmdk": (0, b"KDMV"),
+    "vmdk descriptor": (0, b"# Disk DescriptorFile"),
+    "vdi": (0x40, b"\x7f\x10\xda\xbe"),
+    "vhd": (0, b"conectix"),
+    "vhdx": (0, b"vhdxfile"),
+    "luks": (0, b"LUKS\xba\xbe"),
+    "iso": (0x8001, b"CD001"),
+    "mbr or gpt": (510, b"\x55\xaa"),
+}
+# A disk image may well hold a partition table, a CD or an encrypted container: as raw bytes that is its own business.
+_CONTENT = frozenset({"mbr or gpt", "iso", "luks"})
+_L1_MAX_BYTES = 32 * MiB
+_DIRTY, _CORRUPT, _DATA_FILE, _COMPRESSION, _EXTENDED_L2 = 1, 2, 4, 8, 16
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What an accepted image is. Sizes in bytes; cluster_size 0 for raw."""
+
+    format: str
+    virtual_size: int
+    file_size: int
+    cluster_size: int = 0
+
+
+def inspect(read: Read, size: int, name: str, declared: str | None = None) -> ImageFacts:
+    """The image's facts, or BadImage. `read(offset, length)` gives exact bytes; `size` is the file's size."""
+    found = {kind for kind, (offset, mark) in _SIGNATURES.items() if _has(read, size, offset, mark)}
+    formats = found - _CONTENT
+    if declared is not None and declared not in ACCEPTED:
+        raise errors.BadImage(image=name, reason=f"format {declared} is not supported, only {' and '.join(ACCEPTED)}")
+    detected = "qcow2" if "qcow2" in formats else next(iter(sorted(formats)), "raw")
+    if formats and len(found) > 1:
+        raise errors.BadImage(image=name, reason=f"it could be several formats at once: {', '.join(sorted(found))}")
+    if detected not in ACCEPTED:
+        raise errors.BadImage(image=name, reason=f"its format is {detected}, which is not supported")
+    if declared is not None and declared != detected:
+        raise errors.BadImage(image=name, reason=f"it is declared as {declared}, but its content is {detected}")
+    if detected == "raw":
+        if size == 0:
+            raise errors.BadImage(image=name, reason="it is empty")
+        return ImageFacts("raw", size, size)
+    return _inspect_qcow2(read, size, name)
+
+
+def _has(read: Read, size: int, offset: int, mark: bytes) -> bool:
+    return size >= offset + len(mark) and read(offset, len(mark)) == mark
+
+
+def _inspect_qcow2(read: Read, size: int, name: str) -> ImageFacts:
+    if size < 72:
+        raise errors.BadImage(image=name, reason="it is too short for a qcow2 header")
+    (_, version, backing, _, bits, virtual, crypt, l1_entries, l1_offset) = struct.unpack(">4sIQIIQIIQ", read(0, 48))
+    features = struct.unpack(">Q", read(72, 8))[0] if version == 3 and size >= 104 else 0
+    for wrong, reason in (
+        (version not in (2, 3), f"its qcow2 version is {version}, not 2 or 3"),
+        (version == 3 and size < 104, "it is too short for a qcow2 header"),
+        (backing, "it has a backing file"),
+        (crypt, "it is encrypted"),
+        (features & _DATA_FILE, "it has an external data file"),
+        (features & _CORRUPT, "it is marked as corrupt"),
+        (features & _EXTENDED_L2, "it has extended L2 entries, which are not supported"),
+        (
+            features & ~(_DIRTY | _CORRUPT | _DATA_FILE | _COMPRESSION | _EXTENDED_L2),
+            "it has unknown incompatible features",
+        ),
+        (not 9 <= bits <= 21, f"its cluster bits are {bits}, not 9 to 21"),
+    ):
+        if wrong:
+            raise errors.BadImage(image=name, reason=reason)
+    _check_tables(size, name, 1 << bits, virtual, l1_entries, l1_offset)
+    return ImageFacts("qcow2", virtual, size, 1 << bits)
+
+
+def _check_tables(size: int, name: str, cluster: int, virtual: int, l1_entries: int, l1_offset: int) -> None:
+    needed = -(-virtual // (cluster * (cluster // 8)))
+    for wrong, reason in (
+        (virtual == 0, "its virtual size is 0"),
+        (virtual >= 1 << 62, "its virtual size is absurd"),
+        (l1_entries * 8 > _L1_MAX_BYTES, f"its L1 table has {l1_entries} entries"),
+        (l1_entries < needed, "its L1 table is too small for its virtual size"),
+        (
+            l1_offset % cluster or l1_offset + l1_entries * 8 > size,
+            "its L1 table is not within the file: is it truncated?",
+        ),
+    ):
+        if wrong:
+            raise errors.BadImage(image=name, reason=reason)

@@ -1,0 +1,97 @@
+"""From what a request names (an image's id or name, a path, a URL) to an inspected image that can be copied."""
+
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from nbdsvc import errors
+from nbdsvc.datapath import source as datapath
+from nbdsvc.images.folder import Image, ImageFolder
+from nbdsvc.images.http import HttpFile
+from nbdsvc.images.inspection import ImageFacts, inspect
+
+
+@dataclass(frozen=True)
+class OpenImage:
+    """An image that was judged and may be copied. `fingerprint` changes when its content does; close `source`."""
+
+    facts: ImageFacts
+    source: datapath.Source
+    fingerprint: bytes
+    name: str
+    id: str | None
+
+
+class Images:
+    """Resolves and opens images. `allowed`: folders whose files may be named by path."""
+
+    def __init__(self, folder: ImageFolder, allowed: Iterable[Path] = (), http: bool = True) -> None:
+        self.folder = folder
+        self._allowed = [path.resolve() for path in allowed]
+        self._http = http
+
+    def open(self, reference: str) -> OpenImage:
+        """NotFound, InvalidInput (field imageRef) or BadImage where it cannot be opened."""
+        scheme = urlsplit(reference).scheme
+        if scheme in ("http", "https"):
+            return self._open_http(reference)
+        if scheme == "file" or reference.startswith("/"):
+            return self._open_file(self._permitted(reference), None)
+        image = self.folder.get(reference)
+        return self._open_file(self.folder.path(image), image)
+
+    def check(self, reference: str) -> None:
+        """Raise at admission what can be known without reading: a name nobody has, a path that is not allowed."""
+        scheme = urlsplit(reference).scheme
+        if scheme in ("http", "https"):
+            if not self._http:
+                raise errors.InvalidInput(field="imageRef", value=reference, reason="images by http are switched off")
+        elif scheme == "file" or reference.startswith("/"):
+            self._permitted(reference)
+        else:
+            self.folder.get(reference)
+
+    def _permitted(self, reference: str) -> Path:
+        path = Path(urlsplit(reference).path if reference.startswith("file:") else reference)
+        resolved = path.resolve()
+        if not any(resolved.is_relative_to(folder) for folder in self._allowed):
+            raise errors.InvalidInput(
+                field="imageRef", value=reference, reason="this path is not below one that the administrator allowed"
+            )
+        return resolved
+
+    def _open_file(self, path: Path, image: Image | None) -> OpenImage:
+        name = image.name if image else path.name
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError as error:
+            raise errors.NotFound(resource="Image", id=name) from error
+        try:
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode):
+                raise errors.BadImage(image=name, reason="it is not a regular file")
+            declared = image.disk_format if image else None
+            facts = inspect(lambda at, length: os.pread(fd, length, at), status.st_size, name, declared)
+            mark = [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns]
+            return OpenImage(facts, datapath.open_fd(fd, facts.format, name), _digest(mark), name, image and image.id)
+        finally:
+            os.close(fd)
+
+    def _open_http(self, url: str) -> OpenImage:
+        if not self._http:
+            raise errors.InvalidInput(field="imageRef", value="", reason="images by http are switched off")
+        file = HttpFile(url)
+        facts = inspect(file.pread, file.size, file.name)
+        if facts.format != "raw" and not file.ranges:
+            raise errors.BadImage(image=file.name, reason="a qcow2 image needs a server that serves byte ranges")
+        opened = datapath.open_callback(file.pread, file.size, facts.format, file.name, sequential=not file.ranges)
+        return OpenImage(facts, opened, _digest([file.name, file.size, file.version]), file.name, None)
+
+
+def _digest(mark: list[object]) -> bytes:
+    return hashlib.sha256(json.dumps(mark).encode()).digest()
