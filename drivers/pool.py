@@ -89,6 +89,8 @@ class PoolFolder:
     def discard(self, path: Path) -> None:
         """Remove at once for the caller: a rename. The blocks are freed in the background."""
         self.check()
+        for unfinished in (self.folder / "new").glob(f"{path.name}.*"):
+            unfinished.unlink(missing_ok=True)
         with contextlib.suppress(FileNotFoundError):
             path.rename(self.folder / "trash" / f"{path.name}.{uuid.uuid4().hex}")
             _sync_folder(path.parent)
@@ -96,11 +98,6 @@ class PoolFolder:
 
     def empty_trash(self) -> None:
         for path in (self.folder / "trash").iterdir():
-            path.unlink(missing_ok=True)
-
-    def forget_unfinished(self, owner: str) -> None:
-        """Remove what `owner` began to make and did not publish."""
-        for path in (self.folder / "new").glob(f"*.{owner}"):
             path.unlink(missing_ok=True)
 
     def owner(self, path: Path) -> str | None:

@@ -63,6 +63,12 @@ class Exporter(Protocol):
     def validate_connector(self, connector: dict[str, Any]) -> None:
         """InvalidInput naming the key that this transport needs and the connector lacks (S072)."""
 
+    def needs_tcp(self, connector: dict[str, Any]) -> bool:
+        """Whether this connector can only reach the export over the network."""
+
+    def healthy(self, export_id: str) -> bool:
+        """True when the export is there and answers; looks, and changes nothing."""
+
     def create_export(self, spec: ExportSpec) -> Export:
         """Bring the export up, or find it up already (S067)."""
 

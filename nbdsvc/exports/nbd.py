@@ -73,6 +73,10 @@ class NbdExporter:
         asked = connector.get("nbd_transport")
         return asked == "tcp" if asked else connector.get("host") != self._host_name
 
+    def healthy(self, export_id: str) -> bool:
+        folder = ExportFolder(self._root, export_id)
+        return folder.read() is not None and folder.pid() is not None and _answers(folder.socket)
+
     def create_export(self, spec: ExportSpec) -> Export:
         folder = ExportFolder(self._root, spec.id)
         wanted = self._describe(spec)

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -78,7 +78,9 @@ class Images:
             declared = image.disk_format if image else None
             facts = inspect(lambda at, length: os.pread(fd, length, at), status.st_size, name, declared)
             mark = [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns]
-            return OpenImage(facts, datapath.open_fd(fd, facts.format, name), _digest(mark), name, image and image.id)
+            return OpenImage(
+                facts, datapath.open_fd(fd, facts.format, name), _digest(mark), name, image.id if image else None
+            )
         finally:
             os.close(fd)
 
@@ -93,5 +95,5 @@ class Images:
         return OpenImage(facts, opened, _digest([file.name, file.size, file.version]), file.name, None)
 
 
-def _digest(mark: list[object]) -> bytes:
+def _digest(mark: Sequence[object]) -> bytes:
     return hashlib.sha256(json.dumps(mark).encode()).digest()

@@ -14,7 +14,7 @@ def limits(conn: sa.Connection, project_id: str, defaults: dict[str, int]) -> di
     """The project's limits: its own where set, else the defaults. -1 is unlimited."""
     table = tables.quota_limits
     own = conn.execute(sa.select(table.c.resource, table.c.limit).where(table.c.project_id == project_id))
-    return {**defaults, **{resource: limit for resource, limit in own}}
+    return {**defaults, **{str(row[0]): int(row[1]) for row in own}}
 
 
 def set_limits(conn: sa.Connection, project_id: str, wanted: dict[str, int]) -> None:

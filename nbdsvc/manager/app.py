@@ -1,0 +1,121 @@
+"""What use cases work with: `App` where requests are admitted, `Host` where operations run. Both meet in the database."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import sqlalchemy as sa
+
+from nbdsvc.config import Settings
+from nbdsvc.driver import Driver, SnapshotRef, VolumeRef
+from nbdsvc.exporter import Exporter
+from nbdsvc.images.folder import ImageFolder
+from nbdsvc.images.sources import Images
+from nbdsvc.model import clock, names
+from nbdsvc.model.context import Context
+from nbdsvc.model.entities import Snapshot, Volume
+from nbdsvc.model.operation import Lock, Operation
+from nbdsvc.operations.client import Operations
+from nbdsvc.operations.step import Run
+from nbdsvc.process import Runner
+from nbdsvc.store import nouns
+from nbdsvc.store.database import Database
+from nbdsvc.units import GiB
+
+
+@dataclass(frozen=True)
+class App:
+    """The side that answers requests."""
+
+    database: Database
+    operations: Operations
+    settings: Settings
+
+    @property
+    def images(self) -> Images:
+        paths = [Path(path) for path in self.settings.image_paths]
+        return Images(ImageFolder(self.settings.images_path), paths, self.settings.image_http)
+
+    @contextmanager
+    def change(self) -> Iterator[sa.Connection]:
+        """A write transaction that may admit operations; the engine is woken after its commit."""
+        with self.database.write() as conn:
+            yield conn
+        self.operations.wake()
+
+
+@dataclass(frozen=True)
+class Host:
+    """The side that does the work, next to the storage."""
+
+    name: str
+    backend: str
+    database: Database
+    driver: Driver
+    exporter: Exporter
+    images: Images
+    runner: Runner
+    journals: Path
+    copies: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(4))
+
+
+def host_of(run: Run) -> Host:
+    """The Host of the engine that runs this operation."""
+    return cast(Host, run.environment)
+
+
+def volume_ref(volume: Volume, size: int | None = None, extra_specs: dict[str, str] | None = None) -> VolumeRef:
+    return VolumeRef(volume.id, (size or volume.size) * GiB, extra_specs or {})
+
+
+def snapshot_ref(snapshot: Snapshot) -> SnapshotRef:
+    return SnapshotRef(snapshot.id, snapshot.volume_id, snapshot.volume_size * GiB)
+
+
+def volume_of(run: Run, key: str = "volume_id") -> Volume:
+    with host_of(run).database.read() as conn:
+        return nouns.volumes.get(conn, run.args[key])
+
+
+def snapshot_of(run: Run, key: str = "snapshot_id") -> Snapshot:
+    with host_of(run).database.read() as conn:
+        return nouns.snapshots.get(conn, run.args[key])
+
+
+def operation(
+    app: App, context: Context, kind: str, host: str, resource: tuple[str, str], locks: list[Lock], args: dict[str, Any]
+) -> Operation:
+    """A new operation for the host that owns `host@backend#pool`. resource: (type, id)."""
+    seconds = app.settings.operation_deadline
+    return Operation(
+        id=names.new_id(),
+        kind=kind,
+        host=names.split_host(host)[0],
+        project_id=context.project_id,
+        user_id=context.user_id,
+        request_id=context.request_id,
+        resource_type=resource[0],
+        resource_id=resource[1],
+        args=args,
+        locks=[lock.to_json() for lock in locks],
+        deadline=_later(seconds) if seconds else None,
+    )
+
+
+def _later(seconds: float) -> Any:
+    from datetime import timedelta
+
+    return clock.now() + timedelta(seconds=seconds)
+
+
+def scope(context: Context, all_tenants: bool = False) -> str | None:
+    """The project whose rows this request sees; None: all of them, for an administrator who asks by id or for all."""
+    return None if context.is_admin and all_tenants else context.project_id
+
+
+def owner_scope(context: Context) -> str | None:
+    """For a look-up by id: an administrator reaches every project's rows."""
+    return None if context.is_admin else context.project_id

@@ -1,0 +1,58 @@
+"""A copy as part of an operation: journalled so that it resumes, with progress, cancel and a limit of how many at once."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from nbdsvc import errors
+from nbdsvc.datapath import copy as engine
+from nbdsvc.datapath.source import Source
+from nbdsvc.manager.app import host_of
+from nbdsvc.operations.step import Run
+
+
+# How often a copy that waits for its turn looks whether it should go on waiting.
+WAIT_SECONDS = 0.1
+
+
+def fill(run: Run, source: Source, destination: Path, size: int, fingerprint: bytes, *, empty: bool) -> dict[str, int]:
+    """Copy `source` to `destination`, whose `size` bytes are zeros if `empty` and it is not a resumed copy."""
+    journal = _journal(run)
+    with _turn(run):
+        try:
+            result = engine.copy(
+                source,
+                destination,
+                size=size,
+                journal=journal,
+                fingerprint=fingerprint,
+                destination_is_zero=empty and not journal.exists(),
+                on_progress=lambda done, total: run.progress(done, total, "copying"),
+                should_stop=run.should_stop,
+            )
+        except engine.Stopped:
+            run.check()
+            raise errors.Interrupted(operation=run.id) from None
+    return {"size": result.size, "data": result.data, "skipped": result.skipped}
+
+
+def forget(run: Run) -> None:
+    """The copy is recorded as done, or undone: its journal is not needed any more."""
+    _journal(run).unlink(missing_ok=True)
+
+
+def _journal(run: Run) -> Path:
+    folder = host_of(run).journals
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder / f"{run.id}.copy"
+
+
+@contextmanager
+def _turn(run: Run) -> Iterator[None]:
+    copies = host_of(run).copies
+    while not copies.acquire(timeout=WAIT_SECONDS):
+        run.check()
+    try:
+        yield
+    finally:
+        copies.release()

@@ -1,0 +1,280 @@
+"""Volumes: create, delete, extend, change, upload. Each checks everything it can before anything is written."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+
+from nbdsvc import errors
+from nbdsvc.manager import placement
+from nbdsvc.manager.app import App, operation, owner_scope
+from nbdsvc.model import names, states
+from nbdsvc.model.context import Context
+from nbdsvc.model.entities import Volume, VolumeType
+from nbdsvc.model.operation import Lock, Operation
+from nbdsvc.store import nouns, quotas, tables
+from nbdsvc.store import operations as journal
+
+
+@dataclass(frozen=True)
+class CreateVolume:
+    """A wish for a volume. At most one of snapshot_id, source_volid and image; size (GiB) may follow from the source."""
+
+    size: int | None = None
+    name: str | None = None
+    description: str | None = None
+    volume_type: str | None = None
+    snapshot_id: str | None = None
+    source_volid: str | None = None
+    image: str | None = None
+    availability_zone: str = "nova"
+    multiattach: bool = False
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+def create(app: App, context: Context, wish: CreateVolume) -> Volume:
+    """Admit a new volume: row, quota and operation in one transaction."""
+    if sum(source is not None for source in (wish.snapshot_id, wish.source_volid, wish.image)) > 1:
+        raise errors.InvalidInput(
+            field="volume", value=None, reason="only one of snapshot_id, source_volid and imageRef may be given"
+        )
+    if wish.image is not None:
+        app.images.check(wish.image)
+    with app.change() as conn:
+        volume_type = _type(conn, context, wish.volume_type)
+        origin = _origin(app, conn, context, wish)
+        size = _size(wish, origin)
+        _check_quota(app, conn, context, size)
+        host = origin.host if origin else placement.choose(app, conn, size)
+        if origin:
+            placement.check_growth(app, conn, host, size)
+        volume = nouns.volumes.insert(conn, _row(context, wish, volume_type, origin, size, host))
+        app.operations.admit(conn, _creation(app, context, volume, wish))
+    return volume
+
+
+def delete(app: App, context: Context, id: str, *, cascade: bool = False, force: bool = False) -> None:
+    """Admit the end of a volume; with `cascade` its snapshots go first."""
+    rule = states.VOLUME["force delete" if force else "delete"]
+    with app.change() as conn:
+        volume = nouns.volumes.get(conn, id, owner_scope(context))
+        attached = [
+            a
+            for a in nouns.attachments_of(conn, id)
+            if a.status != "detached" and not (a.legacy and a.status == "attaching")
+        ]
+        snapshots = nouns.snapshots_of(conn, id)
+        if attached and not force:
+            raise errors.InvalidState(
+                resource="Volume",
+                id=id,
+                action="delete",
+                status=f"{volume.status} with attachments",
+                allowed=rule.allowed(),
+            )
+        if snapshots and not cascade:
+            raise errors.InvalidInput(
+                field="volume", value=id, reason=f"it has {len(snapshots)} snapshots; delete them or use cascade"
+            )
+        nouns.volumes.transition(conn, id, rule.sources, "deleting", action="delete", previous_status=volume.status)
+        for snapshot in snapshots:
+            nouns.snapshots.transition(
+                conn, snapshot.id, states.SNAPSHOT["delete"].sources, "deleting", action="delete"
+            )
+        locks = [Lock(id), Lock(names.delete_volume_lock(id))]
+        locks += [Lock(names.delete_snapshot_lock(snapshot.id)) for snapshot in snapshots]
+        args = {"volume_id": id, "snapshot_ids": [snapshot.id for snapshot in snapshots]}
+        app.operations.admit(conn, operation(app, context, "volume.delete", volume.host, ("volume", id), locks, args))
+
+
+def extend(app: App, context: Context, id: str, new_size: int, *, online: bool) -> None:
+    """Admit growth to `new_size` GiB; `online`: also while it is in use (microversion 3.42)."""
+    rule = states.VOLUME["extend online" if online else "extend"]
+    with app.change() as conn:
+        volume = nouns.volumes.get(conn, id, owner_scope(context))
+        if new_size <= volume.size:
+            raise errors.InvalidInput(
+                field="new_size", value=new_size, reason=f"must be greater than the current size of {volume.size} GiB"
+            )
+        limit = quotas.limits(conn, volume.project_id, app.settings.quotas)["per_volume_gigabytes"]
+        _check_size_limit(limit, new_size)
+        wanted = {"gigabytes": new_size - volume.size}
+        quotas.check(app.database, conn, volume.project_id, app.settings.quotas, wanted)
+        placement.check_growth(app, conn, volume.host, new_size - volume.size)
+        nouns.volumes.transition(
+            conn, id, rule.sources, "extending", action="extend", target_size=new_size, previous_status=volume.status
+        )
+        args = {"volume_id": id, "new_size": new_size}
+        app.operations.admit(
+            conn, operation(app, context, "volume.extend", volume.host, ("volume", id), [Lock(id)], args)
+        )
+
+
+def upload(
+    app: App, context: Context, id: str, image_name: str, disk_format: str, *, force: bool
+) -> tuple[Volume, str]:
+    """Admit a copy of the volume as an image of the local folder. Returns the volume and the image's id (row S032)."""
+    if disk_format not in ("raw", "qcow2"):
+        raise errors.InvalidInput(field="disk_format", value=disk_format, reason="must be raw or qcow2")
+    rule = states.VOLUME["force upload to image" if force else "upload to image"]
+    with app.change() as conn:
+        volume = nouns.volumes.get(conn, id, owner_scope(context))
+        previous = volume.status
+        volume = nouns.volumes.transition(
+            conn, id, rule.sources, "uploading", action="upload", previous_status=previous
+        )
+        image_id = names.new_id()
+        args = {"volume_id": id, "image_id": image_id, "image_name": image_name, "disk_format": disk_format}
+        locks = [Lock(id, previous == "in-use"), Lock(names.delete_volume_lock(id), True)]
+        app.operations.admit(conn, operation(app, context, "volume.upload", volume.host, ("volume", id), locks, args))
+    return volume, image_id
+
+
+def update(app: App, context: Context, id: str, **changes: Any) -> Volume:
+    """Change what needs no work: name, description, metadata, flags."""
+    with app.change() as conn:
+        nouns.volumes.get(conn, id, owner_scope(context))
+        nouns.volumes.update(conn, id, **changes)
+        return nouns.volumes.get(conn, id)
+
+
+def edit_metadata(
+    app: App, context: Context, id: str, column: str, changes: dict[str, str | None], *, replace: bool
+) -> dict[str, str]:
+    """Set (or with None remove) keys of `metadata` or `image_metadata`; returns what there is afterwards."""
+    with app.change() as conn:
+        volume = nouns.volumes.get(conn, id, owner_scope(context))
+        app.database.lock_name(conn, f"metadata-{id}")
+        before: dict[str, str] = {} if replace else getattr(nouns.volumes.get(conn, volume.id), column)
+        after = {key: value for key, value in {**before, **changes}.items() if value is not None}
+        nouns.volumes.update(conn, id, **{column: after})
+    return after
+
+
+def reset_status(app: App, context: Context, id: str, changes: dict[str, str]) -> None:
+    """An administrator's explicit word on what the rows say. Refused while an operation works on the volume.
+
+    attach_status `detached` ends every attachment for real: exports go, then rows. The rows alone are never edited.
+    """
+    with app.change() as conn:
+        volume = nouns.volumes.get(conn, id)
+        if journal.busy(conn, id):
+            raise errors.Conflict(reason=f"an operation on volume {id} is under way; cancel it instead")
+        attachments = nouns.attachments_of(conn, id)
+        if changes.get("status") == "in-use" and not attachments:
+            raise errors.InvalidInput(field="status", value="in-use", reason="the volume has no attachments")
+        wanted = {"status": changes.get("status", volume.status)}
+        if "migration_status" in changes:
+            wanted["migration_status"] = changes["migration_status"]
+        nouns.volumes.update(conn, id, target_size=None, **wanted)
+        if changes.get("attach_status") == "detached":
+            args = {"volume_id": id, "attachment_ids": [a.id for a in attachments], "status": changes.get("status")}
+            app.operations.admit(
+                conn, operation(app, context, "volume.detach_all", volume.host, ("volume", id), [Lock(id)], args)
+            )
+
+
+def _type(conn: sa.Connection, context: Context, wanted: str | None) -> VolumeType | None:
+    if wanted is None:
+        return None
+    found = nouns.volume_type(conn, wanted)
+    if not (found.is_public or context.is_admin or context.project_id in found.projects):
+        raise errors.NotFound(resource="VolumeType", id=wanted)
+    return found
+
+
+@dataclass(frozen=True)
+class _Origin:
+    host: str
+    size: int
+    bootable: bool
+    image_metadata: dict[str, str]
+
+
+def _origin(app: App, conn: sa.Connection, context: Context, wish: CreateVolume) -> _Origin | None:
+    """What the new volume is made of, if that is a snapshot or a volume, in a status that allows it."""
+    scope = owner_scope(context)
+    if wish.snapshot_id is not None:
+        snapshot = nouns.snapshots.get(conn, wish.snapshot_id, scope)
+        _require("Snapshot", snapshot.id, snapshot.status, {"available"})
+        volume = nouns.volumes.get(conn, snapshot.volume_id)
+        return _Origin(volume.host, snapshot.volume_size, volume.bootable, volume.image_metadata)
+    if wish.source_volid is not None:
+        volume = nouns.volumes.get(conn, wish.source_volid, scope)
+        instant = placement.instant_clone(conn, volume.host)
+        _require("Volume", volume.id, volume.status, set(states.CLONE_SOURCE) if instant else {"available"})
+        return _Origin(volume.host, volume.size, volume.bootable, volume.image_metadata)
+    return None
+
+
+def _require(noun: str, id: str, status: str, allowed: set[str]) -> None:
+    if status not in allowed:
+        raise errors.InvalidState(resource=noun, id=id, action="be copied", status=status, allowed=sorted(allowed))
+
+
+def _size(wish: CreateVolume, origin: _Origin | None) -> int:
+    size = wish.size if wish.size is not None else (origin.size if origin else None)
+    if size is None:
+        raise errors.InvalidInput(field="size", value=None, reason="a new volume needs a size")
+    if origin and size < origin.size:
+        raise errors.InvalidInput(
+            field="size", value=size, reason=f"must not be smaller than its source's {origin.size} GiB"
+        )
+    return size
+
+
+def _check_quota(app: App, conn: sa.Connection, context: Context, size: int) -> None:
+    wanted = {"volumes": 1, "gigabytes": size}
+    quotas.check(app.database, conn, context.project_id, app.settings.quotas, wanted)
+    limit = quotas.limits(conn, context.project_id, app.settings.quotas)["per_volume_gigabytes"]
+    _check_size_limit(limit, size)
+
+
+def _check_size_limit(limit: int, size: int) -> None:
+    if limit != quotas.UNLIMITED and size > limit:
+        raise errors.QuotaExceeded(resource="per_volume_gigabytes", limit=limit, used=0, requested=size)
+
+
+def _row(
+    context: Context, wish: CreateVolume, volume_type: VolumeType | None, origin: _Origin | None, size: int, host: str
+) -> Volume:
+    return Volume(
+        id=names.new_id(),
+        project_id=context.project_id,
+        user_id=context.user_id,
+        size=size,
+        status="creating",
+        host=host,
+        name=wish.name,
+        description=wish.description,
+        availability_zone=wish.availability_zone,
+        volume_type_id=volume_type.id if volume_type else None,
+        snapshot_id=wish.snapshot_id,
+        source_volid=wish.source_volid,
+        image_id=wish.image,
+        bootable=bool(origin and origin.bootable),
+        multiattach=wish.multiattach or bool(volume_type and volume_type.multiattach),
+        metadata=wish.metadata,
+        image_metadata=origin.image_metadata if origin else {},
+    )
+
+
+def _creation(app: App, context: Context, volume: Volume, wish: CreateVolume) -> Operation:
+    locks = [Lock(volume.id)]
+    if wish.snapshot_id:
+        locks.append(Lock(names.delete_snapshot_lock(wish.snapshot_id), shared=True))
+    if wish.source_volid:
+        # Shared with other clones of it, but not with its deletion nor with an attach that could write to it.
+        locks += [Lock(names.delete_volume_lock(wish.source_volid), True), Lock(wish.source_volid, True)]
+    args = {
+        "volume_id": volume.id,
+        "snapshot_id": wish.snapshot_id,
+        "source_volid": wish.source_volid,
+        "image": wish.image,
+    }
+    return operation(app, context, "volume.create", volume.host, ("volume", volume.id), locks, args)
+
+
+def listing(conn: sa.Connection, project_id: str | None) -> list[Any]:
+    """The condition for a project's volumes; None: everybody's."""
+    return [tables.volumes.c.project_id == project_id] if project_id else []
