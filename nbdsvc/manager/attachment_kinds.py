@@ -1,0 +1,130 @@
+"""What attachment operations do, step by step."""
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from nbdsvc import errors
+from nbdsvc.exporter import ExportSpec
+from nbdsvc.manager import settling
+from nbdsvc.manager.app import Host, host_of, volume_ref
+from nbdsvc.model import clock
+from nbdsvc.model.entities import Attachment
+from nbdsvc.model.operation import Operation
+from nbdsvc.operations.step import Kind, Run, Step
+from nbdsvc.store import nouns
+
+
+def export_spec(host: Host, attachment: Attachment) -> ExportSpec:
+    """What an attachment owes its connector. The key is used only where the export is on the network."""
+    with host.database.read() as conn:
+        volume = nouns.volumes.get(conn, attachment.volume_id)
+    tcp = host.exporter.needs_tcp(attachment.connector or {})
+    return ExportSpec(
+        id=attachment.id,
+        volume_id=volume.id,
+        path=host.driver.local_path(volume_ref(volume)),
+        read_only=attachment.mode == "ro" or bool(volume.readonly),
+        tcp=tcp,
+        secret=attachment.secret if tcp else None,
+    )
+
+
+def _attachment(run: Run) -> Attachment | None:
+    with host_of(run).database.read() as conn:
+        return nouns.attachments.find(conn, run.args["attachment_id"])
+
+
+def _export(run: Run) -> dict[str, Any]:
+    """Export it, and what to tell the connector; the key stays in the attachment's row."""
+    host, attachment = host_of(run), _attachment(run)
+    if attachment is None:
+        raise errors.NotFound(resource="VolumeAttachment", id=run.args["attachment_id"])
+    connector = attachment.connector or {}
+    host.exporter.validate_connector(connector)
+    spec = export_spec(host, attachment)
+    host.exporter.create_export(spec)
+    info = host.exporter.initialize_connection(spec, connector).to_json()
+    data = {key: value for key, value in info["data"].items() if key != "tls_psk_key"}
+    return {"driver_volume_type": info["driver_volume_type"], **data, "encrypted": False, "qos_specs": None}
+
+
+def _unexport(run: Run) -> None:
+    host_of(run).exporter.remove_export(run.args["attachment_id"])
+
+
+def _connected(conn: sa.Connection, operation: Operation) -> None:
+    id, info = operation.args["attachment_id"], operation.results["export"]
+    done = {"status": "attached", "attached_at": clock.now()} if operation.args["complete"] else {}
+    nouns.attachments.update(conn, id, connection_info=info, exported=True, **done)
+    if not nouns.attachments.get(conn, id).legacy:
+        settling.follow_attachments(conn, operation.args["volume_id"])
+
+
+def _not_connected(conn: sa.Connection, operation: Operation, error: errors.Error) -> None:
+    """The volume is as free as before. A legacy row was made for this call only, so it goes with it."""
+    id = operation.args["attachment_id"]
+    attachment = nouns.attachments.find(conn, id)
+    if attachment is None:
+        return
+    if attachment.legacy and attachment.status == "attaching":
+        nouns.attachments.delete(conn, id)
+        return
+    nouns.attachments.update(conn, id, status="error_attaching", exported=False, connection_info=None)
+    settling.follow_attachments(conn, operation.args["volume_id"])
+
+
+def _removed(conn: sa.Connection, operation: Operation) -> None:
+    nouns.attachments.delete(conn, operation.args["attachment_id"])
+    settling.follow_attachments(conn, operation.args["volume_id"])
+    if not nouns.attachments_of(conn, operation.args["volume_id"]):
+        nouns.volumes.update(conn, operation.args["volume_id"], attached_mode=None)
+
+
+def _not_removed(conn: sa.Connection, operation: Operation, error: errors.Error) -> None:
+    nouns.attachments.update(conn, operation.args["attachment_id"], status="error_detaching")
+
+
+def _terminated(conn: sa.Connection, operation: Operation) -> None:
+    """os-terminate_connection: no access any more; a row that nobody completed goes, a completed one awaits os-detach."""
+    attachment = nouns.attachments.find(conn, operation.args["attachment_id"])
+    if attachment is None:
+        return
+    if attachment.status == "attaching":
+        nouns.attachments.delete(conn, attachment.id)
+    else:
+        nouns.attachments.update(conn, attachment.id, connection_info=None, exported=False)
+
+
+def _unexport_all(run: Run) -> None:
+    for id in run.args["attachment_ids"]:
+        host_of(run).exporter.remove_export(id)
+
+
+def _all_removed(conn: sa.Connection, operation: Operation) -> None:
+    for id in operation.args["attachment_ids"]:
+        nouns.attachments.delete(conn, id)
+    if operation.args["status"] is None:
+        settling.follow_attachments(conn, operation.args["volume_id"])
+
+
+def _nothing(_conn: sa.Connection, _operation: Operation, _error: errors.Error | None = None) -> None:
+    """The rows are as they should be."""
+
+
+def _repair(run: Run) -> None:
+    """Make the export what the row says: there, or not there (row S068). Under the volume's lock, so nobody interferes."""
+    host, attachment = host_of(run), _attachment(run)
+    if attachment is not None and attachment.exported and attachment.status != "detaching":
+        host.exporter.ensure_export(export_spec(host, attachment))
+    else:
+        host.exporter.remove_export(run.args["attachment_id"])
+
+
+KINDS = (
+    Kind("attachment.connect", (Step("export", _export, _unexport),), _connected, _not_connected),
+    Kind("attachment.delete", (Step("unexport", _unexport),), _removed, _not_removed),
+    Kind("attachment.terminate", (Step("unexport", _unexport),), _terminated, _nothing),
+    Kind("attachment.repair", (Step("repair", _repair),), _nothing, _nothing),
+    Kind("volume.detach_all", (Step("unexport", _unexport_all),), _all_removed, _nothing),
+)

@@ -1,0 +1,92 @@
+"""What a host does for itself: start its driver, say what it has, and repair exports (rows S020-S022, S035, S036)."""
+
+from dataclasses import asdict
+
+import structlog
+
+from nbdsvc import driver as contract
+from nbdsvc import errors
+from nbdsvc.manager.app import App, Host, operation
+from nbdsvc.model import clock, names
+from nbdsvc.model.context import ADMIN, Context
+from nbdsvc.model.entities import Service
+from nbdsvc.model.operation import Lock
+from nbdsvc.store import nouns, tables
+from nbdsvc.store import operations as journal
+
+log = structlog.get_logger(__name__)
+
+_OURSELVES = Context("nbdsvc", "nbdsvc", frozenset({ADMIN}), "")
+
+
+def initialise(host: Host) -> bool:
+    """do_setup and check_for_setup_error; False, and a word in the log, when the driver cannot work (row S021)."""
+    try:
+        host.driver.do_setup()
+        host.driver.check_for_setup_error()
+    except errors.Error as error:
+        log.error("backend is not usable", backend=host.backend, reason=str(error))
+        return False
+    return True
+
+
+def publish(host: Host, working: bool) -> bool:
+    """Write what this host has into its service row, for the API and placement. Returns whether the driver works."""
+    capabilities: dict[str, object] = {"backend": host.backend, "pools": []}
+    if working:
+        try:
+            host.driver.check_for_setup_error()
+            capabilities = _capabilities(host)
+        except errors.Error as error:
+            log.error("backend went away", backend=host.backend, reason=str(error))
+            working = False
+    with host.database.write() as conn:
+        found = nouns.services.select(conn, tables.services.c.host == host.name)
+        if found:
+            nouns.services.update(conn, found[0].id, working=working, capabilities=capabilities)
+        else:
+            row = Service(
+                id=names.new_id(), host=host.name, working=working, capabilities=capabilities, updated_at=clock.now()
+            )
+            nouns.services.insert(conn, row)
+    return working
+
+
+def repair_exports(app: App, host: Host) -> int:
+    """Admit a repair for each export that is not as its row says; returns how many. Looks only, so it is cheap."""
+    with app.database.read() as conn:
+        rows = {row.id: row for row in nouns.attachments.select(conn)}
+        mine = {v.id: v for v in nouns.volumes.select(conn) if names.split_host(v.host)[0] == host.name}
+    present = set(host.exporter.list_exports())
+    sick = [
+        row for row in rows.values() if row.exported and row.volume_id in mine and not host.exporter.healthy(row.id)
+    ]
+    surplus = [rows[id] for id in present if id in rows and not rows[id].exported and rows[id].volume_id in mine]
+    for id in present - set(rows):
+        log.warning("removing an export that nobody owns", export=id)
+        host.exporter.remove_export(id)
+    return sum(_admit_repair(app, mine[row.volume_id].host, row.volume_id, row.id) for row in sick + surplus)
+
+
+def _admit_repair(app: App, host: str, volume_id: str, attachment_id: str) -> bool:
+    with app.change() as conn:
+        if journal.busy(conn, volume_id):
+            return False  # somebody is at it; the next look will tell whether there is still something to repair
+        args = {"volume_id": volume_id, "attachment_id": attachment_id}
+        resource = ("volume", volume_id)
+        app.operations.admit(
+            conn, operation(app, _OURSELVES, "attachment.repair", host, resource, [Lock(volume_id)], args)
+        )
+    return True
+
+
+def _capabilities(host: Host) -> dict[str, object]:
+    return {
+        "backend": host.backend,
+        "storage_protocol": host.exporter.protocol,
+        "instant_clone": host.driver.capabilities.instant_clone,
+        "pools": [asdict(pool) for pool in host.driver.get_volume_stats(refresh=True)],
+        "description": contract.describe(host.driver),
+        "filter_function": host.driver.get_filter_function(),
+        "goodness_function": host.driver.get_goodness_function(),
+    }

@@ -1,0 +1,144 @@
+"""Snapshots: a point in time of a volume, taken and removed."""
+
+import sqlalchemy as sa
+
+from nbdsvc import errors
+from nbdsvc.datapath import source as datapath
+from nbdsvc.manager import copying, placement, settling
+from nbdsvc.manager.app import App, host_of, operation, owner_scope, snapshot_of, snapshot_ref, volume_of, volume_ref
+from nbdsvc.model import names, states
+from nbdsvc.model.context import Context
+from nbdsvc.model.entities import Snapshot
+from nbdsvc.model.operation import Lock, Operation
+from nbdsvc.operations.step import Kind, Run, Step
+from nbdsvc.store import nouns, quotas
+
+
+def create(
+    app: App,
+    context: Context,
+    volume_id: str,
+    name: str | None,
+    description: str | None,
+    metadata: dict[str, str],
+    *,
+    force: bool,
+) -> Snapshot:
+    """Admit a snapshot; `force`: also of a volume in use."""
+    allowed = states.SNAPSHOT_SOURCE_FORCED if force else states.SNAPSHOT_SOURCE
+    with app.change() as conn:
+        volume = nouns.volumes.get(conn, volume_id, owner_scope(context))
+        if volume.status not in allowed:
+            raise errors.InvalidState(
+                resource="Volume", id=volume_id, action="be snapshotted", status=volume.status, allowed=sorted(allowed)
+            )
+        instant = placement.instant_clone(conn, volume.host)
+        if volume.status == "in-use" and not instant:
+            raise errors.Unsupported(reason="this backend cannot take a snapshot of a volume while it is in use")
+        wanted = {"snapshots": 1, "gigabytes": volume.size}
+        quotas.check(app.database, conn, context.project_id, app.settings.quotas, wanted)
+        snapshot = Snapshot(
+            id=names.new_id(),
+            project_id=context.project_id,
+            user_id=context.user_id,
+            volume_id=volume_id,
+            volume_size=volume.size,
+            status="creating",
+            name=name,
+            description=description,
+            metadata=metadata,
+        )
+        nouns.snapshots.insert(conn, snapshot)
+        locks = [
+            Lock(names.delete_snapshot_lock(snapshot.id)),
+            Lock(names.delete_volume_lock(volume_id), True),
+            Lock(volume_id),
+        ]
+        args = {"snapshot_id": snapshot.id, "volume_id": volume_id}
+        resource = ("snapshot", snapshot.id)
+        app.operations.admit(conn, operation(app, context, "snapshot.create", volume.host, resource, locks, args))
+    return snapshot
+
+
+def delete(app: App, context: Context, id: str, *, force: bool = False) -> None:
+    rule = states.SNAPSHOT["force delete" if force else "delete"]
+    with app.change() as conn:
+        snapshot = nouns.snapshots.get(conn, id, owner_scope(context))
+        volume = nouns.volumes.get(conn, snapshot.volume_id)
+        nouns.snapshots.transition(conn, id, rule.sources, "deleting", action="delete")
+        locks = [Lock(names.delete_snapshot_lock(id))]
+        args = {"snapshot_id": id, "volume_id": volume.id}
+        app.operations.admit(
+            conn, operation(app, context, "snapshot.delete", volume.host, ("snapshot", id), locks, args)
+        )
+
+
+def update(app: App, context: Context, id: str, **changes: object) -> Snapshot:
+    with app.change() as conn:
+        nouns.snapshots.get(conn, id, owner_scope(context))
+        nouns.snapshots.update(conn, id, **changes)
+        return nouns.snapshots.get(conn, id)
+
+
+def edit_metadata(
+    app: App, context: Context, id: str, changes: dict[str, str | None], *, replace: bool
+) -> dict[str, str]:
+    with app.change() as conn:
+        app.database.lock_name(conn, f"metadata-{id}")
+        before = nouns.snapshots.get(conn, id, owner_scope(context)).metadata
+        after = {key: value for key, value in {**({} if replace else before), **changes}.items() if value is not None}
+        nouns.snapshots.update(conn, id, metadata=after)
+    return after
+
+
+def _take(run: Run) -> dict[str, bool]:
+    driver = host_of(run).driver
+    driver.create_snapshot(snapshot_ref(snapshot_of(run)), run.id)
+    return {"filled": driver.capabilities.instant_clone}
+
+
+def _release(run: Run) -> None:
+    host_of(run).driver.delete_snapshot(snapshot_ref(snapshot_of(run)))
+    copying.forget(run)
+
+
+def _fill(run: Run) -> dict[str, int] | None:
+    """Where the backend does not share blocks: a copy, from a volume that our lock keeps from being attached."""
+    if run.results["take"]["filled"]:
+        return None
+    host, snapshot = host_of(run), snapshot_ref(snapshot_of(run))
+    with datapath.open_path(host.driver.local_path(volume_ref(volume_of(run)))) as source:
+        path = host.driver.snapshot_path(snapshot)
+        return copying.fill(run, source, path, snapshot.size, snapshot.id.encode()[:32], empty=True)
+
+
+def _taken(conn: sa.Connection, operation: Operation) -> None:
+    settling.snapshot(conn, operation.resource_id, "creating", "available", progress="100%")
+
+
+def _not_taken(conn: sa.Connection, operation: Operation, error: errors.Error) -> None:
+    settling.snapshot(conn, operation.resource_id, "creating", "error")
+
+
+def _delete(run: Run) -> None:
+    host_of(run).driver.delete_snapshot(snapshot_ref(snapshot_of(run)))
+
+
+def _deleted(conn: sa.Connection, operation: Operation) -> None:
+    nouns.snapshots.delete(conn, operation.resource_id)
+
+
+def _not_deleted(conn: sa.Connection, operation: Operation, error: errors.Error) -> None:
+    busy = isinstance(error, errors.DeviceBusy | errors.Cancelled)
+    settling.snapshot(conn, operation.resource_id, "deleting", "available" if busy else "error_deleting")
+
+
+KINDS = (
+    Kind(
+        "snapshot.create",
+        (Step("take", _take, _release), Step("fill", _fill), Step("tidy", copying.forget)),
+        _taken,
+        _not_taken,
+    ),
+    Kind("snapshot.delete", (Step("delete", _delete),), _deleted, _not_deleted),
+)

@@ -1,0 +1,234 @@
+"""What volume operations do, step by step. Every step looks before it acts (operations/step.py)."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from nbdsvc import errors
+from nbdsvc.datapath import source as datapath
+from nbdsvc.images.folder import Image
+from nbdsvc.manager import copying, settling
+from nbdsvc.manager.app import host_of, snapshot_of, snapshot_ref, volume_of, volume_ref
+from nbdsvc.model import states
+from nbdsvc.model.operation import Operation
+from nbdsvc.operations.step import Kind, Run, Step
+from nbdsvc.store import nouns
+from nbdsvc.units import GiB, to_gib
+
+# A qcow2 is written by qemu-img from our own raw volume: as long as that takes, but not for ever.
+QEMU_IMG_SECONDS = 24 * 3600
+
+
+# Create
+
+
+def _allocate(run: Run) -> dict[str, bool]:
+    """The object: cloned at once where the backend can, else empty, to be filled by the next step."""
+    driver, volume = host_of(run).driver, volume_ref(volume_of(run))
+    instant = driver.capabilities.instant_clone
+    if run.args["snapshot_id"] and instant:
+        driver.create_volume_from_snapshot(volume, snapshot_ref(snapshot_of(run)), run.id)
+    elif run.args["source_volid"] and instant:
+        driver.create_cloned_volume(volume, volume_ref(volume_of(run, "source_volid")), run.id)
+    else:
+        driver.create_volume(volume, run.id)
+        return {"filled": not (run.args["snapshot_id"] or run.args["source_volid"] or run.args["image"])}
+    return {"filled": True}
+
+
+def _release(run: Run) -> None:
+    host_of(run).driver.delete_volume(volume_ref(volume_of(run)))
+    copying.forget(run)
+
+
+def _fill(run: Run) -> dict[str, Any] | None:
+    """The bytes, where they are not there yet."""
+    if run.results["allocate"]["filled"]:
+        return None
+    return _fill_from_image(run) if run.args["image"] else _fill_from_backend(run)
+
+
+def _fill_from_image(run: Run) -> dict[str, Any]:
+    host, volume = host_of(run), volume_of(run)
+    with host.database.write() as conn:
+        settling.volume(conn, volume.id, "creating", "downloading")
+    image = host.images.open(run.args["image"])
+    with image.source:
+        needed = to_gib(image.facts.virtual_size)
+        if needed > volume.size:
+            raise errors.BadImage(
+                image=image.name, reason=f"its virtual size needs {needed} GiB, and the volume has {volume.size} GiB"
+            )
+        path = host.driver.local_path(volume_ref(volume))
+        result = copying.fill(run, image.source, path, volume.size * GiB, image.fingerprint, empty=True)
+    facts = {"image_id": image.id or "", "image_name": image.name, "disk_format": image.facts.format}
+    return {**result, "image": {**facts, "size": str(image.facts.file_size), "container_format": "bare"}}
+
+
+def _fill_from_backend(run: Run) -> dict[str, int]:
+    host, volume = host_of(run), volume_of(run)
+    if run.args["snapshot_id"]:
+        path = host.driver.snapshot_path(snapshot_ref(snapshot_of(run)))
+    else:
+        origin = volume_of(run, "source_volid")
+        if origin.status == "in-use":
+            raise errors.Unsupported(reason="this backend cannot clone a volume while it is in use")
+        path = host.driver.local_path(volume_ref(origin))
+    mark = path.name.encode()[-32:]
+    with datapath.open_path(path) as source:
+        return copying.fill(
+            run, source, host.driver.local_path(volume_ref(volume)), volume.size * GiB, mark, empty=True
+        )
+
+
+def _tidy(run: Run) -> None:
+    copying.forget(run)
+
+
+def _created(conn: sa.Connection, operation: Operation) -> None:
+    image = (operation.results.get("fill") or {}).get("image")
+    changes = {"image_metadata": image, "bootable": True} if image else {}
+    settling.volume(conn, operation.resource_id, ("creating", "downloading"), "available", **changes)
+
+
+def _not_created(conn: sa.Connection, operation: Operation, error: errors.Error) -> None:
+    settling.volume(conn, operation.resource_id, ("creating", "downloading"), "error")
+
+
+# Delete
+
+
+def _unexport(run: Run) -> None:
+    """remove_export always comes first (row S024)."""
+    host = host_of(run)
+    with host.database.read() as conn:
+        attachments = nouns.attachments_of(conn, run.args["volume_id"])
+    for attachment in attachments:
+        host.exporter.remove_export(attachment.id)
+
+
+def _delete_snapshots(run: Run) -> None:
+    host = host_of(run)
+    with host.database.read() as conn:
+        found = nouns.snapshots_of(conn, run.args["volume_id"])
+    for snapshot in found:
+        run.check()
+        host.driver.delete_snapshot(snapshot_ref(snapshot))
+
+
+def _delete(run: Run) -> None:
+    host_of(run).driver.delete_volume(volume_ref(volume_of(run)))
+
+
+def _deleted(conn: sa.Connection, operation: Operation) -> None:
+    for attachment in nouns.attachments_of(conn, operation.resource_id):
+        nouns.attachments.delete(conn, attachment.id)
+    for snapshot in nouns.snapshots_of(conn, operation.resource_id):
+        nouns.snapshots.delete(conn, snapshot.id)
+    nouns.volumes.delete(conn, operation.resource_id)
+
+
+def _not_deleted(conn: sa.Connection, operation: Operation, error: errors.Error) -> None:
+    """Busy, or cancelled before anything was removed: as it was. Else it is an error that a repeated delete mends."""
+    untouched = isinstance(error, errors.DeviceBusy) or (isinstance(error, errors.Cancelled) and operation.cursor < 1)
+    target = states.PREVIOUS if untouched else "error_deleting"
+    settling.volume(conn, operation.resource_id, "deleting", target)
+    for id in operation.args["snapshot_ids"]:
+        settling.snapshot(conn, id, "deleting", "available" if untouched else "error_deleting")
+
+
+# Extend
+
+
+def _extend(run: Run) -> None:
+    host = host_of(run)
+    host.driver.extend_volume(volume_ref(volume_of(run)), run.args["new_size"] * GiB)
+    with host.database.read() as conn:
+        attachments = nouns.attachments_of(conn, run.args["volume_id"])
+    for attachment in attachments:
+        if attachment.exported:
+            host.exporter.refresh(attachment.id)
+
+
+def _extended(conn: sa.Connection, operation: Operation) -> None:
+    changes = {"size": operation.args["new_size"], "target_size": None}
+    settling.volume(conn, operation.resource_id, "extending", states.PREVIOUS, **changes)
+
+
+def _not_extended(conn: sa.Connection, operation: Operation, error: errors.Error) -> None:
+    settling.volume(conn, operation.resource_id, "extending", "error_extending", target_size=None)
+
+
+# Upload
+
+
+def _image(run: Run) -> Image:
+    volume = volume_of(run)
+    return Image(
+        id=run.args["image_id"],
+        name=run.args["image_name"],
+        disk_format=run.args["disk_format"],
+        virtual_size=volume.size * GiB,
+        owner=run.id,
+        project_id=volume.project_id,
+    )
+
+
+def _write_image(run: Run) -> None:
+    host = host_of(run)
+    volume_path = host.driver.local_path(volume_ref(volume_of(run)))
+    image = _image(run)
+    target = host.images.folder.begin(image)
+    if image.disk_format == "raw":
+        _write_raw(run, volume_path, target)
+    else:
+        argv = ["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(volume_path), str(target)]
+        host.runner.run(argv, timeout=QEMU_IMG_SECONDS, tries=1, pass_fds=run.lock_fds, should_stop=run.should_stop)
+    host.images.folder.commit(image)
+
+
+def _write_raw(run: Run, volume_path: Path, target: Path) -> None:
+    # The image was begun anew, so what a journal of an earlier try says is not there any more.
+    copying.forget(run)
+    with datapath.open_path(volume_path) as source:
+        target.touch(0o600)
+        os.truncate(target, source.size)
+        copying.fill(run, source, target, source.size, b"upload", empty=True)
+
+
+def _remove_image(run: Run) -> None:
+    host_of(run).images.folder.remove(run.args["image_id"], run.id)
+    copying.forget(run)
+
+
+def _uploaded(conn: sa.Connection, operation: Operation) -> None:
+    settling.volume(conn, operation.resource_id, "uploading", states.PREVIOUS)
+
+
+def _not_uploaded(conn: sa.Connection, operation: Operation, error: errors.Error) -> None:
+    settling.volume(conn, operation.resource_id, "uploading", states.PREVIOUS)
+
+
+KINDS = (
+    Kind(
+        "volume.create",
+        (Step("allocate", _allocate, _release), Step("fill", _fill), Step("tidy", _tidy)),
+        _created,
+        _not_created,
+    ),
+    Kind(
+        "volume.delete",
+        (Step("unexport", _unexport), Step("delete snapshots", _delete_snapshots), Step("delete", _delete)),
+        _deleted,
+        _not_deleted,
+    ),
+    Kind("volume.extend", (Step("extend", _extend),), _extended, _not_extended),
+    Kind(
+        "volume.upload",
+        (Step("write image", _write_image, _remove_image), Step("tidy", _tidy)),
+        _uploaded,
+        _not_uploaded,
+    ),
+)
