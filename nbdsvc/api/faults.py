@@ -1,0 +1,52 @@
+"""Errors as HTTP: one table for the statuses, one envelope for the bodies."""
+
+from typing import Any
+
+from nbdsvc import errors
+
+# The most specific class wins; what is not here is ours: 500.
+STATUS: dict[type[errors.Error], int] = {
+    errors.InvalidInput: 400,
+    errors.InvalidState: 400,
+    errors.Unsupported: 400,
+    errors.Unauthorized: 401,
+    errors.Forbidden: 403,
+    errors.NotFound: 404,
+    errors.Conflict: 409,
+    errors.QuotaExceeded: 413,
+    errors.BadImage: 400,
+    errors.OutOfSpace: 400,
+    errors.TimedOut: 503,
+    errors.BackendError: 503,
+    errors.OperationError: 409,
+    errors.DataError: 500,
+    errors.Error: 500,
+}
+
+# Names of the field's fault envelopes; every other status is a computeFault.
+NAMES = {
+    400: "badRequest",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "itemNotFound",
+    405: "badMethod",
+    409: "conflictingRequest",
+    413: "overLimit",
+    415: "badMediaType",
+    501: "notImplemented",
+    503: "serviceUnavailable",
+}
+
+
+def status_of(error: errors.Error) -> int:
+    for kind in type(error).__mro__:
+        if kind in STATUS:
+            return STATUS[kind]
+    return 500
+
+
+def body(status: int, message: str) -> dict[str, Any]:
+    fault: dict[str, Any] = {"code": status, "message": message}
+    if status == 413:
+        fault["retryAfter"] = "0"
+    return {NAMES.get(status, "computeFault"): fault}

@@ -1,0 +1,127 @@
+"""What every request passes before a route sees it: request id, size, version, project, author; and after it: headers.
+
+Plain ASGI, because it runs for every request and FastAPI's own middleware would copy bodies.
+"""
+
+import json
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import structlog
+
+from nbdsvc import errors
+from nbdsvc.api import faults, metrics, microversions
+from nbdsvc.api.auth import Authenticator
+from nbdsvc.model import names
+
+log = structlog.get_logger(__name__)
+
+Scope = MutableMapping[str, Any]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+# The first path segments behind /v3 that are resources; anything else there is a project.
+RESOURCES = frozenset(
+    """volumes snapshots snapshot attachments types os-quota-sets limits os-services scheduler-stats capabilities
+    os-availability-zone extensions operations images os-hosts""".split()
+)
+# Served to anybody: what a client must read before it can have a token, and what a load balancer asks.
+OPEN = frozenset({"/", "/v3", "/v3/", "/healthcheck", "/metrics", "/openapi.json", "/docs"})
+_READING = frozenset({"GET", "HEAD"})
+
+
+class _TooLarge(Exception):
+    """The body passed the limit while it was read."""
+
+
+class Gate:
+    """The ASGI application in front of the routes."""
+
+    def __init__(self, app: Any, authenticator: Authenticator, max_body: int) -> None:
+        self._app = app
+        self._authenticator = authenticator
+        self._max_body = max_body
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = f"req-{names.new_id()}"
+        started, outcome = time.perf_counter(), {"status": 500}
+        sender = self._sender(send, scope, request_id, outcome)
+        try:
+            self._admit(scope, request_id)
+            await self._app(scope, self._limited(scope, receive), sender)
+        except errors.Error as error:
+            await _answer(sender, faults.status_of(error), str(error))
+        except microversions.NotAcceptable as error:
+            await _answer(sender, 406, str(error))
+        except _TooLarge:
+            await _answer(sender, 413, f"The body is larger than {self._max_body} bytes.")
+        seconds = time.perf_counter() - started
+        metrics.request(scope["method"], outcome["status"], seconds)
+        log.debug("request", method=scope["method"], path=scope["path"], status=outcome["status"], request=request_id)
+
+    def _admit(self, scope: Scope, request_id: str) -> None:
+        headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
+        state = scope.setdefault("state", {})
+        state["version"] = microversions.MINIMUM
+        state["version"] = microversions.parse(headers.get("openstack-api-version"))
+        length = headers.get("content-length", "0")
+        if length.isdigit() and int(length) > self._max_body:
+            raise _TooLarge
+        if scope["path"] in OPEN:
+            return
+        project, scope["path"] = _split(scope["path"])
+        scope["raw_path"] = scope["path"].encode()
+        context = self._authenticator.identify(headers, project, request_id)
+        if scope["method"] not in _READING and not context.may_write:
+            raise errors.Forbidden(reason="A reader may not change anything.")
+        state["context"] = context
+
+    def _limited(self, scope: Scope, receive: Receive) -> Receive:
+        seen = 0
+
+        async def limited() -> MutableMapping[str, Any]:
+            nonlocal seen
+            message = await receive()
+            seen += len(message.get("body", b""))
+            if seen > self._max_body:
+                raise _TooLarge
+            return message
+
+        return limited
+
+    def _sender(self, send: Send, scope: Scope, request_id: str, outcome: dict[str, int]) -> Send:
+        async def sender(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                outcome["status"] = message["status"]
+                version = microversions.text(scope.get("state", {}).get("version", microversions.MINIMUM))
+                message["headers"] = [
+                    *message.get("headers", []),
+                    (b"x-compute-request-id", request_id.encode()),
+                    (b"x-openstack-request-id", request_id.encode()),
+                    (b"openstack-api-version", f"volume {version}".encode()),
+                    (b"vary", b"OpenStack-API-Version"),
+                ]
+            await send(message)
+
+        return sender
+
+
+def _split(path: str) -> tuple[str | None, str]:
+    """(project, path without it): /v3/PROJECT/volumes is /v3/volumes of that project."""
+    parts = path.split("/")
+    if len(parts) > 3 and parts[1] == "v3" and parts[2] not in RESOURCES and parts[3] in RESOURCES:
+        return parts[2], "/".join(["", "v3", *parts[3:]])
+    return None, path
+
+
+async def _answer(send: Send, status: int, message: str) -> None:
+    content = json.dumps(faults.body(status, message)).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
+    if status == 413:
+        headers.append((b"retry-after", b"0"))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": content})

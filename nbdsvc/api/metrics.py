@@ -1,0 +1,40 @@
+"""Numbers for Prometheus: requests as they pass, volumes and operations as the rows stand when somebody asks."""
+
+import sqlalchemy as sa
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from nbdsvc.manager.app import App
+from nbdsvc.model import operation as model
+from nbdsvc.store import tables
+
+_registry = CollectorRegistry()
+_requests = Counter("nbdsvc_requests", "Requests answered.", ["method", "status"], registry=_registry)
+_seconds = Histogram("nbdsvc_request_seconds", "Time from request to answer.", ["method"], registry=_registry)
+_volumes = Gauge("nbdsvc_volumes", "Volumes by status.", ["status"], registry=_registry)
+_operations = Gauge("nbdsvc_operations", "Operations by state.", ["state"], registry=_registry)
+_done = Gauge("nbdsvc_copy_done_bytes", "Bytes done by operations under way.", registry=_registry)
+_total = Gauge("nbdsvc_copy_total_bytes", "Bytes to do for operations under way.", registry=_registry)
+
+
+def request(method: str, status: int, seconds: float) -> None:
+    _requests.labels(method, str(status)).inc()
+    _seconds.labels(method).observe(seconds)
+
+
+def render(app: App) -> bytes:
+    """The page, in Prometheus' text format."""
+    operations = tables.operations.c
+    with app.database.read() as conn:
+        _fill(conn, _volumes, tables.volumes.c.status)
+        _fill(conn, _operations, operations.state)
+        under_way = sa.select(sa.func.sum(operations.progress_done), sa.func.sum(operations.progress_total))
+        done, total = conn.execute(under_way.where(operations.state.in_(sorted(model.UNFINISHED)))).one()
+    _done.set(int(done or 0))
+    _total.set(int(total or 0))
+    return generate_latest(_registry)
+
+
+def _fill(conn: sa.Connection, gauge: Gauge, column: "sa.Column[str]") -> None:
+    gauge.clear()
+    for value, count in conn.execute(sa.select(column, sa.func.count()).group_by(column)):
+        gauge.labels(value).set(count)

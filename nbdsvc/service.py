@@ -1,0 +1,145 @@
+"""The composition root: the only file that names concrete exporters and finds drivers. Starts and stops one process.
+
+`serve` is both halves in one process; `api` only answers requests, `host` only does the work. They meet in the database.
+"""
+
+import fcntl
+import os
+import threading
+from typing import Any, TextIO
+
+import structlog
+
+from nbdsvc import driver as contract
+from nbdsvc import errors
+from nbdsvc.config import Settings
+from nbdsvc.exports.nbd import NbdExporter
+from nbdsvc.images.folder import ImageFolder
+from nbdsvc.images.sources import Images
+from nbdsvc.manager import attachment_kinds, hosting, snapshots, volume_kinds
+from nbdsvc.manager.app import App, Host
+from nbdsvc.operations.client import Operations
+from nbdsvc.operations.engine import Engine
+from nbdsvc.operations.running import Probe, no_probe
+from nbdsvc.process import Runner
+from nbdsvc.store import migrate
+from nbdsvc.store.database import Database
+
+log = structlog.get_logger(__name__)
+
+KINDS = {kind.name: kind for kind in (*volume_kinds.KINDS, *snapshots.KINDS, *attachment_kinds.KINDS)}
+
+
+class Service:
+    """One process of nbdsvc. `with_host`: it works next to the storage, and then it is the only one of its host name."""
+
+    def __init__(self, settings: Settings, *, with_host: bool = True, probe: Probe = no_probe) -> None:
+        self.settings = settings
+        self._lock = _lock_host(settings) if with_host else None
+        self.database = Database(settings.database_url)
+        migrate.upgrade(self.database)
+        self.database.check()
+        self.host = _make_host(settings, self.database) if with_host else None
+        self.engine = self._make_engine(self.host, probe) if self.host else None
+        self.app = App(self.database, Operations(self.database, self.engine), settings)
+        self._stopping = threading.Event()
+        self._housekeeper = threading.Thread(target=self._keep_house, name="housekeeper", daemon=True)
+        self._working = False
+
+    def start(self) -> None:
+        """Returns when requests may come. What was unfinished is resumed behind this call."""
+        if self.host and self.engine:
+            self._working = hosting.initialise(self.host)
+            hosting.publish(self.host, self._working)
+            self.engine.start()
+            self._housekeeper.start()
+
+    def stop(self) -> None:
+        """Interrupt operations, keep exports up, let go of the host's name."""
+        self._stopping.set()
+        if self.engine:
+            self.engine.stop()
+        if self._housekeeper.is_alive():
+            self._housekeeper.join()
+        self.database.close()
+        if self._lock:
+            self._lock.close()
+
+    def _make_engine(self, host: Host, probe: Probe) -> Engine:
+        settings = self.settings
+        return Engine(self.database, settings.host, KINDS, host, settings.state_dir / "locks", probe=probe)
+
+    def _keep_house(self) -> None:
+        """Repair exports and report pools, now and at every interval. One failure does not end it."""
+        while True:
+            try:
+                assert self.host
+                if not self._working:
+                    self._working = hosting.initialise(self.host)
+                self._working = hosting.publish(self.host, self._working)
+                repaired = hosting.repair_exports(self.app, self.host)
+                if repaired:
+                    log.warning("exports to repair", count=repaired)
+            except Exception as error:
+                log.error("housekeeping failed", reason=str(error))
+            if self._stopping.wait(self.settings.repair_interval):
+                return
+
+
+def _make_host(settings: Settings, database: Database) -> Host:
+    runner = Runner(settings.num_shell_tries)
+    return Host(
+        name=settings.host,
+        backend=settings.backend,
+        database=database,
+        driver=_make_driver(settings),
+        exporter=NbdExporter(
+            settings.state_dir / "exports",
+            settings.host,
+            settings.nbd_listen or None,
+            (settings.nbd_first_port, settings.nbd_last_port),
+            settings.nbd_filters,
+            settings.nbd_filter_args,
+        ),
+        images=_make_images(settings),
+        runner=runner,
+        journals=settings.state_dir / "journals",
+        copies=threading.Semaphore(settings.max_copies),
+    )
+
+
+def _make_images(settings: Settings) -> Images:
+    from pathlib import Path
+
+    settings.images_path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return Images(ImageFolder(settings.images_path), [Path(path) for path in settings.image_paths], settings.image_http)
+
+
+def _make_driver(settings: Settings) -> contract.Driver:
+    options: dict[str, Any] = {"pool": settings.pool_path, **settings.driver_options}
+    try:
+        return contract.load(settings.driver)(settings.backend, **options)
+    except TypeError as error:
+        raise errors.ConfigError(setting="driver_options", reason=str(error)) from error
+
+
+def _lock_host(settings: Settings) -> TextIO:
+    """Two processes of one host name would run the same step twice at once."""
+    try:
+        settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        file = (settings.state_dir / f"host-{settings.host}.lock").open("a+")
+    except OSError as error:
+        raise errors.ConfigError(setting="state_dir", reason=f"{error.filename}: {error.strerror}") from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        holder = file.read().strip()
+        raise errors.ConfigError(
+            setting="state_dir",
+            reason=f"process {holder} already serves host {settings.host} from {settings.state_dir}",
+        ) from None
+    file.truncate(0)
+    file.write(str(os.getpid()))
+    file.flush()
+    return file
