@@ -1,0 +1,66 @@
+"""The command line: one verb a file, each loaded only when it is used, so that `nbdsvc --help` starts at once."""
+
+import importlib
+import sys
+
+import click
+
+from nbdsvc import errors
+
+# verb -> (module, one line for the help page, so that no module is loaded to print it)
+VERBS = {
+    "serve": ("serve", "Run the API and this host's work in one process."),
+    "api": ("serve", "Run the API only."),
+    "host": ("serve", "Run this host's work only."),
+    "volume": ("volume", "Create, list, show, extend, upload and delete volumes."),
+    "snapshot": ("snapshot", "Create, list, show and delete snapshots."),
+    "attach": ("attach", "Attach a volume to this host as a block device."),
+    "detach": ("attach", "Detach a volume from this host."),
+    "operation": ("operation", "List, show, follow and cancel operations."),
+    "show-config": ("show_config", "Print the settings in force."),
+    "demo": ("demo", "Show the main job from end to end on this machine."),
+    "completion": ("completion", "Print the shell completion script."),
+}
+
+
+class _Verbs(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in VERBS:
+            return None
+        module = importlib.import_module(f"nbdsvc.cli.{VERBS[name][0]}")
+        command: click.Command = getattr(module, name.replace("-", "_"))
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in VERBS.items()])
+
+
+@click.command(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="nbdsvc")
+def cli() -> None:
+    """Block volumes for hypervisor hosts."""
+
+
+def main() -> None:
+    """Exit status: 0 done, 1 it failed, 2 wrong usage, 3 not found, 4 refused (state, quota, conflict), 5 no answer."""
+    try:
+        cli()
+    except errors.Error as error:
+        click.echo(f"nbdsvc: {error}", err=True)
+        sys.exit(exit_status(error))
+
+
+def exit_status(error: errors.Error) -> int:
+    for kind, status in (
+        (errors.NotFound, 3),
+        (errors.BackendUnavailable, 5),
+        (errors.RequestError, 4),
+        (errors.ConfigError, 2),
+    ):
+        if isinstance(error, kind):
+            return status
+    return 1

@@ -1,0 +1,84 @@
+"""Bodies of the form {"os-extend": {...}}: one key that names the action, its model and its function in one table."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi.responses import Response
+from pydantic import BaseModel, ValidationError
+
+from nbdsvc import errors
+from nbdsvc.api.microversions import Version
+from nbdsvc.api.request import Asked
+from nbdsvc.manager.app import App
+from nbdsvc.model.context import Context
+
+
+@dataclass(frozen=True)
+class Action:
+    """`model` None: the value says nothing (null or {}). `run` gets the request, the id and the model's instance.
+
+    Where `run` answers None, the answer is the status `ok` with no body.
+    """
+
+    run: Callable[[Asked, str, Any], Response | None]
+    model: type[BaseModel] | None = None
+    ok: int = 202
+    since: Version = (3, 0)
+    admin: bool = False
+
+
+def plain(use_case: Callable[[App, Context, str], None]) -> Callable[[Asked, str, Any], None]:
+    """An action that needs nothing but the id."""
+
+    def run(asked: Asked, id: str, _wish: Any) -> None:
+        use_case(asked.app, asked.context, id)
+
+    return run
+
+
+def perform(actions: Mapping[str, Action], asked: Asked, id: str, body: Any) -> Response:
+    """Find the one action that the body names, check its value, run it."""
+    if not isinstance(body, dict) or len(body) != 1:
+        raise errors.InvalidInput(field="body", value=None, reason="must be an object with exactly one action")
+    name, value = next(iter(body.items()))
+    action = actions.get(name)
+    if action is None or asked.version < action.since:
+        raise errors.InvalidInput(field="body", value=str(name)[:80], reason=f"there is no action {str(name)[:80]!r}")
+    if action.admin:
+        asked.require_admin()
+    answered = action.run(asked, id, _validate(name, action, value))
+    return answered or Response(status_code=action.ok)
+
+
+def _validate(name: str, action: Action, value: Any) -> Any:
+    if action.model is None:
+        if value not in (None, {}, ""):
+            raise errors.InvalidInput(field=name, value=None, reason="takes no parameters")
+        return None
+    try:
+        return action.model.model_validate({} if value is None else value)
+    except ValidationError as error:
+        raise invalid(error.errors(), name) from None
+
+
+def invalid(found: Any, prefix: str = "") -> errors.InvalidInput:
+    """All faults of a body at once, each with its field."""
+    faults = [
+        (".".join([prefix, *(str(part) for part in f["loc"] if part != "body")]).strip("."), f["msg"]) for f in found
+    ]
+    text = "; ".join(f"{field}: {reason}" for field, reason in faults[1:])
+    field, reason = faults[0] if faults else ("body", "is invalid")
+    return errors.InvalidInput(field=field or "body", value=None, reason=reason + (f"; {text}" if text else ""))
+
+
+def schema(actions: Mapping[str, Action]) -> dict[str, Any]:
+    """The request body of the OpenAPI document: one of the actions."""
+    alternatives = []
+    for name, action in actions.items():
+        value = action.model.model_json_schema() if action.model else {"type": ["object", "null"], "maxProperties": 0}
+        value.pop("$defs", None)
+        alternatives.append(
+            {"type": "object", "properties": {name: value}, "required": [name], "additionalProperties": False}
+        )
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": {"oneOf": alternatives}}}}}

@@ -1,0 +1,120 @@
+"""/attachments, from microversion 3.27; os-complete from 3.44."""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter
+from fastapi import Body as Json
+from fastapi.responses import JSONResponse, Response
+
+from nbdsvc import errors
+from nbdsvc.api import paging, views
+from nbdsvc.api.actions import Action, perform, schema
+from nbdsvc.api.request import Ask, Asked, Body, Text, answer
+from nbdsvc.api.volume_actions import Connector
+from nbdsvc.manager import app as manager
+from nbdsvc.manager import attachments
+from nbdsvc.model.entities import Attachment
+from nbdsvc.store import nouns, tables
+
+router = APIRouter(tags=["attachments"])
+
+_SINCE = (3, 27)
+_COMPLETE_SINCE = (3, 44)
+_SORTABLE = ("id", "status", "created_at", "updated_at", "volume_id", "instance_uuid")
+_FILTERS = ("id", "status", "volume_id", "instance_uuid", "attached_host")
+
+
+class NewAttachment(Body):
+    volume_uuid: Text
+    instance_uuid: Text | None = None
+    connector: Connector | None = None
+    mode: Literal["rw", "ro"] | None = None
+
+
+class CreateBody(Body):
+    attachment: NewAttachment
+
+
+class Changes(Body):
+    connector: Connector
+
+
+class UpdateBody(Body):
+    attachment: Changes
+
+
+@router.post("/attachments")
+def create(asked: Ask, body: CreateBody) -> JSONResponse:
+    asked.require(_SINCE)
+    wanted = body.attachment
+    connector = wanted.connector or {}
+    mode = wanted.mode or connector.get("mode") or "rw"
+    row = attachments.reserve(asked.app, asked.context, wanted.volume_uuid, wanted.instance_uuid, mode)
+    if connector:
+        row = _connect(asked, row.id, connector)
+    return answer({"attachment": views.attachment(row, detail=True)})
+
+
+@router.get("/attachments")
+def listing(asked: Ask) -> JSONResponse:
+    return _list(asked, "attachments", detail=False)
+
+
+@router.get("/attachments/detail")
+def detail(asked: Ask) -> JSONResponse:
+    return _list(asked, "attachments/detail", detail=True)
+
+
+@router.get("/attachments/{id}")
+def show(asked: Ask, id: str) -> JSONResponse:
+    asked.require(_SINCE)
+    with asked.app.database.read() as conn:
+        row = nouns.attachments.get(conn, id, manager.owner_scope(asked.context))
+    return answer({"attachment": views.attachment(row, detail=True)})
+
+
+@router.put("/attachments/{id}")
+def update(asked: Ask, id: str, body: UpdateBody) -> JSONResponse:
+    asked.require(_SINCE)
+    if not body.attachment.connector:
+        raise errors.InvalidInput(field="attachment.connector", value=None, reason="must not be empty")
+    row = _connect(asked, id, body.attachment.connector)
+    return answer({"attachment": views.attachment(row, detail=True)})
+
+
+@router.delete("/attachments/{id}")
+def delete(asked: Ask, id: str) -> JSONResponse:
+    asked.require(_SINCE)
+    left = attachments.delete(asked.app, asked.context, id)
+    return answer({"attachments": [views.attachment(row) for row in left]})
+
+
+def _complete(asked: Asked, id: str, _wish: Any) -> None:
+    attachments.complete(asked.app, asked.context, id)
+
+
+ACTIONS = {"os-complete": Action(_complete, since=_COMPLETE_SINCE, ok=204)}
+
+
+@router.post("/attachments/{id}/action", status_code=204, response_class=Response, openapi_extra=schema(ACTIONS))
+def act(asked: Ask, id: str, body: Annotated[Any, Json()]) -> Response:
+    asked.require(_SINCE)
+    return perform(ACTIONS, asked, id, body)
+
+
+def _connect(asked: Asked, id: str, connector: dict[str, Any]) -> Attachment:
+    complete = asked.version < _COMPLETE_SINCE
+    return attachments.connect(asked.app, asked.context, id, connector, complete=complete)
+
+
+def _list(asked: Asked, path: str, *, detail: bool) -> JSONResponse:
+    asked.require(_SINCE)
+    project = manager.scope(asked.context, asked.flag("all_tenants"))
+    wanted = paging.page(asked, _SORTABLE)
+    where = paging.filters(asked, tables.attachments, _FILTERS)
+    if project:
+        where.append(tables.attachments.c.project_id == project)
+    with asked.app.database.read() as conn:
+        rows = nouns.attachments.select(conn, *where, page=wanted)
+    shown = [views.attachment(row, detail=detail) for row in rows]
+    return answer({"attachments": shown, **paging.next_link(asked, "attachments", path, wanted, rows)})

@@ -1,0 +1,57 @@
+"""/operations: ours. What is under way, how far it is, why it failed, and how to stop it."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter
+from fastapi import Body as Json
+from fastapi.responses import JSONResponse, Response
+
+from nbdsvc.api import paging, views
+from nbdsvc.api.actions import Action, perform, schema
+from nbdsvc.api.request import Ask, Asked, answer
+from nbdsvc.manager import app as manager
+from nbdsvc.model.operation import Operation
+from nbdsvc.store import operations as journal
+from nbdsvc.store import tables
+
+router = APIRouter(tags=["operations"])
+
+_FILTERS = ("id", "kind", "state", "resource_id", "resource_type", "request_id")
+
+
+@router.get("/operations")
+def listing(asked: Ask) -> JSONResponse:
+    project = manager.scope(asked.context, asked.flag("all_tenants"))
+    wanted = paging.page(asked, ("id", "kind", "state", "created_at", "updated_at"))
+    where = paging.filters(asked, tables.operations, _FILTERS)
+    if project:
+        where.append(tables.operations.c.project_id == project)
+    with asked.app.database.read() as conn:
+        rows = journal.rows.select(conn, *where, page=wanted)
+    shown = [views.operation(row) for row in rows]
+    return answer({"operations": shown, **paging.next_link(asked, "operations", "operations", wanted, rows)})
+
+
+@router.get("/operations/{id}")
+def show(asked: Ask, id: str) -> JSONResponse:
+    return answer({"operation": views.operation(_get(asked, id))})
+
+
+def _cancel(asked: Asked, id: str, _wish: Any) -> None:
+    _get(asked, id)
+    with asked.app.change() as conn:
+        asked.app.operations.cancel(conn, id)
+    asked.app.operations.cancelled(id)
+
+
+ACTIONS = {"cancel": Action(_cancel)}
+
+
+@router.post("/operations/{id}/action", status_code=202, openapi_extra=schema(ACTIONS))
+def act(asked: Ask, id: str, body: Annotated[Any, Json()]) -> Response:
+    return perform(ACTIONS, asked, id, body)
+
+
+def _get(asked: Asked, id: str) -> Operation:
+    with asked.app.database.read() as conn:
+        return journal.rows.get(conn, id, manager.owner_scope(asked.context))

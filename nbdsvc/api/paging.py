@@ -1,0 +1,86 @@
+"""Lists: limit, offset, marker, sort and filters of a query string, and the link to the next page."""
+
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import urlencode
+
+import sqlalchemy as sa
+
+from nbdsvc import errors
+from nbdsvc.api.request import MAX_INTEGER, Asked
+from nbdsvc.store.rows import Page
+
+# Columns that clients know under another name.
+_ALIASES = {"display_name": "name", "image_id": "image_id"}
+_NOT_FILTERS = frozenset({"limit", "offset", "marker", "sort", "sort_key", "sort_dir", "all_tenants", "with_count"})
+
+
+def page(asked: Asked, sortable: Iterable[str]) -> Page:
+    """Which part the client wants; InvalidInput names the parameter that is wrong."""
+    most = asked.app.settings.max_limit
+    limit = _number(asked, "limit")
+    return Page(
+        limit=most if limit is None else min(limit, most),
+        offset=_number(asked, "offset") or 0,
+        marker=asked.query.get("marker") or None,
+        sort=_sort(asked, set(sortable)),
+    )
+
+
+def next_link(asked: Asked, noun: str, path: str, wanted: Page, rows: list[Any]) -> dict[str, Any]:
+    """`volumes_links` when the page is full, so that there may be more."""
+    if not rows or wanted.limit is None or len(rows) < wanted.limit:
+        return {}
+    query = {key: value for key, value in asked.query.items() if key not in ("marker", "offset")}
+    href = asked.link("v3", asked.context.project_id, path) + "?" + urlencode({**query, "marker": rows[-1].id})
+    return {f"{noun}_links": [{"rel": "next", "href": href}]}
+
+
+def filters(asked: Asked, table: sa.Table, allowed: Iterable[str]) -> list[Any]:
+    """Conditions for the filters that are given; one that nobody knows is ignored, as the field does for users."""
+    found: list[Any] = []
+    known = set(allowed)
+    for key, value in asked.query.items():
+        name = _ALIASES.get(key, key)
+        if key in _NOT_FILTERS or name not in known:
+            continue
+        column = table.c[name]
+        found.append(column == (_typed(key, value, column.type)))
+    return found
+
+
+def _typed(name: str, value: str, kind: Any) -> Any:
+    if isinstance(kind, sa.Boolean):
+        from nbdsvc.api.request import boolean
+
+        return boolean(name, value)
+    if isinstance(kind, sa.Integer):
+        if not value.isdigit() or int(value) > MAX_INTEGER:
+            raise errors.InvalidInput(field=name, value=value[:80], reason="must be a whole number")
+        return int(value)
+    return value
+
+
+def _number(asked: Asked, name: str) -> int | None:
+    given = asked.query.get(name)
+    if given is None:
+        return None
+    if not (given.isascii() and given.isdigit()) or int(given[:20]) > MAX_INTEGER:
+        raise errors.InvalidInput(field=name, value=given[:80], reason="must be a whole number, 0 or more")
+    return int(given)
+
+
+def _sort(asked: Asked, sortable: set[str]) -> tuple[tuple[str, bool], ...]:
+    given = asked.query.get("sort")
+    if given is None and "sort_key" in asked.query:
+        given = f"{asked.query['sort_key']}:{asked.query.get('sort_dir', 'desc')}"
+    wanted: list[tuple[str, bool]] = []
+    for part in (given or "created_at:desc").split(","):
+        key, _, direction = part.strip().partition(":")
+        name = _ALIASES.get(key, key)
+        if name not in sortable or direction not in ("", "asc", "desc"):
+            raise errors.InvalidInput(
+                field="sort", value=part[:80], reason=f"must be one of {', '.join(sorted(sortable))}"
+            )
+        wanted.append((name, direction != "asc"))
+    return (*wanted, ("id", True)) if "id" not in dict(wanted) else tuple(wanted)

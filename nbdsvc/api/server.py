@@ -1,0 +1,112 @@
+"""The application: routes, version documents, health, metrics; faults for everything that goes wrong."""
+
+from typing import Any
+
+import structlog
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.exceptions import HTTPException
+
+from nbdsvc import errors
+from nbdsvc.api import (
+    attachments,
+    facts,
+    faults,
+    metrics,
+    microversions,
+    operations,
+    snapshots,
+    types,
+    volume_actions,
+    volumes,
+)
+from nbdsvc.api.actions import invalid
+from nbdsvc.api.auth import Authenticator
+from nbdsvc.api.gate import Gate
+from nbdsvc.manager.app import App
+
+log = structlog.get_logger(__name__)
+
+_UPDATED = "2026-11-23T00:00:00Z"
+_ROUTERS = (volumes, volume_actions, snapshots, attachments, types, facts, operations)
+
+
+def create(app: App, authenticator: Authenticator) -> Gate:
+    """The ASGI application for these use cases."""
+    made = FastAPI(title="nbdsvc", version=microversions.text(microversions.MAXIMUM), redoc_url=None, docs_url=None)
+    made.state.app = app
+    made.include_router(_root(app))
+    for module in _ROUTERS:
+        made.include_router(module.router, prefix="/v3")
+    made.add_exception_handler(errors.Error, _on_error)
+    made.add_exception_handler(RequestValidationError, _on_invalid)
+    made.add_exception_handler(HTTPException, _on_http)
+    made.add_exception_handler(Exception, _on_bug)
+    return Gate(made, authenticator, app.settings.max_body)
+
+
+def _root(app: App) -> APIRouter:
+    router = APIRouter(tags=["versions"])
+
+    @router.get("/", status_code=300)
+    def versions(request: Request) -> JSONResponse:
+        return JSONResponse({"versions": [_version(request)]}, 300)
+
+    @router.get("/v3", include_in_schema=False)
+    def redirect() -> Response:
+        return RedirectResponse("/v3/", 302)
+
+    @router.get("/v3/")
+    def version(request: Request) -> JSONResponse:
+        return JSONResponse({"versions": [_version(request)]})
+
+    @router.get("/healthcheck")
+    def health() -> PlainTextResponse:
+        with app.database.read():
+            return PlainTextResponse("OK")
+
+    @router.get("/metrics")
+    def numbers() -> PlainTextResponse:
+        return PlainTextResponse(metrics.render(app))
+
+    return router
+
+
+def _version(request: Request) -> dict[str, Any]:
+    href = str(request.base_url).rstrip("/") + "/v3/"
+    return {
+        "id": "v3.0",
+        "status": "CURRENT",
+        "version": microversions.text(microversions.MAXIMUM),
+        "min_version": microversions.text(microversions.MINIMUM),
+        "updated": _UPDATED,
+        "links": [{"rel": "self", "href": href}],
+        "media-types": [{"base": "application/json", "type": "application/vnd.openstack.volume+json;version=3"}],
+    }
+
+
+def _fault(status: int, message: str) -> JSONResponse:
+    headers = {"Retry-After": "0"} if status == 413 else None
+    return JSONResponse(faults.body(status, message), status, headers)
+
+
+def _on_error(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, errors.Error)
+    return _fault(faults.status_of(error), str(error))
+
+
+def _on_invalid(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    return _fault(400, str(invalid(error.errors())))
+
+
+def _on_http(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    messages = {404: "The resource could not be found.", 405: "This method is not allowed here."}
+    return _fault(error.status_code, messages.get(error.status_code, str(error.detail)))
+
+
+def _on_bug(request: Request, error: Exception) -> JSONResponse:
+    log.error("bug", path=request.url.path, reason=repr(error))
+    return _fault(500, "An internal error happened; it was logged.")

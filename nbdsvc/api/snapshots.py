@@ -1,0 +1,188 @@
+"""/snapshots, their metadata and actions."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter
+from fastapi import Body as Json
+from fastapi.responses import JSONResponse, Response
+
+from nbdsvc import errors
+from nbdsvc.api import paging, views
+from nbdsvc.api.actions import Action, perform, schema
+from nbdsvc.api.request import Ask, Asked, Body, LongText, Metadata, Text, answer
+from nbdsvc.api.volumes import MetaBody, MetadataBody
+from nbdsvc.manager import app as manager
+from nbdsvc.manager import snapshots
+from nbdsvc.model import states
+from nbdsvc.model.entities import Snapshot
+from nbdsvc.store import nouns, tables
+from nbdsvc.store import operations as journal
+
+router = APIRouter(tags=["snapshots"])
+
+_SORTABLE = ("id", "name", "status", "created_at", "updated_at", "volume_id", "volume_size")
+_FILTERS = ("id", "name", "status", "volume_id", "description")
+
+
+class NewSnapshot(Body):
+    volume_id: Text
+    name: Text | None = None
+    display_name: Text | None = None
+    description: LongText | None = None
+    display_description: LongText | None = None
+    force: bool = False
+    metadata: Metadata | None = None
+
+
+class CreateBody(Body):
+    snapshot: NewSnapshot
+
+
+class SnapshotChanges(Body):
+    name: Text | None = None
+    display_name: Text | None = None
+    description: LongText | None = None
+    display_description: LongText | None = None
+
+
+class UpdateBody(Body):
+    snapshot: SnapshotChanges
+
+
+class ResetStatus(Body):
+    status: str
+
+
+@router.post("/snapshots", status_code=202)
+def create(asked: Ask, body: CreateBody) -> JSONResponse:
+    wanted = body.snapshot
+    made = snapshots.create(
+        asked.app,
+        asked.context,
+        wanted.volume_id,
+        wanted.name if wanted.name is not None else wanted.display_name,
+        wanted.description if wanted.description is not None else wanted.display_description,
+        wanted.metadata or {},
+        force=wanted.force,
+    )
+    return answer({"snapshot": views.snapshot(made, asked.version)}, 202)
+
+
+@router.get("/snapshots")
+def listing(asked: Ask) -> JSONResponse:
+    return _list(asked, "snapshots", detail=False)
+
+
+@router.get("/snapshots/detail")
+def detail(asked: Ask) -> JSONResponse:
+    return _list(asked, "snapshots/detail", detail=True)
+
+
+@router.get("/snapshots/{id}")
+def show(asked: Ask, id: str) -> JSONResponse:
+    return answer({"snapshot": views.snapshot(_get(asked, id), asked.version, detail=True)})
+
+
+@router.put("/snapshots/{id}")
+def update(asked: Ask, id: str, body: UpdateBody) -> JSONResponse:
+    given = body.snapshot.model_dump(exclude_unset=True)
+    changes = {key.removeprefix("display_"): value for key, value in given.items()}
+    if not changes:
+        raise errors.InvalidInput(field="snapshot", value=None, reason="needs name or description")
+    made = snapshots.update(asked.app, asked.context, id, **changes)
+    return answer({"snapshot": views.snapshot(made, asked.version)})
+
+
+@router.delete("/snapshots/{id}", status_code=202)
+def delete(asked: Ask, id: str) -> Response:
+    snapshots.delete(asked.app, asked.context, id)
+    return Response(status_code=202)
+
+
+@router.get("/snapshots/{id}/metadata")
+def metadata(asked: Ask, id: str) -> JSONResponse:
+    return answer({"metadata": _get(asked, id).metadata})
+
+
+@router.post("/snapshots/{id}/metadata")
+def add_metadata(asked: Ask, id: str, body: MetadataBody) -> JSONResponse:
+    return answer({"metadata": _edit(asked, id, dict(body.metadata))})
+
+
+@router.put("/snapshots/{id}/metadata")
+def replace_metadata(asked: Ask, id: str, body: MetadataBody) -> JSONResponse:
+    return answer({"metadata": _edit(asked, id, dict(body.metadata), replace=True)})
+
+
+@router.get("/snapshots/{id}/metadata/{key}")
+def metadata_item(asked: Ask, id: str, key: str) -> JSONResponse:
+    return answer({"meta": {key: _item(asked, id, key)}})
+
+
+@router.put("/snapshots/{id}/metadata/{key}")
+def set_metadata_item(asked: Ask, id: str, key: str, body: MetaBody) -> JSONResponse:
+    if key not in body.meta:
+        raise errors.InvalidInput(field="meta", value=key, reason="the body must have the key that the path names")
+    _edit(asked, id, dict(body.meta))
+    return answer({"meta": body.meta})
+
+
+@router.delete("/snapshots/{id}/metadata/{key}")
+def delete_metadata_item(asked: Ask, id: str, key: str) -> Response:
+    _item(asked, id, key)
+    _edit(asked, id, {key: None})
+    return Response(status_code=200)
+
+
+def _reset(asked: Asked, id: str, wish: ResetStatus) -> None:
+    """An administrator's word; refused while an operation works on the snapshot."""
+    if wish.status not in states.SNAPSHOT_RESET:
+        allowed = ", ".join(sorted(states.SNAPSHOT_RESET))
+        raise errors.InvalidInput(field="status", value=wish.status[:80], reason=f"must be one of {allowed}")
+    with asked.app.database.read() as conn:
+        if journal.busy(conn, id):
+            raise errors.Conflict(reason=f"an operation on snapshot {id} is under way; cancel it instead")
+    snapshots.update(asked.app, asked.context, id, status=wish.status)
+
+
+def _force_delete(asked: Asked, id: str, _wish: Any) -> None:
+    snapshots.delete(asked.app, asked.context, id, force=True)
+
+
+ACTIONS = {
+    "os-reset_status": Action(_reset, ResetStatus, admin=True),
+    "os-force_delete": Action(_force_delete, admin=True),
+}
+
+
+@router.post("/snapshots/{id}/action", status_code=202, openapi_extra=schema(ACTIONS))
+def act(asked: Ask, id: str, body: Annotated[Any, Json()]) -> Response:
+    return perform(ACTIONS, asked, id, body)
+
+
+def _list(asked: Asked, path: str, *, detail: bool) -> JSONResponse:
+    project = manager.scope(asked.context, asked.flag("all_tenants"))
+    wanted = paging.page(asked, _SORTABLE)
+    where = paging.filters(asked, tables.snapshots, _FILTERS)
+    if project:
+        where.append(tables.snapshots.c.project_id == project)
+    with asked.app.database.read() as conn:
+        rows = nouns.snapshots.select(conn, *where, page=wanted)
+    shown = [views.snapshot(row, asked.version, detail=detail) for row in rows]
+    return answer({"snapshots": shown, **paging.next_link(asked, "snapshots", path, wanted, rows)})
+
+
+def _get(asked: Asked, id: str) -> Snapshot:
+    with asked.app.database.read() as conn:
+        return nouns.snapshots.get(conn, id, manager.owner_scope(asked.context))
+
+
+def _item(asked: Asked, id: str, key: str) -> str:
+    found = _get(asked, id).metadata
+    if key not in found:
+        raise errors.NotFound(resource="Metadata item", id=key)
+    return found[key]
+
+
+def _edit(asked: Asked, id: str, changes: dict[str, str | None], *, replace: bool = False) -> dict[str, str]:
+    return snapshots.edit_metadata(asked.app, asked.context, id, changes, replace=replace)

@@ -1,0 +1,165 @@
+"""/types: volume types, extra specs, access."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter
+from fastapi import Body as Json
+from fastapi.responses import JSONResponse, Response
+from pydantic import Field
+
+from nbdsvc import errors
+from nbdsvc.api import views
+from nbdsvc.api.actions import Action, perform, schema
+from nbdsvc.api.request import Ask, Asked, Body, Key, LongText, Metadata, answer
+from nbdsvc.manager import types
+
+router = APIRouter(tags=["volume types"])
+
+
+class NewType(Body):
+    name: Key
+    description: LongText | None = None
+    is_public: bool = Field(default=True, alias="os-volume-type-access:is_public")
+    extra_specs: Metadata | None = None
+
+
+class CreateBody(Body):
+    volume_type: NewType
+
+
+class TypeChanges(Body):
+    name: Key | None = None
+    description: LongText | None = None
+    is_public: bool | None = None
+
+
+class UpdateBody(Body):
+    volume_type: TypeChanges
+
+
+class SpecsBody(Body):
+    extra_specs: Annotated[Metadata, Field(min_length=1)]
+
+
+class Access(Body):
+    project: Key
+
+
+@router.get("/types")
+def listing(asked: Ask) -> JSONResponse:
+    rows = types.listing(asked.app, asked.context)
+    wanted = asked.query.get("is_public")
+    if wanted not in (None, "None", "none"):
+        public = asked.flag("is_public")
+        rows = [row for row in rows if row.is_public == public]
+    return answer({"volume_types": [views.volume_type(row, asked.context) for row in rows]})
+
+
+@router.post("/types")
+def create(asked: Ask, body: CreateBody) -> JSONResponse:
+    asked.require_admin()
+    wanted = body.volume_type
+    made = types.create(asked.app, wanted.name, wanted.description, wanted.is_public, wanted.extra_specs or {})
+    return answer({"volume_type": views.volume_type(made, asked.context)})
+
+
+@router.get("/types/default")
+def default(asked: Ask) -> JSONResponse:
+    raise errors.NotFound(resource="Default volume type", id="default")
+
+
+@router.get("/types/{id}")
+def show(asked: Ask, id: str) -> JSONResponse:
+    return answer({"volume_type": views.volume_type(types.get(asked.app, asked.context, id), asked.context)})
+
+
+@router.put("/types/{id}")
+def update(asked: Ask, id: str, body: UpdateBody) -> JSONResponse:
+    asked.require_admin()
+    changes = body.volume_type.model_dump(exclude_none=True)
+    if not changes:
+        raise errors.InvalidInput(field="volume_type", value=None, reason="needs name, description or is_public")
+    return answer({"volume_type": views.volume_type(types.update(asked.app, id, **changes), asked.context)})
+
+
+@router.delete("/types/{id}", status_code=202)
+def delete(asked: Ask, id: str) -> Response:
+    asked.require_admin()
+    types.delete(asked.app, id)
+    return Response(status_code=202)
+
+
+@router.get("/types/{id}/extra_specs")
+def extra_specs(asked: Ask, id: str) -> JSONResponse:
+    return answer({"extra_specs": _shown(asked, id)})
+
+
+@router.post("/types/{id}/extra_specs")
+def set_extra_specs(asked: Ask, id: str, body: SpecsBody) -> JSONResponse:
+    asked.require_admin()
+    types.edit_extra_specs(asked.app, id, dict(body.extra_specs))
+    return answer({"extra_specs": body.extra_specs})
+
+
+@router.get("/types/{id}/extra_specs/{key}")
+def extra_spec(asked: Ask, id: str, key: str) -> JSONResponse:
+    found = _shown(asked, id)
+    if key not in found:
+        raise errors.NotFound(resource="Extra spec", id=key)
+    return answer({key: found[key]})
+
+
+@router.put("/types/{id}/extra_specs/{key}")
+def set_extra_spec(asked: Ask, id: str, key: str, body: Annotated[Metadata, Json()]) -> JSONResponse:
+    asked.require_admin()
+    if set(body) != {key}:
+        raise errors.InvalidInput(field=key[:80], value=None, reason="the body must have exactly the key of the path")
+    types.edit_extra_specs(asked.app, id, dict(body))
+    return answer(body)
+
+
+@router.delete("/types/{id}/extra_specs/{key}", status_code=202)
+def delete_extra_spec(asked: Ask, id: str, key: str) -> Response:
+    asked.require_admin()
+    types.edit_extra_specs(asked.app, id, {key: None})
+    return Response(status_code=202)
+
+
+@router.get("/types/{id}/encryption")
+def encryption(asked: Ask, id: str) -> JSONResponse:
+    types.get(asked.app, asked.context, id)
+    return answer({})
+
+
+@router.get("/types/{id}/os-volume-type-access")
+def access(asked: Ask, id: str) -> JSONResponse:
+    asked.require_admin()
+    found = types.get(asked.app, asked.context, id)
+    if found.is_public:
+        raise errors.NotFound(resource="Access list of public type", id=id)
+    rows = [{"volume_type_id": found.id, "project_id": project} for project in found.projects]
+    return answer({"volume_type_access": rows})
+
+
+def _add_access(asked: Asked, id: str, wish: Access) -> None:
+    types.edit_access(asked.app, id, wish.project, add=True)
+
+
+def _remove_access(asked: Asked, id: str, wish: Access) -> None:
+    types.edit_access(asked.app, id, wish.project, add=False)
+
+
+ACTIONS = {
+    "addProjectAccess": Action(_add_access, Access, admin=True),
+    "removeProjectAccess": Action(_remove_access, Access, admin=True),
+}
+
+
+@router.post("/types/{id}/action", status_code=202, openapi_extra=schema(ACTIONS))
+def act(asked: Ask, id: str, body: Annotated[Any, Json()]) -> Response:
+    return perform(ACTIONS, asked, id, body)
+
+
+def _shown(asked: Asked, id: str) -> dict[str, str]:
+    specs: dict[str, str] = views.volume_type(types.get(asked.app, asked.context, id), asked.context)["extra_specs"]
+    return specs

@@ -1,0 +1,149 @@
+"""Rows as the API's JSON, field by field and microversion by microversion."""
+
+from datetime import datetime
+from typing import Any
+
+from nbdsvc.api.microversions import Version
+from nbdsvc.manager import attachments as use_case
+from nbdsvc.model.context import Context
+from nbdsvc.model.entities import Attachment, Snapshot, Volume, VolumeType
+from nbdsvc.model.operation import Operation
+
+# Extra specs that every user may see, because they say what the volume can do.
+_VISIBLE_SPECS = frozenset({"multiattach", "replication_enabled", "RESKEY:availability_zones"})
+
+
+def stamp(moment: datetime | None) -> str | None:
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%f") if moment else None
+
+
+def links(base: str, project: str, path: str, id: str) -> list[dict[str, str]]:
+    return [
+        {"rel": "self", "href": f"{base}/v3/{project}/{path}/{id}"},
+        {"rel": "bookmark", "href": f"{base}/{project}/{path}/{id}"},
+    ]
+
+
+def volume_summary(volume: Volume, base: str) -> dict[str, Any]:
+    return {"id": volume.id, "name": volume.name, "links": links(base, volume.project_id, "volumes", volume.id)}
+
+
+def volume(
+    volume: Volume, attached: list[Attachment], type_name: str | None, context: Context, version: Version, base: str
+) -> dict[str, Any]:
+    """The detail view. `attached`: the volume's attachments; only completed ones are shown."""
+    shown = volume_summary(volume, base) | {
+        "status": volume.status,
+        "size": volume.size,
+        "availability_zone": volume.availability_zone,
+        "created_at": stamp(volume.created_at),
+        "updated_at": stamp(volume.updated_at),
+        "attachments": [_of_volume(a) for a in attached if a.status == "attached"],
+        "description": volume.description,
+        "volume_type": type_name,
+        "snapshot_id": volume.snapshot_id,
+        "source_volid": volume.source_volid,
+        "metadata": volume.metadata | ({"readonly": str(volume.readonly)} if volume.readonly is not None else {}),
+        "user_id": volume.user_id,
+        "bootable": str(volume.bootable).lower(),
+        "encrypted": False,
+        "replication_status": volume.replication_status,
+        "consistencygroup_id": None,
+        "multiattach": volume.multiattach,
+        "os-vol-tenant-attr:tenant_id": volume.project_id,
+    }
+    if volume.image_metadata:
+        shown["volume_image_metadata"] = volume.image_metadata
+    if context.is_admin:
+        shown["migration_status"] = volume.migration_status
+        shown["os-vol-host-attr:host"] = volume.host
+        shown["os-vol-mig-status-attr:migstat"] = volume.migration_status
+        shown["os-vol-mig-status-attr:name_id"] = None
+    if version >= (3, 13):
+        shown["group_id"] = None
+    if version >= (3, 21) and context.is_admin:
+        shown["provider_id"] = None
+    return shown
+
+
+def _of_volume(attachment: Attachment) -> dict[str, Any]:
+    return {
+        "id": attachment.volume_id,
+        "attachment_id": attachment.id,
+        "volume_id": attachment.volume_id,
+        "server_id": attachment.instance_uuid,
+        "host_name": attachment.attached_host,
+        "device": attachment.mountpoint,
+        "attached_at": stamp(attachment.attached_at),
+    }
+
+
+def snapshot(snapshot: Snapshot, version: Version, *, detail: bool = False) -> dict[str, Any]:
+    shown = {
+        "id": snapshot.id,
+        "name": snapshot.name,
+        "description": snapshot.description,
+        "volume_id": snapshot.volume_id,
+        "status": snapshot.status,
+        "size": snapshot.volume_size,
+        "created_at": stamp(snapshot.created_at),
+        "updated_at": stamp(snapshot.updated_at),
+        "metadata": snapshot.metadata,
+    }
+    if detail:
+        shown["os-extended-snapshot-attributes:progress"] = snapshot.progress
+        shown["os-extended-snapshot-attributes:project_id"] = snapshot.project_id
+    if version >= (3, 14):
+        shown["group_snapshot_id"] = None
+    if version >= (3, 41):
+        shown["user_id"] = snapshot.user_id
+    return shown
+
+
+def attachment(row: Attachment, *, detail: bool = False) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "id": row.id,
+        "instance": row.instance_uuid,
+        "status": row.status,
+        "volume_id": row.volume_id,
+    }
+    if detail:
+        shown |= {
+            "attached_at": stamp(row.attached_at) or "",
+            "detached_at": "",
+            "attach_mode": row.mode,
+            "connection_info": use_case.connection_info(row),
+        }
+    return shown
+
+
+def volume_type(row: VolumeType, context: Context) -> dict[str, Any]:
+    specs = row.extra_specs if context.is_admin else {k: v for k, v in row.extra_specs.items() if k in _VISIBLE_SPECS}
+    shown = {
+        "id": row.id,
+        "name": row.name,
+        "description": row.description,
+        "is_public": row.is_public,
+        "os-volume-type-access:is_public": row.is_public,
+        "extra_specs": specs,
+    }
+    return shown | ({"qos_specs_id": None} if context.is_admin else {})
+
+
+def operation(row: Operation) -> dict[str, Any]:
+    """Ours: how far, and if it failed, why, in words."""
+    return {
+        "id": row.id,
+        "kind": row.kind,
+        "state": row.state,
+        "resource_type": row.resource_type,
+        "resource_id": row.resource_id,
+        "request_id": row.request_id,
+        "progress": {"done": row.progress_done, "total": row.progress_total, "text": row.progress_text},
+        "error": {"kind": row.error["kind"], "message": row.error["message"]} if row.error else None,
+        "cancel_requested": row.cancel_requested,
+        "attempts": row.attempts,
+        "created_at": stamp(row.created_at),
+        "started_at": stamp(row.started_at),
+        "finished_at": stamp(row.finished_at),
+    }

@@ -1,0 +1,192 @@
+"""POST /volumes/{id}/action."""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter
+from fastapi import Body as Json
+from fastapi.responses import Response
+from pydantic import Field
+
+from nbdsvc import errors
+from nbdsvc.api import views
+from nbdsvc.api.actions import Action, perform, plain, schema
+from nbdsvc.api.request import Ask, Asked, Body, Gib, Key, Metadata, Text, answer
+from nbdsvc.manager import legacy, volumes
+from nbdsvc.model import states
+
+router = APIRouter(tags=["volume actions"])
+
+Connector = Annotated[dict[Key, Any], Field(max_length=64)]
+
+
+class Extend(Body):
+    new_size: Gib
+
+
+class ResetStatus(Body):
+    status: str | None = None
+    attach_status: str | None = None
+    migration_status: str | None = None
+
+
+class Attach(Body):
+    instance_uuid: Text | None = None
+    host_name: Text | None = None
+    mountpoint: Annotated[Text, Field(min_length=1)]
+    mode: Literal["rw", "ro"] = "rw"
+
+
+class Detach(Body):
+    attachment_id: Text | None = None
+
+
+class ForceDetach(Body):
+    attachment_id: Text | None = None
+    connector: Connector | None = None
+
+
+class Connect(Body):
+    connector: Connector
+
+
+class Upload(Body):
+    image_name: Annotated[Text, Field(min_length=1)]
+    force: bool = False
+    disk_format: str = "raw"
+    container_format: Literal["bare"] = "bare"
+    visibility: str | None = None
+    protected: bool | None = None
+
+
+class Bootable(Body):
+    bootable: bool
+
+
+class ReadOnly(Body):
+    readonly: bool
+
+
+class SetImageMetadata(Body):
+    metadata: Metadata
+
+
+class UnsetImageMetadata(Body):
+    key: Key
+
+
+def _extend(asked: Asked, id: str, wish: Extend) -> None:
+    volumes.extend(asked.app, asked.context, id, wish.new_size, online=asked.version >= (3, 42))
+
+
+def _reset(asked: Asked, id: str, wish: ResetStatus) -> None:
+    changes = wish.model_dump(exclude_none=True)
+    allowed = {"status": states.VOLUME_RESET, "attach_status": states.ATTACH_STATUS_RESET}
+    for field, value in changes.items():
+        known = allowed.get(field, states.MIGRATION_STATUSES)
+        if value not in known:
+            raise errors.InvalidInput(
+                field=field, value=value[:80], reason=f"must be one of {', '.join(sorted(known))}"
+            )
+    if not changes:
+        raise errors.InvalidInput(field="os-reset_status", value=None, reason="must name a status")
+    volumes.reset_status(asked.app, asked.context, id, changes)
+
+
+def _attach(asked: Asked, id: str, wish: Attach) -> None:
+    if (wish.instance_uuid is None) == (wish.host_name is None):
+        raise errors.InvalidInput(field="os-attach", value=None, reason="needs either instance_uuid or host_name")
+    legacy.attach(asked.app, asked.context, id, wish.instance_uuid, wish.host_name, wish.mountpoint, wish.mode)
+
+
+def _detach(asked: Asked, id: str, wish: Detach) -> None:
+    legacy.detach(asked.app, asked.context, id, wish.attachment_id)
+
+
+def _force_detach(asked: Asked, id: str, wish: ForceDetach) -> None:
+    if wish.connector is not None:
+        legacy.terminate_connection(asked.app, asked.context, id, wish.connector)
+    legacy.detach(asked.app, asked.context, id, wish.attachment_id)
+
+
+def _initialize(asked: Asked, id: str, wish: Connect) -> Response:
+    info = legacy.initialize_connection(asked.app, asked.context, id, wish.connector)
+    kind = info.pop("driver_volume_type")
+    return answer({"connection_info": {"driver_volume_type": kind, "data": info}})
+
+
+def _terminate(asked: Asked, id: str, wish: Connect) -> None:
+    legacy.terminate_connection(asked.app, asked.context, id, wish.connector)
+
+
+def _upload(asked: Asked, id: str, wish: Upload) -> Response:
+    volume, image_id = volumes.upload(asked.app, asked.context, id, wish.image_name, wish.disk_format, force=wish.force)
+    shown = {
+        "id": volume.id,
+        "updated_at": views.stamp(volume.updated_at),
+        "status": volume.status,
+        "display_description": volume.description,
+        "size": volume.size,
+        "volume_type": None,
+        "image_id": image_id,
+        "container_format": "bare",
+        "disk_format": wish.disk_format,
+        "image_name": wish.image_name,
+    }
+    if asked.version >= (3, 1):
+        shown |= {"visibility": wish.visibility or "private", "protected": bool(wish.protected)}
+    return answer({"os-volume_upload_image": shown}, 202)
+
+
+def _image_metadata(asked: Asked, id: str, changes: dict[str, str | None]) -> dict[str, str]:
+    return volumes.edit_metadata(asked.app, asked.context, id, "image_metadata", changes, replace=False)
+
+
+def _force_delete(asked: Asked, id: str, _wish: Any) -> None:
+    volumes.delete(asked.app, asked.context, id, force=True)
+
+
+def _set_bootable(asked: Asked, id: str, wish: Bootable) -> None:
+    volumes.update(asked.app, asked.context, id, bootable=wish.bootable)
+
+
+def _set_readonly(asked: Asked, id: str, wish: ReadOnly) -> None:
+    volumes.update(asked.app, asked.context, id, readonly=wish.readonly)
+
+
+def _show_image_metadata(asked: Asked, id: str, _wish: Any) -> Response:
+    return answer({"metadata": _image_metadata(asked, id, {})})
+
+
+def _set_image_metadata(asked: Asked, id: str, wish: SetImageMetadata) -> Response:
+    return answer({"metadata": _image_metadata(asked, id, dict(wish.metadata))})
+
+
+def _unset_image_metadata(asked: Asked, id: str, wish: UnsetImageMetadata) -> None:
+    _image_metadata(asked, id, {wish.key: None})
+
+
+ACTIONS = {
+    "os-extend": Action(_extend, Extend),
+    "os-reset_status": Action(_reset, ResetStatus, admin=True),
+    "os-reserve": Action(plain(legacy.reserve)),
+    "os-unreserve": Action(plain(legacy.unreserve)),
+    "os-begin_detaching": Action(plain(legacy.begin_detaching)),
+    "os-roll_detaching": Action(plain(legacy.roll_detaching)),
+    "os-attach": Action(_attach, Attach),
+    "os-detach": Action(_detach, Detach),
+    "os-force_detach": Action(_force_detach, ForceDetach, admin=True),
+    "os-initialize_connection": Action(_initialize, Connect),
+    "os-terminate_connection": Action(_terminate, Connect),
+    "os-volume_upload_image": Action(_upload, Upload),
+    "os-force_delete": Action(_force_delete, admin=True),
+    "os-set_bootable": Action(_set_bootable, Bootable, ok=200),
+    "os-update_readonly_flag": Action(_set_readonly, ReadOnly),
+    "os-set_image_metadata": Action(_set_image_metadata, SetImageMetadata),
+    "os-unset_image_metadata": Action(_unset_image_metadata, UnsetImageMetadata, ok=200),
+    "os-show_image_metadata": Action(_show_image_metadata),
+}
+
+
+@router.post("/volumes/{id}/action", status_code=202, openapi_extra=schema(ACTIONS))
+def act(asked: Ask, id: str, body: Annotated[Any, Json()]) -> Response:
+    return perform(ACTIONS, asked, id, body)

@@ -1,0 +1,249 @@
+"""/volumes and their metadata."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse, Response
+from pydantic import Field
+
+from nbdsvc import errors
+from nbdsvc.api import paging, views
+from nbdsvc.api.request import Ask, Asked, Body, Gib, LongText, Metadata, Text, answer
+from nbdsvc.manager import app as manager
+from nbdsvc.manager import volumes
+from nbdsvc.model.entities import Volume
+from nbdsvc.store import nouns, tables
+
+router = APIRouter(tags=["volumes"])
+
+_SORTABLE = (
+    "id",
+    "name",
+    "status",
+    "size",
+    "host",
+    "created_at",
+    "updated_at",
+    "availability_zone",
+    "bootable",
+    "volume_type_id",
+)
+_FILTERS = ("id", "name", "status", "size", "bootable", "availability_zone", "snapshot_id", "source_volid", "multiattach",
+            "migration_status", "replication_status", "volume_type_id", "user_id", "description")  # fmt: skip
+
+
+class NewVolume(Body):
+    """A volume to be. The fields of the last lines are what older clients still send; they say nothing."""
+
+    size: Gib | None = None
+    name: Text | None = None
+    display_name: Text | None = None
+    description: LongText | None = None
+    display_description: LongText | None = None
+    volume_type: Text | None = None
+    snapshot_id: Text | None = None
+    source_volid: Text | None = None
+    imageRef: str | None = Field(default=None, max_length=2048)  # noqa: N815 - the field's name on the wire
+    image_id: str | None = Field(default=None, max_length=2048)
+    availability_zone: Text | None = None
+    multiattach: bool = False
+    metadata: Metadata | None = None
+    consistencygroup_id: None = None
+    group_id: None = None
+    backup_id: None = None
+    source_replica: None = None
+    cluster_name: None = None
+    status: Any = None
+    attach_status: Any = None
+    user_id: Any = None
+    project_id: Any = None
+
+
+class CreateBody(Body):
+    volume: NewVolume
+    scheduler_hints: dict[str, Any] | None = Field(default=None, alias="OS-SCH-HNT:scheduler_hints")
+
+
+class VolumeChanges(Body):
+    name: Text | None = None
+    display_name: Text | None = None
+    description: LongText | None = None
+    display_description: LongText | None = None
+    metadata: Metadata | None = None
+
+
+class UpdateBody(Body):
+    volume: VolumeChanges
+
+
+class MetadataBody(Body):
+    metadata: Metadata
+
+
+class MetaBody(Body):
+    meta: Annotated[Metadata, Field(min_length=1, max_length=1)]
+
+
+@router.post("/volumes", status_code=202)
+def create(asked: Ask, body: CreateBody) -> JSONResponse:
+    wanted = body.volume
+    wish = volumes.CreateVolume(
+        size=wanted.size,
+        name=wanted.name if wanted.name is not None else wanted.display_name,
+        description=wanted.description if wanted.description is not None else wanted.display_description,
+        volume_type=wanted.volume_type or None,
+        snapshot_id=wanted.snapshot_id or None,
+        source_volid=wanted.source_volid or None,
+        image=wanted.imageRef or wanted.image_id or None,
+        availability_zone=wanted.availability_zone or "nova",
+        multiattach=wanted.multiattach,
+        metadata=wanted.metadata or {},
+    )
+    made = volumes.create(asked.app, asked.context, wish)
+    return answer({"volume": show_volumes(asked, [made])[0]}, 202)
+
+
+@router.get("/volumes")
+def listing(asked: Ask) -> JSONResponse:
+    base = asked.link()
+    return _list(asked, "volumes", lambda rows: [views.volume_summary(row, base.rstrip("/")) for row in rows])
+
+
+@router.get("/volumes/detail")
+def detail(asked: Ask) -> JSONResponse:
+    return _list(asked, "volumes/detail", lambda rows: show_volumes(asked, rows))
+
+
+@router.get("/volumes/summary")
+def summary(asked: Ask) -> JSONResponse:
+    asked.require((3, 12))
+    project = manager.scope(asked.context, asked.flag("all_tenants"))
+    with asked.app.database.read() as conn:
+        rows = nouns.volumes.select(conn, *volumes.listing(conn, project))
+    total: dict[str, Any] = {"total_size": sum(row.size for row in rows), "total_count": len(rows)}
+    if asked.version >= (3, 36):
+        merged: dict[str, list[str]] = {}
+        for row in rows:
+            for key, value in row.metadata.items():
+                merged[key] = sorted({*merged.get(key, []), value})
+        total["metadata"] = merged
+    return answer({"volume-summary": total})
+
+
+@router.get("/volumes/{id}")
+def show(asked: Ask, id: str) -> JSONResponse:
+    return answer({"volume": show_volumes(asked, [_get(asked, id)])[0]})
+
+
+@router.put("/volumes/{id}")
+def update(asked: Ask, id: str, body: UpdateBody) -> JSONResponse:
+    given = body.volume.model_dump(exclude_unset=True)
+    changes = {key.removeprefix("display_"): value for key, value in given.items()}
+    if not changes:
+        raise errors.InvalidInput(
+            field="volume", value=None, reason="needs at least one of name, description, metadata"
+        )
+    if changes.get("metadata", {}) is None:
+        changes["metadata"] = {}
+    made = volumes.update(asked.app, asked.context, id, **changes)
+    return answer({"volume": show_volumes(asked, [made])[0]})
+
+
+@router.delete("/volumes/{id}", status_code=202)
+def delete(asked: Ask, id: str) -> Response:
+    force = asked.version >= (3, 23) and asked.flag("force")
+    if force:
+        asked.require_admin()
+    volumes.delete(asked.app, asked.context, id, cascade=asked.flag("cascade"), force=force)
+    return Response(status_code=202)
+
+
+@router.get("/volumes/{id}/metadata")
+def metadata(asked: Ask, id: str) -> JSONResponse:
+    return answer({"metadata": _get(asked, id).metadata})
+
+
+@router.post("/volumes/{id}/metadata")
+def add_metadata(asked: Ask, id: str, body: MetadataBody) -> JSONResponse:
+    return answer({"metadata": _edit(asked, id, dict(body.metadata))})
+
+
+@router.put("/volumes/{id}/metadata")
+def replace_metadata(asked: Ask, id: str, body: MetadataBody) -> JSONResponse:
+    return answer({"metadata": _edit(asked, id, dict(body.metadata), replace=True)})
+
+
+@router.get("/volumes/{id}/metadata/{key}")
+def metadata_item(asked: Ask, id: str, key: str) -> JSONResponse:
+    return answer({"meta": {key: _item(asked, id, key)}})
+
+
+@router.put("/volumes/{id}/metadata/{key}")
+def set_metadata_item(asked: Ask, id: str, key: str, body: MetaBody) -> JSONResponse:
+    if key not in body.meta:
+        raise errors.InvalidInput(field="meta", value=key, reason="the body must have the key that the path names")
+    _edit(asked, id, dict(body.meta))
+    return answer({"meta": body.meta})
+
+
+@router.delete("/volumes/{id}/metadata/{key}")
+def delete_metadata_item(asked: Ask, id: str, key: str) -> Response:
+    _item(asked, id, key)
+    _edit(asked, id, {key: None})
+    return Response(status_code=200)
+
+
+def show_volumes(asked: Asked, rows: list[Volume]) -> list[dict[str, Any]]:
+    """Detail views of many rows with two more queries, not two each."""
+    with asked.app.database.read() as conn:
+        attached = nouns.attachments_of(conn, *(row.id for row in rows)) if rows else []
+        types = {found.id: found.name for found in nouns.volume_types.select(conn)}
+    base = asked.link().rstrip("/")
+    by_volume: dict[str, list[Any]] = {}
+    for attachment in attached:
+        by_volume.setdefault(attachment.volume_id, []).append(attachment)
+    return [
+        views.volume(
+            row, by_volume.get(row.id, []), types.get(row.volume_type_id or ""), asked.context, asked.version, base
+        )
+        for row in rows
+    ]
+
+
+def _list(asked: Asked, path: str, show: Any) -> JSONResponse:
+    project = manager.scope(asked.context, asked.flag("all_tenants"))
+    wanted = paging.page(asked, _SORTABLE)
+    where = paging.filters(asked, tables.volumes, _FILTERS)
+    with asked.app.database.read() as conn:
+        where += volumes.listing(conn, project)
+        if "metadata" in asked.query:
+            where += nouns.metadata_is(tables.volumes.c.metadata, _pairs(asked.query["metadata"]))
+        rows = nouns.volumes.select(conn, *where, page=wanted)
+    return answer({"volumes": show(rows), **paging.next_link(asked, "volumes", path, wanted, rows)})
+
+
+def _pairs(text: str) -> dict[str, str]:
+    """{'key': 'value'} as clients put it into the query: Python's or JSON's spelling."""
+    import ast
+
+    try:
+        found = ast.literal_eval(text)
+        return {str(key): str(value) for key, value in found.items()}
+    except (ValueError, SyntaxError, AttributeError, MemoryError, RecursionError):
+        raise errors.InvalidInput(field="metadata", value=text[:80], reason="must be an object of strings") from None
+
+
+def _get(asked: Asked, id: str) -> Volume:
+    with asked.app.database.read() as conn:
+        return nouns.volumes.get(conn, id, manager.owner_scope(asked.context))
+
+
+def _item(asked: Asked, id: str, key: str) -> str:
+    found = _get(asked, id).metadata
+    if key not in found:
+        raise errors.NotFound(resource="Metadata item", id=key)
+    return found[key]
+
+
+def _edit(asked: Asked, id: str, changes: dict[str, str | None], *, replace: bool = False) -> dict[str, str]:
+    return volumes.edit_metadata(asked.app, asked.context, id, "metadata", changes, replace=replace)

@@ -1,0 +1,124 @@
+"""`nbdsvc serve`, `api` and `host`: run until SIGTERM or SIGINT."""
+
+import logging
+import signal
+import socket
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import click
+import structlog
+
+from nbdsvc import config, errors
+
+_OPTIONS = [
+    click.option("--config", "file", type=click.Path(path_type=Path), help="Settings instead of /etc/nbdsvc."),
+    click.option("--state-dir", type=click.Path(path_type=Path), help="Where everything is kept."),
+    click.option("--listen", help="Address of the API."),
+    click.option("--port", type=int, help="Port of the API; 0 takes a free one and prints it."),
+]
+
+
+def _options(function: Any) -> Any:
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+@click.command()
+@_options
+def serve(file: Path | None, **overrides: Any) -> None:
+    """Run the API and this host's work in one process."""
+    run(config.load(file, **overrides), with_api=True, with_host=True)
+
+
+@click.command()
+@_options
+def api(file: Path | None, **overrides: Any) -> None:
+    """Run the API only: it needs the database and no privilege."""
+    run(config.load(file, **overrides), with_api=True, with_host=False)
+
+
+@click.command()
+@_options
+def host(file: Path | None, **overrides: Any) -> None:
+    """Run this host's work only, next to the storage."""
+    run(config.load(file, **overrides), with_api=False, with_host=True)
+
+
+def run(settings: config.Settings, *, with_api: bool, with_host: bool, probe: Any = None) -> None:
+    """Start, say so, wait for the end. `probe`: for tests that end the process at a chosen step."""
+    from nbdsvc.service import Service
+
+    _set_up_logging(settings)
+    listener = _bind(settings) if with_api else None
+    service = Service(settings, with_host=with_host, **({"probe": probe} if probe else {}))
+    service.start()
+    try:
+        if listener:
+            _serve_http(service, settings, listener)
+        else:
+            _wait_for_signal()
+    finally:
+        service.stop()
+
+
+def _serve_http(service: Any, settings: config.Settings, listener: socket.socket) -> None:
+    import uvicorn
+
+    from nbdsvc.api import server
+    from nbdsvc.api.auth import Authenticator, NoAuth, StaticTokens
+
+    tokens = settings.tokens_file if settings.auth == "token" else None
+    authenticator: Authenticator = StaticTokens(tokens) if tokens else NoAuth()
+    app = server.create(service.app, authenticator)
+    address, port = listener.getsockname()[:2]
+    click.echo(f"nbdsvc ready on http://{address}:{port}/v3", err=True)
+    uvicorn.Server(
+        uvicorn.Config(
+            app, log_config=None, access_log=False, server_header=False, lifespan="off", timeout_graceful_shutdown=5
+        )
+    ).run(sockets=[listener])
+
+
+def _bind(settings: config.Settings) -> socket.socket:
+    """The API's socket, before anything else is touched: a port in use is a wrong setting, said at once."""
+    listener = socket.socket(socket.AF_INET6 if ":" in settings.listen else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.listen, settings.port))
+    except OSError as error:
+        reason = f"{settings.listen}:{settings.port} cannot be listened on: {error.strerror}"
+        raise errors.ConfigError(setting="port", reason=reason) from error
+    return listener
+
+
+def _wait_for_signal() -> None:
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    click.echo("nbdsvc host ready", err=True)
+    ended.wait()
+
+
+def _set_up_logging(settings: config.Settings) -> None:
+    level = logging.getLevelNamesMapping().get(settings.log_level.upper())
+    if level is None:
+        raise errors.ConfigError(setting="log_level", reason="must be debug, info, warning or error")
+    shown = (
+        structlog.processors.JSONRenderer()
+        if settings.log_format == "json"
+        else structlog.dev.ConsoleRenderer(colors=False)
+    )
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            shown,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
