@@ -1,0 +1,47 @@
+"""`nbdsvc operation`"""
+
+import click
+
+from nbdsvc.cli import show
+from nbdsvc.cli.client import Client
+
+
+@click.group()
+def operation() -> None:
+    """List, show, follow and cancel operations."""
+
+
+@operation.command("list")
+@click.option("--state")
+@click.option("--limit", type=int, default=20, show_default=True)
+@show.json_option
+def list_operations(state: str | None, limit: int, as_json: bool) -> None:
+    """List operations, the newest first."""
+    found = Client().get("operations", state=state, limit=limit)["operations"]
+    for row in found:
+        row["reason"] = (row["error"] or {}).get("message")
+    show.rows(found, ("id", "kind", "state", "resource_id", "progress", "reason"), as_json)
+
+
+@operation.command("show")
+@click.argument("operation")
+@show.json_option
+def show_operation(operation: str, as_json: bool) -> None:
+    """Show one operation."""
+    show.one(Client().get("operations", operation)["operation"], as_json)
+
+
+@operation.command()
+@click.argument("operation")
+def follow(operation: str) -> None:
+    """Wait for an operation's end."""
+    client = Client()
+    resource = client.get("operations", operation)["operation"]["resource_id"]
+    show.one(show.follow(client, resource, quiet=False), as_json=False)
+
+
+@operation.command()
+@click.argument("operation")
+def cancel(operation: str) -> None:
+    """Stop an operation and undo what it did."""
+    Client().act("operations", operation, "cancel")

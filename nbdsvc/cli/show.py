@@ -1,0 +1,84 @@
+"""What verbs print: tables for people, --json for programs, bars for what takes long."""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import click
+
+from nbdsvc import errors, units
+from nbdsvc.cli.client import Client
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+
+
+class _Failed(errors.OperationError):
+    """The service's own words."""
+
+
+def rows(found: Sequence[dict[str, Any]], columns: Iterable[str], as_json: bool) -> None:
+    """A table of some columns, or all as JSON."""
+    if as_json:
+        click.echo(json.dumps(list(found), indent=1))
+        return
+    names = list(columns)
+    cells = [[_text(row.get(name)) for name in names] for row in found]
+    widths = [max(len(name), *(len(line[i]) for line in cells)) if cells else len(name) for i, name in enumerate(names)]
+    for line in [[name.upper().replace("_", " ") for name in names], *cells]:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def one(found: dict[str, Any], as_json: bool) -> None:
+    """A thing, a field a line, or as JSON."""
+    if as_json:
+        click.echo(json.dumps(found, indent=1))
+        return
+    shown = {key: value for key, value in found.items() if key not in ("links",) and value not in (None, {}, [])}
+    width = max((len(key) for key in shown), default=0)
+    for key, value in shown.items():
+        click.echo(f"{key.ljust(width)}  {_text(value)}")
+
+
+def follow(client: Client, resource_id: str, quiet: bool) -> dict[str, Any]:
+    """Wait for the newest operation on a resource, with a bar on a terminal; its error in words if it fails."""
+    operation = client.operation_of(resource_id)
+    if quiet or not sys.stderr.isatty():
+        for operation in client.follow(operation["id"]):
+            pass
+    else:
+        operation = _bar(client, operation)
+    if operation["state"] != "succeeded":
+        reason = (operation["error"] or {}).get("message", operation["state"])
+        raise _Failed(reason=f"{operation['kind']} {operation['state']}: {reason}")
+    return operation
+
+
+def _bar(client: Client, operation: dict[str, Any]) -> dict[str, Any]:
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(operation["kind"], total=None)
+        for operation in client.follow(operation["id"]):
+            progress = operation["progress"]
+            bar.update(task, completed=progress["done"], total=progress["total"] or None)
+    return operation
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, dict) and set(value) == {"done", "total", "text"}:
+        total = value["total"]
+        return (
+            f"{units.human(value['done'])} of {units.human(total)} ({100 * value['done'] // total} %)" if total else "-"
+        )
+    return json.dumps(value) if isinstance(value, dict | list) else str(value)

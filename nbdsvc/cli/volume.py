@@ -1,0 +1,101 @@
+"""`nbdsvc volume`"""
+
+from typing import Any
+
+import click
+
+from nbdsvc.cli import show
+from nbdsvc.cli.client import Client
+
+_COLUMNS = ("id", "name", "status", "size", "volume_type", "bootable")
+
+
+@click.group()
+def volume() -> None:
+    """Create, list, show, extend, upload and delete volumes."""
+
+
+@volume.command("list")
+@click.option("--all-projects", is_flag=True)
+@click.option("--status")
+@show.json_option
+def list_volumes(all_projects: bool, status: str | None, as_json: bool) -> None:
+    """List volumes."""
+    found = Client().get("volumes", "detail", all_tenants=1 if all_projects else None, status=status)["volumes"]
+    show.rows(found, _COLUMNS, as_json)
+
+
+@volume.command("show")
+@click.argument("volume")
+@show.json_option
+def show_volume(volume: str, as_json: bool) -> None:
+    """Show one volume."""
+    show.one(Client().find("volumes", volume), as_json)
+
+
+@volume.command()
+@click.argument("size", type=int, required=False)
+@click.option("--name")
+@click.option("--image", help="Image id or name, allowed path, or http(s) URL.")
+@click.option("--snapshot")
+@click.option("--source", help="Volume to clone.")
+@click.option("--type", "volume_type")
+@click.option("--metadata", multiple=True, metavar="KEY=VALUE")
+@click.option("--no-wait", is_flag=True)
+@show.json_option
+def create(size: int | None, metadata: tuple[str, ...], no_wait: bool, as_json: bool, **wish: Any) -> None:
+    """Create a volume of SIZE GiB, blank or from an image, a snapshot or a volume."""
+    client = Client()
+    pairs = dict(pair.partition("=")[::2] for pair in metadata)
+    body = {
+        "size": size,
+        "name": wish["name"],
+        "imageRef": wish["image"],
+        "volume_type": wish["volume_type"],
+        "metadata": pairs,
+    }
+    body["snapshot_id"] = client.find("snapshots", wish["snapshot"])["id"] if wish["snapshot"] else None
+    body["source_volid"] = client.find("volumes", wish["source"])["id"] if wish["source"] else None
+    made = client.post("volumes", body={"volume": body})["volume"]
+    if not no_wait:
+        show.follow(client, made["id"], as_json)
+        made = client.find("volumes", made["id"])
+    show.one(made, as_json)
+
+
+@volume.command()
+@click.argument("volume")
+@click.argument("new_size", type=int)
+def extend(volume: str, new_size: int) -> None:
+    """Grow to NEW_SIZE GiB, also while attached."""
+    client = Client()
+    id = client.find("volumes", volume)["id"]
+    client.act("volumes", id, "os-extend", {"new_size": new_size})
+    show.follow(client, id, quiet=False)
+
+
+@volume.command()
+@click.argument("volume")
+@click.argument("image_name")
+@click.option("--format", "disk_format", type=click.Choice(["raw", "qcow2"]), default="qcow2")
+@click.option("--force", is_flag=True, help="Also while it is in use.")
+def upload(volume: str, image_name: str, disk_format: str, force: bool) -> None:
+    """Make an image of a volume."""
+    client = Client()
+    id = client.find("volumes", volume)["id"]
+    wish = {"image_name": image_name, "disk_format": disk_format, "force": force}
+    made = client.act("volumes", id, "os-volume_upload_image", wish)["os-volume_upload_image"]
+    show.follow(client, id, quiet=False)
+    click.echo(made["image_id"])
+
+
+@volume.command()
+@click.argument("volumes", nargs=-1, required=True)
+@click.option("--cascade", is_flag=True, help="Delete its snapshots too.")
+def delete(volumes: tuple[str, ...], cascade: bool) -> None:
+    """Delete volumes."""
+    client = Client()
+    for name in volumes:
+        id = client.find("volumes", name)["id"]
+        client.delete("volumes", id, cascade=True if cascade else None)
+        show.follow(client, id, quiet=False)
