@@ -1,39 +1,44 @@
-# The interface to this clone: `make help`. Every target first makes the clone ready (.ci/bootstrap), which takes a
-# fraction of a second when it is ready already. No make on this machine yet? `python3 .ci/bootstrap demo` does the same.
-
+# The interface of this repository: `make help`. Every target first makes sure that what it needs is installed.
 PYTHON := .venv/bin/python
-# Processes of the test suite. Tests that must not run beside one another share an xdist_group.
-JOBS ?= $(shell nproc)
-# More words for pytest, for example: make test PYTEST="-k snapshot -x"
-PYTEST ?=
-# More words for the demo, for example: make demo DEMO="--keep"
-DEMO ?=
+PYTEST := $(PYTHON) -m pytest -q
+SOURCES := nbdsvc drivers tests benchmarks native
 
-.DEFAULT_GOAL := help
-.PHONY: help demo test check bench rows clean ready-%
+.PHONY: help demo test check rows bench docs clean base test-tools
 
-help: ## show this list
-	@echo "nbdsvc: block volumes for hypervisor hosts. Targets:"; echo
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+help: ## Print this
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
 
-demo: ready-demo ## the main job from start to end, on this machine, in a few minutes
-	@$(PYTHON) -m nbdsvc.cli demo $(DEMO)
+demo: base ## Show the main job from end to end on this machine (root)
+	$(PYTHON) -m nbdsvc demo
 
-test: ready-test ## every test (PYTEST="-k word" for some of them)
-	@$(PYTHON) -m pytest -n $(JOBS) --dist loadgroup $(PYTEST)
+test: test-tools ## Run all tests (root: they use loop devices and FUSE)
+	$(PYTEST) -n 2 --dist worksteal
 
-check: ready-check ## formatting, lint, types, arrows between the rooms, C warnings, house rules, generated pages
-	@$(PYTHON) .ci/check
+check: test-tools ## Lint, types, import contracts, C warnings, limits of the house
+	.venv/bin/ruff check $(SOURCES)
+	.venv/bin/ruff format --check $(SOURCES)
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	set -e; for source in native/*.c; do gcc -std=gnu11 -O2 -Wall -Wextra -Werror -fsyntax-only $$source; done
+	$(PYTHON) .ci/house
 
-bench: ready-bench ## measure, and draw benchmarks/results/report.html
-	@$(PYTHON) benchmarks/run.py
+rows: test-tools ## Which acceptance rows are proved by which tests
+	$(PYTEST) --collect-only -p no:warnings --rows
 
-rows: ready-rows ## which acceptance rows are proved by which tests
-	@$(PYTHON) -m pytest --rows -q
+bench: test-tools ## Measure against the peers; results in benchmarks/results
+	$(PYTHON) benchmarks/bench_nbd.py
+	$(PYTHON) benchmarks/bench_copy.py
+	$(PYTHON) benchmarks/bench_service.py
+	$(PYTHON) benchmarks/report.py
 
-clean: ## remove what was built and installed in this clone; Debian packages stay
-	rm -rf .venv build *.egg-info nbdsvc/*.so .hypothesis .mypy_cache .ruff_cache .import_linter_cache native/tests/build
-	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+docs: base ## Draw the pages that are drawn from the code
+	$(PYTHON) .ci/states-page > docs/states.md
 
-ready-%:
-	@python3 .ci/bootstrap --only $*
+clean: ## Remove what was installed and built here
+	rm -rf .venv .venv-setup.log build *.egg-info nbdsvc/*.so
+
+base:
+	@.ci/bootstrap base
+
+test-tools:
+	@.ci/bootstrap test

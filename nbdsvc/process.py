@@ -24,7 +24,7 @@ STDERR_KEPT = 2000
 
 _PACKAGES = {
     "nbdkit": "nbdkit",
-    "nbdfuse": "nbdfuse",
+    "nbdfuse": "libnbd-bin",
     "losetup": "mount",
     "qemu-img": "qemu-utils",
     "systemd-run": "systemd",

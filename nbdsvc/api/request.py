@@ -32,9 +32,9 @@ class Asked:
 
     def __init__(self, request: Request) -> None:
         self.request = request
-        self.app = cast(App, request.app.state.app)
-        self.context = cast(Context, request.state.context)
-        self.version = cast(Version, request.state.version)
+        self.app = cast("App", request.app.state.app)
+        self.context = cast("Context", request.state.context)
+        self.version = cast("Version", request.state.version)
         self.query = request.query_params
 
     def require(self, version: Version) -> None:

@@ -44,8 +44,7 @@ def follow(client: Client, resource_id: str, quiet: bool) -> dict[str, Any]:
     """Wait for the newest operation on a resource, with a bar on a terminal; its error in words if it fails."""
     operation = client.operation_of(resource_id)
     if quiet or not sys.stderr.isatty():
-        for operation in client.follow(operation["id"]):
-            pass
+        operation = list(client.follow(operation["id"]))[-1]
     else:
         operation = _bar(client, operation)
     if operation["state"] != "succeeded":
@@ -65,12 +64,13 @@ def _bar(client: Client, operation: dict[str, Any]) -> dict[str, Any]:
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
+    last = operation
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(operation["kind"], total=None)
-        for operation in client.follow(operation["id"]):
-            progress = operation["progress"]
+        for last in client.follow(operation["id"]):
+            progress = last["progress"]
             bar.update(task, completed=progress["done"], total=progress["total"] or None)
-    return operation
+    return last
 
 
 def _text(value: Any) -> str:

@@ -64,7 +64,7 @@ class Host:
 
 def host_of(run: Run) -> Host:
     """The Host of the engine that runs this operation."""
-    return cast(Host, run.environment)
+    return cast("Host", run.environment)
 
 
 def volume_ref(volume: Volume, size: int | None = None, extra_specs: dict[str, str] | None = None) -> VolumeRef:

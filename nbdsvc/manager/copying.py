@@ -10,7 +10,6 @@ from nbdsvc.datapath.source import Source
 from nbdsvc.manager.app import host_of
 from nbdsvc.operations.step import Run
 
-
 # How often a copy that waits for its turn looks whether it should go on waiting.
 WAIT_SECONDS = 0.1
 
