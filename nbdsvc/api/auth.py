@@ -1,7 +1,6 @@
 """Who a request comes from: noauth (`user:project` as token, everybody an administrator) or static tokens."""
 
 import hmac
-import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -57,7 +56,7 @@ class StaticTokens:
 
 def _load(path: Path) -> list[Token]:
     try:
-        if os.stat(path).st_mode & 0o077:
+        if path.stat().st_mode & 0o077:
             raise errors.ConfigError(setting="tokens_file", reason=f"{path} must not be readable by others (chmod 600)")
         entries = tomllib.loads(path.read_text()).get("tokens", {})
     except (OSError, tomllib.TOMLDecodeError) as error:

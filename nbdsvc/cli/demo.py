@@ -196,7 +196,8 @@ class _Story:
         attachment = self._client.post("attachments", body={"attachment": wish})["attachment"]
         info = attachment["connection_info"]
         disk = (
-            f"<disk type='network' device='disk'><driver name='qemu' type='raw'/><source protocol='nbd' name='{info['export']}'>"
+            "<disk type='network' device='disk'><driver name='qemu' type='raw'/>"
+            f"<source protocol='nbd' name='{info['export']}'>"
             f"<host transport='unix' socket='{info['unix_socket']}'/></source><target dev='vdb' bus='virtio'/></disk>"
         )
         server = {"type": "unix", "path": info["unix_socket"]}

@@ -75,6 +75,7 @@ def _serve_http(service: Any, settings: config.Settings, listener: socket.socket
     authenticator: Authenticator = StaticTokens(tokens) if tokens else NoAuth()
     app = server.create(service.app, authenticator)
     address, port = listener.getsockname()[:2]
+    listener.listen(1024)  # from here on clients are queued, not refused
     click.echo(f"nbdsvc ready on http://{address}:{port}/v3", err=True)
     uvicorn.Server(
         uvicorn.Config(

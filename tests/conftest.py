@@ -1,0 +1,122 @@
+"""Fixtures that every kind of test uses, and the listing of acceptance rows."""
+
+import os
+import tempfile
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+from hypothesis import HealthCheck, settings
+from postgres import Postgres
+from serving import ServiceProcess
+
+from nbdsvc.store import migrate
+from nbdsvc.store.database import Database
+
+settings.register_profile(
+    "nbdsvc", deadline=None, suppress_health_check=list(HealthCheck), print_blob=True, derandomize="CI" in os.environ
+)
+settings.load_profile("nbdsvc")
+structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
+
+ROWS = Path(__file__).parent / "acceptance_rows.toml"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--rows", action="store_true", help="list which acceptance rows are proved by which tests")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--rows"):
+        return
+    proofs: dict[str, set[str]] = {}
+    for item in items:
+        for mark in item.iter_markers("row"):
+            for row in mark.args:
+                proofs.setdefault(row, set()).add(item.nodeid.partition("[")[0])
+    wanted = tomllib.loads(ROWS.read_text())["rows"]
+    for row, title in wanted.items():
+        print(f"{row} {title}")
+        for test in sorted(proofs.get(row, {"  NOT PROVED"})):
+            print(f"     {test}")
+    missing = [row for row in wanted if row not in proofs]
+    print(
+        f"{len(wanted) - len(missing)} of {len(wanted)} rows proved"
+        + (f"; not: {' '.join(missing)}" if missing else "")
+    )
+    items.clear()
+    if missing:
+        pytest.exit("rows without a proof: " + " ".join(missing), returncode=1)
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    if session.config.getoption("--rows") and exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
+        session.exitstatus = pytest.ExitCode.OK
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    report = yield
+    if report.skipped and os.environ.get("CI"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped in CI: {report.longrepr}"
+    return report
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    server = Postgres()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A fresh, empty database of either kind."""
+    if request.param == "sqlite":
+        return str(tmp_path / "test.db")
+    return str(request.getfixturevalue("postgres").database())
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """A migrated database of either kind."""
+    opened = Database(database_url)
+    migrate.upgrade(opened)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def make_service() -> Iterator[Callable[..., ServiceProcess]]:
+    """Starts services on folders with short names, because socket paths are limited; ends all of them."""
+    made: list[ServiceProcess] = []
+    with tempfile.TemporaryDirectory(prefix="nb-", dir="/var/tmp") as folder:
+
+        def make(name: str = "a", *, start: bool = True, **given: object) -> ServiceProcess:
+            service = ServiceProcess(Path(folder) / name, **given)
+            made.append(service)
+            return service.start() if start else service
+
+        yield make
+        for service in made:
+            if service.process:
+                service.stop()
+            service.end_exports()
+
+
+@pytest.fixture
+def service(make_service: Callable[..., ServiceProcess]) -> ServiceProcess:
+    return make_service()
+
+
+@pytest.fixture(scope="module")
+def shared_service() -> Iterator[ServiceProcess]:
+    """One service for tests that look at answers and do not disturb each other."""
+    with tempfile.TemporaryDirectory(prefix="nb-", dir="/var/tmp") as folder:
+        made = ServiceProcess(Path(folder)).start()
+        yield made
+        made.stop()
+        made.end_exports()

@@ -1,0 +1,144 @@
+"""A real nbdsvc process for tests: started, killed at a chosen step, started again, asked whether anything is left over."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from nbdsvc.cli.client import Client
+from nbdsvc.exports.folder import ExportFolder
+
+HERE = Path(__file__).resolve().parent
+READY_SECONDS = 60
+UNFINISHED = ("pending", "running", "undoing")
+
+
+class ServiceProcess:
+    """One service on one state folder. `settings` become its environment."""
+
+    def __init__(self, folder: Path, **settings: object) -> None:
+        self.state = folder / "s"
+        self.state.mkdir(parents=True, exist_ok=True)
+        self.log = folder / "service.log"
+        self.plan = folder / "crash.json"
+        self.settings = {"HOST": "me", "PORT": 0, "REPAIR_INTERVAL": 0.5, "QUOTA_VOLUMES": 1000, "QUOTA_SNAPSHOTS": 1000,
+                         "QUOTA_GIGABYTES": 100000, **settings}  # fmt: skip
+        self.process: subprocess.Popen[bytes] | None = None
+        self.url = ""
+
+    def start(self) -> "ServiceProcess":
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("NBDSVC_")}
+        environment |= {f"NBDSVC_{key.upper()}": str(value) for key, value in self.settings.items()}
+        environment["NBDSVC_STATE_DIR"] = str(self.state)
+        environment["CRASH_PLAN"] = str(self.plan)
+        before = self.log.read_text().count("ready on") if self.log.exists() else 0
+        with self.log.open("ab") as output:
+            argv = [sys.executable, str(HERE / "crashing.py")]
+            self.process = subprocess.Popen(
+                argv, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            )
+        end = time.monotonic() + READY_SECONDS
+        while time.monotonic() < end:
+            lines = [line for line in self.log.read_text().splitlines() if "ready on" in line]
+            if len(lines) > before:
+                self.url = lines[-1].rpartition(" ")[2]
+                return self
+            if self.process.poll() is not None:
+                break
+            time.sleep(0.02)
+        raise AssertionError("the service did not start:\n" + self.log.read_text()[-3000:])
+
+    def client(self, project: str = "p1") -> Client:
+        return Client(self.url, f"tester:{project}", project)
+
+    def crash_at(self, kind: str, moment: str, step: str) -> None:
+        """Plan a SIGKILL of the service's process by itself; once."""
+        self.plan.write_text(json.dumps({"kind": kind, "moment": moment, "step": step}))
+
+    def kill(self) -> None:
+        assert self.process
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def wait_dead(self, seconds: float = 20) -> bool:
+        assert self.process
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def stop(self) -> int:
+        """SIGTERM; its exit status."""
+        assert self.process
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(30)
+        return int(self.process.returncode)
+
+    def end_exports(self) -> None:
+        """Exports outlive the service by design: end them when a test is over."""
+        root = self.state / "exports"
+        for path in root.iterdir() if root.is_dir() else []:
+            folder = ExportFolder(root, path.name)
+            folder.end_process()
+            folder.remove()
+
+    def settle(self, seconds: float = 60) -> None:
+        """Wait until no operation is unfinished."""
+        client, end = self.client(), time.monotonic() + seconds
+        while time.monotonic() < end:
+            if not any(client.get("operations", all_tenants=1, state=state)["operations"] for state in UNFINISHED):
+                return
+            time.sleep(0.05)
+        raise AssertionError("operations do not end: " + json.dumps(client.get("operations", all_tenants=1)))
+
+    def wait_status(self, noun: str, id: str, seconds: float = 60) -> str:
+        """The status once it is not one of an operation's hands; "gone" for a row that is not there."""
+        from nbdsvc import errors
+
+        client, end = self.client(), time.monotonic() + seconds
+        while time.monotonic() < end:
+            try:
+                status = client.get(noun, id)[noun.rstrip("s")]["status"]
+            except errors.NotFound:
+                return "gone"
+            if status not in ("creating", "downloading", "deleting", "extending", "uploading"):
+                return str(status)
+            time.sleep(0.02)
+        raise AssertionError(f"{noun} {id} stays {status}")
+
+    def leftovers(self) -> list[str]:
+        """What nobody owns: files of the pool, exports, processes, journals, locks."""
+        client = self.client()
+        volumes = {row["id"] for row in client.get("volumes", "detail", all_tenants=1)["volumes"]}
+        snapshots = {row["id"] for row in client.get("snapshots", all_tenants=1)["snapshots"]}
+        attachments = {row["id"] for row in client.get("attachments", all_tenants=1)["attachments"]}
+        found = []
+        for folder, owned, prefix in (("volumes", volumes, "volume-"), ("snapshots", snapshots, "_snapshot-")):
+            names = {path.name.removeprefix(prefix) for path in (self.state / "pool" / folder).iterdir()}
+            found += [f"{folder}/{name}" for name in names - owned]
+        found += [f"new/{path.name}" for path in (self.state / "pool" / "new").iterdir()]
+        found += [f"export {path.name}" for path in (self.state / "exports").iterdir() if path.name not in attachments]
+        found += [f"journal {path.name}" for path in (self.state / "journals").glob("*")]
+        found += [f"lock {path.name}" for path in (self.state / "locks").iterdir()]
+        return found + [f"process {pid}" for pid in self._servers() - self._known_servers(attachments)]
+
+    def _servers(self) -> set[int]:
+        """nbdkit processes that serve from our state folder."""
+        found = set()
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                command = path.read_bytes()
+            except OSError:
+                continue
+            if command.startswith(b"nbdkit\0") and f"{self.state}/".encode() in command:
+                found.add(int(path.parent.name))
+        return found
+
+    def _known_servers(self, attachments: set[str]) -> set[int]:
+        folders = [ExportFolder(self.state / "exports", id) for id in attachments]
+        return {pid for pid in (folder.pid() for folder in folders) if pid is not None}
