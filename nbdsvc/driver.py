@@ -34,7 +34,7 @@ class VolumeRef:
 
     id: str
     size: int
-    extra_specs: dict[str, str] = field(default_factory=dict)
+    extra_specs: dict[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,316 @@
+"""The contract of nbdsvc/driver.py, over every driver."""
+
+import os
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from drivers.file import FileDriver
+from drivers.memory import MemoryDriver
+from nbdsvc import driver as contract
+from nbdsvc import errors
+from nbdsvc.driver import Driver, SnapshotRef, VolumeRef
+from nbdsvc.model import names
+from nbdsvc.units import GiB, MiB
+
+SIZE = 8 * MiB
+Made = Callable[[], Driver]
+
+
+def _mounted(tmp_path: Path, kind: str) -> Iterator[Path]:
+    """A small file system of this kind on a loop device."""
+    image, mounted = tmp_path / f"{kind}.img", tmp_path / kind
+    with image.open("wb") as file:
+        file.truncate(320 * MiB)
+    mounted.mkdir()
+    subprocess.run([f"mkfs.{kind}", "-q", str(image)], check=True, capture_output=True)
+    subprocess.run(["mount", "-o", "loop", str(image), str(mounted)], check=True)
+    try:
+        yield mounted
+    finally:
+        subprocess.run(["umount", "-l", str(mounted)], check=True)
+
+
+@pytest.fixture(params=["file-plain", "file-xfs", "file-btrfs", "memory-instant", "memory-copying"])
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Made]:
+    """Makes the driver, and makes it again on the same pool, as after a restart."""
+    kind, _, flavour = request.param.partition("-")
+    if flavour in ("xfs", "btrfs"):
+        for mounted in _mounted(tmp_path, flavour):
+            yield lambda: _set_up(FileDriver("b", mounted / "pool"))
+    elif kind == "file":
+        yield lambda: _set_up(FileDriver("b", tmp_path / "pool"))
+    else:
+        yield lambda: _set_up(MemoryDriver("b", tmp_path / "pool", instant_clone=flavour == "instant"))
+
+
+def _set_up(driver: Driver) -> Driver:
+    driver.do_setup()
+    driver.check_for_setup_error()
+    return driver
+
+
+def volume(size: int = SIZE) -> VolumeRef:
+    return VolumeRef(names.new_id(), size)
+
+
+def put(driver: Driver, ref: VolumeRef, offset: int, content: bytes) -> None:
+    with driver.local_path(ref).open("r+b") as file:
+        file.seek(offset)
+        file.write(content)
+
+
+@pytest.mark.row("S061", "S062", "S005", "S079")
+def test_it_sets_up_and_says_what_it_is(make: Made) -> None:
+    """Setting up twice is fine; version, capabilities and default functions are there."""
+    driver = make()
+    assert isinstance(make(), Driver)
+    assert driver.get_version()
+    assert isinstance(driver.capabilities, contract.Capabilities)
+    assert driver.get_filter_function() is None
+    assert driver.get_goodness_function() is None
+
+
+@pytest.mark.row("S064", "S065", "S009", "S093")
+def test_create_and_delete_are_idempotent(make: Made) -> None:
+    """Repeating with the same owner is success; another owner is a conflict; deleting twice is success."""
+    driver, ref = make(), volume()
+    for again in (driver, make()):
+        again.create_volume(ref, "op1")
+    path = driver.local_path(ref)
+    assert path.name == f"volume-{ref.id}"
+    assert path.read_bytes() == bytes(SIZE)
+    put(driver, ref, 0, b"mine")
+    with pytest.raises(errors.Conflict):
+        driver.create_volume(ref, "op2")
+    assert path.read_bytes()[:4] == b"mine"
+    for _ in range(2):
+        driver.delete_volume(ref)
+    assert not path.exists()
+    assert driver.list_objects() == []
+
+
+@pytest.mark.row("S092")
+def test_extend_keeps_bytes_and_adds_zeros(make: Made) -> None:
+    """Growing keeps what is there, adds zeros, and never shrinks."""
+    driver, ref = make(), volume()
+    driver.create_volume(ref, "op")
+    put(driver, ref, SIZE - 3, b"end")
+    for size in (2 * SIZE, 2 * SIZE, SIZE):
+        driver.extend_volume(ref, size)
+    assert driver.local_path(ref).read_bytes() == bytes(SIZE - 3) + b"end" + bytes(SIZE)
+
+
+@pytest.mark.row("S094", "S066")
+def test_snapshots_and_clones(make: Made) -> None:
+    """With instant clones: a point in time, independent of its origin. Without: an object of zeros to be filled."""
+    driver, ref = make(), volume()
+    driver.create_volume(ref, "op")
+    put(driver, ref, 0, b"before")
+    snapshot = SnapshotRef(names.new_id(), ref.id, SIZE)
+    for _ in range(2):
+        driver.create_snapshot(snapshot, "op2")
+    assert driver.snapshot_path(snapshot).name == f"_snapshot-{snapshot.id}"
+    put(driver, ref, 0, b"after!")
+    content = driver.snapshot_path(snapshot).read_bytes()
+    assert len(content) == SIZE
+    if not driver.capabilities.instant_clone:
+        assert content == bytes(SIZE)
+        return
+    assert content[:6] == b"before"
+    restored, clone = volume(2 * SIZE), volume()
+    driver.create_volume_from_snapshot(restored, snapshot, "op3")
+    driver.create_cloned_volume(clone, ref, "op4")
+    driver.delete_snapshot(snapshot)
+    driver.delete_volume(ref)
+    assert driver.local_path(restored).read_bytes() == b"before" + bytes(2 * SIZE - 6)
+    assert driver.local_path(clone).read_bytes()[:6] == b"after!"
+
+
+def test_snapshot_under_a_writer_is_a_point_in_time(make: Made) -> None:
+    """What was written before the snapshot is in it; a writer that goes on is seen as a prefix of its writes."""
+    driver, ref = make(), volume()
+    if not driver.capabilities.instant_clone or isinstance(driver, MemoryDriver):
+        return  # such a backend says so, and the manager takes no snapshot of a volume in use
+    driver.create_volume(ref, "op")
+    ended = threading.Event()
+
+    def write() -> None:
+        fd = os.open(driver.local_path(ref), os.O_WRONLY)
+        for index in range(SIZE // 4096):
+            os.pwrite(fd, b"\1" * 4096, index * 4096)
+            if ended.is_set():
+                break
+        os.close(fd)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    snapshot = SnapshotRef(names.new_id(), ref.id, SIZE)
+    driver.create_snapshot(snapshot, "op2")
+    ended.set()
+    writer.join()
+    content = driver.snapshot_path(snapshot).read_bytes()
+    written = content.count(b"\1")
+    assert content == b"\1" * written + bytes(SIZE - written)
+
+
+@pytest.mark.row("S063", "S080", "S020")
+def test_statistics_are_truthful(make: Made) -> None:
+    """Provisioned, allocated and counted follow what is made; refresh measures anew."""
+    driver = make()
+    before = driver.get_volume_stats(refresh=True)[0]
+    ref = volume(64 * MiB)
+    driver.create_volume(ref, "op")
+    put(driver, ref, 0, os.urandom(2 * MiB))
+    os.sync()
+    after = driver.get_volume_stats(refresh=True)[0]
+    assert (after.volumes, after.provisioned) == (before.volumes + 1, before.provisioned + 64 * MiB)
+    assert 2 * MiB <= after.allocated - before.allocated < 8 * MiB
+    assert after.room() <= before.room()
+    assert driver.get_pool(ref) == after.name == "b"
+    assert driver.get_volume_stats()[0] == after
+
+
+def test_room_follows_reserve_and_over_subscription() -> None:
+    """Thin pools promise total times ratio less what is promised; thick ones what is free; both less the reserve."""
+    thin = contract.PoolStats("p", 100 * GiB, 50 * GiB, 30 * GiB, 0, 1, 10, 2.0)
+    assert thin.room() == 150 * GiB
+    assert contract.PoolStats("p", 100 * GiB, 50 * GiB, 0, 0, 1, 10, 2.0, thin=False).room() == 40 * GiB
+    assert contract.PoolStats("p", 100 * GiB, 5 * GiB, 0, 0, 1, 10, 2.0).room() == 0
+
+
+@pytest.mark.row("S061", "S006", "S022")
+def test_vanished_pool_is_said_and_never_made_anew(make: Made, tmp_path: Path) -> None:
+    """A pool that is gone is BackendUnavailable for every verb, and no empty one takes its place."""
+    driver, ref = make(), volume()
+    driver.create_volume(ref, "op")
+    pool = driver.local_path(ref).parents[1]
+    (pool / ".nbdsvc-pool").rename(pool / "elsewhere")
+    for call in (driver.check_for_setup_error, driver.list_objects, lambda: driver.get_volume_stats(True),
+                 lambda: driver.create_volume(volume(), "x"), lambda: driver.delete_volume(ref),
+                 lambda: driver.extend_volume(ref, 2 * SIZE)):  # fmt: skip
+        with pytest.raises(errors.BackendUnavailable):
+            call()
+    assert driver.local_path(ref).exists()
+
+
+def test_a_folder_with_strange_files_is_no_pool(tmp_path: Path) -> None:
+    """Setting up in somebody's folder is a ConfigError that names a file of theirs."""
+    (tmp_path / "pool").mkdir()
+    (tmp_path / "pool" / "thesis.doc").touch()
+    with pytest.raises(errors.ConfigError, match=r"thesis\.doc"):
+        FileDriver("b", tmp_path / "pool").do_setup()
+
+
+def test_killed_while_making_leaves_nothing_that_a_repeat_or_delete_does_not_remove(make: Made) -> None:
+    """An object that was begun under the same owner is finished by a repeated call, or removed by a delete."""
+    driver, ref = make(), volume()
+    (driver.local_path(ref).parents[1] / "new" / f"volume-{ref.id}.op").write_bytes(b"half")
+    driver.create_volume(ref, "op")
+    assert driver.local_path(ref).read_bytes() == bytes(SIZE)
+    (driver.local_path(ref).parents[1] / "new" / f"volume-{ref.id}.other").write_bytes(b"half")
+    driver.delete_volume(ref)
+    assert list((driver.local_path(ref).parents[1] / "new").iterdir()) == []
+
+
+@pytest.mark.row("S078")
+def test_functions_are_the_operators(tmp_path: Path) -> None:
+    """Filter and goodness functions are what the operator set."""
+    driver = FileDriver("b", tmp_path / "p", filter_function="volume.size < 10", goodness_function="50")
+    assert (driver.get_filter_function(), driver.get_goodness_function()) == ("volume.size < 10", "50")
+
+
+@pytest.mark.row("S005")
+def test_a_driver_of_another_package_is_found(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """A driver that another distribution offers by entry point is loaded by its name; an unknown name is a ConfigError."""
+    import sys
+
+    info = tmp_path / "other-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[nbdsvc.drivers]\nother = other_driver:Other\n")
+    (tmp_path / "other_driver.py").write_text(
+        "from drivers.file import FileDriver\nclass Other(FileDriver):\n    VERSION = '7'\n"
+    )
+    sys.path.insert(0, str(tmp_path))
+    request.addfinalizer(lambda: sys.path.remove(str(tmp_path)))
+    assert contract.load("other")("b", pool=tmp_path / "p").VERSION == "7"
+    with pytest.raises(errors.ConfigError, match="installed are: file, memory"):
+        contract.load("nothing")
+
+
+class DriverMachine(RuleBasedStateMachine):
+    """Volumes and snapshots of the simulator against a model of their bytes."""
+
+    folder: Path
+
+    @initialize()
+    def start(self) -> None:
+        self.driver = _set_up(MemoryDriver("b", self.folder / names.new_id()))
+        self.volumes: dict[VolumeRef, bytearray] = {}
+        self.snapshots: dict[SnapshotRef, bytes] = {}
+
+    @rule(size=st.integers(1, 5))
+    def create(self, size: int) -> None:
+        ref = volume(size * 4096)
+        self.driver.create_volume(ref, "op")
+        self.volumes[ref] = bytearray(ref.size)
+
+    @rule(data=st.data(), content=st.binary(min_size=1, max_size=64))
+    def write(self, data: st.DataObject, content: bytes) -> None:
+        if self.volumes:
+            ref = data.draw(st.sampled_from(sorted(self.volumes, key=lambda r: r.id)))
+            offset = data.draw(st.integers(0, len(self.volumes[ref]) - len(content)))
+            put(self.driver, ref, offset, content)
+            self.volumes[ref][offset : offset + len(content)] = content
+
+    @rule(data=st.data())
+    def snapshot(self, data: st.DataObject) -> None:
+        if self.volumes:
+            ref = data.draw(st.sampled_from(sorted(self.volumes, key=lambda r: r.id)))
+            made = SnapshotRef(names.new_id(), ref.id, len(self.volumes[ref]))
+            self.driver.create_snapshot(made, "op")
+            self.snapshots[made] = bytes(self.volumes[ref])
+
+    @rule(data=st.data(), more=st.integers(0, 3))
+    def restore(self, data: st.DataObject, more: int) -> None:
+        if self.snapshots:
+            snapshot = data.draw(st.sampled_from(sorted(self.snapshots, key=lambda r: r.id)))
+            ref = volume(snapshot.size + more * 4096)
+            self.driver.create_volume_from_snapshot(ref, snapshot, "op")
+            self.volumes[ref] = bytearray(self.snapshots[snapshot].ljust(ref.size, b"\0"))
+
+    @rule(data=st.data(), more=st.integers(0, 3))
+    def extend(self, data: st.DataObject, more: int) -> None:
+        if self.volumes:
+            ref = data.draw(st.sampled_from(sorted(self.volumes, key=lambda r: r.id)))
+            size = len(self.volumes[ref]) + more * 4096
+            self.driver.extend_volume(ref, size)
+            self.volumes[ref] = bytearray(bytes(self.volumes[ref]).ljust(size, b"\0"))
+
+    @rule(data=st.data())
+    def delete(self, data: st.DataObject) -> None:
+        if self.volumes:
+            ref = data.draw(st.sampled_from(sorted(self.volumes, key=lambda r: r.id)))
+            self.driver.delete_volume(ref)
+            del self.volumes[ref]
+
+    @invariant()
+    def bytes_are_as_the_model_says(self) -> None:
+        for ref, content in getattr(self, "volumes", {}).items():
+            assert self.driver.local_path(ref).read_bytes() == content
+        for snapshot, taken in getattr(self, "snapshots", {}).items():
+            assert self.driver.snapshot_path(snapshot).read_bytes() == taken
+
+
+def test_driver_against_a_model_of_its_bytes(tmp_path: Path) -> None:
+    """Any sequence of verbs leaves the bytes that the model has."""
+    from hypothesis import settings
+
+    machine = type("Machine", (DriverMachine,), {"folder": tmp_path})
+    run_state_machine_as_test(machine, settings=settings(max_examples=30, stateful_step_count=20))

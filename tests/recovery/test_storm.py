@@ -1,0 +1,91 @@
+"""Random kills under load."""
+
+import os
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from serving import ServiceProcess
+
+from nbdsvc import errors
+
+KILLS = 50
+LOCAL = {"host": "me", "ip": "127.0.0.1"}
+SETTLED = frozenset("available in-use reserved attaching error error_deleting error_extending error_attaching".split())
+
+
+def _load(service: ServiceProcess, ended: threading.Event, seed: int) -> None:
+    """One client that creates, clones, snapshots, attaches, extends and deletes, and shrugs at every refusal."""
+    dice = random.Random(seed)
+    while not ended.is_set():
+        client = service.client()
+        client_calls: list[Callable[[], Any]] = [
+            lambda: client.post("volumes", body={"volume": {"size": 1, "imageRef": "base.raw"}}),
+            lambda: client.post("volumes", body={"volume": {"source_volid": pick(), "size": 2}}),
+            lambda: client.post("snapshots", body={"snapshot": {"volume_id": pick()}}),
+            lambda: client.post("attachments", body={"attachment": {"volume_uuid": pick(), "connector": LOCAL}}),
+            lambda: client.delete("attachments", pick("attachments")),
+            lambda: client.act("volumes", pick(), "os-extend", {"new_size": dice.randint(2, 5)}),
+            lambda: client.delete("volumes", pick(), cascade=True),
+            lambda: client.delete("volumes", pick(), cascade=True),
+        ]
+
+        def pick(noun: str = "volumes", client: Any = client) -> str:
+            rows = client.get(noun)[noun]
+            return str(dice.choice(rows)["id"]) if rows else "none"
+
+        try:
+            dice.choice(client_calls)()
+        except (errors.Error, AssertionError, OSError):
+            time.sleep(0.05)
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.row("S021", "S053")
+@pytest.mark.parametrize("kind_of_database", ["sqlite", "postgresql"])
+def test_random_kills_under_load(
+    make_service: Callable[..., ServiceProcess], request: pytest.FixtureRequest, kind_of_database: str
+) -> None:
+    """After a storm of SIGKILLs at random moments every row is settled, nothing is left over, every copy is whole."""
+    given = {"database": request.getfixturevalue("postgres").database()} if kind_of_database == "postgresql" else {}
+    service = make_service(**given)
+    content = os.urandom(24 << 20)
+    (service.state / "images" / "base.raw").write_bytes(content)
+    ended, dice = threading.Event(), random.Random(7)
+    clients = [threading.Thread(target=_load, args=(service, ended, seed)) for seed in range(3)]
+    for thread in clients:
+        thread.start()
+    try:
+        for _ in range(KILLS):
+            time.sleep(dice.uniform(0.05, 0.6))
+            service.kill()
+            service.start()
+    finally:
+        ended.set()
+        for thread in clients:
+            thread.join()
+    service.settle(120)
+    _verify(service, content)
+
+
+def _verify(service: ServiceProcess, content: bytes) -> None:
+    client = service.client()
+    volumes = client.get("volumes", "detail")["volumes"]
+    assert {row["status"] for row in volumes} <= SETTLED
+    assert {row["status"] for row in client.get("snapshots", "detail")["snapshots"]} <= SETTLED
+    end = time.monotonic() + 20
+    while service.leftovers() and time.monotonic() < end:
+        time.sleep(0.5)
+    assert service.leftovers() == []
+    whole = 0
+    for row in volumes:
+        if row["status"] in ("available", "in-use") and (row["bootable"] == "true"):
+            found = (service.state / "pool" / "volumes" / f"volume-{row['id']}").read_bytes()[: len(content)]
+            assert found == content
+            whole += 1
+    done = client.get("operations", limit=1000)["operations"]
+    again = sum(1 for row in done if row["attempts"] > 1)
+    print(f"{KILLS} kills, {len(done)} operations of which {again} were resumed, {whole} volumes bit-identical")
