@@ -54,8 +54,9 @@ def _root(app: App) -> APIRouter:
         return JSONResponse({"versions": [_version(request)]}, 300)
 
     @router.get("/v3", include_in_schema=False)
-    def redirect() -> Response:
-        return RedirectResponse("/v3/", 302)
+    def redirect(request: Request) -> Response:
+        # Absolute, because keystoneauth follows redirects by hand and does not join them.
+        return RedirectResponse(str(request.base_url).rstrip("/") + "/v3/", 302)
 
     @router.get("/v3/")
     def version(request: Request) -> JSONResponse:

@@ -1,0 +1,205 @@
+"""The field's own clients, unmodified: python-cinderclient, openstacksdk and the openstack command."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import openstack
+import pytest
+from cinderclient import client as cinderclient
+from cinderclient.contrib.noauth import CinderNoAuthPlugin
+from keystoneauth1 import adapter, session
+from keystoneauth1.token_endpoint import Token
+from serving import ServiceProcess
+
+TOKEN = "0123456789abcdef-member"
+
+
+def wait(service: ServiceProcess, id: str, wanted: str = "available") -> None:
+    assert service.wait_status("volumes", id) == wanted
+
+
+def cinder(service: ServiceProcess, version: str = "3.44") -> Any:
+    plugin = CinderNoAuthPlugin("tester", "p1", endpoint=service.url)
+    return cinderclient.Client(version, session=session.Session(auth=plugin))
+
+
+def test_cinderclient_life_cycle(service: ServiceProcess) -> None:
+    """Volumes, snapshots, extend, metadata, types and attachments through python-cinderclient."""
+    client = cinder(service)
+    kind = client.volume_types.create("fast", description="d")
+    kind.set_keys({"multiattach": "<is> True"})
+    assert client.volume_types.find(name="fast").get_keys() == {"multiattach": "<is> True"}
+    volume = client.volumes.create(1, name="one", volume_type="fast", metadata={"k": "v"})
+    wait(service, volume.id)
+    volume.get()
+    assert (volume.name, volume.volume_type, volume.metadata, volume.multiattach) == ("one", "fast", {"k": "v"}, True)
+    client.volumes.set_metadata(volume, {"more": "1"})
+    client.volumes.delete_metadata(volume, ["k"])
+    assert client.volumes.get(volume.id).metadata == {"more": "1"}
+    client.volumes.update(volume, name="two")
+    assert [row.name for row in client.volumes.list(search_opts={"name": "two"})] == ["two"]
+    snapshot = client.volume_snapshots.create(volume.id, name="s")
+    assert service.wait_status("snapshots", snapshot.id) == "available"
+    client.volumes.extend(volume, 2)
+    wait(service, volume.id)
+    made = client.attachments.create(volume.id, {"host": "me", "ip": "127.0.0.1"}, None)
+    client.attachments.complete(made["id"])
+    assert client.volumes.get(volume.id).status == "in-use"
+    assert client.attachments.show(made["id"]).connection_info["driver_volume_type"] == "nbd"
+    assert [row.id for row in client.attachments.list()] == [made["id"]]
+    client.attachments.delete(made["id"])
+    assert client.quotas.get("p1", usage=True).volumes["in_use"] == 1
+    assert client.limits.get().to_dict()["absolute"]["totalSnapshotsUsed"] == 1
+    assert client.services.list()[0].state == "up"
+    assert client.pools.list(detailed=True)[0].storage_protocol == "nbd"
+    snapshot.delete()
+    assert service.wait_status("snapshots", snapshot.id) == "gone"
+    volume.delete()
+    wait(service, volume.id, "gone")
+    client.volume_types.delete(kind)
+    assert client.volume_types.list() == []
+
+
+def test_cinderclient_legacy_actions(service: ServiceProcess) -> None:
+    """reserve, initialize, attach, begin_detaching, terminate, detach at microversion 3.0, with the project in the path."""
+    client = cinder(service, "3.0")
+    volume = client.volumes.create(1)
+    wait(service, volume.id)
+    client.volumes.reserve(volume)
+    info = client.volumes.initialize_connection(volume, {"host": "me"})
+    assert info["driver_volume_type"] == "nbd"
+    client.volumes.attach(volume, None, "/dev/vdb", host_name="me")
+    assert client.volumes.get(volume.id).attachments[0]["host_name"] == "me"
+    client.volumes.begin_detaching(volume)
+    client.volumes.terminate_connection(volume, {"host": "me"})
+    client.volumes.detach(volume)
+    wait(service, volume.id)
+
+
+@pytest.fixture
+def token_service(make_service: Callable[..., ServiceProcess], tmp_path: Path) -> ServiceProcess:
+    """A service that knows a member and a reader of project p1."""
+    tokens = tmp_path / "tokens.toml"
+    entries = [
+        ("member", TOKEN, "member"),
+        ("reader", "0123456789abcdef-reader", "reader"),
+        ("other", "0123456789abcdef-other", "member"),
+    ]
+    lines = [
+        f'[tokens.{name}]\ntoken = "{token}"\nproject = "{"p2" if name == "other" else "p1"}"\nroles = ["{role}"]\n'
+        for name, token, role in entries
+    ]
+    tokens.write_text("\n".join(lines))
+    tokens.chmod(0o600)
+    return make_service(auth="token", tokens_file=tokens)
+
+
+def test_tokens_roles_and_projects(token_service: ServiceProcess) -> None:
+    """A member works, a reader only reads, another project sees nothing, nobody without a token gets anything."""
+    import http.client
+    from urllib.parse import urlsplit
+
+    where = urlsplit(token_service.url)
+
+    def ask(method: str, path: str, token: str | None, body: Any = None) -> tuple[int, Any]:
+        connection = http.client.HTTPConnection(where.hostname or "", where.port)
+        headers = {"X-Auth-Token": token} if token else {}
+        headers["Content-Type"] = "application/json"
+        connection.request(method, path, json.dumps(body) if body else None, headers)
+        response = connection.getresponse()
+        content = response.read()
+        return response.status, json.loads(content) if content else None
+
+    wish = {"volume": {"size": 1}}
+    assert ask("GET", "/", None)[0] == 300
+    assert ask("GET", "/v3/volumes", None)[0] == 401
+    assert ask("GET", "/v3/volumes", TOKEN[:-1] + "x")[0] == 401
+    assert ask("POST", "/v3/volumes", "0123456789abcdef-reader", wish)[0] == 403
+    status, made = ask("POST", "/v3/volumes", TOKEN, wish)
+    assert status == 202
+    assert "os-vol-host-attr:host" not in made["volume"]
+    id = made["volume"]["id"]
+    assert ask("GET", f"/v3/p1/volumes/{id}", "0123456789abcdef-reader")[0] == 200
+    assert ask("GET", f"/v3/volumes/{id}", "0123456789abcdef-other")[0] == 404
+    assert ask("GET", f"/v3/p1/volumes/{id}", "0123456789abcdef-other")[0] == 400
+    assert ask("GET", "/v3/os-services", TOKEN)[0] == 403
+    assert ask("POST", f"/v3/volumes/{id}/action", TOKEN, {"os-reset_status": {"status": "error"}})[0] == 403
+    assert TOKEN not in token_service.log.read_text()
+
+
+def test_cinderclient_with_a_token(token_service: ServiceProcess) -> None:
+    """python-cinderclient with a static token."""
+    auth = Token(token_service.url, TOKEN)
+    client = cinderclient.Client("3.44", session=session.Session(auth=auth))
+    volume = client.volumes.create(1, name="t")
+    assert client.volumes.get(volume.id).name == "t"
+
+
+def test_openstacksdk(service: ServiceProcess) -> None:
+    """Volumes, snapshots, types and attachments through openstacksdk."""
+    made = openstack.connect(
+        auth_type="none", endpoint=service.url, block_storage_endpoint_override=service.url,
+        auth={"endpoint": service.url}, volume_api_version="3", block_storage_api_version="3",
+    )  # fmt: skip
+    proxy = made.block_storage
+    assert isinstance(proxy, adapter.Adapter)
+    volume = proxy.create_volume(size=1, name="sdk")
+    wait_any(service, volume.id)
+    assert proxy.get_volume(volume.id).name == "sdk"
+    snapshot = proxy.create_snapshot(volume_id=volume.id, name="s")
+    proxy.wait_for_status(snapshot, "available", wait=20, interval=1)
+    assert [row.name for row in proxy.volumes()] == ["sdk"]
+    proxy.set_volume_metadata(volume, a="b")
+    assert proxy.get_volume(volume.id).metadata == {"a": "b"}
+    kind = proxy.create_type(name="t")
+    assert proxy.find_type("t").id == kind.id
+    proxy.extend_volume(volume, 2)
+    wait_any(service, volume.id)
+    assert proxy.get_volume(volume.id).size == 2
+    proxy.delete_snapshot(snapshot)
+    proxy.wait_for_delete(snapshot, wait=20, interval=1)
+    proxy.delete_volume(volume)
+    proxy.wait_for_delete(volume, wait=20, interval=1)
+
+
+def wait_any(service: ServiceProcess, id: str) -> None:
+    """The SDK's project without authentication is not the tests' own."""
+    assert service.wait_status("volumes", id) == "available"
+
+
+def test_openstack_command(service: ServiceProcess) -> None:
+    """Life cycle through the openstack command line, without authentication."""
+
+    def command(*arguments: str) -> Any:
+        argv = [
+            str(Path(sys.executable).parent / "openstack"),
+            "--os-auth-type",
+            "none",
+            "--os-endpoint",
+            service.url,
+            *arguments,
+        ]
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("OS_")}
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=120, env=environment)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout) if "json" in arguments else done.stdout
+
+    volume = command("volume", "create", "--size", "1", "osc", "-f", "json")
+    wait_any(service, volume["id"])
+    assert [row["Name"] for row in command("volume", "list", "-f", "json")] == ["osc"]
+    snapshot = command("volume", "snapshot", "create", "--volume", "osc", "s", "-f", "json")
+    assert service.wait_status("snapshots", snapshot["id"]) == "available"
+    command("volume", "set", "--size", "2", "--property", "x=y", "osc")
+    wait_any(service, volume["id"])
+    shown = command("volume", "show", "osc", "-f", "json")
+    assert (shown["size"], shown["properties"]) == (2, {"x": "y"})
+    command("volume", "type", "create", "kind")
+    command("volume", "snapshot", "delete", "s")
+    assert service.wait_status("snapshots", snapshot["id"]) == "gone"
+    command("volume", "delete", "osc")
+    assert service.wait_status("volumes", volume["id"]) == "gone"
