@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct raw {
@@ -20,6 +21,12 @@ static int raw_extent(struct nbdsvc_source *source, uint64_t offset, struct nbds
 	if (self->input->fd >= 0) {
 		off_t data = lseek(self->input->fd, offset, SEEK_DATA);
 		if (data < 0 && errno == ENXIO) {
+			/* A hole up to the end, or the end came nearer since it was opened: that must not become zeros. */
+			struct stat st;
+			if (fstat(self->input->fd, &st) < 0)
+				return -errno;
+			if (S_ISREG(st.st_mode) && (uint64_t)st.st_size < source->size)
+				return -ESPIPE;
 			extent.kind = NBDSVC_EXTENT_ZERO;
 		} else if (data > (off_t)offset) {
 			extent.kind = NBDSVC_EXTENT_ZERO;

@@ -90,10 +90,22 @@ class FileLocks:
             return False
 
     def _release(self, lock: Lock, fd: int) -> None:
+        """Let go, and remove the file unless somebody else holds it: another reader, or a child that lives on.
+
+        The question is asked through a descriptor of our own making: a child shares the one that we held, and with it
+        the lock, so that asking through that one would always be answered by "yours".
+        """
+        os.close(fd)
+        path = self._folder / lock.name
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            (self._folder / lock.name).unlink(missing_ok=True)
+            asked = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return
+        try:
+            fcntl.flock(asked, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if self._is_current(asked, lock):
+                path.unlink()
         except BlockingIOError:
-            pass  # other readers, or a child that lives on, still hold it
+            pass
         finally:
-            os.close(fd)
+            os.close(asked)

@@ -1,0 +1,255 @@
+"""The engine on both databases: order, locks, undo, cancel, deadlines, resumption."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from nbdsvc import errors
+from nbdsvc.model import clock, names
+from nbdsvc.model.operation import Lock, Operation
+from nbdsvc.operations.client import Operations
+from nbdsvc.operations.engine import Engine
+from nbdsvc.operations.locks import FileLocks, LockTable
+from nbdsvc.operations.step import Kind, Run, Step
+from nbdsvc.store import operations as journal
+from nbdsvc.store.database import Database
+
+
+class Stage:
+    """An engine whose kinds are given by the test, and what their steps did."""
+
+    def __init__(self, database: Database, folder: Path) -> None:
+        self.database, self.folder = database, folder
+        self.did: list[str] = []
+        self.kinds: dict[str, Kind] = {}
+        self.engine: Engine | None = None
+
+    def kind(self, name: str, *steps: tuple[str, Callable[[Run], Any], Callable[[Run], None] | None]) -> None:
+        made = tuple(Step(step, do, undo) for step, do, undo in steps)
+        ended: Callable[..., None] = lambda _conn, operation, *_error: self.did.append(f"end {operation.state}")  # noqa: E731
+        self.kinds[name] = Kind(name, made, ended, ended)
+
+    def start(self) -> Operations:
+        self.engine = Engine(self.database, "me", self.kinds, None, self.folder / "locks", poll_seconds=0.05)
+        self.engine.start()
+        return Operations(self.database, self.engine)
+
+    def stop(self) -> None:
+        if self.engine:
+            self.engine.stop()
+
+    def admit(self, kind: str, *locks: Lock, **given: Any) -> str:
+        operation = Operation(
+            names.new_id(), kind, "me", "p", "volume", names.new_id(), {}, [lock.to_json() for lock in locks], **given
+        )
+        with self.database.write() as conn:
+            journal.insert(conn, operation)
+        return operation.id
+
+
+@pytest.fixture
+def stage(database: Database, tmp_path: Path) -> Iterator[Stage]:
+    made = Stage(database, tmp_path)
+    yield made
+    made.stop()
+
+
+def test_a_failure_undoes_backwards_and_says_why(stage: Stage) -> None:
+    """The third step fails: its undo and those before it run backwards; the reason is in the journal."""
+
+    def fail(_run: Run) -> None:
+        raise errors.BackendUnavailable(backend="b", reason="on fire")
+
+    note = stage.did.append
+    stage.kind("k", ("one", lambda r: note("do 1"), lambda r: note("undo 1")),
+               ("two", lambda r: note("do 2"), None), ("three", fail, lambda r: note("undo 3")))  # fmt: skip
+    operations = stage.start()
+    with pytest.raises(errors.BackendUnavailable, match="on fire"):
+        operations.wait(stage.admit("k"), 10)
+    assert stage.did == ["do 1", "do 2", "undo 3", "undo 1", "end failed"]
+
+
+def test_a_failed_undo_is_a_visible_state(stage: Stage) -> None:
+    """Both reasons are kept, and the other undos still run."""
+
+    def fail(_run: Run) -> None:
+        raise errors.DeviceBusy(device="d", reason="held")
+
+    stage.kind("k", ("one", lambda r: None, lambda r: stage.did.append("undo 1")), ("two", fail, fail))
+    with pytest.raises(errors.RollbackFailed, match="held") as caught:
+        stage.start().wait(id := stage.admit("k"), 20)
+    assert (caught.value.step, caught.value.operation) == ("two", id)
+    assert stage.did == ["undo 1", "end rollback_failed"]
+
+
+def test_cancel_ends_in_undo(stage: Stage) -> None:
+    """A cancel is seen by the running step at once and ends in undo."""
+    begun = threading.Event()
+
+    def wait(run: Run) -> None:
+        begun.set()
+        while True:
+            run.check()
+            time.sleep(0.01)
+
+    stage.kind("k", ("wait", wait, lambda r: stage.did.append("undo")))
+    operations = stage.start()
+    id = stage.admit("k")
+    assert begun.wait(10)
+    with stage.database.write() as conn:
+        operations.cancel(conn, id)
+    operations.cancelled(id)
+    with pytest.raises(errors.Cancelled):
+        operations.wait(id, 10)
+    assert stage.did == ["undo", "end cancelled"]
+    with pytest.raises(errors.InvalidState), stage.database.write() as conn:
+        operations.cancel(conn, id)
+
+
+@pytest.mark.parametrize("moment", ["while it waits", "while it runs"])
+def test_deadline_ends_in_undo(stage: Stage, moment: str) -> None:
+    """What is not finished in time is undone, also when it never began."""
+
+    def wait(run: Run) -> None:
+        while True:
+            run.check()
+            time.sleep(0.01)
+
+    stage.kind("k", ("wait", wait, None))
+    stage.kind("holder", ("wait", wait, None))
+    operations = stage.start()
+    soon = clock.now() + timedelta(seconds=0.5)
+    if moment == "while it waits":
+        holder = stage.admit("holder", Lock("x"), deadline=clock.now() + timedelta(seconds=2))
+        id = stage.admit("k", Lock("x"), deadline=soon)
+    else:
+        id, holder = stage.admit("k", deadline=soon), None
+    with pytest.raises(errors.TimedOut):
+        operations.wait(id, 10)
+    if holder:
+        with pytest.raises(errors.TimedOut):
+            operations.wait(holder, 10)
+
+
+@pytest.mark.row("S050", "S051", "S052", "S053")
+def test_locks_exclude_and_share(stage: Stage) -> None:
+    """Readers of a source run together; its deletion waits for them, and nobody overtakes the deletion."""
+    running: set[str] = set()
+    overlaps: list[set[str]] = []
+    go = threading.Event()
+
+    def step(name: str) -> Callable[[Run], None]:
+        def do(_run: Run) -> None:
+            running.add(name)
+            overlaps.append(set(running))
+            stage.did.append(name)
+            go.wait(0.4)
+            running.discard(name)
+
+        return do
+
+    for name in ("read 1", "read 2", "delete", "read 3"):
+        stage.kind(name, ("do", step(name), None))
+    source = names.delete_volume_lock("v")
+    ids = [
+        stage.admit(name, Lock(source, shared=name != "delete")) for name in ("read 1", "read 2", "delete", "read 3")
+    ]
+    operations = stage.start()
+    for id in ids:
+        operations.wait(id, 20)
+    order = [what for what in stage.did if not what.startswith("end")]
+    assert sorted(order[:2]) == ["read 1", "read 2"]
+    assert order[2:] == ["delete", "read 3"]
+    assert {"read 1", "read 2"} in overlaps
+    assert all("delete" not in overlap or len(overlap) == 1 for overlap in overlaps)
+    assert list((stage.folder / "locks").iterdir()) == []
+
+
+def test_a_stop_interrupts_and_the_next_start_goes_on(stage: Stage) -> None:
+    """A step that is interrupted is run again by the next engine; finished ones are not, and their results are there."""
+    begun, again = threading.Event(), threading.Event()
+
+    def second(run: Run) -> str:
+        stage.did.append(f"second sees {run.results['first']}")
+        begun.set()
+        while not again.is_set():
+            run.check()
+            time.sleep(0.01)
+        return "done"
+
+    def first(_run: Run) -> int:
+        stage.did.append("first")
+        return 42
+
+    stage.kind("k", ("first", first, None), ("second", second, None))
+    stage.start()
+    id = stage.admit("k")
+    assert begun.wait(10)
+    stage.stop()
+    again.set()
+    operation = stage.start().wait(id, 10)
+    assert (operation.results, operation.attempts) == ({"first": 42, "second": "done"}, 2)
+    assert stage.did == ["first", "second sees 42", "second sees 42", "end succeeded"]
+
+
+def test_an_unknown_kind_fails_in_words(stage: Stage) -> None:
+    """An operation that this program does not know (a downgrade) does not wait for ever."""
+    with pytest.raises(errors.InternalError, match="no operation is called later"):
+        stage.start().wait(stage.admit("later"), 10)
+
+
+def test_a_file_lock_lives_as_long_as_an_orphan(tmp_path: Path) -> None:
+    """A child that inherited the descriptor keeps the lock when the parent lets go."""
+    import subprocess
+
+    locks = FileLocks(tmp_path)
+    with locks.hold([Lock("v")], lambda: None) as fds:
+        child = subprocess.Popen(["sleep", "1"], pass_fds=fds)
+    waited = []
+
+    def count() -> None:
+        waited.append(1)
+
+    with locks.hold([Lock("v")], count):
+        assert child.poll() is not None
+    assert waited
+    assert list(tmp_path.iterdir()) == []
+
+
+class LockMachine(RuleBasedStateMachine):
+    """LockTable against what it means: one writer or any readers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.held = LockTable(), {}  # type: ignore[var-annotated]
+
+    @rule(owner=st.integers(0, 5), wanted=st.sets(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=3))
+    def acquire(self, owner: int, wanted: set[tuple[str, bool]]) -> None:
+        locks = {name: Lock(name, shared) for name, shared in wanted}
+        if str(owner) in self.held or not locks:
+            return
+        free = all(lock.shared and other.shared for held in self.held.values() for name, other in held.items()
+                   for lock in [locks.get(name)] if lock)  # fmt: skip
+        assert self.table.try_acquire(str(owner), locks.values(), set()) is free
+        if free:
+            self.held[str(owner)] = locks
+
+    @rule(owner=st.integers(0, 5))
+    def release(self, owner: int) -> None:
+        self.table.release(str(owner))
+        self.held.pop(str(owner), None)
+
+    @invariant()
+    def nothing_is_held_by_nobody(self) -> None:
+        names_held = {name for held in self.held.values() for name in held}
+        assert set(self.table._holders) == names_held
+
+
+TestLockTable = LockMachine.TestCase
