@@ -28,7 +28,9 @@ OURS = {"nbdsvc", "drivers"}
 
 
 def tracked(*suffixes: str) -> list[Path]:
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
     paths = [ROOT / name for name in listed]
     return [path for path in paths if path.suffix in suffixes and path.exists()]
 

@@ -22,5 +22,12 @@ ffibuilder.set_source(
     sources=[os.path.relpath(source, HERE.parent) for source in sorted(HERE.glob("*.c"))],
     include_dirs=[str(HERE)],
     libraries=LIBRARIES,
-    extra_compile_args=["-O3", "-std=gnu11", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Wno-missing-field-initializers"],
+    extra_compile_args=[
+        "-O3",
+        "-std=gnu11",
+        "-Wall",
+        "-Wextra",
+        "-Wno-unused-parameter",
+        "-Wno-missing-field-initializers",
+    ],
 )

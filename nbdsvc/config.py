@@ -16,6 +16,8 @@ from nbdsvc import errors
 
 DEFAULT_FILE = Path("/etc/nbdsvc/nbdsvc.toml")
 PREFIX = "NBDSVC_"
+# What the command line's client reads (cli/client.py): no settings of the service.
+_CLIENT = frozenset({"NBDSVC_ENDPOINT", "NBDSVC_TOKEN", "NBDSVC_PROJECT"})
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ def load(file: Path | None = None, environment: Mapping[str, str] | None = None,
     for path in _files(file):
         values |= _parse(path)
     for key, text in (os.environ if environment is None else environment).items():
-        if key.startswith(PREFIX):
+        if key.startswith(PREFIX) and key not in _CLIENT:
             values[key.removeprefix(PREFIX).lower()] = text
     values |= {key: value for key, value in overrides.items() if value is not None}
     return _settings(values)

@@ -1,5 +1,6 @@
 """`nbdsvc serve`, `api` and `host`: run until SIGTERM or SIGINT."""
 
+import contextlib
 import logging
 import signal
 import socket
@@ -77,11 +78,20 @@ def _serve_http(service: Any, settings: config.Settings, listener: socket.socket
     address, port = listener.getsockname()[:2]
     listener.listen(1024)  # from here on clients are queued, not refused
     click.echo(f"nbdsvc ready on http://{address}:{port}/v3", err=True)
-    uvicorn.Server(
+    listening = uvicorn.Server(
         uvicorn.Config(
             app, log_config=None, access_log=False, server_header=False, lifespan="off", timeout_graceful_shutdown=5
         )
-    ).run(sockets=[listener])
+    )
+
+    def end(*_: Any) -> None:
+        listening.should_exit = True
+
+    # uvicorn would raise the signal anew when it is done, and so end the process before operations are put to rest.
+    listening.capture_signals = contextlib.nullcontext  # type: ignore[method-assign]
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    listening.run(sockets=[listener])
 
 
 def _bind(settings: config.Settings) -> socket.socket:

@@ -9,7 +9,7 @@ from nbdsvc import errors
 from nbdsvc.manager.app import App, Host, operation
 from nbdsvc.model import clock, names
 from nbdsvc.model.context import ADMIN, Context
-from nbdsvc.model.entities import Service
+from nbdsvc.model.entities import Attachment, Service
 from nbdsvc.model.operation import Lock
 from nbdsvc.store import nouns, tables
 from nbdsvc.store import operations as journal
@@ -65,14 +65,17 @@ def repair_exports(app: App, host: Host) -> int:
     for id in present - set(rows):
         log.warning("removing an export that nobody owns", export=id)
         host.exporter.remove_export(id)
-    return sum(_admit_repair(app, mine[row.volume_id].host, row.volume_id, row.id) for row in sick + surplus)
+    return sum(_admit_repair(app, mine[row.volume_id].host, row) for row in sick + surplus)
 
 
-def _admit_repair(app: App, host: str, volume_id: str, attachment_id: str) -> bool:
+def _admit_repair(app: App, host: str, seen: Attachment) -> bool:
+    """Unless somebody is at it, or was since we looked: the next look tells whether there is still something to do."""
     with app.change() as conn:
-        if journal.busy(conn, volume_id):
-            return False  # somebody is at it; the next look will tell whether there is still something to repair
-        args = {"volume_id": volume_id, "attachment_id": attachment_id}
+        row = nouns.attachments.find(conn, seen.id)
+        if row is None or row.exported != seen.exported or journal.busy(conn, seen.volume_id):
+            return False
+        volume_id = seen.volume_id
+        args = {"volume_id": volume_id, "attachment_id": seen.id}
         resource = ("volume", volume_id)
         app.operations.admit(
             conn, operation(app, _OURSELVES, "attachment.repair", host, resource, [Lock(volume_id)], args)

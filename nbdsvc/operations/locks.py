@@ -54,6 +54,8 @@ class FileLocks:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for path in folder.iterdir():  # of a process that was killed; what an orphan still holds stays
+            self._remove_unheld(Lock(path.name))
 
     @contextmanager
     def hold(self, locks: Iterable[Lock], check: Callable[[], None]) -> Iterator[tuple[int, ...]]:
@@ -96,6 +98,9 @@ class FileLocks:
         the lock, so that asking through that one would always be answered by "yours".
         """
         os.close(fd)
+        self._remove_unheld(lock)
+
+    def _remove_unheld(self, lock: Lock) -> None:
         path = self._folder / lock.name
         try:
             asked = os.open(path, os.O_RDWR | os.O_CLOEXEC)

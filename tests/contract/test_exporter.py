@@ -24,7 +24,7 @@ from nbdsvc.model import names
 from nbdsvc.units import MiB
 
 sys.path.append("/usr/lib/python3/dist-packages")
-import nbd  # noqa: E402 - Debian's libnbd, for Debian's Python, which is ours
+import nbd
 
 SIZE = 64 * MiB
 KEY = "5a" * 32

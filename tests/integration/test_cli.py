@@ -1,0 +1,83 @@
+"""The command line against a real service: attach as a block device, tables and JSON, exit statuses."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from serving import ServiceProcess
+
+from nbdsvc import errors
+from nbdsvc.cli import attach
+from nbdsvc.connectors.fuse_loop import FuseLoop
+
+
+def nbdsvc(service: ServiceProcess, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "NBDSVC_ENDPOINT": service.url, "NBDSVC_PROJECT": "p1"}
+    argv = [sys.executable, "-m", "nbdsvc", *arguments]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=120, env=environment)
+
+
+def test_verbs_print_tables_and_json(service: ServiceProcess) -> None:
+    """create, list, show, extend, snapshot, upload, operation, delete; JSON for programs."""
+    made = json.loads(nbdsvc(service, "volume", "create", "1", "--name", "one", "--metadata", "a=b", "--json").stdout)
+    assert (made["status"], made["metadata"]) == ("available", {"a": "b"})
+    assert "one" in nbdsvc(service, "volume", "list").stdout
+    assert nbdsvc(service, "volume", "extend", "one", "2").returncode == 0
+    assert "2" in nbdsvc(service, "volume", "show", "one").stdout
+    assert nbdsvc(service, "snapshot", "create", "one", "--name", "s").returncode == 0
+    image = nbdsvc(service, "volume", "upload", "one", "img").stdout.strip()
+    assert nbdsvc(service, "volume", "create", "2", "--image", image).returncode == 0
+    kinds = {row["kind"] for row in json.loads(nbdsvc(service, "operation", "list", "--json").stdout)}
+    assert {"volume.create", "volume.extend", "snapshot.create", "volume.upload"} <= kinds
+    assert nbdsvc(service, "volume", "delete", "one", "--cascade").returncode == 0
+    assert "complete" in nbdsvc(service, "completion", "bash").stdout
+    assert json.loads(nbdsvc(service, "show-config").stdout)["port"] == 8776
+
+
+def test_exit_statuses_say_whose_fault_it_is(service: ServiceProcess) -> None:
+    """3 not found, 4 refused, 5 no answer, 2 wrong usage; always one line in words."""
+    for arguments, status in (
+        (("volume", "show", "nothing"), 3),
+        (("volume", "create"), 4),
+        (("volume", "frobnicate"), 2),
+    ):
+        done = nbdsvc(service, *arguments)
+        assert done.returncode == status, done.stderr
+        assert done.stderr.strip()
+        assert "Traceback" not in done.stderr
+    service.stop()
+    assert nbdsvc(service, "volume", "list").returncode == 5
+
+
+@pytest.mark.row("S001", "S073")
+def test_attach_as_a_block_device(service: ServiceProcess, tmp_path: Path) -> None:
+    """mkfs, mount, write; detach is refused while mounted; attached again the file is there; nothing stays behind."""
+    client, connector = service.client(), FuseLoop(tmp_path / "attached")
+    volume: dict[str, Any] = client.post("volumes", body={"volume": {"size": 1}})["volume"]
+    service.wait_status("volumes", volume["id"])
+    # The service under test calls this host "me".
+    connector.connector = lambda: {"host": "me", "ip": "127.0.0.1"}  # type: ignore[method-assign]
+    mounted = tmp_path / "mnt"
+    mounted.mkdir()
+    for visit in range(2):
+        attached = attach.attach_here(client, connector, volume["id"], "rw")
+        assert attach.attach_here(client, connector, volume["id"], "rw") == attached
+        assert client.get("volumes", volume["id"])["volume"]["status"] == "in-use"
+        if visit == 0:
+            subprocess.run(["mkfs.ext4", "-q", attached.device], check=True)
+        subprocess.run(["mount", attached.device, str(mounted)], check=True)
+        if visit == 0:
+            (mounted / "file").write_text("here")
+        assert (mounted / "file").read_text() == "here"
+        with pytest.raises(errors.DeviceBusy, match=f"mounted on {mounted}"):
+            attach.detach_here(client, connector, attached)
+        subprocess.run(["umount", str(mounted)], check=True)
+        attach.detach_here(client, connector, attached)
+        assert client.get("volumes", volume["id"])["volume"]["status"] == "available"
+        assert not Path(f"/sys/class/block/{Path(attached.device).name}/loop/backing_file").exists()
+        assert list((tmp_path / "attached").iterdir()) == []
+    assert service.leftovers() == []

@@ -1,0 +1,174 @@
+"""What goes wrong around the service: full disks, vanished pools, taken ports, two services, damaged databases, clocks."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from serving import ServiceProcess
+
+from drivers.memory import Faults
+from nbdsvc import errors
+
+
+def test_two_services_on_one_state_folder(service: ServiceProcess) -> None:
+    """The second one does not start and names the process that runs."""
+    other = ServiceProcess(service.state.parent)
+    other.log = service.state.parent / "other.log"
+    assert service.process
+    with pytest.raises(AssertionError, match=f"process {service.process.pid} already serves host me"):
+        other.start()
+
+
+def test_port_in_use(make_service: Callable[..., ServiceProcess]) -> None:
+    """Said at once, with the address."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(AssertionError, match="cannot be listened on: Address already in use"):
+            make_service(port=taken.getsockname()[1])
+
+
+def test_damaged_database_file(make_service: Callable[..., ServiceProcess]) -> None:
+    """The service refuses to start on a file that is no database, and does not touch it."""
+    service = make_service(start=False)
+    path = service.state / "nbdsvc.db"
+    path.write_bytes(b"garbage" * 1000)
+    with pytest.raises(AssertionError, match="database file is damaged"):
+        service.start()
+    assert path.read_bytes() == b"garbage" * 1000
+
+
+@pytest.mark.row("S006", "S022", "S061")
+def test_vanished_pool_makes_the_service_down_until_it_is_back(service: ServiceProcess) -> None:
+    """Without its pool the host reports down and refuses; with the pool back it works without a restart."""
+    client, pool = service.client(), service.state / "pool"
+
+    def state() -> str:
+        return str(client.get("os-services")["services"][0]["state"])
+
+    pool.rename(service.state / "away")
+    _until(lambda: state() == "down")
+    with pytest.raises(errors.BackendUnavailable, match="no storage host is up"):
+        client.post("volumes", body={"volume": {"size": 1}})
+    if pool.exists():
+        pool.rmdir()
+    (service.state / "away").rename(pool)
+    _until(lambda: state() == "up")
+    made = client.post("volumes", body={"volume": {"size": 1}})["volume"]
+    assert service.wait_status("volumes", made["id"]) == "available"
+
+
+@pytest.mark.row("S023", "S074")
+def test_full_disk_in_the_middle_of_a_copy(make_service: Callable[..., ServiceProcess], tmp_path: Path) -> None:
+    """The volume ends in error with the reason on its operation; nothing of it is left in the pool; delete works."""
+    mounted = tmp_path / "small"
+    mounted.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", str(mounted)], check=True)
+    try:
+        service = make_service(pool=mounted / "pool", driver="memory")
+        (service.state / "images" / "big.raw").write_bytes(os.urandom(64 << 20))
+        client = service.client()
+        made = client.post("volumes", body={"volume": {"size": 1, "imageRef": "big.raw"}})["volume"]
+        assert service.wait_status("volumes", made["id"]) == "error"
+        operation = client.operation_of(made["id"])
+        assert "No space left" in operation["error"]["message"]
+        assert list((mounted / "pool" / "volumes").iterdir()) == []
+        client.delete("volumes", made["id"])
+        assert service.wait_status("volumes", made["id"]) == "gone"
+    finally:
+        subprocess.run(["umount", "-l", str(mounted)], check=True)
+
+
+@pytest.mark.row("S024", "S026", "S092")
+def test_backend_faults_end_in_the_promised_status(make_service: Callable[..., ServiceProcess]) -> None:
+    """Busy: back as it was. Broken: error_deleting, error_extending with the quota given back; a repeated delete works."""
+    service = make_service(driver="memory")
+    client, faults = service.client(), Faults(service.state / "pool", "file")
+    volume = client.post("volumes", body={"volume": {"size": 1}})["volume"]["id"]
+    service.wait_status("volumes", volume)
+    snapshot = client.post("snapshots", body={"snapshot": {"volume_id": volume}})["snapshot"]["id"]
+    service.wait_status("snapshots", snapshot)
+    for verb, error, request, noun, id, expected in (
+        ("delete_snapshot", "DeviceBusy", lambda: client.delete("snapshots", snapshot), "snapshots", snapshot, "available"),
+        ("delete_snapshot", "CommandFailed", lambda: client.delete("snapshots", snapshot), "snapshots", snapshot, "error_deleting"),
+        ("delete_snapshot", None, lambda: client.delete("snapshots", snapshot), "snapshots", snapshot, "gone"),
+        ("extend_volume", "OutOfSpace", lambda: client.act("volumes", volume, "os-extend", {"new_size": 9}), "volumes", volume, "error_extending"),
+    ):  # fmt: skip
+        faults.plan({verb: [{"error": error}]} if error else {})
+        request()
+        assert service.wait_status(noun, id) == expected
+    assert client.get("os-quota-sets", "p1", usage="true")["quota_set"]["gigabytes"]["in_use"] == 1
+    client.act("volumes", volume, "os-reset_status", {"status": "available"})
+    faults.plan(
+        {
+            "delete_volume": [
+                {"error": "DeviceBusy", "times": 1},
+                {"error": "CommandFailed", "when": "after", "times": 1},
+            ]
+        }
+    )
+    client.delete("volumes", volume)
+    assert service.wait_status("volumes", volume) == "available"
+    client.delete("volumes", volume)
+    assert service.wait_status("volumes", volume) == "error_deleting"
+    client.act("volumes", volume, "os-force_delete")
+    assert service.wait_status("volumes", volume) == "gone"
+    assert service.leftovers() == []
+
+
+@pytest.mark.row("S053")
+def test_source_is_not_deleted_while_it_is_copied(make_service: Callable[..., ServiceProcess]) -> None:
+    """Deleting a snapshot waits for the volume that is being made of it; both end as asked."""
+    service = make_service(driver="memory", driver_options="instant_clone = false")
+    client = service.client()
+    volume = client.post("volumes", body={"volume": {"size": 1}})["volume"]["id"]
+    service.wait_status("volumes", volume)
+    with (service.state / "pool" / "volumes" / f"volume-{volume}").open("r+b") as file:
+        file.write(b"\7" * (200 << 20))
+    snapshot = client.post("snapshots", body={"snapshot": {"volume_id": volume}})["snapshot"]["id"]
+    service.wait_status("snapshots", snapshot)
+    made = [client.post("volumes", body={"volume": {"snapshot_id": snapshot}})["volume"]["id"] for _ in range(3)]
+    client.delete("snapshots", snapshot)
+    assert [service.wait_status("volumes", id) for id in made] == ["available"] * 3
+    assert service.wait_status("snapshots", snapshot) == "gone"
+    for id in made:
+        with (service.state / "pool" / "volumes" / f"volume-{id}").open("rb") as file:
+            assert file.read(200 << 20) == b"\7" * (200 << 20)
+    assert service.leftovers() == []
+
+
+def test_idle_service_is_small_and_quiet(service: ServiceProcess) -> None:
+    """Resident memory below 120 MB, and hardly any processor time while nothing happens."""
+    assert service.process
+    pid = service.process.pid
+    time.sleep(1)
+
+    def ticks() -> int:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return int(fields[11]) + int(fields[12])
+
+    before = ticks()
+    time.sleep(4)
+    rss = int(Path(f"/proc/{pid}/status").read_text().partition("VmRSS:")[2].split()[0])
+    print(f"idle: {rss // 1024} MiB resident, {(ticks() - before) / 4:.2f} % of a processor")
+    assert rss < 120 * 1024
+
+
+def test_stop_is_clean(service: ServiceProcess) -> None:
+    """SIGTERM ends the service with status 0 and releases its host name."""
+    assert service.process
+    service.process.send_signal(signal.SIGTERM)
+    assert service.process.wait(20) == 0
+    service.start()
+
+
+def _until(done: Callable[[], bool], seconds: float = 15) -> None:
+    end = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < end
+        time.sleep(0.1)
