@@ -88,7 +88,7 @@ def _serve_http(service: Any, settings: config.Settings, listener: socket.socket
         listening.should_exit = True
 
     # uvicorn would raise the signal anew when it is done, and so end the process before operations are put to rest.
-    listening.capture_signals = contextlib.nullcontext  # type: ignore[method-assign]
+    listening.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
     listening.run(sockets=[listener])
