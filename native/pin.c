@@ -38,3 +38,16 @@ void nbdsvc_pin_thread(void)
 	PyEval_SaveThread();
 	__cxa_thread_atexit_impl(unpin, 0, &__dso_handle);
 }
+
+/* Pinning by a call of its own would hand the GIL over once more for every request. */
+int nbdsvc_served_pread(struct nbdsvc_vol *vol, void *buffer, size_t length, uint64_t offset)
+{
+	nbdsvc_pin_thread();
+	return nbdsvc_vol_pread(vol, buffer, length, offset);
+}
+
+int nbdsvc_served_pwrite(struct nbdsvc_vol *vol, const void *buffer, size_t length, uint64_t offset, int flags)
+{
+	nbdsvc_pin_thread();
+	return nbdsvc_vol_pwrite(vol, buffer, length, offset, flags);
+}

@@ -37,5 +37,8 @@ int nbdsvc_vol_extent(struct nbdsvc_vol *vol, uint64_t length, uint64_t offset, 
 
 /* Keep this thread's Python thread state alive until the thread ends (pin.c). */
 void nbdsvc_pin_thread(void);
+/* pread and pwrite on a server's worker thread, which they pin. */
+int nbdsvc_served_pread(struct nbdsvc_vol *vol, void *buffer, size_t length, uint64_t offset);
+int nbdsvc_served_pwrite(struct nbdsvc_vol *vol, const void *buffer, size_t length, uint64_t offset, int flags);
 
 #endif

@@ -21,6 +21,9 @@ FUA, MAY_TRIM, FAST = 1, 2, 4
 MAXIMUM_BLOCK = 32 << 20
 
 _spec: dict[str, Any] = {}
+# Looked up once: these two run for every request.
+_pread, _pwrite, _from_buffer = lib.nbdsvc_served_pread, lib.nbdsvc_served_pwrite, ffi.from_buffer
+_FUA_FLAG = nbdkit.FLAG_FUA
 
 
 class Handle:
@@ -137,15 +140,13 @@ def can_multi_conn(h: Handle) -> bool:
 
 
 def pread(h: Handle, buf: Any, offset: int, flags: int) -> None:
-    lib.nbdsvc_pin_thread()
-    result = lib.nbdsvc_vol_pread(h.vol, ffi.from_buffer(buf), len(buf), offset)
+    result = _pread(h.vol, _from_buffer(buf), len(buf), offset)
     if result:
         _check(result)
 
 
 def pwrite(h: Handle, buf: Any, offset: int, flags: int) -> None:
-    lib.nbdsvc_pin_thread()
-    result = lib.nbdsvc_vol_pwrite(h.vol, ffi.from_buffer(buf), len(buf), offset, _flags(flags))
+    result = _pwrite(h.vol, _from_buffer(buf), len(buf), offset, FUA if flags & _FUA_FLAG else 0)
     if result:
         _check(result)
 

@@ -1,0 +1,58 @@
+"""results/*.json as one page with charts: results/report.html. Nothing is fetched; the charts are inline SVG."""
+
+import html
+import json
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+WIDTH, BAR = 620, 18
+
+
+def chart(title: str, rows: list[tuple[str, float, str]]) -> str:
+    """Horizontal bars: label, value, text behind the bar."""
+    most = max((value for _, value, _ in rows), default=1) or 1
+    bars = "".join(
+        f'<text x="190" y="{i * (BAR + 4) + 13}" text-anchor="end">{html.escape(label)}</text>'
+        f'<rect x="196" y="{i * (BAR + 4)}" width="{value / most * (WIDTH - 330):.1f}" height="{BAR}" '
+        f'fill="{"#2a6f97" if "ours" in label else "#a9b8c2"}"/>'
+        f'<text x="{200 + value / most * (WIDTH - 330):.1f}" y="{i * (BAR + 4) + 13}">{html.escape(text)}</text>'
+        for i, (label, value, text) in enumerate(rows)
+    )
+    return f'<h3>{html.escape(title)}</h3><svg width="{WIDTH}" height="{len(rows) * (BAR + 4)}">{bars}</svg>'
+
+
+def load(name: str) -> dict[str, Any]:
+    path = RESULTS / f"{name}.json"
+    return dict(json.loads(path.read_text())) if path.exists() else {}
+
+
+def grouped(table: dict[str, Any]) -> dict[str, list[tuple[str, Any]]]:
+    cells: dict[str, list[tuple[str, Any]]] = {}
+    for key, row in table.items():
+        cell, _, who = key.partition(" / ")
+        cells.setdefault(cell, []).append((who, row))
+    return cells
+
+
+def main() -> None:
+    parts = ["<h2>NBD serving</h2><p>Operations a second (more is better), server CPU an operation, ours / it.</p>"]
+    for cell, rows in grouped(load("nbd").get("table", {})).items():
+        parts.append(chart(cell, [(who, row["iops"]["median"],
+            f"{row['iops']['median']:.0f}/s, {row['cpu']['median']:.1f} us, {row['ratio']['median']:.2f}x") for who, row in rows]))  # fmt: skip
+    parts.append("<h2>Image to volume</h2><p>Seconds (less is better), CPU seconds, how much faster we are.</p>")
+    for cell, rows in grouped(load("copy").get("table", {})).items():
+        parts.append(chart(cell, [(who, row["wall"]["median"],
+            f"{row['wall']['median']:.2f} s, CPU {row['cpu']['median']:.2f} s, {row['ratio']['median']:.2f}x") for who, row in rows]))  # fmt: skip
+    service = load("service")
+    parts.append("<h2>Service</h2>")
+    rows = [(what, found["median"], f"{found['median']:.1f} ms") for what, found in service.get("table_ms", {}).items()]
+    parts.append(chart("latency, median", rows))
+    machine = html.escape(json.dumps({name: load(name).get("machine") for name in ("nbd", "copy", "service")}))
+    style = "body{font:14px sans-serif;margin:2em;max-width:60em}svg text{font-size:12px}"
+    page = f"<!doctype html><meta charset=utf-8><title>nbdsvc benchmarks</title><style>{style}</style><h1>nbdsvc benchmarks</h1>"
+    (RESULTS / "report.html").write_text(page + "\n".join(parts) + f"<p>{machine}</p>\n")
+    print(f"{RESULTS / 'report.html'}")
+
+
+main()
