@@ -18,12 +18,13 @@ from nbdsvc.images.folder import ImageFolder
 from nbdsvc.images.sources import Images
 from nbdsvc.manager import attachment_kinds, hosting, snapshots, volume_kinds
 from nbdsvc.manager.app import App, Host
-from nbdsvc.operations.client import Operations
+from nbdsvc.operations.client import CHANNEL, Operations
 from nbdsvc.operations.engine import Engine
 from nbdsvc.operations.running import Probe, no_probe
 from nbdsvc.process import Runner
 from nbdsvc.store import migrate
 from nbdsvc.store.database import Database
+from nbdsvc.store.listening import Listener
 
 log = structlog.get_logger(__name__)
 
@@ -42,6 +43,7 @@ class Service:
         self.host = _make_host(settings, self.database) if with_host else None
         self.engine = self._make_engine(self.host, probe) if self.host else None
         self.app = App(self.database, Operations(self.database, self.engine), settings)
+        self._listener = Listener(self.database, CHANNEL, self.engine.wake) if self.engine else None
         self._stopping = threading.Event()
         self._housekeeper = threading.Thread(target=self._keep_house, name="housekeeper", daemon=True)
         self._working = False
@@ -53,10 +55,14 @@ class Service:
             hosting.publish(self.host, self._working)
             self.engine.start()
             self._housekeeper.start()
+        if self._listener:
+            self._listener.start()
 
     def stop(self) -> None:
         """Interrupt operations, keep exports up, let go of the host's name."""
         self._stopping.set()
+        if self._listener:
+            self._listener.stop()
         if self.engine:
             self.engine.stop()
         if self._housekeeper.is_alive():

@@ -1,17 +1,20 @@
 """Rows, compare-and-swap, quotas and pages on both databases."""
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from postgres import Postgres
 
 from nbdsvc import errors
 from nbdsvc.model import names
 from nbdsvc.model.entities import Snapshot, Volume
 from nbdsvc.store import migrate, nouns, quotas, tables
 from nbdsvc.store.database import Database
+from nbdsvc.store.listening import Listener
 from nbdsvc.store.rows import Page
 
 
@@ -123,3 +126,23 @@ def test_damaged_and_newer_databases_are_said(tmp_path: Path) -> None:
         conn.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(errors.ConfigError, match="newer"):
         migrate.upgrade(newer)
+
+
+@pytest.mark.row("S003")
+def test_a_commit_wakes_the_listener(postgres: Postgres) -> None:
+    """PostgreSQL tells a host's process of work when the transaction that admitted it commits, not before."""
+    database = Database(postgres.database())
+    woken = threading.Event()
+    listener = Listener(database, "work", woken.set)
+    listener.start()
+    try:
+        end = time.monotonic() + 10
+        while not woken.is_set() and time.monotonic() < end:
+            with database.write() as conn:
+                database.notify(conn, "work")
+                assert not woken.wait(0.1)
+            woken.wait(0.3)
+        assert woken.is_set()
+    finally:
+        listener.stop()
+        database.close()
