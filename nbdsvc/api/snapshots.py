@@ -7,10 +7,9 @@ from fastapi import Body as Json
 from fastapi.responses import JSONResponse, Response
 
 from nbdsvc import errors
-from nbdsvc.api import paging, views
+from nbdsvc.api import metadata, paging, views
 from nbdsvc.api.actions import Action, perform, schema
 from nbdsvc.api.request import Ask, Asked, Body, LongText, Metadata, Text, answer
-from nbdsvc.api.volumes import MetaBody, MetadataBody
 from nbdsvc.manager import app as manager
 from nbdsvc.manager import snapshots
 from nbdsvc.model import states
@@ -99,41 +98,6 @@ def delete(asked: Ask, id: str) -> Response:
     return Response(status_code=202)
 
 
-@router.get("/snapshots/{id}/metadata")
-def metadata(asked: Ask, id: str) -> JSONResponse:
-    return answer({"metadata": _get(asked, id).metadata})
-
-
-@router.post("/snapshots/{id}/metadata")
-def add_metadata(asked: Ask, id: str, body: MetadataBody) -> JSONResponse:
-    return answer({"metadata": _edit(asked, id, dict(body.metadata))})
-
-
-@router.put("/snapshots/{id}/metadata")
-def replace_metadata(asked: Ask, id: str, body: MetadataBody) -> JSONResponse:
-    return answer({"metadata": _edit(asked, id, dict(body.metadata), replace=True)})
-
-
-@router.get("/snapshots/{id}/metadata/{key}")
-def metadata_item(asked: Ask, id: str, key: str) -> JSONResponse:
-    return answer({"meta": {key: _item(asked, id, key)}})
-
-
-@router.put("/snapshots/{id}/metadata/{key}")
-def set_metadata_item(asked: Ask, id: str, key: str, body: MetaBody) -> JSONResponse:
-    if key not in body.meta:
-        raise errors.InvalidInput(field="meta", value=key, reason="the body must have the key that the path names")
-    _edit(asked, id, dict(body.meta))
-    return answer({"meta": body.meta})
-
-
-@router.delete("/snapshots/{id}/metadata/{key}")
-def delete_metadata_item(asked: Ask, id: str, key: str) -> Response:
-    _item(asked, id, key)
-    _edit(asked, id, {key: None})
-    return Response(status_code=200)
-
-
 def _reset(asked: Asked, id: str, wish: ResetStatus) -> None:
     """An administrator's word; refused while an operation works on the snapshot."""
     if wish.status not in states.SNAPSHOT_RESET:
@@ -177,12 +141,8 @@ def _get(asked: Asked, id: str) -> Snapshot:
         return nouns.snapshots.get(conn, id, manager.owner_scope(asked.context))
 
 
-def _item(asked: Asked, id: str, key: str) -> str:
-    found = _get(asked, id).metadata
-    if key not in found:
-        raise errors.NotFound(resource="Metadata item", id=key)
-    return found[key]
-
-
-def _edit(asked: Asked, id: str, changes: dict[str, str | None], *, replace: bool = False) -> dict[str, str]:
+def _edit(asked: Asked, id: str, changes: dict[str, str | None], replace: bool) -> dict[str, str]:
     return snapshots.edit_metadata(asked.app, asked.context, id, changes, replace=replace)
+
+
+metadata.add_routes(router, "snapshots", lambda asked, id: _get(asked, id).metadata, _edit)

@@ -1,13 +1,13 @@
 """/volumes and their metadata."""
 
-from typing import Annotated, Any
+from typing import Any
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
 from pydantic import Field
 
 from nbdsvc import errors
-from nbdsvc.api import paging, views
+from nbdsvc.api import metadata, paging, views
 from nbdsvc.api.request import Ask, Asked, Body, Gib, LongText, Metadata, Text, answer
 from nbdsvc.manager import app as manager
 from nbdsvc.manager import volumes
@@ -74,14 +74,6 @@ class VolumeChanges(Body):
 
 class UpdateBody(Body):
     volume: VolumeChanges
-
-
-class MetadataBody(Body):
-    metadata: Metadata
-
-
-class MetaBody(Body):
-    meta: Annotated[Metadata, Field(min_length=1, max_length=1)]
 
 
 @router.post("/volumes", status_code=202)
@@ -158,41 +150,6 @@ def delete(asked: Ask, id: str) -> Response:
     return Response(status_code=202)
 
 
-@router.get("/volumes/{id}/metadata")
-def metadata(asked: Ask, id: str) -> JSONResponse:
-    return answer({"metadata": _get(asked, id).metadata})
-
-
-@router.post("/volumes/{id}/metadata")
-def add_metadata(asked: Ask, id: str, body: MetadataBody) -> JSONResponse:
-    return answer({"metadata": _edit(asked, id, dict(body.metadata))})
-
-
-@router.put("/volumes/{id}/metadata")
-def replace_metadata(asked: Ask, id: str, body: MetadataBody) -> JSONResponse:
-    return answer({"metadata": _edit(asked, id, dict(body.metadata), replace=True)})
-
-
-@router.get("/volumes/{id}/metadata/{key}")
-def metadata_item(asked: Ask, id: str, key: str) -> JSONResponse:
-    return answer({"meta": {key: _item(asked, id, key)}})
-
-
-@router.put("/volumes/{id}/metadata/{key}")
-def set_metadata_item(asked: Ask, id: str, key: str, body: MetaBody) -> JSONResponse:
-    if key not in body.meta:
-        raise errors.InvalidInput(field="meta", value=key, reason="the body must have the key that the path names")
-    _edit(asked, id, dict(body.meta))
-    return answer({"meta": body.meta})
-
-
-@router.delete("/volumes/{id}/metadata/{key}")
-def delete_metadata_item(asked: Ask, id: str, key: str) -> Response:
-    _item(asked, id, key)
-    _edit(asked, id, {key: None})
-    return Response(status_code=200)
-
-
 def show_volumes(asked: Asked, rows: list[Volume]) -> list[dict[str, Any]]:
     """Detail views of many rows with two more queries, not two each."""
     with asked.app.database.read() as conn:
@@ -238,12 +195,8 @@ def _get(asked: Asked, id: str) -> Volume:
         return nouns.volumes.get(conn, id, manager.owner_scope(asked.context))
 
 
-def _item(asked: Asked, id: str, key: str) -> str:
-    found = _get(asked, id).metadata
-    if key not in found:
-        raise errors.NotFound(resource="Metadata item", id=key)
-    return found[key]
-
-
-def _edit(asked: Asked, id: str, changes: dict[str, str | None], *, replace: bool = False) -> dict[str, str]:
+def _edit(asked: Asked, id: str, changes: dict[str, str | None], replace: bool) -> dict[str, str]:
     return volumes.edit_metadata(asked.app, asked.context, id, "metadata", changes, replace=replace)
+
+
+metadata.add_routes(router, "volumes", lambda asked, id: _get(asked, id).metadata, _edit)
