@@ -81,10 +81,10 @@ class Client:
             connection.request(method, target, None if body is None else json.dumps(body), headers)
             response = connection.getresponse()
             content = response.read()
-        except OSError as error:
+        except (OSError, http.client.HTTPException) as error:
             where = f"{self._url.hostname}:{self._url.port}"
             raise errors.BackendUnavailable(
-                backend=f"service at {where}", reason=error.strerror or str(error)
+                backend=f"service at {where}", reason=str(error) or type(error).__name__
             ) from error
         finally:
             connection.close()

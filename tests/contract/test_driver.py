@@ -264,7 +264,7 @@ class DriverMachine(RuleBasedStateMachine):
     @rule(data=st.data(), content=st.binary(min_size=1, max_size=64))
     def write(self, data: st.DataObject, content: bytes) -> None:
         if self.volumes:
-            ref = data.draw(st.sampled_from(sorted(self.volumes, key=lambda r: r.id)))
+            ref = data.draw(st.sampled_from(list(self.volumes)))
             offset = data.draw(st.integers(0, len(self.volumes[ref]) - len(content)))
             put(self.driver, ref, offset, content)
             self.volumes[ref][offset : offset + len(content)] = content
@@ -272,7 +272,7 @@ class DriverMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def snapshot(self, data: st.DataObject) -> None:
         if self.volumes:
-            ref = data.draw(st.sampled_from(sorted(self.volumes, key=lambda r: r.id)))
+            ref = data.draw(st.sampled_from(list(self.volumes)))
             made = SnapshotRef(names.new_id(), ref.id, len(self.volumes[ref]))
             self.driver.create_snapshot(made, "op")
             self.snapshots[made] = bytes(self.volumes[ref])
@@ -280,7 +280,7 @@ class DriverMachine(RuleBasedStateMachine):
     @rule(data=st.data(), more=st.integers(0, 3))
     def restore(self, data: st.DataObject, more: int) -> None:
         if self.snapshots:
-            snapshot = data.draw(st.sampled_from(sorted(self.snapshots, key=lambda r: r.id)))
+            snapshot = data.draw(st.sampled_from(list(self.snapshots)))
             ref = volume(snapshot.size + more * 4096)
             self.driver.create_volume_from_snapshot(ref, snapshot, "op")
             self.volumes[ref] = bytearray(self.snapshots[snapshot].ljust(ref.size, b"\0"))
@@ -288,7 +288,7 @@ class DriverMachine(RuleBasedStateMachine):
     @rule(data=st.data(), more=st.integers(0, 3))
     def extend(self, data: st.DataObject, more: int) -> None:
         if self.volumes:
-            ref = data.draw(st.sampled_from(sorted(self.volumes, key=lambda r: r.id)))
+            ref = data.draw(st.sampled_from(list(self.volumes)))
             size = len(self.volumes[ref]) + more * 4096
             self.driver.extend_volume(ref, size)
             self.volumes[ref] = bytearray(bytes(self.volumes[ref]).ljust(size, b"\0"))
@@ -296,7 +296,7 @@ class DriverMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def delete(self, data: st.DataObject) -> None:
         if self.volumes:
-            ref = data.draw(st.sampled_from(sorted(self.volumes, key=lambda r: r.id)))
+            ref = data.draw(st.sampled_from(list(self.volumes)))
             self.driver.delete_volume(ref)
             del self.volumes[ref]
 

@@ -150,6 +150,7 @@ class ApiMachine(RuleBasedStateMachine):
         """Several requests on one volume at the same moment: each is done whole or refused."""
         if volume not in self.model:
             return
+        self.faults.plan({})  # who meets a fault would depend on who is first
 
         def attempt(action: Any) -> None:
             try:
