@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 from serving import ServiceProcess
 
-from drivers.memory import Faults
 from nbdsvc import errors
 from nbdsvc.service import KINDS
 
@@ -62,9 +61,15 @@ def forward_cases() -> list[Case]:
 
 
 def backward_cases() -> list[Case]:
-    """A fault of the backend after the last step that it can reach, so that the undos run; killed during them."""
-    faulty = [("volume.create", "faulty blank"), ("volume.create", "faulty snapshot"), ("snapshot.create", "faulty")]
-    return [Case(kind, variant, moment, KINDS[kind].steps[0].name) for kind, variant in faulty for moment in BACKWARD]
+    """Every undo there is, of an operation that failed after its last step; killed before and after it."""
+    return [
+        Case(kind, f"faulty {variant}", moment, step.name)
+        for kind, variants in VARIANTS.items()
+        for variant in variants
+        for step in KINDS[kind].steps
+        if step.undo
+        for moment in BACKWARD
+    ]
 
 
 class World:
@@ -72,7 +77,6 @@ class World:
 
     def __init__(self, service: ServiceProcess) -> None:
         self.service = service
-        self.faults = Faults(service.state / "pool", "file")
         self._image()
 
     def _image(self) -> None:
@@ -177,17 +181,13 @@ def _prepare_attachment(world: World, kind: str, variant: str, volume: str) -> C
 def run_case(world: World, case: Case) -> None:
     service = world.service
     request = prepare(world, case)
-    if case.variant.startswith("faulty"):
-        fault = [{"when": "after", "error": "BackendUnavailable", "times": 1}]
-        # A backend without instant clones makes an empty volume where the other makes one of the snapshot.
-        world.faults.plan(dict.fromkeys(["create_volume", "create_volume_from_snapshot", "create_snapshot"], fault))
-    service.crash_at(case.kind, case.moment, case.step)
+    fail = KINDS[case.kind].steps[-1].name if case.moment in BACKWARD else None
+    service.crash_at(case.kind, case.moment, case.step, fail)
     try:
         request()
     except errors.Error:
         pass  # the service may die before it answers
     assert service.wait_dead(), f"the service did not come to {case}"
-    world.faults.plan({})
     service.start()
     service.settle()
     verify(world, case)
@@ -205,7 +205,8 @@ def verify(world: World, case: Case) -> None:
     assert used["gigabytes"]["in_use"] == sum(row["size"] for row in volumes + snapshots)
     for row in volumes:
         if row["status"] == "available":
-            content = world.path(row["id"]).read_bytes()[: 4 << 20]
+            with world.path(row["id"]).open("rb") as file:
+                content = file.read(4 << 20)
             assert content in (bytes(4 << 20), bytes([PATTERN]) * (4 << 20)), case
             needs_bytes = row["snapshot_id"] or row["source_volid"] or row["bootable"] == "true"
             assert not needs_bytes or content[0] == PATTERN, case

@@ -12,7 +12,7 @@ from serving import ServiceProcess
 
 from nbdsvc import errors
 
-KILLS = 50
+KILLS = 100
 LOCAL = {"host": "me", "ip": "127.0.0.1"}
 SETTLED = frozenset("available in-use reserved attaching error error_deleting error_extending error_attaching".split())
 
@@ -83,8 +83,8 @@ def _verify(service: ServiceProcess, content: bytes) -> None:
     whole = 0
     for row in volumes:
         if row["status"] in ("available", "in-use") and (row["bootable"] == "true"):
-            found = (service.state / "pool" / "volumes" / f"volume-{row['id']}").read_bytes()[: len(content)]
-            assert found == content
+            with (service.state / "pool" / "volumes" / f"volume-{row['id']}").open("rb") as file:
+                assert file.read(len(content)) == content
             whole += 1
     done = client.get("operations", limit=1000)["operations"]
     again = sum(1 for row in done if row["attempts"] > 1)

@@ -1,11 +1,15 @@
-"""The service, with a probe in its engine that ends the process by SIGKILL where the file $CRASH_PLAN says; once."""
+"""The service, with a probe in its engine that does once what the file $CRASH_PLAN says.
+
+`kind`, `moment`, `step`: end the process there by SIGKILL. `fail` (optional): a step of that kind after which the
+operation fails, so that it is undone.
+"""
 
 import json
 import os
 import signal
 from pathlib import Path
 
-from nbdsvc import config
+from nbdsvc import config, errors
 from nbdsvc.cli.serve import run
 from nbdsvc.model.operation import Operation
 
@@ -19,6 +23,8 @@ def probe(moment: str, operation: Operation, step: str) -> None:
     if (plan["kind"], plan["moment"], plan["step"]) == (operation.kind, moment, step):
         PLAN.rename(PLAN.with_suffix(".done"))
         os.kill(os.getpid(), signal.SIGKILL)
+    if (plan["kind"], "after do", plan["fail"]) == (operation.kind, moment, step):
+        raise errors.BackendUnavailable(backend="file", reason="the test wants it")
 
 
 if __name__ == "__main__":

@@ -54,9 +54,9 @@ class ServiceProcess:
     def client(self, project: str = "p1") -> Client:
         return Client(self.url, f"tester:{project}", project)
 
-    def crash_at(self, kind: str, moment: str, step: str) -> None:
-        """Plan a SIGKILL of the service's process by itself; once."""
-        self.plan.write_text(json.dumps({"kind": kind, "moment": moment, "step": step}))
+    def crash_at(self, kind: str, moment: str, step: str, fail: str | None = None) -> None:
+        """Plan a SIGKILL of the service's process by itself; once. `fail`: the step after which it is undone."""
+        self.plan.write_text(json.dumps({"kind": kind, "moment": moment, "step": step, "fail": fail}))
 
     def kill(self) -> None:
         assert self.process
