@@ -18,6 +18,7 @@ from nbdsvc.images.folder import ImageFolder
 from nbdsvc.images.sources import Images
 from nbdsvc.manager import attachment_kinds, hosting, snapshots, volume_kinds
 from nbdsvc.manager.app import App, Host
+from nbdsvc.model import clock
 from nbdsvc.operations.client import CHANNEL, Operations
 from nbdsvc.operations.engine import Engine
 from nbdsvc.operations.running import Probe, no_probe
@@ -28,6 +29,9 @@ from nbdsvc.store.listening import Listener
 
 log = structlog.get_logger(__name__)
 
+# How often the clock is looked at, and what counts as a jump: more than NTP slews in that time, less than placement grants.
+CLOCK_SECONDS = 1.0
+JUMP_SECONDS = 5.0
 KINDS = {kind.name: kind for kind in (*volume_kinds.KINDS, *snapshots.KINDS, *attachment_kinds.KINDS)}
 
 
@@ -88,8 +92,19 @@ class Service:
                     log.warning("exports to repair", count=repaired)
             except Exception as error:
                 log.error("housekeeping failed", reason=str(error))
-            if self._stopping.wait(self.settings.repair_interval):
+            if self._pause(self.settings.repair_interval):
                 return
+
+    def _pause(self, seconds: float) -> bool:
+        """Sleep; True when the service stops. Shorter when the clock jumped: our last report looks too old, or too new."""
+        end, offset = clock.monotonic() + seconds, clock.offset()
+        while (left := end - clock.monotonic()) > 0:
+            if self._stopping.wait(min(left, CLOCK_SECONDS)):
+                return True
+            if abs(jumped := clock.offset() - offset) > JUMP_SECONDS:
+                log.warning("the clock jumped", seconds=round(jumped))
+                break
+        return self._stopping.is_set()
 
 
 def _make_host(settings: Settings, database: Database) -> Host:

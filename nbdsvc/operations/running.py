@@ -1,5 +1,6 @@
 """One operation under way: step by step forwards, and backwards when a step fails."""
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -50,6 +51,7 @@ class Running:
         self._undoing = operation.state == model.UNDOING
         self._flag_read = time.monotonic()
         self._progress_written = 0.0
+        self._end = _monotonic_end(operation)
 
     @property
     def id(self) -> str:
@@ -62,9 +64,8 @@ class Running:
             return  # an undo is not cancelled: it is the way out
         if self._cancel_seen():
             raise errors.Cancelled(operation=self.id)
-        deadline = self.operation.deadline
-        if deadline is not None and clock.now() > deadline:
-            raise errors.TimedOut(operation=self.id, seconds=(deadline - self.operation.created_at).total_seconds())
+        if time.monotonic() > self._end:
+            raise errors.TimedOut(operation=self.id, seconds=_allowed(self.operation))
 
     def should_stop(self) -> bool:
         try:
@@ -136,3 +137,16 @@ class Running:
             self._flag_read = time.monotonic()
             self.cancelled = self._journal.cancel_requested(self.id)
         return self.cancelled
+
+
+def _allowed(operation: Operation) -> float:
+    """Seconds that the operation may take, from its admission."""
+    return (operation.deadline - operation.created_at).total_seconds() if operation.deadline else math.inf
+
+
+def _monotonic_end(operation: Operation) -> float:
+    """Its deadline on the clock that does not jump, never further away than what it was allowed."""
+    if operation.deadline is None:
+        return math.inf
+    left = (operation.deadline - clock.now()).total_seconds()
+    return time.monotonic() + min(left, _allowed(operation))

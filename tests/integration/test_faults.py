@@ -172,3 +172,43 @@ def _until(done: Callable[[], bool], seconds: float = 15) -> None:
     while not done():
         assert time.monotonic() < end
         time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def clock_shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A library that shifts the time of day of the process that it is preloaded into."""
+    source = Path(__file__).resolve().parents[1] / "native" / "clock.c"
+    made = tmp_path_factory.mktemp("clock") / "clock.so"
+    subprocess.run(["gcc", "-shared", "-fPIC", "-O2", "-Wall", "-Werror", "-o", str(made), str(source)], check=True)
+    return made
+
+
+@pytest.mark.parametrize("jump", [259200, -259200])
+def test_a_clock_that_jumps(make_service: Callable[..., ServiceProcess], clock_shim: Path, jump: int) -> None:
+    """By three days while an operation with a deadline runs: it ends whole, exports stay, new volumes are made at once."""
+    service = make_service(start=False, driver="memory", operation_deadline=120, repair_interval=60)
+    clock = service.state.parent / "clock"
+    clock.write_text("0")
+    service.environment = {"LD_PRELOAD": str(clock_shim), "CLOCK_OFFSET": str(clock)}
+    client = service.start().client()
+    content = os.urandom(64 << 20)
+    (service.state / "images" / "base.raw").write_bytes(content)
+    attached = client.post("volumes", body={"volume": {"size": 1}})["volume"]["id"]
+    assert service.wait_status("volumes", attached) == "available"
+    wish = {"volume_uuid": attached, "connector": {"host": "me", "ip": "127.0.0.1"}}
+    attachment = client.post("attachments", body={"attachment": wish})["attachment"]["id"]
+    server = (service.state / "exports" / attachment / "process").read_text()
+
+    slow = [{"when": "after", "error": None, "delay": 2, "times": 1}]
+    Faults(service.state / "pool", "file").plan({"create_volume": slow})
+    copied = client.post("volumes", body={"volume": {"size": 1, "imageRef": "base.raw"}})["volume"]["id"]
+    _until((service.state / "pool" / "faults.count.json").exists)
+    clock.write_text(str(jump))
+    assert service.wait_status("volumes", copied) == "available"
+    with (service.state / "pool" / "volumes" / f"volume-{copied}").open("rb") as file:
+        assert file.read(len(content)) == content
+    _until(lambda: client.get("os-services")["services"][0]["state"] == "up")
+    later = client.post("volumes", body={"volume": {"size": 1}})["volume"]["id"]
+    assert service.wait_status("volumes", later) == "available"
+    assert (service.state / "exports" / attachment / "process").read_text() == server
+    assert service.log.read_text().count("the clock jumped") == 1

@@ -26,6 +26,7 @@ class ServiceProcess:
         self.plan = folder / "crash.json"
         self.settings = {"HOST": "me", "PORT": 0, "REPAIR_INTERVAL": 0.5, "QUOTA_VOLUMES": 1000, "QUOTA_SNAPSHOTS": 1000,
                          "QUOTA_GIGABYTES": 100000, **settings}  # fmt: skip
+        self.environment: dict[str, str] = {}  # more than its settings, for what is preloaded
         self.process: subprocess.Popen[bytes] | None = None
         self.url = ""
 
@@ -33,7 +34,7 @@ class ServiceProcess:
         environment = {key: value for key, value in os.environ.items() if not key.startswith("NBDSVC_")}
         environment |= {f"NBDSVC_{key.upper()}": str(value) for key, value in self.settings.items()}
         environment["NBDSVC_STATE_DIR"] = str(self.state)
-        environment["CRASH_PLAN"] = str(self.plan)
+        environment |= {"CRASH_PLAN": str(self.plan), **self.environment}
         before = self.log.read_text().count("ready on") if self.log.exists() else 0
         with self.log.open("ab") as output:
             argv = [sys.executable, str(HERE / "crashing.py")]
