@@ -1,80 +1,130 @@
-"""Latencies of the service: start, create, attach, detach, list 1000; memory and CPU when idle."""
+"""Latencies of the service: start, create, attach, detach, cancel, list 1000; memory and CPU when idle."""
 
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from measure import cpu_seconds, save, shown, spread
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"))
-from serving import ServiceProcess
+from serving import UNFINISHED, ServiceProcess
 
 ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 20
+STARTS = 5
 LISTED = 1000
 IDLE_SECONDS = 10
+# Large enough that a copy of it is under way when it is cancelled, on any disk.
+IMAGE_MIB = 2048
+CANCEL_AFTER = 0.3
+
+
+class Stopwatch:
+    """Milliseconds by what was timed."""
+
+    def __init__(self) -> None:
+        self.times: dict[str, list[float]] = {}
+
+    @contextmanager
+    def timing(self, *what: str) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        for name in what:
+            self.times.setdefault(name, []).append((time.monotonic() - began) * 1000)
+
+
+def starts(service: ServiceProcess, watch: Stopwatch) -> None:
+    for _ in range(STARTS):
+        with watch.timing("start to ready"):
+            service.start()
+        service.stop()
+
+
+def life(service: ServiceProcess, watch: Stopwatch) -> None:
+    client = service.client()
+    for _ in range(ROUNDS):
+        with watch.timing("create: to available"):
+            with watch.timing("create: to 202"):
+                volume = client.post("volumes", body={"volume": {"size": 1}})["volume"]["id"]
+            service.wait_status("volumes", volume)
+        wish = {"volume_uuid": volume, "connector": {"host": "me"}}
+        with watch.timing("attach: to connection_info"):
+            attachment = client.post("attachments", body={"attachment": wish})["attachment"]["id"]
+        with watch.timing("detach: to no access"):
+            client.delete("attachments", attachment)
+
+
+def cancels(service: ServiceProcess, watch: Stopwatch) -> None:
+    """A copy of an image, cancelled in the middle: from the request until it is undone."""
+    client, block = service.client(), bytes(range(256)) * 4096
+    with (service.state / "images" / "big.raw").open("wb") as image:
+        for _ in range(IMAGE_MIB):
+            image.write(block)
+    for _ in range(ROUNDS):
+        wish = {"size": IMAGE_MIB // 1024, "imageRef": "big.raw"}
+        volume = client.post("volumes", body={"volume": wish})["volume"]["id"]
+        time.sleep(CANCEL_AFTER)
+        found = client.get("operations", kind="volume.create", limit=1)["operations"][0]
+        if found["state"] not in UNFINISHED:
+            sys.exit(f"the copy was {found['state']} after {CANCEL_AFTER} s: make the image larger")
+        with watch.timing("cancel of a copy: to undone"):
+            client.act("operations", found["id"], "cancel")
+            while client.get("operations", found["id"])["operation"]["state"] in UNFINISHED:
+                time.sleep(0.002)
+        client.delete("volumes", volume)
+    service.settle()
+
+
+def lists(service: ServiceProcess, watch: Stopwatch) -> None:
+    client = service.client()
+    for _ in range(LISTED - len(client.get("volumes", limit=LISTED)["volumes"])):
+        client.post("volumes", body={"volume": {"size": 1}})
+    service.settle(300)
+    for _ in range(ROUNDS):
+        with watch.timing(f"list {LISTED} in detail"):
+            assert len(client.get("volumes", "detail", limit=LISTED)["volumes"]) == LISTED
+
+
+def idle(service: ServiceProcess) -> dict[str, float]:
+    assert service.process
+    pid = service.process.pid
+    time.sleep(2)
+    before = cpu_seconds(pid)
+    time.sleep(IDLE_SECONDS)
+    cpu = (cpu_seconds(pid) - before) / IDLE_SECONDS * 100
+    resident = int(Path(f"/proc/{pid}/status").read_text().partition("VmRSS:")[2].split()[0])
+    return {"rss_mib": resident / 1024, "cpu_percent": cpu}
+
+
+def measure() -> dict[str, Any]:
+    watch = Stopwatch()
+    with tempfile.TemporaryDirectory(prefix="nb-", dir="/var/tmp") as folder:
+        service = ServiceProcess(Path(folder), repair_interval=30, quota_volumes=2 * LISTED)
+        try:
+            starts(service, watch)
+            service.start()
+            for part in (life, cancels, lists):
+                part(service, watch)
+            at_rest = idle(service)
+        finally:
+            service.stop()
+            service.end_exports()
+    return {"table_ms": {what: spread(values) for what, values in watch.times.items()}, "idle": at_rest}
 
 
 def main() -> None:
-    times: dict[str, list[float]] = {}
-
-    def timed(what: str, began: float) -> None:
-        times.setdefault(what, []).append((time.monotonic() - began) * 1000)
-
-    with tempfile.TemporaryDirectory(prefix="nb-", dir="/var/tmp") as folder:
-        service = ServiceProcess(Path(folder), repair_interval=30)
-        for _ in range(5):
-            began = time.monotonic()
-            service.start()
-            timed("start to ready", began)
-            service.stop()
-        service.start()
-        client = service.client()
-        for _ in range(ROUNDS):
-            began = time.monotonic()
-            volume = client.post("volumes", body={"volume": {"size": 1}})["volume"]["id"]
-            timed("create: to 202", began)
-            service.wait_status("volumes", volume)
-            timed("create: to available", began)
-            began = time.monotonic()
-            wish = {"volume_uuid": volume, "connector": {"host": "me"}}
-            attachment = client.post("attachments", body={"attachment": wish})["attachment"]["id"]
-            timed("attach: to connection_info", began)
-            began = time.monotonic()
-            client.delete("attachments", attachment)
-            timed("detach: to no access", began)
-        while len(client.get("volumes", limit=LISTED)["volumes"]) < LISTED - 1:
-            client.post("volumes", body={"volume": {"size": 1}})
-            if len(times.setdefault("created", [])) > LISTED:
-                break
-            times["created"].append(0)
-        times.pop("created", None)
-        service.settle(300)
-        for _ in range(ROUNDS):
-            began = time.monotonic()
-            client.get("volumes", "detail", limit=LISTED)
-            timed("list 1000 in detail", began)
-        assert service.process
-        pid = service.process.pid
-        time.sleep(2)
-        before = cpu_seconds(pid)
-        time.sleep(IDLE_SECONDS)
-        cpu = (cpu_seconds(pid) - before) / IDLE_SECONDS * 100
-        rss = int(Path(f"/proc/{pid}/status").read_text().partition("VmRSS:")[2].split()[0]) / 1024
-        service.stop()
-        service.end_exports()
-    table = {what: spread(values) for what, values in times.items()}
-    for what, found in table.items():
-        print(f"{what:28} {shown(found, 1)} ms")
-    print(f"idle with {LISTED} volumes: {rss:.0f} MiB resident, {cpu:.2f} % of a core")
-    save(
-        "service",
-        {
-            "command": f"benchmarks/bench_service.py {ROUNDS}",
-            "table_ms": table,
-            "idle": {"rss_mib": rss, "cpu_percent": cpu},
-        },
+    found = measure()
+    for what, figures in found["table_ms"].items():
+        print(f"{what:28} {shown(figures, 1)} ms")
+    print(
+        "idle with {} volumes: {rss_mib:.0f} MiB resident, {cpu_percent:.2f} % of a core".format(
+            LISTED, **found["idle"]
+        )
     )
+    save("service", {"command": f"benchmarks/bench_service.py {ROUNDS}", **found})
 
 
 main()
