@@ -46,7 +46,8 @@ class Service:
         self.database.check()
         self.host = _make_host(settings, self.database) if with_host else None
         self.engine = self._make_engine(self.host, probe) if self.host else None
-        self.app = App(self.database, Operations(self.database, self.engine), settings)
+        images = self.host.images if self.host else None
+        self.app = App(self.database, Operations(self.database, self.engine), settings, images)
         self._listener = Listener(self.database, CHANNEL, self.engine.wake) if self.engine else None
         self._stopping = threading.Event()
         self._housekeeper = threading.Thread(target=self._keep_house, name="housekeeper", daemon=True)

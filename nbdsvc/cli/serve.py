@@ -61,7 +61,7 @@ def run(settings: config.Settings, *, with_api: bool, with_host: bool, probe: An
         if listener:
             _serve_http(service, settings, listener)
         else:
-            _wait_for_signal()
+            _wait_for_signal(settings.host)
     finally:
         service.stop()
 
@@ -106,11 +106,11 @@ def _bind(settings: config.Settings) -> socket.socket:
     return listener
 
 
-def _wait_for_signal() -> None:
+def _wait_for_signal(host: str) -> None:
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
-    click.echo("nbdsvc host ready", err=True)
+    click.echo(f"nbdsvc ready on host {host}", err=True)
     ended.wait()
 
 

@@ -12,7 +12,6 @@ import sqlalchemy as sa
 from nbdsvc.config import Settings
 from nbdsvc.driver import Driver, SnapshotRef, VolumeRef
 from nbdsvc.exporter import Exporter
-from nbdsvc.images.folder import ImageFolder
 from nbdsvc.images.sources import Images
 from nbdsvc.model import clock, names
 from nbdsvc.model.context import Context
@@ -28,16 +27,12 @@ from nbdsvc.units import GiB
 
 @dataclass(frozen=True)
 class App:
-    """The side that answers requests."""
+    """The side that answers requests. `images`: None where they are another process's, which then judges references."""
 
     database: Database
     operations: Operations
     settings: Settings
-
-    @property
-    def images(self) -> Images:
-        paths = [Path(path) for path in self.settings.image_paths]
-        return Images(ImageFolder(self.settings.images_path), paths, self.settings.image_http)
+    images: Images | None
 
     @contextmanager
     def change(self) -> Iterator[sa.Connection]:

@@ -38,7 +38,7 @@ def create(app: App, context: Context, wish: CreateVolume) -> Volume:
         raise errors.InvalidInput(
             field="volume", value=None, reason="only one of snapshot_id, source_volid and imageRef may be given"
         )
-    if wish.image is not None:
+    if wish.image is not None and app.images:
         app.images.check(wish.image)
     with app.change() as conn:
         volume_type = _type(conn, context, wish.volume_type)

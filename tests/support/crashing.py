@@ -28,4 +28,5 @@ def probe(moment: str, operation: Operation, step: str) -> None:
 
 
 if __name__ == "__main__":
-    run(config.load(), with_api=True, with_host=True, probe=probe)
+    role = os.environ["ROLE"]
+    run(config.load(), with_api=role != "host", with_host=role != "api", probe=probe)

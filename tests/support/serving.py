@@ -12,7 +12,7 @@ from nbdsvc.cli.client import Client
 from nbdsvc.exports.folder import ExportFolder
 
 HERE = Path(__file__).resolve().parent
-READY_SECONDS = 60
+READY, READY_SECONDS = " ready on ", 60
 UNFINISHED = ("pending", "running", "undoing")
 
 
@@ -26,6 +26,7 @@ class ServiceProcess:
         self.plan = folder / "crash.json"
         self.settings = {"HOST": "me", "PORT": 0, "REPAIR_INTERVAL": 0.5, "QUOTA_VOLUMES": 1000, "QUOTA_SNAPSHOTS": 1000,
                          "QUOTA_GIGABYTES": 100000, **settings}  # fmt: skip
+        self.role = "serve"  # or: api, host
         self.environment: dict[str, str] = {}  # more than its settings, for what is preloaded
         self.process: subprocess.Popen[bytes] | None = None
         self.url = ""
@@ -34,8 +35,8 @@ class ServiceProcess:
         environment = {key: value for key, value in os.environ.items() if not key.startswith("NBDSVC_")}
         environment |= {f"NBDSVC_{key.upper()}": str(value) for key, value in self.settings.items()}
         environment["NBDSVC_STATE_DIR"] = str(self.state)
-        environment |= {"CRASH_PLAN": str(self.plan), **self.environment}
-        before = self.log.read_text().count("ready on") if self.log.exists() else 0
+        environment |= {"CRASH_PLAN": str(self.plan), "ROLE": self.role, **self.environment}
+        before = self.log.read_text().count(READY) if self.log.exists() else 0
         with self.log.open("ab") as output:
             argv = [sys.executable, str(HERE / "crashing.py")]
             self.process = subprocess.Popen(
@@ -43,7 +44,7 @@ class ServiceProcess:
             )
         end = time.monotonic() + READY_SECONDS
         while time.monotonic() < end:
-            lines = [line for line in self.log.read_text().splitlines() if "ready on" in line]
+            lines = [line for line in self.log.read_text().splitlines() if READY in line]
             if len(lines) > before:
                 self.url = lines[-1].rpartition(" ")[2]
                 return self
