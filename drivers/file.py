@@ -97,6 +97,9 @@ class FileDriver:
     def create_volume_from_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef, owner: str) -> None:
         self._share(self.local_path(volume), volume.size, owner, self.snapshot_path(snapshot))
 
+    def revert_to_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef, owner: str) -> None:
+        self._pool.replace(self.local_path(volume), volume.size, owner, self.snapshot_path(snapshot))
+
     def _share(self, path: Path, size: int, owner: str, source: Path | None) -> None:
         if source is not None and not source.exists():
             self._pool.check()

@@ -138,6 +138,10 @@ class MemoryDriver(FileDriver):
     def create_volume_from_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef, owner: str) -> None:
         super().create_volume_from_snapshot(volume, snapshot, owner)
 
+    @_faulty
+    def revert_to_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef, owner: str) -> None:
+        super().revert_to_snapshot(volume, snapshot, owner)
+
     def _measure(self) -> PoolStats:
         measured = super()._measure()
         return replace(measured, total=self._capacity, free=max(0, self._capacity - measured.allocated))

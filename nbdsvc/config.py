@@ -70,6 +70,8 @@ class Settings:
     attach_timeout: float = 60.0
     # Seconds after which an operation is given up and undone; 0: never.
     operation_deadline: float = 0.0
+    # Days for which an operation that ended can be looked up, and the messages that say why one failed.
+    operations_kept: float = 30.0
     # Quotas of a project without limits of its own; -1 is unlimited.
     quota_volumes: int = 10
     quota_snapshots: int = 10
@@ -170,6 +172,7 @@ def _check(settings: Settings) -> Settings:
         (not 0 <= settings.port <= 65535, "port", "must be 0 to 65535"),
         (not settings.host or set(settings.host) & set("@#/"), "host", "must be a name without @, # and /"),
         (settings.num_shell_tries < 1, "num_shell_tries", "must be at least 1"),
+        (settings.operations_kept <= 0, "operations_kept", "must be more than 0"),
         (settings.max_copies < 1, "max_copies", "must be at least 1"),
         (settings.nbd_first_port > settings.nbd_last_port, "nbd_last_port", "must not be below nbd_first_port"),
     ):

@@ -163,6 +163,9 @@ class Driver(Protocol):
     def create_volume_from_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef, owner: str) -> None:
         """A volume with the snapshot's bytes, grown to `volume.size`. Only with `instant_clone`."""
 
+    def revert_to_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef, owner: str) -> None:
+        """Give a volume that nobody uses the bytes of its snapshot again: all of them or none. Only with `instant_clone`."""
+
 
 @dataclass(frozen=True)
 class BackendObject:

@@ -6,6 +6,7 @@
     │   ├── NotFound              no such thing, or not visible to this project
     │   ├── InvalidState          the thing is in a status that forbids this now
     │   ├── Conflict              someone else changed it first, or a name is taken
+    │   ├── PreconditionFailed    what the request builds on has changed since it was read
     │   ├── QuotaExceeded         the project's limit would be passed
     │   ├── Unsupported           this backend, transport or format cannot do that
     │   ├── Unauthorized          no token, or one that nobody issued
@@ -94,6 +95,14 @@ class Conflict(RequestError):
     """Facts: reason."""
 
     reason: str
+
+
+class PreconditionFailed(RequestError):
+    """What the request built on has changed since. Facts: resource, id."""
+
+    template = "{resource} {id} was changed by somebody else since you read it: read it again."
+    resource: str
+    id: str
 
 
 class QuotaExceeded(RequestError):

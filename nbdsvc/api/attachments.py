@@ -21,7 +21,6 @@ router = APIRouter(tags=["attachments"])
 _SINCE = (3, 27)
 _COMPLETE_SINCE = (3, 44)
 _SORTABLE = ("id", "status", "created_at", "updated_at", "volume_id", "instance_uuid")
-_FILTERS = ("id", "status", "volume_id", "instance_uuid", "attached_host")
 
 
 class NewAttachment(Body):
@@ -111,7 +110,7 @@ def _list(asked: Asked, path: str, *, detail: bool) -> JSONResponse:
     asked.require(_SINCE)
     project = manager.scope(asked.context, asked.flag("all_tenants"))
     wanted = paging.page(asked, _SORTABLE)
-    where = paging.filters(asked, tables.attachments, _FILTERS)
+    where = paging.filters(asked, tables.attachments)
     if project:
         where.append(tables.attachments.c.project_id == project)
     with asked.app.database.read() as conn:

@@ -7,7 +7,7 @@ from fastapi.responses import JSONResponse
 from pydantic import Field
 
 from nbdsvc import errors
-from nbdsvc.api import views
+from nbdsvc.api import paging, views
 from nbdsvc.api.request import MAX_INTEGER, Ask, Asked, Body, Key, LongText, answer
 from nbdsvc.driver import PoolStats
 from nbdsvc.manager import placement
@@ -155,6 +155,17 @@ def capabilities(asked: Ask, host: str) -> JSONResponse:
 def zones(asked: Ask) -> JSONResponse:
     found = sorted({row.availability_zone for row in _services(asked)} or {"nova"})
     return answer({"availabilityZoneInfo": [{"zoneName": name, "zoneState": {"available": True}} for name in found]})
+
+
+@router.get("/resource_filters")
+def resource_filters(asked: Ask) -> JSONResponse:
+    """What each resource's list may be filtered by; from 3.33."""
+    asked.require((3, 33))
+    shown = {name.rstrip("s"): list(fields) for name, fields in paging.FILTERS.items()}
+    shown["volume"].append("metadata")
+    wanted = asked.query.get("resource")
+    return answer({"resource_filters": [{"resource": name, "filters": fields}
+                                        for name, fields in shown.items() if wanted in (None, name)]})  # fmt: skip
 
 
 @router.get("/extensions")

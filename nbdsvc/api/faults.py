@@ -13,6 +13,7 @@ STATUS: dict[type[errors.Error], int] = {
     errors.Forbidden: 403,
     errors.NotFound: 404,
     errors.Conflict: 409,
+    errors.PreconditionFailed: 412,
     errors.QuotaExceeded: 413,
     errors.BadImage: 400,
     errors.OutOfSpace: 400,

@@ -1,7 +1,7 @@
-"""/NOUN/{id}/metadata, the same for every noun that has any."""
+"""/NOUN/{id}/metadata, the same for every noun that has any. From microversion 3.15 with ETag and If-Match."""
 
-from collections.abc import Callable
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
@@ -9,10 +9,10 @@ from pydantic import Field
 
 from nbdsvc import errors
 from nbdsvc.api.request import Ask, Asked, Body, Metadata, answer
+from nbdsvc.manager import metadata as manager
+from nbdsvc.store.rows import Rows
 
-Get = Callable[[Asked, str], dict[str, str]]
-# Changes by key (None removes it), and whether they replace all there is; returns what there is afterwards.
-Edit = Callable[[Asked, str, dict[str, str | None], bool], dict[str, str]]
+_TAGS_SINCE = (3, 15)
 
 
 class MetadataBody(Body):
@@ -23,9 +23,16 @@ class MetaBody(Body):
     meta: Annotated[Metadata, Field(min_length=1, max_length=1)]
 
 
-def add_routes(router: APIRouter, noun: str, get: Get, edit: Edit) -> None:
+def add_routes(router: APIRouter, noun: str, rows: Rows[Any]) -> None:
     """Add the six routes to the noun's router."""
     everything, one = f"/{noun}/{{id}}/metadata", f"/{noun}/{{id}}/metadata/{{key}}"
+
+    def get(asked: Asked, id: str) -> dict[str, str]:
+        return manager.read(asked.app, asked.context, rows, id)
+
+    def edit(asked: Asked, id: str, changes: Mapping[str, str | None], *, replace: bool = False) -> dict[str, str]:
+        expected = _if_match(asked)
+        return manager.edit(asked.app, asked.context, rows, id, changes, replace=replace, expected=expected)
 
     def item(asked: Asked, id: str, key: str) -> str:
         found = get(asked, id)
@@ -35,15 +42,15 @@ def add_routes(router: APIRouter, noun: str, get: Get, edit: Edit) -> None:
 
     @router.get(everything)
     def metadata(asked: Ask, id: str) -> JSONResponse:
-        return answer({"metadata": get(asked, id)})
+        return _tagged(asked, get(asked, id))
 
     @router.post(everything)
     def add(asked: Ask, id: str, body: MetadataBody) -> JSONResponse:
-        return answer({"metadata": edit(asked, id, dict(body.metadata), False)})
+        return _tagged(asked, edit(asked, id, body.metadata))
 
     @router.put(everything)
     def replace(asked: Ask, id: str, body: MetadataBody) -> JSONResponse:
-        return answer({"metadata": edit(asked, id, dict(body.metadata), True)})
+        return _tagged(asked, edit(asked, id, body.metadata, replace=True))
 
     @router.get(one)
     def show(asked: Ask, id: str, key: str) -> JSONResponse:
@@ -53,11 +60,26 @@ def add_routes(router: APIRouter, noun: str, get: Get, edit: Edit) -> None:
     def set_one(asked: Ask, id: str, key: str, body: MetaBody) -> JSONResponse:
         if key not in body.meta:
             raise errors.InvalidInput(field="meta", value=key, reason="the body must have the key that the path names")
-        edit(asked, id, dict(body.meta), False)
+        edit(asked, id, body.meta)
         return answer({"meta": body.meta})
 
     @router.delete(one)
     def delete(asked: Ask, id: str, key: str) -> Response:
         item(asked, id, key)
-        edit(asked, id, {key: None}, False)
+        edit(asked, id, {key: None})
         return Response(status_code=200)
+
+
+def _tagged(asked: Asked, content: dict[str, str]) -> JSONResponse:
+    made = answer({"metadata": content})
+    if asked.version >= _TAGS_SINCE:
+        made.headers["ETag"] = f'"{manager.etag(content)}"'
+    return made
+
+
+def _if_match(asked: Asked) -> list[str] | None:
+    """The tags of If-Match (RFC 9110, 13.1.1), without their quotes; None where it does not count."""
+    header = asked.request.headers.get("if-match")
+    if header is None or asked.version < _TAGS_SINCE:
+        return None
+    return [tag.strip().strip('"') for tag in header.split(",")]

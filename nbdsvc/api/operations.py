@@ -16,14 +16,12 @@ from nbdsvc.store import tables
 
 router = APIRouter(tags=["operations"])
 
-_FILTERS = ("id", "kind", "state", "resource_id", "resource_type", "request_id")
-
 
 @router.get("/operations")
 def listing(asked: Ask) -> JSONResponse:
     project = manager.scope(asked.context, asked.flag("all_tenants"))
     wanted = paging.page(asked, ("id", "kind", "state", "created_at", "updated_at"))
-    where = paging.filters(asked, tables.operations, _FILTERS)
+    where = paging.filters(asked, tables.operations)
     if project:
         where.append(tables.operations.c.project_id == project)
     with asked.app.database.read() as conn:

@@ -12,6 +12,15 @@ from nbdsvc.store.rows import Page
 
 # Columns that clients know under another name.
 _ALIASES = {"display_name": "name", "image_id": "image_id"}
+# What lists are filtered by, by table.
+FILTERS: dict[str, tuple[str, ...]] = {
+    "volumes": ("id", "name", "status", "size", "bootable", "availability_zone", "snapshot_id", "source_volid",
+                "multiattach", "migration_status", "replication_status", "volume_type_id", "user_id", "description"),
+    "snapshots": ("id", "name", "status", "volume_id", "description"),
+    "attachments": ("id", "status", "volume_id", "instance_uuid", "attached_host"),
+    "operations": ("id", "kind", "state", "resource_id", "resource_type", "request_id"),
+}  # fmt: skip
+_LIKE_SINCE = (3, 34)
 _NOT_FILTERS = frozenset({"limit", "offset", "marker", "sort", "sort_key", "sort_dir", "all_tenants", "with_count"})
 
 
@@ -36,16 +45,19 @@ def next_link(asked: Asked, noun: str, path: str, wanted: Page, rows: list[Any])
     return {f"{noun}_links": [{"rel": "next", "href": href}]}
 
 
-def filters(asked: Asked, table: sa.Table, allowed: Iterable[str]) -> list[Any]:
-    """Conditions for the filters that are given; one that nobody knows is ignored, as the field does for users."""
+def filters(asked: Asked, table: sa.Table) -> list[Any]:
+    """Conditions for the filters that are given; one that nobody knows is ignored, as the field does for users.
+
+    From microversion 3.34 `name~=part` asks for values that contain the part.
+    """
     found: list[Any] = []
-    known = set(allowed)
     for key, value in asked.query.items():
-        name = _ALIASES.get(key, key)
-        if key in _NOT_FILTERS or name not in known:
+        like = key.endswith("~") and asked.version >= _LIKE_SINCE
+        name = _ALIASES.get(key.rstrip("~"), key.rstrip("~")) if like else _ALIASES.get(key, key)
+        if key in _NOT_FILTERS or name not in FILTERS[table.name]:
             continue
         column = table.c[name]
-        found.append(column == (_typed(key, value, column.type)))
+        found.append(column.contains(value, autoescape=True) if like else column == _typed(key, value, column.type))
     return found
 
 

@@ -13,6 +13,7 @@ from nbdsvc.api import (
     attachments,
     facts,
     faults,
+    messages,
     metrics,
     microversions,
     operations,
@@ -29,7 +30,7 @@ from nbdsvc.manager.app import App
 log = structlog.get_logger(__name__)
 
 _UPDATED = "2026-11-23T00:00:00Z"
-_ROUTERS = (volumes, volume_actions, snapshots, attachments, types, facts, operations)
+_ROUTERS = (volumes, volume_actions, snapshots, attachments, types, facts, operations, messages)
 
 
 def create(app: App, authenticator: Authenticator) -> Gate:

@@ -20,7 +20,6 @@ from nbdsvc.store import operations as journal
 router = APIRouter(tags=["snapshots"])
 
 _SORTABLE = ("id", "name", "status", "created_at", "updated_at", "volume_id", "volume_size")
-_FILTERS = ("id", "name", "status", "volume_id", "description")
 
 
 class NewSnapshot(Body):
@@ -127,7 +126,7 @@ def act(asked: Ask, id: str, body: Annotated[Any, Json()]) -> Response:
 def _list(asked: Asked, path: str, *, detail: bool) -> JSONResponse:
     project = manager.scope(asked.context, asked.flag("all_tenants"))
     wanted = paging.page(asked, _SORTABLE)
-    where = paging.filters(asked, tables.snapshots, _FILTERS)
+    where = paging.filters(asked, tables.snapshots)
     if project:
         where.append(tables.snapshots.c.project_id == project)
     with asked.app.database.read() as conn:
@@ -141,8 +140,4 @@ def _get(asked: Asked, id: str) -> Snapshot:
         return nouns.snapshots.get(conn, id, manager.owner_scope(asked.context))
 
 
-def _edit(asked: Asked, id: str, changes: dict[str, str | None], replace: bool) -> dict[str, str]:
-    return snapshots.edit_metadata(asked.app, asked.context, id, changes, replace=replace)
-
-
-metadata.add_routes(router, "snapshots", lambda asked, id: _get(asked, id).metadata, _edit)
+metadata.add_routes(router, "snapshots", nouns.snapshots)

@@ -11,8 +11,9 @@ from nbdsvc import errors
 from nbdsvc.api import views
 from nbdsvc.api.actions import Action, perform, plain, schema
 from nbdsvc.api.request import Ask, Asked, Body, Gib, Key, Metadata, Text, answer
-from nbdsvc.manager import legacy, volumes
+from nbdsvc.manager import legacy, metadata, reverting, volumes
 from nbdsvc.model import states
+from nbdsvc.store import nouns
 
 router = APIRouter(tags=["volume actions"])
 
@@ -21,6 +22,10 @@ Connector = Annotated[dict[Key, Any], Field(max_length=64)]
 
 class Extend(Body):
     new_size: Gib
+
+
+class Revert(Body):
+    snapshot_id: Key
 
 
 class ResetStatus(Body):
@@ -138,7 +143,11 @@ def _upload(asked: Asked, id: str, wish: Upload) -> Response:
 
 
 def _image_metadata(asked: Asked, id: str, changes: dict[str, str | None]) -> dict[str, str]:
-    return volumes.edit_metadata(asked.app, asked.context, id, "image_metadata", changes, replace=False)
+    return metadata.edit(asked.app, asked.context, nouns.volumes, id, changes, column="image_metadata")
+
+
+def _revert(asked: Asked, id: str, wish: Revert) -> None:
+    reverting.revert(asked.app, asked.context, id, wish.snapshot_id)
 
 
 def _force_delete(asked: Asked, id: str, _wish: Any) -> None:
@@ -167,6 +176,7 @@ def _unset_image_metadata(asked: Asked, id: str, wish: UnsetImageMetadata) -> No
 
 ACTIONS = {
     "os-extend": Action(_extend, Extend),
+    "revert": Action(_revert, Revert, since=(3, 40)),
     "os-reset_status": Action(_reset, ResetStatus, admin=True),
     "os-reserve": Action(plain(legacy.reserve)),
     "os-unreserve": Action(plain(legacy.unreserve)),

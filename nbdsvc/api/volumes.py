@@ -28,8 +28,6 @@ _SORTABLE = (
     "bootable",
     "volume_type_id",
 )
-_FILTERS = ("id", "name", "status", "size", "bootable", "availability_zone", "snapshot_id", "source_volid", "multiattach",
-            "migration_status", "replication_status", "volume_type_id", "user_id", "description")  # fmt: skip
 
 
 class NewVolume(Body):
@@ -170,7 +168,7 @@ def show_volumes(asked: Asked, rows: list[Volume]) -> list[dict[str, Any]]:
 def _list(asked: Asked, path: str, show: Any) -> JSONResponse:
     project = manager.scope(asked.context, asked.flag("all_tenants"))
     wanted = paging.page(asked, _SORTABLE)
-    where = paging.filters(asked, tables.volumes, _FILTERS)
+    where = paging.filters(asked, tables.volumes)
     with asked.app.database.read() as conn:
         where += volumes.listing(conn, project)
         if "metadata" in asked.query:
@@ -195,8 +193,4 @@ def _get(asked: Asked, id: str) -> Volume:
         return nouns.volumes.get(conn, id, manager.owner_scope(asked.context))
 
 
-def _edit(asked: Asked, id: str, changes: dict[str, str | None], replace: bool) -> dict[str, str]:
-    return volumes.edit_metadata(asked.app, asked.context, id, "metadata", changes, replace=replace)
-
-
-metadata.add_routes(router, "volumes", lambda asked, id: _get(asked, id).metadata, _edit)
+metadata.add_routes(router, "volumes", nouns.volumes)

@@ -76,6 +76,17 @@ def extend(volume: str, new_size: int) -> None:
 
 @volume.command()
 @click.argument("volume")
+@click.argument("snapshot")
+def revert(volume: str, snapshot: str) -> None:
+    """Give VOLUME the bytes of its newest snapshot again; what was written since is lost."""
+    client = Client()
+    id = client.find("volumes", volume)["id"]
+    client.act("volumes", id, "revert", {"snapshot_id": client.find("snapshots", snapshot)["id"]})
+    show.follow(client, id, quiet=False)
+
+
+@volume.command()
+@click.argument("volume")
 @click.argument("image_name")
 @click.option("--format", "disk_format", type=click.Choice(["raw", "qcow2"]), default="qcow2")
 @click.option("--force", is_flag=True, help="Also while it is in use.")

@@ -1,6 +1,7 @@
 """What a host does for itself: start its driver, say what it has, and repair exports (rows S020-S022, S035, S036)."""
 
 from dataclasses import asdict
+from datetime import timedelta
 
 import structlog
 
@@ -66,6 +67,12 @@ def repair_exports(app: App, host: Host) -> int:
         log.warning("removing an export that nobody owns", export=id)
         host.exporter.remove_export(id)
     return sum(_admit_repair(app, mine[row.volume_id].host, row) for row in sick + surplus)
+
+
+def forget_operations(host: Host, days: float) -> int:
+    """What ended longer ago than that; returns how many."""
+    with host.database.write() as conn:
+        return journal.purge(conn, host.name, clock.now() - timedelta(days=days))
 
 
 def _admit_repair(app: App, host: str, seen: Attachment) -> bool:

@@ -80,17 +80,6 @@ def update(app: App, context: Context, id: str, **changes: object) -> Snapshot:
         return nouns.snapshots.get(conn, id)
 
 
-def edit_metadata(
-    app: App, context: Context, id: str, changes: dict[str, str | None], *, replace: bool
-) -> dict[str, str]:
-    with app.change() as conn:
-        app.database.lock_name(conn, f"metadata-{id}")
-        before = nouns.snapshots.get(conn, id, owner_scope(context)).metadata
-        after = {key: value for key, value in {**({} if replace else before), **changes}.items() if value is not None}
-        nouns.snapshots.update(conn, id, metadata=after)
-    return after
-
-
 def _take(run: Run) -> dict[str, bool]:
     driver = host_of(run).driver
     driver.create_snapshot(snapshot_ref(snapshot_of(run)), run.id)

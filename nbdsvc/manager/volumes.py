@@ -138,19 +138,6 @@ def update(app: App, context: Context, id: str, **changes: Any) -> Volume:
         return nouns.volumes.get(conn, id)
 
 
-def edit_metadata(
-    app: App, context: Context, id: str, column: str, changes: dict[str, str | None], *, replace: bool
-) -> dict[str, str]:
-    """Set (or with None remove) keys of `metadata` or `image_metadata`; returns what there is afterwards."""
-    with app.change() as conn:
-        volume = nouns.volumes.get(conn, id, owner_scope(context))
-        app.database.lock_name(conn, f"metadata-{id}")
-        before: dict[str, str] = {} if replace else getattr(nouns.volumes.get(conn, volume.id), column)
-        after = {key: value for key, value in {**before, **changes}.items() if value is not None}
-        nouns.volumes.update(conn, id, **{column: after})
-    return after
-
-
 def reset_status(app: App, context: Context, id: str, changes: dict[str, str]) -> None:
     """An administrator's explicit word on what the rows say. Refused while an operation works on the volume.
 

@@ -81,7 +81,7 @@ VOLUME = _table(
     ("force upload to image", "available in-use", "uploading", PREVIOUS, PREVIOUS),
     ("retype", "available in-use", "retyping", PREVIOUS, PREVIOUS),
     ("migrate", "available in-use", "maintenance", PREVIOUS, PREVIOUS),
-    ("revert", "available", "reverting", "available", "error"),
+    ("revert", "available error", "reverting", "available", "error"),
     ("reimage", "available error reserved", "downloading", PREVIOUS, "error"),
     ("back up", "available in-use", "backing-up", PREVIOUS, PREVIOUS),
     ("restore", "available error_restoring", "restoring-backup", "available", "error_restoring"),

@@ -1,5 +1,6 @@
 """The journal's rows."""
 
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -40,6 +41,14 @@ def request_cancel(conn: sa.Connection, id: str) -> bool:
     """Ask for an end; False when it has ended already."""
     wanted = tables.operations.update().where(_c.id == id, _c.state.in_([model.PENDING, model.RUNNING]))
     return conn.execute(wanted.values(cancel_requested=True, updated_at=clock.now())).rowcount == 1
+
+
+def purge(conn: sa.Connection, host: str, before: datetime) -> int:
+    """Forget what this host ended before that time; returns how many."""
+    old = tables.operations.delete().where(
+        _c.host == host, _c.finished_at < before, _c.state.in_(sorted(model.FINISHED))
+    )
+    return conn.execute(old).rowcount
 
 
 def latest_for(conn: sa.Connection, resource_id: str) -> Operation | None:

@@ -132,6 +132,29 @@ def test_snapshots_and_clones(make: Made) -> None:
     assert driver.local_path(clone).read_bytes()[:6] == b"after!"
 
 
+@pytest.mark.row("S094")
+def test_revert_gives_the_bytes_of_then(make: Made) -> None:
+    """All bytes are those of the snapshot, the owner stays, repeating is success, and both go on independently."""
+    driver, ref = make(), volume()
+    if not driver.capabilities.instant_clone:
+        return  # the manager copies instead
+    driver.create_volume(ref, "op")
+    put(driver, ref, 0, b"before")
+    snapshot = SnapshotRef(names.new_id(), ref.id, SIZE)
+    driver.create_snapshot(snapshot, "op2")
+    put(driver, ref, 3, b"after")
+    for _ in range(2):
+        driver.revert_to_snapshot(ref, snapshot, "op3")
+    assert driver.local_path(ref).read_bytes() == b"before" + bytes(SIZE - 6)
+    put(driver, ref, 0, b"later!")
+    assert driver.snapshot_path(snapshot).read_bytes()[:6] == b"before"
+    assert {found.owner for found in driver.list_objects()} == {"op", "op2"}
+    driver.delete_snapshot(snapshot)
+    with pytest.raises(errors.BackendUnavailable, match="not in the pool"):
+        driver.revert_to_snapshot(ref, snapshot, "op4")
+    assert driver.local_path(ref).read_bytes()[:6] == b"later!"
+
+
 def test_snapshot_under_a_writer_is_a_point_in_time(make: Made) -> None:
     """What was written before the snapshot is in it; a writer that goes on is seen as a prefix of its writes."""
     driver, ref = make(), volume()

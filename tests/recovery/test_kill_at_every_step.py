@@ -40,6 +40,7 @@ VARIANTS = {
     "volume.delete": ("plain", "cascade"),
     "volume.extend": ("offline", "online"),
     "volume.upload": ("raw", "qcow2"),
+    "volume.revert": ("plain",),
     "snapshot.create": ("plain",),
     "snapshot.delete": ("plain",),
     "attachment.connect": ("new", "legacy"),
@@ -136,6 +137,9 @@ def prepare(world: World, case: Case) -> Callable[[], Any]:
     if kind == "volume.upload":
         wish = {"image_name": "up", "disk_format": variant}
         return lambda: client.act("volumes", volume, "os-volume_upload_image", wish)
+    if kind == "volume.revert":
+        snapshot = world.snapshot(volume)
+        return lambda: client.act("volumes", volume, "revert", {"snapshot_id": snapshot})
     if kind.startswith("snapshot."):
         if kind == "snapshot.create":
             return lambda: client.post("snapshots", body={"snapshot": {"volume_id": volume}})

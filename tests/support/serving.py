@@ -108,7 +108,15 @@ class ServiceProcess:
                 status = client.get(noun, id)[noun.rstrip("s")]["status"]
             except errors.NotFound:
                 return "gone"
-            if status not in ("creating", "downloading", "deleting", "extending", "uploading"):
+            if status not in (
+                "creating",
+                "downloading",
+                "deleting",
+                "extending",
+                "uploading",
+                "reverting",
+                "restoring",
+            ):
                 return str(status)
             time.sleep(0.02)
         raise AssertionError(f"{noun} {id} stays {status}")

@@ -1,0 +1,92 @@
+"""/messages, from microversion 3.3: why what somebody asked for did not happen, read from the operations that failed.
+
+A message is its operation in the field's words: it is there as soon as the operation has failed, and as long as the
+journal keeps it. Deleting the message forgets the operation.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse, Response
+
+from nbdsvc import errors
+from nbdsvc.api import paging, views
+from nbdsvc.api.request import Ask, Asked, answer
+from nbdsvc.manager import app as manager
+from nbdsvc.model import operation as model
+from nbdsvc.model.operation import Operation
+from nbdsvc.store import operations as journal
+from nbdsvc.store import tables
+
+router = APIRouter(tags=["messages"])
+
+_SINCE = (3, 3)
+_FAILED = (model.FAILED, model.ROLLBACK_FAILED)
+_TYPES = {"volume": "VOLUME", "snapshot": "VOLUME_SNAPSHOT"}
+# The field's numbers of what was being done (cinder/message/message_field.py); 001 is the scheduler, 000 anything else.
+_ACTIONS = {
+    "volume.create": "001",
+    "attachment.connect": "002",
+    "volume.upload": "003",
+    "volume.extend": "007",
+    "snapshot.create": "010",
+    "snapshot.delete": "011",
+}
+
+
+@router.get("/messages")
+def listing(asked: Ask) -> JSONResponse:
+    asked.require(_SINCE)
+    project = manager.scope(asked.context, asked.flag("all_tenants"))
+    wanted = paging.page(asked, ("id", "created_at"))
+    where: list[Any] = [tables.operations.c.state.in_(_FAILED)]
+    if project:
+        where.append(tables.operations.c.project_id == project)
+    for name, column in (("resource_uuid", "resource_id"), ("request_id", "request_id")):
+        if name in asked.query:
+            where.append(tables.operations.c[column] == asked.query[name])
+    with asked.app.database.read() as conn:
+        rows = journal.rows.select(conn, *where, page=wanted)
+    shown = [_view(asked, row) for row in rows]
+    return answer({"messages": shown, **paging.next_link(asked, "messages", "messages", wanted, rows)})
+
+
+@router.get("/messages/{id}")
+def show(asked: Ask, id: str) -> JSONResponse:
+    return answer({"message": _view(asked, _get(asked, id))})
+
+
+@router.delete("/messages/{id}", status_code=204, response_class=Response)
+def delete(asked: Ask, id: str) -> Response:
+    found = _get(asked, id)
+    with asked.app.change() as conn:
+        journal.rows.delete(conn, found.id)
+    return Response(status_code=204)
+
+
+def _get(asked: Asked, id: str) -> Operation:
+    asked.require(_SINCE)
+    with asked.app.database.read() as conn:
+        found = journal.rows.find(conn, id, manager.owner_scope(asked.context))
+    if found is None or found.state not in _FAILED:
+        raise errors.NotFound(resource="Message", id=id)
+    return found
+
+
+def _view(asked: Asked, row: Operation) -> dict[str, Any]:
+    kind = _TYPES.get(row.resource_type, row.resource_type.upper())
+    until = row.created_at + timedelta(days=asked.app.settings.operations_kept)
+    href = asked.link("v3", asked.context.project_id, "messages", row.id)
+    return {
+        "id": row.id,
+        "event_id": f"VOLUME_{kind}_{_ACTIONS.get(row.kind, '000')}_001",
+        "user_message": f"{row.kind.replace('.', ' ')}: {(row.error or {}).get('message', 'it failed')}",
+        "message_level": "ERROR",
+        "resource_type": kind,
+        "resource_uuid": row.resource_id,
+        "request_id": row.request_id,
+        "created_at": views.stamp(row.created_at),
+        "guaranteed_until": views.stamp(until),
+        "links": [{"rel": "self", "href": href}, {"rel": "bookmark", "href": href}],
+    }

@@ -1,0 +1,68 @@
+"""A volume back to its newest snapshot, in place (microversion 3.40)."""
+
+import sqlalchemy as sa
+
+from nbdsvc import errors
+from nbdsvc.datapath import source as datapath
+from nbdsvc.manager import copying, settling
+from nbdsvc.manager.app import App, host_of, operation, owner_scope, snapshot_of, snapshot_ref, volume_of, volume_ref
+from nbdsvc.model import names, states
+from nbdsvc.model.context import Context
+from nbdsvc.model.entities import Snapshot, Volume
+from nbdsvc.model.operation import Lock, Operation
+from nbdsvc.operations.step import Kind, Run, Step
+from nbdsvc.store import nouns
+
+
+def revert(app: App, context: Context, volume_id: str, snapshot_id: str) -> None:
+    """Admit it. Only to the newest snapshot, and only while the volume has its size and is not in use."""
+    with app.change() as conn:
+        volume = nouns.volumes.get(conn, volume_id, owner_scope(context))
+        _check(conn, volume, nouns.snapshots.get(conn, snapshot_id, owner_scope(context)))
+        nouns.volumes.transition(conn, volume_id, states.VOLUME["revert"].sources, "reverting", action="be reverted")
+        rule = states.SNAPSHOT["revert to"]
+        nouns.snapshots.transition(conn, snapshot_id, rule.sources, "restoring", action="be reverted to")
+        locks = [Lock(volume_id), Lock(names.delete_snapshot_lock(snapshot_id))]
+        args = {"volume_id": volume_id, "snapshot_id": snapshot_id}
+        resource = ("volume", volume_id)
+        app.operations.admit(conn, operation(app, context, "volume.revert", volume.host, resource, locks, args))
+
+
+def _check(conn: sa.Connection, volume: Volume, snapshot: Snapshot) -> None:
+    def refuse(reason: str) -> None:
+        raise errors.InvalidInput(field="snapshot_id", value=snapshot.id, reason=reason)
+
+    if volume.status not in states.VOLUME["revert"].sources:
+        raise errors.Conflict(reason=f"volume {volume.id} is {volume.status}, so it cannot be reverted now")
+    if snapshot.volume_id != volume.id:
+        refuse(f"it is not a snapshot of volume {volume.id}")
+    if nouns.snapshots_of(conn, volume.id)[-1].id != snapshot.id:
+        refuse("it is not the newest snapshot of its volume")
+    if snapshot.volume_size != volume.size:
+        refuse(f"the volume has {volume.size} GiB now, and had {snapshot.volume_size} GiB when it was taken")
+
+
+def _revert(run: Run) -> None:
+    """At once where blocks are shared; else copied, and a copy that was killed goes on where it was."""
+    driver = host_of(run).driver
+    volume, snapshot = volume_ref(volume_of(run)), snapshot_ref(snapshot_of(run))
+    if driver.capabilities.instant_clone:
+        driver.revert_to_snapshot(volume, snapshot, run.id)
+        return
+    with datapath.open_path(driver.snapshot_path(snapshot)) as source:
+        mark = snapshot.id.encode()[:32]
+        copying.fill(run, source, driver.local_path(volume), volume.size, mark, empty=False)
+
+
+def _reverted(conn: sa.Connection, operation: Operation) -> None:
+    settling.volume(conn, operation.resource_id, "reverting", "available")
+    settling.snapshot(conn, operation.args["snapshot_id"], "restoring", "available")
+
+
+def _not_reverted(conn: sa.Connection, operation: Operation, error: errors.Error) -> None:
+    """Some of its bytes may be of then and some of now: the snapshot is still whole, so reverting again mends it."""
+    settling.volume(conn, operation.resource_id, "reverting", "error")
+    settling.snapshot(conn, operation.args["snapshot_id"], "restoring", "available")
+
+
+KINDS = (Kind("volume.revert", (Step("revert", _revert), Step("tidy", copying.forget)), _reverted, _not_reverted),)
