@@ -43,7 +43,7 @@ def test_damaged_database_file(make_service: Callable[..., ServiceProcess]) -> N
     assert path.read_bytes() == b"garbage" * 1000
 
 
-@pytest.mark.row("S006", "S022", "S061")
+@pytest.mark.row("S006", "S020", "S022", "S061")
 def test_vanished_pool_makes_the_service_down_until_it_is_back(service: ServiceProcess) -> None:
     """Without its pool the host reports down and refuses; with the pool back it works without a restart."""
     client, pool = service.client(), service.state / "pool"
