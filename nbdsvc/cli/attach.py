@@ -6,7 +6,8 @@ import click
 
 from nbdsvc import errors
 from nbdsvc.cli.client import Client
-from nbdsvc.connectors.fuse_loop import Attached, FuseLoop
+from nbdsvc.connectors.attached import Attached
+from nbdsvc.connectors.host import HostConnector
 
 
 @click.command()
@@ -15,7 +16,7 @@ from nbdsvc.connectors.fuse_loop import Attached, FuseLoop
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 def attach(volume: str, read_only: bool, as_json: bool) -> None:
     """Attach VOLUME to this host and print its device."""
-    attached = attach_here(Client(), FuseLoop(), volume, "ro" if read_only else "rw")
+    attached = attach_here(Client(), HostConnector(), volume, "ro" if read_only else "rw")
     click.echo(json.dumps(attached.__dict__) if as_json else attached.device)
 
 
@@ -23,21 +24,21 @@ def attach(volume: str, read_only: bool, as_json: bool) -> None:
 @click.argument("volume")
 def detach(volume: str) -> None:
     """Detach VOLUME (its name, id or device) from this host."""
-    client, connector = Client(), FuseLoop()
-    found = [a for a in connector.list() if volume in (a.device, a.volume_id)]
+    client, connector = Client(), HostConnector()
+    found = [a for a in connector.all() if volume in (a.device, a.volume_id)]
     attached = found[0] if found else connector.find(client.find("volumes", volume)["id"])
     if attached is None:
         raise errors.NotFound(resource="Attached volume", id=volume)
     detach_here(client, connector, attached)
 
 
-def attach_here(client: Client, connector: FuseLoop, volume: str, mode: str) -> Attached:
+def attach_here(client: Client, connector: HostConnector, volume: str, mode: str) -> Attached:
     """Reserve, export, make the device, complete. What fails is taken back, so that nothing stays reserved."""
     id = client.find("volumes", volume)["id"]
     found = connector.find(id)
     if found is not None:
         return found
-    wish = {"volume_uuid": id, "instance_uuid": None, "mode": mode, "connector": connector.connector() | {"mode": mode}}
+    wish = {"volume_uuid": id, "instance_uuid": None, "mode": mode, "connector": connector.describe() | {"mode": mode}}
     attachment = client.post("attachments", body={"attachment": wish})["attachment"]
     try:
         attached = connector.attach(id, attachment["id"], attachment["connection_info"])
@@ -48,7 +49,7 @@ def attach_here(client: Client, connector: FuseLoop, volume: str, mode: str) -> 
     return attached
 
 
-def detach_here(client: Client, connector: FuseLoop, attached: Attached) -> None:
+def detach_here(client: Client, connector: HostConnector, attached: Attached) -> None:
     """The device first: while it is busy, the attachment stays."""
     connector.detach(attached)
     client.delete("attachments", attached.attachment_id)

@@ -18,7 +18,8 @@ import click
 from nbdsvc import errors, process
 from nbdsvc.cli import attach, show
 from nbdsvc.cli.client import Client
-from nbdsvc.connectors.fuse_loop import Attached, FuseLoop
+from nbdsvc.connectors.attached import Attached
+from nbdsvc.connectors.host import HostConnector
 
 FILES = 3000
 READY_SECONDS = 20
@@ -47,7 +48,7 @@ class _Story:
         self._folder = folder
         self._service: subprocess.Popen[bytes] | None = None
         self._runner = process.Runner()
-        self._connector = FuseLoop(folder / "attached")
+        self._connector = HostConnector(folder / "attached")
         self._client = Client()
         self._began = time.monotonic()
 
@@ -66,7 +67,7 @@ class _Story:
         if keep:
             self._say(f"kept: {self._folder}")
             return
-        for attached in self._connector.list():
+        for attached in self._connector.all():
             self._connector.detach(attached)
         if self._service and self._service.poll() is None:
             self._remove_exports()
@@ -118,7 +119,7 @@ class _Story:
 
     def _first_user(self, volume: str, hashes: dict[str, str]) -> dict[str, str]:
         attached = attach.attach_here(self._client, self._connector, volume, "rw")
-        self._say(f"first user: attached as {attached.device} (FUSE + loop)")
+        self._say(f"first user: attached as {attached.device} ({attached.kind})")
         with self._mounted(attached.device) as mounted:
             _verify(mounted, hashes)
             self._say(f"first user: all {len(hashes)} sha256 sums are right")
@@ -138,7 +139,7 @@ class _Story:
 
     def _second_user(self, volume: str, hashes: dict[str, str]) -> None:
         """A different client: libnbd's nbdcopy reads the whole volume, and the file system is read from its copy."""
-        wish = {"volume_uuid": volume, "connector": self._connector.connector() | {"mode": "ro"}}
+        wish = {"volume_uuid": volume, "connector": self._connector.describe() | {"mode": "ro"}}
         attachment = self._client.post("attachments", body={"attachment": wish})["attachment"]
         self._client.act("attachments", attachment["id"], "os-complete")
         copy = self._folder / "copy.raw"
@@ -192,7 +193,7 @@ class _Story:
             time.sleep(0.02)
 
     def _what_next(self, volume: str) -> None:
-        wish = {"volume_uuid": volume, "connector": self._connector.connector()}
+        wish = {"volume_uuid": volume, "connector": self._connector.describe()}
         attachment = self._client.post("attachments", body={"attachment": wish})["attachment"]
         info = attachment["connection_info"]
         disk = (

@@ -1,10 +1,9 @@
 """Starts the server of one export: `python -m nbdsvc.exports.launch FOLDER`. Prints the TCP port ("-" without one).
 
 It binds the sockets itself and hands them to nbdkit as systemd would (sd_listen_fds(3)): nbdkit listens on only one of
-unix and TCP by itself, and so a port that is taken is found here and not in a log. Where systemd runs, the service runs
-this as a transient unit (`--exec`); elsewhere it makes a daemon with a session of its own, so that the data plane
-outlives the service either way. nbdkit asks the kernel to be killed with its parent when it stays in the foreground, so
-the daemon waits until its parent is gone before it becomes nbdkit.
+unix and TCP by itself, and so a port that is taken is found here and not in a log. It makes a daemon with a session of
+its own, so that the data plane outlives the service. nbdkit asks the kernel to be killed with its parent when it stays
+in the foreground, so the daemon waits until its parent is gone before it becomes nbdkit.
 """
 
 import json
@@ -32,15 +31,14 @@ def main(argv: list[str]) -> int:
         print(error.strerror or error, file=sys.stderr)
         return 1
     print(port or "-", flush=True)
-    if "--exec" not in argv:
-        if os.fork():
-            return 0
-        parent = os.getppid()
-        os.setsid()
-        if os.fork():
-            os._exit(0)
-        _until_orphaned(parent)
-        _leave_terminal(folder)
+    if os.fork():
+        return 0
+    parent = os.getppid()
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    _until_orphaned(parent)
+    _leave_terminal(folder)
     _become_server(folder, spec, sockets)
     return 1
 

@@ -164,25 +164,17 @@ class NbdExporter:
         folder.write({**spec, "port": int(port) if port.isdigit() else None}, secret)
 
     def _launch(self, folder: ExportFolder) -> str:
+        """Start the daemon; what it prints is its TCP port.
+
+        Where systemd runs, in a scope of its own: a daemon alone would still be in the service's control group, and be
+        killed with it at a restart. A scope and not a service unit, because its start is over when the sockets listen,
+        and its errors and the port come back the same way as without systemd.
+        """
         command = [sys.executable, "-I", "-S", "-c", _BOOT, _root(), str(folder.path)]
         if Path("/run/systemd/system").is_dir():
-            return self._launch_unit(folder, command)
+            scope = f"--unit=nbdsvc-export-{folder.id}.scope"
+            command = ["systemd-run", "--quiet", "--scope", "--collect", scope, *command]
         return self._runner.run(command, timeout=30).stdout.strip()
-
-    def _launch_unit(self, folder: ExportFolder, command: list[str]) -> str:
-        """The same program as a transient unit. It prints the port into its log, which is read back from there."""
-        log = folder.path / "log"
-        log.unlink(missing_ok=True)
-        unit = [
-            "systemd-run",
-            "--quiet",
-            "--collect",
-            f"--unit=nbdsvc-export-{folder.id}",
-            f"--property=StandardOutput=file:{log}",
-        ]
-        self._runner.run([*unit, "--property=StandardError=inherit", *command, "--exec"], timeout=30)
-        _answers(folder.socket)
-        return log.read_text(errors="replace").partition("\n")[0].strip() if log.exists() else "-"
 
     def _export(self, folder: ExportFolder) -> Export:
         spec, pid = folder.read(), folder.pid()

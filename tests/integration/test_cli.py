@@ -12,7 +12,7 @@ from serving import ServiceProcess
 
 from nbdsvc import errors
 from nbdsvc.cli import attach
-from nbdsvc.connectors.fuse_loop import FuseLoop
+from nbdsvc.connectors.host import HostConnector
 
 
 def nbdsvc(service: ServiceProcess, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -56,11 +56,11 @@ def test_exit_statuses_say_whose_fault_it_is(service: ServiceProcess) -> None:
 @pytest.mark.row("S001", "S073")
 def test_attach_as_a_block_device(service: ServiceProcess, tmp_path: Path) -> None:
     """mkfs, mount, write; detach is refused while mounted; attached again the file is there; nothing stays behind."""
-    client, connector = service.client(), FuseLoop(tmp_path / "attached")
+    client, connector = service.client(), HostConnector(tmp_path / "attached")
     volume: dict[str, Any] = client.post("volumes", body={"volume": {"size": 1}})["volume"]
     service.wait_status("volumes", volume["id"])
     # The service under test calls this host "me".
-    connector.connector = lambda: {"host": "me", "ip": "127.0.0.1"}  # type: ignore[method-assign]
+    connector.describe = lambda: {"host": "me", "ip": "127.0.0.1"}  # type: ignore[method-assign]
     mounted = tmp_path / "mnt"
     mounted.mkdir()
     for visit in range(2):

@@ -1,0 +1,91 @@
+"""Volumes that are devices of this host: what is noted of each, and who uses a device."""
+
+import contextlib
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class Attached:
+    """A volume that is a device here. kind: how (Kind.name). details: what that kind needs to take it down; JSON."""
+
+    volume_id: str
+    attachment_id: str
+    device: str
+    kind: str
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+class Kind(Protocol):
+    """One way to make an NBD export a block device."""
+
+    name: str
+
+    def serves(self, info: dict[str, Any]) -> bool:
+        """Whether this host and these connection data allow it."""
+
+    def connect(self, home: Path, attachment_id: str, info: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """(device, details). `home`: a private folder for it. A failure leaves nothing behind."""
+
+    def disconnect(self, home: Path, attached: Attached) -> None:
+        """No device afterwards, whatever state it was in."""
+
+
+class Notes:
+    """One file a volume in `folder`, so that another process can detach it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def home(self, volume_id: str) -> Path:
+        """The private folder of a volume's device."""
+        return self._folder / volume_id
+
+    def find(self, volume_id: str) -> Attached | None:
+        try:
+            return Attached(**json.loads(self._path(volume_id).read_text()))
+        except FileNotFoundError:
+            return None
+
+    def all(self) -> list[Attached]:
+        return [Attached(**json.loads(path.read_text())) for path in sorted(self._folder.glob("*.json"))]
+
+    def write(self, attached: Attached) -> None:
+        temporary = self._path(attached.volume_id).with_suffix(".new")
+        temporary.write_text(json.dumps(asdict(attached)))
+        temporary.replace(self._path(attached.volume_id))
+
+    def forget(self, volume_id: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            for path in self.home(volume_id).iterdir():
+                path.unlink()
+            self.home(volume_id).rmdir()
+        self._path(volume_id).unlink(missing_ok=True)
+
+    def _path(self, volume_id: str) -> Path:
+        return self._folder / f"{volume_id}.json"
+
+
+def user_of(device: str) -> str | None:
+    """Who uses the device: a mount, swap, or a device on top of it."""
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        target, source = line.split()[4], line.rpartition(" - ")[2].split()[1]
+        if source == device or source.startswith(f"{device}p"):
+            return f"it is mounted on {target}"
+    if any(line.split()[0] == device for line in Path("/proc/swaps").read_text().splitlines()[1:]):
+        return "it is used as swap"
+    holders = Path(f"/sys/class/block/{Path(device).name}/holders")
+    found = sorted(path.name for path in holders.iterdir()) if holders.is_dir() else []
+    return f"{found[0]} is built on it" if found else None
+
+
+def flush(device: str) -> None:
+    """All that was written to the device is with its server. OSError when some of it is lost."""
+    fd = os.open(device, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

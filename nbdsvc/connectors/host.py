@@ -1,0 +1,76 @@
+"""This host as an initiator: attaches volumes as block devices, by the kernel's NBD client or by FUSE and a loop device."""
+
+import os
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from nbdsvc import errors, process
+from nbdsvc.connectors.attached import Attached, Kind, Notes, flush, user_of
+from nbdsvc.connectors.fuse_loop import FuseLoop
+from nbdsvc.connectors.kernel_nbd import KernelNbd
+
+
+class HostConnector:
+    """Attaches and detaches on this host. `folder`: where mount points, keys and notes are kept. `kinds`: best first."""
+
+    def __init__(
+        self,
+        folder: Path = Path("/run/nbdsvc/attached"),
+        runner: process.Runner | None = None,
+        kinds: Sequence[Kind] | None = None,
+    ) -> None:
+        self._runner = runner or process.Runner()
+        self._notes = Notes(folder)
+        self._kinds: list[Kind] = [KernelNbd(self._runner), FuseLoop(self._runner)] if kinds is None else list(kinds)
+
+    def describe(self) -> dict[str, Any]:
+        """The connector: how this host describes itself to the service."""
+        return {"host": socket.gethostname(), "ip": "127.0.0.1", "platform": os.uname().machine, "os_type": "linux",
+                "multipath": False, "initiator": None, "do_local_attach": True}  # fmt: skip
+
+    def find(self, volume_id: str) -> Attached | None:
+        return self._notes.find(volume_id)
+
+    def all(self) -> list[Attached]:
+        return self._notes.all()
+
+    def attach(self, volume_id: str, attachment_id: str, info: dict[str, Any]) -> Attached:
+        """The device. Attached already: the same one. A failure leaves nothing behind."""
+        found = self.find(volume_id)
+        if found is not None:
+            return found
+        home = self._notes.home(volume_id)
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            kind = self._kind_for(info)
+            device, details = kind.connect(home, attachment_id, info)
+        except errors.Error:
+            self._notes.forget(volume_id)
+            raise
+        attached = Attached(volume_id, attachment_id, device, kind.name, details)
+        self._notes.write(attached)
+        return attached
+
+    def detach(self, attached: Attached) -> None:
+        """Flush, refuse while somebody uses the device, take it down. Raises DeviceBusy with who and where."""
+        user = user_of(attached.device)
+        if user:
+            raise errors.DeviceBusy(device=attached.device, reason=f"{user}; unmount it first")
+        try:
+            flush(attached.device)
+        except OSError as error:
+            raise errors.WriteFailed(
+                destination=attached.device, offset=0, reason=f"flush: {error.strerror}"
+            ) from error
+        kind = next(kind for kind in self._kinds if kind.name == attached.kind)
+        kind.disconnect(self._notes.home(attached.volume_id), attached)
+        self._notes.forget(attached.volume_id)
+
+    def _kind_for(self, info: dict[str, Any]) -> Kind:
+        for kind in self._kinds:
+            if kind.serves(info):
+                return kind
+        names = " nor ".join(kind.name for kind in self._kinds)
+        raise errors.Unsupported(reason=f"neither {names} can attach this export on this host")

@@ -1,0 +1,101 @@
+"""An NBD export as a block device of the kernel's own client, set up over netlink."""
+
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from nbdsvc import errors, process
+from nbdsvc.connectors import handshake
+from nbdsvc.connectors.attached import Attached
+
+# As many connections as the server's threads can keep busy; only where it says that a flush on one covers all.
+CONNECTIONS = 4
+# Seconds. A request that is unanswered for so long ends its connection; without a new one I/O fails after the second.
+REQUEST_TIMEOUT, DEAD_TIMEOUT = 30, 60
+# What every disk image's partition table was made for; the server has no larger minimum.
+BLOCK_SIZE = 512
+SETTLE_SECONDS = 10.0
+POLL_SECONDS = 0.02
+
+
+class KernelNbd:
+    """See Kind in nbdsvc/connectors/attached.py."""
+
+    name = "kernel nbd"
+
+    def __init__(self, runner: process.Runner) -> None:
+        self._runner = runner
+
+    def serves(self, info: dict[str, Any]) -> bool:
+        """Without TLS, which the kernel leaves to its callers, and where the module is or can be loaded."""
+        return not info.get("tls") and self._loaded()
+
+    def connect(self, home: Path, attachment_id: str, info: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        from nbdsvc.connectors import nbd_netlink  # pyroute2 takes a quarter of a second to load
+
+        with ExitStack() as stack:
+            links = _links(info, stack)
+            index = nbd_netlink.connect(
+                [link.sock.fileno() for link in links],
+                size=links[0].size,
+                block_size=BLOCK_SIZE,
+                flags=links[0].flags,
+                timeout=REQUEST_TIMEOUT,
+                dead_timeout=DEAD_TIMEOUT,
+                identifier=attachment_id,
+            )
+        device = f"/dev/nbd{index}"
+        _until(lambda: _connected(index) and Path(device).exists(), device, "it does not come up")
+        return device, {"index": index, "connections": len(links)}
+
+    def disconnect(self, home: Path, attached: Attached) -> None:
+        from nbdsvc.connectors import nbd_netlink
+
+        index = attached.details["index"]
+        if identifier_of(index) not in (attached.attachment_id, None):
+            return  # ours is gone, and somebody else has the device since
+        nbd_netlink.disconnect(index)
+        _until(lambda: not _connected(index), attached.device, "its connection does not end")
+
+    def _loaded(self) -> bool:
+        if not Path("/sys/module/nbd").is_dir():
+            try:
+                # No devices in advance: netlink makes them as they are asked for.
+                self._runner.run(["modprobe", "nbd", "nbds_max=0"], tries=1)
+            except errors.BackendError:
+                return False
+        return Path("/sys/module/nbd").is_dir()
+
+
+def identifier_of(index: int) -> str | None:
+    """What the device's maker called its server; None while it is not connected, and before Linux 5.14."""
+    try:
+        return Path(f"/sys/block/nbd{index}/backend").read_text().strip() or None
+    except OSError:
+        return None
+
+
+def _links(info: dict[str, Any], stack: ExitStack) -> list[handshake.Negotiated]:
+    """One connection, and more of them where the export allows it. Closed by the stack: the kernel holds its own."""
+
+    def link() -> handshake.Negotiated:
+        made = handshake.connect(info.get("unix_socket"), info.get("host"), info.get("port"), info["export"])
+        stack.callback(made.sock.close)
+        return made
+
+    first = link()
+    more = CONNECTIONS - 1 if first.flags & handshake.CAN_MULTI_CONN else 0
+    return [first, *(link() for _ in range(more))]
+
+
+def _connected(index: int) -> bool:
+    return Path(f"/sys/block/nbd{index}/pid").exists()
+
+
+def _until(done: Any, device: str, complaint: str) -> None:
+    end = time.monotonic() + SETTLE_SECONDS
+    while not done():
+        if time.monotonic() > end:
+            raise errors.DeviceBusy(device=device, reason=complaint)
+        time.sleep(POLL_SECONDS)

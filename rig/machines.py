@@ -1,0 +1,109 @@
+"""Virtual machines by Vagrant and libvirt: brought up, switched off as by a power cut, their links cut, removed."""
+
+import os
+import subprocess
+from pathlib import Path
+
+from rig import box, network
+from rig.fleet import Fleet, Host
+from rig.say import say
+
+ROOT = Path(__file__).resolve().parent.parent
+HOSTS = {"storage": 10, "hyper1": 11, "hyper2": 12}
+# Two storage networks, so that a target has two portals.
+NETWORKS = (1, 2)
+_PREFIX = "nbdsvc-rig_"  # what vagrant-libvirt puts before a machine's name, see Vagrantfile
+_BOX = "nbdsvc-rig"
+_TARGET = "vdz"  # behind every disk that the Vagrantfile gives a machine
+
+
+def up(names: list[str]) -> Fleet:
+    """The named machines, made or running already; returns how to reach them."""
+    home = box.build()
+    network.up()
+    missing = [name for name in names if _state(name) != "running"]
+    if missing:
+        _add_box(home)
+        _vagrant(home, "up", "--provider=libvirt", *missing)
+    say(f"machines are up: {', '.join(names)}")
+    return Fleet([Host(name, address(name), str(home / "id"), virtual=True) for name in names])
+
+
+def down() -> None:
+    """No machine, disk or network of the rig afterwards; by virsh, because Vagrant gives up on a machine in an odd state."""
+    for name in HOSTS:
+        domain = _PREFIX + name
+        _virsh("destroy", domain)
+        _virsh("undefine", domain, "--snapshots-metadata", "--nvram")
+        _virsh("vol-delete", f"{domain}.img", "--pool", "default")
+        for disk in "bcd":
+            _virsh("vol-delete", f"{domain}-vd{disk}.qcow2", "--pool", "default")
+    for name in ["vagrant-libvirt", *(f"rig-san{number}" for number in NETWORKS)]:
+        _virsh("net-destroy", name)
+        _virsh("net-undefine", name)
+    subprocess.run(["rm", "-rf", str(ROOT / ".vagrant")], check=True)
+    network.down()
+
+
+def address(name: str, net: int = 1) -> str:
+    return f"10.77.{net}.{HOSTS[name]}"
+
+
+def power_cut(name: str) -> None:
+    """Off at once, without any notice to the machine."""
+    _must("destroy", _PREFIX + name)
+
+
+def power_on(name: str) -> None:
+    _must("start", _PREFIX + name)
+
+
+def set_link(name: str, net: int, state: str) -> None:
+    """The machine's cable to storage network `net`: up or down. By MAC, since the tap's name changes at every start."""
+    _must("domif-setlink", _PREFIX + name, mac(name, net), state)
+
+
+def attach_disk(name: str, path: Path, serial: str) -> None:
+    """A read-only disk in the running machine only; it is /dev/disk/by-id/virtio-SERIAL there."""
+    _virsh("detach-disk", _PREFIX + name, _TARGET)
+    _must("attach-disk", _PREFIX + name, str(path), _TARGET, "--mode", "readonly", "--live", "--subdriver", "raw",
+          "--serial", serial)  # fmt: skip
+
+
+def mac(name: str, net: int) -> str:
+    return f"52:54:00:{net:02x}:00:{HOSTS[name]:02x}"
+
+
+def _add_box(home: Path) -> None:
+    listed = _vagrant(home, "box", "list", quiet=True)
+    stamp = box.CACHE / "added"
+    if _BOX in listed and stamp.exists() and stamp.read_text() == home.name:
+        return
+    _vagrant(home, "box", "add", "--force", "--name", _BOX, str(home / "rig.box"))
+    # The image that libvirt keeps of a box does not follow it.
+    _virsh("vol-delete", f"{_BOX}_vagrant_box_image_0_box.img", "--pool", "default")
+    stamp.write_text(home.name)
+
+
+def _vagrant(home: Path, *arguments: str, quiet: bool = False) -> str:
+    environment = {**os.environ, "RIG_BOX": _BOX, "RIG_KEY": str(home / "id"), "VAGRANT_CHECKPOINT_DISABLE": "1",
+                   "VAGRANT_DEFAULT_PROVIDER": "libvirt"}  # fmt: skip
+    argv = network.inside("vagrant", *arguments)
+    done = subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode and not quiet:
+        raise SystemExit(f"vagrant {' '.join(arguments)} failed:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
+    return done.stdout
+
+
+def _state(name: str) -> str:
+    return _virsh("domstate", _PREFIX + name).strip()
+
+
+def _virsh(*arguments: str) -> str:
+    return subprocess.run(network.inside("virsh", "-q", *arguments), capture_output=True, text=True, check=False).stdout
+
+
+def _must(*arguments: str) -> None:
+    done = subprocess.run(network.inside("virsh", "-q", *arguments), capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"virsh {' '.join(arguments)}: {done.stderr.strip()}")
