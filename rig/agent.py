@@ -15,7 +15,7 @@ from rig.fleet import Host
 from rig.say import say
 
 _SOURCE = (Path(__file__).parent / "guest" / "agentd.py").read_text()
-_SSH = ["ssh", "-T", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR",
+SSH = ["ssh", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR",
         "-o", "ConnectTimeout=5", "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3"]  # fmt: skip
 _BOOT = "import sys, json; exec(json.loads(sys.stdin.readline()))"
 # A machine under emulation that boots beside others answers within a minute.
@@ -81,7 +81,7 @@ class Agent:
 
     def _connect(self) -> None:
         key = ["-i", self.host.key] if self.host.key else []
-        argv = [*_SSH, *key, f"root@{self.host.address}", f"exec python3 -u -c '{_BOOT}'"]
+        argv = [*SSH, "-T", *key, f"root@{self.host.address}", f"exec python3 -u -c '{_BOOT}'"]
         self._ssh = subprocess.Popen(
             argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )

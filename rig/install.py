@@ -34,7 +34,9 @@ def disk() -> Path:
     stage = box.CACHE / "stage"
     shutil.rmtree(stage, ignore_errors=True)
     stage.mkdir(parents=True)
-    subprocess.run([sys.executable, "setup.py", "-q", "build_ext", "--inplace"], cwd=ROOT, check=True, stderr=subprocess.DEVNULL)
+    subprocess.run(
+        [sys.executable, "setup.py", "-q", "build_ext", "--inplace"], cwd=ROOT, check=True, stderr=subprocess.DEVNULL
+    )
     for part in PARTS:
         shutil.copytree(ROOT / part, stage / part, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(_dependencies(), stage / "site")

@@ -1,0 +1,192 @@
+"""The product as its users see it: a service on the storage host, its API, its command on every host."""
+
+import http.client
+import json
+import time
+from typing import Any
+
+from rig.agent import Agent, HostFailed
+
+PORT = 8776
+UNIT = "nbdsvc"
+READY_SECONDS = 60
+STATE = "/var/lib/nbdsvc"
+
+
+class Refused(Exception):
+    """The API answered with a fault."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(f"{status}: {message}")
+        self.status = status
+
+
+class Service:
+    """nbdsvc on one host, as a systemd unit. settings: NBDSVC_* without the prefix."""
+
+    def __init__(self, agent: Agent, **settings: Any) -> None:
+        self.agent = agent
+        self.settings = {"LISTEN": "0.0.0.0", "HOST": agent.host.name, "REPAIR_INTERVAL": 2, "QUOTA_VOLUMES": 100,
+                         "QUOTA_SNAPSHOTS": 100, "QUOTA_GIGABYTES": 1000, **settings}  # fmt: skip
+
+    def start(self) -> None:
+        variables = [f"--setenv=NBDSVC_{key}={value}" for key, value in self.settings.items()]
+        self.agent.run("systemctl", "reset-failed", UNIT, check=False)
+        self.agent.run("systemd-run", "-q", f"--unit={UNIT}", "--property=KillMode=control-group", *variables,
+                       "/usr/local/bin/nbdsvc", "serve")  # fmt: skip
+        self.wait_ready()
+
+    def wait_ready(self) -> None:
+        end = time.monotonic() + READY_SECONDS
+        while True:
+            try:
+                if self.call("GET", "os-services")["services"][0]["state"] == "up":
+                    return
+            except (OSError, IndexError):
+                pass
+            if time.monotonic() > end:
+                raise HostFailed("the service is not ready: " + self.log())
+            time.sleep(0.3)
+
+    def kill(self) -> None:
+        """SIGKILL of the service's processes; not of its exports, which have scopes of their own."""
+        self.agent.run("systemctl", "kill", "--signal=KILL", UNIT)
+        self.agent.shell(f"while systemctl -q is-active {UNIT}; do sleep 0.1; done")
+
+    def stop(self) -> None:
+        self.agent.run("systemctl", "stop", UNIT, check=False)
+
+    def wipe(self) -> None:
+        """No trace of a run: for the beginning of the next."""
+        self.stop()
+        self.agent.shell(
+            "for unit in $(systemctl list-units --plain --no-legend 'nbdsvc-export-*' | cut -d' ' -f1);"
+            f" do systemctl kill --signal=KILL $unit; done; rm -rf {STATE}"
+        )
+
+    def log(self, lines: int = 40) -> str:
+        return self.agent.run("journalctl", "-u", UNIT, "-n", str(lines), "--no-pager", check=False).out
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """One request as administrator of project rig. Refused for a fault, OSError without an answer."""
+        connection = http.client.HTTPConnection(self.agent.host.address, PORT, timeout=120)
+        headers = {
+            "X-Auth-Token": "rig:rig",
+            "Content-Type": "application/json",
+            "OpenStack-API-Version": "volume latest",
+        }
+        try:
+            connection.request(method, f"/v3/rig/{path}", None if body is None else json.dumps(body), headers)
+            response = connection.getresponse()
+            content = response.read()
+        except http.client.HTTPException as error:
+            raise OSError(str(error)) from error
+        finally:
+            connection.close()
+        decoded = json.loads(content) if content else None
+        if response.status >= 400:
+            raise Refused(response.status, str(next(iter(decoded.values()))["message"]))
+        return decoded
+
+    def act(self, noun: str, id: str, action: str, wish: Any = None) -> Any:
+        return self.call("POST", f"{noun}/{id}/action", {action: wish or {}})
+
+    def volume(self, **wish: Any) -> str:
+        """A new volume's id, once it is available."""
+        made = self.call("POST", "volumes", {"volume": {"size": 1, **wish}})["volume"]["id"]
+        self.settled("volumes", made, "available")
+        return str(made)
+
+    def snapshot(self, volume: str) -> str:
+        made = self.call("POST", "snapshots", {"snapshot": {"volume_id": volume, "force": True}})["snapshot"]["id"]
+        self.settled("snapshots", made, "available")
+        return str(made)
+
+    def status(self, noun: str, id: str) -> str:
+        """The row's status; "gone" without one."""
+        try:
+            return str(self.call("GET", f"{noun}/{id}")[noun.rstrip("s")]["status"])
+        except Refused as error:
+            if error.status == 404:
+                return "gone"
+            raise
+
+    def settled(self, noun: str, id: str, wanted: str, seconds: float = 60) -> None:
+        end = time.monotonic() + seconds
+        while (found := self.status(noun, id)) != wanted:
+            if time.monotonic() > end or found.startswith("error"):
+                reason = self.call("GET", f"messages?resource_uuid={id}")["messages"][:1]
+                raise AssertionError(f"{noun} {id} is {found} and not {wanted}: {reason}")
+            time.sleep(0.1)
+
+    def delete(self, noun: str, id: str) -> None:
+        self.call("DELETE", f"{noun}/{id}")
+        if noun != "attachments":
+            self.settled(noun, id, "gone")
+
+
+def disconnect_all(agent: Agent) -> None:
+    """No device of ours on an initiator: for the beginning of a test, whatever the one before left."""
+    agent.shell(
+        "umount -A /mnt/* 2> /dev/null || true; for d in /sys/block/nbd*; do"
+        " [ ! -e $d/pid ] || nbd-client -d /dev/${d##*/}; done; rm -rf /run/nbdsvc/attached"
+    )
+
+
+class Initiator:
+    """A host that attaches volumes with `nbdsvc attach`, in the order that its user would."""
+
+    def __init__(self, agent: Agent, service: Service) -> None:
+        self.agent = agent
+        self._env = {"NBDSVC_ENDPOINT": f"http://{service.agent.host.address}:{PORT}/v3", "NBDSVC_PROJECT": "rig"}
+
+    def nbdsvc(self, *arguments: str, check: bool = True) -> Any:
+        return self.agent.run("nbdsvc", *arguments, check=check, timeout=120, **self._env)
+
+    def attach(self, volume: str, *options: str) -> str:
+        """The device's path."""
+        return str(self.nbdsvc("attach", *options, volume).out.strip())
+
+    def detach(self, volume: str) -> None:
+        self.nbdsvc("detach", volume)
+
+    def write(self, device: str, offset: int, content: bytes) -> None:
+        """Through the page cache and flushed: what a guest's fsync promises."""
+        self.agent.python(_WRITE, device=device, offset=offset, content=content.hex())
+
+    def digest(self, device: str, offset: int, length: int) -> str:
+        """sha256 of the device's bytes, read past the page cache."""
+        return str(self.agent.python(_DIGEST, device=device, offset=offset, length=length))
+
+
+_WRITE = """
+import os
+def main(device, offset, content):
+    fd = os.open(device, os.O_WRONLY)
+    try:
+        content = memoryview(bytes.fromhex(content))
+        while content:
+            done = os.pwrite(fd, content, offset)
+            content, offset = content[done:], offset + done
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+"""
+_DIGEST = """
+import hashlib, mmap, os
+def main(device, offset, length):
+    digest, fd, block = hashlib.sha256(), os.open(device, os.O_RDONLY | os.O_DIRECT), 1 << 20
+    buffer = mmap.mmap(-1, block)
+    try:
+        while length:
+            wanted = min(block, length)
+            got = os.preadv(fd, [memoryview(buffer)[:-(-wanted // 4096) * 4096]], offset)
+            got = min(got, wanted)
+            if not got:
+                raise EOFError(f"{device} ends at {offset}")
+            digest.update(buffer[:got])
+            offset, length = offset + got, length - got
+    finally:
+        os.close(fd)
+    return digest.hexdigest()
+"""

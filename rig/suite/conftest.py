@@ -1,0 +1,75 @@
+"""Agents of all hosts, a clean service for each test, and the proof that nothing stays behind."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rig import install
+from rig.agent import Agent, connect_all
+from rig.fleet import Fleet
+from rig.product import STATE, Initiator, Service, disconnect_all
+
+
+@pytest.fixture(scope="session")
+def agents() -> Iterator[dict[str, Agent]]:
+    """One agent a host, with the product installed on it."""
+    fleet = Fleet.load(Path(os.environ["RIG_FLEET"]))
+    made = connect_all(fleet.hosts)
+    for agent in made.values():
+        if agent.host.virtual:
+            install.install(agent)
+    yield made
+    for agent in made.values():
+        agent.close()
+
+
+@pytest.fixture
+def make_service(agents: dict[str, Agent]) -> Iterator[Callable[..., Service]]:
+    """Starts the service of the storage host with these settings; afterwards it is gone, and so must be what it made."""
+    made: list[Service] = []
+
+    def make(**settings: Any) -> Service:
+        service = Service(agents["storage"], **settings)
+        for agent in agents.values():
+            disconnect_all(agent)
+        service.wipe()
+        service.start()
+        made.append(service)
+        return service
+
+    yield make
+    for service in made:
+        left = leftovers(service, agents)
+        service.wipe()
+        assert left == []
+
+
+@pytest.fixture
+def service(make_service: Callable[..., Service]) -> Service:
+    return make_service()
+
+
+@pytest.fixture
+def local(agents: dict[str, Agent], service: Service) -> Initiator:
+    """The storage host as its own initiator."""
+    return Initiator(agents["storage"], service)
+
+
+def leftovers(service: Service, agents: dict[str, Agent]) -> list[str]:
+    """What nobody owns any more, on any host: devices, mounts, units, processes, files, locks."""
+    attachments = {row["id"] for row in service.call("GET", "attachments")["attachments"]}
+    found = []
+    for name, agent in agents.items():
+        connected = agent.shell("for d in /sys/block/nbd*; do [ -e $d/pid ] && cat $d/backend; done; true").split()
+        found += [f"{name}: nbd device of {id}" for id in connected if id not in attachments]
+        found += [f"{name}: {line}" for line in agent.shell("ls /run/nbdsvc/attached 2> /dev/null; true").split()]
+    storage = service.agent
+    units = storage.shell("systemctl list-units --all --plain --no-legend 'nbdsvc-export-*' | cut -d' ' -f1").split()
+    owned = {f"nbdsvc-export-{id}.scope" for id in attachments}
+    found += [f"unit {unit}" for unit in units if unit not in owned]
+    for folder in ("locks", "journals", "pool/new"):
+        found += [f"{folder}/{name}" for name in storage.shell(f"ls {STATE}/{folder} 2> /dev/null; true").split()]
+    return found

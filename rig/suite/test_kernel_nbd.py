@@ -1,0 +1,98 @@
+"""Volumes on the kernel's NBD client, of the host that keeps them."""
+
+import hashlib
+import json
+import os
+import time
+
+import pytest
+
+from rig.agent import HostFailed
+from rig.product import Initiator, Service
+
+MIB = 1 << 20
+
+
+def kind_of(local: Initiator, volume: str) -> dict[str, object]:
+    return dict(json.loads(local.agent.run("cat", f"/run/nbdsvc/attached/{volume}.json").out))
+
+
+@pytest.mark.row("S001", "S070", "S073")
+def test_a_file_system_comes_back(service: Service, local: Initiator) -> None:
+    """By kernel nbd with several connections: mkfs, write, detach; refused while mounted; the file is there again."""
+    volume, run = service.volume(), local.agent.shell
+    device = local.attach(volume)
+    noted = kind_of(local, volume)
+    assert (noted["kind"], noted["details"]["connections"]) == ("kernel nbd", 4)
+    assert service.status("volumes", volume) == "in-use"
+    run(f"mkfs.ext4 -q {device}; mkdir -p /mnt/v; mount {device} /mnt/v; head -c 8M /dev/urandom > /mnt/v/f; sync")
+    digest = run("sha256sum < /mnt/v/f")
+    with pytest.raises(HostFailed, match="it is mounted on /mnt/v; unmount it first"):
+        local.detach(volume)
+    run("umount /mnt/v")
+    local.detach(volume)
+    assert service.status("volumes", volume) == "available"
+    device = local.attach(volume)
+    run(f"mount {device} /mnt/v")
+    assert run("sha256sum < /mnt/v/f") == digest
+    run("umount /mnt/v")
+    local.detach(volume)
+    service.delete("volumes", volume)
+
+
+@pytest.mark.row("S071")
+def test_read_only(service: Service, local: Initiator) -> None:
+    """The device is read-only for everybody, root too, and says so."""
+    volume = service.volume()
+    local.write(local.attach(volume), 0, b"written" * 512)
+    local.detach(volume)
+    device = local.attach(volume, "--read-only")
+    assert local.agent.shell(f"blockdev --getro {device}").strip() == "1"
+    with pytest.raises(HostFailed):
+        local.write(device, 0, bytes(4096))
+    assert local.digest(device, 0, 3584) == hashlib.sha256(b"written" * 512).hexdigest()
+    local.detach(volume)
+    service.delete("volumes", volume)
+
+
+@pytest.mark.row("S002", "S069")
+def test_the_service_may_die_and_restart(service: Service, local: Initiator) -> None:
+    """Its exports go on serving while it is killed, is away, comes back, and is restarted by systemd."""
+    volume = service.volume()
+    device = local.attach(volume)
+    verify = ["fio", "--name=w", f"--filename={device}", "--rw=randwrite", "--bs=4k", "--size=64m", "--direct=1",
+              "--verify=crc32c", "--verify_fatal=1", "--do_verify=1", "--time_based", "--runtime=25", "--iodepth=8",
+              "--ioengine=libaio", "--output-format=json"]  # fmt: skip
+    local.agent.start(*verify, log="/tmp/fio.json")
+    server = service.agent.shell("cat /var/lib/nbdsvc/exports/*/process")
+    time.sleep(2)
+    service.kill()
+    time.sleep(2)
+    service.start()
+    service.stop()
+    service.start()
+    assert service.agent.shell("cat /var/lib/nbdsvc/exports/*/process") == server
+    local.agent.shell("while pidof fio > /dev/null; do sleep 0.2; done", timeout=120)
+    report = local.agent.run("cat", "/tmp/fio.json").out
+    job = json.loads(report[report.index("{") :])["jobs"][0]
+    assert job["error"] == 0, report[-2000:]
+    assert job["write"]["total_ios"] > 100
+    print(f"{job['write']['total_ios']} writes verified; longest {job['write']['clat_ns']['max'] / 1e6:.0f} ms")
+    local.detach(volume)
+    service.delete("volumes", volume)
+
+
+@pytest.mark.row("S092")
+def test_extended_and_attached_again(service: Service, local: Initiator) -> None:
+    """A volume that grew shows its new size and the old bytes; new ones are zeros."""
+    volume, content = service.volume(), os.urandom(MIB)
+    local.write(local.attach(volume), 1023 * MIB, content)
+    service.act("volumes", volume, "os-extend", {"new_size": 2})
+    service.settled("volumes", volume, "in-use")
+    local.detach(volume)
+    device = local.attach(volume)
+    assert int(local.agent.shell(f"blockdev --getsize64 {device}")) == 2 << 30
+    assert local.digest(device, 1023 * MIB, MIB) == hashlib.sha256(content).hexdigest()
+    assert local.digest(device, 1024 * MIB, MIB) == hashlib.sha256(bytes(MIB)).hexdigest()
+    local.detach(volume)
+    service.delete("volumes", volume)
