@@ -38,6 +38,7 @@ struct nbdsvc_extent {
 
 struct nbdsvc_source {
 	uint64_t size; /* virtual size in bytes */
+	int fd; /* of a file whose bytes are the guest's bytes, so that a sink may share them; -1 where there is none */
 	size_t scratch_size; /* bytes of per-thread working memory that pread wants (decompressors, cluster buffers) */
 	/* The extent that starts at offset; a source may return shorter extents than there are. */
 	int (*extent)(struct nbdsvc_source *source, uint64_t offset, struct nbdsvc_extent *ret);
