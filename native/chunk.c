@@ -22,6 +22,8 @@ static const long TURN_NS = 50 * 1000000;
 void nbdsvc_state_fail(struct nbdsvc_state *state, int err, int side, uint64_t offset)
 {
 	int none = 0;
+	if (err == -ECANCELED) /* a wait that was interrupted, because of what is known already */
+		return;
 	if (!atomic_compare_exchange_strong(&state->failed, &none, err))
 		return;
 	struct nbdsvc_copy *copy = state->copy;
@@ -216,7 +218,7 @@ static int place(struct nbdsvc_worker *worker, uint64_t index)
 	pthread_mutex_unlock(&state->lock);
 	if (!err)
 		err = sink->store(sink, worker->sink_scratch);
-	if (err && err != -ECANCELED)
+	if (err)
 		nbdsvc_state_fail(state, err, NBDSVC_SIDE_WRITE, index * NBDSVC_CHUNK);
 	return err;
 }

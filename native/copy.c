@@ -75,6 +75,15 @@ static void tick(struct nbdsvc_state *state)
 	pthread_mutex_unlock(&state->lock);
 }
 
+/* A worker may wait for a server that never answers. */
+static void interrupt(struct nbdsvc_copy *copy)
+{
+	if (copy->source->interrupt)
+		copy->source->interrupt(copy->source);
+	if (copy->sink->interrupt)
+		copy->sink->interrupt(copy->sink);
+}
+
 /* While the workers work, the calling thread writes checkpoints. */
 static void supervise(struct nbdsvc_state *state)
 {
@@ -83,6 +92,8 @@ static void supervise(struct nbdsvc_state *state)
 	while (atomic_load(&state->running)) {
 		tick(state);
 		uint64_t done = state->copy->done;
+		if (nbdsvc_state_stopped(state))
+			interrupt(state->copy);
 		if (nbdsvc_state_stopped(state) ||
 		    (milliseconds() - last < CHECKPOINT_MS && done - last_done < CHECKPOINT_BYTES))
 			continue;

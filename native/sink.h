@@ -37,6 +37,7 @@ struct nbdsvc_sink {
 	int (*clone)(struct nbdsvc_sink *sink, int fd, uint64_t size);
 	/* In words, what an error of this sink means; NULL where errno says it all. */
 	const char *(*reason)(struct nbdsvc_sink *sink, int error);
+	void (*interrupt)(struct nbdsvc_sink *sink); /* calls that wait end soon, and later ones too; may be NULL */
 	void (*destroy)(struct nbdsvc_sink *sink);
 };
 

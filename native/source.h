@@ -46,6 +46,7 @@ struct nbdsvc_source {
 	int (*pread)(struct nbdsvc_source *source, void *scratch, void *buffer, size_t length, uint64_t offset);
 	int (*scratch_init)(struct nbdsvc_source *source, void *scratch);
 	void (*scratch_deinit)(struct nbdsvc_source *source, void *scratch);
+	void (*interrupt)(struct nbdsvc_source *source); /* calls that wait end soon, and later ones too; may be NULL */
 	void (*destroy)(struct nbdsvc_source *source); /* destroys its input as well */
 	/* In words, what an error of this source means; NULL where errno says it all. */
 	const char *(*reason)(struct nbdsvc_source *source, int error);

@@ -7,6 +7,8 @@ from typing import Any
 
 from nbdsvc import errors
 from nbdsvc._native import ffi, lib
+from nbdsvc.datapath import native
+from nbdsvc.datapath.source import NBD_CONNECTIONS
 
 # What a qcow2 image may be compressed with, and the core's numbers for it.
 COMPRESSIONS = {"none": 0, "zlib": 1, "zstd": 2}
@@ -67,6 +69,17 @@ def create_qcow2(path: Path, size: int, compression: str = "none") -> Sink:
         number = COMPRESSIONS[compression]
         _check(lib.nbdsvc_sink_qcow2_create(fd, _open_direct(stack, path), size, number, made), path.name)
         return Sink(made[0], path.name, size, resumable=False)
+
+
+def open_nbd(uri: str, *, is_zero: bool = False, connections: int = NBD_CONNECTIONS) -> Sink:
+    """An export that may be written; `is_zero`: it reads as zeros now."""
+    made, message = ffi.new("struct nbdsvc_sink **"), ffi.new("struct nbdsvc_message *")
+    size, flags = ffi.new("uint64_t *"), _IS_ZERO if is_zero else 0
+    result = lib.nbdsvc_sink_nbd_create(uri.encode(), connections, flags, message, size, made)
+    name = native.shown_uri(uri)
+    if result < 0:
+        raise errors.WriteFailed(destination=name, offset=0, reason=native.reason_of(message, result))
+    return Sink(made[0], name, int(size[0]))
 
 
 def nowhere() -> Sink:
