@@ -10,7 +10,7 @@ from pathlib import Path
 from cffi import FFI
 
 HERE = Path(__file__).resolve().parent
-LIBRARIES = ["deflate", "zstd", "pthread"]
+LIBRARIES = ["deflate", "zstd", "pthread", "dl"]
 
 ffibuilder = FFI()
 for cdef in sorted(HERE.glob("*.cdef")):

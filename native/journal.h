@@ -8,6 +8,8 @@
 #ifndef NBDSVC_JOURNAL_H
 #define NBDSVC_JOURNAL_H
 
+#include "sink.h"
+
 #include <stdint.h>
 
 struct nbdsvc_journal {
@@ -23,6 +25,6 @@ void nbdsvc_journal_deinit(struct nbdsvc_journal *journal);
 int nbdsvc_journal_has(const struct nbdsvc_journal *journal, uint64_t index);
 void nbdsvc_journal_mark(struct nbdsvc_journal *journal, uint64_t index);
 /* First the destination's bytes, then the bits that speak of them. */
-int nbdsvc_journal_checkpoint(struct nbdsvc_journal *journal, int destination_fd);
+int nbdsvc_journal_checkpoint(struct nbdsvc_journal *journal, struct nbdsvc_sink *sink);
 
 #endif

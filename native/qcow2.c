@@ -383,6 +383,7 @@ int nbdsvc_source_qcow2_create(struct nbdsvc_input *input, struct nbdsvc_message
 		return err;
 	}
 	pthread_mutex_init(&self->lock, NULL);
+	self->source.fd = -1;
 	self->source.scratch_size = sizeof(struct scratch);
 	self->source.extent = qcow2_extent;
 	self->source.pread = qcow2_pread;

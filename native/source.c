@@ -84,6 +84,7 @@ int nbdsvc_source_raw_create(struct nbdsvc_input *input, struct nbdsvc_source **
 	self->input = input;
 	self->source = (struct nbdsvc_source){
 		.size = input->size,
+		.fd = input->fd,
 		.scratch_size = 1,
 		.extent = raw_extent,
 		.pread = raw_pread,

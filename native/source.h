@@ -38,6 +38,7 @@ struct nbdsvc_extent {
 
 struct nbdsvc_source {
 	uint64_t size; /* virtual size in bytes */
+	int fd; /* of a file whose bytes are the guest's bytes, so that a sink may share them; -1 where there is none */
 	size_t scratch_size; /* bytes of per-thread working memory that pread wants (decompressors, cluster buffers) */
 	/* The extent that starts at offset; a source may return shorter extents than there are. */
 	int (*extent)(struct nbdsvc_source *source, uint64_t offset, struct nbdsvc_extent *ret);
@@ -45,6 +46,7 @@ struct nbdsvc_source {
 	int (*pread)(struct nbdsvc_source *source, void *scratch, void *buffer, size_t length, uint64_t offset);
 	int (*scratch_init)(struct nbdsvc_source *source, void *scratch);
 	void (*scratch_deinit)(struct nbdsvc_source *source, void *scratch);
+	void (*interrupt)(struct nbdsvc_source *source); /* calls that wait end soon, and later ones too; may be NULL */
 	void (*destroy)(struct nbdsvc_source *source); /* destroys its input as well */
 	/* In words, what an error of this source means; NULL where errno says it all. */
 	const char *(*reason)(struct nbdsvc_source *source, int error);

@@ -1,9 +1,9 @@
-"""Copies a source to a file or block device: several threads in C, the GIL released, resumable, cancellable."""
+"""Copies a source to a sink: several threads in C, the GIL released, resumable, cancellable, limited, verifiable."""
 
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,66 +12,115 @@ from typing import Any
 from nbdsvc import errors
 from nbdsvc._native import ffi, lib
 from nbdsvc.datapath import native
+from nbdsvc.datapath import sink as sinks
+from nbdsvc.datapath.limit import Limit
+from nbdsvc.datapath.sink import Sink
 from nbdsvc.datapath.source import Source
 
 # More threads than two cores, because half of them wait for the disk; more than cores on large hosts win nothing.
 THREADS = max(4, os.cpu_count() or 1)
 # How often progress is reported and a wish to stop is seen: a cancel takes effect within 100 ms.
 TICK_SECONDS = 0.05
-DESTINATION_IS_ZERO = 1
+# What digests and journals speak of (NBDSVC_CHUNK in native/sink.h).
+CHUNK = 4 << 20
+DIGEST_SIZE = 16
 
 OnProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class CopyResult:
-    """Bytes dealt with in all, written as data, and found there already by a resumed copy; and how long it took."""
+    """Bytes dealt with in all, written as data, found there already by a resumed copy, shared; and how long it took."""
 
     size: int
     data: int
     skipped: int
     seconds: float
+    cloned: int = 0
 
 
 class Stopped(Exception):
     """The copy ended because `should_stop` said so. The caller knows why."""
 
 
+class Digests:
+    """The XXH3-128 of each chunk of 4 MiB of what was copied, in order."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.content = bytearray(-(-size // CHUNK) * DIGEST_SIZE)
+
+    def __len__(self) -> int:
+        return len(self.content) // DIGEST_SIZE
+
+    def __getitem__(self, index: int) -> str:
+        return self.content[index * DIGEST_SIZE : (index + 1) * DIGEST_SIZE].hex()
+
+    def compare(self, found: "Digests", name: str) -> None:
+        """ChecksumMismatch for the first chunk of `name` in which `found` differs from what was copied."""
+        if self.content == found.content:
+            return
+        for index in range(len(self)):
+            if self[index] != found[index]:
+                where = f"{name} at byte {index * CHUNK}"
+                raise errors.ChecksumMismatch(source=where, expected=self[index], actual=found[index])
+
+
 def copy(
     source: Source,
-    destination: Path,
+    destination: Path | Sink,
     *,
     size: int | None = None,
     journal: Path | None = None,
     fingerprint: bytes = b"",
     destination_is_zero: bool = False,
+    may_clone: bool = False,
+    digests: Digests | None = None,
+    limits: Sequence[Limit] = (),
     threads: int = THREADS,
     on_progress: OnProgress = lambda _done, _total: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> CopyResult:
     """Make the first `size` bytes of `destination` read like the source, then zeros; return when they are on disk.
 
-    `journal`: a file that lets a later call with the same `fingerprint` (at most 32 bytes, naming the source's content)
-    go on where this one was killed; removed by the caller when it is not needed any more. Raises Stopped, ReadFailed,
-    WriteFailed, OutOfSpace or BadImage; the destination then holds a part.
+    `destination`: a sink, or the path of a file or device to be written as it is. `journal`: a file that lets a later
+    call with the same `fingerprint` (at most 32 bytes, naming the source's content) go on where this one was killed;
+    removed by the caller when it is not needed any more. `may_clone`: share the bytes where the file system can.
+    `digests` are filled in. `limits`: at most two. Raises Stopped, ReadFailed, WriteFailed, OutOfSpace or BadImage; the
+    destination then holds a part.
     """
     with ExitStack() as stack:
+        sink = destination
+        if isinstance(sink, Path):
+            sink = stack.enter_context(sinks.open_path(sink, is_zero=destination_is_zero))
         job = ffi.new("struct nbdsvc_copy *")
-        job.source = source.pointer
-        job.size = size or source.size
+        job.source, job.sink = source.pointer, sink.pointer
+        job.size = size or sink.size or source.size
         job.threads = 1 if source.sequential else threads
-        job.flags = DESTINATION_IS_ZERO if destination_is_zero else 0
-        job.fd = _open(stack, destination, os.O_RDWR)
-        job.direct_fd = _open_direct(stack, destination)
+        job.may_clone = may_clone
         job.journal_fd = -1
-        if journal is not None and not source.sequential:
-            job.journal_fd = _open(stack, journal, os.O_RDWR | os.O_CREAT)
+        if journal is not None and sink.resumable and not source.sequential:
+            job.journal_fd = _open_journal(stack, journal)
+        if digests is not None:
+            room = ffi.from_buffer(digests.content)
+            job.digests = ffi.cast("unsigned char *", room)
+        for index, limit in enumerate(limits):
+            job.buckets[index] = limit.pointer
         ffi.memmove(job.fingerprint, fingerprint[:32].ljust(32, b"\0"), 32)
         started = time.monotonic()
         result = _run(job, on_progress, should_stop)
         if result < 0:
-            raise _failure(job, result, source, destination)
-        return CopyResult(int(job.size), int(job.data), int(job.skipped), time.monotonic() - started)
+            raise _failure(job, result, source, sink.name)
+        seconds = time.monotonic() - started
+        return CopyResult(int(job.size), int(job.data), int(job.skipped), seconds, int(job.cloned))
+
+
+def digest(source: Source, size: int, **options: Any) -> Digests:
+    """Read the first `size` bytes of the source (zeros behind its end) for their digests. Options: as for `copy`."""
+    found = Digests(size)
+    with sinks.nowhere() as nowhere:
+        copy(source, nowhere, size=size, digests=found, **options)
+    return found
 
 
 def _run(job: Any, on_progress: OnProgress, should_stop: Callable[[], bool]) -> int:
@@ -92,7 +141,7 @@ def _run(job: Any, on_progress: OnProgress, should_stop: Callable[[], bool]) -> 
     return results[0]
 
 
-def _failure(job: Any, result: int, source: Source, destination: Path) -> Exception:
+def _failure(job: Any, result: int, source: Source, destination: str) -> Exception:
     if job.cancel and job.side == 0:
         return Stopped()
     reason = ffi.string(job.reason).decode(errors="replace")
@@ -101,23 +150,13 @@ def _failure(job: Any, result: int, source: Source, destination: Path) -> Except
         return cause
     if job.side == native.READ and cause is not None:
         reason = str(cause)
-    return native.error_of(result, job.side, int(job.offset), reason, source.name, destination.name)
+    return native.error_of(result, job.side, int(job.offset), reason, source.name, destination)
 
 
-def _open(stack: ExitStack, path: Path, flags: int) -> int:
+def _open_journal(stack: ExitStack, path: Path) -> int:
     try:
-        fd = os.open(path, flags | os.O_CLOEXEC, 0o600)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise errors.WriteFailed(destination=path.name, offset=0, reason=error.strerror or str(error)) from error
-    stack.callback(os.close, fd)
-    return fd
-
-
-def _open_direct(stack: ExitStack, path: Path) -> int:
-    """The same with O_DIRECT, or -1: a volume's bytes need not push other things out of the page cache."""
-    try:
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_DIRECT)
-    except OSError:
-        return -1
     stack.callback(os.close, fd)
     return fd

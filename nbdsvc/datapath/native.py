@@ -5,6 +5,7 @@ import os
 import threading
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 from nbdsvc import errors
 from nbdsvc._native import ffi, lib
@@ -70,10 +71,21 @@ def source_of(input: Any, format: str, name: str) -> Any:
     if result == 0:
         return made[0]
     lib.nbdsvc_input_destroy(input)
-    reason = ffi.string(message.text).decode(errors="replace")
-    if reason:
+    if reason := ffi.string(message.text).decode(errors="replace"):
         raise errors.BadImage(image=name, reason=reason)
     raise errors.ReadFailed(source=name, offset=0, reason=os.strerror(-result))
+
+
+def reason_of(message: Any, result: int) -> str:
+    """What the core said, or what the error number says."""
+    return ffi.string(message.text).decode(errors="replace") or os.strerror(-result)
+
+
+def shown_uri(uri: str) -> str:
+    """The URI as it may appear in messages: without user, password and parameters, which may be secrets."""
+    parts = urlsplit(uri)
+    socket = dict(parse_qsl(parts.query)).get("socket", "")
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}{f'?socket={socket}' if socket else ''}"
 
 
 def error_of(result: int, side: int, offset: int, reason: str, source: str, destination: str) -> errors.Error:

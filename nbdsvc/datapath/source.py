@@ -9,6 +9,9 @@ from nbdsvc import errors
 from nbdsvc._native import ffi, lib
 from nbdsvc.datapath import native
 
+# As many as a copy has threads on a small host. A server that does not promise consistency gets one.
+NBD_CONNECTIONS = 4
+
 
 class Source:
     """Guest-visible bytes. Use it as a context manager; `size` is the virtual size in bytes.
@@ -86,6 +89,16 @@ def open_path(path: Path, format: str = "raw") -> Source:
         return open_fd(fd, format, path.name)
     finally:
         os.close(fd)
+
+
+def open_nbd(uri: str, connections: int = NBD_CONNECTIONS) -> Source:
+    """An export as a source. The URI may name a file with a pre-shared key (nbds://...?tls-psk-file=)."""
+    made, message = ffi.new("struct nbdsvc_source **"), ffi.new("struct nbdsvc_message *")
+    result = lib.nbdsvc_source_nbd_create(uri.encode(), connections, message, made)
+    name = native.shown_uri(uri)
+    if result < 0:
+        raise errors.ReadFailed(source=name, offset=0, reason=native.reason_of(message, result))
+    return Source(made[0], name)
 
 
 def open_callback(pread: native.PreadCallback, size: int, format: str, name: str, sequential: bool = False) -> Source:

@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from nbdsvc import errors
 from nbdsvc.datapath import copy as engine
+from nbdsvc.datapath.sink import Sink
 from nbdsvc.datapath.source import Source
 from nbdsvc.manager.app import host_of
 from nbdsvc.operations.step import Run
@@ -17,17 +19,24 @@ WAIT_SECONDS = 0.1
 def fill(run: Run, source: Source, destination: Path, size: int, fingerprint: bytes, *, empty: bool) -> dict[str, int]:
     """Copy `source` to `destination`, whose `size` bytes are zeros if `empty` and it is not a resumed copy."""
     journal = _journal(run)
+    zero = empty and not journal.exists()
+    return _copy(run, source, destination, size=size, journal=journal, fingerprint=fingerprint, destination_is_zero=zero)
+
+
+def pack(run: Run, source: Source, sink: Sink) -> dict[str, int]:
+    """Copy `source` to a sink that cannot resume: what an earlier try wrote is worth nothing."""
+    return _copy(run, source, sink)
+
+
+def _copy(run: Run, source: Source, destination: Path | Sink, **how: Any) -> dict[str, int]:
     with _turn(run):
         try:
             result = engine.copy(
                 source,
                 destination,
-                size=size,
-                journal=journal,
-                fingerprint=fingerprint,
-                destination_is_zero=empty and not journal.exists(),
                 on_progress=lambda done, total: run.progress(done, total, "copying"),
                 should_stop=run.should_stop,
+                **how,
             )
         except engine.Stopped:
             run.check()

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from nbdsvc import errors
 from nbdsvc.datapath import source as datapath
+from nbdsvc.datapath.sink import create_qcow2
 from nbdsvc.images.folder import Image
 from nbdsvc.manager import copying, settling
 from nbdsvc.manager.app import host_of, snapshot_of, snapshot_ref, volume_of, volume_ref
@@ -17,8 +18,8 @@ from nbdsvc.operations.step import Kind, Run, Step
 from nbdsvc.store import nouns
 from nbdsvc.units import GiB, to_gib
 
-# A qcow2 is written by qemu-img from our own raw volume: as long as that takes, but not for ever.
-QEMU_IMG_SECONDS = 24 * 3600
+# Images go over networks and are read more often than written: zlib, which every reader of qcow2 understands.
+UPLOAD_COMPRESSION = "zlib"
 
 
 # Create
@@ -184,8 +185,7 @@ def _write_image(run: Run) -> None:
     if image.disk_format == "raw":
         _write_raw(run, volume_path, target)
     else:
-        argv = ["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(volume_path), str(target)]
-        host.runner.run(argv, timeout=QEMU_IMG_SECONDS, tries=1, pass_fds=run.lock_fds, should_stop=run.should_stop)
+        _write_qcow2(run, volume_path, target)
     host.images.folder.commit(image)
 
 
@@ -196,6 +196,12 @@ def _write_raw(run: Run, volume_path: Path, target: Path) -> None:
         target.touch(0o600)
         os.truncate(target, source.size)
         copying.fill(run, source, target, source.size, b"upload", empty=True)
+
+
+def _write_qcow2(run: Run, volume_path: Path, target: Path) -> None:
+    """Begun anew after an interruption: a packed file cannot be continued, and is no image before it is whole."""
+    with datapath.open_path(volume_path) as source, create_qcow2(target, source.size, UPLOAD_COMPRESSION) as sink:
+        copying.pack(run, source, sink)
 
 
 def _remove_image(run: Run) -> None:

@@ -229,7 +229,8 @@ def test_upload_makes_an_image_of_a_volume(service: ServiceProcess, tmp_path: Pa
 
 
 @pytest.mark.row("S032")
-def test_failed_upload_leaves_no_image(make_service: Callable[..., ServiceProcess]) -> None:
+@pytest.mark.parametrize("disk_format", ["raw", "qcow2"])
+def test_failed_upload_leaves_no_image(make_service: Callable[..., ServiceProcess], disk_format: str) -> None:
     """A cancelled upload brings the volume back and leaves nothing of the image."""
     service = make_service(nbd_listen="127.0.0.1")
     client, volume = service.client(), make_volume(service)
@@ -237,7 +238,7 @@ def test_failed_upload_leaves_no_image(make_service: Callable[..., ServiceProces
     with path.open("r+b") as file:
         for _ in range(600):
             file.write(os.urandom(1 << 20))
-    client.act("volumes", volume, "os-volume_upload_image", {"image_name": "x", "disk_format": "raw"})
+    client.act("volumes", volume, "os-volume_upload_image", {"image_name": "x", "disk_format": disk_format})
     operation = client.operation_of(volume)
     client.act("operations", operation["id"], "cancel")
     assert service.wait_status("volumes", volume) == "available"

@@ -11,28 +11,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from images import EXTENTS, KiB, MiB, write_extents
 
 from nbdsvc import errors
 from nbdsvc.datapath import source as sources
 from nbdsvc.datapath.copy import Stopped, copy
-
-KiB, MiB = 1 << 10, 1 << 20
-
-
-def write_extents(path: Path, size: int, extents: list[tuple[int, int, int]]) -> bytes:
-    """A sparse file with (offset, length, byte) extents; what it reads as."""
-    model = bytearray(size)
-    with path.open("wb") as file:
-        file.truncate(size)
-        for offset, length, value in extents:
-            offset, length = offset % size, min(length, size - offset % size)
-            file.seek(offset)
-            file.write(bytes([value]) * length)
-            model[offset : offset + length] = bytes([value]) * length
-    return bytes(model)
-
-
-EXTENTS = st.lists(st.tuples(st.integers(0, 9 * MiB), st.integers(1, 2 * MiB), st.integers(0, 255)), max_size=8)
 
 
 @pytest.mark.row("S074", "S075")
@@ -226,25 +209,3 @@ def test_a_callbacks_error_is_the_copys_error(tmp_path: Path) -> None:
     ):
         copy(source, tmp_path / "target")
     assert threading.active_count() < 20
-
-
-def test_cores_own_tests_under_sanitizers(tmp_path: Path) -> None:
-    """The readers and the copy engine run damaged images under ASan and UBSan without a report."""
-    native = Path(__file__).resolve().parents[2] / "native"
-    program = tmp_path / "sanitized"
-    parts = [
-        str(native / name) for name in ("input.c", "source.c", "qcow2.c", "copy.c", "journal.c", "zero.c", "vol.c")
-    ]
-    test = Path(__file__).resolve().parents[1] / "native" / "damage.c"
-    flags = ["-g", "-O1", "-std=gnu11", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", f"-I{native}"]
-    subprocess.run(
-        ["gcc", *flags, "-o", str(program), str(test), *parts, "-ldeflate", "-lzstd", "-lpthread"], check=True
-    )
-    raw, image = tmp_path / "raw", tmp_path / "image"
-    write_extents(raw, 4 * MiB, [(0, 300_000, 1), (2 * MiB, 100_000, 2)])
-    for options in (["-c"], [], ["-c", "-o", "compression_type=zstd"]):
-        made = ["-o", "cluster_size=4096"] if not options or options == ["-c"] else []
-        subprocess.run(["qemu-img", "convert", "-O", "qcow2", *options, *made, str(raw), str(image)], check=True)
-        done = subprocess.run([str(program), str(image), "1500"], capture_output=True, text=True, timeout=200)
-        assert done.returncode == 0, done.stderr[-3000:]
-        print(done.stdout.strip())

@@ -23,6 +23,23 @@ static unsigned long dice(void)
 	return state;
 }
 
+/* To a raw file, or as qcow2 with one of its compressions. */
+static int run(struct nbdsvc_source *source, int target, int kind)
+{
+	struct nbdsvc_sink *sink;
+	uint64_t size = (source->size + 511) / 512 * 512;
+	int err = kind < 0 || !size ? nbdsvc_sink_file_create(target, -1, 0, &sink)
+				    : nbdsvc_sink_qcow2_create(target, -1, size, kind, &sink);
+	if (err)
+		abort();
+	unsigned char digests[NBDSVC_DIGEST_SIZE * 17];
+	struct nbdsvc_copy job = { .source = source, .sink = sink, .journal_fd = -1, .threads = 2, .size = size,
+				   .digests = digests };
+	err = nbdsvc_copy_run(&job);
+	nbdsvc_sink_destroy(sink);
+	return err;
+}
+
 static int copy_of(const unsigned char *bytes, size_t size)
 {
 	int fd = memfd_create("image", 0), target = memfd_create("target", 0);
@@ -37,11 +54,8 @@ static int copy_of(const unsigned char *bytes, size_t size)
 		if (err) {
 			nbdsvc_input_destroy(input);
 		} else {
-			if (source->size <= 64 << 20) {
-				struct nbdsvc_copy job = { .source = source, .fd = target, .direct_fd = -1, .journal_fd = -1,
-							   .threads = 2, .size = source->size };
-				err = nbdsvc_copy_run(&job);
-			}
+			if (source->size <= 64 << 20)
+				err = run(source, target, (int)(dice() % 8) - 5);
 			nbdsvc_source_destroy(source);
 		}
 	}

@@ -1,0 +1,84 @@
+#include "bucket.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <time.h>
+
+/* What a bucket gathers while nobody takes: long enough that a thread's late wake-up costs no throughput. */
+static const double BURST_SECONDS = 0.1;
+static const double LONGEST_WAIT_SECONDS = 0.05;
+
+struct nbdsvc_bucket {
+	pthread_mutex_t lock;
+	double rate; /* bytes a second; 0: no limit */
+	double tokens; /* below zero: bytes that went ahead of their time, because pieces are not cut */
+	double filled; /* when, in seconds of the monotonic clock */
+};
+
+static double now(void)
+{
+	struct timespec time;
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return time.tv_sec + time.tv_nsec / 1e9;
+}
+
+static void fill(struct nbdsvc_bucket *bucket)
+{
+	double time = now();
+	bucket->tokens += (time - bucket->filled) * bucket->rate;
+	if (bucket->tokens > bucket->rate * BURST_SECONDS)
+		bucket->tokens = bucket->rate * BURST_SECONDS;
+	bucket->filled = time;
+}
+
+int nbdsvc_bucket_create(uint64_t rate, struct nbdsvc_bucket **ret)
+{
+	struct nbdsvc_bucket *bucket = calloc(1, sizeof(*bucket));
+	if (!bucket)
+		return -ENOMEM;
+	pthread_mutex_init(&bucket->lock, NULL);
+	bucket->rate = rate;
+	bucket->filled = now();
+	*ret = bucket;
+	return 0;
+}
+
+void nbdsvc_bucket_destroy(struct nbdsvc_bucket *bucket)
+{
+	if (!bucket)
+		return;
+	pthread_mutex_destroy(&bucket->lock);
+	free(bucket);
+}
+
+void nbdsvc_bucket_set(struct nbdsvc_bucket *bucket, uint64_t rate)
+{
+	pthread_mutex_lock(&bucket->lock);
+	fill(bucket);
+	/* A debt was made at the old rate; at a much lower one it would last for hours. */
+	if (bucket->tokens < 0 && bucket->rate > 0)
+		bucket->tokens *= rate / bucket->rate;
+	bucket->rate = rate;
+	pthread_mutex_unlock(&bucket->lock);
+}
+
+uint64_t nbdsvc_bucket_take(struct nbdsvc_bucket *bucket, uint64_t bytes)
+{
+	if (!bucket)
+		return 0;
+	double wait = 0;
+	pthread_mutex_lock(&bucket->lock);
+	fill(bucket);
+	if (bucket->rate > 0 && bucket->tokens < 0) {
+		wait = -bucket->tokens / bucket->rate;
+		if (wait > LONGEST_WAIT_SECONDS)
+			wait = LONGEST_WAIT_SECONDS;
+	} else if (bucket->rate > 0) {
+		bucket->tokens -= bytes;
+	} else {
+		bucket->tokens = 0;
+	}
+	pthread_mutex_unlock(&bucket->lock);
+	return wait > 0 ? (uint64_t)(wait * 1e9) + 1 : 0;
+}

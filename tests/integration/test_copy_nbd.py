@@ -1,0 +1,123 @@
+"""NBD servers as sources and sinks: nbdkit and qemu-nbd, with and without multi-conn, failing, stalling."""
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from images import KiB, MiB, qemu_img, write_extents
+
+from nbdsvc import errors
+from nbdsvc.datapath import sink as sinks
+from nbdsvc.datapath import source as sources
+from nbdsvc.datapath.copy import Digests, Stopped, copy, digest
+
+Serve = Callable[..., str]
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Serve]:
+    """serve(*words): an nbdkit on a unix socket, and its URI."""
+    children: list[subprocess.Popen[bytes]] = []
+
+    def start(*words: str | Path) -> str:
+        socket = tmp_path / f"socket{len(children)}"
+        children.append(subprocess.Popen(["nbdkit", "-f", "-U", str(socket), *map(str, words)]))
+        for _ in range(200):
+            if socket.exists():
+                break
+            time.sleep(0.02)
+        return f"nbd+unix:///?socket={socket}"
+
+    yield start
+    for child in children:
+        child.terminate()
+        child.wait(10)
+
+
+SIZE = 40 * MiB
+EXTENTS = [(0, 100, 1), (5 * MiB + 123, 3 * MiB, 2), (20 * MiB, 64 * KiB, 3), (39 * MiB, 2 * MiB, 4)]
+
+
+@pytest.mark.parametrize("filters", [[], ["--filter=noextents", "--filter=nozero"], ["--filter=multi-conn", "--no-sr"]])
+def test_from_and_to_nbd(tmp_path: Path, serve: Serve, filters: list[str]) -> None:
+    """Source and sink over NBD: the same bytes, over old data, whatever the server can; and holes stay holes."""
+    words = [*filters, "file"]
+    model = write_extents(tmp_path / "raw", SIZE, EXTENTS)
+    target = tmp_path / "target"
+    target.write_bytes(b"\xee" * SIZE)
+    made = Digests(SIZE)
+    with (
+        sources.open_nbd(serve("-r", *words, tmp_path / "raw")) as source,
+        sinks.open_nbd(serve(*words, target)) as sink,
+    ):
+        assert source.size == sink.size == SIZE
+        result = copy(source, sink, digests=made, journal=tmp_path / "journal", fingerprint=b"n")
+    assert target.read_bytes() == model
+    assert result.data < SIZE / 3
+    if not filters:
+        assert target.stat().st_blocks * 512 < SIZE / 3
+        with sources.open_nbd(serve("-r", "file", tmp_path / "raw")) as source:
+            holes = sum(length for _offset, length, zero in source.extents() if zero)
+        assert holes > SIZE / 2
+    with sources.open_path(target) as written:
+        made.compare(digest(written, SIZE), "target")
+
+
+def test_foreign_formats_by_way_of_nbd(tmp_path: Path) -> None:
+    """What qemu-nbd serves of a VMDK is copied to a qcow2 that compares equal."""
+    write_extents(tmp_path / "raw", SIZE, EXTENTS)
+    vmdk, image, socket = tmp_path / "disk.vmdk", tmp_path / "image", tmp_path / "socket"
+    qemu_img("convert", "-f", "raw", "-O", "vmdk", tmp_path / "raw", vmdk)
+    child = subprocess.Popen(["qemu-nbd", "-r", "-t", "-f", "vmdk", "-e", "8", "-k", str(socket), str(vmdk)])
+    try:
+        while not socket.exists():
+            time.sleep(0.02)
+        with (
+            sources.open_nbd(f"nbd+unix:///?socket={socket}") as source,
+            sinks.create_qcow2(image, source.size, "zstd") as sink,
+        ):
+            copy(source, sink)
+    finally:
+        child.terminate()
+        child.wait(10)
+    qemu_img("compare", "-f", "raw", "-F", "qcow2", tmp_path / "raw", image)
+
+
+def test_a_servers_error_is_said_and_never_retried(tmp_path: Path, serve: Serve) -> None:
+    """EIO from the server is ReadFailed or WriteFailed with its words; ENOSPC is OutOfSpace."""
+    write_extents(tmp_path / "raw", SIZE, EXTENTS)
+    (tmp_path / "target").write_bytes(bytes(SIZE))
+    bad = serve("--filter=error", "file", tmp_path / "raw", "error=EIO", "error-pread-rate=100%")
+    with sources.open_nbd(bad) as source, pytest.raises(errors.ReadFailed, match=r"(?i)input/output"):
+        copy(source, tmp_path / "target")
+    bad = serve("--filter=error", "file", tmp_path / "target", "error=ENOSPC", "error-pwrite-rate=100%")
+    with (
+        sources.open_path(tmp_path / "raw") as source,
+        sinks.open_nbd(bad) as sink,
+        pytest.raises(errors.OutOfSpace, match=r"(?i)no space"),
+    ):
+        copy(source, sink)
+
+
+def test_a_server_that_stalls_does_not_hold_a_cancel(tmp_path: Path, serve: Serve) -> None:
+    """A copy from a server that does not answer ends within a second of being told to."""
+    (tmp_path / "raw").write_bytes(os.urandom(MiB))
+    (tmp_path / "target").touch()
+    slow = serve("--filter=delay", "file", tmp_path / "raw", "delay-read=20")
+    began = time.monotonic()
+    with sources.open_nbd(slow) as source, pytest.raises(Stopped):
+        copy(source, tmp_path / "target", should_stop=lambda: time.monotonic() - began > 0.5)
+    assert time.monotonic() - began < 1.5
+
+
+def test_nobody_there(tmp_path: Path, serve: Serve) -> None:
+    """No server, or a read-only export as a sink: an error that says so, and the URI's secrets stay out of it."""
+    with pytest.raises(errors.ReadFailed, match="No such file") as caught:
+        sources.open_nbd(f"nbd+unix:///?socket={tmp_path}/nobody&tls-psk-file=/key")
+    assert "/key" not in str(caught.value)
+    (tmp_path / "raw").write_bytes(bytes(MiB))
+    with pytest.raises(errors.WriteFailed, match="read-only"):
+        sinks.open_nbd(serve("-r", "file", tmp_path / "raw"))
