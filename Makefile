@@ -1,9 +1,9 @@
 # The interface of this repository: `make help`. Every target first makes sure that what it needs is installed.
 PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest -q
-SOURCES := nbdsvc drivers tests benchmarks native
+SOURCES := nbdsvc drivers rig tests benchmarks native
 
-.PHONY: help demo test check rows bench docs clean base test-tools
+.PHONY: help demo test check rows bench rig rig-up rig-down docs clean base test-tools rig-tools
 
 help: ## Print this
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -31,6 +31,15 @@ bench: test-tools ## Measure against the peers; results in benchmarks/results
 	$(PYTHON) benchmarks/bench_service.py
 	$(PYTHON) benchmarks/report.py
 
+rig: rig-tools ## Run the suite on virtual machines with real kernels (RIG_ARGS=...), and remove them
+	$(PYTHON) -m rig run $(RIG_ARGS)
+
+rig-up: rig-tools ## Bring the machines up and leave them; then: make rig RIG_ARGS=--keep
+	$(PYTHON) -m rig up
+
+rig-down: ## Remove the machines, their networks and the namespace
+	$(PYTHON) -m rig down
+
 docs: base ## Draw the pages that are drawn from the code
 	$(PYTHON) .ci/states-page > docs/states.md
 
@@ -42,3 +51,6 @@ base:
 
 test-tools:
 	@.ci/bootstrap test
+
+rig-tools:
+	@.ci/bootstrap rig

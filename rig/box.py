@@ -148,8 +148,8 @@ def _modules(folder: Path) -> list[Path]:
     found: list[Path] = []
     for module in BOOT_MODULES:
         if module in needs:  # else it is built into the kernel
-            name, rest = needs[module]
-            found += [folder / each for each in [*reversed(rest), name] if folder / each not in found]
+            file, needed = needs[module]
+            found += [folder / each for each in [*reversed(needed), file] if folder / each not in found]
     # ext4 asks for its checksum through the crypto layer, which no dependency names.
     for extra in ("crc32c_generic", "crc32c_intel"):
         if extra in needs and folder / needs[extra][0] not in found:

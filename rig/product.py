@@ -83,7 +83,7 @@ class Service:
             raise OSError(str(error)) from error
         finally:
             connection.close()
-        decoded = json.loads(content) if content else None
+        decoded: Any = json.loads(content) if content else None
         if response.status >= 400:
             raise Refused(response.status, str(next(iter(decoded.values()))["message"]))
         return decoded
