@@ -12,10 +12,11 @@ from rig.agent import Agent
 from rig.say import say
 
 ROOT = Path(__file__).resolve().parent.parent
+TEST_LIBRARIES = ["pytest", "pytest-timeout", "hypothesis"]
 MOUNT, SERIAL = "/opt/nbdsvc", "nbdsvctree"
 DEVICE = f"/dev/disk/by-id/virtio-{SERIAL}"
-# What runs in the machines: the packages and the built core. Tests bring their own programs.
-PARTS = ("nbdsvc", "drivers", "rig/guest", "tests/support")
+# What runs in the machines: the packages with the built core, and the tests that need a machine's storage.
+PARTS = ("nbdsvc", "drivers", "tests")
 LAUNCHER = f"""#!/bin/sh
 PYTHONPATH={MOUNT}:{MOUNT}/site exec /usr/bin/python3 -m nbdsvc "$@"
 """
@@ -39,6 +40,7 @@ def disk() -> Path:
     )
     for part in PARTS:
         shutil.copytree(ROOT / part, stage / part, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", stage)
     shutil.copytree(_dependencies(), stage / "site")
     _entry_points(stage / "site")
     # Compiled here, because the disk is read-only there and compiling takes half a minute in emulation.
@@ -56,7 +58,7 @@ def disk() -> Path:
 def _dependencies() -> Path:
     """pip's answer for a Debian 12, which is what the machines are."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["postgresql"]]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["postgresql"], *TEST_LIBRARIES]
     home = box.CACHE / f"site-{hashlib.sha256(' '.join(wanted).encode()).hexdigest()[:16]}"
     if not home.exists():
         say("fetching Python dependencies for the machines")

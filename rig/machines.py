@@ -26,7 +26,8 @@ def up(names: list[str]) -> Fleet:
         _add_box(home)
         _vagrant(home, "up", "--provider=libvirt", *missing)
     say(f"machines are up: {', '.join(names)}")
-    return Fleet([Host(name, address(name), str(home / "id"), virtual=True) for name in names])
+    disks = {"storage": ["/dev/vdb", "/dev/vdc"]}
+    return Fleet([Host(name, address(name), str(home / "id"), True, disks.get(name, [])) for name in names])
 
 
 def down() -> None:

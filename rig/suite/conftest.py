@@ -65,11 +65,11 @@ def leftovers(service: Service, agents: dict[str, Agent]) -> list[str]:
     for name, agent in agents.items():
         connected = agent.shell("for d in /sys/block/nbd*; do [ -e $d/pid ] && cat $d/backend; done; true").split()
         found += [f"{name}: nbd device of {id}" for id in connected if id not in attachments]
-        found += [f"{name}: {line}" for line in agent.shell("ls /run/nbdsvc/attached 2> /dev/null; true").split()]
+        found += [f"{name}: {line}" for line in agent.shell("ls /run/nbdsvc/attached 2> /dev/null || true").split()]
     storage = service.agent
     units = storage.shell("systemctl list-units --all --plain --no-legend 'nbdsvc-export-*' | cut -d' ' -f1").split()
     owned = {f"nbdsvc-export-{id}.scope" for id in attachments}
     found += [f"unit {unit}" for unit in units if unit not in owned]
     for folder in ("locks", "journals", "pool/new"):
-        found += [f"{folder}/{name}" for name in storage.shell(f"ls {STATE}/{folder} 2> /dev/null; true").split()]
+        found += [f"{folder}/{name}" for name in storage.shell(f"ls {STATE}/{folder} 2> /dev/null || true").split()]
     return found

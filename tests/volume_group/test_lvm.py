@@ -1,0 +1,136 @@
+"""What only LVM can do wrong. Collected only where NBDSVC_TEST_VOLUME_GROUP names a group that the tests may use."""
+
+import contextlib
+import os
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from drivers.lvm import LvmDriver
+from nbdsvc import errors, process
+from nbdsvc.driver import SnapshotRef, VolumeRef
+from nbdsvc.model import names
+from nbdsvc.units import MiB
+
+GROUP = os.environ["NBDSVC_TEST_VOLUME_GROUP"]
+POOL = f"{GROUP}/{GROUP}-pool"
+SIZE = 8 * MiB
+
+
+def make() -> LvmDriver:
+    driver = LvmDriver("b", volume_group=GROUP)
+    driver.do_setup()
+    driver.check_for_setup_error()
+    return driver
+
+
+def put(path: Path, content: bytes) -> None:
+    with path.open("r+b") as file:
+        file.write(content)
+
+
+class _Interrupted(process.Runner):
+    """Runs so many commands that change something, and fails from then on."""
+
+    def __init__(self, changes: int) -> None:
+        super().__init__()
+        self._left = changes
+
+    def run(self, argv: Sequence[str], **kwargs: Any) -> process.Completed:
+        if argv[0] not in ("lvs", "vgs"):
+            if not self._left:
+                raise errors.CommandFailed(argv=list(argv), rc=-9, stderr="killed by the test")
+            self._left -= 1
+        return super().run(argv, **kwargs)
+
+
+def test_a_missing_group_is_named() -> None:
+    """check_for_setup_error names the group, and no verb makes one."""
+    driver = LvmDriver("b", volume_group="nobody")
+    driver.do_setup()
+    for call in (
+        driver.check_for_setup_error,
+        driver.list_objects,
+        lambda: driver.create_volume(VolumeRef(names.new_id(), SIZE), "x"),
+    ):
+        with pytest.raises(errors.BackendUnavailable, match="nobody"):
+            call()
+
+
+def _lvm(*argv: str) -> str:
+    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_a_full_pool_fails_at_once_and_takes_nothing_more() -> None:
+    """Writers get an error instead of a wait, the statistics leave no room, and what was written before is there."""
+    make()
+    assert _lvm("lvs", "--noheadings", "-o", "lv_when_full", POOL) == "error"
+    _lvm("lvcreate", "-q", "-y", "--type", "thin-pool", "-L", "32m", "-n", "small", GROUP)
+    _lvm("lvchange", "-q", "--errorwhenfull", "y", f"{GROUP}/small")
+    driver, ref = LvmDriver("b", volume_group=GROUP, pool_name="small"), VolumeRef(names.new_id(), 128 * MiB)
+    try:
+        driver.create_volume(ref, "op")
+        put(driver.local_path(ref), b"before")
+        os.sync()
+        began = time.monotonic()
+        fd = os.open(driver.local_path(ref), os.O_WRONLY)
+        with pytest.raises(OSError, match="No space left|Input/output error"):
+            for index in range(1, 128):
+                os.pwrite(fd, os.urandom(MiB), index * MiB)
+                os.fsync(fd)
+        os.close(fd)
+        print(f"error after {time.monotonic() - began:.1f} s")
+        stats = driver.get_volume_stats(refresh=True)[0]
+        assert (stats.free, stats.room()) == (0, 0)
+        with driver.local_path(ref).open("rb") as file:
+            assert file.read(6) == b"before"
+    finally:
+        driver.delete_volume(ref)
+        _lvm("lvremove", "-q", "-f", f"{GROUP}/small")
+
+
+def test_a_strangers_volume_of_our_name() -> None:
+    """It is a Conflict, and stays as it was."""
+    driver, ref = make(), VolumeRef(names.new_id(), SIZE)
+    name = f"{GROUP}/volume-{ref.id}"
+    _lvm("lvcreate", "-q", "-y", "-V", "8m", "--thin", "-n", f"volume-{ref.id}", POOL)
+    try:
+        with pytest.raises(errors.Conflict, match="somebody else"):
+            driver.create_volume(ref, "op")
+        assert [found.owner for found in driver.list_objects()] == [None]
+    finally:
+        _lvm("lvremove", "-q", "-f", name)
+
+
+def test_busy_is_said() -> None:
+    """A volume that somebody has open is DeviceBusy and stays."""
+    driver, ref = make(), VolumeRef(names.new_id(), SIZE)
+    driver.create_volume(ref, "op")
+    with driver.local_path(ref).open("rb"), pytest.raises(errors.DeviceBusy):
+        driver.delete_volume(ref)
+    assert driver.local_path(ref).exists()
+    driver.delete_volume(ref)
+
+
+@pytest.mark.parametrize("done", range(5))
+def test_a_revert_that_was_interrupted_is_finished(done: int) -> None:
+    """After any of its commands a repeat ends with the bytes of then, and nothing else is left."""
+    driver, ref = make(), VolumeRef(names.new_id(), SIZE)
+    driver.create_volume(ref, "op")
+    put(driver.local_path(ref), b"before")
+    snapshot = SnapshotRef(names.new_id(), ref.id, SIZE)
+    driver.create_snapshot(snapshot, "op2")
+    put(driver.local_path(ref), b"after!")
+    interrupted = LvmDriver("b", volume_group=GROUP, runner=_Interrupted(done))
+    with contextlib.suppress(errors.CommandFailed):
+        interrupted.revert_to_snapshot(ref, snapshot, "op3")
+    driver.revert_to_snapshot(ref, snapshot, "op3")
+    assert driver.local_path(ref).read_bytes()[:6] == b"before"
+    assert {(found.kind, found.owner) for found in driver.list_objects()} == {("volume", "op"), ("snapshot", "op2")}
+    driver.delete_snapshot(snapshot)
+    driver.delete_volume(ref)
+    assert driver.list_objects() == []
