@@ -20,7 +20,9 @@ def fill(run: Run, source: Source, destination: Path, size: int, fingerprint: by
     """Copy `source` to `destination`, whose `size` bytes are zeros if `empty` and it is not a resumed copy."""
     journal = _journal(run)
     zero = empty and not journal.exists()
-    return _copy(run, source, destination, size=size, journal=journal, fingerprint=fingerprint, destination_is_zero=zero)
+    return _copy(
+        run, source, destination, size=size, journal=journal, fingerprint=fingerprint, destination_is_zero=zero
+    )
 
 
 def pack(run: Run, source: Source, sink: Sink) -> dict[str, int]:
