@@ -31,7 +31,7 @@ def test_damaged_images(tmp_path: Path) -> None:
     ):
         qemu_img("convert", "-f", "raw", "-O", "qcow2", *options, raw, image)
         qemu_img("snapshot", "-c", "snap", image)
-        done = subprocess.run([str(program), str(image), "800"], capture_output=True, text=True, timeout=200)
+        done = subprocess.run([str(program), str(image), "300"], capture_output=True, text=True, timeout=200)
         assert done.returncode == 0, done.stderr[-3000:]
         print(done.stdout.strip())
 
