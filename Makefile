@@ -1,9 +1,10 @@
 # The interface of this repository: `make help`. Every target first makes sure that what it needs is installed.
 PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest -q
+SECONDS := 60
 SOURCES := nbdsvc drivers tests benchmarks native
 
-.PHONY: help demo test check rows bench docs clean base test-tools
+.PHONY: help demo test check rows bench fuzz docs clean base test-tools
 
 help: ## Print this
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -30,6 +31,9 @@ bench: test-tools ## Measure against the peers; results in benchmarks/results
 	$(PYTHON) benchmarks/bench_copy.py
 	$(PYTHON) benchmarks/bench_service.py
 	$(PYTHON) benchmarks/report.py
+
+fuzz: test-tools ## Fuzz the readers of images: make fuzz SECONDS=600; what it learns stays in build/fuzz
+	$(PYTHON) tests/native/fuzz.py $(SECONDS) build/fuzz
 
 docs: base ## Draw the pages that are drawn from the code
 	$(PYTHON) .ci/states-page > docs/states.md
