@@ -1,9 +1,10 @@
 # The interface of this repository: `make help`. Every target first makes sure that what it needs is installed.
 PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest -q
+SECONDS := 60
 SOURCES := nbdsvc drivers rig tests benchmarks native
 
-.PHONY: help demo test check rows bench rig rig-up rig-down docs clean base test-tools rig-tools
+.PHONY: help demo test check rows bench fuzz rig rig-up rig-down docs clean base test-tools rig-tools
 
 help: ## Print this
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -39,6 +40,9 @@ rig-up: rig-tools ## Bring the machines up and leave them; then: make rig RIG_AR
 
 rig-down: ## Remove the machines, their networks and the namespace
 	$(PYTHON) -m rig down
+
+fuzz: test-tools ## Fuzz the readers of images: make fuzz SECONDS=600; what it learns stays in build/fuzz
+	$(PYTHON) tests/native/fuzz.py $(SECONDS) build/fuzz
 
 docs: base ## Draw the pages that are drawn from the code
 	$(PYTHON) .ci/states-page > docs/states.md

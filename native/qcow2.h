@@ -8,6 +8,8 @@
 enum { QCOW2_V2_HEADER = 72 };
 enum { QCOW2_DIRTY = 1, QCOW2_CORRUPT = 2, QCOW2_DATA_FILE = 4, QCOW2_COMPRESSION = 8, QCOW2_EXTENDED_L2 = 16 };
 
+enum { QCOW2_SUBCLUSTERS = 32, QCOW2_EXTENDED_MIN_BITS = 14 };
+
 #define QCOW2_COPIED (1ULL << 63)
 #define QCOW2_COMPRESSED (1ULL << 62)
 #define QCOW2_ZERO 1ULL
@@ -35,6 +37,19 @@ struct qcow2_header {
 	uint32_t header_length;
 	uint8_t compression_type;
 	uint8_t padding[7];
+} __attribute__((packed));
+
+/* Followed by extra_size bytes (the first 16: VM state size, virtual disk size), the id, the name, padding to 8 bytes. */
+struct qcow2_snapshot {
+	uint64_t l1_table_offset;
+	uint32_t l1_size;
+	uint16_t id_size;
+	uint16_t name_size;
+	uint32_t seconds;
+	uint32_t nanoseconds;
+	uint64_t vm_clock;
+	uint32_t vm_state_size;
+	uint32_t extra_size;
 } __attribute__((packed));
 
 #endif

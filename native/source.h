@@ -58,9 +58,10 @@ typedef int (*nbdsvc_pread_callback)(void *context, void *buffer, size_t length,
 int nbdsvc_input_callback_create(nbdsvc_pread_callback callback, void *context, uint64_t size, struct nbdsvc_input **ret);
 void nbdsvc_input_destroy(struct nbdsvc_input *input);
 
-/* Both take the input over when they succeed. */
+/* Both take the input over when they succeed. snapshot: the name or id of an internal one, or NULL. */
 int nbdsvc_source_raw_create(struct nbdsvc_input *input, struct nbdsvc_source **ret);
-int nbdsvc_source_qcow2_create(struct nbdsvc_input *input, struct nbdsvc_message *message, struct nbdsvc_source **ret);
+int nbdsvc_source_qcow2_create(struct nbdsvc_input *input, const char *snapshot, struct nbdsvc_message *message,
+			       struct nbdsvc_source **ret);
 void nbdsvc_source_destroy(struct nbdsvc_source *source);
 int nbdsvc_source_extent(struct nbdsvc_source *source, uint64_t offset, struct nbdsvc_extent *ret);
 int nbdsvc_source_read(struct nbdsvc_source *source, void *buffer, size_t length, uint64_t offset);

@@ -17,6 +17,7 @@ VERBS = {
     "attach": ("attach", "Attach a volume to this host as a block device."),
     "detach": ("attach", "Detach a volume from this host."),
     "operation": ("operation", "List, show, follow and cancel operations."),
+    "copy": ("copy", "Copy a disk or an image: files, devices, NBD, http; no service needed."),
     "show-config": ("show_config", "Print the settings in force."),
     "demo": ("demo", "Show the main job from end to end on this machine."),
     "completion": ("completion", "Print the shell completion script."),

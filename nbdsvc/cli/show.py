@@ -3,12 +3,15 @@
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from nbdsvc import errors, units
 from nbdsvc.cli.client import Client
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 
@@ -53,7 +56,8 @@ def follow(client: Client, resource_id: str, quiet: bool) -> dict[str, Any]:
     return operation
 
 
-def _bar(client: Client, operation: dict[str, Any]) -> dict[str, Any]:
+def progress() -> "Progress":
+    """A bar on stderr that goes away when it is done: what, how much, how fast, how long still."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
@@ -64,12 +68,16 @@ def _bar(client: Client, operation: dict[str, Any]) -> dict[str, Any]:
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
+    return Progress(*columns, console=Console(stderr=True), transient=True)
+
+
+def _bar(client: Client, operation: dict[str, Any]) -> dict[str, Any]:
     last = operation
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with progress() as bar:
         task = bar.add_task(operation["kind"], total=None)
         for last in client.follow(operation["id"]):
-            progress = last["progress"]
-            bar.update(task, completed=progress["done"], total=progress["total"] or None)
+            state = last["progress"]
+            bar.update(task, completed=state["done"], total=state["total"] or None)
     return last
 
 

@@ -61,13 +61,14 @@ def input_of_callback(callback: Callback, size: int) -> Any:
     return made[0]
 
 
-def source_of(input: Any, format: str, name: str) -> Any:
+def source_of(input: Any, format: str, name: str, snapshot: str | None = None) -> Any:
     """A source over the input, which it owns from now on. BadImage for an image that cannot be read."""
     made, message = ffi.new("struct nbdsvc_source **"), ffi.new("struct nbdsvc_message *")
     if format == "raw":
         result = lib.nbdsvc_source_raw_create(input, made)
     else:
-        result = lib.nbdsvc_source_qcow2_create(input, message, made)
+        wanted = ffi.NULL if snapshot is None else snapshot.encode()
+        result = lib.nbdsvc_source_qcow2_create(input, wanted, message, made)
     if result == 0:
         return made[0]
     lib.nbdsvc_input_destroy(input)

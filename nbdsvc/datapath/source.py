@@ -74,19 +74,19 @@ class Source:
         return bytes(buffer)
 
 
-def open_fd(fd: int, format: str, name: str) -> Source:
-    """A source over an open file or device; the descriptor stays the caller's."""
-    return Source(native.source_of(native.input_of_fd(fd, name), format, name), name)
+def open_fd(fd: int, format: str, name: str, snapshot: str | None = None) -> Source:
+    """A source over an open file or device; the descriptor stays the caller's. `snapshot`: an internal one of a qcow2."""
+    return Source(native.source_of(native.input_of_fd(fd, name), format, name, snapshot), name)
 
 
-def open_path(path: Path, format: str = "raw") -> Source:
+def open_path(path: Path, format: str = "raw", snapshot: str | None = None) -> Source:
     """A source over a file or block device of ours."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         raise errors.ReadFailed(source=path.name, offset=0, reason=error.strerror or str(error)) from error
     try:
-        return open_fd(fd, format, path.name)
+        return open_fd(fd, format, path.name, snapshot)
     finally:
         os.close(fd)
 

@@ -82,21 +82,24 @@ def _inspect_qcow2(read: Read, size: int, name: str) -> ImageFacts:
         (crypt, "it is encrypted"),
         (features & _DATA_FILE, "it has an external data file"),
         (features & _CORRUPT, "it is marked as corrupt"),
-        (features & _EXTENDED_L2, "it has extended L2 entries, which are not supported"),
         (
             features & ~(_DIRTY | _CORRUPT | _DATA_FILE | _COMPRESSION | _EXTENDED_L2),
             "it has unknown incompatible features",
         ),
         (not 9 <= bits <= 21, f"its cluster bits are {bits}, not 9 to 21"),
+        (features & _EXTENDED_L2 and bits < 14, "its clusters are too small for extended L2 entries"),
     ):
         if wrong:
             raise errors.BadImage(image=name, reason=reason)
-    _check_tables(size, name, 1 << bits, virtual, l1_entries, l1_offset)
+    l2_entries = (1 << bits) // (16 if features & _EXTENDED_L2 else 8)
+    _check_tables(size, name, 1 << bits, l2_entries, virtual, l1_entries, l1_offset)
     return ImageFacts("qcow2", virtual, size, 1 << bits)
 
 
-def _check_tables(size: int, name: str, cluster: int, virtual: int, l1_entries: int, l1_offset: int) -> None:
-    needed = -(-virtual // (cluster * (cluster // 8)))
+def _check_tables(
+    size: int, name: str, cluster: int, l2_entries: int, virtual: int, l1_entries: int, l1_offset: int
+) -> None:
+    needed = -(-virtual // (cluster * l2_entries))
     for wrong, reason in (
         (virtual == 0, "its virtual size is 0"),
         (virtual >= 1 << 62, "its virtual size is absurd"),

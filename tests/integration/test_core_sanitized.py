@@ -3,7 +3,7 @@
 import subprocess
 from pathlib import Path
 
-from images import MiB, write_extents
+from images import MiB, qemu_img, write_extents
 
 ROOT = Path(__file__).resolve().parents[2]
 FLAGS = ["-g", "-O1", "-std=gnu11", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", f"-I{ROOT / 'native'}"]
@@ -23,10 +23,15 @@ def test_damaged_images(tmp_path: Path) -> None:
     program = build(tmp_path, "damage")
     raw, image = tmp_path / "raw", tmp_path / "image"
     write_extents(raw, 4 * MiB, [(0, 300_000, 1), (2 * MiB, 100_000, 2)])
-    for options in (["-c"], [], ["-c", "-o", "compression_type=zstd"]):
-        made = ["-o", "cluster_size=4096"] if not options or options == ["-c"] else []
-        subprocess.run(["qemu-img", "convert", "-O", "qcow2", *options, *made, str(raw), str(image)], check=True)
-        done = subprocess.run([str(program), str(image), "1000"], capture_output=True, text=True, timeout=200)
+    for options in (
+        ["-c", "-o", "cluster_size=4096"],
+        ["-o", "cluster_size=4096"],
+        ["-c", "-o", "compression_type=zstd"],
+        ["-o", "extended_l2=on,cluster_size=16k"],
+    ):
+        qemu_img("convert", "-f", "raw", "-O", "qcow2", *options, raw, image)
+        qemu_img("snapshot", "-c", "snap", image)
+        done = subprocess.run([str(program), str(image), "300"], capture_output=True, text=True, timeout=200)
         assert done.returncode == 0, done.stderr[-3000:]
         print(done.stdout.strip())
 

@@ -40,7 +40,7 @@ static int run(struct nbdsvc_source *source, int target, int kind)
 	return err;
 }
 
-static int copy_of(const unsigned char *bytes, size_t size)
+static int copy_of(const unsigned char *bytes, size_t size, const char *snapshot)
 {
 	int fd = memfd_create("image", 0), target = memfd_create("target", 0);
 	if (write(fd, bytes, size) != (ssize_t)size)
@@ -50,7 +50,7 @@ static int copy_of(const unsigned char *bytes, size_t size)
 	struct nbdsvc_message message = { "" };
 	int err = nbdsvc_input_fd_create(fd, &input);
 	if (!err) {
-		err = nbdsvc_source_qcow2_create(input, &message, &source);
+		err = nbdsvc_source_qcow2_create(input, snapshot, &message, &source);
 		if (err) {
 			nbdsvc_input_destroy(input);
 		} else {
@@ -70,7 +70,7 @@ int main(int argc, char **argv)
 	int fd = open(argv[1], O_RDONLY);
 	size_t size = lseek(fd, 0, SEEK_END);
 	unsigned char *pristine = malloc(size), *damaged = malloc(size);
-	if (pread(fd, pristine, size, 0) != (ssize_t)size || copy_of(pristine, size) != 0)
+	if (pread(fd, pristine, size, 0) != (ssize_t)size || copy_of(pristine, size, "snap") != 0 || copy_of(pristine, size, NULL) != 0)
 		return 1;
 	int rounds = atoi(argv[2]), refused = 0;
 	for (int round = 0; round < rounds; round++) {
@@ -78,7 +78,7 @@ int main(int argc, char **argv)
 		/* Mostly the header and the tables, where damage does most. */
 		for (int i = dice() % 6 + 1; i > 0; i--)
 			damaged[dice() % (dice() % 4 ? (size < 32768 ? size : 32768) : size)] = dice() % 4 ? 1 << dice() % 8 : 0xff;
-		refused += copy_of(damaged, dice() % 10 ? size : dice() % size) != 0;
+		refused += copy_of(damaged, dice() % 10 ? size : dice() % size, dice() % 4 ? NULL : "snap") != 0;
 	}
 	printf("%d damaged images, %d refused\n", rounds, refused);
 	free(pristine);

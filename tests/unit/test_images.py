@@ -41,7 +41,6 @@ HOSTILE = {
     "backing file": lambda p: qcow2(p, "-u", "-b", "/etc/shadow", "-F", "raw"),
     "external data file": lambda p: qcow2(p, "-o", f"data_file={p}.data,data_file_raw=on"),
     "unknown incompatible": lambda p: patched(qcow2(p), 72, struct.pack(">Q", 1 << 40)),
-    "extended L2": lambda p: qcow2(p, "-o", "extended_l2=on,cluster_size=128k"),
     "corrupt": lambda p: patched(qcow2(p), 72, struct.pack(">Q", 2)),
     "encrypted": lambda p: patched(qcow2(p), 32, struct.pack(">I", 2)),
     "L1 table has": lambda p: patched(qcow2(p), 36, struct.pack(">I", 1 << 30)),

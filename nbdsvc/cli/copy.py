@@ -1,0 +1,144 @@
+"""`nbdsvc copy`: moves a disk or an image, and proves that it arrived. Needs no service."""
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nbdsvc import errors, units
+from nbdsvc.cli import show
+from nbdsvc.datapath import copy as engine
+from nbdsvc.datapath.copy import CopyResult, Digests
+from nbdsvc.datapath.limit import Limit
+from nbdsvc.images.places import Origin, Target, Wanted, open_origin, open_target
+
+_UNITS = {"": 1, "K": units.KiB, "M": units.MiB, "G": units.GiB, "T": units.TiB}
+_SECTOR = 512
+Report = Callable[[int, int], None]
+
+
+class _Rate(click.ParamType):  # type: ignore[type-arg]
+    name = "rate"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT]?)(?:i?B)?(?:/s)?", str(value).strip(), re.IGNORECASE)
+        if not found:
+            self.fail(f"{value} is not a rate: write 200M for 200 MiB a second", param, ctx)
+        return int(float(found[1]) * _UNITS[found[2].upper()])
+
+
+@click.command()
+@click.argument("source")
+@click.argument("destination")
+@click.option("--source-format", type=click.Choice(["raw", "qcow2"]), help="Else: as the file's own bytes say.")
+@click.option("--snapshot", help="An internal snapshot of a qcow2 source, by name or id.")
+@click.option(
+    "--format", type=click.Choice(["raw", "qcow2"]), help="Of a new file. Else: qcow2 if it is called so, or raw."
+)
+@click.option("--compress", type=click.Choice(["none", "zlib", "zstd"]), default="none", help="For qcow2.")
+@click.option("--limit", type=_Rate(), default=0, help="At most so many bytes a second: 200M, 1.5G.")
+@click.option("--verify", is_flag=True, help="Read the destination again and compare digests.")
+@click.option("--journal", type=click.Path(path_type=Path), help="Go on where a killed copy with this journal stopped.")
+@click.option("--destination-is-zero", is_flag=True, help="A device or export that reads as zeros: write data only.")
+@click.option("--force", is_flag=True, help="Replace a file that exists.")
+@show.json_option
+def copy(source: str, destination: str, as_json: bool, **options: Any) -> None:
+    """Copy SOURCE to DESTINATION.
+
+    Each is a path, a block device or an NBD URI (nbd://host/export, nbd+unix:///?socket=path); SOURCE may also be an
+    http(s) URL. Holes stay holes. A new file appears under its name when it is whole.
+    """
+    origin = open_origin(source, options["source_format"], options["snapshot"])
+    wanted = Wanted(
+        format=options["format"] or ("qcow2" if destination.endswith(".qcow2") else "raw"),
+        compression=options["compress"],
+        is_zero=options["destination_is_zero"],
+        replace=options["force"],
+        keep=options["journal"] is not None,
+    )
+    if wanted.compression != "none" and wanted.format != "qcow2":
+        raise errors.InvalidInput(field="--compress", value=wanted.compression, reason="only qcow2 can be compressed")
+    with origin.source:
+        summary = _copy(origin, destination, wanted, options, quiet=as_json)
+    click.echo(json.dumps(summary, indent=1) if as_json else _told(summary))
+
+
+def _copy(origin: Origin, destination: str, wanted: Wanted, options: dict[str, Any], quiet: bool) -> dict[str, Any]:
+    size = origin.source.size
+    if wanted.format == "qcow2":
+        size = -(-size // _SECTOR) * _SECTOR
+    digests = Digests(size) if options["verify"] else None
+    journal: Path | None = options["journal"]
+    with open_target(destination, size, wanted) as target:
+        with _bar("copying", quiet) as report:
+            result = engine.copy(
+                origin.source,
+                target.sink,
+                size=size,
+                journal=journal,
+                fingerprint=origin.fingerprint,
+                may_clone=True,
+                digests=digests,
+                limits=[Limit(options["limit"])],
+                on_progress=report,
+            )
+        if digests is not None:
+            _verify(target, digests, quiet)
+        allocated = target.allocated()
+    if journal is not None:
+        journal.unlink(missing_ok=True)
+    facts = {"source": origin.source.name, "destination": target.name, "source_format": origin.format}
+    return {
+        **facts,
+        "format": wanted.format,
+        **_figures(result),
+        "allocated": allocated,
+        "verified": digests is not None,
+    }
+
+
+def _verify(target: Target, digests: Digests, quiet: bool) -> None:
+    with _bar("verifying", quiet) as report, target.reopen() as written:
+        digests.compare(engine.digest(written, digests.size, on_progress=report), target.name)
+
+
+def _figures(result: CopyResult) -> dict[str, Any]:
+    moved = result.size - result.skipped - result.cloned
+    return {
+        "size": result.size,
+        "data": result.data,
+        "zero": moved - result.data,
+        "shared": result.cloned,
+        "found": result.skipped,
+        "seconds": round(result.seconds, 3),
+        "bytes_per_second": round(moved / result.seconds) if result.seconds else 0,
+    }
+
+
+def _told(summary: dict[str, Any]) -> str:
+    parts = [f"{units.human(summary['data'])} data", f"{units.human(summary['zero'])} zero"]
+    parts += [f"{units.human(summary['shared'])} shared with the source"] if summary["shared"] else []
+    parts += [f"{units.human(summary['found'])} there already"] if summary["found"] else []
+    parts += [f"{units.human(summary['allocated'])} allocated"] if summary["allocated"] is not None else []
+    rate = units.human(summary["bytes_per_second"])
+    return (
+        f"{units.human(summary['size'])} in {summary['seconds']:.2f} s ({rate}/s): {', '.join(parts)}"
+        f"{'; read back and found equal' if summary['verified'] else ''}"
+    )
+
+
+@contextmanager
+def _bar(what: str, quiet: bool) -> Iterator[Report]:
+    if quiet or not sys.stderr.isatty():
+        yield lambda _done, _total: None
+        return
+    with show.progress() as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,0 +1,164 @@
+"""`nbdsvc copy` as its user sees it: files, devices, NBD, http; verified, limited, resumed, refused."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from images import KiB, MiB, qemu_img, write_extents
+
+SIZE = 24 * MiB
+EXTENTS = [(0, 100, 1), (5 * MiB + 123, 3 * MiB, 2), (20 * MiB, 64 * KiB, 3)]
+
+
+def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-m", "nbdsvc", "copy", *map(str, words)]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=60)
+
+
+def done(*words: str | Path) -> dict[str, Any]:
+    """The summary of a copy that succeeded."""
+    ended = run(*words, "--json")
+    assert ended.returncode == 0, ended.stderr
+    found: dict[str, Any] = json.loads(ended.stdout)
+    return found
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    write_extents(tmp_path / "raw", SIZE, EXTENTS)
+    return tmp_path / "raw"
+
+
+def test_there_and_back_again(tmp_path: Path, raw: Path) -> None:
+    """raw to each kind of qcow2 and back, verified: the same bytes, holes kept, nothing left beside them."""
+    folder = tmp_path / "made"
+    folder.mkdir()
+    for compression in ("none", "zlib", "zstd"):
+        image = folder / f"{compression}.qcow2"
+        made = done(raw, image, "--compress", compression, "--verify")
+        assert (made["format"], made["verified"], made["size"]) == ("qcow2", True, SIZE)
+        assert made["data"] + made["zero"] == SIZE
+        assert "No errors" in qemu_img("check", "-f", "qcow2", image)
+        back = done(image, folder / "back", "--verify", "--force")
+        assert (folder / "back").read_bytes() == raw.read_bytes()
+        assert back["allocated"] < SIZE / 2
+    assert {path.name for path in folder.iterdir()} == {"none.qcow2", "zlib.qcow2", "zstd.qcow2", "back"}
+    said = run(raw, folder / "said").stdout
+    assert "24.0 MiB in" in said
+    assert "data" in said
+
+
+def test_refusals_leave_things_alone(tmp_path: Path, raw: Path) -> None:
+    """An existing file without --force, no such source, a backing file, nonsense: words, a status, nothing written."""
+    kept = tmp_path / "kept"
+    kept.write_bytes(b"dear")
+    qemu_img("create", "-q", "-f", "qcow2", "-b", raw, "-F", "raw", tmp_path / "overlay.qcow2")
+    for words, status, saying in (
+        ((raw, kept), 4, "exists"),
+        ((tmp_path / "nobody", tmp_path / "new"), 1, "No such file"),
+        ((tmp_path / "overlay.qcow2", tmp_path / "new"), 1, "backing file"),
+        ((raw, tmp_path / "new", "--source-format", "qcow2"), 1, "declared as qcow2"),
+        ((raw, tmp_path / "new", "--compress", "zlib"), 4, "only qcow2"),
+        ((raw, tmp_path / "new", "--limit", "fast"), 2, "not a rate"),
+        ((raw, "nbd+unix:///?socket=/nowhere"), 1, "No such file"),
+        ((raw, tmp_path / "no" / "folder"), 1, "No such file"),
+    ):
+        ended = run(*words)
+        assert ended.returncode == status, (words, ended.stderr)
+        assert saying in ended.stderr
+        assert "Traceback" not in ended.stderr
+    assert kept.read_bytes() == b"dear"
+    assert {path.name for path in tmp_path.iterdir()} == {"raw", "kept", "overlay.qcow2"}
+
+
+def test_onto_a_block_device_and_nbd(tmp_path: Path, raw: Path) -> None:
+    """A loop device and an export that held other bytes read like the source afterwards; too small ones are refused."""
+    (tmp_path / "disk").write_bytes(b"\xee" * SIZE)
+    (tmp_path / "small").write_bytes(bytes(MiB))
+    loop = subprocess.run(
+        ["losetup", "--find", "--show", tmp_path / "disk"], capture_output=True, text=True, check=True
+    )
+    device = loop.stdout.strip()
+    try:
+        assert done(raw, device, "--verify")["allocated"] is None
+        assert Path(device).read_bytes() == raw.read_bytes()
+    finally:
+        subprocess.run(["losetup", "--detach", device], check=True)
+    for name in ("disk", "small"):
+        socket = tmp_path / f"{name}.socket"
+        server = subprocess.Popen(["nbdkit", "-f", "-U", str(socket), "file", str(tmp_path / name)])
+        try:
+            while not socket.exists():
+                time.sleep(0.02)
+            ended = run(raw, f"nbd+unix:///?socket={socket}", "--verify")
+            assert ended.returncode == (0 if name == "disk" else 1), ended.stderr
+        finally:
+            server.terminate()
+            server.wait(10)
+    assert "25165824 are needed" in ended.stderr
+    assert (tmp_path / "disk").read_bytes() == raw.read_bytes()
+
+
+def test_a_limit_holds(tmp_path: Path) -> None:
+    """16 MiB at 16 MiB a second take a second, not more and not less."""
+    (tmp_path / "raw").write_bytes(os.urandom(16 * MiB))
+    made = done(tmp_path / "raw", tmp_path / "out", "--limit", "16M")
+    assert 0.6 < made["seconds"] < 1.6
+
+
+def test_a_copy_on_a_file_system_that_shares_moves_nothing(tmp_path: Path) -> None:
+    """On XFS a raw file is copied by sharing its blocks, and both are whole."""
+    disk, mounted = tmp_path / "xfs", tmp_path / "mounted"
+    with disk.open("wb") as file:
+        file.truncate(320 * MiB)
+    subprocess.run(["mkfs.xfs", "-q", str(disk)], check=True)
+    mounted.mkdir()
+    subprocess.run(["mount", "-o", "loop", str(disk), str(mounted)], check=True)
+    try:
+        (mounted / "raw").write_bytes(os.urandom(64 * MiB))
+        made = done(mounted / "raw", mounted / "copy")
+        assert (made["shared"], made["data"]) == (64 * MiB, 0)
+        assert (mounted / "copy").read_bytes() == (mounted / "raw").read_bytes()
+        assert done(mounted / "raw", mounted / "second", "--verify")["data"] == 64 * MiB
+    finally:
+        subprocess.run(["umount", str(mounted)], check=True)
+
+
+def test_killed_and_resumed(tmp_path: Path) -> None:
+    """With a journal, a killed copy is continued, verified as a whole, and nothing is left beside the new file."""
+    raw, out = tmp_path / "raw", tmp_path / "out"
+    raw.write_bytes(os.urandom(8 * MiB) * 12)
+    words = [str(raw), str(out), "--journal", str(tmp_path / "journal"), "--verify", "--json"]
+    child = subprocess.Popen([sys.executable, "-m", "nbdsvc", "copy", *words, "--limit", "30M"])
+    time.sleep(2.2)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    assert not out.exists()
+    made = done(*words)
+    assert made["found"] > 0
+    assert out.read_bytes() == raw.read_bytes()
+    assert {path.name for path in tmp_path.iterdir()} == {"raw", "out"}
+
+
+def test_two_copies_to_one_name(tmp_path: Path) -> None:
+    """The second is told that another copy is writing the file."""
+    (tmp_path / "raw").write_bytes(os.urandom(32 * MiB))
+    words = [str(tmp_path / "raw"), str(tmp_path / "out"), "--limit", "8M"]
+    first = subprocess.Popen([sys.executable, "-m", "nbdsvc", "copy", *words])
+    try:
+        while not list(tmp_path.glob(".out*")):
+            time.sleep(0.02)
+        time.sleep(0.2)
+        second = run(*words)
+        assert second.returncode == 4
+        assert "another copy" in second.stderr
+    finally:
+        first.send_signal(signal.SIGINT)
+        first.wait()
+    assert {path.name for path in tmp_path.iterdir()} == {"raw"}
