@@ -51,10 +51,10 @@ clean: ## Remove what was installed and built here
 	rm -rf .venv .venv-setup.log build *.egg-info nbdsvc/*.so
 
 base:
-	@.ci/bootstrap base
+	@.ci/bootstrap --level base
 
 test-tools:
-	@.ci/bootstrap test
+	@.ci/bootstrap --level test
 
 rig-tools:
-	@.ci/bootstrap rig
+	@.ci/bootstrap --level rig

@@ -16,6 +16,7 @@ VERBS = {
     "snapshot": ("snapshot", "Create, list, show and delete snapshots."),
     "attach": ("attach", "Attach a volume to this host as a block device."),
     "detach": ("attach", "Detach a volume from this host."),
+    "agent": ("agent", "Keep this host's NBD devices connected; attach starts it."),
     "operation": ("operation", "List, show, follow and cancel operations."),
     "copy": ("copy", "Copy a disk or an image: files, devices, NBD, http; no service needed."),
     "show-config": ("show_config", "Print the settings in force."),

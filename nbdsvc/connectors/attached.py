@@ -30,6 +30,9 @@ class Kind(Protocol):
     def connect(self, home: Path, attachment_id: str, info: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """(device, details). `home`: a private folder for it. A failure leaves nothing behind."""
 
+    def noted(self, folder: Path) -> None:
+        """The device is noted in `folder`: start what it needs from now on."""
+
     def disconnect(self, home: Path, attached: Attached) -> None:
         """No device afterwards, whatever state it was in."""
 

@@ -43,6 +43,9 @@ class FuseLoop:
             raise
         return device, {"mountpoint": str(mounted), "pid": pid}
 
+    def noted(self, folder: Path) -> None:
+        """Nothing: nbdfuse ends when its server does, and the device with it."""
+
     def disconnect(self, home: Path, attached: Attached) -> None:
         if _backing(attached.device):
             self._runner.run(["losetup", "--detach", attached.device], tries=1)

@@ -11,17 +11,20 @@ from nbdsvc.connectors.attached import Attached, Kind, Notes, flush, user_of
 from nbdsvc.connectors.fuse_loop import FuseLoop
 from nbdsvc.connectors.kernel_nbd import KernelNbd
 
+FOLDER = Path("/run/nbdsvc/attached")
+
 
 class HostConnector:
     """Attaches and detaches on this host. `folder`: where mount points, keys and notes are kept. `kinds`: best first."""
 
     def __init__(
         self,
-        folder: Path = Path("/run/nbdsvc/attached"),
+        folder: Path = FOLDER,
         runner: process.Runner | None = None,
         kinds: Sequence[Kind] | None = None,
     ) -> None:
         self._runner = runner or process.Runner()
+        self._folder = folder
         self._notes = Notes(folder)
         self._kinds: list[Kind] = [KernelNbd(self._runner), FuseLoop(self._runner)] if kinds is None else list(kinds)
 
@@ -51,6 +54,7 @@ class HostConnector:
             raise
         attached = Attached(volume_id, attachment_id, device, kind.name, details)
         self._notes.write(attached)
+        kind.noted(self._folder)
         return attached
 
     def detach(self, attached: Attached) -> None:

@@ -11,8 +11,9 @@ from nbdsvc.connectors.attached import Attached
 
 # As many connections as the server's threads can keep busy; only where it says that a flush on one covers all.
 CONNECTIONS = 4
-# Seconds. A request that is unanswered for so long ends its connection; without a new one I/O fails after the second.
-REQUEST_TIMEOUT, DEAD_TIMEOUT = 30, 60
+# Seconds. A request that is unanswered for so long ends its connection, and nbd_watch.py makes a new one: with 30 a killed
+# server was a stall of 30 s. Without a new connection I/O fails after the second: long enough to restart a storage host.
+REQUEST_TIMEOUT, DEAD_TIMEOUT = 5, 180
 # What every disk image's partition table was made for; the server has no larger minimum.
 BLOCK_SIZE = 512
 SETTLE_SECONDS = 10.0
@@ -35,7 +36,7 @@ class KernelNbd:
         from nbdsvc.connectors import nbd_netlink  # pyroute2 takes a quarter of a second to load
 
         with ExitStack() as stack:
-            links = _links(info, stack)
+            links = connect_links(info, stack)
             index = nbd_netlink.connect(
                 [link.sock.fileno() for link in links],
                 size=links[0].size,
@@ -47,7 +48,13 @@ class KernelNbd:
             )
         device = f"/dev/nbd{index}"
         _until(lambda: _connected(index) and Path(device).exists(), device, "it does not come up")
-        return device, {"index": index, "connections": len(links)}
+        server = {key: info.get(key) for key in ("unix_socket", "host", "port", "export")}
+        return device, {"index": index, "connections": len(links), "server": server}
+
+    def noted(self, folder: Path) -> None:
+        from nbdsvc.connectors import nbd_watch
+
+        nbd_watch.ensure_running(folder)
 
     def disconnect(self, home: Path, attached: Attached) -> None:
         from nbdsvc.connectors import nbd_netlink
@@ -76,7 +83,7 @@ def identifier_of(index: int) -> str | None:
         return None
 
 
-def _links(info: dict[str, Any], stack: ExitStack) -> list[handshake.Negotiated]:
+def connect_links(info: dict[str, Any], stack: ExitStack) -> list[handshake.Negotiated]:
     """One connection, and more of them where the export allows it. Closed by the stack: the kernel holds its own."""
 
     def link() -> handshake.Negotiated:

@@ -4,17 +4,20 @@ Source: include/uapi/linux/nbd-netlink.h and drivers/block/nbd.c. pyroute2 has t
 messages of this family, so they are declared here.
 """
 
+import contextlib
 import errno
 import os
-from collections.abc import Sequence
+import socket
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pyroute2.netlink import NLM_F_ACK, NLM_F_REQUEST, genlmsg, nla
+from pyroute2.netlink import NETLINK_ADD_MEMBERSHIP, NLM_F_ACK, NLM_F_REQUEST, SOL_NETLINK, genlmsg, nla
 from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.generic import GenericNetlinkSocket
 
 from nbdsvc import errors
 
+_GROUP, _NETLINK_GENERIC = "nbd_mc_group", 16  # linux/netlink.h
 _CONNECT, _DISCONNECT, _RECONFIGURE = 1, 2, 3
 
 
@@ -86,6 +89,18 @@ def disconnect(index: int) -> None:
         if error.__cause__ and getattr(error.__cause__, "code", None) in (errno.EINVAL, errno.ENOTCONN):
             return
         raise
+
+
+@contextlib.contextmanager
+def dead_links() -> Iterator[socket.socket]:
+    """A socket on which something arrives whenever a link of any NBD device dies (NBD_CMD_LINK_DEAD)."""
+    with GenericNetlinkSocket() as netlink:
+        netlink.bind("nbd", _Message)
+        group = netlink.mcast_groups[_GROUP]
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_GENERIC) as events:
+        events.bind((0, 0))
+        events.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group)
+        yield events
 
 
 def _sockets(fds: Sequence[int]) -> tuple[str, Any]:

@@ -55,15 +55,34 @@ def test_read_only(service: Service, local: Initiator) -> None:
     service.delete("volumes", volume)
 
 
+VERIFY = ["--rw=randwrite", "--bs=4k", "--size=64m", "--direct=1", "--verify=crc32c", "--verify_fatal=1", "--do_verify=1",
+          "--time_based", "--iodepth=8", "--ioengine=libaio", "--output-format=json"]  # fmt: skip
+
+
+def begin_writes(local: Initiator, device: str, seconds: int) -> None:
+    """Random writes with a checksum in each, for so long; then all of them are read back."""
+    argv = ["fio", "--name=w", f"--filename={device}", f"--runtime={seconds}", *VERIFY]
+    local.agent.run("rm", "-f", "/tmp/fio.json")
+    local.agent.start(*argv, log="/tmp/fio.json")
+
+
+def end_writes(local: Initiator) -> float:
+    """Seconds of the longest write, once all were verified."""
+    local.agent.shell("while pidof fio > /dev/null; do sleep 0.2; done", timeout=300)
+    report = local.agent.shell("cat /tmp/fio.json; rm /tmp/fio.json")
+    job = json.loads(report[report.index("{") :])["jobs"][0]
+    assert job["error"] == 0, report[-2000:]
+    assert job["write"]["total_ios"] > 100
+    longest = job["write"]["clat_ns"]["max"] / 1e9
+    print(f"{job['write']['total_ios']} writes verified; the longest took {longest:.2f} s")
+    return float(longest)
+
+
 @pytest.mark.row("S002", "S069")
 def test_the_service_may_die_and_restart(service: Service, local: Initiator) -> None:
     """Its exports go on serving while it is killed, is away, comes back, and is restarted by systemd."""
     volume = service.volume()
-    device = local.attach(volume)
-    verify = ["fio", "--name=w", f"--filename={device}", "--rw=randwrite", "--bs=4k", "--size=64m", "--direct=1",
-              "--verify=crc32c", "--verify_fatal=1", "--do_verify=1", "--time_based", "--runtime=25", "--iodepth=8",
-              "--ioengine=libaio", "--output-format=json"]  # fmt: skip
-    local.agent.start(*verify, log="/tmp/fio.json")
+    begin_writes(local, local.attach(volume), 25)
     server = service.agent.shell("cat /var/lib/nbdsvc/exports/*/process")
     time.sleep(2)
     service.kill()
@@ -72,13 +91,24 @@ def test_the_service_may_die_and_restart(service: Service, local: Initiator) -> 
     service.stop()
     service.start()
     assert service.agent.shell("cat /var/lib/nbdsvc/exports/*/process") == server
-    local.agent.shell("while pidof fio > /dev/null; do sleep 0.2; done", timeout=120)
-    report = local.agent.run("cat", "/tmp/fio.json").out
-    job = json.loads(report[report.index("{") :])["jobs"][0]
-    assert job["error"] == 0, report[-2000:]
-    assert job["write"]["total_ios"] > 100
-    print(f"{job['write']['total_ios']} writes verified; longest {job['write']['clat_ns']['max'] / 1e6:.0f} ms")
+    end_writes(local)
     local.detach(volume)
+    service.delete("volumes", volume)
+
+
+@pytest.mark.row("S068")
+def test_a_killed_server_is_a_pause(service: Service, local: Initiator) -> None:
+    """nbdkit is killed twice under writes: the service starts it again, the agent connects again, nothing fails."""
+    volume = service.volume()
+    begin_writes(local, local.attach(volume), 40)
+    for _ in range(2):
+        time.sleep(3)
+        before = service.agent.shell("cat /var/lib/nbdsvc/exports/*/process")
+        service.agent.run("kill", "-9", before.split()[0])
+        service.agent.shell(f"until [ \"$(cat /var/lib/nbdsvc/exports/*/process)\" != '{before}' ]; do sleep 0.2; done")
+    assert end_writes(local) < 60
+    local.detach(volume)
+    local.agent.shell("while pgrep -f '[n]bdsvc agent' > /dev/null; do sleep 0.2; done")
     service.delete("volumes", volume)
 
 

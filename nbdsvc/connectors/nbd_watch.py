@@ -1,0 +1,114 @@
+"""Gives devices of the kernel's NBD client new connections when theirs die: a server that was killed or restarted, a cut.
+
+The kernel keeps I/O waiting for DEAD_TIMEOUT and tells a multicast group that a link is dead; somebody in user space has
+to connect again. One process a host does so for all devices, started with the first and ended with the last of them.
+Its status command is no sign of life (it still says "connected" after I/O has failed), so it is never asked: a
+reconfigure takes only as many sockets as there are dead links, and none of a healthy device.
+"""
+
+import contextlib
+import fcntl
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import structlog
+
+from nbdsvc import errors
+from nbdsvc.connectors import kernel_nbd, nbd_netlink
+from nbdsvc.connectors.attached import Attached, Notes
+
+log = structlog.get_logger(__name__)
+
+# How often a server that is away is tried, and notes are looked at.
+TICK_SECONDS = 0.5
+
+
+def ensure_running(folder: Path) -> None:
+    """Start the process unless it runs. Call it when the device is noted already, see `Watch.run`."""
+    with _locked(folder) as free:
+        if not free:
+            return
+    with folder.with_suffix(".log").open("ab") as output:
+        argv = [sys.executable, "-m", "nbdsvc", "agent", "--folder", str(folder)]
+        subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, cwd="/")
+
+
+class Watch:
+    """The devices noted in `folder`, which is HostConnector's."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._notes = Notes(folder)
+        self._broken: set[str] = set()
+        self._away: set[str] = set()
+
+    def run(self) -> None:
+        """Until no device is left, or another process does this already."""
+        # A device may be noted between our last look and our end; who noted it saw us running. So: look again, unlocked.
+        while self._devices():
+            with _locked(self._folder) as free:
+                if not free:
+                    return
+                with nbd_netlink.dead_links() as events:
+                    self._broken = set(self._devices())  # what died before we came
+                    while self._devices():
+                        self._repair_all()
+                        self._wait(events)
+
+    def _wait(self, events: socket.socket) -> None:
+        events.settimeout(TICK_SECONDS)
+        with contextlib.suppress(TimeoutError):
+            events.recv(65536)
+            log.warning("a link is dead")
+            self._broken = set(self._devices())
+
+    def _repair_all(self) -> None:
+        devices = self._devices()
+        for device in sorted(self._broken & set(devices)):
+            if self._repair(devices[device]):
+                self._broken.discard(device)
+        self._broken &= set(devices)
+
+    def _repair(self, attached: Attached) -> bool:
+        """True when there is nothing more to do for it."""
+        index = attached.details["index"]
+        if kernel_nbd.identifier_of(index) != attached.attachment_id:
+            return True  # detached, or the device is somebody else's by now
+        began = time.monotonic()
+        try:
+            with contextlib.ExitStack() as stack:
+                links = kernel_nbd.connect_links(attached.details["server"], stack)
+                fds = [link.sock.fileno() for link in links]
+                nbd_netlink.reconfigure(index, fds, identifier=attached.attachment_id)
+        except errors.Error as error:
+            if attached.device not in self._away:
+                log.warning("no new connection yet", device=attached.device, reason=str(error))
+            self._away.add(attached.device)
+            return False
+        self._away.discard(attached.device)
+        log.info("connections are looked after", device=attached.device, seconds=round(time.monotonic() - began, 2))
+        return True
+
+    def _devices(self) -> dict[str, Attached]:
+        return {found.device: found for found in self._notes.all() if found.kind == kernel_nbd.KernelNbd.name}
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[bool]:
+    """Whether we have the lock that the one process of this host holds."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    fd = os.open(folder.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(fd)
