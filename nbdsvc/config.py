@@ -55,6 +55,9 @@ class Settings:
     image_http: bool = True
     # Address on which NBD exports listen for other hosts; empty: this host only.
     nbd_listen: str = ""
+    # TLS with a key of each attachment's own on that address. The kernel's NBD client cannot do TLS: switch it off only
+    # where nobody but the hypervisor hosts reaches the address, because then whoever reaches it has the volumes.
+    nbd_tls: bool = True
     nbd_first_port: int = 10810
     nbd_last_port: int = 11809
     # nbdkit filters in front of every export, and their arguments: for tests of what is behind them.

@@ -17,7 +17,7 @@ class ExportSpec:
 
     id: the attachment's id. volume_id: for names and descriptions. path: local file or block device. size is not here:
     an export serves what the path holds, so that an extend is seen. read_only: writes are refused by the server.
-    tcp: listen on the network as well, which asks for a key; otherwise only on a unix socket. secret: the pre-shared
+    tcp: listen on the network as well; otherwise only on a unix socket. secret: the pre-shared
     key as hexadecimal digits, written to a file of mode 0600 and never to a command line or a log.
     """
 
@@ -65,6 +65,9 @@ class Exporter(Protocol):
 
     def needs_tcp(self, connector: dict[str, Any]) -> bool:
         """Whether this connector can only reach the export over the network."""
+
+    def needs_secret(self, connector: dict[str, Any]) -> bool:
+        """Whether the export for this connector is to be protected by the attachment's key."""
 
     def healthy(self, export_id: str) -> bool:
         """True when the export is there and answers; looks, and changes nothing."""

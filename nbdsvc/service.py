@@ -123,6 +123,7 @@ def _make_host(settings: Settings, database: Database) -> Host:
             (settings.nbd_first_port, settings.nbd_last_port),
             settings.nbd_filters,
             settings.nbd_filter_args,
+            tls=settings.nbd_tls,
         ),
         images=_make_images(settings),
         runner=runner,

@@ -43,6 +43,14 @@ class Agent:
         self._ids = itertools.count()
         self._waiting: dict[int, Future[dict[str, Any]]] = {}
         self._lock = threading.Lock()
+        self._connect_within(seconds)
+
+    def reconnect(self, seconds: float = CONNECT_SECONDS) -> None:
+        """After the host was switched off and on."""
+        self.close()
+        self._connect_within(seconds)
+
+    def _connect_within(self, seconds: float) -> None:
         end = time.monotonic() + seconds
         while True:
             try:

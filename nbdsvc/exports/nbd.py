@@ -25,7 +25,8 @@ class NbdExporter:
 
     host_name: connectors on this host get the unix socket, others TCP. listen_address: where TCP listens; None refuses
     remote connectors. tcp_ports: first and last port of the range. filters: nbdkit filters in front of every export, for
-    tests of what is behind it, with their arguments.
+    tests of what is behind it, with their arguments. tls: exports on the network ask for TLS with the attachment's key;
+    without it whoever reaches the port has the volume, which only a network of its own makes right.
     """
 
     protocol = "nbd"
@@ -39,10 +40,13 @@ class NbdExporter:
         filters: Iterable[str] = (),
         filter_args: Iterable[str] = (),
         runner: process.Runner | None = None,
+        *,
+        tls: bool = True,
     ) -> None:
         self._root = exports_folder
         self._host_name = host_name
         self._address = listen_address
+        self._tls = tls
         self._ports = tcp_ports
         self._filters = list(filters)
         self._filter_args = list(filter_args)
@@ -72,6 +76,9 @@ class NbdExporter:
         """True for an initiator on another host, or one that asks for `nbd_transport: tcp`."""
         asked = connector.get("nbd_transport")
         return asked == "tcp" if asked else connector.get("host") != self._host_name
+
+    def needs_secret(self, connector: dict[str, Any]) -> bool:
+        return self._tls and self.needs_tcp(connector)
 
     def healthy(self, export_id: str) -> bool:
         folder = ExportFolder(self._root, export_id)
@@ -127,7 +134,7 @@ class NbdExporter:
         return ConnectionInfo("nbd", data)
 
     def _describe(self, spec: ExportSpec) -> dict[str, Any]:
-        if spec.tcp and not spec.secret:
+        if spec.tcp and self._tls and not spec.secret:
             raise errors.ExportFailed(export=spec.id, reason="an export on the network needs a key")
         return {
             "id": spec.id,

@@ -19,14 +19,14 @@ def export_spec(host: Host, attachment: Attachment) -> ExportSpec:
     """What an attachment owes its connector. The key is used only where the export is on the network."""
     with host.database.read() as conn:
         volume = nouns.volumes.get(conn, attachment.volume_id)
-    tcp = host.exporter.needs_tcp(attachment.connector or {})
+    connector = attachment.connector or {}
     return ExportSpec(
         id=attachment.id,
         volume_id=volume.id,
         path=host.driver.local_path(volume_ref(volume)),
         read_only=attachment.mode == "ro" or bool(volume.readonly),
-        tcp=tcp,
-        secret=attachment.secret if tcp else None,
+        tcp=host.exporter.needs_tcp(connector),
+        secret=attachment.secret if host.exporter.needs_secret(connector) else None,
     )
 
 

@@ -223,6 +223,24 @@ def test_read_only_export_refuses_writes(exports: Exports) -> None:
 
 
 @pytest.mark.row("S070", "S008")
+def test_without_tls_only_where_the_operator_says_so(exports: Exports) -> None:
+    """An export on the network without a key is refused, unless TLS is switched off; then the kernel's client can use it."""
+    with pytest.raises(errors.ExportFailed, match="needs a key"):
+        exports.up(tcp=True)
+    plain = NbdExporter(exports.folder / "p", "here", "127.0.0.1", tls=False, tcp_ports=(12110, 12190))
+    remote = {"host": "elsewhere"}
+    assert (exports.exporter.needs_secret(remote), plain.needs_secret(remote)) == (True, False)
+    spec = exports.spec(tcp=True)
+    try:
+        plain.create_export(spec)
+        data = plain.initialize_connection(spec, remote).data
+        assert (data["tls"], data["tls_psk_key"], data["uri"].partition(":")[0]) == (False, None, "nbd")
+        assert run("nbdinfo", "--size", data["uri"]).stdout.strip() == str(SIZE)
+    finally:
+        plain.remove_export(spec.id)
+
+
+@pytest.mark.row("S070", "S008")
 def test_tls_needs_the_attachments_own_key(exports: Exports) -> None:
     """TCP is reached only with the key of this attachment, which is on no command line and in no log."""
     spec, uri = exports.up(tcp=True, secret=KEY)

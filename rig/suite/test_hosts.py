@@ -1,0 +1,40 @@
+"""Volumes over the network: one storage host, two hypervisor hosts."""
+
+import hashlib
+import os
+from collections.abc import Callable
+
+import pytest
+
+from rig import machines
+from rig.agent import Agent, HostFailed
+from rig.product import Initiator, Service
+
+MIB = 1 << 20
+
+
+@pytest.mark.row("S002", "S008", "S073")
+@pytest.mark.parametrize("transport", ["kernel nbd", "FUSE + loop"])
+def test_a_volume_outlives_its_host(
+    make_service: Callable[..., Service], agents: dict[str, Agent], transport: str
+) -> None:
+    """Written by one host, which is then destroyed; force-detached and attached to another: the same bytes."""
+    plain = transport == "kernel nbd"
+    service = make_service(NBD_LISTEN=agents["storage"].host.address, NBD_TLS=str(not plain).lower())
+    one, two = Initiator(agents["hyper1"], service), Initiator(agents["hyper2"], service)
+    volume, content = service.volume(), os.urandom(4 * MIB)
+    device = one.attach(volume)
+    assert device.startswith("/dev/nbd" if plain else "/dev/loop")
+    one.write(device, 3 * MIB, content)
+    with pytest.raises(HostFailed, match="cannot"):
+        two.attach(volume)
+    machines.power_cut("hyper1")
+    attachment = service.call("GET", f"attachments?volume_id={volume}")["attachments"][0]["id"]
+    service.delete("attachments", attachment)
+    assert service.status("volumes", volume) == "available"
+    found = two.digest(two.attach(volume), 3 * MIB, 4 * MIB)
+    assert found == hashlib.sha256(content).hexdigest()
+    two.detach(volume)
+    service.delete("volumes", volume)
+    machines.power_on("hyper1")
+    agents["hyper1"].reconnect()
