@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -103,6 +104,22 @@ def test_onto_a_block_device_and_nbd(tmp_path: Path, raw: Path) -> None:
             server.wait(10)
     assert "25165824 are needed" in ended.stderr
     assert (tmp_path / "disk").read_bytes() == raw.read_bytes()
+
+
+def test_a_destination_that_loses_bytes_is_found_out(tmp_path: Path, raw: Path) -> None:
+    """A server that throws away what it is sent: --verify says where, with both digests, and fails."""
+    socket = tmp_path / "socket"
+    server = subprocess.Popen(["nbdkit", "-f", "-U", str(socket), "null", str(SIZE)])
+    try:
+        while not socket.exists():
+            time.sleep(0.02)
+        assert run(raw, f"nbd+unix:///?socket={socket}").returncode == 0
+        ended = run(raw, f"nbd+unix:///?socket={socket}", "--verify")
+    finally:
+        server.terminate()
+        server.wait(10)
+    assert ended.returncode == 1
+    assert re.search(r"at byte 0 has checksum [0-9a-f]{32}, expected [0-9a-f]{32}", ended.stderr), ended.stderr
 
 
 def test_a_limit_holds(tmp_path: Path) -> None:

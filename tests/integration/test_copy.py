@@ -1,9 +1,7 @@
 """The copy engine: against models, on damaged images, killed, cancelled, starved."""
 
 import os
-import signal
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -11,11 +9,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from images import EXTENTS, MiB, write_extents
+from images import EXTENTS, MiB, qemu_img, write_extents
 
 from nbdsvc import errors
 from nbdsvc.datapath import source as sources
 from nbdsvc.datapath.copy import Stopped, copy
+from nbdsvc.datapath.limit import Limit
 
 
 @pytest.mark.row("S074", "S075")
@@ -70,46 +69,6 @@ def test_damaged_qcow2_is_an_error_or_bytes_never_a_crash(
         pass
 
 
-_CHILD = """
-import sys
-from pathlib import Path
-from nbdsvc.datapath import source
-from nbdsvc.datapath.copy import copy
-folder = Path(sys.argv[1])
-with source.open_path(folder / "source") as opened:
-    result = copy(opened, folder / "target", journal=folder / "journal", fingerprint=b"f", threads=2)
-print(result.skipped, result.size)
-"""
-
-
-@pytest.mark.row("S074")
-def test_killed_copy_resumes_bit_identical(tmp_path: Path) -> None:
-    """SIGKILL at 20 random instants: the copy is completed by later runs, and its bytes are the source's."""
-    import random
-
-    dice = random.Random(3)
-    size = 700 * MiB
-    content = os.urandom(7 * MiB) * 100
-    (tmp_path / "source").write_bytes(content)
-    kills, resumed = 0, 0
-    for _round in range(10):
-        target = tmp_path / "target"
-        target.write_bytes(b"")
-        os.truncate(target, size)
-        (tmp_path / "journal").unlink(missing_ok=True)
-        for _kill in range(2):
-            child = subprocess.Popen([sys.executable, "-c", _CHILD, str(tmp_path)], stdout=subprocess.DEVNULL)
-            time.sleep(dice.uniform(0.1, 0.9))
-            kills += child.poll() is None
-            child.send_signal(signal.SIGKILL)
-            child.wait()
-        last = subprocess.run([sys.executable, "-c", _CHILD, str(tmp_path)], capture_output=True, text=True, check=True)
-        resumed += int(last.stdout.split()[0])
-        assert target.read_bytes() == content
-    print(f"{kills} kills; {resumed >> 20} MiB of {10 * size >> 20} MiB were not copied again")
-    assert kills > 5
-
-
 def test_journal_of_another_source_is_not_believed(tmp_path: Path) -> None:
     """A finished journal with another fingerprint or size skips nothing."""
     (tmp_path / "source").write_bytes(b"a" * 5 * MiB)
@@ -155,6 +114,44 @@ def test_a_source_that_shrinks_is_an_error_never_zeros(tmp_path: Path) -> None:
         os.truncate(path, 5 * MiB)
         with pytest.raises(errors.ReadFailed, match="shorter"):
             copy(source, tmp_path / "target")
+
+
+def test_a_qcow2_that_shrinks_is_an_error_never_zeros(tmp_path: Path) -> None:
+    """The image is truncated after it was opened, plain or compressed: an error with the offset."""
+    (tmp_path / "raw").write_bytes(os.urandom(16 * MiB))
+    (tmp_path / "target").touch()
+    for packed in ([], ["-c"]):
+        qemu_img("convert", "-f", "raw", "-O", "qcow2", *packed, tmp_path / "raw", tmp_path / "image")
+        with sources.open_path(tmp_path / "image", "qcow2") as source:
+            os.truncate(tmp_path / "image", 5 * MiB)
+            with pytest.raises(errors.DataError, match="shorter"):
+                copy(source, tmp_path / "target")
+
+
+def test_a_limit_changes_while_it_runs(tmp_path: Path) -> None:
+    """Two jobs share a limit; when it is lifted they go on at once."""
+    limit, ended = Limit(4 * MiB), []
+
+    def job(name: str) -> None:
+        (tmp_path / name).touch()
+        with sources.open_callback(lambda _at, length: b"x" * length, 32 * MiB, "raw", name) as source:
+            copy(
+                source, tmp_path / name, limits=[limit], on_progress=lambda done, _total: progress.update({name: done})
+            )
+        ended.append(name)
+
+    progress: dict[str, int] = {}
+    jobs = [threading.Thread(target=job, args=(name,)) for name in ("one", "two")]
+    for thread in jobs:
+        thread.start()
+    time.sleep(0.8)
+    # 0.8 s at the limit, a burst of 0.1 s, and one piece of 1 MiB for each of eight threads.
+    assert sum(progress.values()) <= 0.9 * 4 * MiB + 8 * MiB
+    assert not ended
+    limit.rate = 0
+    for thread in jobs:
+        thread.join(5)
+    assert sorted(ended) == ["one", "two"]
 
 
 def test_a_callbacks_error_is_the_copys_error(tmp_path: Path) -> None:
