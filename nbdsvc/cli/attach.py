@@ -22,14 +22,15 @@ def attach(volume: str, read_only: bool, as_json: bool) -> None:
 
 @click.command()
 @click.argument("volume")
-def detach(volume: str) -> None:
+@click.option("--force", is_flag=True, help="Also when its server is gone: what was not flushed is lost.")
+def detach(volume: str, force: bool) -> None:
     """Detach VOLUME (its name, id or device) from this host."""
     client, connector = Client(), HostConnector()
     found = [a for a in connector.all() if volume in (a.device, a.volume_id)]
     attached = found[0] if found else connector.find(client.find("volumes", volume)["id"])
     if attached is None:
         raise errors.NotFound(resource="Attached volume", id=volume)
-    detach_here(client, connector, attached)
+    detach_here(client, connector, attached, force=force)
 
 
 def attach_here(client: Client, connector: HostConnector, volume: str, mode: str) -> Attached:
@@ -49,7 +50,7 @@ def attach_here(client: Client, connector: HostConnector, volume: str, mode: str
     return attached
 
 
-def detach_here(client: Client, connector: HostConnector, attached: Attached) -> None:
+def detach_here(client: Client, connector: HostConnector, attached: Attached, *, force: bool = False) -> None:
     """The device first: while it is busy, the attachment stays."""
-    connector.detach(attached)
+    connector.detach(attached, force=force)
     client.delete("attachments", attached.attachment_id)

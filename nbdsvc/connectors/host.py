@@ -57,17 +57,20 @@ class HostConnector:
         kind.noted(self._folder)
         return attached
 
-    def detach(self, attached: Attached) -> None:
-        """Flush, refuse while somebody uses the device, take it down. Raises DeviceBusy with who and where."""
+    def detach(self, attached: Attached, *, force: bool = False) -> None:
+        """Refuse while somebody uses the device, flush, take it down. Raises DeviceBusy with who and where.
+
+        force: also when the flush fails, because its server is gone for good; what was not flushed before is lost.
+        """
         user = user_of(attached.device)
         if user:
             raise errors.DeviceBusy(device=attached.device, reason=f"{user}; unmount it first")
         try:
             flush(attached.device)
         except OSError as error:
-            raise errors.WriteFailed(
-                destination=attached.device, offset=0, reason=f"flush: {error.strerror}"
-            ) from error
+            if not force:
+                reason = f"flush: {error.strerror}; --force gives up what is not written yet"
+                raise errors.WriteFailed(destination=attached.device, offset=0, reason=reason) from error
         kind = next(kind for kind in self._kinds if kind.name == attached.kind)
         kind.disconnect(self._notes.home(attached.volume_id), attached)
         self._notes.forget(attached.volume_id)

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from serving import ServiceProcess
 
-from nbdsvc import errors
+from nbdsvc import errors, process
 from nbdsvc.cli import attach
+from nbdsvc.connectors.fuse_loop import FuseLoop
 from nbdsvc.connectors.host import HostConnector
 
 
@@ -81,3 +82,22 @@ def test_attach_as_a_block_device(service: ServiceProcess, tmp_path: Path) -> No
         assert not Path(f"/sys/class/block/{Path(attached.device).name}/loop/backing_file").exists()
         assert list((tmp_path / "attached").iterdir()) == []
     assert service.leftovers() == []
+
+
+def test_detach_when_the_server_is_gone(service: ServiceProcess, tmp_path: Path) -> None:
+    """A device whose server was killed is detached, by force where a flush fails; nothing stays behind."""
+    client, connector = service.client(), HostConnector(tmp_path / "attached", kinds=[FuseLoop(process.Runner())])
+    connector.describe = lambda: {"host": "me", "ip": "127.0.0.1"}  # type: ignore[method-assign]
+    volume = client.post("volumes", body={"volume": {"size": 1}})["volume"]["id"]
+    service.wait_status("volumes", volume)
+    attached = attach.attach_here(client, connector, volume, "rw")
+    with Path(attached.device).open("r+b", buffering=0) as device:
+        pid = int((service.state / "exports" / attached.attachment_id / "process").read_text().split()[0])
+        os.kill(pid, 9)
+        device.write(bytes(4096))  # into the page cache
+        with pytest.raises(errors.WriteFailed, match="--force"):
+            connector.detach(attached)
+    attach.detach_here(client, connector, attached, force=True)
+    assert connector.all() == []
+    assert not Path(f"/sys/class/block/{Path(attached.device).name}/loop/backing_file").exists()
+    assert client.get("volumes", volume)["volume"]["status"] == "available"
