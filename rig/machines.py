@@ -65,9 +65,9 @@ def set_link(name: str, net: int, state: str) -> None:
 
 
 def attach_disk(name: str, path: Path, serial: str) -> None:
-    """A read-only disk in the running machine only; it is /dev/disk/by-id/virtio-SERIAL there."""
-    _virsh("detach-disk", _PREFIX + name, _TARGET)
-    _must("attach-disk", _PREFIX + name, str(path), _TARGET, "--mode", "readonly", "--live", "--subdriver", "raw",
+    """A read-only disk, also after a power cut; it is /dev/disk/by-id/virtio-SERIAL there."""
+    _virsh("detach-disk", _PREFIX + name, _TARGET, "--persistent")
+    _must("attach-disk", _PREFIX + name, str(path), _TARGET, "--mode", "readonly", "--persistent", "--subdriver", "raw",
           "--serial", serial)  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from rig import machines
+from rig import install, machines
 from rig.agent import Agent, HostFailed
 from rig.product import Initiator, Service
 
@@ -38,3 +38,4 @@ def test_a_volume_outlives_its_host(
     service.delete("volumes", volume)
     machines.power_on("hyper1")
     agents["hyper1"].reconnect()
+    install.install(agents["hyper1"])
