@@ -63,6 +63,16 @@ void nbdsvc_bucket_set(struct nbdsvc_bucket *bucket, uint64_t rate)
 	pthread_mutex_unlock(&bucket->lock);
 }
 
+int nbdsvc_bucket_limits(struct nbdsvc_bucket *bucket)
+{
+	if (!bucket)
+		return 0;
+	pthread_mutex_lock(&bucket->lock);
+	int limits = bucket->rate > 0;
+	pthread_mutex_unlock(&bucket->lock);
+	return limits;
+}
+
 uint64_t nbdsvc_bucket_take(struct nbdsvc_bucket *bucket, uint64_t bytes)
 {
 	if (!bucket)

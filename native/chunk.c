@@ -1,7 +1,7 @@
 #define _GNU_SOURCE
 #include "chunk.h"
 #include "output.h"
-#include "zero.h"
+#include "piece.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -9,13 +9,6 @@
 #include <string.h>
 #include <time.h>
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
-/* One read and at most one write: large enough for the disk, small enough that it is still in the cache when written. */
-static const size_t PIECE = 1 << 20;
-/* Zeros are looked for in steps of this size: the cluster size of nearly all images. */
-static const size_t GRAIN = 64 << 10;
 /* How soon a thread that waits for its turn to place a chunk notices that there will be no turn. */
 static const long TURN_NS = 50 * 1000000;
 
@@ -42,29 +35,29 @@ int nbdsvc_state_stopped(struct nbdsvc_state *state)
 static void hash(struct nbdsvc_worker *worker, const void *buffer, size_t length)
 {
 	if (worker->hash)
-		XXH3_128bits_update(worker->hash, buffer, length);
+		nbdsvc_digest_update(worker->hash, buffer, length);
 }
 
 static void hash_zeros(struct nbdsvc_worker *worker, uint64_t length)
 {
 	while (worker->hash && length) {
-		size_t piece = length < GRAIN ? length : GRAIN;
+		size_t piece = length < NBDSVC_GRAIN ? length : NBDSVC_GRAIN;
 		hash(worker, worker->zeros, piece);
 		length -= piece;
 	}
 }
 
-void nbdsvc_zero_digest(unsigned char *ret)
+int nbdsvc_zero_digest(unsigned char *ret)
 {
 	static const unsigned char zeros[4096];
-	XXH3_state_t *state = XXH3_createState();
-	if (!state)
-		return;
-	XXH3_128bits_reset(state);
+	struct nbdsvc_digest *digest = nbdsvc_digest_create();
+	if (!digest)
+		return -ENOMEM;
 	for (uint64_t at = 0; at < NBDSVC_CHUNK; at += sizeof(zeros))
-		XXH3_128bits_update(state, zeros, sizeof(zeros));
-	XXH128_canonicalFromHash((XXH128_canonical_t *)ret, XXH3_128bits_digest(state));
-	XXH3_freeState(state);
+		nbdsvc_digest_update(digest, zeros, sizeof(zeros));
+	nbdsvc_digest_get(digest, ret);
+	nbdsvc_digest_destroy(digest);
+	return 0;
 }
 
 /* Wait until the limits let the bytes pass. */
@@ -81,48 +74,38 @@ static int pace(struct nbdsvc_state *state, uint64_t bytes)
 	return nbdsvc_state_stopped(state) ? -ECANCELED : 0;
 }
 
-/* Guest bytes, zeros behind the source's end. */
-static int read_piece(struct nbdsvc_worker *worker, size_t length, uint64_t offset)
+static int is_zero(const struct nbdsvc_piece *piece, size_t at)
 {
-	struct nbdsvc_source *source = worker->state->copy->source;
-	size_t there = offset >= source->size ? 0 : source->size - offset < length ? source->size - offset : length;
-	int err = there ? source->pread(source, worker->source_scratch, worker->buffer, there, offset) : 0;
-	if (err)
-		nbdsvc_state_fail(worker->state, err, NBDSVC_SIDE_READ, offset);
-	else
-		memset(worker->buffer + there, 0, length - there);
-	return err;
+	return piece->zeros >> at / NBDSVC_GRAIN & 1;
 }
 
-static int write_run(struct nbdsvc_worker *worker, const unsigned char *buffer, size_t length, uint64_t offset, int zero)
+static int write_run(struct nbdsvc_worker *worker, const struct nbdsvc_piece *piece, size_t from, size_t to, uint64_t offset)
 {
 	struct nbdsvc_copy *copy = worker->state->copy;
 	struct nbdsvc_sink *sink = copy->sink;
-	int err = zero ? sink->zero(sink, worker->sink_scratch, length, offset)
-		       : sink->pwrite(sink, worker->sink_scratch, buffer, length, offset);
-	if (err)
-		nbdsvc_state_fail(worker->state, err, NBDSVC_SIDE_WRITE, offset);
+	int zero = is_zero(piece, from);
+	int err = zero ? sink->zero(sink, worker->sink_scratch, to - from, offset + from)
+		       : sink->pwrite(sink, worker->sink_scratch, piece->bytes + from, to - from, offset + from);
+	if (err == -EFAULT && piece->mapped) /* the kernel found the page gone that we had looked at */
+		nbdsvc_state_fail(worker->state, -ESPIPE, NBDSVC_SIDE_READ, offset + from);
+	else if (err)
+		nbdsvc_state_fail(worker->state, err, NBDSVC_SIDE_WRITE, offset + from);
 	else if (!zero)
-		__atomic_fetch_add(&copy->data, length, __ATOMIC_RELAXED);
+		__atomic_fetch_add(&copy->data, to - from, __ATOMIC_RELAXED);
 	return err;
 }
 
 /* Write what is not zero of a piece, in runs as long as possible; make the rest zero. */
-static int write_piece(struct nbdsvc_worker *worker, size_t length, uint64_t offset)
+static int write_piece(struct nbdsvc_worker *worker, const struct nbdsvc_piece *piece, uint64_t offset)
 {
-	const unsigned char *buffer = worker->buffer;
 	size_t from = 0;
-	while (from < length) {
-		size_t step = length - from < GRAIN ? length - from : GRAIN;
-		int zero = nbdsvc_is_zero(buffer + from, step);
-		size_t to = from + step;
-		while (to < length) {
-			step = length - to < GRAIN ? length - to : GRAIN;
-			if (nbdsvc_is_zero(buffer + to, step) != zero)
-				break;
-			to += step;
-		}
-		int err = write_run(worker, buffer + from, to - from, offset + from, zero);
+	while (from < piece->length) {
+		size_t to = from + NBDSVC_GRAIN;
+		while (to < piece->length && is_zero(piece, to) == is_zero(piece, from))
+			to += NBDSVC_GRAIN;
+		if (to > piece->length)
+			to = piece->length;
+		int err = write_run(worker, piece, from, to, offset);
 		if (err)
 			return err;
 		from = to;
@@ -133,20 +116,19 @@ static int write_piece(struct nbdsvc_worker *worker, size_t length, uint64_t off
 static int copy_data(struct nbdsvc_worker *worker, uint64_t length, uint64_t offset)
 {
 	while (length) {
-		size_t piece = length < PIECE ? length : PIECE;
-		int err = pace(worker->state, piece);
-		if (!err)
-			err = read_piece(worker, piece, offset);
+		struct nbdsvc_piece piece;
+		int err = nbdsvc_state_stopped(worker->state) ? -ECANCELED : nbdsvc_piece_get(worker, length, offset, &piece);
 		if (err)
 			return err;
-		hash(worker, worker->buffer, piece);
-		if (!worker->dry)
-			err = write_piece(worker, piece, offset);
+		err = pace(worker->state, piece.length);
+		if (!err && !worker->dry)
+			err = write_piece(worker, &piece, offset);
+		nbdsvc_piece_put(&piece);
 		if (err)
 			return err;
-		__atomic_fetch_add(&worker->state->copy->done, piece, __ATOMIC_RELAXED);
-		offset += piece;
-		length -= piece;
+		__atomic_fetch_add(&worker->state->copy->done, piece.length, __ATOMIC_RELAXED);
+		offset += piece.length;
+		length -= piece.length;
 	}
 	return 0;
 }
@@ -229,7 +211,7 @@ static void keep_digest(struct nbdsvc_worker *worker, uint64_t index, int all_ze
 	if (all_zero)
 		memcpy(to, worker->state->zero_digest, NBDSVC_DIGEST_SIZE);
 	else
-		XXH128_canonicalFromHash((XXH128_canonical_t *)to, XXH3_128bits_digest(worker->hash));
+		nbdsvc_digest_get(worker->hash, to);
 }
 
 int nbdsvc_chunk_copy(struct nbdsvc_worker *worker, uint64_t index)
@@ -239,7 +221,7 @@ int nbdsvc_chunk_copy(struct nbdsvc_worker *worker, uint64_t index)
 	uint64_t end = offset + NBDSVC_CHUNK < state->copy->size ? offset + NBDSVC_CHUNK : state->copy->size;
 	int all_zero = 0;
 	if (worker->hash)
-		XXH3_128bits_reset(worker->hash);
+		nbdsvc_digest_reset(worker->hash);
 	while (offset < end) {
 		struct nbdsvc_extent extent;
 		int err = next_run(worker, offset, end, &extent);
@@ -265,9 +247,9 @@ int nbdsvc_worker_init(struct nbdsvc_worker *worker, struct nbdsvc_state *state)
 	struct nbdsvc_sink *sink = state->copy->sink;
 	*worker = (struct nbdsvc_worker){ .state = state };
 	void *source_scratch = calloc(1, source->scratch_size), *sink_scratch = calloc(1, sink->scratch_size);
-	worker->buffer = aligned_alloc(NBDSVC_DIRECT_ALIGNMENT, PIECE);
-	worker->zeros = calloc(1, GRAIN);
-	worker->hash = state->copy->digests ? XXH3_createState() : NULL;
+	worker->buffer = aligned_alloc(NBDSVC_DIRECT_ALIGNMENT, nbdsvc_piece_buffer_size());
+	worker->zeros = calloc(1, NBDSVC_GRAIN);
+	worker->hash = state->copy->digests ? nbdsvc_digest_create() : NULL;
 	int err = -ENOMEM;
 	if (source_scratch && sink_scratch && worker->buffer && worker->zeros && (worker->hash || !state->copy->digests))
 		err = source->scratch_init(source, source_scratch);
@@ -297,6 +279,5 @@ void nbdsvc_worker_deinit(struct nbdsvc_worker *worker)
 	free(worker->sink_scratch);
 	free(worker->buffer);
 	free(worker->zeros);
-	if (worker->hash)
-		XXH3_freeState(worker->hash);
+	nbdsvc_digest_destroy(worker->hash);
 }

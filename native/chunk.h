@@ -3,6 +3,7 @@
 #define NBDSVC_CHUNK_H
 
 #include "copy.h"
+#include "digest.h"
 #include "journal.h"
 
 #include <pthread.h>
@@ -28,7 +29,7 @@ struct nbdsvc_worker {
 	void *sink_scratch;
 	unsigned char *buffer;
 	unsigned char *zeros;
-	void *hash; /* XXH3_state_t, or NULL where no digest is wanted */
+	struct nbdsvc_digest *hash; /* or NULL where no digest is wanted */
 	int dry; /* the chunk is at its place already: only its digest is wanted */
 };
 
@@ -39,7 +40,7 @@ int nbdsvc_chunk_copy(struct nbdsvc_worker *worker, uint64_t index);
 
 void nbdsvc_state_fail(struct nbdsvc_state *state, int err, int side, uint64_t offset);
 int nbdsvc_state_stopped(struct nbdsvc_state *state);
-/* XXH3-128 of a chunk of zeros. */
-void nbdsvc_zero_digest(unsigned char *ret);
+/* XXH3-128 of a chunk of zeros. 0 or -ENOMEM. */
+int nbdsvc_zero_digest(unsigned char *ret);
 
 #endif

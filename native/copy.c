@@ -162,11 +162,11 @@ int nbdsvc_copy_run(struct nbdsvc_copy *copy)
 		return -EINVAL;
 	copy->done = copy->data = copy->skipped = copy->cloned = 0;
 	copy->side = NBDSVC_SIDE_NONE;
-	int err = nbdsvc_journal_init(&state.journal, copy->journal_fd, NBDSVC_CHUNK, copy->size, copy->fingerprint);
+	int err = copy->digests ? nbdsvc_zero_digest(state.zero_digest) : 0;
+	if (!err)
+		err = nbdsvc_journal_init(&state.journal, copy->journal_fd, NBDSVC_CHUNK, copy->size, copy->fingerprint);
 	if (err)
 		return err;
-	if (copy->digests)
-		nbdsvc_zero_digest(state.zero_digest);
 	pthread_mutex_init(&state.lock, NULL);
 	pthread_cond_init(&state.ended, NULL);
 	pthread_cond_init(&state.advanced, NULL);

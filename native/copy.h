@@ -9,11 +9,11 @@
 #define NBDSVC_COPY_H
 
 #include "bucket.h"
+#include "digest.h"
 #include "sink.h"
 #include "source.h"
 
 enum { NBDSVC_SIDE_NONE = 0, NBDSVC_SIDE_READ = 1, NBDSVC_SIDE_WRITE = 2, NBDSVC_SIDE_JOURNAL = 3 };
-enum { NBDSVC_DIGEST_SIZE = 16 };
 
 struct nbdsvc_copy {
 	/* In. */

@@ -115,6 +115,22 @@ static int qcow2_pread(struct nbdsvc_source *source, void *scratch_memory, void 
 	return 0;
 }
 
+/* A run of plain clusters; not the last cluster of a file that ends within it. */
+static int qcow2_locate(struct nbdsvc_source *source, uint64_t offset, int *ret_fd, uint64_t *ret_at, uint64_t *ret_length)
+{
+	struct qcow2 *self = (struct qcow2 *)source;
+	struct qcow2_run run;
+	int err = self->input->fd < 0 ? -EOPNOTSUPP : qcow2_map(self, offset, &run);
+	if (!err && (run.kind != QCOW2_RUN_PLAIN || run.length > self->input->size - run.at))
+		err = -EOPNOTSUPP;
+	if (err)
+		return err;
+	*ret_fd = self->input->fd;
+	*ret_at = run.at;
+	*ret_length = run.length;
+	return 0;
+}
+
 static void qcow2_scratch_deinit(struct nbdsvc_source *source, void *scratch_memory)
 {
 	(void)source;
@@ -184,6 +200,7 @@ int nbdsvc_source_qcow2_create(struct nbdsvc_input *input, const char *snapshot,
 	self->source.scratch_size = sizeof(struct scratch);
 	self->source.extent = qcow2_extent;
 	self->source.pread = qcow2_pread;
+	self->source.locate = qcow2_locate;
 	self->source.scratch_init = qcow2_scratch_init;
 	self->source.scratch_deinit = qcow2_scratch_deinit;
 	self->source.destroy = qcow2_destroy;

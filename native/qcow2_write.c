@@ -15,6 +15,7 @@
 
 #include <endian.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -145,6 +146,9 @@ static int writer_store(struct nbdsvc_sink *sink, void *scratch_memory)
 		while (i < scratch->count && scratch->clusters[i].host == first->host + length)
 			length += scratch->clusters[i++].length;
 		err = nbdsvc_output_write(&self->output, scratch->packed + first->at, length, first->host);
+		/* What goes through the page cache sets out for the disk at once, so that the end need not wait for all of it. */
+		if (!err && self->output.direct_fd < 0)
+			sync_file_range(self->output.fd, first->host, length, SYNC_FILE_RANGE_WRITE);
 	}
 	err = nbdsvc_tables_write(&scratch->tables, &self->output, err);
 	scratch->used = scratch->count = 0;

@@ -118,6 +118,7 @@ int nbdsvc_sink_file_create(int fd, int direct_fd, int flags, struct nbdsvc_sink
 		.grain = NBDSVC_DIRECT_ALIGNMENT,
 		.scratch_size = 1,
 		.resumable = 1,
+		.kernel_only = 1,
 		.scratch_init = nbdsvc_no_scratch_init,
 		.scratch_deinit = nbdsvc_no_scratch_deinit,
 		.pwrite = file_pwrite,
@@ -163,6 +164,7 @@ int nbdsvc_sink_null_create(struct nbdsvc_sink **ret)
 	*self = (struct nbdsvc_sink){
 		.grain = 1,
 		.scratch_size = 1,
+		.kernel_only = 1,
 		.scratch_init = nbdsvc_no_scratch_init,
 		.scratch_deinit = nbdsvc_no_scratch_deinit,
 		.pwrite = null_pwrite,

@@ -50,6 +50,14 @@ static int raw_pread(struct nbdsvc_source *source, void *scratch, void *buffer, 
 	return self->input->pread(self->input, buffer, length, offset);
 }
 
+static int raw_locate(struct nbdsvc_source *source, uint64_t offset, int *ret_fd, uint64_t *ret_at, uint64_t *ret_length)
+{
+	*ret_fd = source->fd;
+	*ret_at = offset;
+	*ret_length = source->size - offset;
+	return source->fd < 0 ? -EOPNOTSUPP : 0;
+}
+
 static int raw_scratch_init(struct nbdsvc_source *source, void *scratch)
 {
 	(void)source;
@@ -88,6 +96,7 @@ int nbdsvc_source_raw_create(struct nbdsvc_input *input, struct nbdsvc_source **
 		.scratch_size = 1,
 		.extent = raw_extent,
 		.pread = raw_pread,
+		.locate = raw_locate,
 		.scratch_init = raw_scratch_init,
 		.scratch_deinit = raw_scratch_deinit,
 		.destroy = raw_destroy,

@@ -44,6 +44,8 @@ struct nbdsvc_source {
 	int (*extent)(struct nbdsvc_source *source, uint64_t offset, struct nbdsvc_extent *ret);
 	/* Guest bytes [offset, offset + length), zeros where nothing is stored. */
 	int (*pread)(struct nbdsvc_source *source, void *scratch, void *buffer, size_t length, uint64_t offset);
+	/* Where in a local file the bytes from offset on stand as they are, and how many; an error where they do not. Or NULL. */
+	int (*locate)(struct nbdsvc_source *source, uint64_t offset, int *ret_fd, uint64_t *ret_at, uint64_t *ret_length);
 	int (*scratch_init)(struct nbdsvc_source *source, void *scratch);
 	void (*scratch_deinit)(struct nbdsvc_source *source, void *scratch);
 	void (*interrupt)(struct nbdsvc_source *source); /* calls that wait end soon, and later ones too; may be NULL */

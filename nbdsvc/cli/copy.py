@@ -86,7 +86,7 @@ def _copy(origin: Origin, destination: str, wanted: Wanted, options: dict[str, A
                 fingerprint=origin.fingerprint,
                 may_clone=True,
                 digests=digests,
-                limits=[Limit(options["limit"])],
+                limits=[Limit(options["limit"])] if options["limit"] else [],
                 on_progress=report,
             )
         if digests is not None:

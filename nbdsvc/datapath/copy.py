@@ -19,6 +19,8 @@ from nbdsvc.datapath.source import Source
 
 # More threads than two cores, because half of them wait for the disk; more than cores on large hosts win nothing.
 THREADS = max(4, os.cpu_count() or 1)
+# A sink that packs makes its threads wait for their turn; with twice as many there is always one that need not.
+PACKING_THREADS = 2 * THREADS
 # How often progress is reported and a wish to stop is seen: a cancel takes effect within 100 ms.
 TICK_SECONDS = 0.05
 # What digests and journals speak of (NBDSVC_CHUNK in native/sink.h).
@@ -77,7 +79,7 @@ def copy(
     may_clone: bool = False,
     digests: Digests | None = None,
     limits: Sequence[Limit] = (),
-    threads: int = THREADS,
+    threads: int | None = None,
     on_progress: OnProgress = lambda _done, _total: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> CopyResult:
@@ -96,7 +98,7 @@ def copy(
         job = ffi.new("struct nbdsvc_copy *")
         job.source, job.sink = source.pointer, sink.pointer
         job.size = size or sink.size or source.size
-        job.threads = 1 if source.sequential else threads
+        job.threads = 1 if source.sequential else threads or (THREADS if sink.resumable else PACKING_THREADS)
         job.may_clone = may_clone
         job.journal_fd = -1
         if journal is not None and sink.resumable and not source.sequential:

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -114,6 +115,38 @@ def test_a_source_that_shrinks_is_an_error_never_zeros(tmp_path: Path) -> None:
         os.truncate(path, 5 * MiB)
         with pytest.raises(errors.ReadFailed, match="shorter"):
             copy(source, tmp_path / "target")
+
+
+_SHRINKING = """
+import faulthandler, os, random, sys, threading, time
+from pathlib import Path
+from nbdsvc import errors
+from nbdsvc.datapath import sink, source
+from nbdsvc.datapath.copy import copy
+faulthandler.enable()
+folder, dice, failed = Path(sys.argv[1]), random.Random(1), 0
+for round in range(40):
+    (folder / "source").write_bytes(b"a" * (48 << 20))
+    with source.open_path(folder / "source") as opened, sink.open_path(folder / "target") as target:
+        delay, left = dice.uniform(0, 0.012), dice.randrange(48 << 20)
+        shrink = threading.Thread(target=lambda: (time.sleep(delay), os.truncate(folder / "source", left)))
+        shrink.start()
+        try:
+            copy(opened, target)
+        except errors.ReadFailed as error:
+            failed += 1
+            assert "shorter" in str(error), error
+        shrink.join()
+print(failed)
+"""
+
+
+def test_a_source_that_shrinks_in_any_moment_is_an_error_never_a_crash(tmp_path: Path) -> None:
+    """The file is truncated while its pages are looked at and written: ReadFailed, or it was too late to matter."""
+    (tmp_path / "target").touch()
+    ended = subprocess.run([sys.executable, "-c", _SHRINKING, tmp_path], capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    assert int(ended.stdout) > 0
 
 
 def test_a_qcow2_that_shrinks_is_an_error_never_zeros(tmp_path: Path) -> None:

@@ -38,6 +38,6 @@ def test_damaged_images(tmp_path: Path) -> None:
 
 def test_refcounts_of_large_images(tmp_path: Path) -> None:
     """What the qcow2 writer's allocator counts is what it gave out, over several refcount blocks and any mix."""
-    done = subprocess.run([str(build(tmp_path, "alloc")), "22"], capture_output=True, text=True, timeout=100)
+    done = subprocess.run([str(build(tmp_path, "alloc")), "11"], capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "refcounts as counted" in done.stdout
