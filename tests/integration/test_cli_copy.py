@@ -153,7 +153,9 @@ def test_killed_and_resumed(tmp_path: Path) -> None:
     raw.write_bytes(os.urandom(8 * MiB) * 12)
     words = [str(raw), str(out), "--journal", str(tmp_path / "journal"), "--verify", "--json"]
     child = subprocess.Popen([sys.executable, "-m", "nbdsvc", "copy", *words, "--limit", "30M"])
-    time.sleep(2.2)
+    while not (tmp_path / "journal").exists():
+        time.sleep(0.02)
+    time.sleep(1.2)  # two checkpoints
     child.send_signal(signal.SIGKILL)
     child.wait()
     assert not out.exists()
@@ -165,7 +167,7 @@ def test_killed_and_resumed(tmp_path: Path) -> None:
 
 def test_two_copies_to_one_name(tmp_path: Path) -> None:
     """The second is told that another copy is writing the file."""
-    (tmp_path / "raw").write_bytes(os.urandom(32 * MiB))
+    (tmp_path / "raw").write_bytes(os.urandom(32 * MiB) * 16)  # for a minute: both programs may start slowly
     words = [str(tmp_path / "raw"), str(tmp_path / "out"), "--limit", "8M"]
     first = subprocess.Popen([sys.executable, "-m", "nbdsvc", "copy", *words])
     try:
