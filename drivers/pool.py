@@ -61,9 +61,10 @@ class PoolFolder:
     def make(self, path: Path, size: int, owner: str, source: Path | None = None) -> None:
         """An object of `size` bytes with the bytes of `source` (its blocks shared) or zeros. There and mine: success."""
         self.check()
-        if self._is_mine(path, owner):
-            return
         temporary = self.folder / "new" / f"{path.name}.{owner}"
+        if self._is_mine(path, owner):
+            temporary.unlink(missing_ok=True)  # where an earlier try was killed between the two halves of _publish
+            return
         with self._translated(size):
             self._write(temporary, size, owner, source)
             self._publish(temporary, path, owner)

@@ -248,9 +248,14 @@ def test_a_folder_with_strange_files_is_no_pool(tmp_path: Path) -> None:
 def test_killed_while_making_leaves_nothing_that_a_repeat_or_delete_does_not_remove(make: Made) -> None:
     """An object that was begun under the same owner is finished by a repeated call, or removed by a delete."""
     driver, ref = make(), volume()
-    (driver.local_path(ref).parents[1] / "new" / f"volume-{ref.id}.op").write_bytes(b"half")
+    new = driver.local_path(ref).parents[1] / "new"
+    (new / f"volume-{ref.id}.op").write_bytes(b"half")
     driver.create_volume(ref, "op")
     assert driver.local_path(ref).read_bytes() == bytes(SIZE)
+    # Killed when the object had its name, and its temporary name still.
+    os.link(driver.local_path(ref), new / f"volume-{ref.id}.op")
+    driver.create_volume(ref, "op")
+    assert list(new.iterdir()) == []
     (driver.local_path(ref).parents[1] / "new" / f"volume-{ref.id}.other").write_bytes(b"half")
     driver.delete_volume(ref)
     assert list((driver.local_path(ref).parents[1] / "new").iterdir()) == []
