@@ -136,11 +136,15 @@ static int try_clone(struct nbdsvc_copy *copy)
 {
 	struct nbdsvc_source *source = copy->source;
 	struct nbdsvc_sink *sink = copy->sink;
-	if (!copy->may_clone || copy->digests || source->fd < 0 || !sink->clone || copy->size != source->size)
+	if (!copy->may_clone || copy->digests || source->fd < 0 || !sink->clone || !source->size)
 		return 0;
 	if (sink->clone(sink, source->fd, source->size))
 		return 0;
-	copy->done = copy->cloned = copy->size;
+	/* Behind the source's end there may be old data; where it cannot be made zero, an ordinary copy says why. */
+	if (copy->size > source->size && sink->zero(sink, NULL, copy->size - source->size, source->size))
+		return 0;
+	copy->done = copy->size;
+	copy->cloned = source->size;
 	return 1;
 }
 

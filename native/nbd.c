@@ -217,6 +217,7 @@ int nbdsvc_sink_nbd_create(const char *uri, int connections, int flags, struct n
 		.grain = facts->block_size > 4096 ? facts->block_size : 4096,
 		.scratch_size = sizeof(struct scratch),
 		.resumable = 1,
+		.kernel_only = !facts->tls, /* sent by the kernel as it is; with TLS encrypted by a library */
 		.scratch_init = sink_scratch_init,
 		.scratch_deinit = nbdsvc_no_scratch_deinit,
 		.pwrite = sink_pwrite,

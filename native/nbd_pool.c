@@ -20,7 +20,7 @@ static const uint32_t STATE_ZERO = 2; /* of base:allocation */
 
 #define FUNCTIONS(X) X(create) X(close) X(get_error) X(get_errno) X(aio_connect_uri) X(set_uri_allow_local_file) \
 	X(add_meta_context) X(can_meta_context) X(get_size) X(can_multi_conn) X(can_zero) X(can_flush) X(is_read_only) \
-	X(get_block_size) X(aio_pread) X(aio_pwrite) X(aio_zero) X(aio_flush) X(aio_block_status) X(poll) \
+	X(get_block_size) X(get_tls_negotiated) X(aio_pread) X(aio_pwrite) X(aio_zero) X(aio_flush) X(aio_block_status) X(poll) \
 	X(aio_command_completed) X(aio_is_ready) X(aio_is_connecting) X(aio_disconnect)
 #define DECLARE(name) __typeof__(nbd_##name) *name;
 #define RESOLVE(name) nbd.name = (__typeof__(nbd.name))dlsym(library, "nbd_" #name); missing |= !nbd.name;
@@ -265,6 +265,7 @@ static int learn(struct nbdsvc_nbd_pool *pool)
 		.size = size,
 		.block_size = block > 0 ? block : 1,
 		.connections = 1,
+		.tls = nbd.get_tls_negotiated(handle) == 1,
 		.read_only = nbd.is_read_only(handle) == 1,
 		.can_zero = nbd.can_zero(handle) == 1,
 		.can_flush = nbd.can_flush(handle) == 1,

@@ -20,6 +20,7 @@ struct nbdsvc_nbd_facts {
 	uint64_t size;
 	uint32_t block_size; /* what requests must be aligned to */
 	int connections;
+	int tls;
 	int read_only;
 	int can_zero;
 	int can_flush;

@@ -72,16 +72,10 @@ static int file_finish(struct nbdsvc_sink *sink)
 	return fsync(((struct file_sink *)sink)->output.fd) < 0 ? -errno : 0;
 }
 
-static int file_clone(struct nbdsvc_sink *sink, int fd, uint64_t size)
+static int file_clone(struct nbdsvc_sink *sink, int fd, uint64_t length)
 {
-	struct file_sink *self = (struct file_sink *)sink;
-	struct stat st;
-	if (fstat(self->output.fd, &st) < 0)
-		return -errno;
-	/* A file that is longer would keep its tail. */
-	if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size > size)
-		return -EOPNOTSUPP;
-	return ioctl(self->output.fd, FICLONE, fd) < 0 ? -errno : 0;
+	struct file_clone_range range = { .src_fd = fd, .src_length = length };
+	return ioctl(((struct file_sink *)sink)->output.fd, FICLONERANGE, &range) < 0 ? -errno : 0;
 }
 
 static const char *file_reason(struct nbdsvc_sink *sink, int error)

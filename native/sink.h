@@ -34,8 +34,8 @@ struct nbdsvc_sink {
 	int (*store)(struct nbdsvc_sink *sink, void *scratch);
 	int (*flush)(struct nbdsvc_sink *sink); /* what was written is on stable storage */
 	int (*finish)(struct nbdsvc_sink *sink); /* what makes it whole, and flush */
-	/* Share all of a file's bytes instead of copying them: 0, or an error where that is not possible. May be NULL. */
-	int (*clone)(struct nbdsvc_sink *sink, int fd, uint64_t size);
+	/* Share the first `length` bytes of a file instead of copying them: 0, or an error where that is not possible. Or NULL. */
+	int (*clone)(struct nbdsvc_sink *sink, int fd, uint64_t length);
 	/* In words, what an error of this sink means; NULL where errno says it all. */
 	const char *(*reason)(struct nbdsvc_sink *sink, int error);
 	void (*interrupt)(struct nbdsvc_sink *sink); /* calls that wait end soon, and later ones too; may be NULL */

@@ -187,6 +187,28 @@ def test_a_limit_changes_while_it_runs(tmp_path: Path) -> None:
     assert sorted(ended) == ["one", "two"]
 
 
+def test_blocks_are_shared_where_the_file_system_can(tmp_path: Path) -> None:
+    """On XFS a raw file is put into a larger destination without moving a byte, and old data behind it becomes zeros."""
+    disk, mounted = tmp_path / "xfs", tmp_path / "mounted"
+    with disk.open("wb") as file:
+        file.truncate(320 * MiB)
+    subprocess.run(["mkfs.xfs", "-q", str(disk)], check=True)
+    mounted.mkdir()
+    subprocess.run(["mount", "-o", "loop", str(disk), str(mounted)], check=True)
+    try:
+        content = os.urandom(32 * MiB)
+        (mounted / "source").write_bytes(content)
+        (mounted / "target").write_bytes(b"old" * 16 * MiB)
+        with sources.open_path(mounted / "source") as source:
+            result = copy(source, mounted / "target", size=40 * MiB, may_clone=True)
+        assert (result.cloned, result.data, result.size) == (32 * MiB, 0, 40 * MiB)
+        found = (mounted / "target").read_bytes()
+        assert found[: 40 * MiB] == content + bytes(8 * MiB)
+        assert found[40 * MiB :] == (b"old" * 16 * MiB)[40 * MiB :]
+    finally:
+        subprocess.run(["umount", str(mounted)], check=True)
+
+
 def test_a_callbacks_error_is_the_copys_error(tmp_path: Path) -> None:
     """What a Python source raises is what the copy raises."""
 
