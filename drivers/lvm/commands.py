@@ -71,15 +71,6 @@ class Commands:
     def rename(self, name: str, new_name: str) -> None:
         self._run(["lvrename", self.group, name, new_name])
 
-    def retag(self, name: str, old_owner: str | None, owner: str | None) -> None:
-        removed = ["--deltag", facts.OWNER + old_owner] if old_owner else []
-        added = ["--addtag", facts.OWNER + owner] if owner else []
-        if removed or added:
-            self._run(["lvchange", *removed, *added, f"{self.group}/{name}"])
-
-    def activate(self, name: str) -> None:
-        self._run(["lvchange", "--activate", "y", "--ignoreactivationskip", f"{self.group}/{name}"])
-
     def remove(self, name: str) -> None:
         """Not there: success. DeviceBusy while somebody has it open."""
         retry = "activation{retry_deactivation=1}"

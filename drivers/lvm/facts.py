@@ -32,16 +32,6 @@ class LogicalVolume:
         return self.attributes.startswith("t")
 
     @property
-    def is_open(self) -> bool:
-        """Somebody has its device open (lv_attr, sixth character)."""
-        return self.attributes[5:6] == "o"
-
-    @property
-    def is_suspended(self) -> bool:
-        """lv_attr, fifth character: s or S."""
-        return self.attributes[4:5] in ("s", "S")
-
-    @property
     def used(self) -> int:
         """Bytes of the pool that it occupies."""
         return int(self.size * self.data_percent / 100)

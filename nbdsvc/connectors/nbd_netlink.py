@@ -67,17 +67,11 @@ def connect(
     return int(reply)
 
 
-def reconfigure(index: int, fds: Sequence[int], *, identifier: str, size: int | None = None) -> None:
-    """Put new sockets in the places of dead ones; `size`: the export's, where it grew."""
-    grown = [("NBD_ATTR_SIZE_BYTES", size)] if size is not None else []
+def reconfigure(index: int, fds: Sequence[int], *, identifier: str) -> None:
+    """Put new sockets in the places of dead ones."""
     _ask(
         _RECONFIGURE,
-        [
-            ("NBD_ATTR_INDEX", index),
-            ("NBD_ATTR_BACKEND_IDENTIFIER", identifier),
-            *grown,
-            *([_sockets(fds)] if fds else []),
-        ],
+        [("NBD_ATTR_INDEX", index), ("NBD_ATTR_BACKEND_IDENTIFIER", identifier), _sockets(fds)],
     )
 
 
