@@ -12,9 +12,10 @@ from pathlib import Path
 
 from rig.say import say
 
-NAMESPACE = "nbdsvc-rig"
+# Another name, and other folders for libvirt mounted over its own, make a second rig on one machine.
+NAMESPACE = os.environ.get("RIG_NAMESPACE", "nbdsvc-rig")
 _SOCKET = Path("/var/run/libvirt/libvirt-sock")
-_DAEMONS = (("virtlogd", Path("/run/virtlogd.pid")), ("libvirtd", Path("/run/libvirtd.pid")))
+_DAEMONS = tuple((name, Path(f"/run/{NAMESPACE}-{name}.pid")) for name in ("virtlogd", "libvirtd"))
 READY_SECONDS = 30
 
 
