@@ -23,9 +23,10 @@ PYTHONPATH={MOUNT}:{MOUNT}/site exec /usr/bin/python3 -m nbdsvc "$@"
 
 
 def install(agent: Agent) -> None:
-    """Mount the disk, which must be attached, and put the launcher in place."""
+    """Mount the disk, which must be attached, now and at every boot, and put the launcher in place."""
     mounted = f"mountpoint -q {MOUNT} && umount -l {MOUNT}; udevadm settle -t 5; mount -o ro {DEVICE} {MOUNT}"
     agent.shell(f"mkdir -p {MOUNT}; {mounted}")
+    agent.shell(f"grep -q {MOUNT} /etc/fstab || echo '{DEVICE} {MOUNT} squashfs ro,nofail 0 0' >> /etc/fstab; sync")
     agent.put("/usr/local/bin/nbdsvc", LAUNCHER.encode())
     agent.run("chmod", "755", "/usr/local/bin/nbdsvc")
 

@@ -15,8 +15,9 @@ from nbdsvc.model import names
 
 # A unix socket's path must fit into sockaddr_un with its final zero (unix(7)).
 SOCKET_PATH_MAX = 107
-# Handshakes of a server that lives answer within this; a machine under load may need most of it.
-ANSWER_SECONDS = 5.0
+# Handshakes of a server that lives answer within this. An emulated machine under load took more than 5 s to start one, and
+# to take a slow server for a dead one would end it under its users.
+ANSWER_SECONDS = 30.0
 NBD_MAGIC = b"NBDMAGIC"
 
 

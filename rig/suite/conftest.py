@@ -10,7 +10,11 @@ import pytest
 from rig import install
 from rig.agent import Agent, connect_all
 from rig.fleet import Fleet
+from rig.machine import run
 from rig.product import STATE, Initiator, Service, disconnect_all
+
+# NBD on the second network: its cable can be cut while the rig talks over the first.
+LISTEN = "10.77.2.10"
 
 
 @pytest.fixture(scope="session")
@@ -73,3 +77,11 @@ def leftovers(service: Service, agents: dict[str, Agent]) -> list[str]:
     for folder in ("locks", "journals", "pool/new"):
         found += [f"{folder}/{name}" for name in storage.shell(f"ls {STATE}/{folder} 2> /dev/null || true").split()]
     return found
+
+
+@pytest.fixture
+def lab(agents: dict[str, Agent]) -> run.Lab:
+    storage = agents["storage"]
+    listen = LISTEN if storage.host.virtual else storage.host.address
+    return run.Lab(agents, {"DRIVER": "lvm", "BACKEND": "lvm", "DRIVER_OPTIONS": "volume_group = 'cinder-volumes'",
+                            "NBD_LISTEN": listen, "NBD_TLS": "false"})  # fmt: skip

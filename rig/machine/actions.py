@@ -1,0 +1,238 @@
+"""What a user does, as actions: a name and small integers, so that a list of them can be saved, cut short and run again.
+
+An integer picks among what is there at the time (modulo how many there are); an action that finds nothing to do is skipped.
+So any part of a list of actions is a list of actions.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from rig.agent import HostFailed
+from rig.machine import blocks
+from rig.machine.oracle import Disk, block
+from rig.machine.world import Snapshot, Violation, Volume, World
+from rig.product import STATE, Refused
+
+Act = Callable[..., str]
+T = TypeVar("T")
+ACTIONS: dict[str, tuple[Act, tuple[str, ...]]] = {}
+# The image that `from_image` uses: one block of ours and zeros.
+IMAGE, IMAGE_VALUE, MAX_GIB = "seed.img", 1 << 40, 3
+
+
+class Skipped(Exception):
+    """There is nothing that this action could be done to."""
+
+
+def action(act: Act) -> Act:
+    """Registers a function by its name; its parameters after the world are the integers that it takes."""
+    names = act.__code__.co_varnames[1 : act.__code__.co_argcount]
+    ACTIONS[act.__name__] = (act, names)
+    return act
+
+
+def pick(things: list[T], number: int) -> T:
+    if not things:
+        raise Skipped
+    return things[number % len(things)]
+
+
+def free(world: World) -> list[Volume]:
+    return [volume for volume in world.volumes if volume.host is None]
+
+
+def taken(world: World) -> list[Volume]:
+    return [volume for volume in world.volumes if volume.host is not None]
+
+
+def ready(world: World, thing: T) -> T:
+    """The same, once its creation is over."""
+    assert isinstance(thing, Volume | Snapshot)
+    if thing.asked:
+        noun = "volumes" if isinstance(thing, Volume) else "snapshots"
+        world.settle(noun, thing.id, "available")
+        thing.asked = False
+    return thing
+
+
+def ask(world: World, disk: Disk, **wish: Any) -> Volume:
+    made = world.call("POST", "volumes", {"volume": {"size": disk.size, **wish}})["volume"]["id"]
+    volume = Volume(made, disk, asked=True)
+    world.volumes.append(volume)
+    world.counts.volumes += 1
+    return volume
+
+
+@action
+def create(world: World, size: int) -> str:
+    return f"volume {ready(world, ask(world, Disk(1 + size % 2))).id}"
+
+
+@action
+def create_several(world: World, count: int) -> str:
+    """Asked for at once and not waited for: whatever comes next comes on top."""
+    return ", ".join(ask(world, Disk(1)).id for _ in range(2 + count % 2))
+
+
+@action
+def from_image(world: World) -> str:
+    disk = Disk(1)
+    disk.write(0, IMAGE_VALUE)
+    disk.flush()
+    return f"volume {ask(world, disk, imageRef=IMAGE).id}"
+
+
+@action
+def clone(world: World, source: int, more: int) -> str:
+    origin = ready(world, pick(world.volumes, source))
+    made = ask(world, origin.disk.copy(min(MAX_GIB, origin.disk.size + more % 2)), source_volid=origin.id)
+    return f"volume {ready(world, made).id} of {origin.id}"
+
+
+@action
+def snapshot(world: World, volume: int) -> str:
+    made = ask_snapshot(world, ready(world, pick(world.volumes, volume)))
+    return f"snapshot {ready(world, made).id} of {made.volume}"
+
+
+def ask_snapshot(world: World, origin: Volume) -> Snapshot:
+    wish = {"snapshot": {"volume_id": origin.id, "force": True}}
+    made = Snapshot(world.call("POST", "snapshots", wish)["snapshot"]["id"], origin.id, origin.disk.copy(), asked=True)
+    world.snapshots.append(made)
+    return made
+
+
+@action
+def from_snapshot(world: World, source: int, more: int) -> str:
+    origin = ready(world, pick(world.snapshots, source))
+    made = ask(world, origin.disk.copy(min(MAX_GIB, origin.disk.size + more % 2)), snapshot_id=origin.id)
+    return f"volume {ready(world, made).id} of {origin.id}"
+
+
+@action
+def attach(world: World, volume: int, host: int, mode: int) -> str:
+    wanted = ready(world, pick(free(world), volume))
+    name, read_only = pick(world.hosts, host), mode % 5 == 0
+    options = ["--read-only"] if read_only else []
+    wanted.device = world.patiently(lambda: world.initiator(name).attach(wanted.id, *options))
+    wanted.host, wanted.read_only = name, read_only
+    found = int(world.agents[name].run("blockdev", "--getsize64", wanted.device).out)
+    if found != wanted.disk.size << 30:
+        raise Violation(f"{wanted.device} on {name} has {found} bytes, the volume {wanted.disk.size} GiB")
+    return f"{wanted.id} is {wanted.device} of {name}"
+
+
+@action
+def detach(world: World, volume: int) -> str:
+    return put_away(world, pick(taken(world), volume))
+
+
+def put_away(world: World, volume: Volume) -> str:
+    host = volume.host
+    assert host is not None
+    world.initiator(host).detach(volume.id)
+    volume.host = None
+    volume.disk.flush()
+    world.settle("volumes", volume.id, "available")
+    return f"{volume.id} from {host}"
+
+
+@action
+def write(world: World, volume: int, slot: int, count: int, flushed: int) -> str:
+    """Some blocks; a third of the times without a flush, so that they may be lost with their host."""
+    target = pick(taken(world), volume)
+    plan = planned(world, target, slot, 1 + count % 8)
+    if target.read_only:
+        return _refused(world, target, plan)
+    blocks.write(world.agents[str(target.host)], target.device, plan, flush=bool(flushed % 3))
+    note(target, plan, flushed=bool(flushed % 3))
+    return f"{len(plan)} blocks from slot {plan[0][0]} of {target.id}{', flushed' * bool(flushed % 3)}"
+
+
+def planned(world: World, volume: Volume, slot: int, count: int) -> list[tuple[int, int]]:
+    return [((slot + each) % volume.disk.slots, world.next_value()) for each in range(count)]
+
+
+def note(volume: Volume, plan: list[tuple[int, int]], *, flushed: bool) -> None:
+    for slot, value in plan:
+        volume.disk.write(slot, value)
+    if flushed:
+        volume.disk.flush()
+
+
+def _refused(world: World, volume: Volume, plan: list[tuple[int, int]]) -> str:
+    try:
+        blocks.write(world.agents[str(volume.host)], volume.device, plan, flush=True)
+    except HostFailed:
+        return f"{volume.id} is read-only and refused a write"
+    raise Violation(f"{volume.id} is attached read-only and took a write")
+
+
+@action
+def verify(world: World, volume: int) -> str:
+    target = pick(taken(world), volume)
+    return f"{check(world, target)} blocks of {target.id}"
+
+
+def check(world: World, volume: Volume) -> int:
+    """Read all that was ever written, and some that was not; how many blocks. Violation for a wrong one."""
+    slots = sorted({*volume.disk.written(), 1, volume.disk.slots - 1})
+    found = blocks.read(world.agents[str(volume.host)], volume.device, slots)
+    wrong = [text for slot, seen in found.items() if (text := volume.disk.wrong(slot, seen))]
+    if wrong:
+        raise Violation(f"volume {volume.id} on {volume.host}: {'; '.join(wrong[:5])}")
+    world.counts.verified += len(slots) * 4096
+    return len(slots)
+
+
+@action
+def extend(world: World, volume: int) -> str:
+    target = ready(world, pick([each for each in world.volumes if each.disk.size < MAX_GIB], volume))
+    world.act("volumes", target.id, "os-extend", {"new_size": target.disk.size + 1})
+    target.disk.size += 1
+    world.settle("volumes", target.id, "in-use" if target.host else "available")
+    return f"{target.id} to {target.disk.size} GiB"
+
+
+@action
+def revert(world: World, volume: int) -> str:
+    """To its newest snapshot, of the same size: the only one that the API allows."""
+    target = ready(world, pick(free(world), volume))
+    mine = [each for each in world.snapshots if each.volume == target.id]
+    if not mine or mine[-1].disk.size != target.disk.size:
+        raise Skipped
+    world.act("volumes", target.id, "revert", {"snapshot_id": ready(world, mine[-1]).id})
+    world.settle("volumes", target.id, "available")
+    target.disk = mine[-1].disk.copy()
+    return f"{target.id} to {mine[-1].id}"
+
+
+@action
+def delete_volume(world: World, volume: int) -> str:
+    target = pick(free(world), volume)
+    try:
+        world.call("DELETE", f"volumes/{ready(world, target).id}")
+    except Refused:
+        if any(each.volume == target.id for each in world.snapshots):
+            return f"{target.id} has snapshots and stays"
+        raise
+    if any(each.volume == target.id for each in world.snapshots):
+        raise Violation(f"volume {target.id} has snapshots and may not be deleted")
+    world.volumes.remove(target)
+    world.settle("volumes", target.id, "gone")
+    return target.id
+
+
+@action
+def delete_snapshot(world: World, number: int) -> str:
+    target = ready(world, pick(world.snapshots, number))
+    world.call("DELETE", f"snapshots/{target.id}")
+    world.snapshots.remove(target)
+    world.settle("snapshots", target.id, "gone")
+    return target.id
+
+
+def put_image(world: World) -> None:
+    """The image that volumes are made from, where the service looks for it."""
+    world.storage.shell(f"mkdir -p -m 700 {STATE}/images")
+    world.storage.put(f"{STATE}/images/{IMAGE}", block(0, IMAGE_VALUE) + bytes((1 << 20) - 4096))

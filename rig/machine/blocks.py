@@ -1,0 +1,59 @@
+"""Blocks of the oracle on a host's device: written through its page cache, read past it."""
+
+import struct
+
+from rig.agent import Agent
+from rig.machine import oracle
+
+HEADER = 16
+# A storage host that comes back from a power cut may take minutes in emulation, and I/O waits for it.
+IO_SECONDS = 400
+
+
+def write(agent: Agent, device: str, writes: list[tuple[int, int]], *, flush: bool) -> None:
+    """(slot, value) each, in order; with `flush` they are owed for good. HostFailed when the device refuses."""
+    plan = [(oracle.offset(slot), oracle.block(slot, value)[:HEADER].hex()) for slot, value in writes]
+    agent.python(_WRITE, timeout=IO_SECONDS, device=device, plan=plan, flush=flush)
+
+
+def read(agent: Agent, device: str, slots: list[int]) -> dict[int, int | None]:
+    """The value at each slot; None where there is a block that nobody wrote there."""
+    found = agent.python(_READ, timeout=IO_SECONDS, device=device, places=[oracle.offset(slot) for slot in slots])
+    return {slot: _value(slot, text) for slot, text in zip(slots, found, strict=True)}
+
+
+def _value(slot: int, text: str | None) -> int | None:
+    if text is None:
+        return None
+    value, place = struct.unpack(">QQ", bytes.fromhex(text))
+    if value == 0:
+        return 0 if place == 0 else None
+    return int(value) if place == slot else None
+
+
+_WRITE = """
+import os
+def main(device, plan, flush):
+    fd = os.open(device, os.O_WRONLY)
+    try:
+        for place, header in plan:
+            os.pwrite(fd, bytes.fromhex(header) * 256, place)
+        if flush:
+            os.fsync(fd)
+    finally:
+        os.close(fd)
+"""
+_READ = """
+import mmap, os
+def main(device, places):
+    fd, buffer, found = os.open(device, os.O_RDONLY | os.O_DIRECT), mmap.mmap(-1, 4096), []
+    try:
+        for place in places:
+            if os.preadv(fd, [buffer], place) != 4096:
+                raise EOFError(f"{device} ends before {place}")
+            header = buffer[:16]
+            found.append(header.hex() if buffer[:] == header * 256 else None)
+    finally:
+        os.close(fd)
+    return found
+"""

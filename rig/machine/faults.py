@@ -1,0 +1,145 @@
+"""What breaks, as actions like a user's; most of them under a write that must succeed all the same, only later."""
+
+import threading
+import time
+from collections.abc import Callable
+
+from rig import install, machines
+from rig.agent import HostFailed
+from rig.machine import blocks
+from rig.machine.actions import action, note, pick, planned, taken
+from rig.machine.world import Violation, Volume, World
+from rig.product import STATE, UNIT
+
+FAULTS: set[str] = set()
+# Cable of the second storage network: over the first one the rig itself talks.
+NET = 2
+LINK_SECONDS = 8
+
+
+def fault(act: Callable[..., str]) -> Callable[..., str]:
+    FAULTS.add(act.__name__)
+    return action(act)
+
+
+def under_writes(world: World, volume: Volume | None, slot: int, break_it: Callable[[], None]) -> str:
+    """Break it while a host writes and flushes; the write must be acknowledged in the end, and then it is owed."""
+    if volume is None or volume.read_only:
+        break_it()
+        return "at rest"
+    plan = planned(world, volume, slot, 8)
+    failed: list[HostFailed] = []
+
+    def write() -> None:
+        try:
+            for each in plan:
+                blocks.write(world.agents[str(volume.host)], volume.device, [each], flush=True)
+        except HostFailed as error:
+            failed.append(error)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    break_it()
+    writer.join()
+    if failed:
+        raise Violation(f"a write to {volume.id} on {volume.host} failed: {failed[0]}")
+    note(volume, plan, flushed=True)
+    return f"while {len(plan)} blocks of {volume.id} were written"
+
+
+def busy(world: World, number: int) -> Volume | None:
+    found = [each for each in taken(world) if not each.read_only]
+    return found[number % len(found)] if found else None
+
+
+@fault
+def kill_service(world: World, volume: int, slot: int) -> str:
+    def kill() -> None:
+        world.storage.run("systemctl", "kill", "--signal=KILL", UNIT)
+
+    return under_writes(world, busy(world, volume), slot, kill)
+
+
+@fault
+def kill_server(world: World, volume: int, slot: int) -> str:
+    """nbdkit of one attachment."""
+    target = pick(taken(world), volume)
+
+    def kill() -> None:
+        found = world.storage.shell(f"grep -l {target.id} {STATE}/exports/*/spec.json | head -1").strip()
+        pid = world.storage.shell(f"cut -d' ' -f1 {found.rpartition('/')[0]}/process").strip()
+        world.storage.run("kill", "-9", pid, check=False)
+
+    return under_writes(world, target, slot, kill)
+
+
+@fault
+def cut_storage(world: World, volume: int, slot: int, moment: int) -> str:
+    """The storage host loses its power, and gets it again."""
+
+    def cut() -> None:
+        time.sleep(moment % 20 / 10)
+        machines.power_cut("storage")
+        machines.power_on("storage")
+        world.storage.reconnect()
+
+    return under_writes(world, busy(world, volume), slot, cut)
+
+
+@fault
+def restart_storage(world: World, volume: int, slot: int) -> str:
+    """The storage host restarts as its administrator would do it."""
+
+    def restart() -> None:
+        before = world.storage.shell("cat /proc/sys/kernel/random/boot_id")
+        world.storage.start("systemctl", "reboot", log="/dev/null")
+        end = time.monotonic() + 300
+        while time.monotonic() < end:
+            time.sleep(2)
+            try:
+                world.storage.reconnect()
+                if world.storage.shell("cat /proc/sys/kernel/random/boot_id") != before:
+                    return
+            except HostFailed:
+                continue
+        raise Violation("the storage host does not come back from its restart")
+
+    return under_writes(world, busy(world, volume), slot, restart)
+
+
+@fault
+def cut_host(world: World, host: int) -> str:
+    """A hypervisor host loses its power for good; its volumes are taken from it, and another machine takes its name."""
+    name = pick(world.hosts, host)
+    machines.power_cut(name)
+    lost = [volume for volume in taken(world) if volume.host == name]
+    for volume in lost:
+        for row in world.call("GET", f"attachments?volume_id={volume.id}")["attachments"]:
+            world.call("DELETE", f"attachments/{row['id']}")
+        world.settle("volumes", volume.id, "available")
+        volume.host = None
+        volume.disk.lose_cache()
+    machines.power_on(name)
+    world.agents[name].reconnect()
+    install.install(world.agents[name])
+    return f"{name} with {len(lost)} volumes"
+
+
+@fault
+def cut_link(world: World, volume: int, slot: int) -> str:
+    """A host's cable to the storage network is out for some seconds."""
+    target = pick(taken(world), volume)
+
+    def unplug() -> None:
+        machines.set_link(str(target.host), NET, "down")
+        time.sleep(LINK_SECONDS)
+        machines.set_link(str(target.host), NET, "up")
+
+    return under_writes(world, target, slot, unplug)
+
+
+@fault
+def jump_clock(world: World, hours: int) -> str:
+    """The storage host's clock, forwards or backwards."""
+    world.storage.run("date", "-s", f"{'-' if hours % 2 else '+'}{1 + hours % 5} hours")
+    return f"{world.storage.shell('date').strip()}"

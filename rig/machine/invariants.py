@@ -1,0 +1,89 @@
+"""What must hold whatever was done: cheap things after every step, all things at the end of a sequence."""
+
+from rig import storage
+from rig.machine import actions
+from rig.machine.world import PASSING, Violation, World
+from rig.product import STATE
+
+
+def cheap(world: World) -> None:
+    """Rows and quotas are what they should be; nothing is in an error."""
+    rows = {row["id"]: row for row in world.call("GET", "volumes/detail?limit=500")["volumes"]}
+    wanted = {volume.id for volume in world.volumes}
+    if set(rows) != wanted:
+        raise Violation(f"volumes that should not be: {set(rows) - wanted}; that are missing: {wanted - set(rows)}")
+    for volume in world.volumes:
+        status, right = rows[volume.id]["status"], "in-use" if volume.host else "available"
+        if status != right and not (volume.asked and status in PASSING):
+            raise Violation(f"volume {volume.id} is {status} and should be {right}: {world.operations(volume.id)}")
+        if rows[volume.id]["size"] != volume.disk.size:
+            raise Violation(f"volume {volume.id} has {rows[volume.id]['size']} GiB and not {volume.disk.size}")
+    _quotas(world)
+
+
+def _quotas(world: World) -> None:
+    usage = world.call("GET", "os-quota-sets/rig?usage=True")["quota_set"]
+    sizes = sum(each.disk.size for each in world.things)
+    wanted = {"volumes": len(world.volumes), "snapshots": len(world.snapshots), "gigabytes": sizes}
+    found = {key: usage[key]["in_use"] + usage[key]["reserved"] for key in wanted}
+    if found != wanted:
+        raise Violation(f"quotas say {found} and should say {wanted}")
+
+
+def settled(world: World) -> None:
+    """Nothing in flight any more; every snapshot and volume is what it should be."""
+    for noun, id in world.leaving:
+        world.settle(noun, id, "gone")
+    world.leaving.clear()
+    for thing in world.things:
+        actions.ready(world, thing)
+    for volume in world.volumes:
+        world.settle("volumes", volume.id, "in-use" if volume.host else "available")
+    cheap(world)
+
+
+def dear(world: World) -> None:
+    """Settled, every byte, and nothing on any host that nobody owns."""
+    settled(world)
+    for volume in actions.taken(world):
+        actions.check(world, volume)
+    left = [*_objects(world), *_exports(world), *_devices(world)]
+    for folder in ("locks", "journals"):
+        left += [
+            f"{folder}/{name}" for name in world.storage.shell(f"ls {STATE}/{folder} 2> /dev/null || true").split()
+        ]
+    if left:
+        raise Violation(f"left behind or missing: {', '.join(left[:10])}")
+
+
+def everything(world: World) -> None:
+    """As `dear`, and the bytes of what nobody has attached too."""
+    dear(world)
+    for volume in actions.free(world):
+        volume.device = world.initiator(world.hosts[0]).attach(volume.id)
+        volume.host = world.hosts[0]
+        actions.check(world, volume)
+        actions.put_away(world, volume)
+
+
+def _objects(world: World) -> list[str]:
+    found = set(storage.volumes(world.storage))
+    wanted = {f"volume-{each.id}" for each in world.volumes} | {f"_snapshot-{each.id}" for each in world.snapshots}
+    return [f"LV {name}" for name in found ^ wanted]
+
+
+def _exports(world: World) -> list[str]:
+    owned = {row["id"] for row in world.call("GET", "attachments?limit=500")["attachments"]}
+    units = world.storage.shell("systemctl list-units --plain --no-legend 'nbdsvc-export-*' | cut -d' ' -f1").split()
+    running = {unit.removeprefix("nbdsvc-export-").removesuffix(".scope") for unit in units}
+    return [f"export {id}" for id in owned ^ running]
+
+
+def _devices(world: World) -> list[str]:
+    found = []
+    for host in world.hosts:
+        agent = world.agents[host]
+        listed = set(agent.shell("for d in /sys/block/nbd*; do [ ! -e $d/pid ] || echo /dev/${d##*/}; done").split())
+        wanted = {volume.device for volume in actions.taken(world) if volume.host == host}
+        found += [f"device {device} of {host}" for device in listed ^ wanted]
+    return found

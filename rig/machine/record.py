@@ -1,0 +1,101 @@
+"""One sequence of actions as it went: what was done, when, and how it ended; saved as a file that can be run again."""
+
+import json
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rig.machine import invariants
+from rig.machine.actions import ACTIONS, Skipped
+from rig.machine.faults import FAULTS
+from rig.machine.world import Violation, World
+from rig.say import say
+
+Plan = list[dict[str, Any]]
+# After so many steps all is checked that can be without detaching anything.
+DEAR_STEPS = 12
+
+
+@dataclass
+class Step:
+    """began: Unix time. outcome: what was done, "skipped", or what went wrong."""
+
+    action: dict[str, Any]
+    began: float
+    seconds: float = 0.0
+    outcome: str = ""
+    wrong: bool = False
+
+
+@dataclass
+class Record:
+    """seed: of the run that found it; 0 for a replay."""
+
+    seed: int = 0
+    steps: list[Step] = field(default_factory=list)
+    violation: str = ""
+
+    @property
+    def plan(self) -> Plan:
+        """The actions that were done, to do them again."""
+        return [step.action for step in self.steps if step.outcome != "skipped" and step.action["do"] in ACTIONS]
+
+    def save(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(
+            json.dumps({"seed": self.seed, "violation": self.violation, "plan": self.plan}, indent=1) + "\n"
+        )
+
+    def dump(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def load(path: Path) -> Plan:
+    try:
+        plan = json.loads(path.read_text())["plan"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SystemExit(f"{path} is no saved run: {error}") from error
+    unknown = {step.get("do") for step in plan} - set(ACTIONS)
+    if unknown:
+        raise SystemExit(f"{path}: unknown actions: {sorted(map(str, unknown))}")
+    return list(plan)
+
+
+def perform(world: World, record: Record, action: dict[str, Any]) -> bool:
+    """Do one action and check what is cheap to check; False when something was wrong, which the record then says."""
+    act, names = ACTIONS[action["do"]]
+    step = Step(action, time.time())
+    try:
+        step.outcome = act(world, *(action[name] for name in names))
+        world.counts.steps += 1
+        world.counts.faults += action["do"] in FAULTS
+        (invariants.dear if world.counts.steps % DEAR_STEPS == 0 else invariants.cheap)(world)
+    except Skipped:
+        step.outcome = "skipped"
+        world.counts.skipped += 1
+    except Exception as error:  # whatever goes wrong ends the sequence and is reported, the rig's own faults too
+        _failed(record, step, error)
+    step.seconds = time.time() - step.began
+    record.steps.append(step)
+    if step.outcome != "skipped":
+        say(f"{len(record.steps):3} {action['do']}: {step.outcome[:160]} ({step.seconds:.1f} s)")
+    return not step.wrong
+
+
+def finish(world: World, record: Record) -> bool:
+    """The end of a sequence: everything is checked."""
+    step = Step({"do": "check everything"}, time.time())
+    try:
+        invariants.everything(world)
+        step.outcome = "all is as it should be"
+    except Exception as error:
+        _failed(record, step, error)
+    step.seconds = time.time() - step.began
+    record.steps.append(step)
+    return not step.wrong
+
+
+def _failed(record: Record, step: Step, error: Exception) -> None:
+    text = str(error) if isinstance(error, Violation) else f"{type(error).__name__}: {error}"
+    step.outcome, step.wrong, record.violation = text, True, text

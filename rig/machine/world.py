@@ -1,0 +1,126 @@
+"""The hosts, the service and what the machine believes of them: volumes, snapshots, who has what attached."""
+
+import itertools
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from rig.agent import Agent
+from rig.machine.oracle import Disk
+from rig.product import READY_SECONDS, Initiator, Refused, Service
+
+# Anything that is asked for is there or has failed after this long, faults included.
+SETTLE_SECONDS = 300.0
+POLL_SECONDS = 0.2
+PASSING = ("creating", "deleting", "extending", "reverting", "attaching", "detaching", "reserved", "downloading",
+           "uploading", "retyping", "maintenance", "restoring-backup", "unmanaging")  # fmt: skip
+
+
+class Violation(AssertionError):
+    """The product did what it must not."""
+
+
+@dataclass
+class Volume:
+    """host, device: where it is attached. asked: its creation was asked for and not waited for."""
+
+    id: str
+    disk: Disk
+    host: str | None = None
+    device: str = ""
+    read_only: bool = False
+    asked: bool = False
+
+
+@dataclass
+class Snapshot:
+    id: str
+    volume: str
+    disk: Disk
+    asked: bool = False
+
+
+Thing = Volume | Snapshot
+
+
+@dataclass
+class Counts:
+    """What a run did, for its last words."""
+
+    steps: int = 0
+    faults: int = 0
+    volumes: int = 0
+    verified: int = 0  # bytes
+    skipped: int = 0
+
+
+@dataclass
+class World:
+    """agents: of all hosts. backend: settings of the service under test."""
+
+    agents: dict[str, Agent]
+    backend: dict[str, Any]
+    hosts: list[str]
+    volumes: list[Volume] = field(default_factory=list)
+    snapshots: list[Snapshot] = field(default_factory=list)
+    counts: Counts = field(default_factory=Counts)
+    # What was asked to go: (noun, id).
+    leaving: list[tuple[str, str]] = field(default_factory=list)
+    _values: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
+
+    def __post_init__(self) -> None:
+        self.storage = self.agents["storage"]
+        self.service = Service(self.storage, lasting=True, **self.backend)
+
+    def initiator(self, host: str) -> Initiator:
+        return Initiator(self.agents[host], self.service)
+
+    def next_value(self) -> int:
+        """A value that nothing else has: it tells when and what was written."""
+        return next(self._values)
+
+    @property
+    def things(self) -> list[Thing]:
+        return [*self.volumes, *self.snapshots]
+
+    # The API, while the service may be away
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """As Service.call, but a service that is not there is waited for. Refused passes through."""
+        return self.patiently(lambda: self.service.call(method, path, body))
+
+    def act(self, noun: str, id: str, action: str, wish: Any = None) -> Any:
+        return self.call("POST", f"{noun}/{id}/action", {action: wish or {}})
+
+    def patiently(self, ask: Callable[[], Any]) -> Any:
+        end = time.monotonic() + READY_SECONDS
+        while True:
+            try:
+                return ask()
+            except ConnectionRefusedError:
+                if time.monotonic() > end:
+                    raise Violation(f"the service is not back after {READY_SECONDS} s: {self.service.log()}") from None
+                time.sleep(POLL_SECONDS)
+
+    def settle(self, noun: str, id: str, *wanted: str) -> str:
+        """Wait until the row is in no passing state; Violation when it stays in one, or ends in another than wanted."""
+        end = time.monotonic() + SETTLE_SECONDS
+        while (found := self._status(noun, id)) in PASSING and found not in wanted:
+            if time.monotonic() > end:
+                raise Violation(f"{noun} {id} is {found} since {SETTLE_SECONDS} s: {self.operations(id)}")
+            time.sleep(POLL_SECONDS)
+        if wanted and found not in wanted:
+            raise Violation(f"{noun} {id} is {found} and not {' or '.join(wanted)}: {self.operations(id)}")
+        return found
+
+    def _status(self, noun: str, id: str) -> str:
+        return str(self.patiently(lambda: self.service.status(noun, id)))
+
+    def operations(self, id: str) -> str:
+        """What the service says of operations on something, for a person."""
+        try:
+            return json.dumps(self.call("GET", f"messages?resource_uuid={id}")["messages"])[:600]
+        except (Refused, KeyError):
+            return "no message"

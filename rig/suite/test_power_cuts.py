@@ -1,0 +1,28 @@
+"""The storage host loses its power again and again (RIG_CUTS), under writes and with operations on their way."""
+
+import os
+import random
+import time
+
+import pytest
+
+from rig.machine import cuts, run
+from rig.say import say
+
+COUNT = int(os.environ.get("RIG_CUTS", "3"))
+
+
+@pytest.mark.row("S001", "S067", "S068")
+def test_nothing_is_lost_when_the_power_goes(lab: run.Lab) -> None:
+    """No acknowledged flush is lost, every row settles and every export serves again, without an administrator."""
+    number = int(os.environ.get("RIG_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
+    say(f"{COUNT} power cuts from seed {number}")
+    world, chance, tally = lab.world(), random.Random(number), cuts.Tally()
+    cuts.prepare(world)
+    began = time.monotonic()
+    while tally.cuts < COUNT:
+        cuts.one(world, chance, tally)
+    each = (time.monotonic() - began) / COUNT
+    say(f"seed {number}: {tally.cuts} power cuts, {tally.operations} operations on their way, {tally.acknowledged}"
+        f" acknowledged flushes, none lost; the longest write took {tally.longest:.1f} s; {each:.0f} s a cut")  # fmt: skip
+    run.clear_away(world)
