@@ -63,6 +63,21 @@ class Capabilities:
 
 
 @dataclass(frozen=True)
+class Manageable:
+    """An object of the pool as somebody who wants to take it over sees it. `reference`: what manage_existing takes.
+
+    size: bytes. `reason`: why it cannot be taken over now; empty: it can. `id`: of the volume or snapshot that it has the
+    name of. `source`: for a snapshot, the reference of its volume.
+    """
+
+    reference: dict[str, str]
+    size: int
+    reason: str = ""
+    id: str | None = None
+    source: dict[str, str] | None = None
+
+
+@dataclass(frozen=True)
 class PoolStats:
     """One pool's truth, in bytes. `reserved_percentage` and `max_over_subscription_ratio` as the operator set them.
 
@@ -165,6 +180,41 @@ class Driver(Protocol):
 
     def revert_to_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef, owner: str) -> None:
         """Give a volume that nobody uses the bytes of its snapshot again: all of them or none. Only with `instant_clone`."""
+
+    # Taking over what exists (S097-S100). `ref` is what the client gave, passed through as it is.
+
+    def manage_existing(self, volume: VolumeRef, ref: dict[str, str], owner: str) -> None:
+        """Give the object that `ref` names to `volume`, grown to `volume.size`; its bytes stay.
+
+        InvalidInput for a reference that names nothing, or whose object does not fit the backend or the volume's type;
+        Conflict for one that is managed already; DeviceBusy while somebody has it open.
+        """
+
+    def manage_existing_get_size(self, volume: VolumeRef, ref: dict[str, str]) -> int:
+        """Bytes of the object that `ref` names, rounded up to whole GiB."""
+
+    def unmanage(self, volume: VolumeRef, owner: str | None = None, ref: dict[str, str] | None = None) -> None:
+        """Let go of the volume's object, which stays, under its name. Not there: success.
+
+        As the undo of manage_existing: only of what has this `owner`, and back under the name in `ref`.
+        """
+
+    def get_manageable_volumes(self) -> list[Manageable]:
+        """Every object that is a volume or could become one, managed ones too."""
+
+    def manage_existing_snapshot(self, snapshot: SnapshotRef, ref: dict[str, str], owner: str) -> None:
+        """The same for a snapshot of an existing volume. InvalidInput for an object that is another volume's."""
+
+    def manage_existing_snapshot_get_size(self, snapshot: SnapshotRef, ref: dict[str, str]) -> int:
+        """The same for a snapshot."""
+
+    def unmanage_snapshot(
+        self, snapshot: SnapshotRef, owner: str | None = None, ref: dict[str, str] | None = None
+    ) -> None:
+        """The same for a snapshot."""
+
+    def get_manageable_snapshots(self) -> list[Manageable]:
+        """Every object that is a snapshot of a volume or could become one."""
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,11 @@ def _delete_snapshots(run: Run) -> None:
 
 
 def _delete(run: Run) -> None:
-    host_of(run).driver.delete_volume(volume_ref(volume_of(run)))
+    driver, volume = host_of(run).driver, volume_ref(volume_of(run))
+    if run.args.get("keep"):
+        driver.unmanage(volume)
+    else:
+        driver.delete_volume(volume)
 
 
 def _deleted(conn: sa.Connection, operation: Operation) -> None:
