@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 
 from nbdsvc import errors
 from nbdsvc.driver import PoolStats, VolumeRef
+from nbdsvc.units import human
 
 # How a client names an object that is to be taken over: the field's key.
 SOURCE_NAME = "source-name"
@@ -40,6 +41,19 @@ class BaseDriver(ABC):
         if refresh or not self._stats:
             self._stats = [self._measure()]
         return self._stats
+
+    def check_room(self, needed: int) -> None:
+        """A full pool fails everybody's writes, so a copy that would fill it is not begun."""
+        stats = self._measure()
+        free = stats.free - stats.total * stats.reserved_percentage // 100
+        if needed > free:
+            raise errors.OutOfSpace(
+                pool=self.name, requested=needed, free=free,
+                reason=f"{human(needed)} are to be written, and {human(max(0, free))} are free",
+            )  # fmt: skip
+
+    def watch(self) -> None:  # noqa: B027 - most pools change only when we change them
+        """Nothing in this pool changes by itself."""
 
     def get_pool(self, volume: VolumeRef) -> str:
         return self.name

@@ -62,6 +62,7 @@ def _fill_from_image(run: Run) -> dict[str, Any]:
             raise errors.BadImage(
                 image=image.name, reason=f"its virtual size needs {needed} GiB, and the volume has {volume.size} GiB"
             )
+        copying.check_room(run, image.source)
         path = host.driver.local_path(volume_ref(volume))
         result = copying.fill(run, image.source, path, volume.size * GiB, image.fingerprint, empty=True)
     facts = {"image_id": image.id or "", "image_name": image.name, "disk_format": image.facts.format}
@@ -163,7 +164,9 @@ def _extended(conn: sa.Connection, operation: Operation) -> None:
 
 
 def _not_extended(conn: sa.Connection, operation: Operation, error: errors.Error) -> None:
-    settling.volume(conn, operation.resource_id, "extending", "error_extending", target_size=None)
+    """Refused because somebody uses it: as it was."""
+    target = states.PREVIOUS if isinstance(error, errors.DeviceBusy) else "error_extending"
+    settling.volume(conn, operation.resource_id, "extending", target, target_size=None)
 
 
 # Upload
