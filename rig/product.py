@@ -29,18 +29,19 @@ class Service:
         self.settings = {"LISTEN": "0.0.0.0", "HOST": agent.host.name, "REPAIR_INTERVAL": 2, "QUOTA_VOLUMES": 100,
                          "QUOTA_SNAPSHOTS": 100, "QUOTA_GIGABYTES": 1000, **settings}  # fmt: skip
 
-    def start(self) -> None:
+    def start(self, *, up: bool = True) -> None:
+        """Returns when it serves; not `up`: when it answers, though its backend does not work."""
         variables = [f"--setenv=NBDSVC_{key}={value}" for key, value in self.settings.items()]
         self.agent.run("systemctl", "reset-failed", UNIT, check=False)
         self.agent.run("systemd-run", "-q", f"--unit={UNIT}", "--property=KillMode=control-group", *variables,
                        "/usr/local/bin/nbdsvc", "serve")  # fmt: skip
-        self.wait_ready()
+        self.wait_ready("up" if up else "down")
 
-    def wait_ready(self) -> None:
+    def wait_ready(self, state: str = "up") -> None:
         end = time.monotonic() + READY_SECONDS
         while True:
             try:
-                if self.call("GET", "os-services")["services"][0]["state"] == "up":
+                if self.call("GET", "os-services")["services"][0]["state"] == state:
                     return
             except (OSError, IndexError):
                 pass
