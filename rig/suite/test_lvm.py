@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -116,6 +117,28 @@ def test_the_service_on_thick_volumes(
     service.delete("volumes", fresh)
     agents["storage"].shell(f"while lvs --noheadings {group} | grep -q trash; do sleep 0.5; done", timeout=120)
     assert storage.volumes(agents["storage"]) == []
+
+
+def test_a_snapshot_that_ran_full_is_told(
+    make_service: Callable[..., Service], agents: dict[str, Agent], group: str
+) -> None:
+    """Its status is error soon after its room is gone, without anybody asking for it; the volume goes on."""
+    options = f"volume_group = '{group}', lvm_type = 'thick', snapshot_percent = 1, autoextend_percent = 0"
+    service = make_service(DRIVER="lvm", BACKEND="lvm", DRIVER_OPTIONS=options)
+    local = Initiator(agents["storage"], service)
+    volume = service.volume()
+    device, snapshot = local.attach(volume), service.snapshot(volume)
+    for offset in range(0, 16 * MIB, MIB):
+        local.write(device, offset, bytes([7]) * MIB)
+    end = time.monotonic() + 60
+    while service.status("snapshots", snapshot) == "available":
+        assert time.monotonic() < end
+        time.sleep(0.5)
+    assert service.status("snapshots", snapshot) == "error"
+    assert local.digest(device, 0, 16 * MIB) == digests(bytes([7]) * 16 * MIB)[0]
+    local.detach(volume)
+    service.delete("snapshots", snapshot)
+    service.delete("volumes", volume)
 
 
 @pytest.mark.row("S006", "S022")
