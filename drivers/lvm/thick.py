@@ -4,6 +4,8 @@ Free extents hold what their last owners wrote, ours or others. So nothing gets 
 volume, before they were made zeros; clearing when something is deleted is a policy on top of that.
 """
 
+import threading
+
 import structlog
 
 from drivers.lvm import clearing, watching
@@ -30,19 +32,20 @@ class Thick:
         self._policy = policy
         self._percent = snapshot_percent
         self._sweeper = sweeper
+        # Held while a volume is not active by intent, so that nobody wakes it meanwhile.
+        self._asleep = threading.Lock()
 
     # Start
 
     def set_up(self) -> None:
         if self._lvm.group_facts() is not None:
-            self._mend(self._objects.find())
+            self._mend()
 
     def check(self) -> None:
         self._objects.group()
 
     def watch(self) -> None:
-        group, found = self._objects.group(), self._objects.find()
-        self._mend(found)
+        group, found = self._objects.group(), self._mend()
         for lv in (each for each in found.values() if each.is_classic_snapshot and each.owner):
             verdict = watching.snapshot(lv, group, self._policy)
             for growth in verdict.growths:
@@ -52,10 +55,13 @@ class Thick:
             for warning in verdict.warnings:
                 log.warning("a snapshot is filling, and will be lost when it is full", reason=warning)
 
-    def _mend(self, found: dict[str, LogicalVolume]) -> None:
-        self._objects.wake(found.values())
+    def _mend(self) -> dict[str, LogicalVolume]:
+        with self._asleep:
+            found = self._objects.find()
+            self._objects.wake(found.values())
         if any(name.startswith(TRASH) for name in found):
             self._sweeper.start()
+        return found
 
     def measure(self) -> PoolStats:
         group = self._objects.group()
@@ -108,12 +114,14 @@ class Thick:
 
     def _join(self, current: LogicalVolume, size: int, ranges: list[str]) -> None:
         """LVM refuses to grow the origin of a classic snapshot while it is active (watch() wakes it after a kill)."""
-        if current.has_classic_snapshots:
-            self._lvm.deactivate(current.name)
-        try:
+        if not current.has_classic_snapshots:
             self._lvm.extend(current.name, size, ranges)
-        finally:
-            if current.has_classic_snapshots:
+            return
+        with self._asleep:
+            self._lvm.deactivate(current.name)
+            try:
+                self._lvm.extend(current.name, size, ranges)
+            finally:
                 self._lvm.activate(current.name)
 
     def delete(self, name: str) -> None:

@@ -57,7 +57,10 @@ def publish(host: Host, working: bool) -> bool:
 
 def _look_after(host: Host) -> None:
     """Let the driver watch its pool, and say of every snapshot whose bytes are lost that it is."""
-    host.driver.watch()
+    try:
+        host.driver.watch()
+    except errors.Error as error:  # what is there still serves; whether it does, check_for_setup_error says
+        log.error("the pool cannot be looked after", backend=host.backend, reason=str(error))
     lost = {found.id: found.fault for found in host.driver.list_objects() if found.kind == "snapshot" and found.fault}
     for id, fault in lost.items():
         with host.database.write() as conn:

@@ -96,6 +96,7 @@ def _fill(run: Run) -> dict[str, int] | None:
         return None
     host, snapshot = host_of(run), snapshot_ref(snapshot_of(run))
     with datapath.open_path(host.driver.local_path(volume_ref(volume_of(run)))) as source:
+        copying.check_room(run, source)
         path = host.driver.snapshot_path(snapshot)
         return copying.fill(run, source, path, snapshot.size, snapshot.id.encode()[:32], empty=True)
 

@@ -80,6 +80,7 @@ def _fill_from_backend(run: Run) -> dict[str, int]:
         path = host.driver.local_path(volume_ref(origin))
     mark = path.name.encode()[-32:]
     with datapath.open_path(path) as source:
+        copying.check_room(run, source)
         return copying.fill(
             run, source, host.driver.local_path(volume_ref(volume)), volume.size * GiB, mark, empty=True
         )
