@@ -6,34 +6,23 @@ rename. What is promised may exceed what is there, up to the operator's over-sub
 
 import os
 from pathlib import Path
+from typing import Any
 
+from drivers import base
+from drivers.base import BaseDriver
 from drivers.pool import PoolFolder
 from nbdsvc import errors
-from nbdsvc.driver import BackendObject, Capabilities, PoolStats, SnapshotRef, VolumeRef
+from nbdsvc.driver import BackendObject, Capabilities, Manageable, PoolStats, SnapshotRef, VolumeRef
 from nbdsvc.model import names
+from nbdsvc.units import GiB, to_gib
 
 
-class FileDriver:
-    """See nbdsvc/driver.py for the contract. `name` is the backend's and its only pool's name."""
+class FileDriver(BaseDriver):
+    """See nbdsvc/driver.py for the contract. `options` are those of BaseDriver."""
 
-    VERSION = "1.0"
-
-    def __init__(
-        self,
-        name: str,
-        pool: Path,
-        reserved_percentage: int = 0,
-        max_over_subscription_ratio: float = 20.0,
-        filter_function: str | None = None,
-        goodness_function: str | None = None,
-    ) -> None:
-        self.name = name
+    def __init__(self, name: str, pool: Path, **options: Any) -> None:
+        super().__init__(name, **options)
         self._pool = self._make_pool(name, Path(pool))
-        self._reserved = reserved_percentage
-        self._ratio = max_over_subscription_ratio
-        self._filter = filter_function
-        self._goodness = goodness_function
-        self._stats: list[PoolStats] = []
 
     def _make_pool(self, name: str, folder: Path) -> PoolFolder:
         return PoolFolder(name, folder)
@@ -47,23 +36,6 @@ class FileDriver:
 
     def check_for_setup_error(self) -> None:
         self._pool.check()
-
-    def get_version(self) -> str:
-        return self.VERSION
-
-    def get_volume_stats(self, refresh: bool = False) -> list[PoolStats]:
-        if refresh or not self._stats:
-            self._stats = [self._measure()]
-        return self._stats
-
-    def get_pool(self, volume: VolumeRef) -> str:
-        return self.name
-
-    def get_filter_function(self) -> str | None:
-        return self._filter
-
-    def get_goodness_function(self) -> str | None:
-        return self._goodness
 
     def local_path(self, volume: VolumeRef) -> Path:
         return self._pool.volume_path(volume.id)
@@ -99,6 +71,76 @@ class FileDriver:
 
     def revert_to_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef, owner: str) -> None:
         self._pool.replace(self.local_path(volume), volume.size, owner, self.snapshot_path(snapshot))
+
+    # Files that somebody put into volumes/ or snapshots/ of the pool, raw, are taken over under a new name.
+
+    def manage_existing(self, volume: VolumeRef, ref: dict[str, str], owner: str) -> None:
+        base.check_type(volume, thin=True)
+        self._adopt(self.local_path(volume), volume.size, ref, owner)
+
+    def manage_existing_get_size(self, volume: VolumeRef, ref: dict[str, str]) -> int:
+        return self._size(self.local_path(volume), ref)
+
+    def unmanage(self, volume: VolumeRef, owner: str | None = None, ref: dict[str, str] | None = None) -> None:
+        self._let_go(self.local_path(volume), owner, ref)
+
+    def get_manageable_volumes(self) -> list[Manageable]:
+        return self._manageable("volumes")
+
+    def manage_existing_snapshot(self, snapshot: SnapshotRef, ref: dict[str, str], owner: str) -> None:
+        self._adopt(self.snapshot_path(snapshot), snapshot.size, ref, owner)
+
+    def manage_existing_snapshot_get_size(self, snapshot: SnapshotRef, ref: dict[str, str]) -> int:
+        return self._size(self.snapshot_path(snapshot), ref)
+
+    def unmanage_snapshot(
+        self, snapshot: SnapshotRef, owner: str | None = None, ref: dict[str, str] | None = None
+    ) -> None:
+        self._let_go(self.snapshot_path(snapshot), owner, ref)
+
+    def get_manageable_snapshots(self) -> list[Manageable]:
+        return self._manageable("snapshots")
+
+    def _adopt(self, path: Path, size: int, ref: dict[str, str], owner: str) -> None:
+        source = path.with_name(base.source_name(ref))
+        if self._pool.owner(path) != owner:
+            self._check_free(source, ref, owner)
+        self._pool.adopt(source, path, owner)
+        self._pool.grow(path, size)
+
+    def _size(self, path: Path, ref: dict[str, str]) -> int:
+        """Of the object under either name: this may be a repeat of what was killed."""
+        self._pool.check()
+        source = path.with_name(base.source_name(ref))
+        found = path if path.exists() else source
+        if not found.is_file() or found.is_symlink():
+            raise base.bad_reference(ref, f"there is no file {source.name} in {source.parent.name} of the pool")
+        return max(1, to_gib(found.stat().st_size)) * GiB
+
+    def _check_free(self, source: Path, ref: dict[str, str], owner: str) -> None:
+        if not source.is_file() or source.is_symlink():
+            raise base.bad_reference(ref, f"there is no file {source.name} in {source.parent.name} of the pool")
+        holder = self._pool.owner(source)
+        if holder not in (None, owner):
+            raise base.managed(source.name, str(holder))
+        if holder is None and source.stat().st_nlink > 1:
+            raise base.bad_reference(ref, "the file has another name somewhere, under which somebody may use it")
+
+    def _let_go(self, path: Path, owner: str | None, ref: dict[str, str] | None) -> None:
+        self._pool.release(path, owner, path.with_name(base.source_name(ref)) if ref else None)
+
+    def _manageable(self, folder: str) -> list[Manageable]:
+        self._pool.check()
+        return [
+            Manageable(
+                reference={base.SOURCE_NAME: path.name},
+                size=status.st_size,
+                reason="it is managed already" if self._pool.owner(path) else "",
+                id=(names.parse_name(path.name) or ("", None))[1],
+            )
+            for path, status in self._pool.objects()
+            if path.parent.name == folder and path.is_file() and not path.is_symlink()
+        ]
 
     def _share(self, path: Path, size: int, owner: str, source: Path | None) -> None:
         if source is not None and not source.exists():

@@ -142,6 +142,24 @@ class MemoryDriver(FileDriver):
     def revert_to_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef, owner: str) -> None:
         super().revert_to_snapshot(volume, snapshot, owner)
 
+    @_faulty
+    def manage_existing(self, volume: VolumeRef, ref: dict[str, str], owner: str) -> None:
+        super().manage_existing(volume, ref, owner)
+
+    @_faulty
+    def unmanage(self, volume: VolumeRef, owner: str | None = None, ref: dict[str, str] | None = None) -> None:
+        super().unmanage(volume, owner, ref)
+
+    @_faulty
+    def manage_existing_snapshot(self, snapshot: SnapshotRef, ref: dict[str, str], owner: str) -> None:
+        super().manage_existing_snapshot(snapshot, ref, owner)
+
+    @_faulty
+    def unmanage_snapshot(
+        self, snapshot: SnapshotRef, owner: str | None = None, ref: dict[str, str] | None = None
+    ) -> None:
+        super().unmanage_snapshot(snapshot, owner, ref)
+
     def _measure(self) -> PoolStats:
         measured = super()._measure()
         return replace(measured, total=self._capacity, free=max(0, self._capacity - measured.allocated))

@@ -82,6 +82,35 @@ class PoolFolder:
             temporary.replace(path)
             _sync_folder(path.parent)
 
+    def adopt(self, source: Path, path: Path, owner: str) -> None:
+        """A file that is nobody's becomes `owner`'s, under the name `path`. Marked first, so that a repeat knows its own."""
+        self.check()
+        with self._translated(0):
+            if not self._is_mine(path, owner):
+                os.setxattr(source, OWNER, owner.encode(), follow_symlinks=False)
+                os.link(source, path, follow_symlinks=False)
+            source.unlink(missing_ok=True)
+            _sync_folder(path.parent)
+
+    def release(self, path: Path, owner: str | None, back: Path | None) -> None:
+        """Nobody's from now on, under its name or `back`. With `owner`: only what is marked as theirs."""
+        self.check()
+        with self._translated(0):
+            for found in (path, back):
+                if found is None or not found.exists() or (owner is not None and self.owner(found) != owner):
+                    continue
+                if back is not None and found != back:
+                    self._move(found, back)
+                with contextlib.suppress(OSError):  # there is no mark any more
+                    os.removexattr(back or found, OWNER, follow_symlinks=False)
+            _sync_folder(path.parent)
+
+    def _move(self, path: Path, back: Path) -> None:
+        """By link(2), which replaces nothing that has the name meanwhile."""
+        if not (back.exists() and back.samefile(path)):
+            os.link(path, back)
+        path.unlink()
+
     def copy(self, source_fd: int, fd: int) -> None:
         """Share the blocks. What the source's writers were told is written is in it: same page cache, same inode."""
         os.fsync(source_fd)

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -18,6 +19,7 @@ struct nbdsvc_vol {
 	int is_block;
 	int block_size;
 	int can_punch;
+	atomic_int lost;
 };
 
 static int probe_punch(struct nbdsvc_vol *vol, int flags)
@@ -190,9 +192,30 @@ int nbdsvc_vol_trim(struct nbdsvc_vol *vol, uint64_t length, uint64_t offset, in
 	return err;
 }
 
+/*
+ * Writes go to the page cache, and one that fails later is told by fdatasync, once for each open file description; the
+ * page counts as written from then on, so the next fdatasync would succeed although the bytes are not there. A client
+ * that was promised nothing else by the first error could take the second answer for the truth: so it stays an error.
+ */
 int nbdsvc_vol_flush(struct nbdsvc_vol *vol)
 {
-	return fdatasync(vol->fd) < 0 ? -errno : 0;
+	if (atomic_load(&vol->lost))
+		return -EIO;
+	if (fdatasync(vol->fd) == 0)
+		return atomic_load(&vol->lost) ? -EIO : 0; /* another thread may have been told of our write */
+	int err = -errno;
+	atomic_store(&vol->lost, 1);
+	return err;
+}
+
+int nbdsvc_vol_has_lost(struct nbdsvc_vol *vol)
+{
+	return atomic_load(&vol->lost);
+}
+
+void nbdsvc_vol_set_lost(struct nbdsvc_vol *vol)
+{
+	atomic_store(&vol->lost, 1);
 }
 
 int nbdsvc_vol_cache(struct nbdsvc_vol *vol, uint64_t length, uint64_t offset)

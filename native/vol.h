@@ -30,7 +30,13 @@ int nbdsvc_vol_pwrite(struct nbdsvc_vol *vol, const void *buffer, size_t length,
 /* NBDSVC_FAST: -EOPNOTSUPP at once where it would be no faster than writing zeros. */
 int nbdsvc_vol_zero(struct nbdsvc_vol *vol, uint64_t length, uint64_t offset, int flags);
 int nbdsvc_vol_trim(struct nbdsvc_vol *vol, uint64_t length, uint64_t offset, int flags);
+/*
+ * All that was written and answered is on stable storage, or an error; and after one error it is an error for as long as
+ * the vol lives, because a lost write stays lost. Whoever serves one volume to several clients shares one vol among them.
+ */
 int nbdsvc_vol_flush(struct nbdsvc_vol *vol);
+int nbdsvc_vol_has_lost(struct nbdsvc_vol *vol);
+void nbdsvc_vol_set_lost(struct nbdsvc_vol *vol);
 int nbdsvc_vol_cache(struct nbdsvc_vol *vol, uint64_t length, uint64_t offset);
 /* The extent that starts at offset: its length (cut at offset + length) and 1 for a hole, 0 for data. */
 int nbdsvc_vol_extent(struct nbdsvc_vol *vol, uint64_t length, uint64_t offset, uint64_t *ret_length, int *ret_hole);

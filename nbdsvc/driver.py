@@ -53,20 +53,43 @@ class Capabilities:
     `instant_clone`: clones and snapshots share blocks, so that they cost no copy and may be taken of a volume in use.
     Where it is False, `create_snapshot` makes an object that still has to be filled, `create_cloned_volume` and
     `create_volume_from_snapshot` are never called, and the manager copies the bytes through the data path, from volumes
-    that nobody writes. `online_extend`: a volume may grow while exported. `thin`: space is taken when written.
+    that nobody writes. `instant_snapshot`: snapshots are points in time at once all the same, though clones are copied.
+    `online_extend`: a volume may grow while exported. `thin`: space is taken when written.
     """
 
     thin: bool
     instant_clone: bool
+    instant_snapshot: bool = False
     online_extend: bool = True
     multiattach: bool = True
+
+    @property
+    def point_in_time(self) -> bool:
+        """Whether create_snapshot leaves nothing to be filled, also of a volume in use."""
+        return self.instant_clone or self.instant_snapshot
+
+
+@dataclass(frozen=True)
+class Manageable:
+    """An object of the pool as somebody who wants to take it over sees it. `reference`: what manage_existing takes.
+
+    size: bytes. `reason`: why it cannot be taken over now; empty: it can. `id`: of the volume or snapshot that it has the
+    name of. `source`: for a snapshot, the reference of its volume.
+    """
+
+    reference: dict[str, str]
+    size: int
+    reason: str = ""
+    id: str | None = None
+    source: dict[str, str] | None = None
 
 
 @dataclass(frozen=True)
 class PoolStats:
     """One pool's truth, in bytes. `reserved_percentage` and `max_over_subscription_ratio` as the operator set them.
 
-    `provisioned`: sum of the sizes promised to volumes; `allocated`: what they really occupy.
+    `provisioned`: sum of the sizes promised to volumes; `allocated`: what they really occupy. `metadata_percent`: how full
+    the pool's own book-keeping is, where it has one that can be full.
     """
 
     name: str
@@ -78,6 +101,7 @@ class PoolStats:
     reserved_percentage: int = 0
     max_over_subscription_ratio: float = 20.0
     thin: bool = True
+    metadata_percent: float | None = None
 
     def room(self) -> int:
         """Bytes that may still be promised to new volumes: thin by over-subscription, thick by what is free."""
@@ -133,7 +157,13 @@ class Driver(Protocol):
         """The same for a snapshot, to be read only."""
 
     def list_objects(self) -> list["BackendObject"]:
-        """Every object in the pool, so that what nobody owns can be found."""
+        """Every object in the pool, so that what nobody owns, and what is lost, can be found."""
+
+    def check_room(self, needed: int) -> None:
+        """OutOfSpace when writing `needed` bytes into volumes would overrun the pool."""
+
+    def watch(self) -> None:
+        """Called at every report: grow what runs full, wake what sleeps, warn of what cannot be mended."""
 
     # Volumes (S064-S066, S092)
 
@@ -154,7 +184,7 @@ class Driver(Protocol):
     def create_snapshot(self, snapshot: SnapshotRef, owner: str) -> None:
         """A point in time of the volume: what was written before this call, nothing that is written after it.
 
-        Without `instant_clone`: an object of `snapshot.size` zeros, which the manager then fills.
+        Where neither clones nor snapshots are instant: an object of `snapshot.size` zeros, which the manager then fills.
         """
 
     def delete_snapshot(self, snapshot: SnapshotRef) -> None:
@@ -166,16 +196,55 @@ class Driver(Protocol):
     def revert_to_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef, owner: str) -> None:
         """Give a volume that nobody uses the bytes of its snapshot again: all of them or none. Only with `instant_clone`."""
 
+    # Taking over what exists (S097-S100). `ref` is what the client gave, passed through as it is.
+
+    def manage_existing(self, volume: VolumeRef, ref: dict[str, str], owner: str) -> None:
+        """Give the object that `ref` names to `volume`, grown to `volume.size`; its bytes stay.
+
+        InvalidInput for a reference that names nothing, or whose object does not fit the backend or the volume's type;
+        Conflict for one that is managed already; DeviceBusy while somebody has it open.
+        """
+
+    def manage_existing_get_size(self, volume: VolumeRef, ref: dict[str, str]) -> int:
+        """Bytes of the object that `ref` names, rounded up to whole GiB."""
+
+    def unmanage(self, volume: VolumeRef, owner: str | None = None, ref: dict[str, str] | None = None) -> None:
+        """Let go of the volume's object, which stays, under its name. Not there: success.
+
+        As the undo of manage_existing: only of what has this `owner`, and back under the name in `ref`.
+        """
+
+    def get_manageable_volumes(self) -> list[Manageable]:
+        """Every object that is a volume or could become one, managed ones too."""
+
+    def manage_existing_snapshot(self, snapshot: SnapshotRef, ref: dict[str, str], owner: str) -> None:
+        """The same for a snapshot of an existing volume. InvalidInput for an object that is another volume's."""
+
+    def manage_existing_snapshot_get_size(self, snapshot: SnapshotRef, ref: dict[str, str]) -> int:
+        """The same for a snapshot."""
+
+    def unmanage_snapshot(
+        self, snapshot: SnapshotRef, owner: str | None = None, ref: dict[str, str] | None = None
+    ) -> None:
+        """The same for a snapshot."""
+
+    def get_manageable_snapshots(self) -> list[Manageable]:
+        """Every object that is a snapshot of a volume or could become one."""
+
 
 @dataclass(frozen=True)
 class BackendObject:
-    """One object in a pool. kind: volume, snapshot or other; id: None for an object that is not ours."""
+    """One object in a pool. kind: volume, snapshot or other; id: None for an object that is not ours.
+
+    `fault`: why its bytes are lost for good; empty where they are not.
+    """
 
     kind: str
     id: str | None
     owner: str | None
     name: str
     size: int
+    fault: str = ""
 
 
 def describe(driver: Driver) -> dict[str, Any]:

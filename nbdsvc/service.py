@@ -16,7 +16,7 @@ from nbdsvc.config import Settings
 from nbdsvc.exports.nbd import NbdExporter
 from nbdsvc.images.folder import ImageFolder
 from nbdsvc.images.sources import Images
-from nbdsvc.manager import attachment_kinds, hosting, reverting, snapshots, volume_kinds
+from nbdsvc.manager import attachment_kinds, hosting, managing_kinds, reverting, snapshots, volume_kinds
 from nbdsvc.manager.app import App, Host
 from nbdsvc.model import clock
 from nbdsvc.operations.client import CHANNEL, Operations
@@ -32,7 +32,8 @@ log = structlog.get_logger(__name__)
 # How often the clock is looked at, and what counts as a jump: more than NTP slews in that time, less than placement grants.
 CLOCK_SECONDS = 1.0
 JUMP_SECONDS = 5.0
-KINDS = {kind.name: kind for kind in (*volume_kinds.KINDS, *snapshots.KINDS, *reverting.KINDS, *attachment_kinds.KINDS)}
+_MODULES = (volume_kinds, snapshots, reverting, attachment_kinds, managing_kinds)
+KINDS = {kind.name: kind for module in _MODULES for kind in module.KINDS}
 
 
 class Service:

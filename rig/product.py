@@ -32,28 +32,31 @@ class Service:
         self.settings = {"LISTEN": "0.0.0.0", "HOST": agent.host.name, "REPAIR_INTERVAL": 2, "QUOTA_VOLUMES": 100,
                          "QUOTA_SNAPSHOTS": 100, "QUOTA_GIGABYTES": 1000, **settings}  # fmt: skip
 
-    def start(self) -> None:
-        """As an administrator would: as a unit, which comes back by itself where `lasting`, also after a power cut."""
+    def start(self, *, up: bool = True) -> None:
+        """As a unit, which comes back by itself where `lasting`, also after a power cut. Returns when it serves.
+
+        Not `up`: when it answers, though its backend does not work.
+        """
         self.agent.put(UNIT_FILE, self._unit().encode())
         self.agent.shell(f"systemctl daemon-reload; systemctl reset-failed {UNIT} 2> /dev/null || true")
         if self.lasting:
             self.agent.shell(f"systemctl -q enable {UNIT} 2> /dev/null; sync")
         self.agent.run("systemctl", "start", UNIT)
-        self.wait_ready()
+        self.wait_ready("up" if up else "down")
 
     def _unit(self) -> str:
         variables = [f'Environment="NBDSVC_{key}={value}"' for key, value in self.settings.items()]
         restart = ["Restart=always", "RestartSec=0.5"] if self.lasting else []
         # Exports have scopes of their own: the control group has the service and its short-lived children only.
         lines = [*variables, *restart, "KillMode=control-group", "ExecStart=/usr/local/bin/nbdsvc serve"]
-        unit = "[Unit]\nRequiresMountsFor=/opt/nbdsvc\nStartLimitIntervalSec=0\n[Service]\n{}\n[Install]\nWantedBy=multi-user.target\n"
-        return unit.format("\n".join(lines))
+        head = ["[Unit]", "RequiresMountsFor=/opt/nbdsvc", "StartLimitIntervalSec=0", "[Service]"]
+        return "\n".join([*head, *lines, "[Install]", "WantedBy=multi-user.target", ""])
 
-    def wait_ready(self) -> None:
+    def wait_ready(self, state: str = "up") -> None:
         end = time.monotonic() + READY_SECONDS
         while True:
             try:
-                if self.call("GET", "os-services")["services"][0]["state"] == "up":
+                if self.call("GET", "os-services")["services"][0]["state"] == state:
                     return
             except (OSError, IndexError):
                 pass

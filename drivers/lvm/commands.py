@@ -1,7 +1,8 @@
 """Every LVM command of this driver: arguments, retries, and what its complaints mean. Nobody else runs one.
 
-LVM serialises changes of a volume group by its own lock; a hung command is ended after COMMAND_SECONDS and a crashed one
-(SIGSEGV has been seen in the field: LP 1901783) is tried again, because each of them is one commit of metadata or none.
+LVM serialises changes of a volume group by its own lock; a hung command is ended after COMMAND_SECONDS and said so, a
+crashed one (SIGSEGV has been seen in the field: LP 1901783) is tried again, because each of them is one commit of
+metadata or none.
 """
 
 from collections.abc import Sequence
@@ -10,20 +11,31 @@ from pathlib import Path
 from drivers.lvm import facts
 from nbdsvc import errors, process
 
-# A healthy command takes a fraction of a second; beyond this a disk is hanging and so would we.
+# A healthy command takes a fraction of a second; beyond this a disk is hanging and so would we, and so would a repeat.
 COMMAND_SECONDS = 60.0
 # Complaints that no repetition changes.
 _FINAL = ("Failed to find", "not found", "already exists", "insufficient", "in use", "contains a filesystem", "Insufficient",
-          "matches existing size", "lower than", "is used by")  # fmt: skip
+          "matches existing size", "lower than", "is used by", "no end within", "is already set")  # fmt: skip
+# What an initiator on this very host shows as a disk is a guest's: the volume groups in it are none of ours.
+_GUESTS = 'filter=["r|^/dev/nbd|"]'
 
 
 class Commands:
-    """LVM on one volume group."""
+    """LVM on one volume group. `devices`: the only disks that LVM is to look at; empty: all but guests' and LVs."""
 
-    def __init__(self, group: str, backend: str, runner: process.Runner) -> None:
+    def __init__(
+        self, group: str, backend: str, runner: process.Runner, devices: Sequence[str] = (),
+        seconds: float = COMMAND_SECONDS,
+    ) -> None:  # fmt: skip
         self.group = group
         self._backend = backend
         self._runner = runner
+        self._seconds = seconds
+        guests = "" if devices else _GUESTS
+        config = f"devices{{scan_lvs=0 {guests}}} activation{{retry_deactivation=1}}"
+        self._scope = ["--config", config, *(["--devices", ",".join(devices)] if devices else [])]
+
+    # Facts
 
     def group_facts(self) -> facts.VolumeGroup | None:
         """The group; None where there is none."""
@@ -35,60 +47,113 @@ class Commands:
                 return None
             raise
 
-    def list(self) -> "list[facts.LogicalVolume]":
-        """All visible LVs of the group, with one command."""
-        return facts.logical_volumes(self._run(["lvs", *_REPORT, "-o", facts.LV_FIELDS, self.group]))
+    def volumes(self, *names: str) -> list[facts.LogicalVolume]:
+        """The visible LVs of the group, or those of these names that are there, with one command."""
+        chosen = ["--select", " || ".join(f'lv_name="{name}"' for name in names)] if names else []
+        return facts.logical_volumes(self._run(["lvs", *_REPORT, "-o", facts.LV_FIELDS, *chosen, self.group]))
 
-    def find(self, name: str) -> facts.LogicalVolume | None:
-        """The LV; None where there is no such LV, or no such group."""
-        try:
-            found = facts.logical_volumes(self._run(["lvs", *_REPORT, "-o", facts.LV_FIELDS, f"{self.group}/{name}"]))
-        except errors.CommandFailed as error:
-            if "Failed to find logical volume" in error.stderr or "not found" in error.stderr:
-                return None
-            raise
-        return found[0] if found else None
+    def extent_ranges(self, name: str) -> list[str]:
+        argv = ["lvs", *_REPORT, "--segments", "-o", "seg_pe_ranges", f"{self.group}/{name}"]
+        return facts.extent_ranges(self._run(argv))
+
+    # Pools
 
     def make_pool(self, name: str, percent: int) -> None:
         """A thin pool of so much of what is free. It zeroes new blocks: a volume never shows its predecessor's bytes."""
         self._run(["lvcreate", "--yes", "--type", "thin-pool", "--zero", "y", "--extents", f"{percent}%FREE", "--name",
                    name, self.group])  # fmt: skip
-        # lvcreate refuses the option for pools. A full pool is to fail at once: by default its writers hang a minute.
+
+    def fail_when_full(self, name: str) -> None:
+        """A full pool is to fail at once: by default its writers hang a minute. lvcreate refuses the option for pools."""
         self._run(["lvchange", "--errorwhenfull", "y", f"{self.group}/{name}"])
+
+    def zero_new_blocks(self, name: str) -> None:
+        self._run(["lvchange", "--zero", "y", f"{self.group}/{name}"])
+
+    def extend_pool_metadata(self, name: str, more: int) -> None:
+        self._run(["lvextend", "--poolmetadatasize", f"+{more}b", f"{self.group}/{name}"])
+
+    # LVs
 
     def make_thin(self, name: str, pool: str, size: int, owner: str) -> None:
         self._run(["lvcreate", "--yes", "--wipesignatures", "n", "--thin", "--virtualsize", f"{size}b", "--name", name,
                    "--addtag", facts.OWNER + owner, f"{self.group}/{pool}"])  # fmt: skip
 
-    def make_snapshot(self, name: str, origin: str, owner: str) -> None:
+    def make_thin_snapshot(self, name: str, origin: str, owner: str) -> None:
         """A thin snapshot, active and without the flag that keeps snapshots from being activated."""
         self._run(["lvcreate", "--yes", "--snapshot", "--setactivationskip", "n", "--name", name, "--addtag",
                    facts.OWNER + owner, f"{self.group}/{origin}"])  # fmt: skip
 
-    def extend(self, name: str, size: int) -> None:
-        self._run(["lvextend", "--size", f"{size}b", f"{self.group}/{name}"])
+    def make_thick(self, name: str, size: int, owner: str = "") -> None:
+        tag = ["--addtag", facts.OWNER + owner] if owner else []
+        self._run(
+            ["lvcreate", "--yes", "--wipesignatures", "n", "--size", f"{size}b", "--name", name, *tag, self.group]
+        )
+
+    def make_classic_snapshot(self, name: str, origin: str, size: int, owner: str) -> None:
+        """With room for `size` bytes of changes, of itself or its origin."""
+        self._run(["lvcreate", "--yes", "--snapshot", "--size", f"{size}b", "--name", name, "--addtag",
+                   facts.OWNER + owner, f"{self.group}/{origin}"])  # fmt: skip
+
+    def split_snapshot(self, name: str) -> None:
+        """A classic snapshot becomes an LV of its own, with the changes in it, that nobody can read as a volume."""
+        self._run(["lvconvert", "--yes", "--splitsnapshot", f"{self.group}/{name}"])
+
+    def extend(self, name: str, size: int, ranges: Sequence[str] = ()) -> None:
+        """To `size` bytes, on these ranges of extents where they are given."""
+        self._run(["lvextend", "--size", f"{size}b", f"{self.group}/{name}", *ranges])
+
+    def shrink(self, name: str, size: int) -> None:
+        self._run(["lvreduce", "--yes", "--force", "--size", f"{size}b", f"{self.group}/{name}"])
 
     def rename(self, name: str, new_name: str) -> None:
         self._run(["lvrename", self.group, name, new_name])
 
-    def remove(self, name: str) -> None:
-        """Not there: success. DeviceBusy while somebody has it open."""
-        retry = "activation{retry_deactivation=1}"
+    def tag(self, name: str, owner: str) -> None:
+        self._run(["lvchange", "--addtag", facts.OWNER + owner, f"{self.group}/{name}"])
+
+    def untag(self, name: str, owner: str) -> None:
+        self._run(["lvchange", "--deltag", facts.OWNER + owner, f"{self.group}/{name}"])
+
+    def activate(self, *names: str) -> None:
+        """Also those that have the flag to be left out, which is taken away."""
+        paths = [f"{self.group}/{name}" for name in names]
+        self._run(["lvchange", "--setactivationskip", "n", *paths])
+        self._run(["lvchange", "--activate", "y", "--ignoreactivationskip", *paths])
+
+    def deactivate(self, name: str) -> None:
+        self._run_unused(["lvchange", "--activate", "n", f"{self.group}/{name}"], name)
+
+    def refresh(self, name: str) -> None:
+        """Load its table anew and resume it: for one that a killed command left suspended."""
+        self._run(["lvchange", "--refresh", f"{self.group}/{name}"])
+
+    def remove(self, *names: str) -> None:
+        """Those of these LVs that are there. DeviceBusy while somebody has one open."""
+        if not names:
+            return
+        paths = [f"{self.group}/{name}" for name in names]
         try:
-            self._run(["lvremove", "--yes", "--force", "--config", retry, f"{self.group}/{name}"])
+            self._run_unused(["lvremove", "--yes", "--force", *paths], names[0])
         except errors.CommandFailed as error:
-            if "Failed to find logical volume" in error.stderr:
-                return
-            if "in use" in error.stderr or "is used by" in error.stderr:
-                raise errors.DeviceBusy(device=str(self.path(name)), reason="somebody has it open") from error
-            raise
+            if "Failed to find logical volume" not in error.stderr:
+                raise
 
     def path(self, name: str) -> Path:
         return Path("/dev") / self.group / name
 
-    def _run(self, argv: Sequence[str]) -> str:
+    def _run_unused(self, argv: Sequence[str], name: str) -> None:
         try:
-            return self._runner.run(argv, timeout=COMMAND_SECONDS, no_retry=_FINAL).stdout
+            self._run(argv)
+        except errors.CommandFailed as error:
+            if "in use" in error.stderr or "is used by" in error.stderr:
+                raise errors.DeviceBusy(device=str(self.path(name)), reason="somebody has it open") from error
+            raise
+
+    def _run(self, argv: Sequence[str]) -> str:
+        command = [argv[0], *self._scope, *argv[1:]]
+        try:
+            return self._runner.run(command, timeout=self._seconds, no_retry=_FINAL).stdout
         except errors.CommandFailed as error:
             if any(text in error.stderr for text in ("insufficient free space", "Insufficient", "free space")):
                 raise errors.OutOfSpace(

@@ -4,37 +4,102 @@ Source: lvmreport(7), lvs(8), vgs(8). Sizes are asked for in bytes without suffi
 """
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 # An object's owner is a tag of its own, set by the same metadata commit that makes the object.
 OWNER = "nbdsvc.owner="
+# What is not an object of anybody: on its way in, out, or away. See docs/lvm.md.
+INCOMING, OUTGOING, GROWTH, TRASH = "nbdsvc-new-", "nbdsvc-old-", "nbdsvc-more-", "nbdsvc-trash-"
 
 
 @dataclass(frozen=True)
 class LogicalVolume:
-    """One LV. size: bytes (virtual for thin ones). pool: name of its thin pool, or "". data_percent: of a thin LV or pool."""
+    """One LV. size: bytes it occupies (virtual for thin ones). pool: name of its thin pool, or "".
+
+    origin_size: of a classic snapshot, the bytes that it reads as. data_percent: of a thin LV, a pool or a classic
+    snapshot. metadata_size, when_full and zeroing: of a pool.
+    """
 
     name: str
     size: int
     pool: str
     origin: str
+    origin_size: int
     tags: tuple[str, ...]
     attributes: str
     data_percent: float
     metadata_percent: float
+    metadata_size: int
+    when_full: str
+    zeroing: bool
 
     @property
     def owner(self) -> str | None:
         return next((tag.removeprefix(OWNER) for tag in self.tags if tag.startswith(OWNER)), None)
 
+    # The letters of lv_attr, lvs(8): 1 type, 5 state, 6 open, 9 health, 10 activation skip.
+
     @property
     def is_thin_pool(self) -> bool:
-        return self.attributes.startswith("t")
+        return self.attributes[0] == "t"
+
+    @property
+    def is_thin(self) -> bool:
+        return self.attributes[0] == "V"
+
+    @property
+    def is_classic_snapshot(self) -> bool:
+        return self.attributes[0] in "sS"
+
+    @property
+    def has_classic_snapshots(self) -> bool:
+        return self.attributes[0] in "oO"
+
+    @property
+    def is_plain(self) -> bool:
+        """Linear, striped, mirrored or RAID: an LV with all its extents."""
+        return self.attributes[0] in "-oOmMrR" and not self.pool
+
+    @property
+    def active(self) -> bool:
+        return self.attributes[4] != "-"
+
+    @property
+    def suspended(self) -> bool:
+        return self.attributes[4] in "sS"
+
+    @property
+    def overflowed(self) -> bool:
+        """A classic snapshot without room for what its origin changed: it is lost for good."""
+        return self.attributes[4] in "IS"
+
+    @property
+    def open(self) -> bool:
+        return self.attributes[5] == "o"
+
+    @property
+    def health(self) -> str:
+        return self.attributes[8]
+
+    @property
+    def skipped(self) -> bool:
+        return self.attributes[9] == "k"
 
     @property
     def used(self) -> int:
         """Bytes of the pool that it occupies."""
         return int(self.size * self.data_percent / 100)
+
+    @property
+    def reads(self) -> int:
+        """Bytes that its device has."""
+        return self.origin_size if self.is_classic_snapshot else self.size
+
+    @property
+    def passing(self) -> bool:
+        """One of ours that is no object: on its way in, out or away."""
+        return self.name.startswith((INCOMING, OUTGOING, GROWTH, TRASH))
 
 
 @dataclass(frozen=True)
@@ -48,7 +113,10 @@ class VolumeGroup:
     missing: int
 
 
-LV_FIELDS = "lv_name,lv_size,pool_lv,origin,lv_tags,lv_attr,data_percent,metadata_percent"
+LV_FIELDS = (
+    "lv_name,lv_size,pool_lv,origin,origin_size,lv_tags,lv_attr,data_percent,metadata_percent,lv_metadata_size,"
+    "lv_when_full,zero"
+)
 VG_FIELDS = "vg_name,vg_size,vg_free,vg_extent_size,vg_missing_pv_count"
 
 
@@ -59,10 +127,14 @@ def logical_volumes(report: str) -> list[LogicalVolume]:
             size=int(row["lv_size"]),
             pool=row["pool_lv"],
             origin=row["origin"],
+            origin_size=int(row["origin_size"] or 0),
             tags=tuple(tag for tag in row["lv_tags"].split(",") if tag),
             attributes=row["lv_attr"],
             data_percent=float(row["data_percent"] or 0),
             metadata_percent=float(row["metadata_percent"] or 0),
+            metadata_size=int(row["lv_metadata_size"] or 0),
+            when_full=row["lv_when_full"],
+            zeroing=row["zero"] in ("zero", "1"),
         )
         for row in json.loads(report)["report"][0]["lv"]
     ]
@@ -79,3 +151,9 @@ def volume_groups(report: str) -> list[VolumeGroup]:
         )
         for row in json.loads(report)["report"][0]["vg"]
     ]
+
+
+def extent_ranges(report: str) -> list[str]:
+    """`/dev/sda:0-99` for each run of extents of one LV, as lvextend takes them."""
+    segments: Iterable[dict[str, str]] = json.loads(report)["report"][0]["seg"]
+    return [text for segment in segments for text in segment["seg_pe_ranges"].split()]

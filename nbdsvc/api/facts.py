@@ -210,6 +210,7 @@ def _pool(row: Service, pool: PoolStats) -> dict[str, Any]:
         "thin_provisioning_support": pool.thin,
         "thick_provisioning_support": not pool.thin,
         "total_volumes": pool.volumes,
+        "metadata_percent": pool.metadata_percent,
         "multiattach": True,
         "QoS_support": False,
         "filter_function": row.capabilities["filter_function"],

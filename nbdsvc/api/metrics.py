@@ -3,9 +3,11 @@
 import sqlalchemy as sa
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from nbdsvc.manager import placement
 from nbdsvc.manager.app import App
+from nbdsvc.model import names
 from nbdsvc.model import operation as model
-from nbdsvc.store import tables
+from nbdsvc.store import nouns, tables
 
 _registry = CollectorRegistry()
 _requests = Counter("nbdsvc_requests", "Requests answered.", ["method", "status"], registry=_registry)
@@ -14,6 +16,9 @@ _volumes = Gauge("nbdsvc_volumes", "Volumes by status.", ["status"], registry=_r
 _operations = Gauge("nbdsvc_operations", "Operations by state.", ["state"], registry=_registry)
 _done = Gauge("nbdsvc_copy_done_bytes", "Bytes done by operations under way.", registry=_registry)
 _total = Gauge("nbdsvc_copy_total_bytes", "Bytes to do for operations under way.", registry=_registry)
+
+_pool_bytes = Gauge("nbdsvc_pool_bytes", "Room of pools, as last reported.", ["pool", "what"], registry=_registry)
+_pool_metadata = Gauge("nbdsvc_pool_metadata_percent", "How full pools' metadata is.", ["pool"], registry=_registry)
 
 
 def request(method: str, status: int, seconds: float) -> None:
@@ -27,11 +32,24 @@ def render(app: App) -> bytes:
     with app.database.read() as conn:
         _fill(conn, _volumes, tables.volumes.c.status)
         _fill(conn, _operations, operations.state)
+        _fill_pools(conn)
         under_way = sa.select(sa.func.sum(operations.progress_done), sa.func.sum(operations.progress_total))
         done, total = conn.execute(under_way.where(operations.state.in_(sorted(model.UNFINISHED)))).one()
     _done.set(int(done or 0))
     _total.set(int(total or 0))
     return generate_latest(_registry)
+
+
+def _fill_pools(conn: sa.Connection) -> None:
+    _pool_bytes.clear()
+    _pool_metadata.clear()
+    for service in nouns.services.select(conn):
+        for pool in placement.pools(service):
+            name = names.join_host(service.host, service.capabilities["backend"], pool.name)
+            for what in ("total", "free", "provisioned", "allocated"):
+                _pool_bytes.labels(name, what).set(getattr(pool, what))
+            if pool.metadata_percent is not None:
+                _pool_metadata.labels(name).set(pool.metadata_percent)
 
 
 def _fill(conn: sa.Connection, gauge: Gauge, column: "sa.Column[str]") -> None:

@@ -24,15 +24,20 @@ _LIKE_SINCE = (3, 34)
 _NOT_FILTERS = frozenset({"limit", "offset", "marker", "sort", "sort_key", "sort_dir", "all_tenants", "with_count"})
 
 
-def page(asked: Asked, sortable: Iterable[str]) -> Page:
-    """Which part the client wants; InvalidInput names the parameter that is wrong."""
+def page(
+    asked: Asked,
+    sortable: Iterable[str],
+    default: str = "created_at:desc",
+    last: tuple[str, bool] | None = ("id", True),
+) -> Page:
+    """Which part the client wants; InvalidInput names the parameter that is wrong. `last`: what decides between equals."""
     most = asked.app.settings.max_limit
     limit = _number(asked, "limit")
     return Page(
         limit=most if limit is None else min(limit, most),
         offset=_number(asked, "offset") or 0,
         marker=asked.query.get("marker") or None,
-        sort=_sort(asked, set(sortable)),
+        sort=_sort(asked, set(sortable), default, last),
     )
 
 
@@ -82,12 +87,14 @@ def _number(asked: Asked, name: str) -> int | None:
     return int(given)
 
 
-def _sort(asked: Asked, sortable: set[str]) -> tuple[tuple[str, bool], ...]:
+def _sort(
+    asked: Asked, sortable: set[str], default: str, last: tuple[str, bool] | None
+) -> tuple[tuple[str, bool], ...]:
     given = asked.query.get("sort")
     if given is None and "sort_key" in asked.query:
         given = f"{asked.query['sort_key']}:{asked.query.get('sort_dir', 'desc')}"
     wanted: list[tuple[str, bool]] = []
-    for part in (given or "created_at:desc").split(","):
+    for part in (given or default).split(","):
         key, _, direction = part.strip().partition(":")
         name = _ALIASES.get(key, key)
         if name not in sortable or direction not in ("", "asc", "desc"):
@@ -95,4 +102,4 @@ def _sort(asked: Asked, sortable: set[str]) -> tuple[tuple[str, bool], ...]:
                 field="sort", value=part[:80], reason=f"must be one of {', '.join(sorted(sortable))}"
             )
         wanted.append((name, direction != "asc"))
-    return (*wanted, ("id", True)) if "id" not in dict(wanted) else tuple(wanted)
+    return (*wanted, last) if last and last[0] not in dict(wanted) else tuple(wanted)

@@ -13,6 +13,7 @@ from nbdsvc.api import (
     attachments,
     facts,
     faults,
+    manageable,
     messages,
     metrics,
     microversions,
@@ -30,7 +31,7 @@ from nbdsvc.manager.app import App
 log = structlog.get_logger(__name__)
 
 _UPDATED = "2026-11-23T00:00:00Z"
-_ROUTERS = (volumes, volume_actions, snapshots, attachments, types, facts, operations, messages)
+_ROUTERS = (volumes, volume_actions, snapshots, attachments, types, facts, operations, messages, manageable)
 
 
 def create(app: App, authenticator: Authenticator) -> Gate:

@@ -8,10 +8,10 @@ from fastapi.responses import JSONResponse, Response
 
 from nbdsvc import errors
 from nbdsvc.api import metadata, paging, views
-from nbdsvc.api.actions import Action, perform, schema
+from nbdsvc.api.actions import Action, perform, plain, schema
 from nbdsvc.api.request import Ask, Asked, Body, LongText, Metadata, Text, answer
 from nbdsvc.manager import app as manager
-from nbdsvc.manager import snapshots
+from nbdsvc.manager import managing, snapshots
 from nbdsvc.model import states
 from nbdsvc.model.entities import Snapshot
 from nbdsvc.store import nouns, tables
@@ -115,6 +115,7 @@ def _force_delete(asked: Asked, id: str, _wish: Any) -> None:
 ACTIONS = {
     "os-reset_status": Action(_reset, ResetStatus, admin=True),
     "os-force_delete": Action(_force_delete, admin=True),
+    "os-unmanage": Action(plain(managing.unmanage_snapshot), admin=True),
 }
 
 

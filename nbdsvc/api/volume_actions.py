@@ -11,7 +11,7 @@ from nbdsvc import errors
 from nbdsvc.api import views
 from nbdsvc.api.actions import Action, perform, plain, schema
 from nbdsvc.api.request import Ask, Asked, Body, Gib, Key, Metadata, Text, answer
-from nbdsvc.manager import legacy, metadata, reverting, volumes
+from nbdsvc.manager import legacy, managing, metadata, reverting, volumes
 from nbdsvc.model import states
 from nbdsvc.store import nouns
 
@@ -189,6 +189,7 @@ ACTIONS = {
     "os-terminate_connection": Action(_terminate, Connect),
     "os-volume_upload_image": Action(_upload, Upload),
     "os-force_delete": Action(_force_delete, admin=True),
+    "os-unmanage": Action(plain(managing.unmanage), admin=True),
     "os-set_bootable": Action(_set_bootable, Bootable, ok=200),
     "os-update_readonly_flag": Action(_set_readonly, ReadOnly),
     "os-set_image_metadata": Action(_set_image_metadata, SetImageMetadata),

@@ -86,14 +86,20 @@ def identifier_of(index: int) -> str | None:
 def connect_links(info: dict[str, Any], stack: ExitStack) -> list[handshake.Negotiated]:
     """One connection, and more of them where the export allows it. Closed by the stack: the kernel holds its own."""
 
-    def link() -> handshake.Negotiated:
-        made = handshake.connect(info.get("unix_socket"), info.get("host"), info.get("port"), info["export"])
-        stack.callback(made.sock.close)
-        return made
-
-    first = link()
+    first = connect_link(info, stack)
     more = CONNECTIONS - 1 if first.flags & handshake.CAN_MULTI_CONN else 0
-    return [first, *(link() for _ in range(more))]
+    return [first, *(connect_link(info, stack) for _ in range(more))]
+
+
+def connect_link(info: dict[str, Any], stack: ExitStack) -> handshake.Negotiated:
+    made = handshake.connect(info.get("unix_socket"), info.get("host"), info.get("port"), info["export"])
+    stack.callback(made.sock.close)
+    return made
+
+
+def size_of(index: int) -> int:
+    """Bytes that the device has: sysfs counts sectors of 512."""
+    return int(Path(f"/sys/block/nbd{index}/size").read_text()) * 512
 
 
 def _connected(index: int) -> bool:

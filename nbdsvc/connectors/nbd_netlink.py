@@ -75,6 +75,12 @@ def reconfigure(index: int, fds: Sequence[int], *, identifier: str) -> None:
     )
 
 
+def resize(index: int, size: int, *, identifier: str) -> None:
+    """Let the device have `size` bytes; those who have it open see it at once."""
+    wish = [("NBD_ATTR_INDEX", index), ("NBD_ATTR_BACKEND_IDENTIFIER", identifier), ("NBD_ATTR_SIZE_BYTES", size)]
+    _ask(_RECONFIGURE, wish)
+
+
 def disconnect(index: int) -> None:
     """Send the server NBD_CMD_DISC and take the device down. Not connected: success."""
     try:

@@ -26,6 +26,8 @@ log = structlog.get_logger(__name__)
 
 # How often a server that is away is tried, and notes are looked at.
 TICK_SECONDS = 0.5
+# How often a server is asked for its volume's size: one handshake a device, and the time until growth is seen.
+SIZE_SECONDS = 5.0
 
 
 def ensure_running(folder: Path) -> None:
@@ -46,6 +48,7 @@ class Watch:
         self._notes = Notes(folder)
         self._broken: set[str] = set()
         self._away: set[str] = set()
+        self._sizes_at = 0.0
 
     def run(self) -> None:
         """Until no device is left, or another process does this already."""
@@ -58,6 +61,7 @@ class Watch:
                     self._broken = set(self._devices())  # what died before we came
                     while self._devices():
                         self._repair_all()
+                        self._grow_all()
                         self._wait(events)
 
     def _wait(self, events: socket.socket) -> None:
@@ -93,6 +97,26 @@ class Watch:
         self._away.discard(attached.device)
         log.info("connections are looked after", device=attached.device, seconds=round(time.monotonic() - began, 2))
         return True
+
+    def _grow_all(self) -> None:
+        """Devices whose volumes were extended get their size; a volume never shrinks."""
+        if time.monotonic() < self._sizes_at:
+            return
+        self._sizes_at = time.monotonic() + SIZE_SECONDS
+        for device, attached in self._devices().items():
+            if device not in self._broken:
+                with contextlib.suppress(errors.Error, OSError):
+                    self._grow(attached)
+
+    def _grow(self, attached: Attached) -> None:
+        index = attached.details["index"]
+        if kernel_nbd.identifier_of(index) != attached.attachment_id:
+            return
+        with contextlib.ExitStack() as stack:
+            size = kernel_nbd.connect_link(attached.details["server"], stack).size
+        if size > kernel_nbd.size_of(index):
+            nbd_netlink.resize(index, size, identifier=attached.attachment_id)
+            log.info("the volume was extended", device=attached.device, size=size)
 
     def _devices(self) -> dict[str, Attached]:
         return {found.device: found for found in self._notes.all() if found.kind == kernel_nbd.KernelNbd.name}

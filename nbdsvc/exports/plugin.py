@@ -7,6 +7,7 @@ threads is pinned (native/pin.c), which is what makes that fast.
 
 import errno
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +22,47 @@ FUA, MAY_TRIM, FAST = 1, 2, 4
 MAXIMUM_BLOCK = 32 << 20
 
 _spec: dict[str, Any] = {}
+_shared: dict[str, Any] = {}
+_sharing = threading.Lock()
 # Looked up once: these two run for every request.
 _pread, _pwrite, _from_buffer = lib.nbdsvc_served_pread, lib.nbdsvc_served_pwrite, ffi.from_buffer
 _FUA_FLAG = nbdkit.FLAG_FUA
 
 
 class Handle:
-    """One connection's volume."""
+    """One connection's volume. All that write share one, so that a write that got lost is known to each (native/vol.c)."""
 
     def __init__(self, readonly: bool) -> None:
-        made = ffi.new("struct nbdsvc_vol **")
         self.readonly = readonly or _spec["read_only"]
-        _check(lib.nbdsvc_vol_create(_spec["path"].encode(), READ_ONLY if self.readonly else 0, made))
-        self.vol = made[0]
+        self.vol = _open_vol(READ_ONLY) if self.readonly else _shared_vol()
+
+
+def _open_vol(flags: int) -> Any:
+    made = ffi.new("struct nbdsvc_vol **")
+    _check(lib.nbdsvc_vol_create(_spec["path"].encode(), flags, made))
+    return made[0]
+
+
+def _shared_vol() -> Any:
+    """Open as long as this process lives: the kernel tells an error to those who had the volume open when it happened."""
+    with _sharing:
+        if "vol" not in _shared:
+            _shared["vol"] = _open_vol(0)
+            if _lost_mark().exists():
+                lib.nbdsvc_vol_set_lost(_shared["vol"])
+        return _shared["vol"]
+
+
+def _lost_mark() -> Path:
+    """A server that is started anew for the same attachment owes its clients the same answer."""
+    return Path(_spec["folder"]) / "lost"
+
+
+def _check_durable(h: Handle, result: int) -> None:
+    """For a request that was to reach stable storage."""
+    if result < 0 and lib.nbdsvc_vol_has_lost(h.vol):
+        _lost_mark().touch()
+    _check(result)
 
 
 def _check(result: int) -> None:
@@ -53,7 +82,7 @@ def _flags(flags: int) -> int:
 def config(key: str, value: str) -> None:
     if key != "spec":
         raise ValueError(f"unknown parameter {key}")
-    _spec.update(json.loads(Path(value).read_text(encoding="utf-8")))
+    _spec.update(json.loads(Path(value).read_text(encoding="utf-8")), folder=str(Path(value).parent))
 
 
 def config_complete() -> None:
@@ -81,7 +110,8 @@ def open(readonly: int) -> Handle:
 
 
 def close(h: Handle) -> None:
-    lib.nbdsvc_vol_destroy(h.vol)
+    if h.readonly:
+        lib.nbdsvc_vol_destroy(h.vol)
 
 
 def export_description(h: Handle) -> str:
@@ -136,6 +166,7 @@ def can_cache(h: Handle) -> int:
 
 def can_multi_conn(h: Handle) -> bool:
     # All connections, also those of other exports of this volume, share one page cache; flush is fdatasync of the file.
+    # Connections of this export share its open file too, so that none of them misses an error.
     return True
 
 
@@ -148,22 +179,22 @@ def pread(h: Handle, buf: Any, offset: int, flags: int) -> None:
 def pwrite(h: Handle, buf: Any, offset: int, flags: int) -> None:
     result = _pwrite(h.vol, _from_buffer(buf), len(buf), offset, FUA if flags & _FUA_FLAG else 0)
     if result:
-        _check(result)
+        _check_durable(h, result)
 
 
 def zero(h: Handle, count: int, offset: int, flags: int) -> None:
     lib.nbdsvc_pin_thread()
-    _check(lib.nbdsvc_vol_zero(h.vol, count, offset, _flags(flags)))
+    _check_durable(h, lib.nbdsvc_vol_zero(h.vol, count, offset, _flags(flags)))
 
 
 def trim(h: Handle, count: int, offset: int, flags: int) -> None:
     lib.nbdsvc_pin_thread()
-    _check(lib.nbdsvc_vol_trim(h.vol, count, offset, _flags(flags)))
+    _check_durable(h, lib.nbdsvc_vol_trim(h.vol, count, offset, _flags(flags)))
 
 
 def flush(h: Handle, flags: int) -> None:
     lib.nbdsvc_pin_thread()
-    _check(lib.nbdsvc_vol_flush(h.vol))
+    _check_durable(h, lib.nbdsvc_vol_flush(h.vol))
 
 
 def cache(h: Handle, count: int, offset: int, flags: int) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from nbdsvc import errors
 from nbdsvc.datapath import copy as engine
+from nbdsvc.datapath.reconcile import reconcile
 from nbdsvc.datapath.sink import Sink
 from nbdsvc.datapath.source import Source
 from nbdsvc.manager.app import host_of
@@ -28,6 +29,25 @@ def fill(run: Run, source: Source, destination: Path, size: int, fingerprint: by
 def pack(run: Run, source: Source, sink: Sink) -> dict[str, int]:
     """Copy `source` to a sink that cannot resume: what an earlier try wrote is worth nothing."""
     return _copy(run, source, sink)
+
+
+def restore(run: Run, source: Path, destination: Path, size: int) -> dict[str, int]:
+    """Make `destination` read like `source`, writing only what differs."""
+    with _turn(run):
+        written = reconcile(
+            source, destination, size, lambda done, total: run.progress(done, total, "comparing"), run.should_stop
+        )
+    if written is None:
+        run.check()
+        raise errors.Interrupted(operation=run.id)
+    return {"size": size, "data": written, "skipped": size - written}
+
+
+def check_room(run: Run, source: Source) -> None:
+    """OutOfSpace before the first byte where the pool has no room for what the source has."""
+    driver = host_of(run).driver
+    if driver.capabilities.thin and not source.sequential:
+        driver.check_room(sum(length for _, length, zero in source.extents() if not zero))
 
 
 def _copy(run: Run, source: Source, destination: Path | Sink, **how: Any) -> dict[str, int]:

@@ -7,6 +7,7 @@ import structlog
 
 from nbdsvc import driver as contract
 from nbdsvc import errors
+from nbdsvc.manager import settling
 from nbdsvc.manager.app import App, Host, operation
 from nbdsvc.model import clock, names
 from nbdsvc.model.context import ADMIN, Context
@@ -37,6 +38,7 @@ def publish(host: Host, working: bool) -> bool:
     if working:
         try:
             host.driver.check_for_setup_error()
+            _look_after(host)
             capabilities = _capabilities(host)
         except errors.Error as error:
             log.error("backend went away", backend=host.backend, reason=str(error))
@@ -51,6 +53,21 @@ def publish(host: Host, working: bool) -> bool:
             )
             nouns.services.insert(conn, row)
     return working
+
+
+def _look_after(host: Host) -> None:
+    """Let the driver watch its pool, and say of every snapshot whose bytes are lost that it is."""
+    try:
+        host.driver.watch()
+    except errors.Error as error:  # what is there still serves; whether it does, check_for_setup_error says
+        log.error("the pool cannot be looked after", backend=host.backend, reason=str(error))
+    lost = {found.id: found.fault for found in host.driver.list_objects() if found.kind == "snapshot" and found.fault}
+    for id, fault in lost.items():
+        with host.database.write() as conn:
+            row = nouns.snapshots.find(conn, str(id))
+            if row and row.status == "available":
+                log.error("a snapshot is lost", snapshot=id, reason=fault)
+                settling.snapshot(conn, row.id, "available", "error")
 
 
 def repair_exports(app: App, host: Host) -> int:
@@ -95,6 +112,7 @@ def _capabilities(host: Host) -> dict[str, object]:
         "backend": host.backend,
         "storage_protocol": host.exporter.protocol,
         "instant_clone": host.driver.capabilities.instant_clone,
+        "instant_snapshot": host.driver.capabilities.point_in_time,
         "pools": [asdict(pool) for pool in host.driver.get_volume_stats(refresh=True)],
         "description": contract.describe(host.driver),
         "filter_function": host.driver.get_filter_function(),

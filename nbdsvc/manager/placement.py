@@ -77,6 +77,12 @@ def service_of(conn: sa.Connection, host: str) -> Service | None:
     return found[0] if found else None
 
 
+def instant_snapshot(conn: sa.Connection, host: str) -> bool:
+    """Whether that host's backend takes snapshots of volumes in use."""
+    service = service_of(conn, host)
+    return bool(service and service.capabilities.get("instant_snapshot"))
+
+
 def instant_clone(conn: sa.Connection, host: str) -> bool:
     """Whether that host's backend clones without copying."""
     service = service_of(conn, host)

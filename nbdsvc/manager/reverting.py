@@ -3,7 +3,6 @@
 import sqlalchemy as sa
 
 from nbdsvc import errors
-from nbdsvc.datapath import source as datapath
 from nbdsvc.manager import copying, settling
 from nbdsvc.manager.app import App, host_of, operation, owner_scope, snapshot_of, snapshot_ref, volume_of, volume_ref
 from nbdsvc.model import names, states
@@ -43,15 +42,16 @@ def _check(conn: sa.Connection, volume: Volume, snapshot: Snapshot) -> None:
 
 
 def _revert(run: Run) -> None:
-    """At once where blocks are shared; else copied, and a copy that was killed goes on where it was."""
+    """At once where blocks are shared; else what differs is copied.
+
+    A copy of everything would overflow a snapshot that has room for its volume's changes only, and so lose it.
+    """
     driver = host_of(run).driver
     volume, snapshot = volume_ref(volume_of(run)), snapshot_ref(snapshot_of(run))
     if driver.capabilities.instant_clone:
         driver.revert_to_snapshot(volume, snapshot, run.id)
         return
-    with datapath.open_path(driver.snapshot_path(snapshot)) as source:
-        mark = snapshot.id.encode()[:32]
-        copying.fill(run, source, driver.local_path(volume), volume.size, mark, empty=False)
+    copying.restore(run, driver.snapshot_path(snapshot), driver.local_path(volume), volume.size)
 
 
 def _reverted(conn: sa.Connection, operation: Operation) -> None:
@@ -65,4 +65,4 @@ def _not_reverted(conn: sa.Connection, operation: Operation, error: errors.Error
     settling.snapshot(conn, operation.args["snapshot_id"], "restoring", "available")
 
 
-KINDS = (Kind("volume.revert", (Step("revert", _revert), Step("tidy", copying.forget)), _reverted, _not_reverted),)
+KINDS = (Kind("volume.revert", (Step("revert", _revert),), _reverted, _not_reverted),)

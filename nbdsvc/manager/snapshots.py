@@ -32,8 +32,7 @@ def create(
             raise errors.InvalidState(
                 resource="Volume", id=volume_id, action="be snapshotted", status=volume.status, allowed=sorted(allowed)
             )
-        instant = placement.instant_clone(conn, volume.host)
-        if volume.status == "in-use" and not instant:
+        if volume.status == "in-use" and not placement.instant_snapshot(conn, volume.host):
             raise errors.Unsupported(reason="this backend cannot take a snapshot of a volume while it is in use")
         wanted = {"snapshots": 1, "gigabytes": volume.size}
         quotas.check(app.database, conn, context.project_id, app.settings.quotas, wanted)
@@ -83,7 +82,7 @@ def update(app: App, context: Context, id: str, **changes: object) -> Snapshot:
 def _take(run: Run) -> dict[str, bool]:
     driver = host_of(run).driver
     driver.create_snapshot(snapshot_ref(snapshot_of(run)), run.id)
-    return {"filled": driver.capabilities.instant_clone}
+    return {"filled": driver.capabilities.point_in_time}
 
 
 def _release(run: Run) -> None:
@@ -97,6 +96,7 @@ def _fill(run: Run) -> dict[str, int] | None:
         return None
     host, snapshot = host_of(run), snapshot_ref(snapshot_of(run))
     with datapath.open_path(host.driver.local_path(volume_ref(volume_of(run)))) as source:
+        copying.check_room(run, source)
         path = host.driver.snapshot_path(snapshot)
         return copying.fill(run, source, path, snapshot.size, snapshot.id.encode()[:32], empty=True)
 

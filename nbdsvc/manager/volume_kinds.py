@@ -62,6 +62,7 @@ def _fill_from_image(run: Run) -> dict[str, Any]:
             raise errors.BadImage(
                 image=image.name, reason=f"its virtual size needs {needed} GiB, and the volume has {volume.size} GiB"
             )
+        copying.check_room(run, image.source)
         path = host.driver.local_path(volume_ref(volume))
         result = copying.fill(run, image.source, path, volume.size * GiB, image.fingerprint, empty=True)
     facts = {"image_id": image.id or "", "image_name": image.name, "disk_format": image.facts.format}
@@ -79,6 +80,7 @@ def _fill_from_backend(run: Run) -> dict[str, int]:
         path = host.driver.local_path(volume_ref(origin))
     mark = path.name.encode()[-32:]
     with datapath.open_path(path) as source:
+        copying.check_room(run, source)
         return copying.fill(
             run, source, host.driver.local_path(volume_ref(volume)), volume.size * GiB, mark, empty=True
         )
@@ -120,7 +122,11 @@ def _delete_snapshots(run: Run) -> None:
 
 
 def _delete(run: Run) -> None:
-    host_of(run).driver.delete_volume(volume_ref(volume_of(run)))
+    driver, volume = host_of(run).driver, volume_ref(volume_of(run))
+    if run.args.get("keep"):
+        driver.unmanage(volume)
+    else:
+        driver.delete_volume(volume)
 
 
 def _deleted(conn: sa.Connection, operation: Operation) -> None:
@@ -159,7 +165,9 @@ def _extended(conn: sa.Connection, operation: Operation) -> None:
 
 
 def _not_extended(conn: sa.Connection, operation: Operation, error: errors.Error) -> None:
-    settling.volume(conn, operation.resource_id, "extending", "error_extending", target_size=None)
+    """Refused because somebody uses it: as it was."""
+    target = states.PREVIOUS if isinstance(error, errors.DeviceBusy) else "error_extending"
+    settling.volume(conn, operation.resource_id, "extending", target, target_size=None)
 
 
 # Upload

@@ -41,7 +41,7 @@ def create(app: App, context: Context, wish: CreateVolume) -> Volume:
     if wish.image is not None and app.images:
         app.images.check(wish.image)
     with app.change() as conn:
-        volume_type = _type(conn, context, wish.volume_type)
+        volume_type = type_of(conn, context, wish.volume_type)
         origin = _origin(app, conn, context, wish)
         size = _size(wish, origin)
         _check_quota(app, conn, context, size)
@@ -83,7 +83,9 @@ def delete(app: App, context: Context, id: str, *, cascade: bool = False, force:
             )
         locks = [Lock(id), Lock(names.delete_volume_lock(id))]
         locks += [Lock(names.delete_snapshot_lock(snapshot.id)) for snapshot in snapshots]
-        args = {"volume_id": id, "snapshot_ids": [snapshot.id for snapshot in snapshots]}
+        # A volume that could not be taken over has no object of its own: what its reference named stays as it is.
+        keep = volume.status == "error_managing"
+        args = {"volume_id": id, "snapshot_ids": [snapshot.id for snapshot in snapshots], "keep": keep}
         app.operations.admit(conn, operation(app, context, "volume.delete", volume.host, ("volume", id), locks, args))
 
 
@@ -97,7 +99,7 @@ def extend(app: App, context: Context, id: str, new_size: int, *, online: bool) 
                 field="new_size", value=new_size, reason=f"must be greater than the current size of {volume.size} GiB"
             )
         limit = quotas.limits(conn, volume.project_id, app.settings.quotas)["per_volume_gigabytes"]
-        _check_size_limit(limit, new_size)
+        check_size_limit(limit, new_size)
         wanted = {"gigabytes": new_size - volume.size}
         quotas.check(app.database, conn, volume.project_id, app.settings.quotas, wanted)
         placement.check_growth(app, conn, volume.host, new_size - volume.size)
@@ -161,7 +163,7 @@ def reset_status(app: App, context: Context, id: str, changes: dict[str, str]) -
             )
 
 
-def _type(conn: sa.Connection, context: Context, wanted: str | None) -> VolumeType | None:
+def type_of(conn: sa.Connection, context: Context, wanted: str | None) -> VolumeType | None:
     if wanted is None:
         return None
     found = nouns.volume_type(conn, wanted)
@@ -214,10 +216,10 @@ def _check_quota(app: App, conn: sa.Connection, context: Context, size: int) -> 
     wanted = {"volumes": 1, "gigabytes": size}
     quotas.check(app.database, conn, context.project_id, app.settings.quotas, wanted)
     limit = quotas.limits(conn, context.project_id, app.settings.quotas)["per_volume_gigabytes"]
-    _check_size_limit(limit, size)
+    check_size_limit(limit, size)
 
 
-def _check_size_limit(limit: int, size: int) -> None:
+def check_size_limit(limit: int, size: int) -> None:
     if limit != quotas.UNLIMITED and size > limit:
         raise errors.QuotaExceeded(resource="per_volume_gigabytes", limit=limit, used=0, requested=size)
 

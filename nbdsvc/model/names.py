@@ -61,5 +61,10 @@ def detach_volume_lock(volume_id: str) -> str:
     return f"{volume_id}-detach_volume"
 
 
+def manage_lock(host: str) -> str:
+    """Taking over is one at a time in a backend: two wishes for the same object must not both find it free."""
+    return f"manage-{'-'.join(split_host(host)[:2])}"
+
+
 def delete_snapshot_lock(snapshot_id: str) -> str:
     return f"{snapshot_id}-delete_snapshot"

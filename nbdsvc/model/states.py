@@ -99,6 +99,7 @@ SNAPSHOT = _table(
     ("force delete", " ".join(sorted(SNAPSHOT_STATUSES - {"deleting", "deleted"})), "deleting", None, "error_deleting"),
     ("revert to", "available", "restoring", "available", "available"),
     ("unmanage", "available error", "unmanaging", None, "error"),
+    ("manage", NEW, "creating", "available", "error"),
 )
 
 # A snapshot of a volume is taken while the volume is in one of these; the volume's own status does not change.

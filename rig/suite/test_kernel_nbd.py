@@ -113,6 +113,24 @@ def test_a_killed_server_is_a_pause(service: Service, local: Initiator) -> None:
 
 
 @pytest.mark.row("S092")
+def test_extended_while_it_is_mounted(service: Service, local: Initiator) -> None:
+    """The device grows within seconds under a mounted file system, which grows too, and loses nothing."""
+    volume, run = service.volume(), local.agent.shell
+    device = local.attach(volume)
+    run(f"mkfs.ext4 -q {device}; mkdir -p /mnt/v; mount {device} /mnt/v; head -c 8M /dev/urandom > /mnt/v/f; sync")
+    digest = run("sha256sum < /mnt/v/f")
+    service.act("volumes", volume, "os-extend", {"new_size": 2})
+    service.settled("volumes", volume, "in-use")
+    run(f"until [ $(blockdev --getsize64 {device}) = {2 << 30} ]; do sleep 0.2; done; resize2fs {device} 2>&1")
+    assert int(run("df --output=size -B1M /mnt/v | tail -1")) > 1800
+    run(f"head -c 64M /dev/urandom > /mnt/v/more; sync; umount /mnt/v; fsck.ext4 -fn {device}; mount {device} /mnt/v")
+    assert run("sha256sum < /mnt/v/f") == digest
+    run("umount /mnt/v")
+    local.detach(volume)
+    service.delete("volumes", volume)
+
+
+@pytest.mark.row("S092")
 def test_extended_and_attached_again(service: Service, local: Initiator) -> None:
     """A volume that grew shows its new size and the old bytes; new ones are zeros."""
     volume, content = service.volume(), os.urandom(MIB)

@@ -172,7 +172,9 @@ def test_quotas_are_exact_and_refuse(service: ServiceProcess) -> None:
 def test_health_and_metrics(shared_service: ServiceProcess) -> None:
     """Both answer anybody."""
     assert ask(shared_service, "GET", "/healthcheck")[:2] == (200, "OK")
-    assert "nbdsvc_requests_total" in ask(shared_service, "GET", "/metrics")[1]
+    page = ask(shared_service, "GET", "/metrics")[1]
+    assert "nbdsvc_requests_total" in page
+    assert 'nbdsvc_pool_bytes{pool="me@file#file",what="free"}' in page
 
 
 def test_openapi_is_served_and_nothing_breaks_the_service(shared_service: ServiceProcess) -> None:

@@ -43,6 +43,25 @@ def test_damaged_database_file(make_service: Callable[..., ServiceProcess]) -> N
     assert path.read_bytes() == b"garbage" * 1000
 
 
+def test_an_image_that_would_overrun_the_pool_is_not_begun(make_service: Callable[..., ServiceProcess]) -> None:
+    """More bytes than are free: the creation fails in words before the first byte, and nothing stays in the pool."""
+    service = make_service(driver="memory", driver_options=f"capacity = {100 << 20}")
+    image = service.state / "images" / "large.raw"
+    for size, status in ((101 << 20, "error"), (99 << 20, "available")):
+        with image.open("wb") as file:
+            for _ in range(size >> 20):
+                file.write(os.urandom(1 << 20))
+        made = service.client().post("volumes", body={"volume": {"size": 1, "imageRef": "large.raw"}})["volume"]["id"]
+        assert service.wait_status("volumes", made) == status
+        found = service.client().get("operations", resource_id=made)["operations"][0]
+        assert (found["error"] is None) == (status == "available")
+        assert (
+            status == "available" or "101.0 MiB are to be written, and 100.0 MiB are free" in found["error"]["message"]
+        )
+        service.client().delete("volumes", made)
+        assert service.wait_status("volumes", made) == "gone"
+
+
 @pytest.mark.row("S006", "S020", "S022", "S061")
 def test_vanished_pool_makes_the_service_down_until_it_is_back(service: ServiceProcess) -> None:
     """Without its pool the host reports down and refuses; with the pool back it works without a restart."""

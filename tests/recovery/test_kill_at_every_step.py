@@ -21,7 +21,9 @@ PATTERN = 77
 LOCAL = {"host": "me", "ip": "127.0.0.1"}
 FORWARD = ("before do", "after do")
 BACKWARD = ("before undo", "after undo")
-SETTLED = frozenset("available in-use reserved attaching error error_deleting error_extending gone".split())
+SETTLED = frozenset(
+    "available in-use reserved attaching error error_deleting error_extending error_managing gone".split()
+)
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,10 @@ VARIANTS = {
     "volume.revert": ("plain",),
     "snapshot.create": ("plain",),
     "snapshot.delete": ("plain",),
+    "volume.manage": ("plain",),
+    "volume.unmanage": ("plain",),
+    "snapshot.manage": ("plain",),
+    "snapshot.unmanage": ("plain",),
     "attachment.connect": ("new", "legacy"),
     "attachment.delete": ("new", "legacy"),
     "attachment.terminate": ("legacy",),
@@ -113,6 +119,26 @@ class World:
         assert self.service.wait_status("snapshots", made["id"]) == "available"
         return str(made["id"])
 
+    def pool(self) -> str:
+        return str(self.client.get("scheduler-stats", "get_pools")["pools"][0]["name"])
+
+    def stranger(self, folder: str) -> str:
+        """A file that somebody put there."""
+        path = self.service.state / "pool" / folder / "stranger"
+        path.write_bytes(bytes([PATTERN]) * (4 << 20))
+        return path.name
+
+    def take_back(self, case: Case) -> list[str]:
+        """Remove what operations of managing leave by intent: an object without a mark, whole. Returns their names."""
+        if not case.kind.endswith("manage"):
+            return []
+        found = [path for path in (self.service.state / "pool").glob("[vs]*s/*") if not os.listxattr(path)]
+        for path in found:
+            with path.open("rb") as file:
+                assert file.read(4 << 20) == bytes([PATTERN]) * (4 << 20), (case, path)
+            path.unlink()
+        return [path.name for path in found]
+
     def attachment(self, volume: str) -> str:
         wish = {"volume_uuid": volume, "connector": LOCAL}
         made = self.client.post("attachments", body={"attachment": wish})["attachment"]
@@ -125,7 +151,18 @@ def prepare(world: World, case: Case) -> Callable[[], Any]:
     client, kind, variant = world.client, case.kind, case.variant.removeprefix("faulty ")
     if kind == "volume.create":
         return _prepare_create(world, variant)
+    if kind == "volume.manage":
+        wish = {"host": world.pool(), "ref": {"source-name": world.stranger("volumes")}}
+        return lambda: client.post("os-volume-manage", body={"volume": wish})
     volume = world.written()
+    if kind == "volume.unmanage":
+        return lambda: client.act("volumes", volume, "os-unmanage")
+    if kind == "snapshot.manage":
+        of = {"volume_id": volume, "ref": {"source-name": world.stranger("snapshots")}}
+        return lambda: client.post("os-snapshot-manage", body={"snapshot": of})
+    if kind == "snapshot.unmanage":
+        held = world.snapshot(volume)
+        return lambda: client.act("snapshots", held, "os-unmanage")
     if kind == "volume.delete":
         if variant == "cascade":
             world.snapshot(volume)
@@ -203,6 +240,10 @@ def verify(world: World, case: Case) -> None:
     volumes = client.get("volumes", "detail")["volumes"]
     snapshots = client.get("snapshots", "detail")["snapshots"]
     assert {row["status"] for row in volumes + snapshots} <= SETTLED, case
+    faulty = case.variant.startswith("faulty")
+    left = world.take_back(case)
+    assert len(left) == (case.kind.endswith("manage") and (faulty != case.kind.endswith("unmanage"))), (case, left)
+    assert not faulty or left in ([], ["stranger"]), (case, left)
     assert service.leftovers() == [], case
     used = client.get("os-quota-sets", "p1", usage="true")["quota_set"]
     assert used["volumes"]["in_use"] == len(volumes)
@@ -214,7 +255,7 @@ def verify(world: World, case: Case) -> None:
             assert content in (bytes(4 << 20), bytes([PATTERN]) * (4 << 20)), case
             needs_bytes = row["snapshot_id"] or row["source_volid"] or row["bootable"] == "true"
             assert not needs_bytes or content[0] == PATTERN, case
-    expected = "failed" if case.variant.startswith("faulty") else "succeeded"
+    expected = "failed" if faulty else "succeeded"
     newest = client.get("operations", kind=case.kind, limit=1, all_tenants=1)["operations"][0]
     assert newest["state"] == expected, (case, newest)
     empty(world)
@@ -225,7 +266,7 @@ def empty(world: World) -> None:
     for row in client.get("attachments")["attachments"]:
         client.delete("attachments", row["id"])
     for row in client.get("volumes", "detail")["volumes"]:
-        if row["status"] not in ("available", "error"):
+        if row["status"] not in ("available", "error", "error_managing"):
             client.act("volumes", row["id"], "os-reset_status", {"status": "available"})
         client.delete("volumes", row["id"], cascade=True)
     service.settle()

@@ -116,6 +116,8 @@ class ServiceProcess:
                 "uploading",
                 "reverting",
                 "restoring",
+                "managing",
+                "unmanaging",
             ):
                 return str(status)
             time.sleep(0.02)

@@ -2,16 +2,14 @@
 
 import contextlib
 import os
-import subprocess
 import time
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
+from backends import Interrupted, lvm
 
 from drivers.lvm import LvmDriver
-from nbdsvc import errors, process
+from nbdsvc import errors
 from nbdsvc.driver import SnapshotRef, VolumeRef
 from nbdsvc.model import names
 from nbdsvc.units import MiB
@@ -33,21 +31,6 @@ def put(path: Path, content: bytes) -> None:
         file.write(content)
 
 
-class _Interrupted(process.Runner):
-    """Runs so many commands that change something, and fails from then on."""
-
-    def __init__(self, changes: int) -> None:
-        super().__init__()
-        self._left = changes
-
-    def run(self, argv: Sequence[str], **kwargs: Any) -> process.Completed:
-        if argv[0] not in ("lvs", "vgs"):
-            if not self._left:
-                raise errors.CommandFailed(argv=list(argv), rc=-9, stderr="killed by the test")
-            self._left -= 1
-        return super().run(argv, **kwargs)
-
-
 def test_a_missing_group_is_named() -> None:
     """check_for_setup_error names the group, and no verb makes one."""
     driver = LvmDriver("b", volume_group="nobody")
@@ -61,16 +44,12 @@ def test_a_missing_group_is_named() -> None:
             call()
 
 
-def _lvm(*argv: str) -> str:
-    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip()
-
-
 def test_a_full_pool_fails_at_once_and_takes_nothing_more() -> None:
     """Writers get an error instead of a wait, the statistics leave no room, and what was written before is there."""
     make()
-    assert _lvm("lvs", "--noheadings", "-o", "lv_when_full", POOL) == "error"
-    _lvm("lvcreate", "-q", "-y", "--type", "thin-pool", "-L", "32m", "-n", "small", GROUP)
-    _lvm("lvchange", "-q", "--errorwhenfull", "y", f"{GROUP}/small")
+    assert lvm("lvs", "--noheadings", "-o", "lv_when_full", POOL) == "error"
+    lvm("lvcreate", "-q", "-y", "--type", "thin-pool", "-L", "32m", "-n", "small", GROUP)
+    lvm("lvchange", "-q", "--errorwhenfull", "y", f"{GROUP}/small")
     driver, ref = LvmDriver("b", volume_group=GROUP, pool_name="small"), VolumeRef(names.new_id(), 128 * MiB)
     try:
         driver.create_volume(ref, "op")
@@ -90,20 +69,20 @@ def test_a_full_pool_fails_at_once_and_takes_nothing_more() -> None:
             assert file.read(6) == b"before"
     finally:
         driver.delete_volume(ref)
-        _lvm("lvremove", "-q", "-f", f"{GROUP}/small")
+        lvm("lvremove", "-q", "-f", f"{GROUP}/small")
 
 
 def test_a_strangers_volume_of_our_name() -> None:
     """It is a Conflict, and stays as it was."""
     driver, ref = make(), VolumeRef(names.new_id(), SIZE)
     name = f"{GROUP}/volume-{ref.id}"
-    _lvm("lvcreate", "-q", "-y", "-V", "8m", "--thin", "-n", f"volume-{ref.id}", POOL)
+    lvm("lvcreate", "-q", "-y", "-V", "8m", "--thin", "-n", f"volume-{ref.id}", POOL)
     try:
         with pytest.raises(errors.Conflict, match="somebody else"):
             driver.create_volume(ref, "op")
         assert [found.owner for found in driver.list_objects()] == [None]
     finally:
-        _lvm("lvremove", "-q", "-f", name)
+        lvm("lvremove", "-q", "-f", name)
 
 
 def test_busy_is_said() -> None:
@@ -125,7 +104,7 @@ def test_a_revert_that_was_interrupted_is_finished(done: int) -> None:
     snapshot = SnapshotRef(names.new_id(), ref.id, SIZE)
     driver.create_snapshot(snapshot, "op2")
     put(driver.local_path(ref), b"after!")
-    interrupted = LvmDriver("b", volume_group=GROUP, runner=_Interrupted(done))
+    interrupted = LvmDriver("b", volume_group=GROUP, runner=Interrupted(done))
     with contextlib.suppress(errors.CommandFailed):
         interrupted.revert_to_snapshot(ref, snapshot, "op3")
     driver.revert_to_snapshot(ref, snapshot, "op3")

@@ -1,0 +1,191 @@
+"""Thick volumes: LVs with all their extents. Snapshots are classic ones, with room for changes; clones are copied.
+
+Free extents hold what their last owners wrote, ours or others. So nothing gets a volume's name, and no extents join a
+volume, before they were made zeros; clearing when something is deleted is a policy on top of that.
+"""
+
+import threading
+
+import structlog
+
+from drivers.lvm import clearing, watching
+from drivers.lvm.clearing import Sweeper
+from drivers.lvm.facts import GROWTH, INCOMING, TRASH, LogicalVolume
+from drivers.lvm.objects import Objects
+from drivers.lvm.watching import Policy
+from nbdsvc import errors
+from nbdsvc.driver import Capabilities, PoolStats
+from nbdsvc.model import names
+from nbdsvc.units import human
+
+log = structlog.get_logger(__name__)
+
+
+class Thick:
+    """What lvm_type = thick means. snapshot_percent: room of a new snapshot, of its volume's size."""
+
+    capabilities = Capabilities(thin=False, instant_clone=False, instant_snapshot=True)
+
+    def __init__(self, objects: Objects, policy: Policy, snapshot_percent: int, sweeper: Sweeper) -> None:
+        self._objects = objects
+        self._lvm = objects.lvm
+        self._policy = policy
+        self._percent = snapshot_percent
+        self._sweeper = sweeper
+        # Held while a volume is not active by intent, so that nobody wakes it meanwhile.
+        self._asleep = threading.Lock()
+
+    # Start
+
+    def set_up(self) -> None:
+        if self._lvm.group_facts() is not None:
+            self._mend()
+
+    def check(self) -> None:
+        self._objects.group()
+
+    def watch(self) -> None:
+        group, found = self._objects.group(), self._mend()
+        for lv in (each for each in found.values() if each.is_classic_snapshot and each.owner):
+            verdict = watching.snapshot(lv, group, self._policy)
+            for growth in verdict.growths:
+                log.info("extending a snapshot", name=lv.name, bytes=growth.more)
+                self._lvm.extend(lv.name, lv.size + growth.more)
+                group = self._objects.group()
+            for warning in verdict.warnings:
+                log.warning("a snapshot is filling, and will be lost when it is full", reason=warning)
+
+    def _mend(self) -> dict[str, LogicalVolume]:
+        with self._asleep:
+            found = self._objects.find()
+            self._objects.wake(found.values())
+        if any(name.startswith(TRASH) for name in found):
+            self._sweeper.start()
+        return found
+
+    def measure(self) -> PoolStats:
+        group = self._objects.group()
+        found = self._objects.find().values()
+        return PoolStats(
+            name="",
+            total=group.size,
+            free=group.free,
+            provisioned=sum(lv.size for lv in found),
+            allocated=group.size - group.free,
+            volumes=sum(1 for lv in found if (names.parse_name(lv.name) or ("",))[0] == "volume"),
+            thin=False,
+        )
+
+    # Objects
+
+    def create(self, name: str, size: int, owner: str) -> None:
+        """Made under a passing name, zeroed, then given its own: what has the name is zeros."""
+        new = INCOMING + name
+        found = self._objects.find(name, new)
+        if self._objects.is_mine(found.get(name), owner):
+            return
+        begun = found.get(new)
+        if begun and (begun.owner != owner or begun.size < size):
+            self._lvm.remove(new)
+            begun = None
+        if begun is None:
+            self._lvm.make_thick(new, size, owner)
+        clearing.zero(self._lvm.path(new), 0, self._objects.must_find(new).size)
+        self._lvm.rename(new, name)
+
+    def grow(self, name: str, size: int) -> None:
+        """The extents to come are taken by an LV of their own, zeroed, and handed over: never seen with old bytes."""
+        more = GROWTH + name
+        found = self._objects.find(name, more)
+        current = found.get(name)
+        if current is None:
+            raise self._objects.gone(name)
+        if more in found:
+            self._lvm.remove(more)
+        if current.size >= size:
+            return
+        if current.has_classic_snapshots and current.open:
+            raise self._objects.busy(name, "a thick volume that has snapshots grows only while nobody uses it")
+        self._lvm.make_thick(more, size - current.size)
+        clearing.zero(self._lvm.path(more), 0, self._objects.must_find(more).size)
+        ranges = self._lvm.extent_ranges(more)
+        self._lvm.remove(more)
+        self._join(current, size, ranges)
+
+    def _join(self, current: LogicalVolume, size: int, ranges: list[str]) -> None:
+        """LVM refuses to grow the origin of a classic snapshot while it is active (watch() wakes it after a kill)."""
+        if not current.has_classic_snapshots:
+            self._lvm.extend(current.name, size, ranges)
+            return
+        with self._asleep:
+            self._lvm.deactivate(current.name)
+            try:
+                self._lvm.extend(current.name, size, ranges)
+            finally:
+                self._lvm.activate(current.name)
+
+    def delete(self, name: str) -> None:
+        """At once for its user: it is cleared and removed under another name, in the background."""
+        found = self._objects.find(name, INCOMING + name, GROWTH + name)
+        self._lvm.remove(*(each for each in found if each != name))
+        if name in found:
+            self._throw_away(found[name])
+
+    def _throw_away(self, found: LogicalVolume) -> None:
+        if found.has_classic_snapshots:
+            raise self._objects.busy(found.name, "it has snapshots")
+        if found.open:
+            raise self._objects.busy(found.name, "somebody has it open")
+        if self._sweeper.removes_at_once:
+            self._lvm.remove(found.name)
+            return
+        self._lvm.rename(found.name, TRASH + found.name)
+        self._sweeper.start()
+
+    def snapshot(self, name: str, origin: str, owner: str) -> None:
+        found = self._objects.find(name, origin)
+        if self._objects.is_mine(found.get(name), owner):
+            return
+        if origin not in found:
+            raise self._objects.gone(origin)
+        self._lvm.make_classic_snapshot(name, origin, self._room(found[origin]), owner)
+
+    def _room(self, origin: LogicalVolume) -> int:
+        """By the policy, as long as the group has it."""
+        group = self._objects.group()
+        wanted = min(max(origin.size * self._percent // 100, group.extent), watching.whole(origin.size))
+        wanted = -(-wanted // group.extent) * group.extent
+        if wanted > group.free:
+            reason = (
+                f"a snapshot of {human(origin.size)} needs room for {human(wanted)} of changes "
+                f"(snapshot_percent = {self._percent}), and {human(group.free)} are free in {group.name}"
+            )
+            raise errors.OutOfSpace(pool=self._objects.backend, requested=wanted, free=group.free, reason=reason)
+        return wanted
+
+    def delete_snapshot(self, name: str) -> None:
+        """Its changes are bytes of its volume's owner: cut loose, they are cleared as a volume is."""
+        found = self._objects.find(name).get(name)
+        if found is None:
+            return
+        if found.open:
+            raise self._objects.busy(name, "somebody has it open")
+        if found.overflowed or self._sweeper.removes_at_once:
+            self._lvm.remove(name)
+            return
+        if found.is_classic_snapshot:
+            self._lvm.split_snapshot(name)
+        self._lvm.rename(name, TRASH + name)
+        self._sweeper.start()
+
+    def share(self, name: str, origin: str, size: int, owner: str) -> None:
+        raise errors.Unsupported(reason="thick volumes share no blocks: they are copied")
+
+    def revert(self, name: str, snapshot: str, size: int, owner: str) -> None:
+        raise errors.Unsupported(reason="thick volumes share no blocks: they are copied")
+
+    def unfit(self, found: LogicalVolume) -> str:
+        return "" if found.is_plain else "it is no LV with extents of its own"
+
+    def unfit_snapshot(self, found: LogicalVolume) -> str:
+        return "" if found.is_classic_snapshot else "it is no classic snapshot"

@@ -1,0 +1,156 @@
+"""Thin volumes: their snapshots and clones share blocks, in one pool of the group that is watched."""
+
+import structlog
+
+from drivers.lvm import watching
+from drivers.lvm.facts import INCOMING, OUTGOING, LogicalVolume
+from drivers.lvm.objects import Objects
+from drivers.lvm.watching import Policy
+from nbdsvc import errors
+from nbdsvc.driver import Capabilities, PoolStats
+from nbdsvc.model import names
+
+log = structlog.get_logger(__name__)
+
+# What a new pool takes of the group; the rest is for the growth of its metadata (as the reference does).
+POOL_PERCENT = 95
+# A pool is bad when its health is one of these: failed, or its metadata is read-only (lvs(8), lv_attr 9).
+_SICK = {"F": "has failed", "M": "has read-only metadata"}
+
+
+class Thin:
+    """What lvm_type = thin means."""
+
+    capabilities = Capabilities(thin=True, instant_clone=True)
+
+    def __init__(self, objects: Objects, pool: str, policy: Policy) -> None:
+        self._objects = objects
+        self._lvm = objects.lvm
+        self._pool = pool
+        self._policy = policy
+
+    # Start
+
+    def set_up(self) -> None:
+        if self._lvm.group_facts() is None:
+            return
+        found = self._objects.find()
+        if self._pool not in found:
+            self._lvm.make_pool(self._pool, POOL_PERCENT)
+            found = self._objects.find()
+        self._mend(found)
+
+    def check(self) -> None:
+        self._objects.group()
+        pool = self._objects.find(self._pool).get(self._pool)
+        if pool is None or not pool.is_thin_pool:
+            kind = "is no thin pool" if pool else "does not exist"
+            raise self._objects.unavailable(f"{self._lvm.group}/{self._pool} {kind}")
+        if pool.health in _SICK:
+            reason = f"pool {pool.name} {_SICK[pool.health]}: see lvconvert --repair"
+            raise self._objects.unavailable(reason)
+
+    def watch(self) -> None:
+        group, found = self._objects.group(), self._objects.find()
+        self._mend(found)
+        verdict = watching.pool(self._existing_pool(found), group, self._policy)
+        for growth in verdict.growths:
+            self._grow_pool(growth)
+        for warning in verdict.warnings:
+            log.warning("thin pool is filling", reason=warning)
+
+    def _mend(self, found: dict[str, LogicalVolume]) -> None:
+        pool = found.get(self._pool)
+        if pool and pool.is_thin_pool and pool.when_full != "error":
+            self._lvm.fail_when_full(self._pool)
+        if pool and pool.is_thin_pool and not pool.zeroing:
+            self._lvm.zero_new_blocks(self._pool)
+        self._objects.wake(found.values())
+
+    def _grow_pool(self, growth: watching.Growth) -> None:
+        log.info("extending the thin pool", pool=growth.name, metadata=growth.metadata, bytes=growth.more)
+        if growth.metadata:
+            self._lvm.extend_pool_metadata(growth.name, growth.more)
+        else:
+            self._lvm.extend(growth.name, self._objects.must_find(growth.name).size + growth.more)
+
+    def measure(self) -> PoolStats:
+        found = self._objects.find()
+        pool = self._existing_pool(found)
+        thin = [lv for lv in found.values() if lv.pool == self._pool]
+        return PoolStats(
+            name="",
+            total=pool.size,
+            free=0 if watching.refusal(pool, self._policy) else pool.size - pool.used,
+            provisioned=sum(lv.size for lv in thin),
+            allocated=pool.used,
+            volumes=sum(1 for lv in thin if (names.parse_name(lv.name) or ("",))[0] == "volume"),
+            metadata_percent=pool.metadata_percent,
+        )
+
+    # Objects
+
+    def create(self, name: str, size: int, owner: str) -> None:
+        found = self._objects.find(name, self._pool)
+        if not self._objects.is_mine(found.get(name), owner):
+            self._admit(found)
+            self._lvm.make_thin(name, self._pool, size, owner)
+
+    def share(self, name: str, origin: str, size: int, owner: str) -> None:
+        """A snapshot of `origin`, of at least `size` bytes."""
+        found = self._objects.find(name, origin, self._pool)
+        made = found.get(name)
+        if not self._objects.is_mine(made, owner):
+            self._admit(found)
+            if origin not in found:
+                raise self._objects.gone(origin)
+            self._lvm.make_thin_snapshot(name, origin, owner)
+        if (made or found[origin]).size < size:
+            self._lvm.extend(name, size)
+
+    def snapshot(self, name: str, origin: str, owner: str) -> None:
+        self.share(name, origin, 0, owner)
+
+    def grow(self, name: str, size: int) -> None:
+        if self._objects.must_find(name).size < size:
+            self._lvm.extend(name, size)
+
+    def delete(self, name: str) -> None:
+        """With what an earlier revert left of it."""
+        self._lvm.remove(*self._objects.find(INCOMING + name, OUTGOING + name, name))
+
+    delete_snapshot = delete
+
+    def revert(self, name: str, snapshot: str, size: int, owner: str) -> None:
+        """A snapshot of the snapshot takes the volume's name. Not lvconvert --merge, which would use the snapshot up.
+
+        Three commits: make the new one, move the old one away, move the new one in. Whatever is there tells how far an
+        earlier try came, and at no time is the volume's content in an LV that a repeat would remove.
+        """
+        new, old = INCOMING + name, OUTGOING + name
+        found = self._objects.find(name, new, old)
+        current = found.get(name)
+        if current is None and old not in found:
+            raise self._objects.gone(name)
+        if current is not None:
+            self._lvm.remove(*(each for each in (old, new) if each in found))
+            self.share(new, snapshot, size, current.owner or owner)
+            self._lvm.rename(name, old)
+        self._lvm.rename(new, name)
+        self._lvm.remove(old)
+
+    def unfit(self, found: LogicalVolume) -> str:
+        return "" if found.pool == self._pool else f"it is no thin volume of pool {self._pool}"
+
+    unfit_snapshot = unfit
+
+    def _admit(self, found: dict[str, LogicalVolume]) -> None:
+        """Nothing new where it would overrun the pool."""
+        pool = self._existing_pool(found)
+        if reason := watching.refusal(pool, self._policy):
+            raise errors.OutOfSpace(pool=self._objects.backend, requested=None, free=0, reason=reason)
+
+    def _existing_pool(self, found: dict[str, LogicalVolume]) -> LogicalVolume:
+        if self._pool not in found:
+            raise self._objects.unavailable(f"volume group {self._lvm.group} or its pool {self._pool} is gone")
+        return found[self._pool]

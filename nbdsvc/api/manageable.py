@@ -1,0 +1,150 @@
+"""/manageable_volumes and /manageable_snapshots, from microversion 3.8; before it os-volume-manage, os-snapshot-manage.
+
+Only an administrator sees what lies in a pool. Lists are sorted and paged here, because the pool and not the database has
+them; a marker is the reference of the last one, as its name or as JSON.
+"""
+
+import json
+from typing import Annotated, Any
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse
+from pydantic import Field
+
+from nbdsvc import errors
+from nbdsvc.api import paging, views
+from nbdsvc.api.request import Ask, Asked, Body, Key, LongText, Metadata, Text, answer
+from nbdsvc.api.volumes import show_volumes
+from nbdsvc.manager import managing
+from nbdsvc.units import to_gib
+
+router = APIRouter(tags=["manageable"])
+
+_SINCE = (3, 8)
+_SORTABLE = ("size", "reference")
+Reference = Annotated[dict[Key, Key], Field(min_length=1, max_length=8)]
+
+
+class ExistingVolume(Body):
+    host: Key
+    ref: Reference
+    name: Text | None = None
+    description: LongText | None = None
+    volume_type: Text | None = None
+    availability_zone: Text | None = None
+    metadata: Metadata | None = None
+    bootable: bool = False
+
+
+class VolumeBody(Body):
+    volume: ExistingVolume
+
+
+class ExistingSnapshot(Body):
+    volume_id: Key
+    ref: Reference
+    name: Text | None = None
+    description: LongText | None = None
+    metadata: Metadata | None = None
+
+
+class SnapshotBody(Body):
+    snapshot: ExistingSnapshot
+
+
+@router.post("/os-volume-manage", status_code=202)
+@router.post("/manageable_volumes", status_code=202)
+def manage(asked: Ask, body: VolumeBody) -> JSONResponse:
+    _admit(asked)
+    wanted = body.volume
+    wish = managing.ManageVolume(
+        host=wanted.host,
+        ref=wanted.ref,
+        name=wanted.name,
+        description=wanted.description,
+        volume_type=wanted.volume_type or None,
+        availability_zone=wanted.availability_zone or "nova",
+        bootable=wanted.bootable,
+        metadata=wanted.metadata or {},
+    )
+    made = managing.manage(asked.app, asked.context, wish)
+    return answer({"volume": show_volumes(asked, [made])[0]}, 202)
+
+
+@router.post("/os-snapshot-manage", status_code=202)
+@router.post("/manageable_snapshots", status_code=202)
+def manage_snapshot(asked: Ask, body: SnapshotBody) -> JSONResponse:
+    _admit(asked)
+    wanted = body.snapshot
+    made = managing.manage_snapshot(
+        asked.app, asked.context, wanted.volume_id, wanted.ref, wanted.name, wanted.description, wanted.metadata or {}
+    )
+    return answer({"snapshot": views.snapshot(made, asked.version)}, 202)
+
+
+@router.get("/os-volume-manage")
+@router.get("/manageable_volumes")
+def listing(asked: Ask) -> JSONResponse:
+    return _list(asked, "volume", detail=False)
+
+
+@router.get("/os-volume-manage/detail")
+@router.get("/manageable_volumes/detail")
+def detail(asked: Ask) -> JSONResponse:
+    return _list(asked, "volume", detail=True)
+
+
+@router.get("/os-snapshot-manage")
+@router.get("/manageable_snapshots")
+def snapshots(asked: Ask) -> JSONResponse:
+    return _list(asked, "snapshot", detail=False)
+
+
+@router.get("/os-snapshot-manage/detail")
+@router.get("/manageable_snapshots/detail")
+def snapshots_detail(asked: Ask) -> JSONResponse:
+    return _list(asked, "snapshot", detail=True)
+
+
+def _admit(asked: Asked) -> None:
+    if "/manageable_" in asked.request.url.path:
+        asked.require(_SINCE)
+    asked.require_admin()
+
+
+def _list(asked: Asked, noun: str, *, detail: bool) -> JSONResponse:
+    _admit(asked)
+    wanted = paging.page(asked, _SORTABLE, "reference:desc", last=None)
+    if "host" not in asked.query:
+        raise errors.InvalidInput(field="host", value=None, reason="must name the pool: host@backend#pool")
+    found = managing.manageable(asked.app, asked.context, asked.query["host"], noun)
+    for key, descending in reversed(wanted.sort):
+        found.sort(key=lambda each: _value(each, key), reverse=descending)
+    if wanted.marker is not None:
+        found = found[_position(found, wanted.marker) + 1 :]
+    rows = found[wanted.offset :][: wanted.limit]
+    return answer({f"manageable-{noun}s": [_view(each, noun, detail=detail) for each in rows]})
+
+
+def _value(each: dict[str, Any], key: str) -> Any:
+    return sorted(each["reference"].items()) if key == "reference" else each["size"]
+
+
+def _position(found: list[dict[str, Any]], marker: str) -> int:
+    try:
+        reference = json.loads(marker.replace("'", '"'))
+    except ValueError:
+        reference = marker
+    for index, each in enumerate(found):
+        if reference == each["reference"] or reference in (each["id"], *each["reference"].values()):
+            return index
+    raise errors.InvalidInput(field="marker", value=marker[:80], reason="nothing in the pool has this reference")
+
+
+def _view(each: dict[str, Any], noun: str, *, detail: bool) -> dict[str, Any]:
+    shown = {"reference": each["reference"], "size": to_gib(each["size"]), "safe_to_manage": not each["reason"]}
+    if noun == "snapshot":
+        shown["source_reference"] = each["source"] or {}
+    if detail:
+        shown |= {"reason_not_safe": each["reason"] or None, "cinder_id": each["id"], "extra_info": None}
+    return shown

@@ -1,0 +1,76 @@
+"""Make one file or device read like another by writing only what differs.
+
+For giving a volume the bytes of its own snapshot: what has not changed since is not written, so a snapshot that keeps
+its origin's old bytes needs no room for it, and most of a volume costs a read and a comparison. Interrupted, it is simply
+run again.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from nbdsvc import errors
+from nbdsvc.units import KiB, MiB
+
+# Read at once; and compared and written at once: the smallest chunk of a classic LVM snapshot.
+PIECE, CHUNK = 4 * MiB, 4 * KiB
+
+
+def reconcile(
+    source: Path, destination: Path, size: int, on_progress: Callable[[int, int], None], should_stop: Callable[[], bool]
+) -> int | None:
+    """Bytes written, all of them on stable storage; None where `should_stop` said so."""
+    written = 0
+    with _opened(source, os.O_RDONLY) as wanted, _opened(destination, os.O_RDWR) as present:
+        for offset in range(0, size, PIECE):
+            if should_stop():
+                return None
+            length = min(PIECE, size - offset)
+            new, old = _read(wanted, source, offset, length), _read(present, destination, offset, length)
+            if new != old:
+                written += _write_differing(present, destination, offset, new, old)
+            on_progress(offset + length, size)
+        try:
+            os.fsync(present)
+        except OSError as error:
+            raise _failed(destination, 0, error) from error
+    return written
+
+
+@contextmanager
+def _opened(path: Path, flags: int) -> Iterator[int]:
+    try:
+        fd = os.open(path, flags | os.O_CLOEXEC)
+    except OSError as error:
+        raise errors.ReadFailed(source=path.name, offset=0, reason=error.strerror or str(error)) from error
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _read(fd: int, path: Path, offset: int, length: int) -> bytes:
+    try:
+        found = os.pread(fd, length, offset)
+    except OSError as error:
+        raise errors.ReadFailed(source=path.name, offset=offset, reason=error.strerror or str(error)) from error
+    if len(found) != length:
+        raise errors.ReadFailed(source=path.name, offset=offset, reason=f"{len(found)} bytes instead of {length}")
+    return found
+
+
+def _write_differing(fd: int, path: Path, offset: int, new: bytes, old: bytes) -> int:
+    written = 0
+    for at in range(0, len(new), CHUNK):
+        piece = new[at : at + CHUNK]
+        if piece != old[at : at + CHUNK]:
+            try:
+                written += os.pwrite(fd, piece, offset + at)
+            except OSError as error:
+                raise _failed(path, offset + at, error) from error
+    return written
+
+
+def _failed(path: Path, offset: int, error: OSError) -> errors.WriteFailed:
+    return errors.WriteFailed(destination=path.name, offset=offset, reason=error.strerror or str(error))

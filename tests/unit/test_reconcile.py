@@ -1,0 +1,54 @@
+"""Restoring by comparison: what is written, and what is said when it cannot be."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from images import EXTENTS, MiB, write_extents
+
+from nbdsvc import errors
+from nbdsvc.datapath.reconcile import CHUNK, reconcile
+
+
+def _never() -> bool:
+    return False
+
+
+@given(source=EXTENTS, destination=EXTENTS, size=st.integers(1, 9 * MiB))
+def test_it_reads_like_the_source_and_only_differing_chunks_were_written(
+    tmp_path_factory: pytest.TempPathFactory,
+    source: list[tuple[int, int, int]],
+    destination: list[tuple[int, int, int]],
+    size: int,
+) -> None:
+    """The destination has the source's bytes; so much was written as has chunks that differed."""
+    folder = tmp_path_factory.mktemp("r")
+    wanted, present = (write_extents(folder / name, size, made) for name, made in (("a", source), ("b", destination)))
+    seen: list[tuple[int, int]] = []
+    written = reconcile(folder / "a", folder / "b", size, lambda done, total: seen.append((done, total)), _never)
+    assert (folder / "b").read_bytes() == wanted
+    starts = range(0, size, CHUNK)
+    assert written == sum(
+        len(wanted[at : at + CHUNK]) for at in starts if wanted[at : at + CHUNK] != present[at : at + CHUNK]
+    )
+    assert seen[-1] == (size, size)
+
+
+def test_it_stops_when_it_is_told(tmp_path: Path) -> None:
+    """None, and what was not reached is as it was."""
+    (tmp_path / "a").write_bytes(b"a" * 8 * MiB)
+    (tmp_path / "b").write_bytes(b"b" * 8 * MiB)
+    answers = iter([False, True])
+    assert reconcile(tmp_path / "a", tmp_path / "b", 8 * MiB, lambda _d, _t: None, lambda: next(answers)) is None
+    assert (tmp_path / "b").read_bytes() == b"a" * 4 * MiB + b"b" * 4 * MiB
+
+
+def test_a_source_that_is_short_or_gone_is_said(tmp_path: Path) -> None:
+    """ReadFailed names it, and the destination keeps its bytes."""
+    (tmp_path / "a").write_bytes(b"a")
+    (tmp_path / "b").write_bytes(b"b" * 8192)
+    for name, reason in (("a", "1 bytes instead of 8192"), ("nothing", "No such file")):
+        with pytest.raises(errors.ReadFailed, match=reason):
+            reconcile(tmp_path / name, tmp_path / "b", 8192, lambda _d, _t: None, _never)
+    assert (tmp_path / "b").read_bytes() == b"b" * 8192

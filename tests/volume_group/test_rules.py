@@ -1,0 +1,226 @@
+"""A rule for everything around the volumes that is known to go wrong with LVM, each on real devices."""
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from backends import lvm
+
+from drivers.lvm import LvmDriver
+from nbdsvc import errors
+from nbdsvc.driver import VolumeRef
+from nbdsvc.model import names
+from nbdsvc.units import MiB
+
+GROUP = os.environ["NBDSVC_TEST_VOLUME_GROUP"]
+OWN = "rulesgroup"
+SIZE = 8 * MiB
+Disks = Callable[[], str]
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disks]:
+    """Makes loop devices of 256 MiB that a test may ruin."""
+    made: list[str] = []
+
+    def make() -> str:
+        image = tmp_path / f"disk{len(made)}"
+        with image.open("wb") as file:
+            file.truncate(256 * MiB)
+        made.append(lvm("losetup", "--show", "-f", str(image)))
+        return made[-1]
+
+    yield make
+    for name in (OWN, "guest"):
+        lvm("vgchange", "-q", "-an", name, check=False)
+        lvm("vgremove", "-q", "-f", "-y", name, check=False)
+    for device in made:
+        lvm("losetup", "-d", device, check=False)
+
+
+def driver_of(group: str, **options: object) -> LvmDriver:
+    return LvmDriver("b", volume_group=group, **options)
+
+
+def ready(driver: LvmDriver) -> LvmDriver:
+    driver.do_setup()
+    driver.check_for_setup_error()
+    return driver
+
+
+def pool_field(group: str, field: str) -> str:
+    return lvm("lvs", "--noheadings", "--units", "m", "--nosuffix", "-o", field, f"{group}/{group}-pool")
+
+
+@pytest.mark.row("S006", "S061", "S021")
+def test_a_group_that_appears_late(disk: Disks) -> None:
+    """Not there: said by name. There, though nothing activated it: all volumes are active, with their bytes."""
+    device = disk()
+    driver = driver_of(OWN)
+    driver.do_setup()
+    with pytest.raises(errors.BackendUnavailable, match=OWN):
+        driver.check_for_setup_error()
+    lvm("vgcreate", "-q", OWN, device)
+    ready(driver)
+    ref = VolumeRef(names.new_id(), SIZE)
+    driver.create_volume(ref, "op")
+    driver.local_path(ref).write_bytes(b"bytes")
+    os.sync()
+    lvm("vgchange", "-q", "-an", OWN)
+    assert not driver.local_path(ref).exists()
+    ready(driver_of(OWN))
+    with driver.local_path(ref).open("rb") as file:
+        assert file.read(5) == b"bytes"
+
+
+def test_a_missing_disk_is_said(disk: Disks) -> None:
+    """A group that lost one of its disks serves nothing, and the reason is named; with it, it serves again."""
+    one, two = disk(), disk()
+    lvm("vgcreate", "-q", OWN, one, two)
+    driver = ready(driver_of(OWN))
+    lvm("vgchange", "-q", "-an", OWN)
+    backing = lvm("losetup", "-n", "-O", "BACK-FILE", two)
+    lvm("losetup", "-d", two)
+    for call in (driver.check_for_setup_error, driver.watch):
+        with pytest.raises(errors.BackendUnavailable, match="1 disks of volume group rulesgroup are missing"):
+            call()
+    lvm("losetup", two, backing)
+    ready(driver)
+
+
+def test_a_volume_left_suspended_goes_on() -> None:
+    """What a killed command left suspended is resumed when the driver looks."""
+    driver = ready(driver_of(GROUP))
+    ref = VolumeRef(names.new_id(), SIZE)
+    driver.create_volume(ref, "op")
+    device = f"{GROUP.replace('-', '--')}-volume--{ref.id.replace('-', '--')}"
+    lvm("dmsetup", "suspend", device)
+    assert "SUSPENDED" in lvm("dmsetup", "info", device)
+    driver.watch()
+    assert "ACTIVE" in lvm("dmsetup", "info", device)
+    driver.delete_volume(ref)
+
+
+def test_a_snapshot_with_the_skip_flag_is_taken_over_active() -> None:
+    """LVM gives thin snapshots a flag that keeps them from being activated; what is ours is active, also after a boot."""
+    driver = ready(driver_of(GROUP))
+    ref, taken = VolumeRef(names.new_id(), SIZE), VolumeRef(names.new_id(), SIZE)
+    driver.create_volume(ref, "op")
+    lvm("lvcreate", "-q", "-y", "-s", "-n", "theirs", f"{GROUP}/volume-{ref.id}")
+    driver.unmanage(ref)
+    assert lvm("lvs", "--noheadings", "-o", "lv_attr", f"{GROUP}/theirs")[9] == "k"
+    driver.manage_existing(taken, {"source-name": "theirs"}, "op2")
+    assert lvm("lvs", "--noheadings", "-o", "lv_attr", f"{GROUP}/volume-{taken.id}")[9] == "-"
+    lvm("vgchange", "-q", "-an", GROUP)
+    ready(driver)
+    assert driver.local_path(taken).exists()
+    driver.delete_volume(taken)
+    driver.manage_existing(VolumeRef(taken.id, SIZE), {"source-name": f"volume-{ref.id}"}, "op3")
+    driver.delete_volume(taken)
+
+
+def test_a_group_inside_a_volume_is_none_of_ours() -> None:
+    """A guest that makes a volume group of our group's name in its volume changes nothing for us."""
+    driver = ready(driver_of(GROUP))
+    ref = VolumeRef(names.new_id(), 64 * MiB)
+    driver.create_volume(ref, "op")
+    inside = ["--config", "devices{scan_lvs=1}", "--devices", str(driver.local_path(ref))]
+    lvm("vgcreate", "-q", *inside, GROUP, str(driver.local_path(ref)))
+    lvm("lvcreate", "-q", "-an", "-Zn", *inside, "-L", "8m", "-n", "guests", GROUP)
+    assert "guests" in lvm("lvs", *inside, GROUP)
+    assert [found.name for found in driver.list_objects()] == [f"volume-{ref.id}"]
+    driver.watch()
+    other = VolumeRef(names.new_id(), SIZE)
+    driver.create_volume(other, "op2")
+    for each in (ref, other):
+        driver.delete_volume(each)
+    assert driver.list_objects() == []
+
+
+def test_only_named_disks_are_looked_at(disk: Disks) -> None:
+    """With `devices`, a group on another disk is not there; one on the named disks is served."""
+    one, two = disk(), disk()
+    lvm("vgcreate", "-q", OWN, one)
+    with pytest.raises(errors.BackendUnavailable, match="there is no volume group"):
+        ready(driver_of(OWN, devices=[two]))
+    driver = ready(driver_of(OWN, devices=[one]))
+    ref = VolumeRef(names.new_id(), SIZE)
+    driver.create_volume(ref, "op")
+    driver.extend_volume(ref, 2 * SIZE)
+    assert driver.local_path(ref).read_bytes() == bytes(2 * SIZE)
+    driver.delete_volume(ref)
+
+
+def test_an_existing_pool_is_mended(disk: Disks) -> None:
+    """A pool that somebody made to queue when full, and not to zero, fails when full and zeroes from the next start on."""
+    lvm("vgcreate", "-q", OWN, disk())
+    lvm("lvcreate", "-q", "-y", "--type", "thin-pool", "-Zn", "-L", "64m", "-n", f"{OWN}-pool", OWN)
+    assert (pool_field(OWN, "lv_when_full"), pool_field(OWN, "zero")) == ("queue", "")
+    driver = driver_of(OWN)
+    for _ in range(2):
+        ready(driver)
+    assert (pool_field(OWN, "lv_when_full"), pool_field(OWN, "zero")) == ("error", "zero")
+
+
+def test_a_pool_that_fills_grows(disk: Disks) -> None:
+    """Its data and its metadata, where the group has room; statistics follow, and writers see no error."""
+    lvm("vgcreate", "-q", OWN, disk())
+    lvm(
+        "lvcreate", "-q", "-y", "--type", "thin-pool", "-L", "32m", "--poolmetadatasize", "4m", "-n", f"{OWN}-pool", OWN
+    )
+    driver = ready(driver_of(OWN, autoextend_threshold=50, autoextend_percent=50, metadata_threshold=1))
+    ref = VolumeRef(names.new_id(), 128 * MiB)
+    driver.create_volume(ref, "op")
+    before = driver.get_volume_stats(refresh=True)[0]
+    assert before.metadata_percent
+    assert before.metadata_percent > 1
+    with driver.local_path(ref).open("r+b") as file:
+        for _ in range(4):
+            file.write(os.urandom(12 * MiB))
+            os.fsync(file.fileno())
+            driver.watch()
+    after = driver.get_volume_stats(refresh=True)[0]
+    assert after.total > 48 * MiB > before.total == 32 * MiB
+    assert float(pool_field(OWN, "lv_metadata_size")) > 4
+    assert 47 * MiB <= after.allocated <= 50 * MiB
+
+
+def test_what_would_overrun_a_pool_is_not_begun(disk: Disks) -> None:
+    """Metadata beyond the limit: no room, and no new volume, snapshot or clone; a copy larger than what is free neither."""
+    lvm("vgcreate", "-q", OWN, disk())
+    driver = ready(driver_of(OWN))
+    ref = VolumeRef(names.new_id(), SIZE)
+    driver.create_volume(ref, "op")
+    with pytest.raises(errors.OutOfSpace, match=r"10\.0 GiB are to be written"):
+        driver.check_room(10 << 30)
+    full = driver_of(OWN, metadata_refusal=1)
+    assert full.get_volume_stats(refresh=True)[0].room() == 0
+    for call in (lambda: full.create_volume(VolumeRef(names.new_id(), SIZE), "op2"),
+                 lambda: full.create_cloned_volume(VolumeRef(names.new_id(), SIZE), ref, "op2")):  # fmt: skip
+        with pytest.raises(errors.OutOfSpace, match="metadata of rulesgroup-pool is .* full"):
+            call()
+    assert [found.owner for found in driver.list_objects()] == ["op"]
+    full.create_volume(ref, "op")
+
+
+def test_a_crashing_command_is_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An lvcreate that dies of SIGSEGV before it did anything, and one after: one volume, and no error."""
+    real = subprocess.run(["sh", "-c", "command -v lvcreate"], capture_output=True, text=True).stdout.strip()
+    for order in (f"kill -SEGV $$; {real}", f'{real} "$@"; kill -SEGV $$'):
+        died = tmp_path / f"died{len(order)}"
+        program = tmp_path / "lvcreate"
+        program.write_text(f'#!/bin/sh\n[ -e {died} ] || {{ touch {died}; {order}; }}\nexec {real} "$@"\n')
+        program.chmod(0o755)
+        driver = ready(driver_of(GROUP))
+        ref = VolumeRef(names.new_id(), SIZE)
+        with monkeypatch.context() as patched:
+            patched.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+            with contextlib.suppress(errors.CommandFailed):
+                driver.create_volume(ref, "op")
+        driver.create_volume(ref, "op")
+        assert died.exists()
+        assert [found.owner for found in driver.list_objects()] == ["op"]
+        driver.delete_volume(ref)
