@@ -13,6 +13,8 @@ from rig.say import say
 
 ROOT = Path(__file__).resolve().parent.parent
 TEST_LIBRARIES = ["pytest", "pytest-timeout", "hypothesis"]
+# The field's own client that attaches volumes where it runs: it meets ours as it is.
+FOREIGN_LIBRARIES = ["python-cinderclient>=9", "python-brick-cinderclient-ext"]
 MOUNT, SERIAL = "/opt/nbdsvc", "nbdsvctree"
 DEVICE = f"/dev/disk/by-id/virtio-{SERIAL}"
 # What runs in the machines: the packages with the built core, and the tests that need a machine's storage.
@@ -58,7 +60,8 @@ def disk() -> Path:
 def _dependencies() -> Path:
     """pip's answer for a Debian 12, which is what the machines are."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["postgresql"], *TEST_LIBRARIES]
+    extras = [each for name in ("postgresql", "brick") for each in project["optional-dependencies"][name]]
+    wanted = [*project["dependencies"], *extras, *TEST_LIBRARIES, *FOREIGN_LIBRARIES]
     home = box.CACHE / f"site-{hashlib.sha256(' '.join(wanted).encode()).hexdigest()[:16]}"
     if not home.exists():
         say("fetching Python dependencies for the machines")
