@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -11,12 +11,6 @@ from rig.agent import Agent
 from rig.product import Initiator, Service
 
 MIB = 1 << 20
-
-
-@pytest.fixture
-def group(agents: dict[str, Agent]) -> Iterator[str]:
-    yield storage.make_group(agents["storage"])
-    storage.remove_group(agents["storage"])
 
 
 @pytest.mark.row("S006", "S009", "S064", "S065", "S066", "S092", "S093", "S094")

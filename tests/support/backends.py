@@ -1,0 +1,72 @@
+"""What a service under test keeps volumes on and exports them with, and what of that nobody owns.
+
+The simulator and NBD are for every machine. Where NBDSVC_TEST_VOLUME_GROUP and NBDSVC_TEST_LIO are set (the rig's
+machines) there are an LVM group and the kernel's LIO.
+"""
+
+import os
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+INITIATOR = "iqn.2026-11.org.example:me"
+PREFIX = "iqn.2010-10.org.openstack:volume-"
+CONFIGFS = Path("/sys/kernel/config/target")
+LIO = {"exporter": "lio", "iscsi_portals": "127.0.0.1:3262"}
+
+
+@dataclass(frozen=True)
+class Backend:
+    """settings: of the service. driver: memory, file or lvm. exporter: nbd, lio or lio-memory."""
+
+    driver: str = "memory"
+    exporter: str = "nbd"
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def volume(self, state: Path, id: str) -> Path:
+        """Where its bytes are."""
+        if self.driver == "lvm":
+            return Path("/dev", os.environ["NBDSVC_TEST_VOLUME_GROUP"], f"volume-{id}")
+        return state / "pool" / "volumes" / f"volume-{id}"
+
+    def break_export(self, state: Path, volume: str, attachment: str) -> Callable[[], Any]:
+        """What ends a volume's export behind the service's back."""
+        if self.exporter == "nbd":
+            pid = int((state / "exports" / attachment / "process").read_text().split()[0])
+            return lambda: os.kill(pid, 9)
+        if self.exporter == "lio":
+            return lambda: (CONFIGFS / "iscsi" / f"{PREFIX}{volume}" / "tpgt_1" / "enable").write_text("0")
+        # The simulator is in the service's memory. What is lost with a kill of it is repaired by the same operation.
+        return (state / "exports" / f"{attachment}.lio").unlink
+
+    def leftovers(self, volumes: set[str], snapshots: set[str], exported: set[str]) -> list[str]:
+        """Of LVM and LIO; `exported`: ids of volumes that have an attachment."""
+        found = []
+        if self.driver == "lvm":
+            owned = {f"volume-{id}" for id in volumes} | {f"_snapshot-{id}" for id in snapshots}
+            found += [f"LV {name}" for name in _logical_volumes() if name not in owned]
+        if self.exporter == "lio":
+            paths = [*CONFIGFS.glob("iscsi/iqn.*"), *CONFIGFS.glob("core/*_*/*-*")]
+            found += [f"LIO {path.name}" for path in paths if path.name.partition("volume-")[2] not in exported]
+        return found
+
+
+def _logical_volumes() -> list[str]:
+    """All of the group, but for those of its pool."""
+    argv = ["lvs", "--noheadings", "-o", "lv_name", os.environ["NBDSVC_TEST_VOLUME_GROUP"]]
+    listed = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split()
+    return [name for name in listed if not name.endswith("-pool")]
+
+
+COPYING = Backend(settings={"driver": "memory", "driver_options": "instant_clone = false"})
+INSTANT = Backend(settings={"driver": "memory", "driver_options": "instant_clone = true"})
+# Its LIO is lost with each kill, as by a reboot of the storage host.
+SIMULATED_LIO = Backend("memory", "lio-memory", {**INSTANT.settings, **LIO, "exporter": "lio-memory"})
+
+
+def machine() -> Backend:
+    """LVM and LIO of this machine."""
+    group = os.environ["NBDSVC_TEST_VOLUME_GROUP"]
+    return Backend("lvm", "lio", {"driver": "lvm", "driver_options": f"volume_group = '{group}'", **LIO})
