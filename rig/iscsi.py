@@ -110,9 +110,10 @@ def stop_initiator(agent: Agent) -> None:
 def remains(agent: Agent) -> list[str]:
     """What an initiator still has: sessions, records, disks of targets, maps."""
     return agent.shell(
-        "ls /sys/class/iscsi_session /etc/iscsi/nodes 2> /dev/null | grep -v : || true;"
-        " lsblk -dno VENDOR,SERIAL | grep LIO-ORG || true; dmsetup ls --target multipath 2> /dev/null | grep mpath || true"
-    ).split("\n")[:-1]
+        "for each in /sys/class/iscsi_session/* /etc/iscsi/nodes/*; do [ ! -e $each ] || echo $each; done;"
+        " lsblk -dno VENDOR,SERIAL | grep LIO-ORG || true;"
+        " dmsetup ls --target multipath 2> /dev/null | grep mpath || true"
+    ).splitlines()
 
 
 def wait_until(agent: Agent, condition: str, seconds: int = 60) -> float:

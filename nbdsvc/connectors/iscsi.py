@@ -20,6 +20,7 @@ NAME_FILE = Path("/etc/iscsi/initiatorname.iscsi")
 # Of open-iscsi: one file a record, readable by root only; where they are depends on its version.
 _RECORDS = (Path("/etc/iscsi/nodes"), Path("/var/lib/iscsi/nodes"))
 _PASSWORD = "node.session.auth.password"  # noqa: S105 (the name of the setting)
+_END = "# END RECORD"
 # multipathd's own, which only listens while it runs (multipath-tools, DEFAULT_SOCKET).
 _MULTIPATHD = "\0/org/kernel/linux/storage/multipathd"
 # How often os-brick looks for a disk, with a longer pause each time.
@@ -113,13 +114,18 @@ def _take_back(connector: Any, info: dict[str, Any], found: dict[str, Any] | Non
 def _write_password(iqn: str, password: str) -> None:
     """Into every record of the target: each of its portals has one, and all have the same password."""
     for path in (path for root in _RECORDS for path in root.glob(f"{iqn}/**/*") if path.is_file()):
-        lines = [line for line in path.read_text().splitlines() if not line.startswith(f"{_PASSWORD} ")]
-        end = lines.index("# END RECORD") if "# END RECORD" in lines else len(lines)
         temporary = path.with_suffix(".new")
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(fd, "w") as file:
-            file.write("\n".join([*lines[:end], f"{_PASSWORD} = {password}", *lines[end:]]) + "\n")
+            file.write(with_password(path.read_text(), password))
         temporary.replace(path)
+
+
+def with_password(record: str, password: str) -> str:
+    """open-iscsi's record of a portal with this password instead of any other."""
+    lines = [line for line in record.splitlines() if not line.startswith(f"{_PASSWORD} ")]
+    end = lines.index(_END) if _END in lines else len(lines)
+    return "\n".join([*lines[:end], f"{_PASSWORD} = {password}", *lines[end:]]) + "\n"
 
 
 def _connected() -> list[str]:

@@ -63,6 +63,20 @@ def group(agents: dict[str, Agent]) -> Iterator[str]:
 
 
 @pytest.fixture
+def make_iscsi(group: str, make_service: Callable[..., Service], agents: dict[str, Agent]) -> Callable[..., Service]:
+    """A service with LVM and LIO; its initiators' daemons run."""
+
+    def make(*portals: str, **settings: Any) -> Service:
+        for name in ("hyper1", "hyper2"):
+            iscsi.start_initiator(agents[name])
+        given = {"EXPORTER": "lio", "DRIVER": "lvm", "BACKEND": "lvm", "DRIVER_OPTIONS": f"volume_group = '{group}'",
+                 "ISCSI_PORTALS": ",".join(portals or [agents["storage"].host.address]), **settings}  # fmt: skip
+        return make_service(**given)
+
+    return make
+
+
+@pytest.fixture
 def service(make_service: Callable[..., Service]) -> Service:
     return make_service()
 

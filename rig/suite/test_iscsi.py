@@ -4,7 +4,6 @@ import hashlib
 import os
 import time
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
@@ -17,20 +16,6 @@ from rig.writes import begin_writes, end_writes
 MIB = 1 << 20
 TARGETS = "/sys/kernel/config/target/iscsi"
 PORTALS = ("10.77.1.10", "10.77.2.10")
-
-
-@pytest.fixture
-def make_iscsi(group: str, make_service: Callable[..., Service], agents: dict[str, Agent]) -> Callable[..., Service]:
-    """A service with LVM and LIO; its initiators' daemons run."""
-
-    def make(*portals: str, **settings: Any) -> Service:
-        for name in ("hyper1", "hyper2"):
-            iscsi.start_initiator(agents[name])
-        given = {"EXPORTER": "lio", "DRIVER": "lvm", "BACKEND": "lvm", "DRIVER_OPTIONS": f"volume_group = '{group}'",
-                 "ISCSI_PORTALS": ",".join(portals or PORTALS[:1]), **settings}  # fmt: skip
-        return make_service(**given)
-
-    return make
 
 
 def shared_type(service: Service) -> str:
@@ -64,7 +49,7 @@ def test_chap(make_iscsi: Callable[..., Service], agents: dict[str, Agent]) -> N
     content_of(one).write(device, 7 * MIB, written)
     assert content_of(one).digest(device, 7 * MIB, MIB) == hashlib.sha256(written).hexdigest()
     wwn, serial = one.agent.run("lsblk", "-dno", "WWN,SERIAL", device).out.split()
-    assert (wwn, serial) == (f"0x6001405{volume.replace('-', '')[:9]}", volume)
+    assert (wwn, serial) == (f"0x6001405{volume.replace('-', '')[:25]}", volume)
     discovered = two.agent.run("iscsiadm", "-m", "discovery", "-t", "sendtargets", "-p", portal, check=False).out
     assert volume not in discovered
     one.logout(info)
