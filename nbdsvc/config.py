@@ -5,6 +5,7 @@ the environment: NBDSVC_PORT=9000 sets `port`. An unknown key is an error.
 """
 
 import os
+import re
 import socket
 import tomllib
 from collections.abc import Mapping
@@ -16,6 +17,8 @@ from nbdsvc import errors
 
 DEFAULT_FILE = Path("/etc/nbdsvc/nbdsvc.toml")
 PREFIX = "NBDSVC_"
+EXPORTERS = ("nbd", "lio", "lio-memory")
+_IQN_PREFIX = re.compile(r"iqn\.[0-9]{4}-[01][0-9]\.[a-z0-9-]+\.[a-z0-9.:-]*")
 # What the command line's client reads (cli/client.py): no settings of the service.
 _CLIENT = frozenset({"NBDSVC_ENDPOINT", "NBDSVC_TOKEN", "NBDSVC_PROJECT"})
 
@@ -53,6 +56,16 @@ class Settings:
     image_paths: tuple[str, ...] = ()
     # Whether imageRef may be an http(s) URL.
     image_http: bool = True
+    # How volumes are exported: nbd, one nbdkit per attachment; lio, iSCSI by the kernel's target, one target per volume.
+    # (lio-memory is lio without a kernel, to try out clients of the API.) Detach everything before you change it.
+    exporter: str = "nbd"
+    # iSCSI: addresses on which targets are reached, ADDRESS or ADDRESS:PORT, [ADDRESS]:PORT for IPv6; several for multipath.
+    iscsi_portals: tuple[str, ...] = ()
+    # iSCSI: what a target's name begins with; volume-ID follows.
+    iscsi_prefix: str = "iqn.2010-10.org.openstack:"
+    # iSCSI: bytes of a logical block, 512 or 4096. Partition tables count in it, so choose before the first volume is used;
+    # an exported volume keeps its own until its last detach.
+    iscsi_block_size: int = 512
     # Address on which NBD exports listen for other hosts; empty: this host only.
     nbd_listen: str = ""
     # TLS with a key of each attachment's own on that address. The kernel's NBD client cannot do TLS: switch it off only
@@ -177,6 +190,14 @@ def _check(settings: Settings) -> Settings:
         (settings.num_shell_tries < 1, "num_shell_tries", "must be at least 1"),
         (settings.operations_kept <= 0, "operations_kept", "must be more than 0"),
         (settings.max_copies < 1, "max_copies", "must be at least 1"),
+        (settings.exporter not in EXPORTERS, "exporter", f"must be one of {', '.join(EXPORTERS)}"),
+        (settings.exporter != "nbd" and not settings.iscsi_portals, "iscsi_portals", "needs at least one address"),
+        (settings.iscsi_block_size not in (512, 4096), "iscsi_block_size", "must be 512 or 4096"),
+        (
+            not _IQN_PREFIX.fullmatch(settings.iscsi_prefix),
+            "iscsi_prefix",
+            "must begin like iqn.2010-10.org.example: and have no capitals",
+        ),
         (settings.nbd_first_port > settings.nbd_last_port, "nbd_last_port", "must not be below nbd_first_port"),
     ):
         if wrong:

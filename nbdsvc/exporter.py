@@ -1,7 +1,8 @@
 """Contract of an export: the transport by which a connector reaches a volume's bytes.
 
 One export serves one attachment. That makes the rule "a detach ends that attachment's access at once, and nobody
-else's" a matter of ending one process, and lets each attachment have its own key and its own access mode.
+else's" a matter of ending one process, and lets each attachment have its own key and its own access mode. Where a
+transport knows initiators and not attachments, it keeps that rule by counting (`shared_by`).
 
 All methods are idempotent and look before they act; an exporter knows no database and no driver: it is given a path.
 """
@@ -18,7 +19,8 @@ class ExportSpec:
     id: the attachment's id. volume_id: for names and descriptions. path: local file or block device. size is not here:
     an export serves what the path holds, so that an extend is seen. read_only: writes are refused by the server.
     tcp: listen on the network as well; otherwise only on a unix socket. secret: the pre-shared
-    key as hexadecimal digits, written to a file of mode 0600 and never to a command line or a log.
+    key as hexadecimal digits, written to a file of mode 0600 and never to a command line or a log. initiator: the
+    connector's iSCSI name, where it has one.
     """
 
     id: str
@@ -27,20 +29,25 @@ class ExportSpec:
     read_only: bool = False
     tcp: bool = False
     secret: str | None = field(default=None, repr=False)
+    initiator: str | None = None
 
 
 @dataclass(frozen=True)
 class Export:
-    """A living export: where clients find it. `port` is None without TCP."""
+    """A living export: where clients find it. `port` is None without TCP.
+
+    unix_socket, pid: where a process serves it. location: provider_location of the reference, for iSCSI.
+    """
 
     id: str
     volume_id: str
-    unix_socket: Path
-    host: str | None
-    port: int | None
     name: str
     read_only: bool
-    pid: int
+    host: str | None
+    port: int | None
+    unix_socket: Path | None = None
+    pid: int | None = None
+    location: str | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,11 @@ class Exporter(Protocol):
 
     def needs_secret(self, connector: dict[str, Any]) -> bool:
         """Whether the export for this connector is to be protected by the attachment's key."""
+
+    def shared_by(self, connector: dict[str, Any]) -> str | None:
+        """Attachments of one volume for which this is the same share their secret and their access, until the last of
+        them is removed. None: each has its own.
+        """
 
     def healthy(self, export_id: str) -> bool:
         """True when the export is there and answers; looks, and changes nothing."""

@@ -13,6 +13,10 @@ import structlog
 from nbdsvc import driver as contract
 from nbdsvc import errors
 from nbdsvc.config import Settings
+from nbdsvc.exporter import Exporter
+from nbdsvc.exports.lio import LioExporter, portals
+from nbdsvc.exports.lio.kernel import KernelLio
+from nbdsvc.exports.lio.memory import MemoryLio
 from nbdsvc.exports.nbd import NbdExporter
 from nbdsvc.images.folder import ImageFolder
 from nbdsvc.images.sources import Images
@@ -46,6 +50,8 @@ class Service:
         migrate.upgrade(self.database)
         self.database.check()
         self.host = _make_host(settings, self.database) if with_host else None
+        if self.host:
+            hosting.check_transport(self.host)
         self.engine = self._make_engine(self.host, probe) if self.host else None
         images = self.host.images if self.host else None
         self.app = App(self.database, Operations(self.database, self.engine), settings, images)
@@ -117,20 +123,29 @@ def _make_host(settings: Settings, database: Database) -> Host:
         backend=settings.backend,
         database=database,
         driver=_make_driver(settings),
-        exporter=NbdExporter(
-            settings.state_dir / "exports",
+        exporter=_make_exporter(settings),
+        images=_make_images(settings),
+        runner=runner,
+        journals=settings.state_dir / "journals",
+        copies=threading.Semaphore(settings.max_copies),
+    )
+
+
+def _make_exporter(settings: Settings) -> Exporter:
+    folder = settings.state_dir / "exports"
+    if settings.exporter == "nbd":
+        return NbdExporter(
+            folder,
             settings.host,
             settings.nbd_listen or None,
             (settings.nbd_first_port, settings.nbd_last_port),
             settings.nbd_filters,
             settings.nbd_filter_args,
             tls=settings.nbd_tls,
-        ),
-        images=_make_images(settings),
-        runner=runner,
-        journals=settings.state_dir / "journals",
-        copies=threading.Semaphore(settings.max_copies),
-    )
+        )
+    found = portals.parse(settings.iscsi_portals)
+    lio = MemoryLio() if settings.exporter == "lio-memory" else KernelLio(settings.iscsi_block_size)
+    return LioExporter(folder, lio, found, settings.iscsi_prefix, settings.iscsi_block_size)
 
 
 def _make_images(settings: Settings) -> Images:

@@ -22,7 +22,7 @@ CACHE = Path(os.environ.get("RIG_CACHE", "/var/cache/nbdsvc-rig"))
 MIRROR = "http://deb.debian.org/debian"
 PACKAGES = """linux-image-amd64 systemd-sysv udev kmod dbus iproute2 iputils-ping procps udhcpc openssh-server rsync nftables
     lvm2 thin-provisioning-tools dmsetup python3 python3-rtslib-fb open-iscsi nbd-client multipath-tools
-    nbdkit nbdkit-plugin-python libnbd-bin python3-libnbd qemu-utils fio fuse3 e2fsprogs xfsprogs
+    nbdkit nbdkit-plugin-python libnbd-bin python3-libnbd qemu-utils fio fuse3 e2fsprogs xfsprogs sudo python3-netifaces
     libdeflate0 libzstd1 libxxhash0""".split()
 # They load modules and take seconds at boot; tests start what they need.
 MASKED = """multipathd.service multipathd.socket iscsid.service iscsid.socket open-iscsi.service apt-daily.timer

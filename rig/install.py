@@ -13,6 +13,9 @@ from rig.say import say
 
 ROOT = Path(__file__).resolve().parent.parent
 TEST_LIBRARIES = ["pytest", "pytest-timeout", "hypothesis"]
+# The field's own client that attaches volumes where it runs: it meets ours as it is. The second alone, because the netifaces
+# that it wants has no wheel: the machines have Debian's.
+FOREIGN_LIBRARIES, ALONE = ["python-cinderclient>=9"], ["python-brick-cinderclient-ext>=2.8"]
 MOUNT, SERIAL = "/opt/nbdsvc", "nbdsvctree"
 DEVICE = f"/dev/disk/by-id/virtio-{SERIAL}"
 # What runs in the machines: the packages with the built core, and the tests that need a machine's storage.
@@ -59,15 +62,17 @@ def disk() -> Path:
 def _dependencies() -> Path:
     """pip's answer for a Debian 12, which is what the machines are."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["postgresql"], *TEST_LIBRARIES]
-    home = box.CACHE / f"site-{hashlib.sha256(' '.join(wanted).encode()).hexdigest()[:16]}"
+    extras = [each for name in ("postgresql", "brick") for each in project["optional-dependencies"][name]]
+    wanted = [*project["dependencies"], *extras, *TEST_LIBRARIES, *FOREIGN_LIBRARIES]
+    home = box.CACHE / f"site-{hashlib.sha256(' '.join([*wanted, *ALONE]).encode()).hexdigest()[:16]}"
     if not home.exists():
         say("fetching Python dependencies for the machines")
         unfinished = home.with_suffix(".unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
         argv = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--target", str(unfinished),
-                "--python-version", "3.11", "--only-binary=:all:", "--platform", "manylinux2014_x86_64", *wanted]  # fmt: skip
-        subprocess.run(argv, check=True)
+                "--python-version", "3.11", "--only-binary=:all:", "--platform", "manylinux2014_x86_64"]  # fmt: skip
+        subprocess.run([*argv, *wanted], check=True)
+        subprocess.run([*argv, "--no-deps", *ALONE], check=True)
         unfinished.rename(home)
     return home
 

@@ -155,12 +155,14 @@ def disconnect_all(agent: Agent) -> None:
 class Initiator:
     """A host that attaches volumes with `nbdsvc attach`, in the order that its user would."""
 
-    def __init__(self, agent: Agent, service: Service) -> None:
+    def __init__(self, agent: Agent, service: Service, patience: float = 120) -> None:
+        """patience: seconds that a command may take."""
         self.agent = agent
+        self._patience = patience
         self._env = {"NBDSVC_ENDPOINT": f"http://{service.agent.host.address}:{PORT}/v3", "NBDSVC_PROJECT": "rig"}
 
     def nbdsvc(self, *arguments: str, check: bool = True) -> Any:
-        return self.agent.run("nbdsvc", *arguments, check=check, timeout=120, **self._env)
+        return self.agent.run("nbdsvc", *arguments, check=check, timeout=self._patience, **self._env)
 
     def attach(self, volume: str, *options: str) -> str:
         """The device's path."""

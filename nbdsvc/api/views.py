@@ -112,9 +112,15 @@ def attachment(row: Attachment, *, detail: bool = False) -> dict[str, Any]:
             "attached_at": stamp(row.attached_at) or "",
             "detached_at": "",
             "attach_mode": row.mode,
-            "connection_info": use_case.connection_info(row),
+            "connection_info": _connection_info(row),
         }
     return shown
+
+
+def _connection_info(row: Attachment) -> dict[str, Any]:
+    """With the attachment's id, by which clients that got only this complete it."""
+    found = use_case.connection_info(row)
+    return {**found, "attachment_id": row.id} if found else {}
 
 
 def volume_type(row: VolumeType, context: Context) -> dict[str, Any]:

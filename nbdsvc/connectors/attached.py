@@ -20,7 +20,7 @@ class Attached:
 
 
 class Kind(Protocol):
-    """One way to make an NBD export a block device."""
+    """One way to make an export a block device."""
 
     name: str
 
@@ -72,11 +72,15 @@ class Notes:
         return self._folder / f"{volume_id}.json"
 
 
+def is_nbd(info: dict[str, Any]) -> bool:
+    return bool(info.get("driver_volume_type") == "nbd")
+
+
 def user_of(device: str) -> str | None:
     """Who uses the device: a mount, swap, or a device on top of it."""
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         target, source = line.split()[4], line.rpartition(" - ")[2].split()[1]
-        if source == device or source.startswith(f"{device}p"):
+        if os.path.realpath(source) == device or source.startswith(f"{device}p"):
             return f"it is mounted on {target}"
     if any(line.split()[0] == device for line in Path("/proc/swaps").read_text().splitlines()[1:]):
         return "it is used as swap"

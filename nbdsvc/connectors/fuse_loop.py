@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nbdsvc import errors, process
-from nbdsvc.connectors.attached import Attached
+from nbdsvc.connectors.attached import Attached, is_nbd
 
 # nbdfuse connects before it mounts: a server that lives is there long before this.
 MOUNT_SECONDS = 15.0
@@ -28,7 +28,7 @@ class FuseLoop:
         self._runner = runner
 
     def serves(self, info: dict[str, Any]) -> bool:
-        return Path("/dev/fuse").exists()
+        return is_nbd(info) and Path("/dev/fuse").exists()
 
     def connect(self, home: Path, attachment_id: str, info: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         mounted = home / "nbd"

@@ -1,4 +1,4 @@
-"""This host as an initiator: attaches volumes as block devices, by the kernel's NBD client or by FUSE and a loop device."""
+"""This host as an initiator: attaches volumes as block devices, over NBD or iSCSI."""
 
 import os
 import socket
@@ -9,6 +9,7 @@ from typing import Any
 from nbdsvc import errors, process
 from nbdsvc.connectors.attached import Attached, Kind, Notes, flush, user_of
 from nbdsvc.connectors.fuse_loop import FuseLoop
+from nbdsvc.connectors.iscsi import BrickIscsi, initiator_name, multipath_runs
 from nbdsvc.connectors.kernel_nbd import KernelNbd
 
 FOLDER = Path("/run/nbdsvc/attached")
@@ -26,12 +27,14 @@ class HostConnector:
         self._runner = runner or process.Runner()
         self._folder = folder
         self._notes = Notes(folder)
-        self._kinds: list[Kind] = [KernelNbd(self._runner), FuseLoop(self._runner)] if kinds is None else list(kinds)
+        self._kinds: list[Kind] = (
+            list(kinds) if kinds is not None else [KernelNbd(self._runner), FuseLoop(self._runner), BrickIscsi()]
+        )
 
     def describe(self) -> dict[str, Any]:
         """The connector: how this host describes itself to the service."""
-        return {"host": socket.gethostname(), "ip": "127.0.0.1", "platform": os.uname().machine, "os_type": "linux",
-                "multipath": False, "initiator": None, "do_local_attach": True}  # fmt: skip
+        return {"host": socket.gethostname(), "ip": _own_address(), "platform": os.uname().machine, "os_type": "linux",
+                "multipath": multipath_runs(), "initiator": initiator_name(), "do_local_attach": True}  # fmt: skip
 
     def find(self, volume_id: str) -> Attached | None:
         return self._notes.find(volume_id)
@@ -81,3 +84,13 @@ class HostConnector:
                 return kind
         names = " nor ".join(kind.name for kind in self._kinds)
         raise errors.Unsupported(reason=f"neither {names} can attach this export on this host")
+
+
+def _own_address() -> str:
+    """The address from which this host reaches others, as its routes say; nothing is sent. Loopback without a route."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.connect(("192.0.2.1", 9))  # TEST-NET-1, RFC 5737
+        except OSError:
+            return "127.0.0.1"
+        return str(sock.getsockname()[0])

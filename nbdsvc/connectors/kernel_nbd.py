@@ -7,7 +7,7 @@ from typing import Any
 
 from nbdsvc import errors, process
 from nbdsvc.connectors import handshake
-from nbdsvc.connectors.attached import Attached
+from nbdsvc.connectors.attached import Attached, is_nbd
 
 # As many connections as the server's threads can keep busy; only where it says that a flush on one covers all.
 CONNECTIONS = 4
@@ -30,7 +30,7 @@ class KernelNbd:
 
     def serves(self, info: dict[str, Any]) -> bool:
         """Without TLS, which the kernel leaves to its callers, and where the module is or can be loaded."""
-        return not info.get("tls") and self._loaded()
+        return is_nbd(info) and not info.get("tls") and self._loaded()
 
     def connect(self, home: Path, attachment_id: str, info: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         from nbdsvc.connectors import nbd_netlink  # pyroute2 takes a quarter of a second to load

@@ -81,6 +81,10 @@ class NbdExporter:
     def needs_secret(self, connector: dict[str, Any]) -> bool:
         return self._tls and self.needs_tcp(connector)
 
+    def shared_by(self, connector: dict[str, Any]) -> str | None:
+        """Nobody: each attachment has a server of its own."""
+        return None
+
     def healthy(self, export_id: str) -> bool:
         folder = ExportFolder(self._root, export_id)
         return folder.read() is not None and folder.pid() is not None and _answers(folder.socket)

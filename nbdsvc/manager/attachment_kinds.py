@@ -1,5 +1,6 @@
 """What attachment operations do, step by step."""
 
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -8,7 +9,7 @@ from nbdsvc import errors
 from nbdsvc.exporter import ExportSpec
 from nbdsvc.manager import settling
 from nbdsvc.manager.app import Host, host_of, volume_ref
-from nbdsvc.model import clock
+from nbdsvc.model import clock, keys
 from nbdsvc.model.entities import Attachment
 from nbdsvc.model.operation import Operation
 from nbdsvc.operations.step import Kind, Run, Step
@@ -27,6 +28,7 @@ def export_spec(host: Host, attachment: Attachment) -> ExportSpec:
         read_only=attachment.mode == "ro" or bool(volume.readonly),
         tcp=host.exporter.needs_tcp(connector),
         secret=attachment.secret if host.exporter.needs_secret(connector) else None,
+        initiator=connector.get("initiator"),
     )
 
 
@@ -42,11 +44,25 @@ def _export(run: Run) -> dict[str, Any]:
         raise errors.NotFound(resource="VolumeAttachment", id=run.args["attachment_id"])
     connector = attachment.connector or {}
     host.exporter.validate_connector(connector)
-    spec = export_spec(host, attachment)
+    spec = export_spec(host, _with_shared_secret(host, attachment))
     host.exporter.create_export(spec)
     info = host.exporter.initialize_connection(spec, connector).to_json()
-    data = {key: value for key, value in info["data"].items() if key != "tls_psk_key"}
+    data = {key: value for key, value in info["data"].items() if key not in keys.IN_REPLY_ONLY}
     return {"driver_volume_type": info["driver_volume_type"], **data, "encrypted": False, "qos_specs": None}
+
+
+def _with_shared_secret(host: Host, attachment: Attachment) -> Attachment:
+    """Where this connector has the volume already by another attachment, this one gets the secret of that one."""
+    shared_by = host.exporter.shared_by(attachment.connector or {})
+    if shared_by is None:
+        return attachment
+    with host.database.write() as conn:
+        for other in nouns.attachments_of(conn, attachment.volume_id):
+            same = host.exporter.shared_by(other.connector or {}) == shared_by
+            if other.exported and same and other.id != attachment.id:
+                nouns.attachments.update(conn, attachment.id, secret=other.secret)
+                return replace(attachment, secret=other.secret)
+    return attachment
 
 
 def _unexport(run: Run) -> None:

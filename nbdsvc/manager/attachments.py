@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from nbdsvc import errors
 from nbdsvc.manager import settling
 from nbdsvc.manager.app import App, operation, owner_scope
-from nbdsvc.model import clock, names, states
+from nbdsvc.model import clock, keys, names, states
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Attachment, Volume
 from nbdsvc.model.operation import Lock
@@ -142,10 +142,7 @@ def check_mode(volume: Volume, mode: str) -> None:
 
 def connection_info(attachment: Attachment) -> dict[str, Any]:
     """What the initiator is told, with its key: the only place where the key leaves its row."""
-    info = attachment.connection_info or {}
-    if info.get("tls"):
-        return {**info, "tls_psk_key": attachment.secret}
-    return dict(info)
+    return keys.with_secret(attachment.connection_info or {}, attachment.secret)
 
 
 def _refuse(volume: Volume, action: str, allowed: list[str]) -> None:

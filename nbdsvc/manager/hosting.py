@@ -70,12 +70,25 @@ def _look_after(host: Host) -> None:
                 settling.snapshot(conn, row.id, "available", "error")
 
 
+def check_transport(host: Host) -> None:
+    """ConfigError when attachments are exported by another transport: nobody would end their access, or repair it."""
+    with host.database.read() as conn:
+        mine = {v.id for v in nouns.volumes.select(conn) if names.split_host(v.host)[0] == host.name}
+        exported = [row for row in nouns.attachments.select(conn) if row.exported and row.volume_id in mine]
+    others = [(row.connection_info or {}).get("driver_volume_type") for row in exported]
+    foreign = sorted({str(kind) for kind in others if kind != host.exporter.protocol.lower()})
+    if foreign:
+        reason = f"volumes are still attached by {', '.join(foreign)}: detach them first, or go back to it"
+        raise errors.ConfigError(setting="exporter", reason=reason)
+
+
 def repair_exports(app: App, host: Host) -> int:
     """Admit a repair for each export that is not as its row says; returns how many. Looks only, so it is cheap."""
+    # Exports before rows: one that is made between the two looks has its row, and is not taken for nobody's.
+    present = set(host.exporter.list_exports())
     with app.database.read() as conn:
         rows = {row.id: row for row in nouns.attachments.select(conn)}
         mine = {v.id: v for v in nouns.volumes.select(conn) if names.split_host(v.host)[0] == host.name}
-    present = set(host.exporter.list_exports())
     sick = [
         row for row in rows.values() if row.exported and row.volume_id in mine and not host.exporter.healthy(row.id)
     ]

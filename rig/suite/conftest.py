@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rig import install
+from rig import install, iscsi, storage
 from rig.agent import Agent, connect_all
 from rig.fleet import Fleet
 from rig.machine import run
@@ -37,9 +37,7 @@ def make_service(agents: dict[str, Agent]) -> Iterator[Callable[..., Service]]:
 
     def make(**settings: Any) -> Service:
         service = Service(agents["storage"], **settings)
-        for agent in agents.values():
-            disconnect_all(agent)
-        service.wipe()
+        _clean(service, agents)
         service.start()
         made.append(service)
         return service
@@ -47,8 +45,39 @@ def make_service(agents: dict[str, Agent]) -> Iterator[Callable[..., Service]]:
     yield make
     for service in made:
         left = leftovers(service, agents)
-        service.wipe()
+        _clean(service, agents)
         assert left == []
+
+
+def _clean(service: Service, agents: dict[str, Agent]) -> None:
+    """Initiators first: a session that has lost its target waits for it."""
+    for agent in agents.values():
+        iscsi.stop_initiator(agent)
+        disconnect_all(agent)
+    service.wipe()
+    iscsi.clear(service.agent)
+
+
+@pytest.fixture
+def group(agents: dict[str, Agent]) -> Iterator[str]:
+    """A volume group on the storage host, that outlives the services of the test."""
+    iscsi.clear(agents["storage"])  # what LIO has open cannot be removed
+    yield storage.make_group(agents["storage"])
+    storage.remove_group(agents["storage"])
+
+
+@pytest.fixture
+def make_iscsi(group: str, make_service: Callable[..., Service], agents: dict[str, Agent]) -> Callable[..., Service]:
+    """A service with LVM and LIO; its initiators' daemons run."""
+
+    def make(*portals: str, **settings: Any) -> Service:
+        for name in ("hyper1", "hyper2"):
+            iscsi.start_initiator(agents[name])
+        given = {"EXPORTER": "lio", "DRIVER": "lvm", "BACKEND": "lvm", "DRIVER_OPTIONS": f"volume_group = '{group}'",
+                 "ISCSI_PORTALS": ",".join(portals or [agents["storage"].host.address]), **settings}  # fmt: skip
+        return make_service(**given)
+
+    return make
 
 
 @pytest.fixture
@@ -70,12 +99,15 @@ def leftovers(service: Service, agents: dict[str, Agent]) -> list[str]:
         connected = agent.shell("for d in /sys/block/nbd*; do [ -e $d/pid ] && cat $d/backend; done; true").split()
         found += [f"{name}: nbd device of {id}" for id in connected if id not in attachments]
         found += [f"{name}: {line}" for line in agent.shell("ls /run/nbdsvc/attached 2> /dev/null || true").split()]
-    storage = service.agent
-    units = storage.shell("systemctl list-units --all --plain --no-legend 'nbdsvc-export-*' | cut -d' ' -f1").split()
+        found += [f"{name}: {line}" for line in iscsi.remains(agent)]
+    host = service.agent
+    volumes = {row["volume_id"] for row in service.call("GET", "attachments")["attachments"]}
+    found += [f"LIO has {each}" for each in iscsi.configured(host) if not any(id in each for id in volumes)]
+    units = host.shell("systemctl list-units --all --plain --no-legend 'nbdsvc-export-*' | cut -d' ' -f1").split()
     owned = {f"nbdsvc-export-{id}.scope" for id in attachments}
     found += [f"unit {unit}" for unit in units if unit not in owned]
     for folder in ("locks", "journals", "pool/new"):
-        found += [f"{folder}/{name}" for name in storage.shell(f"ls {STATE}/{folder} 2> /dev/null || true").split()]
+        found += [f"{folder}/{name}" for name in host.shell(f"ls {STATE}/{folder} 2> /dev/null || true").split()]
     return found
 
 

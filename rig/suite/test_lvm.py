@@ -3,7 +3,7 @@
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -12,12 +12,6 @@ from rig.agent import Agent
 from rig.product import Initiator, Service
 
 MIB = 1 << 20
-
-
-@pytest.fixture
-def group(agents: dict[str, Agent]) -> Iterator[str]:
-    yield storage.make_group(agents["storage"])
-    storage.remove_group(agents["storage"])
 
 
 OWN_TESTS = {

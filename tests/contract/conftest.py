@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from backends import BACKENDS, Made, made_on
+from pools import BACKENDS, Made, made_on
 
 
 @pytest.fixture(params=BACKENDS)

@@ -5,9 +5,9 @@ import threading
 from pathlib import Path
 
 import pytest
-from backends import FOLDERS, SIZE, Made, put, set_up, volume
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from pools import FOLDERS, SIZE, Made, put, set_up, volume
 
 from drivers.file import FileDriver
 from drivers.memory import MemoryDriver

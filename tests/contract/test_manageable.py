@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from backends import FOLDERS, Made, set_up, stranger, volume
+from pools import FOLDERS, Made, set_up, stranger, volume
 
 from drivers.file import FileDriver
 from nbdsvc import errors

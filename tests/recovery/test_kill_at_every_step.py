@@ -4,287 +4,22 @@ One service process goes through all the cases of a database: it dies by its own
 again, and then everything must be settled, nothing left over, and the bytes as the oracle says.
 """
 
-import os
-import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
+from backends import COPYING, INSTANT, SIMULATED_LIO, Backend
+from killing import ATTACHMENT_CASES, CASES, World, run_case
 from serving import ServiceProcess
 
-from nbdsvc import errors
-from nbdsvc.service import KINDS
 
-PATTERN = 77
-LOCAL = {"host": "me", "ip": "127.0.0.1"}
-FORWARD = ("before do", "after do")
-BACKWARD = ("before undo", "after undo")
-SETTLED = frozenset(
-    "available in-use reserved attaching error error_deleting error_extending error_managing gone".split()
-)
-
-
-@dataclass(frozen=True)
-class Case:
-    kind: str
-    variant: str
-    moment: str
-    step: str
-
-    def __str__(self) -> str:
-        return f"{self.kind} ({self.variant}) {self.moment} {self.step}"
-
-
-VARIANTS = {
-    "volume.create": ("blank", "image", "snapshot", "clone"),
-    "volume.delete": ("plain", "cascade"),
-    "volume.extend": ("offline", "online"),
-    "volume.upload": ("raw", "qcow2"),
-    "volume.revert": ("plain",),
-    "snapshot.create": ("plain",),
-    "snapshot.delete": ("plain",),
-    "volume.manage": ("plain",),
-    "volume.unmanage": ("plain",),
-    "snapshot.manage": ("plain",),
-    "snapshot.unmanage": ("plain",),
-    "attachment.connect": ("new", "legacy"),
-    "attachment.delete": ("new", "legacy"),
-    "attachment.terminate": ("legacy",),
-    "volume.detach_all": ("reset",),
-    "attachment.repair": ("killed",),
-}
-
-
-def forward_cases() -> list[Case]:
-    return [
-        Case(kind, variant, moment, step.name)
-        for kind, variants in VARIANTS.items()
-        for variant in variants
-        for step in KINDS[kind].steps
-        for moment in FORWARD
-    ]
-
-
-def backward_cases() -> list[Case]:
-    """Every undo there is, of an operation that failed after its last step; killed before and after it."""
-    return [
-        Case(kind, f"faulty {variant}", moment, step.name)
-        for kind, variants in VARIANTS.items()
-        for variant in variants
-        for step in KINDS[kind].steps
-        if step.undo
-        for moment in BACKWARD
-    ]
-
-
-class World:
-    """What the cases start from: a service with the simulator, a written volume, a snapshot of it, an image."""
-
-    def __init__(self, service: ServiceProcess) -> None:
-        self.service = service
-        self._image()
-
-    def _image(self) -> None:
-        path = self.service.state / "images" / "base.qcow2"
-        argv = ["qemu-img", "create", "-q", "-f", "qcow2", str(path), "64M"]
-        subprocess.run(argv, check=True)
-        subprocess.run(
-            ["qemu-io", "-f", "qcow2", "-c", f"write -P {PATTERN} 0 4M", str(path)],
-            check=True,
-            stdout=subprocess.DEVNULL,
-        )
-
-    @property
-    def client(self) -> Any:
-        return self.service.client()
-
-    def volume(self, **wish: Any) -> str:
-        made = self.client.post("volumes", body={"volume": {"size": 1, **wish}})["volume"]
-        assert self.service.wait_status("volumes", made["id"]) == "available"
-        return str(made["id"])
-
-    def written(self) -> str:
-        volume = self.volume()
-        with self.path(volume).open("r+b") as file:
-            file.write(bytes([PATTERN]) * (4 << 20))
-        return volume
-
-    def path(self, volume: str) -> Path:
-        return self.service.state / "pool" / "volumes" / f"volume-{volume}"
-
-    def snapshot(self, volume: str) -> str:
-        made = self.client.post("snapshots", body={"snapshot": {"volume_id": volume}})["snapshot"]
-        assert self.service.wait_status("snapshots", made["id"]) == "available"
-        return str(made["id"])
-
-    def pool(self) -> str:
-        return str(self.client.get("scheduler-stats", "get_pools")["pools"][0]["name"])
-
-    def stranger(self, folder: str) -> str:
-        """A file that somebody put there."""
-        path = self.service.state / "pool" / folder / "stranger"
-        path.write_bytes(bytes([PATTERN]) * (4 << 20))
-        return path.name
-
-    def take_back(self, case: Case) -> list[str]:
-        """Remove what operations of managing leave by intent: an object without a mark, whole. Returns their names."""
-        if not case.kind.endswith("manage"):
-            return []
-        found = [path for path in (self.service.state / "pool").glob("[vs]*s/*") if not os.listxattr(path)]
-        for path in found:
-            with path.open("rb") as file:
-                assert file.read(4 << 20) == bytes([PATTERN]) * (4 << 20), (case, path)
-            path.unlink()
-        return [path.name for path in found]
-
-    def attachment(self, volume: str) -> str:
-        wish = {"volume_uuid": volume, "connector": LOCAL}
-        made = self.client.post("attachments", body={"attachment": wish})["attachment"]
-        self.client.act("attachments", made["id"], "os-complete")
-        return str(made["id"])
-
-
-def prepare(world: World, case: Case) -> Callable[[], Any]:
-    """Make what the case needs; returns the request that will be interrupted."""
-    client, kind, variant = world.client, case.kind, case.variant.removeprefix("faulty ")
-    if kind == "volume.create":
-        return _prepare_create(world, variant)
-    if kind == "volume.manage":
-        wish = {"host": world.pool(), "ref": {"source-name": world.stranger("volumes")}}
-        return lambda: client.post("os-volume-manage", body={"volume": wish})
-    volume = world.written()
-    if kind == "volume.unmanage":
-        return lambda: client.act("volumes", volume, "os-unmanage")
-    if kind == "snapshot.manage":
-        of = {"volume_id": volume, "ref": {"source-name": world.stranger("snapshots")}}
-        return lambda: client.post("os-snapshot-manage", body={"snapshot": of})
-    if kind == "snapshot.unmanage":
-        held = world.snapshot(volume)
-        return lambda: client.act("snapshots", held, "os-unmanage")
-    if kind == "volume.delete":
-        if variant == "cascade":
-            world.snapshot(volume)
-        return lambda: client.delete("volumes", volume, cascade=True)
-    if kind == "volume.extend":
-        if variant == "online":
-            world.attachment(volume)
-        return lambda: client.act("volumes", volume, "os-extend", {"new_size": 2})
-    if kind == "volume.upload":
-        wish = {"image_name": "up", "disk_format": variant}
-        return lambda: client.act("volumes", volume, "os-volume_upload_image", wish)
-    if kind == "volume.revert":
-        snapshot = world.snapshot(volume)
-        return lambda: client.act("volumes", volume, "revert", {"snapshot_id": snapshot})
-    if kind.startswith("snapshot."):
-        if kind == "snapshot.create":
-            return lambda: client.post("snapshots", body={"snapshot": {"volume_id": volume}})
-        snapshot = world.snapshot(volume)
-        return lambda: client.delete("snapshots", snapshot)
-    return _prepare_attachment(world, kind, variant, volume)
-
-
-def _prepare_create(world: World, variant: str) -> Callable[[], Any]:
-    wish: dict[str, Any] = {"size": 1}
-    if variant == "image":
-        wish["imageRef"] = "base.qcow2"
-    elif variant == "snapshot":
-        wish["snapshot_id"] = world.snapshot(world.written())
-    elif variant == "clone":
-        wish["source_volid"] = world.written()
-    client = world.client
-    return lambda: client.post("volumes", body={"volume": wish})
-
-
-def _prepare_attachment(world: World, kind: str, variant: str, volume: str) -> Callable[[], Any]:
-    client = world.client
-    if variant == "legacy" and kind == "attachment.connect":
-        return lambda: client.act("volumes", volume, "os-initialize_connection", {"connector": LOCAL})
-    if kind == "attachment.connect":
-        return lambda: client.post("attachments", body={"attachment": {"volume_uuid": volume, "connector": LOCAL}})
-    if variant == "legacy":
-        client.act("volumes", volume, "os-initialize_connection", {"connector": LOCAL})
-        client.act("volumes", volume, "os-attach", {"host_name": "me", "mountpoint": "/dev/vdb"})
-        if kind == "attachment.delete":
-            return lambda: client.act("volumes", volume, "os-detach", {})
-        return lambda: client.act("volumes", volume, "os-terminate_connection", {"connector": LOCAL})
-    attachment = world.attachment(volume)
-    if kind == "volume.detach_all":
-        wish = {"status": "available", "attach_status": "detached"}
-        return lambda: client.act("volumes", volume, "os-reset_status", wish)
-    if kind == "attachment.repair":
-        pid = int((world.service.state / "exports" / attachment / "process").read_text().split()[0])
-        return lambda: os.kill(pid, 9)
-    return lambda: client.delete("attachments", attachment)
-
-
-def run_case(world: World, case: Case) -> None:
-    service = world.service
-    request = prepare(world, case)
-    fail = KINDS[case.kind].steps[-1].name if case.moment in BACKWARD else None
-    service.crash_at(case.kind, case.moment, case.step, fail)
-    try:
-        request()
-    except errors.Error:
-        pass  # the service may die before it answers
-    assert service.wait_dead(), f"the service did not come to {case}"
-    service.start()
-    service.settle()
-    verify(world, case)
-
-
-def verify(world: World, case: Case) -> None:
-    """All rows settled, nothing left over, quotas as the rows say, bytes as written; then everything can be removed."""
-    client, service = world.client, world.service
-    volumes = client.get("volumes", "detail")["volumes"]
-    snapshots = client.get("snapshots", "detail")["snapshots"]
-    assert {row["status"] for row in volumes + snapshots} <= SETTLED, case
-    faulty = case.variant.startswith("faulty")
-    left = world.take_back(case)
-    assert len(left) == (case.kind.endswith("manage") and (faulty != case.kind.endswith("unmanage"))), (case, left)
-    assert not faulty or left in ([], ["stranger"]), (case, left)
-    assert service.leftovers() == [], case
-    used = client.get("os-quota-sets", "p1", usage="true")["quota_set"]
-    assert used["volumes"]["in_use"] == len(volumes)
-    assert used["gigabytes"]["in_use"] == sum(row["size"] for row in volumes + snapshots)
-    for row in volumes:
-        if row["status"] == "available":
-            with world.path(row["id"]).open("rb") as file:
-                content = file.read(4 << 20)
-            assert content in (bytes(4 << 20), bytes([PATTERN]) * (4 << 20)), case
-            needs_bytes = row["snapshot_id"] or row["source_volid"] or row["bootable"] == "true"
-            assert not needs_bytes or content[0] == PATTERN, case
-    expected = "failed" if faulty else "succeeded"
-    newest = client.get("operations", kind=case.kind, limit=1, all_tenants=1)["operations"][0]
-    assert newest["state"] == expected, (case, newest)
-    empty(world)
-
-
-def empty(world: World) -> None:
-    client, service = world.client, world.service
-    for row in client.get("attachments")["attachments"]:
-        client.delete("attachments", row["id"])
-    for row in client.get("volumes", "detail")["volumes"]:
-        if row["status"] not in ("available", "error", "error_managing"):
-            client.act("volumes", row["id"], "os-reset_status", {"status": "available"})
-        client.delete("volumes", row["id"], cascade=True)
-    service.settle()
-    assert client.get("volumes")["volumes"] == []
-    for path in (service.state / "images").glob("*-*"):
-        path.unlink()
-    assert service.leftovers() == []
-
-
-def _make_world(make_service: Callable[..., ServiceProcess], request: pytest.FixtureRequest, backend: str) -> World:
-    options = "instant_clone = false" if backend == "copying" else "instant_clone = true"
-    given: dict[str, Any] = {"driver": "memory", "driver_options": options}
+def _make_world(make_service: Callable[..., ServiceProcess], request: pytest.FixtureRequest, backend: Backend) -> World:
+    given: dict[str, Any] = {}
     if "postgresql" in request.node.name:
         given["database"] = request.getfixturevalue("postgres").database()
-    return World(make_service(**given))
+    return World(make_service(backend=backend, **given))
 
 
-CASES = forward_cases() + backward_cases()
 GROUPS = 4
 
 
@@ -301,8 +36,18 @@ def test_killed_at_every_step_it_ends_settled(
     group: int,
 ) -> None:
     """Whatever step the process dies at, after the next start all is settled and nothing is left over."""
-    world = _make_world(make_service, request, backend)
+    world = _make_world(make_service, request, {"copying": COPYING, "instant": INSTANT}[backend])
     cases = CASES[group::GROUPS]
     for case in cases:
         run_case(world, case)
     print(f"{len(cases)} of {len(CASES)} kill points on {kind_of_database}, {backend} backend")
+
+
+@pytest.mark.row("S028", "S030", "S067", "S068", "S069")
+@pytest.mark.timeout(600)
+def test_killed_with_its_targets(make_service: Callable[..., ServiceProcess], request: pytest.FixtureRequest) -> None:
+    """Exports by LIO, all of whose configuration is lost at each kill: settled, complete and without leftovers."""
+    world = _make_world(make_service, request, SIMULATED_LIO)
+    for case in ATTACHMENT_CASES:
+        run_case(world, case)
+    print(f"{len(ATTACHMENT_CASES)} kill points with simulated LIO")

@@ -1,128 +1,96 @@
-"""Every driver on a pool that a test may fill: what the contract tests run over."""
+"""What a service under test keeps volumes on and exports them with, and what of that nobody owns.
+
+The simulator and NBD are for every machine. Where NBDSVC_TEST_VOLUME_GROUP and NBDSVC_TEST_LIO are set (the rig's
+machines) there are an LVM group and the kernel's LIO.
+"""
 
 import os
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from drivers.file import FileDriver
-from drivers.lvm import LvmDriver
-from drivers.memory import MemoryDriver
-from nbdsvc import errors, process
-from nbdsvc.driver import Driver, VolumeRef
-from nbdsvc.model import names
-from nbdsvc.units import MiB
-
-SIZE = 8 * MiB
-Made = Callable[[], Driver]
+INITIATOR = "iqn.2026-11.org.example:me"
+PREFIX = "iqn.2010-10.org.openstack:volume-"
+CONFIGFS = Path("/sys/kernel/config/target")
+LIO = {"exporter": "lio", "iscsi_portals": "127.0.0.1:3262"}
 
 
-def mounted(tmp_path: Path, kind: str) -> Iterator[Path]:
-    """A small file system of this kind on a loop device."""
-    image, mounted = tmp_path / f"{kind}.img", tmp_path / kind
-    with image.open("wb") as file:
-        file.truncate(320 * MiB)
-    mounted.mkdir()
-    subprocess.run([f"mkfs.{kind}", "-q", str(image)], check=True, capture_output=True)
-    subprocess.run(["mount", "-o", "loop", str(image), str(mounted)], check=True)
-    try:
-        yield mounted
-    finally:
-        subprocess.run(["umount", "-l", str(mounted)], check=True)
+@dataclass(frozen=True)
+class Backend:
+    """settings: of the service. driver: memory, file or lvm. exporter: nbd, lio or lio-memory."""
+
+    driver: str = "memory"
+    exporter: str = "nbd"
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def volume(self, state: Path, id: str) -> Path:
+        """Where its bytes are."""
+        if self.driver == "lvm":
+            return Path("/dev", os.environ["NBDSVC_TEST_VOLUME_GROUP"], f"volume-{id}")
+        return state / "pool" / "volumes" / f"volume-{id}"
+
+    def stranger(self, state: Path, of: str | None) -> Path:
+        """Something in the pool that is not ours: a volume, or a snapshot of this one."""
+        if self.driver != "lvm":
+            path = state / "pool" / ("snapshots" if of else "volumes") / "stranger"
+            path.touch()
+            return path
+        group = os.environ["NBDSVC_TEST_VOLUME_GROUP"]
+        made = ["-s", "-kn", f"{group}/volume-{of}"] if of else ["-V", "1g", "--thin", f"{group}/{group}-pool"]
+        subprocess.run(["lvcreate", "-q", "-y", "-n", "stranger", *made], check=True, stdout=subprocess.DEVNULL)
+        return Path("/dev", group, "stranger")
+
+    def unmarked(self, state: Path) -> list[Path]:
+        """Everything in the pool that has no mark of ours."""
+        if self.driver != "lvm":
+            return [path for path in (state / "pool").glob("[vs]*s/*") if not os.listxattr(path)]
+        group = os.environ["NBDSVC_TEST_VOLUME_GROUP"]
+        return [Path("/dev", group, name) for name in _logical_volumes("lv_tags!~nbdsvc")]
+
+    def remove(self, path: Path) -> None:
+        if self.driver != "lvm":
+            path.unlink()
+        else:
+            subprocess.run(["lvremove", "-q", "-f", str(path)], check=True, stdout=subprocess.DEVNULL)
+
+    def break_export(self, state: Path, volume: str, attachment: str) -> Callable[[], Any]:
+        """What ends a volume's export behind the service's back."""
+        if self.exporter == "nbd":
+            pid = int((state / "exports" / attachment / "process").read_text().split()[0])
+            return lambda: os.kill(pid, 9)
+        if self.exporter == "lio":
+            return lambda: (CONFIGFS / "iscsi" / f"{PREFIX}{volume}" / "tpgt_1" / "enable").write_text("0")
+        # The simulator is in the service's memory. What is lost with a kill of it is repaired by the same operation.
+        return (state / "exports" / f"{attachment}.lio").unlink
+
+    def leftovers(self, volumes: set[str], snapshots: set[str], exported: set[str]) -> list[str]:
+        """Of LVM and LIO; `exported`: ids of volumes that have an attachment."""
+        found = []
+        if self.driver == "lvm":
+            owned = {f"volume-{id}" for id in volumes} | {f"_snapshot-{id}" for id in snapshots}
+            found += [f"LV {name}" for name in _logical_volumes() if name not in owned]
+        if self.exporter == "lio":
+            paths = [*CONFIGFS.glob("iscsi/iqn.*"), *CONFIGFS.glob("core/*_*/*-*")]
+            found += [f"LIO {path.name}" for path in paths if path.name.partition("volume-")[2] not in exported]
+        return found
 
 
-# Backends whose pool is a folder run anywhere. The others run where somebody has named what they may use: the rig does,
-# in its machines.
-FOLDERS = ["file-plain", "file-xfs", "file-btrfs", "memory-instant", "memory-copying"]
-GROUP = os.environ.get("NBDSVC_TEST_VOLUME_GROUP", "")
-BACKENDS = FOLDERS + (["lvm-thin", "lvm-thick"] if GROUP else [])
+def _logical_volumes(selection: str = "") -> list[str]:
+    """All of the group, or those that LVM's selection names, but for those of its pool."""
+    argv = ["lvs", "--noheadings", "-S", selection, "-o", "lv_name", os.environ["NBDSVC_TEST_VOLUME_GROUP"]]
+    listed = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split()
+    return [name for name in listed if not name.endswith("-pool")]
 
 
-def made_on(backend: str, folder: Path) -> Iterator[Made]:
-    """Yields once what makes this driver; afterwards its pool is empty."""
-    kind, _, flavour = backend.partition("-")
-    if flavour in ("xfs", "btrfs"):
-        for where in mounted(folder, flavour):
-            yield lambda: set_up(FileDriver("b", where / "pool"))
-    elif kind == "lvm":
-        yield from _on_lvm(flavour)
-    elif kind == "file":
-        yield lambda: set_up(FileDriver("b", folder / "pool"))
-    else:
-        yield lambda: set_up(MemoryDriver("b", folder / "pool", instant_clone=flavour == "instant"))
+COPYING = Backend(settings={"driver": "memory", "driver_options": "instant_clone = false"})
+INSTANT = Backend(settings={"driver": "memory", "driver_options": "instant_clone = true"})
+# Its LIO is lost with each kill, as by a reboot of the storage host.
+SIMULATED_LIO = Backend("memory", "lio-memory", {**INSTANT.settings, **LIO, "exporter": "lio-memory"})
 
 
-def _on_lvm(flavour: str) -> Iterator[Made]:
-    """Thick volumes in a group whose thin pool left most of it free."""
-    made: list[LvmDriver] = []
-
-    def make() -> Driver:
-        made.append(LvmDriver("b", volume_group=GROUP, lvm_type=flavour))
-        return set_up(made[-1])
-
-    if flavour == "thick":
-        lvm("lvremove", "-q", "-f", f"{GROUP}/{GROUP}-pool", check=False)
-    yield make
-    assert all(driver.sweeper.wait(120) for driver in made)
-    for name in lvm("lvs", "--noheadings", "-o", "lv_name", GROUP).split():
-        if name != f"{GROUP}-pool":
-            lvm("lvremove", "-q", "-f", f"{GROUP}/{name}", check=False)  # a snapshot went with its origin
-
-
-def lvm(*argv: str, check: bool = True) -> str:
-    """What an LVM command of ours printed. AssertionError with its complaint where it failed."""
-    done = subprocess.run(argv, capture_output=True, text=True)
-    assert not check or done.returncode == 0, f"{argv}: {done.stderr}"
-    return done.stdout.strip()
-
-
-def set_up(driver: Driver) -> Driver:
-    driver.do_setup()
-    driver.check_for_setup_error()
-    return driver
-
-
-def volume(size: int = SIZE) -> VolumeRef:
-    return VolumeRef(names.new_id(), size)
-
-
-def put(driver: Driver, ref: VolumeRef, offset: int, content: bytes) -> None:
-    with driver.local_path(ref).open("r+b") as file:
-        file.seek(offset)
-        file.write(content)
-
-
-def stranger(driver: Driver, kind: str, size: int = SIZE + 512) -> str:
-    """Something in the pool that is not ours, and that begins with "theirs"; its name."""
-    name = f"stranger-{names.new_id()[:8]}"
-    if isinstance(driver, LvmDriver):
-        make_stranger(driver, name, size)
-        path = Path("/dev") / GROUP / name
-    else:
-        path = driver.local_path(volume()).parents[1] / kind / name
-        path.touch()
-        os.truncate(path, size)
-    with path.open("r+b") as file:
-        file.write(b"theirs")
-    return name
-
-
-def make_stranger(driver: LvmDriver, name: str, size: int) -> None:
-    thin = ["-V", f"{size}b", "--thin", f"{GROUP}/{GROUP}-pool"]
-    lvm("lvcreate", "-q", "-y", "-n", name, *(thin if driver.capabilities.thin else ["-L", f"{size}b", GROUP]))
-
-
-class Interrupted(process.Runner):
-    """Runs so many commands that change something, and fails from then on."""
-
-    def __init__(self, changes: int) -> None:
-        super().__init__()
-        self._left = changes
-
-    def run(self, argv: Sequence[str], **kwargs: Any) -> process.Completed:
-        if argv[0] not in ("lvs", "vgs"):
-            if not self._left:
-                raise errors.CommandFailed(argv=list(argv), rc=-9, stderr="killed by the test")
-            self._left -= 1
-        return super().run(argv, **kwargs)
+def machine() -> Backend:
+    """LVM and LIO of this machine."""
+    group = os.environ["NBDSVC_TEST_VOLUME_GROUP"]
+    return Backend("lvm", "lio", {"driver": "lvm", "driver_options": f"volume_group = '{group}'", **LIO})

@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+from backends import Backend
+
 from nbdsvc.cli.client import Client
 from nbdsvc.exports.folder import ExportFolder
 
@@ -17,15 +19,16 @@ UNFINISHED = ("pending", "running", "undoing")
 
 
 class ServiceProcess:
-    """One service on one state folder. `settings` become its environment."""
+    """One service on one state folder. `settings` become its environment; those of its backend too."""
 
-    def __init__(self, folder: Path, **settings: object) -> None:
+    def __init__(self, folder: Path, backend: Backend | None = None, **settings: object) -> None:
+        self.backend = backend or Backend()
         self.state = folder / "s"
         self.state.mkdir(parents=True, exist_ok=True)
         self.log = folder / "service.log"
         self.plan = folder / "crash.json"
         self.settings = {"HOST": "me", "PORT": 0, "REPAIR_INTERVAL": 0.5, "QUOTA_VOLUMES": 1000, "QUOTA_SNAPSHOTS": 1000,
-                         "QUOTA_GIGABYTES": 100000, **settings}  # fmt: skip
+                         "QUOTA_GIGABYTES": 100000, **self.backend.settings, **settings}  # fmt: skip
         self.role = "serve"  # or: api, host
         self.environment: dict[str, str] = {}  # more than its settings, for what is preloaded
         self.process: subprocess.Popen[bytes] | None = None
@@ -84,7 +87,7 @@ class ServiceProcess:
     def end_exports(self) -> None:
         """Exports outlive the service by design: end them when a test is over."""
         root = self.state / "exports"
-        for path in root.iterdir() if root.is_dir() else []:
+        for path in (path for path in root.iterdir() if path.is_dir()) if root.is_dir() else ():
             folder = ExportFolder(root, path.name)
             folder.end_process()
             folder.remove()
@@ -128,13 +131,14 @@ class ServiceProcess:
         client = self.client()
         volumes = {row["id"] for row in client.get("volumes", "detail", all_tenants=1)["volumes"]}
         snapshots = {row["id"] for row in client.get("snapshots", all_tenants=1)["snapshots"]}
-        attachments = {row["id"] for row in client.get("attachments", all_tenants=1)["attachments"]}
-        found = []
+        rows = client.get("attachments", all_tenants=1)["attachments"]
+        attachments = {row["id"] for row in rows}
+        found = self.backend.leftovers(volumes, snapshots, {row["volume_id"] for row in rows})
         for folder, owned, prefix in (("volumes", volumes, "volume-"), ("snapshots", snapshots, "_snapshot-")):
-            names = {path.name.removeprefix(prefix) for path in (self.state / "pool" / folder).iterdir()}
+            names = {path.name.removeprefix(prefix) for path in (self.state / "pool" / folder).glob("*")}
             found += [f"{folder}/{name}" for name in names - owned]
-        found += [f"new/{path.name}" for path in (self.state / "pool" / "new").iterdir()]
-        found += [f"export {path.name}" for path in (self.state / "exports").iterdir() if path.name not in attachments]
+        found += [f"new/{path.name}" for path in (self.state / "pool" / "new").glob("*")]
+        found += [f"export {path.name}" for path in (self.state / "exports").iterdir() if path.stem not in attachments]
         found += [f"journal {path.name}" for path in (self.state / "journals").glob("*")]
         found += [f"lock {path.name}" for path in (self.state / "locks").iterdir()]
         return found + [f"process {pid}" for pid in self._servers() - self._known_servers(attachments)]

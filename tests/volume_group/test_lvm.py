@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from backends import Interrupted, lvm
+from pools import Interrupted, lvm
 
 from drivers.lvm import LvmDriver
 from nbdsvc import errors

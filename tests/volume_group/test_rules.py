@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from backends import lvm
+from pools import lvm
 
 from drivers.lvm import LvmDriver
 from nbdsvc import errors

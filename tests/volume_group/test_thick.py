@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from backends import Interrupted, lvm
+from pools import Interrupted, lvm
 
 from drivers.lvm import LvmDriver
 from drivers.lvm.clearing import Sweeper

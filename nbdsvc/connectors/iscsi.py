@@ -1,0 +1,145 @@
+"""An iSCSI target as a disk of this host, with multipath where it runs, by os-brick: as the field's hypervisors do it.
+
+os-brick starts iscsiadm for every setting of a session, and would give it the password as an argument, which everybody on
+the host can read. So that one setting is written into open-iscsi's record by us.
+"""
+
+import importlib.util
+import os
+import re
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+from nbdsvc import errors
+from nbdsvc.connectors.attached import Attached
+from nbdsvc.model import keys
+
+NAME_FILE = Path("/etc/iscsi/initiatorname.iscsi")
+# Of open-iscsi: one file a record, readable by root only; where they are depends on its version.
+_RECORDS = (Path("/etc/iscsi/nodes"), Path("/var/lib/iscsi/nodes"))
+_PASSWORD = "node.session.auth.password"  # noqa: S105 (the name of the setting)
+_END = "# END RECORD"
+# multipathd's own, which only listens while it runs (multipath-tools, DEFAULT_SOCKET).
+_MULTIPATHD = "\0/org/kernel/linux/storage/multipathd"
+# How often os-brick looks for a disk, with a longer pause each time.
+SCANS = 5
+SETTLE_SECONDS = 15.0
+POLL_SECONDS = 0.1
+
+
+class BrickIscsi:
+    """See Kind in nbdsvc/connectors/attached.py."""
+
+    name = "iSCSI by os-brick"
+
+    def serves(self, info: dict[str, Any]) -> bool:
+        return info.get("driver_volume_type") == "iscsi" and importlib.util.find_spec("os_brick") is not None
+
+    def connect(self, home: Path, attachment_id: str, info: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        multipath = multipath_runs()
+        connector = _connector(multipath)
+        try:
+            found = connector.connect_volume(dict(info))
+        except Exception as error:
+            _take_back(connector, info)
+            raise errors.ExportFailed(export=info["target_iqn"], reason=_text(error)) from None
+        public = {key: value for key, value in info.items() if key not in keys.IN_REPLY_ONLY}
+        device = os.path.realpath(found["path"])
+        return device, {"connection": public, "found": found, "multipath": multipath}
+
+    def noted(self, folder: Path) -> None:
+        """Nothing: open-iscsi's daemon looks after its sessions."""
+
+    def disconnect(self, home: Path, attached: Attached) -> None:
+        """The flush was done, or given up, before: so nothing that fails here keeps the disk."""
+        details = attached.details
+        _take_back(_connector(details["multipath"]), details["connection"], details["found"])
+        iqn = details["connection"]["target_iqn"]
+        end = time.monotonic() + SETTLE_SECONDS
+        while iqn in _connected():
+            if time.monotonic() > end:
+                raise errors.DeviceBusy(device=attached.device, reason=f"the session with {iqn} does not end")
+            time.sleep(POLL_SECONDS)
+
+
+def initiator_name() -> str | None:
+    """This host's iSCSI name; None where open-iscsi is not installed."""
+    try:
+        found = re.search(r"^InitiatorName=(\S+)", NAME_FILE.read_text(), re.MULTILINE)
+    except OSError:
+        return None
+    return found[1] if found else None
+
+
+def multipath_runs() -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        try:
+            sock.connect(_MULTIPATHD)
+        except OSError:
+            return False
+    return True
+
+
+def _connector(multipath: bool) -> Any:
+    """os-brick's, in this process, which is root's: otherwise it would start a second one by sudo."""
+    from os_brick import privileged
+    from os_brick.initiator.connectors.iscsi import ISCSIConnector
+    from oslo_concurrency import lockutils
+
+    if not hasattr(ISCSIConnector, "_iscsiadm_update"):
+        raise errors.Unsupported(reason="this os-brick would show the password to everybody on the host")
+
+    class Connector(ISCSIConnector):  # type: ignore[misc]
+        def _iscsiadm_update(self, connection: dict[str, Any], key: str, value: str, **options: Any) -> tuple[str, str]:
+            if key != _PASSWORD:
+                return super()._iscsiadm_update(connection, key, value, **options)  # type: ignore[no-any-return]
+            _write_password(connection["target_iqn"], value)
+            return "", ""
+
+    lockutils.set_defaults(lock_path="/run/nbdsvc")
+    for context in (privileged.default, privileged.brick_privsep_hide_output):
+        context.set_client_mode(False)
+    return Connector(root_helper="", use_multipath=multipath, device_scan_attempts=SCANS)
+
+
+def _take_back(connector: Any, info: dict[str, Any], found: dict[str, Any] | None = None) -> None:
+    try:
+        connector.disconnect_volume(dict(info), found, force=True, ignore_errors=True)
+    except Exception as error:
+        raise errors.DeviceBusy(device=info["target_iqn"], reason=_text(error)) from None
+
+
+def _write_password(iqn: str, password: str) -> None:
+    """Into every record of the target: each of its portals has one, and all have the same password."""
+    for path in (path for root in _RECORDS for path in root.glob(f"{iqn}/**/*") if path.is_file()):
+        temporary = path.with_suffix(".new")
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(fd, "w") as file:
+            file.write(with_password(path.read_text(), password))
+        temporary.replace(path)
+
+
+def with_password(record: str, password: str) -> str:
+    """open-iscsi's record of a portal with this password instead of any other."""
+    lines = [line for line in record.splitlines() if not line.startswith(f"{_PASSWORD} ")]
+    end = lines.index(_END) if _END in lines else len(lines)
+    return "\n".join([*lines[:end], f"{_PASSWORD} = {password}", *lines[end:]]) + "\n"
+
+
+def _connected() -> list[str]:
+    """IQNs of the targets that this host has sessions with."""
+    found = []
+    for path in Path("/sys/class/iscsi_session").glob("*/targetname"):
+        try:
+            found.append(path.read_text().strip())
+        except OSError:
+            continue  # it ended meanwhile
+    return found
+
+
+def _text(error: Exception) -> str:
+    """A failed program by its complaint, without its arguments."""
+    stderr = getattr(error, "stderr", None)
+    return (str(stderr).strip() or type(error).__name__) if stderr is not None else str(error) or type(error).__name__

@@ -1,0 +1,260 @@
+"""LIO of this host's kernel: read by its files in configfs, changed by rtslib. The only user of rtslib.
+
+No program is started and nothing depends on a saved configuration. rtslib keeps an index of backstores in the process,
+which another process's changes make wrong, so it is told the index each time, and what is there is read from configfs.
+"""
+
+import contextlib
+import fcntl
+import os
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from nbdsvc import errors
+from nbdsvc.exports.lio.plan import (
+    ATTRIBUTES,
+    BLOCK,
+    FILE,
+    TPG_TAG,
+    Access,
+    Action,
+    Backstore,
+    Config,
+    Mapped,
+    Portal,
+    Source,
+    Target,
+)
+
+ROOT = Path("/sys/kernel/config/target")
+# rtslib is not safe between processes (its issue 36), so whoever changes LIO here holds this lock.
+LOCK = Path("/run/nbdsvc-lio.lock")
+# configfs's folder of a backstore begins with its plugin's name and an index.
+_FOLDERS = {"iblock": BLOCK, "fileio": FILE}
+# XCOPY lets an initiator name devices that are not mapped to it (CVE-2020-28374).
+_OFF = ("emulate_3pc",)
+# What only some devices can do: UNMAP.
+_IF_POSSIBLE = ("emulate_tpu",)
+
+
+class KernelLio:
+    """See Lio in nbdsvc/exports/lio/exporter.py. block_size: bytes of a logical block of backstores made from now on."""
+
+    def __init__(self, block_size: int = 512) -> None:
+        self._block_size = block_size
+        try:
+            import rtslib_fb
+        except ImportError as error:
+            reason = "lio needs rtslib: install nbdsvc[iscsi], or Debian's python3-rtslib-fb"
+            raise errors.ConfigError(setting="exporter", reason=reason) from error
+        self._rtslib: Any = rtslib_fb
+        try:
+            # Where the kernel keeps persistent reservations; rtslib refuses to work without it, and packages do not make it.
+            Path(rtslib_fb.RTSRoot._preferred_dbroot, "pr").mkdir(parents=True, exist_ok=True)
+            rtslib_fb.RTSRoot()
+            self._fabric = rtslib_fb.FabricModule("iscsi")
+            self._fabric._check_self()
+        except Exception as error:  # rtslib lets through whatever its modprobe and its mount raise
+            reason = f"this kernel has no LIO: {_text(error)}"
+            raise errors.ConfigError(setting="exporter", reason=reason) from error
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        fd = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)
+
+    def backstores(self) -> list[Backstore]:
+        found = [_backstore(path) for name in _FOLDERS for path in ROOT.glob(f"core/{name}_*/*/")]
+        return [backstore for backstore in found if backstore is not None]
+
+    def read(self, iqn: str, name: str) -> Config:
+        target = ROOT / "iscsi" / iqn
+        return Config(self._read_backstore(name), _target(target / f"tpgt_{TPG_TAG}") if target.is_dir() else None)
+
+    def _read_backstore(self, name: str) -> Backstore | None:
+        """Several of one name, which only somebody else can have made, are as good as a broken one."""
+        paths = _paths(name)
+        found = _backstore(paths[0]) if paths else None
+        return found if found is None or len(paths) == 1 else Backstore(found.name, found.source, "")
+
+    def apply(self, iqn: str, name: str, action: Action) -> None:
+        do: Callable[[str, str, Any], None] = getattr(self, f"_{action.verb}")
+        try:
+            do(iqn, name, action.argument)
+        except (self._rtslib.RTSLibError, OSError) as error:
+            of = f" {action.argument}" if isinstance(action.argument, Portal) else ""
+            reason = f"{action.verb.replace('_', ' ')}{of}: {_text(error)}"
+            raise errors.ExportFailed(export=iqn, reason=reason) from error
+
+    # One method an action. Each may find its work half-done by a process that was killed.
+
+    def _remove_target(self, iqn: str, _name: str, _none: None) -> None:
+        self._rtslib.Target(self._fabric, iqn).delete()
+
+    def _remove_backstore(self, _iqn: str, name: str, _none: None) -> None:
+        for path in _paths(name):
+            self._object(path).delete()
+
+    def _make_backstore(self, _iqn: str, name: str, wanted: Backstore) -> None:
+        """The serial comes last, so that one that is right says that all of it is."""
+        index, source = _free_index(), wanted.source
+        if source.plugin == BLOCK:
+            made = self._rtslib.BlockStorageObject(name, dev=source.path, index=index)
+        else:
+            # Without write-back each write is on the disk before it is answered (O_DSYNC).
+            made = self._rtslib.FileIOStorageObject(name, dev=source.path, size=source.size, index=index)
+        made.set_attribute("block_size", self._block_size)
+        for attribute in _OFF:
+            made.set_attribute(attribute, 0)
+        for attribute in _IF_POSSIBLE:
+            with contextlib.suppress(self._rtslib.RTSLibError):
+                made.set_attribute(attribute, 1)
+        made.wwn = wanted.serial
+
+    def _resize(self, _iqn: str, name: str, wanted: Backstore) -> None:
+        """LIO knows a file's size only from its configuration, and takes a new one at any time."""
+        for path in _paths(name):
+            (path / "control").write_text(f"fd_dev_size={wanted.source.size}")
+
+    def _make_target(self, iqn: str, _name: str, _none: None) -> None:
+        self._tpg(iqn)
+
+    def _set_attribute(self, iqn: str, _name: str, pair: tuple[str, str]) -> None:
+        self._tpg(iqn).set_attribute(*pair)
+
+    def _enable(self, iqn: str, _name: str, _none: None) -> None:
+        self._tpg(iqn).enable = True
+
+    def _make_lun(self, iqn: str, name: str, lun: tuple[int, str]) -> None:
+        self._rtslib.LUN(self._tpg(iqn), lun[0], storage_object=self._object(_paths(name)[0]))
+
+    def _remove_lun(self, iqn: str, _name: str, number: int) -> None:
+        """What is mapped to it goes first, and by us: rtslib gives up at a mapped LUN that is linked to nothing."""
+        tpg = self._tpg(iqn)
+        for acl in Path(tpg.path, "acls").iterdir():
+            for found in _mapped(acl) if acl.is_dir() else ():
+                if found.number == number or found.read_only is None:
+                    self._rtslib.MappedLUN(self._rtslib.NodeACL(tpg, acl.name), found.number).delete()
+        self._rtslib.LUN(tpg, number).delete()
+
+    def _allow(self, iqn: str, _name: str, access: Access) -> None:
+        """Credentials before the LUN: what an initiator reaches is never without them."""
+        acl = self._rtslib.NodeACL(self._tpg(iqn), access.initiator)
+        if (acl.chap_userid, acl.chap_password) != (access.user, access.password):
+            acl.chap_userid, acl.chap_password = access.user, access.password
+        for found in _mapped(Path(acl.path)):
+            if found not in access.mapped:
+                self._rtslib.MappedLUN(acl, found.number).delete()
+        for wanted in access.mapped:
+            if wanted not in _mapped(Path(acl.path)):
+                self._rtslib.MappedLUN(acl, wanted.number, tpg_lun=wanted.number, write_protect=wanted.read_only)
+
+    def _disallow(self, iqn: str, _name: str, initiator: str) -> None:
+        """Its sessions end with it."""
+        self._rtslib.NodeACL(self._tpg(iqn), initiator).delete()
+
+    def _add_portal(self, iqn: str, _name: str, portal: Portal) -> None:
+        """The kernel would listen on an address that this host lacks (IP_FREEBIND), where nobody will ever come."""
+        _assert_local(portal.ip.strip("[]"))
+        self._rtslib.NetworkPortal(self._tpg(iqn), portal.ip, portal.port)
+
+    def _remove_portal(self, iqn: str, _name: str, portal: Portal) -> None:
+        self._rtslib.NetworkPortal(self._tpg(iqn), portal.ip, portal.port).delete()
+
+    def _tpg(self, iqn: str) -> Any:
+        return self._rtslib.TPG(self._rtslib.Target(self._fabric, iqn), TPG_TAG)
+
+    def _object(self, path: Path) -> Any:
+        kind, index = path.parent.name.rsplit("_", 1)
+        classes = {"iblock": self._rtslib.BlockStorageObject, "fileio": self._rtslib.FileIOStorageObject}
+        return classes[kind](path.name, index=int(index))
+
+
+def _paths(name: str) -> list[Path]:
+    return sorted(path for folder in _FOLDERS for path in ROOT.glob(f"core/{folder}_*/{name}"))
+
+
+def _free_index() -> int:
+    """Below no plugin's folder."""
+    used = {path.name.rpartition("_")[2] for path in ROOT.glob("core/*_*/")}
+    return next(index for index in range(len(used) + 1) if str(index) not in used)
+
+
+def _backstore(path: Path) -> Backstore | None:
+    """None for one that went away while it was read."""
+    try:
+        plugin = _FOLDERS[path.parent.name.rsplit("_", 1)[0]]
+        serial = _value(path / "wwn" / "vpd_unit_serial").partition(":")[2].strip()
+        size = _size(_value(path / "info")) if plugin == FILE else 0
+        source = Source(plugin, _value(path / "udev_path"), size)
+        return Backstore(path.name, source, serial, _value(path / "enable") == "1")
+    except OSError:
+        return None
+
+
+def _size(info: str) -> int:
+    """Of a fileio backstore, in bytes; 0 while it is not configured."""
+    words = info.split()
+    return int(words[words.index("Size:") + 1]) if "Size:" in words else 0
+
+
+def _target(tpg: Path) -> Target:
+    """Empty for a target whose portal group is missing."""
+    if not tpg.is_dir():
+        return Target()
+    return Target(
+        attributes=tuple((name, _value(tpg / "attrib" / name)) for name, _ in ATTRIBUTES),
+        enabled=_value(tpg / "enable") == "1",
+        luns=frozenset((_number(lun), _behind(lun)) for lun in (tpg / "lun").iterdir() if lun.is_dir()),
+        accesses=frozenset(_access(acl) for acl in (tpg / "acls").iterdir() if acl.is_dir()),
+        portals=frozenset(_portal(np.name) for np in (tpg / "np").iterdir() if np.is_dir()),
+    )
+
+
+def _access(acl: Path) -> Access:
+    return Access(acl.name, _auth(acl, "userid"), _auth(acl, "password"), _mapped(acl))
+
+
+def _mapped(acl: Path) -> tuple[Mapped, ...]:
+    luns = sorted((path for path in acl.glob("lun_*") if path.is_dir()), key=_number)
+    return tuple(Mapped(_number(lun), _value(lun / "write_protect") == "1" if _behind(lun) else None) for lun in luns)
+
+
+def _behind(lun: Path) -> str:
+    """Name of what a LUN is linked to; "" for one that is linked to nothing."""
+    return next((path.resolve().name for path in lun.iterdir() if path.is_symlink()), "")
+
+
+def _number(lun: Path) -> int:
+    return int(lun.name.removeprefix("lun_"))
+
+
+def _portal(name: str) -> Portal:
+    ip, _, port = name.rpartition(":")
+    return Portal(ip, int(port))
+
+
+def _auth(acl: Path, name: str) -> str:
+    """ "" where none is set, which the kernel shows as NULL."""
+    found = _value(acl / "auth" / name)
+    return "" if found == "NULL" else found
+
+
+def _assert_local(ip: str) -> None:
+    """OSError when no card of this host has the address."""
+    with socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET) as sock:
+        sock.bind((ip, 0))
+
+
+def _value(path: Path) -> str:
+    return path.read_text().strip()
+
+
+def _text(error: BaseException) -> str:
+    return (error.strerror if isinstance(error, OSError) and error.strerror else str(error)) or type(error).__name__

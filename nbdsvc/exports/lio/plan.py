@@ -1,0 +1,193 @@
+"""What LIO has for a volume, what it should have, and the actions between: data and pure functions, no I/O.
+
+                        desired(grants, ...)          plan(found, wanted)
+    grants of a volume ---------------------> Config -------------------> actions
+                                     found by Lio.read ^
+
+The order of actions keeps two promises at every kill between them: nothing is reachable that should not be (a target is
+enabled when its access control is in place), and whatever of ours is there has its backstore, which is made first and
+removed last; so what was left half-made can be recognised by backstores alone.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+# One volume a target, so its LUN is always the first (row S123), and so is its portal group.
+LUN, TPG_TAG = 0, 1
+# Initiators that have no access neither log in, nor are told in discovery that the target exists. What is mapped to one is
+# read-only until it is said to be writable, so that there is no moment in which a reader can write.
+ATTRIBUTES = (
+    ("authentication", "1"),
+    ("generate_node_acls", "0"),
+    ("cache_dynamic_acls", "0"),  # after the one before, which keeps it on
+    ("demo_mode_discovery", "0"),
+    ("prod_mode_write_protect", "1"),
+)
+BLOCK, FILE = "block", "fileio"
+
+
+@dataclass(frozen=True)
+class Portal:
+    """An address as LIO writes it: IPv6 in brackets."""
+
+    ip: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.ip}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Source:
+    """The volume's bytes. size: bytes of a file, 0 for a device, whose size LIO asks for each time."""
+
+    plugin: str
+    path: str
+    size: int = 0
+
+
+@dataclass(frozen=True)
+class Backstore:
+    """serial: the unit's, from which LIO makes the WWN. working: it was made to its end."""
+
+    name: str
+    source: Source
+    serial: str
+    working: bool = True
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """What an initiator sees under LUN `number`. read_only: None for a LUN behind which there is nothing."""
+
+    number: int
+    read_only: bool | None
+
+
+@dataclass(frozen=True)
+class Access:
+    """One initiator's: its CHAP credentials and the LUNs that it sees."""
+
+    initiator: str
+    user: str
+    password: str = field(repr=False)
+    mapped: tuple[Mapped, ...]
+
+
+@dataclass(frozen=True)
+class Target:
+    """luns: (number, name of the backstore behind it)."""
+
+    attributes: tuple[tuple[str, str], ...] = ()
+    enabled: bool = False
+    luns: frozenset[tuple[int, str]] = frozenset()
+    accesses: frozenset[Access] = frozenset()
+    portals: frozenset[Portal] = frozenset()
+
+
+@dataclass(frozen=True)
+class Config:
+    """All of one volume."""
+
+    backstore: Backstore | None = None
+    target: Target | None = None
+
+
+@dataclass(frozen=True)
+class Grant:
+    """What one attachment owes: this initiator reaches the volume with these credentials."""
+
+    initiator: str
+    user: str
+    password: str = field(repr=False)
+    read_only: bool
+
+
+Verb = Literal[
+    "remove_target", "remove_lun", "remove_backstore", "make_backstore", "resize", "make_target", "set_attribute",
+    "make_lun", "disallow", "allow", "remove_portal", "enable", "add_portal",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Action:
+    """One method of Lio (exports/lio/kernel.py), which looks before it acts, with its argument."""
+
+    verb: Verb
+    argument: object = None
+
+
+def desired(
+    name: str, serial: str, source: Source | None, grants: Iterable[Grant], portals: Iterable[Portal]
+) -> Config:
+    """What is owed. Grants of one initiator are one access, because LIO has one list entry for each; the strictest wins."""
+    by_initiator: dict[str, list[Grant]] = {}
+    for grant in grants:
+        by_initiator.setdefault(grant.initiator, []).append(grant)
+    if not by_initiator or source is None:
+        return Config()
+    target = Target(
+        attributes=ATTRIBUTES,
+        enabled=True,
+        luns=frozenset({(LUN, name)}),
+        accesses=frozenset(_access(found) for found in by_initiator.values()),
+        portals=frozenset(portals),
+    )
+    return Config(Backstore(name, source, serial), target)
+
+
+def _access(grants: list[Grant]) -> Access:
+    first = grants[0]
+    read_only = any(grant.read_only for grant in grants)
+    return Access(first.initiator, first.user, first.password, (Mapped(LUN, read_only),))
+
+
+def plan(found: Config, wanted: Config) -> list[Action]:
+    """The actions after which LIO has what is wanted; none when it has."""
+    if wanted.backstore is None or wanted.target is None:
+        return _removal(found)
+    target = found.target or Target()
+    renewed = found.backstore is not None and not _serves(found.backstore, wanted.backstore)
+    luns = target.luns - wanted.target.luns if not renewed else target.luns
+    actions = [Action("remove_lun", number) for number, _ in sorted(luns)]
+    actions += _backstore(found.backstore, wanted.backstore, renewed)
+    if found.target is None:
+        actions.append(Action("make_target"))
+    actions += [Action("set_attribute", pair) for pair in wanted.target.attributes if pair not in target.attributes]
+    kept = target.luns - luns
+    actions += [Action("make_lun", lun) for lun in sorted(wanted.target.luns - kept)]
+    # An initiator's LUNs go with the LUN behind them, and are mapped again.
+    seen = target.accesses if kept == wanted.target.luns else frozenset()
+    names = {access.initiator for access in wanted.target.accesses}
+    strangers = sorted(access.initiator for access in target.accesses if access.initiator not in names)
+    actions += [Action("disallow", name) for name in strangers]
+    actions += [Action("allow", access) for access in _sorted(wanted.target.accesses - seen)]
+    actions += [Action("remove_portal", portal) for portal in _portals(target.portals - wanted.target.portals)]
+    actions += [] if target.enabled else [Action("enable")]
+    # Last, because an address may be missing for a while: the other portals serve meanwhile.
+    return actions + [Action("add_portal", portal) for portal in _portals(wanted.target.portals - target.portals)]
+
+
+def _removal(found: Config) -> list[Action]:
+    actions = [Action("remove_target")] if found.target else []
+    return actions + ([Action("remove_backstore")] if found.backstore else [])
+
+
+def _backstore(found: Backstore | None, wanted: Backstore, renewed: bool) -> list[Action]:
+    if found is None or renewed:
+        return ([Action("remove_backstore")] if renewed else []) + [Action("make_backstore", wanted)]
+    return [Action("resize", wanted)] if found.source.size != wanted.source.size else []
+
+
+def _serves(found: Backstore, wanted: Backstore) -> bool:
+    same = (found.source.plugin, found.source.path) == (wanted.source.plugin, wanted.source.path)
+    return same and found.working and found.serial == wanted.serial
+
+
+def _sorted(accesses: Iterable[Access]) -> list[Access]:
+    return sorted(accesses, key=lambda access: access.initiator)
+
+
+def _portals(portals: Iterable[Portal]) -> list[Portal]:
+    return sorted(portals, key=str)

@@ -1,0 +1,198 @@
+"""A host as an iSCSI initiator by open-iscsi alone: connection_info is all that it is told. And what LIO has."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from rig.agent import Agent, Done, HostFailed
+from rig.product import Service
+
+# Seconds: a path that does not answer is given up by multipath; a session without multipath waits for its target.
+QUICK, PATIENT = 5, 300
+APPEAR_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Disk:
+    """An attachment that is a disk. info: its connection_info."""
+
+    attachment: str
+    info: dict[str, Any]
+    device: str
+
+
+class OpenIscsi:
+    """Attachments by the API, sessions by iscsiadm; passwords go into its records and never on a command line."""
+
+    def __init__(self, agent: Agent, service: Service) -> None:
+        self.agent = agent
+        self.service = service
+
+    @property
+    def name(self) -> str:
+        return self.agent.run("cat", "/etc/iscsi/initiatorname.iscsi").out.strip().partition("=")[2]
+
+    def connector(self, **more: Any) -> dict[str, Any]:
+        host = self.agent.host
+        return {"host": host.name, "ip": host.address, "initiator": self.name, **more}
+
+    def reserve(self, volume: str, mode: str = "rw", **more: Any) -> tuple[str, dict[str, Any]]:
+        """(attachment's id, connection_info)."""
+        wish = {
+            "volume_uuid": volume,
+            "instance_uuid": None,
+            "mode": mode,
+            "connector": self.connector(mode=mode, **more),
+        }
+        made = self.service.call("POST", "attachments", {"attachment": wish})["attachment"]
+        return made["id"], made["connection_info"]
+
+    def attach(self, volume: str, mode: str = "rw", patience: int = QUICK) -> Disk:
+        """By the first portal."""
+        attachment, info = self.reserve(volume, mode)
+        device = self.login(info, patience=patience)
+        self.service.act("attachments", attachment, "os-complete")
+        return Disk(attachment, info, device)
+
+    def login(self, info: dict[str, Any], patience: int = QUICK) -> str:
+        """A session by the first portal, and its disk's path."""
+        done = self.try_login(info, info["target_portal"], patience)
+        if done.rc:
+            raise HostFailed(f"{self.agent.host.name}: login: {done.rc}: {done.err}")
+        return self.path(info, info["target_portal"])
+
+    def try_login(self, info: dict[str, Any], portal: str, patience: int = QUICK, initiator: str = "") -> Done:
+        """rc is iscsiadm's: 0, or 24 for one that is refused. initiator: another name than this host's."""
+        found = self.agent.python(
+            _LOGIN, iqn=info["target_iqn"], portal=portal, user=info["auth_username"], password=info["auth_password"],
+            patience=patience, initiator=initiator,
+        )  # fmt: skip
+        return Done(found["rc"], found["out"], found["err"])
+
+    def path(self, info: dict[str, Any], portal: str) -> str:
+        path = f"/dev/disk/by-path/ip-{portal}-iscsi-{info['target_iqn']}-lun-{info['target_lun']}"
+        self.agent.shell(f"for i in $(seq {APPEAR_SECONDS * 5}); do [ -b {path} ] && exit; sleep 0.2; done; exit 1")
+        return str(self.agent.run("readlink", "-f", path).out.strip())
+
+    def logout(self, info: dict[str, Any]) -> None:
+        self.agent.shell(
+            f"iscsiadm -m node -T {info['target_iqn']} -u; iscsiadm -m node -T {info['target_iqn']} -o delete"
+        )
+
+    def detach(self, disk: Disk) -> None:
+        self.logout(disk.info)
+        self.service.delete("attachments", disk.attachment)
+
+    def sessions(self) -> list[str]:
+        """IQNs of targets."""
+        listed = self.agent.run("iscsiadm", "-m", "session", check=False).out
+        return [line.split()[3] for line in listed.splitlines() if line.startswith("tcp:")]
+
+
+def start_initiator(agent: Agent, *, multipath: bool = False) -> None:
+    """open-iscsi's daemon, and multipath's where it is wanted."""
+    wanted = "iscsid" + (" multipathd" if multipath else "")
+    agent.shell(f"systemctl unmask -q iscsid multipathd iscsid.socket; systemctl start {wanted}")
+
+
+def stop_initiator(agent: Agent) -> None:
+    """No session, record, map or daemon of iSCSI. A session whose target is gone is ended all the same."""
+    agent.shell(
+        '[ ! -d /sys/class/iscsi_session ] || [ -z "$(ls /sys/class/iscsi_session)" ] || {'
+        " systemctl -q is-active multipathd && multipathd disablequeueing maps > /dev/null; multipath -F > /dev/null;"
+        " timeout 60 iscsiadm -m node -u > /dev/null 2>&1; };"
+        " rm -rf /etc/iscsi/nodes/*; systemctl -q is-active multipathd && systemctl stop multipathd; true",
+        timeout=120,
+        check=False,
+    )
+
+
+def remains(agent: Agent) -> list[str]:
+    """What an initiator still has: sessions, records, disks of targets, maps."""
+    return agent.shell(
+        "for each in /sys/class/iscsi_session/* /etc/iscsi/nodes/*; do [ ! -e $each ] || echo $each; done;"
+        " lsblk -dno VENDOR,SERIAL | grep LIO-ORG || true;"
+        " dmsetup ls --target multipath 2> /dev/null | grep mpath || true"
+    ).splitlines()
+
+
+def wait_until(agent: Agent, condition: str, seconds: int = 60) -> float:
+    """Seconds until a shell condition holds on the host."""
+    began = time.monotonic()
+    agent.shell(
+        f"for i in $(seq {seconds * 5}); do {{ {condition}; }} && exit; sleep 0.2; done; exit 1", timeout=seconds + 30
+    )
+    return time.monotonic() - began
+
+
+class Watcher:
+    """Sees what every process of a host has in its arguments and environment, all the time."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+        self._pid = agent.start("python3", "-c", _WATCH, log="/tmp/watched")
+
+    def seen(self) -> str:
+        """All that was seen until now, and the end of watching."""
+        self._agent.run("kill", "-INT", str(self._pid))
+        wait_until(self._agent, f"[ ! -d /proc/{self._pid} ]")
+        return self._agent.shell("cat /tmp/watched; rm /tmp/watched")
+
+
+def configured(agent: Agent) -> list[str]:
+    """Targets and backstores that LIO has."""
+    return agent.shell(
+        "cd /sys/kernel/config/target 2> /dev/null || exit 0;"
+        " for each in iscsi/iqn.* core/*_*/*-*; do [ ! -d $each ] || echo ${each##*/}; done"
+    ).split()
+
+
+def clear(agent: Agent) -> None:
+    """LIO without anything, whoever made it."""
+    if configured(agent):
+        agent.run("python3", "-W", "ignore", "-c", "import rtslib_fb; rtslib_fb.RTSRoot().clear_existing(confirm=True)")
+
+
+_LOGIN = """
+import glob, re, subprocess
+def run(*argv):
+    return subprocess.run(argv, capture_output=True, text=True, timeout=120)
+def main(iqn, portal, user, password, patience, initiator):
+    iface = "default"
+    if initiator:
+        iface = "other"
+        run("iscsiadm", "-m", "iface", "-I", iface, "-o", "new")
+        run("iscsiadm", "-m", "iface", "-I", iface, "-o", "update", "-n", "iface.initiatorname", "-v", initiator)
+    node = ["iscsiadm", "-m", "node", "-T", iqn, "-p", portal, "-I", iface]
+    made = run(*node[:6], portal + ",1", *node[7:], "-o", "new")
+    values = {"auth.authmethod": "CHAP", "auth.username": user, "auth.password": password,
+              "timeo.replacement_timeout": patience}
+    for path in glob.glob(f"/etc/iscsi/nodes/{iqn}/*/*"):
+        with open(path) as file:
+            lines = [line for line in file if not any(f"node.session.{key} " in line for key in values)]
+        lines[-1:-1] = [f"node.session.{key} = {value}\\n" for key, value in values.items()]
+        text = "".join(lines)
+        text = re.sub(r"(noop_out_interval|noop_out_timeout) = \\d+", r"\\1 = 2", text)
+        with open(path, "w") as file:
+            file.write(text)
+    done = run(*node, "-l")
+    if done.returncode:
+        run(*node, "-o", "delete")
+    if initiator:
+        run("iscsiadm", "-m", "iface", "-I", iface, "-o", "delete")
+    return {"rc": done.returncode, "out": done.stdout, "err": made.stderr + done.stderr}
+"""
+_WATCH = """
+import glob
+seen = set()
+try:
+    while True:
+        for path in glob.glob("/proc/[0-9]*/cmdline") + glob.glob("/proc/[0-9]*/environ"):
+            try:
+                with open(path, "rb") as file:
+                    seen.add(file.read().replace(b"\\0", b" ").decode(errors="replace"))
+            except OSError:
+                pass
+except KeyboardInterrupt:
+    print("\\n".join(seen), flush=True)
+"""

@@ -1,0 +1,27 @@
+"""Writes under which something is broken: each with a checksum in it, all read back at the end."""
+
+import json
+
+from rig.product import Initiator
+
+VERIFY = ["--rw=randwrite", "--bs=4k", "--size=64m", "--direct=1", "--verify=crc32c", "--verify_fatal=1", "--do_verify=1",
+          "--time_based", "--iodepth=8", "--ioengine=libaio", "--output-format=json"]  # fmt: skip
+
+
+def begin_writes(local: Initiator, device: str, seconds: int) -> None:
+    """Random writes with a checksum in each, for so long; then all of them are read back."""
+    argv = ["fio", "--name=w", f"--filename={device}", f"--runtime={seconds}", *VERIFY]
+    local.agent.run("rm", "-f", "/tmp/fio.json")
+    local.agent.start(*argv, log="/tmp/fio.json")
+
+
+def end_writes(local: Initiator) -> float:
+    """Seconds of the longest write, once all were verified."""
+    local.agent.shell("while pidof fio > /dev/null; do sleep 0.2; done", timeout=300)
+    report = local.agent.shell("cat /tmp/fio.json; rm /tmp/fio.json")
+    job = json.loads(report[report.index("{") :])["jobs"][0]
+    assert job["error"] == 0, report[-2000:]
+    assert job["write"]["total_ios"] > 100
+    longest = job["write"]["clat_ns"]["max"] / 1e9
+    print(f"{job['write']['total_ios']} writes verified; the longest took {longest:.2f} s")
+    return float(longest)

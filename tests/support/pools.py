@@ -1,0 +1,128 @@
+"""Every driver on a pool that a test may fill: what the contract tests run over."""
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from drivers.file import FileDriver
+from drivers.lvm import LvmDriver
+from drivers.memory import MemoryDriver
+from nbdsvc import errors, process
+from nbdsvc.driver import Driver, VolumeRef
+from nbdsvc.model import names
+from nbdsvc.units import MiB
+
+SIZE = 8 * MiB
+Made = Callable[[], Driver]
+
+
+def mounted(tmp_path: Path, kind: str) -> Iterator[Path]:
+    """A small file system of this kind on a loop device."""
+    image, mounted = tmp_path / f"{kind}.img", tmp_path / kind
+    with image.open("wb") as file:
+        file.truncate(320 * MiB)
+    mounted.mkdir()
+    subprocess.run([f"mkfs.{kind}", "-q", str(image)], check=True, capture_output=True)
+    subprocess.run(["mount", "-o", "loop", str(image), str(mounted)], check=True)
+    try:
+        yield mounted
+    finally:
+        subprocess.run(["umount", "-l", str(mounted)], check=True)
+
+
+# Backends whose pool is a folder run anywhere. The others run where somebody has named what they may use: the rig does,
+# in its machines.
+FOLDERS = ["file-plain", "file-xfs", "file-btrfs", "memory-instant", "memory-copying"]
+GROUP = os.environ.get("NBDSVC_TEST_VOLUME_GROUP", "")
+BACKENDS = FOLDERS + (["lvm-thin", "lvm-thick"] if GROUP else [])
+
+
+def made_on(backend: str, folder: Path) -> Iterator[Made]:
+    """Yields once what makes this driver; afterwards its pool is empty."""
+    kind, _, flavour = backend.partition("-")
+    if flavour in ("xfs", "btrfs"):
+        for where in mounted(folder, flavour):
+            yield lambda: set_up(FileDriver("b", where / "pool"))
+    elif kind == "lvm":
+        yield from _on_lvm(flavour)
+    elif kind == "file":
+        yield lambda: set_up(FileDriver("b", folder / "pool"))
+    else:
+        yield lambda: set_up(MemoryDriver("b", folder / "pool", instant_clone=flavour == "instant"))
+
+
+def _on_lvm(flavour: str) -> Iterator[Made]:
+    """Thick volumes in a group whose thin pool left most of it free."""
+    made: list[LvmDriver] = []
+
+    def make() -> Driver:
+        made.append(LvmDriver("b", volume_group=GROUP, lvm_type=flavour))
+        return set_up(made[-1])
+
+    if flavour == "thick":
+        lvm("lvremove", "-q", "-f", f"{GROUP}/{GROUP}-pool", check=False)
+    yield make
+    assert all(driver.sweeper.wait(120) for driver in made)
+    for name in lvm("lvs", "--noheadings", "-o", "lv_name", GROUP).split():
+        if name != f"{GROUP}-pool":
+            lvm("lvremove", "-q", "-f", f"{GROUP}/{name}", check=False)  # a snapshot went with its origin
+
+
+def lvm(*argv: str, check: bool = True) -> str:
+    """What an LVM command of ours printed. AssertionError with its complaint where it failed."""
+    done = subprocess.run(argv, capture_output=True, text=True)
+    assert not check or done.returncode == 0, f"{argv}: {done.stderr}"
+    return done.stdout.strip()
+
+
+def set_up(driver: Driver) -> Driver:
+    driver.do_setup()
+    driver.check_for_setup_error()
+    return driver
+
+
+def volume(size: int = SIZE) -> VolumeRef:
+    return VolumeRef(names.new_id(), size)
+
+
+def put(driver: Driver, ref: VolumeRef, offset: int, content: bytes) -> None:
+    with driver.local_path(ref).open("r+b") as file:
+        file.seek(offset)
+        file.write(content)
+
+
+def stranger(driver: Driver, kind: str, size: int = SIZE + 512) -> str:
+    """Something in the pool that is not ours, and that begins with "theirs"; its name."""
+    name = f"stranger-{names.new_id()[:8]}"
+    if isinstance(driver, LvmDriver):
+        make_stranger(driver, name, size)
+        path = Path("/dev") / GROUP / name
+    else:
+        path = driver.local_path(volume()).parents[1] / kind / name
+        path.touch()
+        os.truncate(path, size)
+    with path.open("r+b") as file:
+        file.write(b"theirs")
+    return name
+
+
+def make_stranger(driver: LvmDriver, name: str, size: int) -> None:
+    thin = ["-V", f"{size}b", "--thin", f"{GROUP}/{GROUP}-pool"]
+    lvm("lvcreate", "-q", "-y", "-n", name, *(thin if driver.capabilities.thin else ["-L", f"{size}b", GROUP]))
+
+
+class Interrupted(process.Runner):
+    """Runs so many commands that change something, and fails from then on."""
+
+    def __init__(self, changes: int) -> None:
+        super().__init__()
+        self._left = changes
+
+    def run(self, argv: Sequence[str], **kwargs: Any) -> process.Completed:
+        if argv[0] not in ("lvs", "vgs"):
+            if not self._left:
+                raise errors.CommandFailed(argv=list(argv), rc=-9, stderr="killed by the test")
+            self._left -= 1
+        return super().run(argv, **kwargs)

@@ -1,0 +1,370 @@
+"""Decisions about LIO, over the simulator: whatever is lost or half-made, and wherever it is killed, the owed is there after."""
+
+import dataclasses
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from nbdsvc import errors
+from nbdsvc.exporter import Exporter, ExportSpec
+from nbdsvc.exports.lio import LioExporter
+from nbdsvc.exports.lio.memory import MemoryLio
+from nbdsvc.exports.lio.plan import Access, Mapped, Portal, Target
+from nbdsvc.exports.lio.portals import parse
+from nbdsvc.model import keys, names
+from nbdsvc.units import MiB
+
+PREFIX = "iqn.2010-10.org.openstack:"
+HOSTS = [f"iqn.2026-11.org.example:host{number}" for number in range(3)]
+PORTALS = ("192.0.2.1", "[2001:db8::1]:3261")
+
+
+class Killed(BaseException):
+    """SIGKILL of the process, as far as the simulator can do it."""
+
+
+class Countdown:
+    """Lets so many writes pass, then kills; None: lets all pass."""
+
+    def __init__(self) -> None:
+        self.left: int | None = None
+
+    def __call__(self) -> None:
+        if self.left is not None:
+            self.left -= 1
+            if self.left < 0:
+                self.left = None
+                raise Killed
+
+
+class Storage:
+    """A host with LIO and files for volumes; `service` is what a new process of nbdsvc there has."""
+
+    def __init__(self, folder: Path, portals: tuple[str, ...] = PORTALS) -> None:
+        self.folder = folder
+        self.kill = Countdown()
+        self.lio = MemoryLio(self.kill)
+        self.portals = portals
+        self.exporter = self.service()
+
+    def service(self) -> LioExporter:
+        return LioExporter(self.folder / "exports", self.lio, parse(self.portals), PREFIX, 512)
+
+    def spec(self, volume: str | None = None, initiator: str = HOSTS[0], **given: Any) -> ExportSpec:
+        volume = volume or names.new_id()
+        path = self.folder / volume
+        if not path.exists():
+            path.touch()
+            os.truncate(path, MiB)
+        secret = {"secret": os.urandom(32).hex(), **given}
+        return ExportSpec(names.new_id(), volume, path, initiator=initiator, **secret)
+
+    def target(self, volume: str) -> Target | None:
+        return self.lio.targets.get(f"{PREFIX}volume-{volume}")
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Storage:
+    return Storage(tmp_path)
+
+
+class Machine(RuleBasedStateMachine):
+    """Attachments come and go on two volumes; LIO loses parts, its host restarts, strangers are let in, we are killed."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.folder = tempfile.TemporaryDirectory(prefix="lio-")
+        self.storage = Storage(Path(self.folder.name))
+        self.volumes = [names.new_id(), names.new_id()]
+        self.owed: dict[str, ExportSpec] = {}
+
+    def teardown(self) -> None:
+        self.folder.cleanup()
+
+    def _try(self, kill: int | None, do: Any) -> None:
+        """Do it; when it is killed on the way, a new process does it again."""
+        self.storage.kill.left = kill
+        try:
+            do()
+        except Killed:
+            self.storage.exporter = self.storage.service()
+            do()
+        finally:
+            self.storage.kill.left = None
+
+    @rule(volume=st.integers(0, 1), host=st.sampled_from(HOSTS), read_only=st.booleans(),
+          kill=st.none() | st.integers(0, 20))  # fmt: skip
+    def attach(self, volume: int, host: str, read_only: bool, kill: int | None) -> None:
+        id = self.volumes[volume]
+        others = [spec for spec in self.owed.values() if (spec.volume_id, spec.initiator) == (id, host)]
+        shared = {"secret": others[0].secret} if others else {}
+        spec = self.storage.spec(id, host, read_only=read_only, **shared)
+        if any(other.read_only != read_only for other in others):
+            with pytest.raises(errors.Conflict, match="cannot have both"):
+                self.storage.exporter.create_export(spec)
+            return
+        self._try(kill, lambda: self.storage.exporter.create_export(spec))
+        self.owed[spec.id] = spec
+
+    @rule(which=st.integers(0, 9), kill=st.none() | st.integers(0, 20))
+    def detach(self, which: int, kill: int | None) -> None:
+        if self.owed:
+            id = sorted(self.owed)[which % len(self.owed)]
+            self._try(kill, lambda: self.storage.exporter.remove_export(id))
+            del self.owed[id]
+
+    @rule(what=st.sampled_from(["acls", "passwords", "luns", "portals", "enabled", "attributes", "all", "stranger",
+                                "protection", "extra portal", "serial"]), kill=st.none() | st.integers(0, 20))  # fmt: skip
+    def harm(self, what: str, kill: int | None) -> None:
+        """Something of LIO's is lost or changed; a repair of each attachment brings it back."""
+        for iqn, target in list(self.storage.lio.targets.items()):
+            self.storage.lio.targets[iqn] = _harmed(target, what)
+        if what == "serial":
+            objects = self.storage.lio.objects
+            objects.update({name: dataclasses.replace(found, serial="other") for name, found in objects.items()})
+        if what == "all":
+            self.storage.lio.targets.clear()
+            self.storage.lio.objects.clear()
+        if what not in ("acls", "passwords", "luns", "protection") or self.owed:
+            assert all(not self.storage.exporter.healthy(id) for id in self.owed)
+        for spec in self.owed.values():
+            self._try(kill, lambda spec=spec: self.storage.exporter.ensure_export(spec))
+
+    @rule(volume=st.integers(0, 1), size=st.integers(1, 8))
+    def extend(self, volume: int, size: int) -> None:
+        path = self.storage.folder / self.volumes[volume]
+        if path.exists():
+            os.truncate(path, max(path.stat().st_size, size * MiB))
+            for spec in self.owed.values():
+                self.storage.exporter.refresh(spec.id)
+
+    @invariant()
+    def exactly_what_is_owed(self) -> None:
+        if not hasattr(self, "owed"):
+            return
+        exporter = self.storage.exporter
+        assert sorted(self.owed) == exporter.list_exports()
+        assert all(exporter.healthy(id) for id in self.owed)
+        for volume in self.volumes:
+            owed = [spec for spec in self.owed.values() if spec.volume_id == volume]
+            target, backstore = self.storage.target(volume), self.storage.lio.objects.get(f"volume-{volume}")
+            if not owed:
+                assert (target, backstore) == (None, None)
+                continue
+            assert target and backstore and target.enabled
+            seen = {(a.initiator, a.user, a.password, a.mapped) for a in target.accesses}
+            assert seen == {(s.initiator, keys.chap_user(s.secret), keys.chap_password(s.secret),
+                             (Mapped(0, s.read_only),)) for s in owed}  # fmt: skip
+            assert len(seen) == len(target.accesses)
+            assert dict(target.attributes)["authentication"] == "1"
+            assert target.portals == set(parse(PORTALS))
+            assert (backstore.serial, backstore.source.size) == (volume, owed[0].path.stat().st_size)
+
+
+def _harmed(target: Target, what: str) -> Target:
+    stranger = Access("iqn.2026-11.org.example:stranger", "u", "p", (Mapped(0, False),))
+    changes: dict[str, dict[str, Any]] = {
+        "acls": {"accesses": frozenset()},
+        "passwords": {"accesses": frozenset(dataclasses.replace(a, password="x") for a in target.accesses)},
+        "protection": {"accesses": frozenset(
+            dataclasses.replace(a, mapped=(Mapped(0, not a.mapped[0].read_only),)) for a in target.accesses)},
+        "luns": {"luns": frozenset(), "accesses": frozenset(
+            dataclasses.replace(a, mapped=()) for a in target.accesses)},
+        "portals": {"portals": frozenset()},
+        "extra portal": {"portals": target.portals | {Portal("198.51.100.1", 3260)}},
+        "enabled": {"enabled": False},
+        "attributes": {"attributes": ()},
+        "stranger": {"accesses": target.accesses | {stranger}},
+    }  # fmt: skip
+    return dataclasses.replace(target, **changes.get(what, {}))
+
+
+TestMachine = pytest.mark.row("S067", "S068", "S069")(Machine.TestCase)
+TestMachine.settings = settings(max_examples=150, stateful_step_count=20, deadline=None)
+
+
+def test_killed_at_every_write_nothing_is_reachable_that_should_not_be(storage: Storage) -> None:
+    """At every kill of making and removing two attachments: no target is enabled without passwords, and nothing of ours
+    is without its backstore, by which it would be found."""
+    first, second = storage.spec(), None
+    for steps in range(60):
+        second = storage.spec(first.volume_id, HOSTS[1], read_only=True)
+        storage.kill.left = steps
+        try:
+            storage.exporter.create_export(first)
+            storage.exporter.create_export(second)
+            storage.exporter.remove_export(first.id)
+            storage.exporter.remove_export(second.id)
+        except Killed:
+            _assert_safe(storage, first.volume_id)
+            storage.exporter = storage.service()
+            for id in storage.exporter.list_exports():
+                storage.exporter.remove_export(id)
+            assert (storage.lio.targets, storage.lio.objects) == ({}, {})
+        else:
+            break
+    assert 20 < steps < 59
+    storage.kill.left = None
+
+
+def _assert_safe(storage: Storage, volume: str) -> None:
+    target = storage.target(volume)
+    if target is None:
+        return
+    assert f"volume-{volume}" in storage.lio.objects
+    if target.enabled:
+        assert dict(target.attributes)["authentication"] == "1"
+        assert all(access.password and access.user for access in target.accesses if access.mapped)
+
+
+def test_a_volume_whose_notes_are_lost_is_found_and_removed(storage: Storage) -> None:
+    """Without its note a target of ours is listed by its volume's id; somebody else's backstore is not ours."""
+    spec = storage.spec()
+    storage.exporter.create_export(spec)
+    foreign = names.new_id()
+    mine = storage.lio.objects[f"volume-{spec.volume_id}"]
+    storage.lio.objects[f"volume-{foreign}"] = dataclasses.replace(mine, name=f"volume-{foreign}", serial="cinder's")
+    (storage.folder / "exports" / f"{spec.id}.lio").unlink()
+    assert storage.exporter.list_exports() == [spec.volume_id]
+    storage.exporter.remove_export(spec.volume_id)
+    assert (list(storage.lio.objects), storage.lio.targets) == ([f"volume-{foreign}"], {})
+
+
+@pytest.mark.row("S120", "S121", "S122", "S123", "S029")
+def test_connection_info(tmp_path: Path) -> None:
+    """The reference's keys; lists as long as there are portals, when there are several or the connector can multipath."""
+    one, two = Storage(tmp_path / "1", ("192.0.2.1",)), Storage(tmp_path / "2")
+    for made in (one, two):
+        made.folder.mkdir(exist_ok=True)
+    spec = one.spec(secret="5a" * 32)
+    export = one.exporter.create_export(spec)
+    iqn = f"iqn.2010-10.org.openstack:volume-{spec.volume_id}"
+    plain = {
+        "target_discovered": False, "target_iqn": iqn, "target_portal": "192.0.2.1:3260", "target_lun": 0,
+        "volume_id": spec.volume_id, "auth_method": "CHAP", "auth_username": keys.chap_user("5a" * 32),
+        "auth_password": keys.chap_password("5a" * 32), "access_mode": "rw", "discard": True, "logical_block_size": 512,
+    }  # fmt: skip
+    info = one.exporter.initialize_connection(spec, {"initiator": HOSTS[0]}).to_json()
+    assert info == {"driver_volume_type": "iscsi", "data": plain}
+    info = one.exporter.initialize_connection(spec, {"initiator": HOSTS[0], "multipath": True}).to_json()
+    assert info["data"] == plain | {
+        "target_portals": ["192.0.2.1:3260"], "target_iqns": [iqn], "target_luns": [0]}  # fmt: skip
+    assert export.location == f"192.0.2.1:3260,1 {iqn} 0"
+    other = two.spec()
+    assert (two.exporter.create_export(other).location or "").startswith("192.0.2.1:3260;[2001:db8::1]:3261,1 iqn.")
+    data = two.exporter.initialize_connection(other, {"initiator": HOSTS[0]}).data
+    assert data["target_portals"] == ["192.0.2.1:3260", "[2001:db8::1]:3261"]
+    assert (data["target_iqns"], data["target_luns"]) == ([data["target_iqn"]] * 2, [0, 0])
+    assert data["target_portal"] == "192.0.2.1:3260"
+
+
+@pytest.mark.row("S125", "S072", "S070")
+@pytest.mark.parametrize(
+    "initiator", [None, "", 7, "host", "iqn.2026-11.example", "iqn.2026-11.org.example:../..", "iqn.2026-11.org.example:a/b",
+                  "iqn.2026-11.org.example:" + "x" * 230, "iqn.2026-11.org.example:a b", "eui.12", "iqn.2026-11.org.ex\nx"],
+)  # fmt: skip
+def test_an_initiator_that_is_none_is_named(storage: Storage, initiator: Any) -> None:
+    """What is missing, no iSCSI name, or would leave LIO's folders is refused by name."""
+    with pytest.raises(errors.InvalidInput, match=r"connector\.initiator"):
+        storage.exporter.validate_connector({"host": "h", "initiator": initiator})
+
+
+@pytest.mark.parametrize("initiator", [HOSTS[0], "iqn.1993-08.org.debian:01:abc-DEF", "eui.0123456789abcdef"])
+def test_initiators_of_the_field_are_taken(storage: Storage, initiator: str) -> None:
+    """Also with capitals, which iSCSI takes for small letters."""
+    storage.exporter.validate_connector({"initiator": initiator})
+    spec = storage.spec(initiator=initiator)
+    storage.exporter.create_export(spec)
+    target = storage.target(spec.volume_id)
+    assert target and [access.initiator for access in target.accesses] == [initiator.lower()]
+
+
+def test_a_missing_portal_is_named_and_the_others_serve(storage: Storage) -> None:
+    """An attach fails and leaves nothing; a repair brings up the portals that are there, says which is not, and once it
+    is, adds it."""
+    lost = Portal("192.0.2.1", 3260)
+    storage.lio.absent = {lost}
+    spec = storage.spec()
+    with pytest.raises(errors.ExportFailed, match=r"192\.0\.2\.1:3260: Cannot assign"):
+        storage.exporter.create_export(spec)
+    assert (storage.exporter.list_exports(), storage.lio.targets, storage.lio.objects) == ([], {}, {})
+    storage.lio.absent = set()
+    storage.exporter.create_export(spec)
+    storage.lio.targets.clear()
+    storage.lio.objects.clear()
+    storage.lio.absent = {lost}
+    with pytest.raises(errors.ExportFailed, match=r"192\.0\.2\.1"):
+        storage.exporter.ensure_export(spec)
+    target = storage.target(spec.volume_id)
+    assert target and target.enabled and target.portals == {Portal("[2001:db8::1]", 3261)}
+    assert not storage.exporter.healthy(spec.id)
+    storage.lio.absent = set()
+    assert storage.exporter.ensure_export(spec)
+    assert storage.exporter.healthy(spec.id)
+
+
+def test_a_volume_that_is_not_there_is_refused_but_can_be_detached(storage: Storage) -> None:
+    """No target for a path that does not exist; a path that went away keeps nobody's access."""
+    spec, other = storage.spec(), None
+    other = storage.spec(spec.volume_id, HOSTS[1])
+    storage.exporter.create_export(spec)
+    storage.exporter.create_export(other)
+    spec.path.unlink()
+    assert not storage.exporter.healthy(spec.id)
+    storage.exporter.remove_export(spec.id)
+    target = storage.target(spec.volume_id)
+    assert target and [access.initiator for access in target.accesses] == [HOSTS[1]]
+    storage.exporter.remove_export(other.id)
+    assert storage.target(spec.volume_id) is None
+    with pytest.raises(errors.ExportFailed, match="no volume at"):
+        storage.exporter.create_export(spec)
+    assert storage.exporter.list_exports() == []
+
+
+@pytest.mark.parametrize(
+    ("written", "portals"),
+    [(("192.0.2.1",), [("192.0.2.1", 3260)]), (("192.0.2.1:860", "fd00::1"), [("192.0.2.1", 860), ("[fd00::1]", 3260)]),
+     ((" [fd00::1]:860 ",), [("[fd00::1]", 860)]), (("[fd00:0::1]",), [("[fd00::1]", 3260)])],
+)  # fmt: skip
+def test_portals(written: tuple[str, ...], portals: list[tuple[str, int]]) -> None:
+    """IPv4 and IPv6, with and without a port, as LIO writes them."""
+    assert parse(written) == [Portal(*each) for each in portals]
+
+
+@pytest.mark.parametrize(
+    "written", [(), ("",), ("host",), ("0.0.0.0",), ("::",), ("192.0.2.1:0",), ("192.0.2.1:x",), ("192.0.2.1",) * 2]
+)
+def test_portals_that_are_none(written: tuple[str, ...]) -> None:
+    """A name, an address of no host, a port out of range, the same twice, and none: the setting is named."""
+    with pytest.raises(errors.ConfigError, match="iscsi_portals"):
+        parse(written)
+
+
+def test_credentials() -> None:
+    """As long as the reference's, never NULL, different for each secret, and not in a repr."""
+    seen = {keys.chap_password(os.urandom(32).hex()) for _ in range(500)}
+    assert len(seen) == 500
+    assert {len(each) for each in seen} == {16}
+    secret = "ab" * 32
+    assert len(keys.chap_user(secret)) == 20
+    access = Access("iqn", keys.chap_user(secret), keys.chap_password(secret), ())
+    assert keys.chap_password(secret) not in repr(access)
+    info = {"auth_method": "CHAP", "auth_username": keys.chap_user(secret)}
+    assert keys.with_secret(info, secret) == info | {"auth_password": keys.chap_password(secret)}
+    assert keys.with_secret({"tls": True}, secret) == {"tls": True, "tls_psk_key": secret}
+    assert keys.with_secret({"tls": False}, secret) == {"tls": False}
+
+
+def test_it_is_an_exporter(storage: Storage) -> None:
+    """It has all that the contract asks for, and its notes are readable by their owner only."""
+    assert isinstance(storage.exporter, Exporter)
+    spec = storage.spec()
+    storage.exporter.create_export(spec)
+    (note,) = (storage.folder / "exports").iterdir()
+    assert (note.stat().st_mode & 0o777, note.parent.stat().st_mode & 0o777) == (0o600, 0o700)
