@@ -2,23 +2,27 @@
 
 up [HOST...]              bring machines up and leave them
 run [--keep] [--inventory FILE] [PYTEST ARGUMENT...]
+replay FILE               a saved run of the machine, again
+mutations [NAME...]       plant bugs, each in turn, and tell which the machine finds; RIG_MINUTES for each
 ssh HOST [COMMAND...]
 down
 """
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from rig import agent, box, fleet, install, machines, network
+from rig.machine import mutations
 
-FLEET = "RIG_FLEET"
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def main(argv: list[str]) -> int:
-    verbs = {"up": _up, "down": _down, "run": _run, "ssh": _ssh}
+    verbs = {"up": _up, "down": _down, "run": _run, "ssh": _ssh, "replay": _replay, "mutations": _mutations}
     if not argv or argv[0] not in verbs:
         print(__doc__)
         return 2
@@ -63,11 +67,47 @@ def _suite(made: fleet.Fleet, arguments: list[str], prefix: list[str]) -> int:
     made.save(path)
     argv = [*prefix, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", str(ROOT / "rig" / "pytest.ini"),
             *(arguments or [str(ROOT / "rig" / "suite")])]  # fmt: skip
-    environment = {**os.environ, FLEET: str(path), "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, fleet.FLEET: str(path), "PYTHONPATH": str(ROOT)}
     try:
         return subprocess.run(argv, cwd=ROOT, env=environment, check=False).returncode
     except KeyboardInterrupt:
         return 130
+
+
+def _replay(arguments: list[str]) -> int:
+    """On machines that stay."""
+    os.environ["RIG_REPLAY"] = str(Path(arguments[0]).resolve())
+    return _run(["--keep", "-s", str(ROOT / "rig" / "suite" / "test_machine.py")])
+
+
+def _mutations(names: list[str]) -> int:
+    """A table of what was found goes to build/rig/mutations.json after each."""
+    results, output = [], ROOT / "build" / "rig" / "mutations.json"
+    output.parent.mkdir(parents=True, exist_ok=True)
+    made = machines.up(list(machines.HOSTS))
+    for mutation in [mutations.named(name) for name in names] or mutations.MUTATIONS:
+        disk = install.disk(mutation.plant)
+        for host in made.hosts:
+            machines.attach_disk(host.name, disk, install.SERIAL)
+        results.append(_hunt(made, mutation.name))
+        print(results[-1], flush=True)
+        output.write_text(json.dumps(results, indent=1) + "\n")
+    print(f"{sum(each['found'] for each in results)} of {len(results)} planted bugs found")
+    return 0
+
+
+def _hunt(made: fleet.Fleet, name: str) -> dict[str, Any]:
+    path = box.CACHE / "fleet.json"
+    made.save(path)
+    argv = network.inside(sys.executable, "-m", "rig.machine.hunt", name, os.environ.get("RIG_MINUTES", "5"),
+                          os.environ.get("RIG_SEED", "1"))  # fmt: skip
+    environment = {**os.environ, fleet.FLEET: str(path), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(argv, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=False)
+    lines = done.stdout.splitlines()
+    try:
+        return dict(json.loads(lines[-1]))
+    except (IndexError, ValueError):
+        return {"bug": name, "found": False, "steps": 0, "violation": f"the rig failed with {done.returncode}"}
 
 
 def _ssh(arguments: list[str]) -> int:

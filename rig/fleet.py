@@ -5,6 +5,9 @@ import tomllib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+# The variable that tells the suite where the fleet of its run is saved.
+FLEET = "RIG_FLEET"
+
 
 @dataclass(frozen=True)
 class Host:

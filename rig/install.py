@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 from rig import box
@@ -34,8 +35,8 @@ def install(agent: Agent) -> None:
     agent.run("chmod", "755", "/usr/local/bin/nbdsvc")
 
 
-def disk() -> Path:
-    """A squashfs of the tree as it is now. The dependencies are kept between calls: they change with pyproject.toml."""
+def disk(change: Callable[[Path], None] = lambda tree: None) -> Path:
+    """A squashfs of the tree as it is now, or changed. The dependencies are kept: they change with pyproject.toml."""
     stage = box.CACHE / "stage"
     shutil.rmtree(stage, ignore_errors=True)
     stage.mkdir(parents=True)
@@ -45,6 +46,7 @@ def disk() -> Path:
     for part in PARTS:
         shutil.copytree(ROOT / part, stage / part, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", stage)
+    change(stage)
     shutil.copytree(_dependencies(), stage / "site")
     _entry_points(stage / "site")
     # Compiled here, because the disk is read-only there and compiling takes half a minute in emulation.

@@ -7,6 +7,7 @@ So any part of a list of actions is a list of actions.
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from rig import storage
 from rig.agent import HostFailed
 from rig.machine import blocks
 from rig.machine.oracle import Disk, block
@@ -17,7 +18,7 @@ Act = Callable[..., str]
 T = TypeVar("T")
 ACTIONS: dict[str, tuple[Act, tuple[str, ...]]] = {}
 # The image that `from_image` uses: one block of ours and zeros.
-IMAGE, IMAGE_VALUE, MAX_GIB = "seed.img", 1 << 40, 3
+IMAGE, IMAGE_VALUE, BROKEN, MAX_GIB = "seed.img", 1 << 40, "broken.qcow2", 3
 
 
 class Skipped(Exception):
@@ -80,6 +81,18 @@ def from_image(world: World) -> str:
     disk.write(0, IMAGE_VALUE)
     disk.flush()
     return f"volume {ask(world, disk, imageRef=IMAGE).id}"
+
+
+@action
+def from_broken_image(world: World) -> str:
+    """It says that it is complete and is not: the volume ends in an error, and nothing of it is in the pool."""
+    made = world.call("POST", "volumes", {"volume": {"size": 1, "imageRef": BROKEN}})["volume"]["id"]
+    world.settle("volumes", made, "error")
+    if f"volume-{made}" in storage.volumes(world.storage):
+        raise Violation(f"creating volume {made} failed and left its LV")
+    world.call("DELETE", f"volumes/{made}")
+    world.settle("volumes", made, "gone")
+    return str(made)
 
 
 @action
@@ -160,6 +173,30 @@ def note(volume: Volume, plan: list[tuple[int, int]], *, flushed: bool) -> None:
         volume.disk.flush()
 
 
+@action
+def zero(world: World, volume: int, slot: int) -> str:
+    """BLKZEROOUT of one block, flushed."""
+    target = pick([each for each in taken(world) if not each.read_only], volume)
+    place = slot % target.disk.slots
+    blocks.zero(world.agents[str(target.host)], target.device, place)
+    note(target, [(place, 0)], flushed=True)
+    return f"slot {place} of {target.id}"
+
+
+@action
+def steal(world: World, volume: int, host: int) -> str:
+    """A volume that is attached is not to be had a second time."""
+    target = pick([each for each in taken(world) if each.host != pick(world.hosts, host)], volume)
+    name = pick(world.hosts, host)
+    try:
+        world.patiently(lambda: world.initiator(name).attach(target.id))
+    except HostFailed as error:
+        if "Invalid volume" not in str(error) and "cannot" not in str(error):
+            raise
+        return f"{name} does not get {target.id}"
+    raise Violation(f"volume {target.id} is attached to {target.host}, and {name} got it too")
+
+
 def _refused(world: World, volume: Volume, plan: list[tuple[int, int]]) -> str:
     try:
         blocks.write(world.agents[str(volume.host)], volume.device, plan, flush=True)
@@ -236,3 +273,8 @@ def put_image(world: World) -> None:
     """The image that volumes are made from, where the service looks for it."""
     world.storage.shell(f"mkdir -p -m 700 {STATE}/images")
     world.storage.put(f"{STATE}/images/{IMAGE}", block(0, IMAGE_VALUE) + bytes((1 << 20) - 4096))
+    # The first of its compressed clusters is damaged: inspection cannot see it, the copy must.
+    world.storage.shell(
+        f"cd {STATE}/images; head -c 1M /usr/bin/python3.11 > raw; qemu-img convert -c -O qcow2 raw {BROKEN}; rm raw;"
+        f" dd if=/dev/zero of={BROKEN} bs=1k seek=340 count=32 conv=notrunc status=none"
+    )

@@ -16,8 +16,18 @@ def write(agent: Agent, device: str, writes: list[tuple[int, int]], *, flush: bo
     agent.python(_WRITE, timeout=IO_SECONDS, device=device, plan=plan, flush=flush)
 
 
+def zero(agent: Agent, device: str, slot: int) -> None:
+    """One block made zeros by the device itself."""
+    where = ["-o", str(oracle.offset(slot)), "-l", str(oracle.BLOCK)]
+    agent.run("blkdiscard", "-f", "-z", *where, device, timeout=IO_SECONDS)
+    agent.run("blockdev", "--flushbufs", device, timeout=IO_SECONDS)
+
+
 def read(agent: Agent, device: str, slots: list[int]) -> dict[int, int | None]:
-    """The value at each slot; None where there is a block that nobody wrote there."""
+    """The value at each slot; None where there is a block that nobody wrote there, or one that shows beside it.
+
+    Nobody writes the block behind a slot's. It is in the same allocation, so it shows what the pool had there before.
+    """
     found = agent.python(_READ, timeout=IO_SECONDS, device=device, places=[oracle.offset(slot) for slot in slots])
     return {slot: _value(slot, text) for slot, text in zip(slots, found, strict=True)}
 
@@ -46,13 +56,13 @@ def main(device, plan, flush):
 _READ = """
 import mmap, os
 def main(device, places):
-    fd, buffer, found = os.open(device, os.O_RDONLY | os.O_DIRECT), mmap.mmap(-1, 4096), []
+    fd, buffer, found = os.open(device, os.O_RDONLY | os.O_DIRECT), mmap.mmap(-1, 8192), []
     try:
         for place in places:
-            if os.preadv(fd, [buffer], place) != 4096:
+            if os.preadv(fd, [buffer], place) != 8192:
                 raise EOFError(f"{device} ends before {place}")
             header = buffer[:16]
-            found.append(header.hex() if buffer[:] == header * 256 else None)
+            found.append(header.hex() if buffer[:] == header * 256 + bytes(4096) else None)
     finally:
         os.close(fd)
     return found

@@ -69,7 +69,8 @@ def everything(world: World) -> None:
 def _objects(world: World) -> list[str]:
     found = set(storage.volumes(world.storage))
     wanted = {f"volume-{each.id}" for each in world.volumes} | {f"_snapshot-{each.id}" for each in world.snapshots}
-    return [f"LV {name}" for name in found ^ wanted]
+    marked = set(world.storage.shell(f"lvs --noheadings -o lv_name -S 'lv_tags=~nbdsvc' {storage.GROUP}").split())
+    return [f"LV {name}" for name in found ^ wanted] + [f"unmarked LV {name}" for name in (found & wanted) - marked]
 
 
 def _exports(world: World) -> list[str]:

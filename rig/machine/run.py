@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
-from rig import storage
+from rig import machines, storage
 from rig.agent import Agent
 from rig.machine import actions, record
 from rig.machine.faults import FAULTS
@@ -34,6 +34,14 @@ class Lab:
     agents: dict[str, Agent]
     settings: dict[str, str]
     records: list[Record] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, agents: dict[str, Agent]) -> "Lab":
+        """LVM on the storage host, NBD on its second network: that cable can be cut while the rig talks over the first."""
+        host = agents["storage"].host
+        listen = machines.address("storage", net=2) if host.virtual else host.address
+        return cls(agents, {"DRIVER": "lvm", "BACKEND": "lvm", "DRIVER_OPTIONS": f"volume_group = '{storage.GROUP}'",
+                            "NBD_LISTEN": listen, "NBD_TLS": "false"})  # fmt: skip
 
     @property
     def hosts(self) -> list[str]:

@@ -9,18 +9,15 @@ import pytest
 
 from rig import install, iscsi, storage
 from rig.agent import Agent, connect_all
-from rig.fleet import Fleet
+from rig.fleet import FLEET, Fleet
 from rig.machine import run
 from rig.product import STATE, Initiator, Service, disconnect_all
-
-# NBD on the second network: its cable can be cut while the rig talks over the first.
-LISTEN = "10.77.2.10"
 
 
 @pytest.fixture(scope="session")
 def agents() -> Iterator[dict[str, Agent]]:
     """One agent a host, with the product installed on it."""
-    fleet = Fleet.load(Path(os.environ["RIG_FLEET"]))
+    fleet = Fleet.load(Path(os.environ[FLEET]))
     made = connect_all(fleet.hosts)
     for agent in made.values():
         if agent.host.virtual:
@@ -113,7 +110,4 @@ def leftovers(service: Service, agents: dict[str, Agent]) -> list[str]:
 
 @pytest.fixture
 def lab(agents: dict[str, Agent]) -> run.Lab:
-    storage = agents["storage"]
-    listen = LISTEN if storage.host.virtual else storage.host.address
-    return run.Lab(agents, {"DRIVER": "lvm", "BACKEND": "lvm", "DRIVER_OPTIONS": "volume_group = 'cinder-volumes'",
-                            "NBD_LISTEN": listen, "NBD_TLS": "false"})  # fmt: skip
+    return run.Lab.of(agents)

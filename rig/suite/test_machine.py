@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from rig.machine import report, run
+from rig.machine.record import load
 from rig.say import say
 
 # Where a run leaves what a person or a machine reads.
@@ -20,6 +21,9 @@ SHRINK_SECONDS = min(600.0, MINUTES * 60)
 @pytest.mark.row("S001", "S002", "S009", "S064", "S065", "S066", "S067", "S068", "S069", "S092", "S093", "S094")
 def test_random_work_and_faults(lab: run.Lab) -> None:
     """Every flushed block is there whatever was done or broken, nothing is left behind, and every row settles."""
+    if saved := os.environ.get("RIG_REPLAY"):
+        _replay(lab, Path(saved))
+        return
     number = int(os.environ.get("RIG_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
     say(f"the machine runs for {MINUTES:g} minutes from seed {number}")
     began = time.monotonic()
@@ -35,3 +39,10 @@ def test_random_work_and_faults(lab: run.Lab) -> None:
             report.write(OUTPUT / "report.html", again, report.logs(lab.agents))
     run.clear_away(world)
     assert record.violation == "", f"{record.violation}\nsaved: {OUTPUT}/failure.json, shown: {OUTPUT}/report.html"
+
+
+def _replay(lab: run.Lab, saved: Path) -> None:
+    made, world = run.replay(lab, load(saved))
+    report.write(OUTPUT / "report.html", made, report.logs(lab.agents))
+    run.clear_away(world)
+    assert made.violation == "", f"{made.violation}\nshown: {OUTPUT}/report.html"

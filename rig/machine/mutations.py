@@ -1,0 +1,78 @@
+"""Bugs that are planted in a copy of the product, to show that the machine finds them.
+
+Each replaces a piece of one file, in the tree that goes into the machines and never in the working tree. A test of the
+ordinary suite keeps them fitting (tests/unit/test_mutations.py): a bug that cannot be planted any more is a failure there.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """name: on the command line. path: of the file; old, new: what is replaced there, once."""
+
+    name: str
+    path: str
+    old: str
+    new: str
+
+    def plant(self, tree: Path) -> None:
+        """ValueError unless the piece is there exactly once."""
+        file = tree / self.path
+        text = file.read_text()
+        if text.count(self.old) != 1:
+            raise ValueError(f"{self.name}: {self.path} has its piece {text.count(self.old)} times")
+        file.write_text(text.replace(self.old, self.new))
+
+
+MUTATIONS = [
+    Mutation("flush does nothing", "nbdsvc/exports/plugin.py",
+             "    _check_durable(h, lib.nbdsvc_vol_flush(h.vol))", "    pass"),
+    Mutation("zero does nothing", "nbdsvc/exports/plugin.py",
+             "    _check_durable(h, lib.nbdsvc_vol_zero(h.vol, count, offset, _flags(flags)))", "    pass"),
+    Mutation("read-only is ignored", "nbdsvc/manager/attachment_kinds.py",
+             'read_only=attachment.mode == "ro" or bool(volume.readonly)', "read_only=False"),
+    Mutation("a detach leaves its export", "nbdsvc/exports/nbd.py",
+             "        folder.end_process()\n        folder.remove()\n\n    def list_exports",
+             "        return\n\n    def list_exports"),
+    Mutation("an export is not repaired", "nbdsvc/manager/attachment_kinds.py",
+             "        host.exporter.ensure_export(export_spec(host, attachment))", "        pass"),
+    Mutation("the device's agent does nothing", "nbdsvc/connectors/nbd_watch.py",
+             "            if self._repair(devices[device]):", "            if True:"),
+    Mutation("extend changes the row only", "drivers/lvm/driver.py",
+             "        self._kind.grow(names.volume_name(volume.id), new_size)", "        pass"),
+    Mutation("a volume of a snapshot is one of its volume", "drivers/lvm/driver.py",
+             "        self._kind.share(names.volume_name(volume.id), names.snapshot_name(snapshot.id), volume.size, owner)",
+             "        origin = names.volume_name(snapshot.volume_id)\n"
+             "        self._kind.share(names.volume_name(volume.id), origin, volume.size, owner)"),
+    Mutation("a clone is empty", "drivers/lvm/driver.py",
+             "        self._kind.share(names.volume_name(volume.id), names.volume_name(source.id), volume.size, owner)",
+             "        self._kind.create(names.volume_name(volume.id), volume.size, owner)"),
+    Mutation("a revert does nothing", "drivers/lvm/driver.py",
+             "        self._kind.revert(names.volume_name(volume.id), names.snapshot_name(snapshot.id), volume.size, owner)",
+             "        pass"),
+    Mutation("new blocks are not zeroed", "drivers/lvm/thin.py",
+             "if pool and pool.is_thin_pool and not pool.zeroing:\n            self._lvm.zero_new_blocks(self._pool)",
+             "if pool and pool.is_thin_pool and pool.zeroing:\n"
+             '            self._lvm._run(["lvchange", "--zero", "n", f"{self._lvm.group}/{self._pool}"])'),
+    Mutation("a snapshot's tag is forgotten", "drivers/lvm/commands.py",
+             '"n", "--name", name, "--addtag",\n                   facts.OWNER + owner, f"{self.group}/{origin}"',
+             '"n", "--name", name,\n                   f"{self.group}/{origin}"'),
+    Mutation("the undo of a create is lost", "nbdsvc/manager/volume_kinds.py",
+             "    host_of(run).driver.delete_volume(volume_ref(volume_of(run)))\n    copying.forget(run)",
+             "    copying.forget(run)"),
+    Mutation("a volume in use may be reserved", "nbdsvc/manager/attachments.py",
+             "        if volume.status not in states.VOLUME[verb].sources:", "        if False:"),
+    Mutation("a detach does not free the volume", "nbdsvc/manager/settling.py",
+             '    return "available"\n\n\ndef follow_attachments', '    return "in-use"\n\n\ndef follow_attachments'),
+    Mutation("quotas count deleted snapshots", "nbdsvc/store/quotas.py",
+             "snapshots=snapshot_count, gigabytes=", "snapshots=snapshot_count + 1, gigabytes="),
+]  # fmt: skip
+
+
+def named(name: str) -> Mutation:
+    found = [each for each in MUTATIONS if each.name == name]
+    if not found:
+        raise SystemExit(f"no planted bug is called {name!r}; there are: {', '.join(each.name for each in MUTATIONS)}")
+    return found[0]

@@ -1,0 +1,22 @@
+"""The bugs that the rig plants fit the code as it is."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from rig.machine.mutations import MUTATIONS, Mutation
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=[each.name for each in MUTATIONS])
+def test_a_bug_can_be_planted(mutation: Mutation, tmp_path: Path) -> None:
+    """Its piece is in the file exactly once, and the file with it compiles."""
+    copy = tmp_path / mutation.path
+    copy.parent.mkdir(parents=True)
+    shutil.copy(ROOT / mutation.path, copy)
+    mutation.plant(tmp_path)
+    compile(copy.read_text(), mutation.path, "exec")
+    with pytest.raises(ValueError, match="0 times"):
+        mutation.plant(tmp_path)
