@@ -2,12 +2,13 @@
 PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest -q
 SECONDS := 60
+MINUTES := 6
 SOURCES := nbdsvc drivers rig tests benchmarks native
 
-.PHONY: help demo test check rows bench fuzz rig rig-up rig-down docs clean base test-tools rig-tools
+.PHONY: help demo test check rows bench fuzz rig rig-replay rig-mutations rig-up rig-down docs clean base test-tools rig-tools
 
 help: ## Print this
-	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
 
 demo: base ## Show the main job from end to end on this machine (root)
 	$(PYTHON) -m nbdsvc demo
@@ -32,8 +33,14 @@ bench: test-tools ## Measure against the peers; results in benchmarks/results
 	$(PYTHON) benchmarks/bench_service.py
 	$(PYTHON) benchmarks/report.py
 
-rig: rig-tools ## Run the suite on virtual machines with real kernels (RIG_ARGS=...), and remove them
-	$(PYTHON) -m rig run $(RIG_ARGS)
+rig: rig-tools ## Run the suite on virtual machines with real kernels, and remove them: make rig MINUTES=60 for a long run
+	RIG_MINUTES=$(MINUTES) $(PYTHON) -m rig run $(RIG_ARGS)
+
+rig-replay: rig-tools ## Run a saved failure of the rig again: make rig-replay FILE=build/rig/failure.json
+	$(PYTHON) -m rig replay $(FILE)
+
+rig-mutations: rig-tools ## Plant bugs in the machines' tree, and tell which of them the rig finds
+	$(PYTHON) -m rig mutations
 
 rig-up: rig-tools ## Bring the machines up and leave them; then: make rig RIG_ARGS=--keep
 	$(PYTHON) -m rig up

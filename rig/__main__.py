@@ -65,7 +65,8 @@ def _machines(names: list[str]) -> fleet.Fleet:
 def _suite(made: fleet.Fleet, arguments: list[str], prefix: list[str]) -> int:
     path = box.CACHE / "fleet.json"
     made.save(path)
-    argv = [*prefix, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", str(ROOT / "rig" / "pytest.ini"),
+    junit = ROOT / "build" / "rig" / "junit.xml"
+    argv = [*prefix, sys.executable, "-m", "pytest", "-q", f"--junitxml={junit}", "-p", "no:cacheprovider", "-c", str(ROOT / "rig" / "pytest.ini"),
             *(arguments or [str(ROOT / "rig" / "suite")])]  # fmt: skip
     environment = {**os.environ, fleet.FLEET: str(path), "PYTHONPATH": str(ROOT)}
     try:

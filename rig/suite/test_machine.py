@@ -18,6 +18,7 @@ MINUTES = float(os.environ.get("RIG_MINUTES", "6"))
 SHRINK_SECONDS = min(600.0, MINUTES * 60)
 
 
+@pytest.mark.timeout(MINUTES * 60 + 2 * SHRINK_SECONDS + 900)
 @pytest.mark.row("S001", "S002", "S009", "S064", "S065", "S066", "S067", "S068", "S069", "S092", "S093", "S094")
 def test_random_work_and_faults(lab: run.Lab) -> None:
     """Every flushed block is there whatever was done or broken, nothing is left behind, and every row settles."""

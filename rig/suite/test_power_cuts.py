@@ -12,6 +12,7 @@ from rig.say import say
 COUNT = int(os.environ.get("RIG_CUTS", "3"))
 
 
+@pytest.mark.timeout(600 + COUNT * 600)  # a cut takes half a minute, and ten where two cores emulate more than these
 @pytest.mark.row("S001", "S067", "S068")
 def test_nothing_is_lost_when_the_power_goes(lab: run.Lab) -> None:
     """No acknowledged flush is lost, every row settles and every export serves again, without an administrator."""
