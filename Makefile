@@ -25,7 +25,7 @@ check: test-tools ## Lint, types, import contracts, C warnings, limits of the ho
 	$(PYTHON) .ci/house
 
 rows: test-tools ## Which acceptance rows are proved by which tests
-	$(PYTEST) --collect-only -p no:warnings --rows
+	$(PYTEST) --collect-only -p no:warnings --rows tests rig/suite
 
 bench: test-tools ## Measure against the peers; results in benchmarks/results
 	$(PYTHON) benchmarks/bench_nbd.py
