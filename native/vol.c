@@ -5,7 +5,7 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
-#include <stdatomic.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -19,7 +19,12 @@ struct nbdsvc_vol {
 	int is_block;
 	int block_size;
 	int can_punch;
-	atomic_int lost;
+	pthread_mutex_t mutex; /* of what follows */
+	pthread_cond_t done;
+	uint64_t asked;   /* flushes that were asked for */
+	uint64_t flushed; /* those of them that an fdatasync has covered */
+	int flushing;
+	int lost; /* errno of the first fdatasync that failed */
 };
 
 static int probe_punch(struct nbdsvc_vol *vol, int flags)
@@ -41,6 +46,8 @@ int nbdsvc_vol_create(const char *path, int flags, struct nbdsvc_vol **ret)
 	struct nbdsvc_vol *vol = calloc(1, sizeof(*vol));
 	if (!vol)
 		return -ENOMEM;
+	pthread_mutex_init(&vol->mutex, NULL);
+	pthread_cond_init(&vol->done, NULL);
 	int err;
 	struct stat st;
 	vol->fd = open(path, (flags & NBDSVC_VOL_READ_ONLY ? O_RDONLY : O_RDWR) | O_CLOEXEC);
@@ -71,6 +78,8 @@ void nbdsvc_vol_destroy(struct nbdsvc_vol *vol)
 	if (!vol)
 		return;
 	close(vol->fd);
+	pthread_cond_destroy(&vol->done);
+	pthread_mutex_destroy(&vol->mutex);
 	free(vol);
 }
 
@@ -195,27 +204,48 @@ int nbdsvc_vol_trim(struct nbdsvc_vol *vol, uint64_t length, uint64_t offset, in
 /*
  * Writes go to the page cache, and one that fails later is told by fdatasync, once for each open file description; the
  * page counts as written from then on, so the next fdatasync would succeed although the bytes are not there. A client
- * that was promised nothing else by the first error could take the second answer for the truth: so it stays an error.
+ * that took the second answer for the truth would lose them: so it stays an error.
+ *
+ * One fdatasync at a time, for everybody who waits when it begins: two at once could share out the kernel's one answer,
+ * the error to one and success to the other, whose write it may have been.
  */
 int nbdsvc_vol_flush(struct nbdsvc_vol *vol)
 {
-	if (atomic_load(&vol->lost))
-		return -EIO;
-	if (fdatasync(vol->fd) == 0)
-		return atomic_load(&vol->lost) ? -EIO : 0; /* another thread may have been told of our write */
-	int err = -errno;
-	atomic_store(&vol->lost, 1);
+	pthread_mutex_lock(&vol->mutex);
+	uint64_t mine = ++vol->asked;
+	while (vol->flushed < mine && !vol->lost) {
+		if (vol->flushing) {
+			pthread_cond_wait(&vol->done, &vol->mutex);
+			continue;
+		}
+		uint64_t covered = vol->asked;
+		vol->flushing = 1;
+		pthread_mutex_unlock(&vol->mutex);
+		int failed = fdatasync(vol->fd) < 0 ? errno : 0;
+		pthread_mutex_lock(&vol->mutex);
+		vol->flushing = 0;
+		vol->flushed = covered;
+		vol->lost = vol->lost ? vol->lost : failed;
+		pthread_cond_broadcast(&vol->done);
+	}
+	int err = -vol->lost;
+	pthread_mutex_unlock(&vol->mutex);
 	return err;
 }
 
 int nbdsvc_vol_has_lost(struct nbdsvc_vol *vol)
 {
-	return atomic_load(&vol->lost);
+	pthread_mutex_lock(&vol->mutex);
+	int lost = vol->lost != 0;
+	pthread_mutex_unlock(&vol->mutex);
+	return lost;
 }
 
 void nbdsvc_vol_set_lost(struct nbdsvc_vol *vol)
 {
-	atomic_store(&vol->lost, 1);
+	pthread_mutex_lock(&vol->mutex);
+	vol->lost = EIO;
+	pthread_mutex_unlock(&vol->mutex);
 }
 
 int nbdsvc_vol_cache(struct nbdsvc_vol *vol, uint64_t length, uint64_t offset)

@@ -52,6 +52,14 @@ class Objects:
             raise errors.Conflict(reason=f"{found.name} exists in {self.lvm.group} and belongs to somebody else")
         return True
 
+    def make(self, name: str, owner: str, command: Callable[[], None]) -> None:
+        """Run what makes it. A command that crashed after its commit was repeated, and found its own work: success."""
+        try:
+            command()
+        except errors.CommandFailed as error:
+            if "already exists" not in error.stderr or not self.is_mine(self.find(name).get(name), owner):
+                raise
+
     def path(self, name: str) -> Path:
         return self.lvm.path(name)
 

@@ -89,7 +89,7 @@ class Thick:
             self._lvm.remove(new)
             begun = None
         if begun is None:
-            self._lvm.make_thick(new, size, owner)
+            self._objects.make(new, owner, lambda: self._lvm.make_thick(new, size, owner))
         clearing.zero(self._lvm.path(new), 0, self._objects.must_find(new).size)
         self._lvm.rename(new, name)
 
@@ -148,7 +148,8 @@ class Thick:
             return
         if origin not in found:
             raise self._objects.gone(origin)
-        self._lvm.make_classic_snapshot(name, origin, self._room(found[origin]), owner)
+        room = self._room(found[origin])
+        self._objects.make(name, owner, lambda: self._lvm.make_classic_snapshot(name, origin, room, owner))
 
     def _room(self, origin: LogicalVolume) -> int:
         """By the policy, as long as the group has it."""

@@ -94,7 +94,7 @@ class Thin:
         found = self._objects.find(name, self._pool)
         if not self._objects.is_mine(found.get(name), owner):
             self._admit(found)
-            self._lvm.make_thin(name, self._pool, size, owner)
+            self._objects.make(name, owner, lambda: self._lvm.make_thin(name, self._pool, size, owner))
 
     def share(self, name: str, origin: str, size: int, owner: str) -> None:
         """A snapshot of `origin`, of at least `size` bytes."""
@@ -104,7 +104,7 @@ class Thin:
             self._admit(found)
             if origin not in found:
                 raise self._objects.gone(origin)
-            self._lvm.make_thin_snapshot(name, origin, owner)
+            self._objects.make(name, owner, lambda: self._lvm.make_thin_snapshot(name, origin, owner))
         if (made or found[origin]).size < size:
             self._lvm.extend(name, size)
 
