@@ -21,10 +21,12 @@ def up(names: list[str]) -> Fleet:
     """The named machines, made or running already; returns how to reach them."""
     home = box.build()
     network.up()
-    missing = [name for name in names if _state(name) != "running"]
-    if missing:
+    if missing := _missing(names):
         _add_box(home)
-        _vagrant(home, "up", "--provider=libvirt", *missing)
+        # A boot in emulation hangs now and then; Vagrant removes such a machine, and the second try makes a new one.
+        if _vagrant(home, "up", "--provider=libvirt", *missing, final=False) is None:
+            say(f"trying again: {', '.join(_missing(names))}")
+            _vagrant(home, "up", "--provider=libvirt", *_missing(names))
     say(f"machines are up: {', '.join(names)}")
     disks = {"storage": ["/dev/vdb", "/dev/vdc"]}
     return Fleet([Host(name, address(name), str(home / "id"), True, disks.get(name, [])) for name in names])
@@ -76,24 +78,31 @@ def mac(name: str, net: int) -> str:
 
 
 def _add_box(home: Path) -> None:
-    listed = _vagrant(home, "box", "list", quiet=True)
+    listed = _vagrant(home, "box", "list", final=False) or ""
     stamp = box.CACHE / "added"
     if _BOX in listed and stamp.exists() and stamp.read_text() == home.name:
         return
     _vagrant(home, "box", "add", "--force", "--name", _BOX, str(home / "rig.box"))
     # The image that libvirt keeps of a box does not follow it.
-    _virsh("vol-delete", f"{_BOX}_vagrant_box_image_0_box.img", "--pool", "default")
+    for line in _virsh("vol-list", "default").splitlines():
+        if line.split()[0].startswith(f"{_BOX}_vagrant_box_image"):
+            _virsh("vol-delete", line.split()[0], "--pool", "default")
     stamp.write_text(home.name)
 
 
-def _vagrant(home: Path, *arguments: str, quiet: bool = False) -> str:
+def _missing(names: list[str]) -> list[str]:
+    return [name for name in names if _state(name) != "running"]
+
+
+def _vagrant(home: Path, *arguments: str, final: bool = True) -> str | None:
+    """What it printed. It failed: None, or the end of the rig if `final`."""
     environment = {**os.environ, "RIG_BOX": _BOX, "RIG_KEY": str(home / "id"), "VAGRANT_CHECKPOINT_DISABLE": "1",
                    "VAGRANT_DEFAULT_PROVIDER": "libvirt"}  # fmt: skip
     argv = network.inside("vagrant", *arguments)
     done = subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode and not quiet:
+    if done.returncode and final:
         raise SystemExit(f"vagrant {' '.join(arguments)} failed:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
-    return done.stdout
+    return None if done.returncode else done.stdout
 
 
 def _state(name: str) -> str:

@@ -5,6 +5,7 @@ The host may be a container without an init system, so the daemons are started h
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -16,6 +17,7 @@ from rig.say import say
 NAMESPACE = os.environ.get("RIG_NAMESPACE", "nbdsvc-rig")
 _SOCKET = Path("/var/run/libvirt/libvirt-sock")
 _DAEMONS = tuple((name, Path(f"/run/{NAMESPACE}-{name}.pid")) for name in ("virtlogd", "libvirtd"))
+_PRIVATE = Path(f"/run/{NAMESPACE}")
 READY_SECONDS = 30
 
 
@@ -32,13 +34,29 @@ def up() -> None:
     for name, pidfile in _DAEMONS:
         if not _alive(pidfile, name):
             pidfile.unlink(missing_ok=True)
-            _run(*inside(name, "-d", "-p", str(pidfile)))
+            _run(*inside(*_without_kvm(), name, "-d", "-p", str(pidfile)))
     end = time.monotonic() + READY_SECONDS
     while subprocess.run(inside("virsh", "-q", "list"), capture_output=True, check=False).returncode:
         if time.monotonic() > end:
             raise SystemExit("libvirtd does not answer")
         time.sleep(0.2)
     say(f"libvirtd runs in network namespace {NAMESPACE}")
+
+
+def _without_kvm() -> list[str]:
+    """The prefix of a daemon's command that hides KVM from it, where machines are to be emulated.
+
+    A /dev/kvm that root may open and libvirt's user may not makes libvirtd throw away what it knows of the emulator, and
+    probe it anew for 4 seconds, at every question: a machine then takes a minute to define. The mounts are in the daemon's
+    own namespace, which `ip netns exec` makes. libvirt cannot copy a /dev with a mount in it for each machine: it must not.
+    """
+    if "RIG_KVM" in os.environ or not Path("/dev/kvm").exists():
+        return []
+    _PRIVATE.mkdir(exist_ok=True)
+    (_PRIVATE / "kvm").touch(mode=0)
+    (_PRIVATE / "qemu.conf").write_text("namespaces = []\n")
+    mounts = "mount --bind $0/kvm /dev/kvm; mount --bind $0/qemu.conf /etc/libvirt/qemu.conf"
+    return ["sh", "-ec", f'{mounts}; exec "$@"', str(_PRIVATE)]
 
 
 def down() -> None:
@@ -53,6 +71,7 @@ def down() -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(int(line), signal.SIGTERM)
     _run("ip", "netns", "delete", NAMESPACE, check=False)
+    shutil.rmtree(_PRIVATE, ignore_errors=True)
     say("network namespace removed")
 
 
