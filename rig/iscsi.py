@@ -166,7 +166,7 @@ def main(iqn, portal, user, password, patience, initiator):
     node = ["iscsiadm", "-m", "node", "-T", iqn, "-p", portal, "-I", iface]
     made = run(*node[:6], portal + ",1", *node[7:], "-o", "new")
     values = {"auth.authmethod": "CHAP", "auth.username": user, "auth.password": password,
-              "timeo.replacement_timeout": patience}
+              "timeo.replacement_timeout": patience, "initial_login_retry_max": 1}
     for path in glob.glob(f"/etc/iscsi/nodes/{iqn}/*/*"):
         with open(path) as file:
             lines = [line for line in file if not any(f"node.session.{key} " in line for key in values)]

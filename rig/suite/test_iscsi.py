@@ -261,18 +261,38 @@ def test_no_secret_leaves_its_place(make_iscsi: Callable[..., Service], agents: 
     service.delete("volumes", volume)
 
 
+def product_tests(agent: Agent, *names: str, seconds: float, **env: str) -> str:
+    """What tests of the product print on this host, once they have passed."""
+    argv = ["python3", "-m", "pytest", "-q", "-s", "-W", "ignore", "-p", "no:cacheprovider"]
+    argv += ["-c", f"{install.MOUNT}/pyproject.toml", *(f"{install.MOUNT}/tests/{name}" for name in names)]
+    path = f"{install.MOUNT}:{install.MOUNT}/site"
+    agent.run("mkdir", "-p", "/var/tmp/lio")
+    done = agent.run(
+        *argv, timeout=seconds, check=False, NBDSVC_TEST_LIO="/var/tmp/lio", PYTHONPATH=path, HOME="/root", **env
+    )
+    assert done.rc == 0, done.out[-6000:] + done.err[-2000:]
+    assert iscsi.configured(agent) == []
+    return str(done.out)
+
+
 @pytest.mark.row("S067", "S068", "S069", "S070", "S072", "S092")
 def test_the_exporters_contract(agents: dict[str, Agent]) -> None:
     """The contract suite passes over this kernel's LIO, with a kill at every write of its configuration."""
     iscsi.clear(agents["storage"])
-    folder = "/var/tmp/lio"
-    argv = ["python3", "-m", "pytest", "-q", "-s", "-W", "ignore", "-p", "no:cacheprovider"]
-    argv += ["-c", f"{install.MOUNT}/pyproject.toml", f"{install.MOUNT}/tests/configfs"]
-    agents["storage"].run("mkdir", "-p", folder)
-    done = agents["storage"].run(
-        *argv, timeout=600, check=False, NBDSVC_TEST_LIO=folder,
-        PYTHONPATH=f"{install.MOUNT}:{install.MOUNT}/site", HOME="/root",
+    print(product_tests(agents["storage"], "configfs/test_lio.py", seconds=600)[-600:])
+
+
+@pytest.mark.row("S021", "S028", "S067", "S068", "S069")
+@pytest.mark.timeout(7200)
+def test_recovery(agents: dict[str, Agent], group: str) -> None:
+    """The recovery suite's kinds of operations that concern exports, killed at every step, on LVM and LIO.
+
+    RIG_KINDS says other kinds; empty: all there are, which takes an hour in emulation.
+    """
+    Service(agents["storage"]).wipe()
+    kinds = os.environ.get("RIG_KINDS", "attachment.repair,attachment.terminate")
+    printed = product_tests(
+        agents["storage"], "configfs/test_recovery.py", seconds=7200, NBDSVC_TEST_VOLUME_GROUP=group,
+        NBDSVC_TEST_KINDS=kinds, NBDSVC_TEST_PATIENCE="10",
     )  # fmt: skip
-    print(done.out[-600:])
-    assert done.rc == 0, done.out[-6000:] + done.err[-2000:]
-    assert iscsi.configured(agents["storage"]) == []
+    print(printed[-2000:])

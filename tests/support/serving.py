@@ -14,7 +14,9 @@ from nbdsvc.cli.client import Client
 from nbdsvc.exports.folder import ExportFolder
 
 HERE = Path(__file__).resolve().parent
-READY, READY_SECONDS = " ready on ", 60
+# An emulated machine is ten times slower.
+PATIENCE = float(os.environ.get("NBDSVC_TEST_PATIENCE", "1"))
+READY, READY_SECONDS = " ready on ", 60 * PATIENCE
 UNFINISHED = ("pending", "running", "undoing")
 
 
@@ -68,7 +70,7 @@ class ServiceProcess:
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
 
-    def wait_dead(self, seconds: float = 20) -> bool:
+    def wait_dead(self, seconds: float = 20 * PATIENCE) -> bool:
         assert self.process
         try:
             self.process.wait(seconds)
@@ -92,7 +94,7 @@ class ServiceProcess:
             folder.end_process()
             folder.remove()
 
-    def settle(self, seconds: float = 60) -> None:
+    def settle(self, seconds: float = 60 * PATIENCE) -> None:
         """Wait until no operation is unfinished."""
         client, end = self.client(), time.monotonic() + seconds
         while time.monotonic() < end:
@@ -101,7 +103,7 @@ class ServiceProcess:
             time.sleep(0.05)
         raise AssertionError("operations do not end: " + json.dumps(client.get("operations", all_tenants=1)))
 
-    def wait_status(self, noun: str, id: str, seconds: float = 60) -> str:
+    def wait_status(self, noun: str, id: str, seconds: float = 60 * PATIENCE) -> str:
         """The status once it is not one of an operation's hands; "gone" for a row that is not there."""
         from nbdsvc import errors
 

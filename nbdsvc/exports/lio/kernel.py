@@ -103,6 +103,7 @@ class KernelLio:
 
     def _make_backstore(self, _iqn: str, name: str, wanted: Backstore) -> None:
         """The serial comes last, so that one that is right says that all of it is."""
+        _remove_empty_indexes()
         index, source = _free_index(), wanted.source
         if source.plugin == BLOCK:
             made = self._rtslib.BlockStorageObject(name, dev=source.path, index=index)
@@ -178,6 +179,13 @@ class KernelLio:
 
 def _paths(name: str) -> list[Path]:
     return sorted(path for folder in _FOLDERS for path in ROOT.glob(f"core/{folder}_*/{name}"))
+
+
+def _remove_empty_indexes() -> None:
+    """What a process left that was killed before it made the backstore itself, or after it had removed it."""
+    for path in (path for folder in _FOLDERS for path in ROOT.glob(f"core/{folder}_*/")):
+        with contextlib.suppress(OSError):  # ENOTEMPTY: it is in use
+            path.rmdir()
 
 
 def _free_index() -> int:
