@@ -19,6 +19,8 @@ from rig import agent, box, fleet, install, machines, network
 from rig.machine import mutations
 
 ROOT = Path(__file__).resolve().parent.parent
+# What a run leaves for people and machines to read.
+OUTPUT = ROOT / "build" / "rig"
 
 
 def main(argv: list[str]) -> int:
@@ -65,9 +67,8 @@ def _machines(names: list[str]) -> fleet.Fleet:
 def _suite(made: fleet.Fleet, arguments: list[str], prefix: list[str]) -> int:
     path = box.CACHE / "fleet.json"
     made.save(path)
-    junit = ROOT / "build" / "rig" / "junit.xml"
-    argv = [*prefix, sys.executable, "-m", "pytest", "-q", f"--junitxml={junit}", "-p", "no:cacheprovider", "-c", str(ROOT / "rig" / "pytest.ini"),
-            *(arguments or [str(ROOT / "rig" / "suite")])]  # fmt: skip
+    options = ["-p", "no:cacheprovider", "-c", str(ROOT / "rig" / "pytest.ini"), f"--junitxml={OUTPUT / 'junit.xml'}"]
+    argv = [*prefix, sys.executable, "-m", "pytest", "-q", *options, *(arguments or [str(ROOT / "rig" / "suite")])]
     environment = {**os.environ, fleet.FLEET: str(path), "PYTHONPATH": str(ROOT)}
     try:
         return subprocess.run(argv, cwd=ROOT, env=environment, check=False).returncode
@@ -83,8 +84,8 @@ def _replay(arguments: list[str]) -> int:
 
 def _mutations(names: list[str]) -> int:
     """A table of what was found goes to build/rig/mutations.json after each."""
-    results, output = [], ROOT / "build" / "rig" / "mutations.json"
-    output.parent.mkdir(parents=True, exist_ok=True)
+    results, output = [], OUTPUT / "mutations.json"
+    OUTPUT.mkdir(parents=True, exist_ok=True)
     made = machines.up(list(machines.HOSTS))
     for mutation in [mutations.named(name) for name in names] or mutations.MUTATIONS:
         disk = install.disk(mutation.plant)
