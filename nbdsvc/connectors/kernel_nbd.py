@@ -12,8 +12,9 @@ from nbdsvc.connectors.attached import Attached, is_nbd
 # As many connections as the server's threads can keep busy; only where it says that a flush on one covers all.
 CONNECTIONS = 4
 # Seconds. A request that is unanswered for so long ends its connection, and nbd_watch.py makes a new one: with 30 a killed
-# server was a stall of 30 s. Without a new connection I/O fails after the second: long enough to restart a storage host.
-REQUEST_TIMEOUT, DEAD_TIMEOUT = 5, 180
+# server was a stall of 30 s. Without a new connection I/O fails after the second: servers test themselves for minutes
+# before they boot, and I/O that waits is mended by itself, while a file system that saw an error is not.
+REQUEST_TIMEOUT, DEAD_TIMEOUT = 5, 900
 # What every disk image's partition table was made for; the server has no larger minimum.
 BLOCK_SIZE = 512
 SETTLE_SECONDS = 10.0

@@ -7,7 +7,7 @@ from rig.machine import oracle
 
 HEADER = 16
 # A storage host that comes back from a power cut may take minutes in emulation, and I/O waits for it.
-IO_SECONDS = 400
+IO_SECONDS = 600
 
 
 def write(agent: Agent, device: str, writes: list[tuple[int, int]], *, flush: bool) -> None:
