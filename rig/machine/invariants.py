@@ -69,7 +69,9 @@ def everything(world: World) -> None:
 def _objects(world: World) -> list[str]:
     found = set(storage.volumes(world.storage))
     wanted = {f"volume-{each.id}" for each in world.volumes} | {f"_snapshot-{each.id}" for each in world.snapshots}
-    marked = set(world.storage.shell(f"lvs --noheadings -o lv_name -S 'lv_tags=~nbdsvc' {storage.GROUP}").split())
+    # LVM has no pattern for a tag in its selections, so the tags are read and compared here.
+    lines = world.storage.shell(f"lvs --noheadings -o lv_name,lv_tags {storage.GROUP}").splitlines()
+    marked = {words[0] for words in map(str.split, lines) if any("nbdsvc" in tag for tag in words[1:])}
     return [f"LV {name}" for name in found ^ wanted] + [f"unmarked LV {name}" for name in (found & wanted) - marked]
 
 

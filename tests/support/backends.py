@@ -47,7 +47,7 @@ class Backend:
         if self.driver != "lvm":
             return [path for path in (state / "pool").glob("[vs]*s/*") if not os.listxattr(path)]
         group = os.environ["NBDSVC_TEST_VOLUME_GROUP"]
-        return [Path("/dev", group, name) for name in _logical_volumes("lv_tags!~nbdsvc")]
+        return [Path("/dev", group, name) for name in _logical_volumes(unmarked=True)]
 
     def remove(self, path: Path) -> None:
         if self.driver != "lvm":
@@ -77,11 +77,14 @@ class Backend:
         return found
 
 
-def _logical_volumes(selection: str = "") -> list[str]:
-    """All of the group, or those that LVM's selection names, but for those of its pool."""
-    argv = ["lvs", "--noheadings", "-S", selection, "-o", "lv_name", os.environ["NBDSVC_TEST_VOLUME_GROUP"]]
-    listed = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split()
-    return [name for name in listed if not name.endswith("-pool")]
+def _logical_volumes(*, unmarked: bool = False) -> list[str]:
+    """All of the group, or those without a tag of ours, but for those of its pool."""
+    argv = ["lvs", "--noheadings", "-o", "lv_name,lv_tags", os.environ["NBDSVC_TEST_VOLUME_GROUP"]]
+    listed = [
+        line.split() for line in subprocess.run(argv, capture_output=True, text=True, check=True).stdout.splitlines()
+    ]
+    ours = [words[0] for words in listed if not (unmarked and any("nbdsvc" in tag for tag in words[1:]))]
+    return [name for name in ours if not name.endswith("-pool")]
 
 
 COPYING = Backend(settings={"driver": "memory", "driver_options": "instant_clone = false"})
