@@ -24,9 +24,12 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 
     def start(*words: str | Path) -> str:
         socket = tmp_path / f"socket{len(children)}"
-        children.append(subprocess.Popen(["nbdkit", "-f", "-U", str(socket), *map(str, words)]))
-        for _ in range(200):
-            if socket.exists():
+        pid_file = tmp_path / f"pid{len(children)}"
+        argv = ["nbdkit", "-f", "-P", str(pid_file), "-U", str(socket), *map(str, words)]
+        children.append(subprocess.Popen(argv))
+        # The socket's name is there before anybody listens; the pid file comes after.
+        for _ in range(500):
+            if pid_file.exists():
                 break
             time.sleep(0.02)
         return f"nbd+unix:///?socket={socket}"

@@ -17,8 +17,8 @@ from hypothesis.stateful import (
     invariant,
     multiple,
     rule,
-    run_state_machine_as_test,
 )
+from machines import machine_test
 from serving import ServiceProcess
 
 from drivers.memory import Faults
@@ -226,7 +226,7 @@ def test_api_against_a_model_of_the_bytes() -> None:
         service = ServiceProcess(Path(folder), driver="memory").start()
         try:
             machine = type("Machine", (ApiMachine,), {"service": service})
-            run_state_machine_as_test(machine, settings=settings(max_examples=5, stateful_step_count=16))
+            machine_test(machine, settings(max_examples=5, stateful_step_count=16))()
         finally:
             service.stop()
             service.end_exports()

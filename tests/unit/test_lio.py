@@ -10,6 +10,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from machines import machine_test
 
 from nbdsvc import errors
 from nbdsvc.exporter import Exporter, ExportSpec
@@ -185,8 +186,9 @@ def _harmed(target: Target, what: str) -> Target:
     return dataclasses.replace(target, **changes.get(what, {}))
 
 
-TestMachine = pytest.mark.row("S067", "S068", "S069")(Machine.TestCase)
-TestMachine.settings = settings(max_examples=150, stateful_step_count=20, deadline=None)
+test_machine = pytest.mark.row("S067", "S068", "S069")(
+    machine_test(Machine, settings(max_examples=150, stateful_step_count=20, deadline=None))
+)
 
 
 def test_killed_at_every_write_nothing_is_reachable_that_should_not_be(storage: Storage) -> None:

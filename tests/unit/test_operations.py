@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from machines import machine_test
 
 from nbdsvc import errors
 from nbdsvc.model import clock, names
@@ -252,4 +253,4 @@ class LockMachine(RuleBasedStateMachine):
         assert set(self.table._holders) == names_held
 
 
-TestLockTable = LockMachine.TestCase
+test_lock_table = machine_test(LockMachine)
