@@ -1,7 +1,7 @@
 """Settings: the default and the comment above it are the manual. `nbdsvc show-config` prints what is in force.
 
 Read from /etc/nbdsvc/nbdsvc.toml, then /etc/nbdsvc/conf.d/*.toml in order of their names (or `--config FILE`), then from
-the environment: NBDSVC_PORT=9000 sets `port`. An unknown key is an error.
+the environment: NBDSVC_PORT=9000 sets `port`, NBDSVC_DRIVER_OPTIONS="a = 1, b = 'x'" a table. An unknown key is an error.
 """
 
 import os
@@ -173,12 +173,21 @@ def _convert(key: str, value: Any, default: Any) -> Any:
         if isinstance(default, tuple):
             return tuple(value.split(",") if isinstance(value, str) else value)
         if isinstance(default, dict):
-            return dict(tomllib.loads(value) if isinstance(value, str) else value)
+            return _table(value) if isinstance(value, str) else dict(value)
         if isinstance(default, Path) or key == "tokens_file":
             return Path(value)
         return type(default)(value)
     except (KeyError, TypeError, ValueError) as error:
         raise errors.ConfigError(setting=key, reason=f"{value!r} is not a {type(default).__name__}") from error
+
+
+def _table(text: str) -> dict[str, Any]:
+    """Lines of TOML, or what stands between the braces of an inline table: a unit file's variable has one line."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        table: dict[str, Any] = tomllib.loads(f"table = {{ {text} }}")["table"]
+        return table
 
 
 def _check(settings: Settings) -> Settings:

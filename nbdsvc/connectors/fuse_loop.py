@@ -33,7 +33,7 @@ class FuseLoop:
     def connect(self, home: Path, attachment_id: str, info: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         mounted = home / "nbd"
         mounted.touch()
-        pid = self._mount(home, mounted, _uri(home, info))
+        pid = self._mount(home, mounted, _server(home, info))
         try:
             read_only = ["--read-only"] if info.get("access_mode") == "ro" else []
             argv = ["losetup", "--find", "--show", "--direct-io=on", *read_only, str(mounted)]
@@ -52,12 +52,12 @@ class FuseLoop:
         _until(lambda: not _backing(attached.device), attached.device, "its loop device stays busy")
         self._unmount(Path(attached.details["mountpoint"]), attached.details["pid"])
 
-    def _mount(self, home: Path, mounted: Path, uri: str) -> int:
+    def _mount(self, home: Path, mounted: Path, server: list[str]) -> int:
         """Start nbdfuse with a session of its own; its pid file says that the mount is there."""
         pidfile, log = home / "pid", home / "log"
         pidfile.unlink(missing_ok=True)
         with log.open("wb") as output:
-            argv = [process.resolve("nbdfuse"), "-P", str(pidfile), str(mounted), uri]
+            argv = [process.resolve("nbdfuse"), "-P", str(pidfile), str(mounted), *server]
             child = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
             )
@@ -76,16 +76,23 @@ class FuseLoop:
         _until(lambda: not _lives(pid), str(mounted), "nbdfuse does not end")
 
 
-def _uri(home: Path, info: dict[str, Any]) -> str:
-    """The URI with the key in a file: a key on a command line is everybody's."""
-    uri = str(info["uri"])
+def _server(home: Path, info: dict[str, Any]) -> list[str]:
+    """What nbdfuse connects to. It refuses URIs with tls-psk-file (1.14), so TLS is the business of an nbdkit between."""
     if not info.get("tls"):
-        return uri
+        return [str(info["uri"])]
+    tls = ["tls=require", f"tls-psk={_key(home, info)}", f"tls-username={info['tls_psk_username']}"]
+    where = [f"hostname={info['host']}", f"port={info['port']}", f"export={info['export']}"]
+    nbdkit = [process.resolve("nbdkit"), "--exit-with-parent", "nbd", *where, *tls]
+    return ["--socket-activation", *nbdkit]
+
+
+def _key(home: Path, info: dict[str, Any]) -> Path:
+    """The key in a file: a key on a command line is everybody's."""
     key = home / "psk"
     fd = os.open(key, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(fd, "w") as file:
         file.write(f"{info['tls_psk_username']}:{info['tls_psk_key']}\n")
-    return f"{uri}{'&' if '?' in uri else '?'}tls-psk-file={key}"
+    return key
 
 
 def _until(done: Callable[[], bool], device: str, complaint: str) -> None:

@@ -89,7 +89,8 @@ def test_cinder_local_attach(make_iscsi: Callable[..., Service], agents: dict[st
         one.run("chmod", "755", f"/usr/local/bin/{name}")
     volume, written = service.volume(), os.urandom(MIB)
     env = {"OS_AUTH_TYPE": "noauth", "CINDER_ENDPOINT": f"http://{service.agent.host.address}:{PORT}/v3",
-           "OS_PROJECT_ID": "rig", "OS_VOLUME_API_VERSION": "3.44", "HOME": "/root"}  # fmt: skip
+           "OS_PROJECT_ID": "rig", "OS_VOLUME_API_VERSION": "3.44", "HOME": "/root",
+           "OSLO_LOCK_PATH": "/run/lock"}  # fmt: skip
     said = one.run("cinder", "local-attach", volume, timeout=PATIENCE, **env).out
     print(said)
     device = next(word for word in said.split() if word.startswith("/dev/"))

@@ -12,6 +12,8 @@ MIB = 1 << 20
 GROUP, LAYER = "flaky", "rig-flaky"
 # Sectors of the disk that stay well, so that LVM can read its own metadata: extents begin there (pe_start, 1 MiB).
 HEAD = 2048
+# LVM sees the group twice, on the disk and on the layer over it; here only the layer counts.
+FILTER = "/etc/lvm/lvmlocal.conf"
 
 
 class Disk:
@@ -24,6 +26,7 @@ class Disk:
         agent.shell(
             f"wipefs -q -a {self._disk}; echo '0 {self._sectors} linear {self._disk} 0' | dmsetup create {LAYER}"
         )
+        agent.put(FILTER, f'devices {{ global_filter = [ "r|^{self._disk}$|" ] }}\n'.encode())
         agent.run("vgcreate", "-q", "-y", GROUP, f"/dev/mapper/{LAYER}")
 
     def lose(self) -> None:
@@ -34,7 +37,8 @@ class Disk:
 
     def remove(self) -> None:
         self.heal()
-        self._agent.shell(f"vgremove -q -f -y {GROUP}; dmsetup remove --retry {LAYER}; wipefs -q -a {self._disk}")
+        self._agent.shell(f"vgremove -q -f -y {GROUP}; dmsetup remove --retry {LAYER}; rm -f {FILTER}")
+        self._agent.shell(f"wipefs -q -a {self._disk}")
 
     def _load(self, table: str) -> None:
         suspend = f"dmsetup suspend --noflush --nolockfs {LAYER}"

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -55,13 +56,18 @@ def test_exit_statuses_say_whose_fault_it_is(service: ServiceProcess) -> None:
 
 
 @pytest.mark.row("S001", "S073")
-def test_attach_as_a_block_device(service: ServiceProcess, tmp_path: Path) -> None:
-    """mkfs, mount, write; detach is refused while mounted; attached again the file is there; nothing stays behind."""
+@pytest.mark.parametrize("transport", ["unix", "tcp"])
+def test_attach_as_a_block_device(make_service: Callable[..., ServiceProcess], tmp_path: Path, transport: str) -> None:
+    """By a unix socket or TCP with TLS: mkfs, mount, write; detach is refused while mounted; attached again the file is
+    there; nothing stays behind.
+    """
+    service = make_service(nbd_listen="127.0.0.1")
     client, connector = service.client(), HostConnector(tmp_path / "attached")
     volume: dict[str, Any] = client.post("volumes", body={"volume": {"size": 1}})["volume"]
     service.wait_status("volumes", volume["id"])
     # The service under test calls this host "me".
-    connector.describe = lambda: {"host": "me", "ip": "127.0.0.1"}  # type: ignore[method-assign]
+    described = {"host": "me", "ip": "127.0.0.1", "nbd_transport": transport}
+    connector.describe = lambda: described  # type: ignore[method-assign]
     mounted = tmp_path / "mnt"
     mounted.mkdir()
     for visit in range(2):
