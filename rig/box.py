@@ -28,7 +28,7 @@ PACKAGES = """linux-image-amd64 systemd-sysv udev kmod dbus iproute2 iputils-pin
 MASKED = """multipathd.service multipathd.socket iscsid.service iscsid.socket open-iscsi.service apt-daily.timer
     apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer systemd-timesyncd.service
     systemd-networkd.service systemd-resolved.service getty@tty1.service rtslib-fb-targetctl.service
-    nbd-client.service""".split()
+    nbd-client.service systemd-logind.service""".split()
 BAKED = ("rig-net", "rig-net.service", "init", "multipath.conf")
 BOOT_MODULES = "virtio_pci virtio_blk virtio_scsi sd_mod ext4".split()
 DISK_MIB = 6144

@@ -54,7 +54,8 @@ def disk(change: Callable[[Path], None] = lambda tree: None) -> Path:
                    cwd=stage, check=False)  # fmt: skip
     made = box.CACHE / "tree.squashfs"
     made.unlink(missing_ok=True)
-    argv = ["mksquashfs", str(stage), str(made), "-quiet", "-no-progress", "-comp", "zstd", "-Xcompression-level", "3"]
+    # Not compressed: emulated processors would unpack every import.
+    argv = ["mksquashfs", str(stage), str(made), "-quiet", "-no-progress", "-noI", "-noD", "-noF", "-noX"]
     subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
     made.chmod(0o644)
     say(f"working tree packed: {made.stat().st_size >> 20} MiB")

@@ -66,8 +66,10 @@ class Service:
 
     def kill(self) -> None:
         """SIGKILL of the service's processes; not of its exports, which have scopes of their own."""
+        # Its pid, not its unit's state: a lasting unit is active again before anybody can look.
+        pid = self.agent.run("systemctl", "show", "--property=MainPID", "--value", UNIT).out.strip()
         self.agent.run("systemctl", "kill", "--signal=KILL", UNIT)
-        self.agent.shell(f"while systemctl -q is-active {UNIT}; do sleep 0.1; done")
+        self.agent.shell(f"while [ {pid} != 0 ] && [ -e /proc/{pid} ]; do sleep 0.1; done")
 
     def stop(self) -> None:
         self.agent.run("systemctl", "stop", UNIT, check=False)

@@ -8,15 +8,21 @@ from nbdsvc import errors
 from nbdsvc.cli.client import Client
 from nbdsvc.connectors.attached import Attached
 from nbdsvc.connectors.host import HostConnector
+from nbdsvc.connectors.kernel_nbd import CONNECTIONS
+
+# As many as the kernel's client is known to gain from; each costs the server a thread pool.
+MAX_CONNECTIONS = 16
 
 
 @click.command()
 @click.argument("volume")
 @click.option("--read-only", is_flag=True)
+@click.option("--connections", type=click.IntRange(1, MAX_CONNECTIONS), default=CONNECTIONS, show_default=True,
+              help="Of the kernel's NBD client.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
-def attach(volume: str, read_only: bool, as_json: bool) -> None:
+def attach(volume: str, read_only: bool, connections: int, as_json: bool) -> None:
     """Attach VOLUME to this host and print its device."""
-    attached = attach_here(Client(), HostConnector(), volume, "ro" if read_only else "rw")
+    attached = attach_here(Client(), HostConnector(connections=connections), volume, "ro" if read_only else "rw")
     click.echo(json.dumps(attached.__dict__) if as_json else attached.device)
 
 

@@ -10,26 +10,29 @@ from nbdsvc import errors, process
 from nbdsvc.connectors.attached import Attached, Kind, Notes, flush, user_of
 from nbdsvc.connectors.fuse_loop import FuseLoop
 from nbdsvc.connectors.iscsi import BrickIscsi, initiator_name, multipath_runs
-from nbdsvc.connectors.kernel_nbd import KernelNbd
+from nbdsvc.connectors.kernel_nbd import CONNECTIONS, KernelNbd
 
 FOLDER = Path("/run/nbdsvc/attached")
 
 
 class HostConnector:
-    """Attaches and detaches on this host. `folder`: where mount points, keys and notes are kept. `kinds`: best first."""
+    """Attaches and detaches on this host. `folder`: where mount points, keys and notes are kept. `kinds`: best first.
+
+    connections: of the kernel's NBD client to one volume, where the export allows more than one.
+    """
 
     def __init__(
         self,
         folder: Path = FOLDER,
         runner: process.Runner | None = None,
         kinds: Sequence[Kind] | None = None,
+        connections: int = CONNECTIONS,
     ) -> None:
         self._runner = runner or process.Runner()
         self._folder = folder
         self._notes = Notes(folder)
-        self._kinds: list[Kind] = (
-            list(kinds) if kinds is not None else [KernelNbd(self._runner), FuseLoop(self._runner), BrickIscsi()]
-        )
+        usual: list[Kind] = [KernelNbd(self._runner, connections), FuseLoop(self._runner), BrickIscsi()]
+        self._kinds = usual if kinds is None else list(kinds)
 
     def describe(self) -> dict[str, Any]:
         """The connector: how this host describes itself to the service."""

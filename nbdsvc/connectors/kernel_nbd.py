@@ -26,8 +26,9 @@ class KernelNbd:
 
     name = "kernel nbd"
 
-    def __init__(self, runner: process.Runner) -> None:
+    def __init__(self, runner: process.Runner, connections: int = CONNECTIONS) -> None:
         self._runner = runner
+        self._connections = connections
 
     def serves(self, info: dict[str, Any]) -> bool:
         """Without TLS, which the kernel leaves to its callers, and where the module is or can be loaded."""
@@ -37,7 +38,7 @@ class KernelNbd:
         from nbdsvc.connectors import nbd_netlink  # pyroute2 takes a quarter of a second to load
 
         with ExitStack() as stack:
-            links = connect_links(info, stack)
+            links = connect_links(info, stack, self._connections)
             index = nbd_netlink.connect(
                 [link.sock.fileno() for link in links],
                 size=links[0].size,
@@ -84,11 +85,10 @@ def identifier_of(index: int) -> str | None:
         return None
 
 
-def connect_links(info: dict[str, Any], stack: ExitStack) -> list[handshake.Negotiated]:
+def connect_links(info: dict[str, Any], stack: ExitStack, connections: int) -> list[handshake.Negotiated]:
     """One connection, and more of them where the export allows it. Closed by the stack: the kernel holds its own."""
-
     first = connect_link(info, stack)
-    more = CONNECTIONS - 1 if first.flags & handshake.CAN_MULTI_CONN else 0
+    more = connections - 1 if first.flags & handshake.CAN_MULTI_CONN else 0
     return [first, *(connect_link(info, stack) for _ in range(more))]
 
 

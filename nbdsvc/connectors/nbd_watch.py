@@ -86,7 +86,8 @@ class Watch:
         began = time.monotonic()
         try:
             with contextlib.ExitStack() as stack:
-                links = kernel_nbd.connect_links(attached.details["server"], stack)
+                connections = attached.details["connections"]
+                links = kernel_nbd.connect_links(attached.details["server"], stack, connections)
                 fds = [link.sock.fileno() for link in links]
                 nbd_netlink.reconfigure(index, fds, identifier=attached.attachment_id)
         except errors.Error as error:

@@ -89,17 +89,19 @@ class World:
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """As Service.call, but a service that is not there is waited for. Refused passes through."""
-        return self.patiently(lambda: self.service.call(method, path, body))
+        # A question may be asked again whatever became of it; a wish only if nobody can have heard it.
+        again = OSError if method == "GET" else ConnectionRefusedError
+        return self.patiently(lambda: self.service.call(method, path, body), again)
 
     def act(self, noun: str, id: str, action: str, wish: Any = None) -> Any:
         return self.call("POST", f"{noun}/{id}/action", {action: wish or {}})
 
-    def patiently(self, ask: Callable[[], Any]) -> Any:
+    def patiently(self, ask: Callable[[], Any], again: type[OSError] = ConnectionRefusedError) -> Any:
         end = time.monotonic() + READY_SECONDS
         while True:
             try:
                 return ask()
-            except ConnectionRefusedError:
+            except again:
                 if time.monotonic() > end:
                     raise Violation(f"the service is not back after {READY_SECONDS} s: {self.service.log()}") from None
                 time.sleep(POLL_SECONDS)
@@ -116,7 +118,7 @@ class World:
         return found
 
     def _status(self, noun: str, id: str) -> str:
-        return str(self.patiently(lambda: self.service.status(noun, id)))
+        return str(self.patiently(lambda: self.service.status(noun, id), OSError))
 
     def operations(self, id: str) -> str:
         """What the service says of operations on something, for a person."""

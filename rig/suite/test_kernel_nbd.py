@@ -19,12 +19,13 @@ def kind_of(local: Initiator, volume: str) -> dict[str, object]:
 
 
 @pytest.mark.row("S001", "S070", "S073")
-def test_a_file_system_comes_back(service: Service, local: Initiator) -> None:
-    """By kernel nbd with several connections: mkfs, write, detach; refused while mounted; the file is there again."""
+@pytest.mark.parametrize("connections", [1, 4])
+def test_a_file_system_comes_back(service: Service, local: Initiator, connections: int) -> None:
+    """By kernel nbd, one connection or several: mkfs, write, detach; refused while mounted; the file is there again."""
     volume, run = service.volume(), local.agent.shell
-    device = local.attach(volume)
+    device = local.attach(volume, f"--connections={connections}")
     noted = kind_of(local, volume)
-    assert (noted["kind"], noted["details"]["connections"]) == ("kernel nbd", 4)
+    assert (noted["kind"], noted["details"]["connections"]) == ("kernel nbd", connections)
     assert service.status("volumes", volume) == "in-use"
     run(f"mkfs.ext4 -q {device}; mkdir -p /mnt/v; mount {device} /mnt/v; head -c 8M /dev/urandom > /mnt/v/f; sync")
     digest = run("sha256sum < /mnt/v/f")
