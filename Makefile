@@ -5,7 +5,7 @@ SECONDS := 60
 MINUTES := 6
 SOURCES := nbdsvc drivers rig tests benchmarks native
 
-.PHONY: help demo test check rows bench fuzz rig rig-replay rig-mutations rig-up rig-down docs clean base test-tools rig-tools
+.PHONY: help demo test check rows bench fuzz rig rig-replay rig-mutations rig-bench rig-up rig-down docs clean base test-tools rig-tools
 
 help: ## Print this
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -41,6 +41,10 @@ rig-replay: rig-tools ## Run a saved failure of the rig again: make rig-replay F
 
 rig-mutations: rig-tools ## Plant bugs in the machines' tree, and tell which of them the rig finds
 	$(PYTHON) -m rig mutations
+
+rig-bench: rig-tools ## Measure what real initiators get: fio through kernel nbd and iSCSI against the LV below
+	$(PYTHON) -m rig bench
+	$(PYTHON) benchmarks/report.py
 
 rig-up: rig-tools ## Bring the machines up and leave them; then: make rig RIG_ARGS=--keep
 	$(PYTHON) -m rig up

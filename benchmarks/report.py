@@ -44,11 +44,19 @@ def main() -> None:
     for cell, rows in grouped(load("copy").get("table", {})).items():
         parts.append(chart(cell, [(who, row["wall"]["median"],
             f"{row['wall']['median']:.2f} s, CPU {row['cpu']['median']:.2f} s, {row['ratio']['median']:.2f}x") for who, row in rows]))  # fmt: skip
+    parts.append(
+        "<h2>Real initiators</h2><p>fio in a virtual machine: requests a second, and the share of the LV below.</p>"
+    )
+    for protocol, row in load("rig").get("table", {}).items():
+        parts.append(chart(f"{protocol}: attach {row['attach_seconds']:.1f} s, detach {row['detach_seconds']:.1f} s", [
+            bar for name, cell in row["cells"].items() for bar in (
+                (f"{name} ours", cell["iops"], f"{cell['iops']:.0f}/s, {cell['ratio']:.2f} of the LV"),
+                (f"{name} LV", cell["lv_iops"], f"{cell['lv_iops']:.0f}/s"))]))  # fmt: skip
     service = load("service")
     parts.append("<h2>Service</h2>")
     rows = [(what, found["median"], f"{found['median']:.1f} ms") for what, found in service.get("table_ms", {}).items()]
     parts.append(chart("latency, median", rows))
-    machine = html.escape(json.dumps({name: load(name).get("machine") for name in ("nbd", "copy", "service")}))
+    machine = html.escape(json.dumps({name: load(name).get("machine") for name in ("nbd", "copy", "rig", "service")}))
     style = "body{font:14px sans-serif;margin:2em;max-width:60em}svg text{font-size:12px}"
     page = f"<!doctype html><meta charset=utf-8><title>nbdsvc benchmarks</title><style>{style}</style><h1>nbdsvc benchmarks</h1>"
     (RESULTS / "report.html").write_text(page + "\n".join(parts) + f"<p>{machine}</p>\n")

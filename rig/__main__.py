@@ -4,6 +4,7 @@ up [HOST...]              bring machines up and leave them
 run [--keep] [--inventory FILE] [PYTEST ARGUMENT...]
 replay FILE               a saved run of the machine, again
 mutations [NAME...]       plant bugs, each in turn, and tell which the machine finds; RIG_MINUTES for each
+bench [--keep]            fio through kernel nbd, iSCSI and an LV, and the time to attach; RIG_ROUNDS of each
 ssh HOST [COMMAND...]
 down
 """
@@ -24,7 +25,8 @@ OUTPUT = ROOT / "build" / "rig"
 
 
 def main(argv: list[str]) -> int:
-    verbs = {"up": _up, "down": _down, "run": _run, "ssh": _ssh, "replay": _replay, "mutations": _mutations}
+    verbs = {"up": _up, "down": _down, "run": _run, "ssh": _ssh, "replay": _replay, "mutations": _mutations,
+             "bench": _bench}  # fmt: skip
     if not argv or argv[0] not in verbs:
         print(__doc__)
         return 2
@@ -65,13 +67,10 @@ def _machines(names: list[str]) -> fleet.Fleet:
 
 
 def _suite(made: fleet.Fleet, arguments: list[str], prefix: list[str]) -> int:
-    path = box.CACHE / "fleet.json"
-    made.save(path)
     options = ["-p", "no:cacheprovider", "-c", str(ROOT / "rig" / "pytest.ini"), f"--junitxml={OUTPUT / 'junit.xml'}"]
     argv = [*prefix, sys.executable, "-m", "pytest", "-q", *options, *(arguments or [str(ROOT / "rig" / "suite")])]
-    environment = {**os.environ, fleet.FLEET: str(path), "PYTHONPATH": str(ROOT)}
     try:
-        return subprocess.run(argv, cwd=ROOT, env=environment, check=False).returncode
+        return subprocess.run(argv, cwd=ROOT, env=_environment(made), check=False).returncode
     except KeyboardInterrupt:
         return 130
 
@@ -98,13 +97,28 @@ def _mutations(names: list[str]) -> int:
     return 0
 
 
-def _hunt(made: fleet.Fleet, name: str) -> dict[str, Any]:
+def _bench(arguments: list[str]) -> int:
+    """On the storage host alone: another machine's processor would only disturb."""
+    try:
+        made = _machines(["storage"])
+        return subprocess.run(network.inside(sys.executable, "-m", "rig.bench"), cwd=ROOT, env=_environment(made),
+                              check=False).returncode  # fmt: skip
+    finally:
+        if "--keep" not in arguments:
+            machines.down()
+
+
+def _environment(made: fleet.Fleet) -> dict[str, str]:
+    """Where a process of the rig finds its hosts."""
     path = box.CACHE / "fleet.json"
     made.save(path)
+    return {**os.environ, fleet.FLEET: str(path), "PYTHONPATH": str(ROOT)}
+
+
+def _hunt(made: fleet.Fleet, name: str) -> dict[str, Any]:
     argv = network.inside(sys.executable, "-m", "rig.machine.hunt", name, os.environ.get("RIG_MINUTES", "5"),
                           os.environ.get("RIG_SEED", "1"))  # fmt: skip
-    environment = {**os.environ, fleet.FLEET: str(path), "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(argv, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(argv, cwd=ROOT, env=_environment(made), stdout=subprocess.PIPE, text=True, check=False)
     lines = done.stdout.splitlines()
     try:
         return dict(json.loads(lines[-1]))
