@@ -150,7 +150,8 @@ def disconnect_all(agent: Agent) -> None:
     """No device of ours on an initiator: for the beginning of a test, whatever the one before left."""
     agent.shell(
         "umount -A /mnt/* 2> /dev/null || true; for d in /sys/block/nbd*; do"
-        " [ ! -e $d/pid ] || nbd-client -d /dev/${d##*/}; done; rm -rf /run/nbdsvc/attached"
+        " [ ! -e $d/pid ] || nbd-client -d /dev/${d##*/}; done; losetup -nlO NAME,BACK-FILE | while read device file; do"
+        " case $file in /run/nbdsvc/attached/*) losetup -d $device; umount -l $file;; esac; done; rm -rf /run/nbdsvc/attached"
     )
 
 

@@ -53,7 +53,7 @@ class FuseLoop:
         self._unmount(Path(attached.details["mountpoint"]), attached.details["pid"])
 
     def _mount(self, home: Path, mounted: Path, server: list[str]) -> int:
-        """Start nbdfuse with a session of its own; its pid file says that the mount is there."""
+        """Start nbdfuse with a session of its own; its pid file says that it serves."""
         pidfile, log = home / "pid", home / "log"
         pidfile.unlink(missing_ok=True)
         with log.open("wb") as output:
@@ -62,7 +62,7 @@ class FuseLoop:
                 argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
             )
         end = time.monotonic() + MOUNT_SECONDS
-        while not (pidfile.exists() and pidfile.read_text().strip()):
+        while not (pidfile.exists() and pidfile.read_text().strip() and _is_there(mounted)):
             if child.poll() is not None or time.monotonic() > end:
                 child.kill()
                 child.wait()
@@ -74,6 +74,12 @@ class FuseLoop:
     def _unmount(self, mounted: Path, pid: int) -> None:
         self._runner.run(["fusermount3", "-u", str(mounted)], no_retry=["not found", "not mounted"])
         _until(lambda: not _lives(pid), str(mounted), "nbdfuse does not end")
+
+
+def _is_there(mounted: Path) -> bool:
+    """Whether the mount is, with a size: its inode has none until somebody asks, and a loop device takes what it has."""
+    found = mounted.stat()
+    return found.st_dev != mounted.parent.stat().st_dev and found.st_size > 0
 
 
 def _server(home: Path, info: dict[str, Any]) -> list[str]:
