@@ -39,3 +39,25 @@ def test_a_volume_outlives_its_host(
     machines.power_on("hyper1")
     agents["hyper1"].reconnect()
     install.install(agents["hyper1"])
+
+
+@pytest.mark.row("S001", "S008")
+def test_qemu_writes_and_the_kernel_reads(make_service: Callable[..., Service], agents: dict[str, Agent]) -> None:
+    """QEMU's block layer writes as a guest's disk would, on one host; the kernel of the other reads the same bytes."""
+    service = make_service(NBD_LISTEN=agents["storage"].host.address, NBD_TLS="false")
+    one, two = agents["hyper1"], Initiator(agents["hyper2"], service)
+    volume, content = service.volume(), os.urandom(MIB)
+    connector = {"host": one.host.name, "ip": one.host.address, "mode": "rw"}
+    wish = {"volume_uuid": volume, "instance_uuid": None, "mode": "rw", "connector": connector}
+    made = service.call("POST", "attachments", {"attachment": wish})["attachment"]
+    service.act("attachments", made["id"], "os-complete")
+    one.put("/tmp/content", content)
+    uri = made["connection_info"]["uri"]
+    done = one.run("qemu-io", "-f", "raw", uri, "-c", f"write -s /tmp/content 3M {MIB}", "-c", "write -z 8M 1M",
+                   "-c", "flush", "-c", "read -P 0 8M 1M").out  # fmt: skip
+    assert "Pattern verification failed" not in done
+    one.run("rm", "/tmp/content")
+    service.delete("attachments", made["id"])
+    assert two.digest(two.attach(volume), 3 * MIB, MIB) == hashlib.sha256(content).hexdigest()
+    two.detach(volume)
+    service.delete("volumes", volume)
