@@ -27,6 +27,9 @@ _PACKAGES = {
     "nbdfuse": "libnbd-bin",
     "losetup": "mount",
     "qemu-img": "qemu-utils",
+    "qemu-nbd": "qemu-utils",
+    "bwrap": "bubblewrap",
+    "prlimit": "util-linux",
     "systemd-run": "systemd",
     "fusermount3": "fuse3",
 }

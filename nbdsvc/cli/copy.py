@@ -15,6 +15,7 @@ from nbdsvc.cli import show
 from nbdsvc.datapath import copy as engine
 from nbdsvc.datapath.copy import CopyResult, Digests
 from nbdsvc.datapath.limit import Limit
+from nbdsvc.images.inspection import ACCEPTED
 from nbdsvc.images.places import Origin, Target, Wanted, open_origin, open_target
 
 _UNITS = {"": 1, "K": units.KiB, "M": units.MiB, "G": units.GiB, "T": units.TiB}
@@ -37,7 +38,7 @@ class _Rate(click.ParamType):  # type: ignore[type-arg]
 @click.command()
 @click.argument("source")
 @click.argument("destination")
-@click.option("--source-format", type=click.Choice(["raw", "qcow2"]), help="Else: as the file's own bytes say.")
+@click.option("--source-format", type=click.Choice(ACCEPTED), help="Else: as the file's own bytes say.")
 @click.option("--snapshot", help="An internal snapshot of a qcow2 source, by name or id.")
 @click.option(
     "--format", type=click.Choice(["raw", "qcow2"]), help="Of a new file. Else: qcow2 if it is called so, or raw."

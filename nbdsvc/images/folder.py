@@ -16,7 +16,15 @@ from nbdsvc.model import names
 
 # For images that are plain files: the same name gives the same id on every host and after every restart.
 _NAMESPACE = uuid.UUID("6f0d0c1e-6b1e-5c55-9a57-0a4f7c3c2e11")
-_SUFFIXES = {".qcow2": "qcow2", ".raw": "raw", ".img": "raw"}
+_SUFFIXES = {
+    ".qcow2": "qcow2",
+    ".raw": "raw",
+    ".img": "raw",
+    ".vmdk": "vmdk",
+    ".vhd": "vpc",
+    ".vhdx": "vhdx",
+    ".vdi": "vdi",
+}
 
 
 @dataclass(frozen=True)

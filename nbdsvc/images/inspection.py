@@ -11,10 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from nbdsvc import errors
+from nbdsvc.images import foreign
 from nbdsvc.units import MiB
 
 Read = Callable[[int, int], bytes]
-ACCEPTED = ("raw", "qcow2")
+ACCEPTED = ("raw", "qcow2", *foreign.FORMATS)
 
 _QCOW2 = b"QFI\xfb"
 # name -> (offset, signature). What nbdsvc names in a refusal, and what makes an image ambiguous.
@@ -24,7 +25,7 @@ _SIGNATURES: dict[str, tuple[int, bytes]] = {
     "vmdk": (0, b"KDMV"),
     "vmdk descriptor": (0, b"# Disk DescriptorFile"),
     "vdi": (0x40, b"\x7f\x10\xda\xbe"),
-    "vhd": (0, b"conectix"),
+    "vpc": (0, b"conectix"),
     "vhdx": (0, b"vhdxfile"),
     "luks": (0, b"LUKS\xba\xbe"),
     "iso": (0x8001, b"CD001"),
@@ -32,6 +33,7 @@ _SIGNATURES: dict[str, tuple[int, bytes]] = {
 }
 # A disk image may well hold a partition table, a CD or an encrypted container: as raw bytes that is its own business.
 _CONTENT = frozenset({"mbr or gpt", "iso", "luks"})
+_VHD_FOOTER = 512
 _L1_MAX_BYTES = 32 * MiB
 _DIRTY, _CORRUPT, _DATA_FILE, _COMPRESSION, _EXTENDED_L2 = 1, 2, 4, 8, 16
 
@@ -52,6 +54,8 @@ def inspect(read: Read, size: int, name: str, declared: str | None = None) -> Im
     formats = found - _CONTENT
     if declared is not None and declared not in ACCEPTED:
         raise errors.BadImage(image=name, reason=f"format {declared} is not supported, only {' and '.join(ACCEPTED)}")
+    if not formats and declared != "raw" and _has(read, size, size - _VHD_FOOTER, b"conectix"):
+        raise errors.BadImage(image=name, reason="it is a fixed VHD: convert it, or declare it raw, footer and all")
     detected = "qcow2" if "qcow2" in formats else next(iter(sorted(formats)), "raw")
     if formats and len(found) > 1:
         raise errors.BadImage(image=name, reason=f"it could be several formats at once: {', '.join(sorted(found))}")
@@ -63,11 +67,13 @@ def inspect(read: Read, size: int, name: str, declared: str | None = None) -> Im
         if size == 0:
             raise errors.BadImage(image=name, reason="it is empty")
         return ImageFacts("raw", size, size)
+    if detected in foreign.FORMATS:
+        return ImageFacts(detected, foreign.virtual_size(read, size, name, detected), size)
     return _inspect_qcow2(read, size, name)
 
 
 def _has(read: Read, size: int, offset: int, mark: bytes) -> bool:
-    return size >= offset + len(mark) and read(offset, len(mark)) == mark
+    return 0 <= offset <= size - len(mark) and read(offset, len(mark)) == mark
 
 
 def _inspect_qcow2(read: Read, size: int, name: str) -> ImageFacts:

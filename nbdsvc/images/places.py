@@ -17,6 +17,7 @@ from nbdsvc.datapath import sink as sinks
 from nbdsvc.datapath import source as sources
 from nbdsvc.datapath.sink import Sink
 from nbdsvc.datapath.source import Source
+from nbdsvc.images import confined, foreign
 from nbdsvc.images.http import HttpFile
 from nbdsvc.images.inspection import ImageFacts, inspect
 
@@ -89,6 +90,8 @@ def open_origin(reference: str, format: str | None = None, snapshot: str | None 
 def _open_http(url: str, format: str | None) -> Origin:
     file = HttpFile(url)
     facts = inspect(file.pread, file.size, file.name, format)
+    if facts.format in foreign.FORMATS:
+        raise errors.BadImage(image=file.name, reason=f"a {facts.format} image is read from a file: download it first")
     if facts.format != "raw" and not file.ranges:
         raise errors.BadImage(image=file.name, reason="a qcow2 image needs a server that serves byte ranges")
     opened = sources.open_callback(file.pread, file.size, facts.format, file.name, sequential=not file.ranges)
@@ -103,11 +106,15 @@ def _open_file(path: Path, format: str | None, snapshot: str | None) -> Origin:
     try:
         status = os.fstat(fd)
         if stat.S_ISBLK(status.st_mode) and format in (None, "raw"):
-            found = "raw"  # what a guest wrote there has no say in how it is read
+            facts = ImageFacts("raw", 0, 0)  # what a guest wrote there has no say in how it is read
         else:
-            found = _inspect(fd, path, format).format
+            facts = _inspect(fd, path, format)
         mark = _digest(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, snapshot)
-        return Origin(sources.open_fd(fd, found, path.name, snapshot), found, mark)
+        if facts.format not in foreign.FORMATS:
+            return Origin(sources.open_fd(fd, facts.format, path.name, snapshot), facts.format, mark)
+        if snapshot or not stat.S_ISREG(status.st_mode):
+            raise errors.Unsupported(reason=f"{facts.format} is read from a file, and without snapshots")
+        return Origin(confined.open_fd(fd, facts, path.name), facts.format, mark)
     finally:
         os.close(fd)
 

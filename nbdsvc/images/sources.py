@@ -5,12 +5,13 @@ import json
 import os
 import stat
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from nbdsvc import errors
 from nbdsvc.datapath import source as datapath
+from nbdsvc.images import confined, foreign
 from nbdsvc.images.folder import Image, ImageFolder
 from nbdsvc.images.http import HttpFile
 from nbdsvc.images.inspection import ImageFacts, inspect
@@ -78,9 +79,12 @@ class Images:
             declared = image.disk_format if image else None
             facts = inspect(lambda at, length: os.pread(fd, length, at), status.st_size, name, declared)
             mark = [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns]
-            return OpenImage(
-                facts, datapath.open_fd(fd, facts.format, name), _digest(mark), name, image.id if image else None
-            )
+            if facts.format in foreign.FORMATS:
+                source = confined.open_fd(fd, facts, name)
+                facts = replace(facts, virtual_size=source.size)  # an old VHD is as large as its geometry says
+            else:
+                source = datapath.open_fd(fd, facts.format, name)
+            return OpenImage(facts, source, _digest(mark), name, image.id if image else None)
         finally:
             os.close(fd)
 
@@ -89,6 +93,10 @@ class Images:
             raise errors.InvalidInput(field="imageRef", value="", reason="images by http are switched off")
         file = HttpFile(url)
         facts = inspect(file.pread, file.size, file.name)
+        if facts.format in foreign.FORMATS:
+            raise errors.BadImage(
+                image=file.name, reason=f"a {facts.format} image is read from a file: download it first"
+            )
         if facts.format != "raw" and not file.ranges:
             raise errors.BadImage(image=file.name, reason="a qcow2 image needs a server that serves byte ranges")
         opened = datapath.open_callback(file.pread, file.size, facts.format, file.name, sequential=not file.ranges)

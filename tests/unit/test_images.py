@@ -61,17 +61,14 @@ def test_hostile_images_are_refused_with_the_reason(tmp_path: Path, reason: str)
     assert reason in judge(HOSTILE[reason](tmp_path / "image"))
 
 
-@pytest.mark.parametrize("kind", ["vmdk", "vdi", "vpc", "vhdx", "qed", "luks"])
+@pytest.mark.parametrize("kind", ["qed", "luks"])
 def test_other_formats_are_named_and_refused(tmp_path: Path, kind: str) -> None:
     """A format that is not read is named in the refusal; a container of raw bytes is raw."""
     if kind == "luks":
         (tmp_path / "image").write_bytes(b"LUKS\xba\xbe" + bytes(4096))
         assert judge(tmp_path / "image") == "raw"
         return
-    if kind == "qed":
-        (tmp_path / "image").write_bytes(b"QED\0" + bytes(4096))
-    else:
-        subprocess.run(["qemu-img", "create", "-q", "-f", kind, str(tmp_path / "image"), "8M"], check=True)
+    (tmp_path / "image").write_bytes(b"QED\0" + bytes(4096))
     assert "not supported" in judge(tmp_path / "image")
 
 

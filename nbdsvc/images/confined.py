@@ -1,0 +1,144 @@
+"""The child that reads foreign formats: qemu-nbd in a room of its own, with one image and one socket folder.
+
+Its parsers are large and the image may be hostile, so the child gets no network, no other process, no capability, no
+environment, no writable file system and bounded memory, processor time and descriptors. `argv` is the one place that
+says so; the tests run their break-out attempts by it. The user namespace maps our own user, because the image may be
+readable by us alone; /proc is left out, because its files trust that user.
+"""
+
+import os
+import shutil
+import socket
+import stat
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from nbdsvc import errors, process
+from nbdsvc.datapath import source as sources
+from nbdsvc.images.inspection import ImageFacts
+from nbdsvc.units import GiB, MiB
+
+IMAGE = "/image"
+SOCKET_FOLDER = "/socket"
+# Code, thread stacks and malloc's arenas are address space too; tables that inspection lets pass are below 64 MiB.
+ADDRESS_SPACE = 2 * GiB
+OPEN_FILES = 64
+# A slow core inflates more than this in a second, and looks up a hundred times more that is not there.
+_BYTES_PER_CPU_SECOND = 8 * MiB
+_CPU_SECONDS = 60
+_START_SECONDS = 20
+_POLL_SECONDS = 0.02
+_NOBODY = "65534"
+
+
+def argv(image: Path, folder: Path, command: Sequence[str], cpu_seconds: int = _CPU_SECONDS) -> list[str]:
+    """The command in the locked-down child: it sees /usr, IMAGE read-only and the writable SOCKET_FOLDER."""
+    limits = [f"--as={ADDRESS_SPACE}", f"--cpu={cpu_seconds}", f"--nofile={OPEN_FILES}", "--core=0", "--fsize=0"]
+    room = "--unshare-all --unshare-user --disable-userns --die-with-parent --new-session --clearenv --cap-drop ALL"
+    system = "--ro-bind /usr /usr --symlink usr/lib /lib --symlink usr/lib64 /lib64 --dev-bind /dev/null /dev/null"
+    return [
+        *(process.resolve("prlimit"), *limits, process.resolve("bwrap"), *room.split()),
+        *("--uid", _NOBODY, "--gid", _NOBODY, "--hostname", "image", *system.split()),
+        *("--ro-bind", str(image), IMAGE, "--bind", str(folder), SOCKET_FOLDER, "--remount-ro", "/", "--chdir", "/"),
+        *("--", *command),
+    ]
+
+
+class ConfinedSource(sources.Source):
+    """The child's export; closing it ends the child."""
+
+    def __init__(self, export: sources.Source, child: "_Child", name: str) -> None:
+        super().__init__(export.pointer, name)
+        self.child = child
+
+    def close(self) -> None:
+        super().close()
+        self.child.end()
+
+
+class _Child:
+    """A running qemu-nbd and its socket folder."""
+
+    def __init__(self, path: Path, facts: ImageFacts) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="nbdsvc-image-"))
+        self.socket = self.folder / "nbd"
+        seconds = _CPU_SECONDS + (facts.file_size + facts.virtual_size // 100) // _BYTES_PER_CPU_SECOND
+        serve = ["/usr/bin/qemu-nbd", "-r", "-t", "-f", facts.format, "-e", str(sources.NBD_CONNECTIONS)]
+        command = [*serve, "-k", f"{SOCKET_FOLDER}/nbd", IMAGE]
+        try:
+            process.resolve("qemu-nbd")
+            self.process, self._said = _start(argv(path, self.folder, command, seconds))
+        except BaseException:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise
+
+    def wait(self, name: str) -> None:
+        """Until it listens, or BadImage with its complaint."""
+        deadline = time.monotonic() + _START_SECONDS
+        while not self._listens():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise errors.BadImage(image=name, reason=f"qemu-nbd does not open it: {self._complaint()}")
+            time.sleep(_POLL_SECONDS)
+
+    def _listens(self) -> bool:
+        # The child may put anything into its folder: only a socket is connected to, never a link to one elsewhere.
+        try:
+            if not stat.S_ISSOCK(self.socket.lstat().st_mode):
+                return False
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.connect(str(self.socket))
+        except OSError:
+            return False
+        return True
+
+    def _complaint(self) -> str:
+        try:
+            said = os.read(self._said, process.STDERR_KEPT)
+        except BlockingIOError:
+            said = b""
+        return said.decode(errors="replace").strip() or "no answer"
+
+    def end(self) -> None:
+        """Kill and reap it. Its pid namespace dies with it."""
+        self.process.kill()
+        self.process.wait()
+        if self._said >= 0:
+            os.close(self._said)
+            self._said = -1
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _start(command: list[str]) -> tuple[subprocess.Popen[bytes], int]:
+    """The running child, and where to read what it complains of."""
+    # Neither end blocks: a child that talks more than anybody reads loses words, not time.
+    said, words = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=words, stderr=words, env={}), said
+    except BaseException:
+        os.close(said)
+        raise
+    finally:
+        os.close(words)
+
+
+def open_fd(fd: int, facts: ImageFacts, name: str) -> sources.Source:
+    """A source over an inspected image in a foreign format; the descriptor stays the caller's."""
+    path = Path(f"/proc/self/fd/{fd}").readlink()
+    child = _Child(path, facts)
+    try:
+        child.wait(name)
+        _check_same(fd, path, name)
+        return ConfinedSource(sources.open_nbd(f"nbd+unix:///?socket={child.socket}"), child, name)
+    except BaseException:
+        child.end()
+        raise
+
+
+def _check_same(fd: int, path: Path, name: str) -> None:
+    """The child was given the path: it must still lead to the file that was inspected."""
+    ours, theirs = os.fstat(fd), path.stat()
+    if (ours.st_dev, ours.st_ino) != (theirs.st_dev, theirs.st_ino):
+        raise errors.BadImage(image=name, reason="it was replaced while it was opened")
