@@ -19,7 +19,8 @@ struct nbdsvc_vol {
 	int is_block;
 	int block_size;
 	int can_punch;
-	pthread_mutex_t mutex; /* of what follows */
+	_Atomic int64_t seen_size; /* when somebody last looked; a volume never shrinks while it is served */
+	pthread_mutex_t mutex;     /* of what follows */
 	pthread_cond_t done;
 	uint64_t asked;   /* flushes that were asked for */
 	uint64_t flushed; /* those of them that an fdatasync has covered */
@@ -111,8 +112,20 @@ int nbdsvc_vol_is_rotational(struct nbdsvc_vol *vol)
 	return rotational;
 }
 
+/* Whether the range lies in the volume, which may have grown since. A write beyond its end would make a file larger. */
+static int within(struct nbdsvc_vol *vol, uint64_t length, uint64_t offset)
+{
+	if (offset > INT64_MAX || length > INT64_MAX - offset)
+		return 0;
+	if ((int64_t)(offset + length) > vol->seen_size)
+		vol->seen_size = nbdsvc_vol_size(vol);
+	return (int64_t)(offset + length) <= vol->seen_size;
+}
+
 int nbdsvc_vol_pread(struct nbdsvc_vol *vol, void *buffer, size_t length, uint64_t offset)
 {
+	if (!within(vol, length, offset))
+		return -EINVAL;
 	char *at = buffer;
 	while (length) {
 		ssize_t got = pread(vol->fd, at, length, offset);
@@ -131,6 +144,8 @@ int nbdsvc_vol_pread(struct nbdsvc_vol *vol, void *buffer, size_t length, uint64
 
 int nbdsvc_vol_pwrite(struct nbdsvc_vol *vol, const void *buffer, size_t length, uint64_t offset, int flags)
 {
+	if (!within(vol, length, offset))
+		return -ENOSPC;
 	const char *at = buffer;
 	while (length) {
 		ssize_t put = pwrite(vol->fd, at, length, offset);
@@ -178,6 +193,8 @@ static int write_zeros(struct nbdsvc_vol *vol, uint64_t length, uint64_t offset)
 /* Blocks are given back where the client allows it, kept (and only marked as zero) where it does not. */
 int nbdsvc_vol_zero(struct nbdsvc_vol *vol, uint64_t length, uint64_t offset, int flags)
 {
+	if (!within(vol, length, offset))
+		return -ENOSPC;
 	int err = -EOPNOTSUPP;
 	if ((flags & NBDSVC_MAY_TRIM) && vol->can_punch)
 		err = deallocate(vol, FALLOC_FL_PUNCH_HOLE, length, offset);
@@ -193,6 +210,8 @@ int nbdsvc_vol_zero(struct nbdsvc_vol *vol, uint64_t length, uint64_t offset, in
 /* A hint: a range that cannot be given back stays as it is. */
 int nbdsvc_vol_trim(struct nbdsvc_vol *vol, uint64_t length, uint64_t offset, int flags)
 {
+	if (!within(vol, length, offset))
+		return -EINVAL;
 	int err = vol->can_punch ? deallocate(vol, FALLOC_FL_PUNCH_HOLE, length, offset) : 0;
 	if (unsupported(err))
 		err = 0;

@@ -8,6 +8,7 @@ from typing import Any
 from nbdsvc import errors, process
 from nbdsvc.connectors import handshake
 from nbdsvc.connectors.attached import Attached, is_nbd
+from nbdsvc.model import names
 
 # As many connections as the server's threads can keep busy; only where it says that a flush on one covers all.
 CONNECTIONS = 4
@@ -41,7 +42,7 @@ class KernelNbd:
             links = connect_links(info, stack, self._connections)
             index = nbd_netlink.connect(
                 [link.sock.fileno() for link in links],
-                size=links[0].size,
+                size=volume_size(info),
                 block_size=BLOCK_SIZE,
                 flags=links[0].flags,
                 timeout=REQUEST_TIMEOUT,
@@ -86,14 +87,24 @@ def identifier_of(index: int) -> str | None:
 
 
 def connect_links(info: dict[str, Any], stack: ExitStack, connections: int) -> list[handshake.Negotiated]:
-    """One connection, and more of them where the export allows it. Closed by the stack: the kernel holds its own."""
-    first = connect_link(info, stack)
+    """One connection, and more of them where the export allows it, whose size is the device's business.
+
+    Closed by the stack: the kernel holds its own.
+    """
+    growing = names.growing_name(info["export"])
+    first = _connect_link(info, growing, stack)
     more = connections - 1 if first.flags & handshake.CAN_MULTI_CONN else 0
-    return [first, *(connect_link(info, stack) for _ in range(more))]
+    return [first, *(_connect_link(info, growing, stack) for _ in range(more))]
 
 
-def connect_link(info: dict[str, Any], stack: ExitStack) -> handshake.Negotiated:
-    made = handshake.connect(info.get("unix_socket"), info.get("host"), info.get("port"), info["export"])
+def volume_size(info: dict[str, Any]) -> int:
+    """Bytes that the volume has now."""
+    with ExitStack() as stack:
+        return _connect_link(info, info["export"], stack).size
+
+
+def _connect_link(info: dict[str, Any], export: str, stack: ExitStack) -> handshake.Negotiated:
+    made = handshake.connect(info.get("unix_socket"), info.get("host"), info.get("port"), export)
     stack.callback(made.sock.close)
     return made
 

@@ -113,8 +113,7 @@ class Watch:
         index = attached.details["index"]
         if kernel_nbd.identifier_of(index) != attached.attachment_id:
             return
-        with contextlib.ExitStack() as stack:
-            size = kernel_nbd.connect_link(attached.details["server"], stack).size
+        size = kernel_nbd.volume_size(attached.details["server"])
         if size > kernel_nbd.size_of(index):
             nbd_netlink.resize(index, size, identifier=attached.attachment_id)
             log.info("the volume was extended", device=attached.device, size=size)

@@ -112,7 +112,7 @@ class NbdExporter:
         return sorted(path.name for path in self._root.iterdir() if path.is_dir())
 
     def refresh(self, export_id: str) -> None:
-        """Nothing to do: the size is asked of the volume by each client that connects."""
+        """Nothing to do: whoever connects asks the volume for its size, and who came by `growing_name` has no bound."""
 
     def initialize_connection(self, spec: ExportSpec, connector: dict[str, Any]) -> ConnectionInfo:
         self.validate_connector(connector)
@@ -151,6 +151,7 @@ class NbdExporter:
             "host": self._address,
             "ports": list(self._ports),
             "name": names.export_name(spec.volume_id),
+            "growing_name": names.growing_name(names.export_name(spec.volume_id)),
             "description": f"nbdsvc volume {spec.volume_id}{' (read only)' if spec.read_only else ''}",
             "nbdkit": process.resolve("nbdkit"),
             "pythonpath": _pythonpath(),

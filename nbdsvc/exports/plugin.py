@@ -21,6 +21,9 @@ FUA, MAY_TRIM, FAST = 1, 2, 4
 # The largest request that clients should send: 32 MiB, the limit of QEMU and the kernel.
 MAXIMUM_BLOCK = 32 << 20
 
+# What a client of `growing_name` is told: beyond any volume, and nbdkit computes with 64 bits and a sign.
+UNBOUND = 1 << 62
+
 _spec: dict[str, Any] = {}
 _shared: dict[str, Any] = {}
 _sharing = threading.Lock()
@@ -32,7 +35,8 @@ _FUA_FLAG = nbdkit.FLAG_FUA
 class Handle:
     """One connection's volume. All that write share one, so that a write that got lost is known to each (native/vol.c)."""
 
-    def __init__(self, readonly: bool) -> None:
+    def __init__(self, readonly: bool, growing: bool) -> None:
+        self.growing = growing
         self.readonly = readonly or _spec["read_only"]
         self.vol = _open_vol(READ_ONLY) if self.readonly else _shared_vol()
 
@@ -104,9 +108,10 @@ def default_export(readonly: int, is_tls: int) -> str:
 
 def open(readonly: int) -> Handle:
     lib.nbdsvc_pin_thread()
-    if nbdkit.export_name() not in ("", _spec["name"]):
+    name = nbdkit.export_name()
+    if name not in ("", _spec["name"], _spec["growing_name"]):
         _check(-errno.ENOENT)
-    return Handle(bool(readonly))
+    return Handle(bool(readonly), name == _spec["growing_name"])
 
 
 def close(h: Handle) -> None:
@@ -119,6 +124,8 @@ def export_description(h: Handle) -> str:
 
 
 def get_size(h: Handle) -> int:
+    if h.growing:
+        return UNBOUND
     size = lib.nbdsvc_vol_size(h.vol)
     _check(size)
     return int(size)

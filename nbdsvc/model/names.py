@@ -41,6 +41,15 @@ def export_name(volume_id: str) -> str:
     return volume_name(volume_id)
 
 
+def growing_name(export: str) -> str:
+    """The name by which an export's size is left to its client: for one that gives its device a larger size later.
+
+    An NBD server tells a size once a connection, and refuses what lies beyond; the kernel's client can have its device
+    grow but not its connections.
+    """
+    return f"{export}+growing"
+
+
 def split_host(host: str) -> tuple[str, str, str]:
     """("host", "backend", "pool") of `host@backend#pool` (row S080); parts that are missing are empty."""
     rest, _, pool = host.partition("#")

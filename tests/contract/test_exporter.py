@@ -106,6 +106,41 @@ def test_clients_agree_on_data_and_extents(exports: Exports) -> None:
         (0, 8 * MiB, False), (8 * MiB, MiB, True), (9 * MiB, 23 * MiB, False)]  # fmt: skip
 
 
+@pytest.mark.row("S092")
+def test_a_client_by_the_growing_name_sees_the_volume_grow(exports: Exports) -> None:
+    """Its connection reaches what was added; beyond the end everything is refused, and the file is not made larger."""
+    spec, uri = exports.up()
+    export = names.export_name(spec.volume_id)
+    client = connected(uri.replace(export, names.growing_name(export)))
+    client.set_strict_mode(client.get_strict_mode() & ~nbd.STRICT_BOUNDS)
+    last, added = SIZE - 4096, SIZE + MiB
+    client.pwrite(b"\1" * 4096, last)
+
+    def refused() -> None:
+        for attempt in (
+            lambda: client.pread(8192, last),
+            lambda: client.pwrite(b"\2" * 8192, last),
+            lambda: client.zero(8192, last),
+            lambda: client.trim(8192, last),
+            lambda: client.pwrite(b"\2" * 4096, 1 << 61),
+        ):
+            with pytest.raises(nbd.Error):
+                attempt()
+
+    refused()
+    assert exports.path.stat().st_size == SIZE
+    assert connected(uri).pread(4096, last) == b"\1" * 4096
+    os.truncate(exports.path, 2 * SIZE)
+    exports.exporter.refresh(spec.id)
+    client.pwrite(b"\3" * 4096, added)
+    client.zero(4096, last)
+    client.flush()
+    assert exports.path.stat().st_size == 2 * SIZE
+    assert connected(uri).pread(4096, added) == client.pread(4096, added) == b"\3" * 4096
+    last = 2 * SIZE - 4096
+    refused()
+
+
 def test_every_command_against_a_model_of_the_bytes(exports: Exports) -> None:
     """Any sequence of writes, zeroes, trims, caches and flushes leaves the bytes that the model has."""
     _, uri = exports.up()

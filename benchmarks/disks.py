@@ -1,0 +1,43 @@
+"""Disk images for benchmarks: the same bytes in every format, from a mix like that of real disks."""
+
+import os
+import random
+import subprocess
+from pathlib import Path
+
+SIZE, MIB = 8 << 30, 1 << 20
+TEXT_MIB = 1400
+# source -> (its format, how qemu-img makes it of the raw one)
+SOURCES = {
+    "raw": ("raw", None),
+    "plain qcow2": ("qcow2", []),
+    "zlib qcow2": ("qcow2", ["-c"]),
+    "zstd qcow2": ("qcow2", ["-c", "-o", "compression_type=zstd"]),
+}
+
+
+def make_raw(folder: Path) -> Path:
+    """8 GiB with about 2 GiB in pieces of 64 KiB to 32 MiB: 70 % files of /usr, 20 % noise, 10 % zeros that are stored."""
+    raw, text, dice = folder / "raw", folder / "text", random.Random(1)
+    subprocess.run(["sh", "-c", f"tar cf - /usr/lib /usr/share 2>/dev/null | head -c {TEXT_MIB}M > {text}"], check=True)
+    raw.touch()
+    os.truncate(raw, SIZE)
+    at = 0
+    with text.open("rb") as words, raw.open("r+b") as file:
+        while at < SIZE - 100 * MIB and words.tell() < text.stat().st_size - 32 * MIB:
+            length, kind = dice.choice([64 << 10, 256 << 10, MIB, 4 * MIB, 32 * MIB]), dice.random()
+            file.seek(at)
+            file.write(words.read(length) if kind < 0.7 else os.urandom(length) if kind < 0.9 else bytes(length))
+            at += length + dice.choice([64 << 10, MIB, 4 * MIB, 64 * MIB])
+    text.unlink()
+    return raw
+
+
+def make_sources(folder: Path, wanted: set[str]) -> dict[str, Path]:
+    made = {"raw": make_raw(folder)}
+    for name, (_format, options) in SOURCES.items():
+        if options is not None and name in wanted:
+            made[name] = folder / name.replace(" ", "-")
+            convert = ["qemu-img", "convert", "-W", "-m", "16", "-f", "raw", "-O", "qcow2"]
+            subprocess.run([*convert, *options, made["raw"], made[name]], check=True)
+    return made
