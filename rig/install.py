@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TEST_LIBRARIES = ["pytest", "pytest-timeout", "hypothesis"]
 # The field's own client that attaches volumes where it runs: it meets ours as it is. The second alone, because the netifaces
 # that it wants has no wheel: the machines have Debian's. Its newest release prints by cinderclient.utils, which lost that.
-FOREIGN_LIBRARIES, ALONE = ["python-cinderclient>=9,<9.1"], ["python-brick-cinderclient-ext>=2.8"]
+FOREIGN_LIBRARIES, ALONE = ["python-cinderclient>=9.1,<9.2"], ["python-brick-cinderclient-ext>=2.8"]
 MOUNT, SERIAL = "/opt/nbdsvc", "nbdsvctree"
 DEVICE = f"/dev/disk/by-id/virtio-{SERIAL}"
 # What runs in the machines: the packages with the built core, and the tests that need a machine's storage.

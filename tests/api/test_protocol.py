@@ -14,6 +14,7 @@ def test_version_document_needs_no_token(shared_service: ServiceProcess) -> None
     assert headers["openstack-api-version"] == "volume 3.0"
     assert headers["x-openstack-request-id"].startswith("req-")
     assert headers["vary"] == "OpenStack-API-Version"
+    assert ask(shared_service, "GET", "/", OpenStack_API_Version="volume 3.70")[1] == content
     assert ask(shared_service, "GET", "/v3/")[0] == 200
     assert ask(shared_service, "GET", "/v3")[0] == 302
 
