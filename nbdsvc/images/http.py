@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from nbdsvc import errors
+from nbdsvc.images.readahead import ReadAhead
 
 # A server that says nothing for this long is taken for dead; the copy's other threads end with it.
 TIMEOUT_SECONDS = 30
@@ -37,6 +38,7 @@ class HttpFile:
         # A weak ETag does not promise the same bytes, which is the point of asking.
         tag = response.headers.get("ETag", "")
         self.version = tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified", "")
+        self._ahead = ReadAhead(self._range, self.size)
         if self.ranges:
             response.read()
         else:
@@ -46,7 +48,7 @@ class HttpFile:
         """Exactly these bytes, or ReadFailed."""
         if length == 0:
             return b""
-        return self._range(offset, length) if self.ranges else self._next(offset, length)
+        return self._ahead.pread(offset, length) if self.ranges else self._next(offset, length)
 
     def _range(self, offset: int, length: int) -> bytes:
         response = self._open(f"bytes={offset}-{offset + length - 1}")
