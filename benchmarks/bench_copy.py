@@ -4,23 +4,22 @@ bench_copy.py [ROUNDS [CASE ...]]: a case is a line of the table, by a part of i
 """
 
 import os
-import random
-import resource
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from disks import MIB, SIZE, SOURCES, make_sources
 from measure import save, shown, spread
 
 ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 5
 CHOSEN = sys.argv[2:]
-SIZE, MIB = 8 << 30, 1 << 20
-TEXT_MIB = 1400
+# What the disk itself takes, without its cache: as much as a case writes, in requests that no disk is limited by.
+LIMIT = ["dd", "if=/dev/zero", "bs=4M", "count=512", "oflag=direct", "conv=fsync", "status=none"]
 _OURS = """
 import sys
 from pathlib import Path
@@ -54,54 +53,7 @@ class Case:
         return f"{self.source} to {kind}"
 
 
-# source -> (its format, how qemu-img makes it of the raw one)
-SOURCES = {
-    "raw": ("raw", None),
-    "plain qcow2": ("qcow2", []),
-    "zlib qcow2": ("qcow2", ["-c"]),
-    "zstd qcow2": ("qcow2", ["-c", "-o", "compression_type=zstd"]),
-}
 CASES = [*(Case(source, to) for to in ("file", "nbd") for source in SOURCES), Case("raw", "zlib"), Case("raw", "zstd")]
-
-
-def make_raw(folder: Path) -> Path:
-    """8 GiB with about 2 GiB in pieces of 64 KiB to 32 MiB: 70 % files of /usr, 20 % noise, 10 % zeros that are stored."""
-    raw, text, dice = folder / "raw", folder / "text", random.Random(1)
-    subprocess.run(["sh", "-c", f"tar cf - /usr/lib /usr/share 2>/dev/null | head -c {TEXT_MIB}M > {text}"], check=True)
-    raw.touch()
-    os.truncate(raw, SIZE)
-    at = 0
-    with text.open("rb") as words, raw.open("r+b") as file:
-        while at < SIZE - 100 * MIB and words.tell() < text.stat().st_size - 32 * MIB:
-            length, kind = dice.choice([64 << 10, 256 << 10, MIB, 4 * MIB, 32 * MIB]), dice.random()
-            file.seek(at)
-            file.write(words.read(length) if kind < 0.7 else os.urandom(length) if kind < 0.9 else bytes(length))
-            at += length + dice.choice([64 << 10, MIB, 4 * MIB, 64 * MIB])
-    text.unlink()
-    return raw
-
-
-def make_sources(folder: Path, wanted: set[str]) -> dict[str, Path]:
-    made = {"raw": make_raw(folder)}
-    for name, (_format, options) in SOURCES.items():
-        if options is not None and name in wanted:
-            made[name] = folder / name.replace(" ", "-")
-            command = [
-                "qemu-img",
-                "convert",
-                "-W",
-                "-m",
-                "16",
-                "-f",
-                "raw",
-                "-O",
-                "qcow2",
-                *options,
-                made["raw"],
-                made[name],
-            ]
-            subprocess.run(command, check=True)
-    return made
 
 
 @contextmanager
@@ -141,19 +93,33 @@ def commands_of(case: Case, source: Path, target: str) -> dict[str, list[str]]:
     return found
 
 
-def timed(command: list[str], flushed: Path) -> tuple[float, float]:
-    """(wall, CPU) seconds of a whole process. Ours ends with an fsync; so that all are equal, the peers' end with one too."""
-    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    subprocess.run(command, check=True)
+@dataclass(frozen=True)
+class Cost:
+    """wall, cpu: seconds. memory: peak of the process, MiB. size: bytes of the result; written: those that it allocated."""
+
+    wall: float
+    cpu: float
+    memory: float
+    size: int = 0
+    written: int = 0
+
+
+def timed(command: list[str], flushed: Path) -> Cost:
+    """The cost of a whole process. Ours ends with an fsync; so that all are equal, the peers' end with one too."""
+    began = time.monotonic()
+    child = subprocess.Popen(command)
+    _, status, used = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode:
+        raise subprocess.CalledProcessError(child.returncode, command)
     fd = os.open(flushed, os.O_RDWR)
     os.fsync(fd)
     os.close(fd)
-    wall, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
-    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Cost(time.monotonic() - began, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
 
 
-def one_round(case: Case, source: Path, folder: Path) -> dict[str, tuple[float, float, int]]:
-    """Each tool once: (wall, CPU of the client, bytes of the result)."""
+def one_round(case: Case, source: Path, folder: Path) -> dict[str, Cost]:
+    """Each tool once."""
     found = {}
     target = (Path("/dev/shm") if case.to == "nbd" else folder) / f"bench-copy-{os.getpid()}"
     for tool in commands_of(case, source, ""):
@@ -163,10 +129,11 @@ def one_round(case: Case, source: Path, folder: Path) -> dict[str, tuple[float, 
             os.truncate(target, SIZE)
         if case.to == "nbd":
             with nbd_server(target) as uri:
-                times = timed(commands_of(case, source, uri)[tool], target)
+                cost = timed(commands_of(case, source, uri)[tool], target)
         else:
-            times = timed(commands_of(case, source, str(target))[tool], target)
-        found[tool] = (*times, target.stat().st_size)
+            cost = timed(commands_of(case, source, str(target))[tool], target)
+        result = target.stat()
+        found[tool] = replace(cost, size=result.st_size, written=result.st_blocks * 512)
         for path in target.parent.glob(f"{target.name}*"):
             path.unlink()
     return found
@@ -180,23 +147,38 @@ def measure(case: Case, source: Path, folder: Path) -> dict[str, dict[str, dict[
     table = {}
     for tool in rounds[0]:
         line = {
-            "wall": spread([r[tool][0] for r in rounds]),
-            "cpu": spread([r[tool][1] for r in rounds]),
-            "ratio": spread([r[tool][0] / r["ours"][0] for r in rounds]),
-            "cpu_ratio": spread([r[tool][1] / r["ours"][1] for r in rounds]),
-            "size": spread([r[tool][2] / r["ours"][2] for r in rounds]),
+            "wall": spread([r[tool].wall for r in rounds]),
+            "cpu": spread([r[tool].cpu for r in rounds]),
+            "memory": spread([r[tool].memory for r in rounds]),
+            "ratio": spread([r[tool].wall / r["ours"].wall for r in rounds]),
+            "cpu_ratio": spread([r[tool].cpu / r["ours"].cpu for r in rounds]),
+            "size": spread([r[tool].size / r["ours"].size for r in rounds]),
         }
         table[f"{case.name} / {tool}"] = line
         size = f"  size {shown(line['size'], 3)}" if case.to in ("zlib", "zstd") else ""
         print(
             f"{case.name:22} {tool:26} wall {shown(line['wall'])} s  CPU {shown(line['cpu'])} s  "
+            f"{line['memory']['max']:.0f} MiB  "
             f"we are faster by {shown(line['ratio'])}, in CPU {shown(line['cpu_ratio'])}{size}",
             flush=True,
         )
     peers = [tool for tool in rounds[0] if not tool.startswith("ours")]
-    best = spread([min(r[peer][0] for peer in peers) / r["ours"][0] for r in rounds])
+    best = spread([min(r[peer].wall for peer in peers) / r["ours"].wall for r in rounds])
     print(f"{case.name:22} {'the best of them':26} we are faster by {shown(best)}", flush=True)
+    if case.to == "file":
+        share = spread([r["ours"].written / r["ours"].wall / write_limit(folder) for r in rounds])
+        print(f"{case.name:22} {'what the disk itself takes':26} we write {shown(share)} of it", flush=True)
+        table[f"{case.name} / ours"]["of_write_limit"] = share
     return table
+
+
+def write_limit(folder: Path) -> float:
+    """Bytes a second that the file system of the results takes when nothing but the disk is in the way."""
+    target = folder / "limit"
+    cost = timed([*LIMIT, f"of={target}"], folder / "raw")
+    size = target.stat().st_size
+    target.unlink()
+    return size / cost.wall
 
 
 def main() -> None:

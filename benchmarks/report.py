@@ -53,10 +53,16 @@ def main() -> None:
                 (f"{name} ours", cell["iops"], f"{cell['iops']:.0f}/s, {cell['ratio']:.2f} of the LV"),
                 (f"{name} LV", cell["lv_iops"], f"{cell['lv_iops']:.0f}/s"))]))  # fmt: skip
     service = load("service")
+    parts.append("<h2>The whole job, from POST to available</h2>")
+    job = load("job").get("table", {})
+    rows = [(who, job[who]["median"], f"{job[who]['median']:.1f} s") for who in ("ours", "stand-in") if who in job]
+    parts.append(chart("seconds, median", rows))
     parts.append("<h2>Service</h2>")
     rows = [(what, found["median"], f"{found['median']:.1f} ms") for what, found in service.get("table_ms", {}).items()]
     parts.append(chart("latency, median", rows))
-    machine = html.escape(json.dumps({name: load(name).get("machine") for name in ("nbd", "copy", "rig", "service")}))
+    machine = html.escape(
+        json.dumps({name: load(name).get("machine") for name in ("nbd", "copy", "job", "rig", "service")})
+    )
     style = "body{font:14px sans-serif;margin:2em;max-width:60em}svg text{font-size:12px}"
     page = f"<!doctype html><meta charset=utf-8><title>nbdsvc benchmarks</title><style>{style}</style><h1>nbdsvc benchmarks</h1>"
     (RESULTS / "report.html").write_text(page + "\n".join(parts) + f"<p>{machine}</p>\n")
