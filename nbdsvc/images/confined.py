@@ -6,6 +6,7 @@ says so; the tests run their break-out attempts by it. The user namespace maps o
 readable by us alone; /proc is left out, because its files trust that user.
 """
 
+import contextlib
 import os
 import shutil
 import socket
@@ -31,6 +32,7 @@ _BYTES_PER_CPU_SECOND = 8 * MiB
 _CPU_SECONDS = 60
 _START_SECONDS = 20
 _POLL_SECONDS = 0.02
+_LAST_WORDS_SECONDS = 2
 _NOBODY = "65534"
 
 
@@ -45,6 +47,14 @@ def argv(image: Path, folder: Path, command: Sequence[str], cpu_seconds: int = _
         *("--ro-bind", str(image), IMAGE, "--bind", str(folder), SOCKET_FOLDER, "--remount-ro", "/", "--chdir", "/"),
         *("--", *command),
     ]
+
+
+def _layers(facts: ImageFacts) -> str:
+    """The format over the part of the file that inspection judged; nothing is probed."""
+    if not facts.offset:
+        return f"driver={facts.format},file.driver=file,file.filename={IMAGE}"
+    part = f"file.driver=raw,file.offset={facts.offset},file.size={facts.file_size}"
+    return f"driver={facts.format},{part},file.file.driver=file,file.file.filename={IMAGE}"
 
 
 class ConfinedSource(sources.Source):
@@ -66,8 +76,8 @@ class _Child:
         self.folder = Path(tempfile.mkdtemp(prefix="nbdsvc-image-"))
         self.socket = self.folder / "nbd"
         seconds = _CPU_SECONDS + (facts.file_size + facts.virtual_size // 100) // _BYTES_PER_CPU_SECOND
-        serve = ["/usr/bin/qemu-nbd", "-r", "-t", "-f", facts.format, "-e", str(sources.NBD_CONNECTIONS)]
-        command = [*serve, "-k", f"{SOCKET_FOLDER}/nbd", IMAGE]
+        serve = ["/usr/bin/qemu-nbd", "-r", "-t", "-e", str(sources.NBD_CONNECTIONS), "-k", f"{SOCKET_FOLDER}/nbd"]
+        command = [*serve, "--image-opts", _layers(facts)]
         try:
             process.resolve("qemu-nbd")
             self.process, self._said = _start(argv(path, self.folder, command, seconds))
@@ -80,8 +90,14 @@ class _Child:
         deadline = time.monotonic() + _START_SECONDS
         while not self._listens():
             if self.process.poll() is not None or time.monotonic() > deadline:
-                raise errors.BadImage(image=name, reason=f"qemu-nbd does not open it: {self._complaint()}")
+                raise self.refusal(name)
             time.sleep(_POLL_SECONDS)
+
+    def refusal(self, name: str) -> errors.BadImage:
+        """With the last words of a child that has ended, or is about to."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(_LAST_WORDS_SECONDS)
+        return errors.BadImage(image=name, reason=f"qemu-nbd does not open it: {self._complaint()}")
 
     def _listens(self) -> bool:
         # The child may put anything into its folder: only a socket is connected to, never a link to one elsewhere.
@@ -131,7 +147,11 @@ def open_fd(fd: int, facts: ImageFacts, name: str) -> sources.Source:
     try:
         child.wait(name)
         _check_same(fd, path, name)
-        return ConfinedSource(sources.open_nbd(f"nbd+unix:///?socket={child.socket}"), child, name)
+        try:
+            export = sources.open_nbd(f"nbd+unix:///?socket={child.socket}")
+        except errors.ReadFailed as error:  # it listens before it looks at the image
+            raise child.refusal(name) from error
+        return ConfinedSource(export, child, name)
     except BaseException:
         child.end()
         raise

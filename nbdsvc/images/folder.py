@@ -24,6 +24,7 @@ _SUFFIXES = {
     ".vhd": "vpc",
     ".vhdx": "vhdx",
     ".vdi": "vdi",
+    ".ova": "ova",
 }
 
 

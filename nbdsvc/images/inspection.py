@@ -8,14 +8,14 @@ QEMU; signatures as in the field's format inspectors.
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nbdsvc import errors
-from nbdsvc.images import foreign
+from nbdsvc.images import container, foreign
 from nbdsvc.units import MiB
 
 Read = Callable[[int, int], bytes]
-ACCEPTED = ("raw", "qcow2", *foreign.FORMATS)
+ACCEPTED = ("raw", "qcow2", *foreign.FORMATS, "ova")
 
 _QCOW2 = b"QFI\xfb"
 # name -> (offset, signature). What nbdsvc names in a refusal, and what makes an image ambiguous.
@@ -40,16 +40,24 @@ _DIRTY, _CORRUPT, _DATA_FILE, _COMPRESSION, _EXTENDED_L2 = 1, 2, 4, 8, 16
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """What an accepted image is. Sizes in bytes; cluster_size 0 for raw."""
+    """What an accepted image is. Sizes in bytes; cluster_size 0 for raw; offset: where it begins in its container."""
 
     format: str
     virtual_size: int
     file_size: int
     cluster_size: int = 0
+    offset: int = 0
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether our core does not read it: another tool does, in a child."""
+        return self.format in foreign.FORMATS or self.offset > 0
 
 
 def inspect(read: Read, size: int, name: str, declared: str | None = None) -> ImageFacts:
     """The image's facts, or BadImage. `read(offset, length)` gives exact bytes; `size` is the file's size."""
+    if declared in (None, "ova") and container.is_ova(read, size):
+        return _inspect_ova(read, size, name)
     found = {kind for kind, (offset, mark) in _SIGNATURES.items() if _has(read, size, offset, mark)}
     formats = found - _CONTENT
     if declared is not None and declared not in ACCEPTED:
@@ -70,6 +78,20 @@ def inspect(read: Read, size: int, name: str, declared: str | None = None) -> Im
     if detected in foreign.FORMATS:
         return ImageFacts(detected, foreign.virtual_size(read, size, name, detected), size)
     return _inspect_qcow2(read, size, name)
+
+
+def _inspect_ova(read: Read, size: int, name: str) -> ImageFacts:
+    """The facts of the disk in it, which has to say itself what it is."""
+    disk = container.find_disk(read, size, name)
+
+    def read_disk(at: int, length: int) -> bytes:
+        return read(disk.offset + at, length)
+
+    nested = container.is_ova(read_disk, disk.size)
+    facts = None if nested else inspect(read_disk, disk.size, f"{name}: {disk.name}")
+    if facts is None or facts.format == "raw":
+        raise errors.BadImage(image=name, reason=f"its disk {disk.name!r} is in no format that is known")
+    return replace(facts, offset=disk.offset)
 
 
 def _has(read: Read, size: int, offset: int, mark: bytes) -> bool:

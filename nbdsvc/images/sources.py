@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from nbdsvc import errors
 from nbdsvc.datapath import source as datapath
-from nbdsvc.images import confined, foreign
+from nbdsvc.images import confined
 from nbdsvc.images.folder import Image, ImageFolder
 from nbdsvc.images.http import HttpFile
 from nbdsvc.images.inspection import ImageFacts, inspect
@@ -79,7 +79,7 @@ class Images:
             declared = image.disk_format if image else None
             facts = inspect(lambda at, length: os.pread(fd, length, at), status.st_size, name, declared)
             mark = [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns]
-            if facts.format in foreign.FORMATS:
+            if facts.is_foreign:
                 source = confined.open_fd(fd, facts, name)
                 facts = replace(facts, virtual_size=source.size)  # an old VHD is as large as its geometry says
             else:
@@ -93,7 +93,7 @@ class Images:
             raise errors.InvalidInput(field="imageRef", value="", reason="images by http are switched off")
         file = HttpFile(url)
         facts = inspect(file.pread, file.size, file.name)
-        if facts.format in foreign.FORMATS:
+        if facts.is_foreign:
             raise errors.BadImage(
                 image=file.name, reason=f"a {facts.format} image is read from a file: download it first"
             )

@@ -1,7 +1,9 @@
 """VMDK, VHD, VHDX and VDI through the locked-down child: the same bytes as by qemu-img, and nothing left behind."""
 
+import io
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -57,6 +59,27 @@ def test_same_bytes_as_by_qemu_img(tmp_path: Path, format: str, options: str) ->
         assert child.folder.is_dir()
     assert child.process.returncode is not None
     assert not child.folder.exists()
+
+
+@pytest.mark.parametrize(("format", "options"), [("vmdk", "subformat=streamOptimized"), ("qcow2", "cluster_size=64k")])
+def test_the_disk_in_an_appliance(tmp_path: Path, format: str, options: str) -> None:
+    """An OVA is read where its disk stands, without unpacking; by `nbdsvc copy` and as an image for a volume."""
+    disk, folder = convert(tmp_path, format, options), tmp_path / "folder"
+    folder.mkdir()
+    with tarfile.open(folder / "appliance.ova", "w", format=tarfile.USTAR_FORMAT) as tar:
+        for name, content in (("a.ovf", b"<Envelope/>"), (disk.name, disk.read_bytes()), ("a.mf", b"SHA1")):
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    argv = ["nbdsvc", "copy", folder / "appliance.ova", tmp_path / "ours", "--verify"]
+    subprocess.run([sys.executable, "-m", *argv], check=True, capture_output=True, timeout=60)
+    theirs = (tmp_path / "theirs").read_bytes()
+    assert (tmp_path / "ours").read_bytes() == theirs
+    opened = Images(ImageFolder(folder)).open("appliance.ova")
+    with opened.source as source:
+        assert (opened.facts.format, opened.facts.virtual_size) == (format, len(theirs))
+        assert source.read(5 * MiB, MiB) == theirs[5 * MiB : 6 * MiB]
+    assert [path.name for path in folder.iterdir()] == ["appliance.ova"]
 
 
 def test_what_qemu_refuses_is_a_bad_image_in_its_words(tmp_path: Path) -> None:
