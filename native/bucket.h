@@ -1,4 +1,4 @@
-/* Token buckets: at most so many bytes a second, over all the threads and jobs that share one. */
+/* Token buckets: at most so much a second (bytes, microseconds of work), over all the threads and jobs that share one. */
 #ifndef NBDSVC_BUCKET_H
 #define NBDSVC_BUCKET_H
 

@@ -60,18 +60,37 @@ int nbdsvc_zero_digest(unsigned char *ret)
 	return 0;
 }
 
-/* Wait until the limits let the bytes pass. */
-static int pace(struct nbdsvc_state *state, uint64_t bytes)
+/* Wait until the bucket has so much; it may be NULL. */
+static int take(struct nbdsvc_state *state, struct nbdsvc_bucket *bucket, uint64_t amount)
 {
-	for (int i = 0; i < 2; i++) {
-		uint64_t wait;
-		while ((wait = nbdsvc_bucket_take(state->copy->buckets[i], bytes))) {
-			if (nbdsvc_state_stopped(state))
-				return -ECANCELED;
-			nanosleep(&(struct timespec){ .tv_nsec = wait }, NULL);
-		}
+	uint64_t wait;
+	while ((wait = nbdsvc_bucket_take(bucket, amount))) {
+		if (nbdsvc_state_stopped(state))
+			return -ECANCELED;
+		nanosleep(&(struct timespec){ .tv_nsec = wait }, NULL);
 	}
-	return nbdsvc_state_stopped(state) ? -ECANCELED : 0;
+	return 0;
+}
+
+/* What this thread has worked since it last paid, in microseconds. */
+static uint64_t worked(struct nbdsvc_worker *worker)
+{
+	struct timespec time;
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+	uint64_t now = time.tv_sec * 1000000ULL + time.tv_nsec / 1000, spent = now - worker->paid;
+	worker->paid = now;
+	return spent;
+}
+
+/* Wait until the limits let the bytes pass. */
+static int pace(struct nbdsvc_worker *worker, uint64_t bytes)
+{
+	struct nbdsvc_state *state = worker->state;
+	struct nbdsvc_copy *copy = state->copy;
+	int err = copy->cpu ? take(state, copy->cpu, worked(worker)) : 0;
+	for (int i = 0; i < 2 && !err; i++)
+		err = take(state, copy->buckets[i], bytes);
+	return err ? err : nbdsvc_state_stopped(state) ? -ECANCELED : 0;
 }
 
 static int is_zero(const struct nbdsvc_piece *piece, size_t at)
@@ -120,7 +139,7 @@ static int copy_data(struct nbdsvc_worker *worker, uint64_t length, uint64_t off
 		int err = nbdsvc_state_stopped(worker->state) ? -ECANCELED : nbdsvc_piece_get(worker, length, offset, &piece);
 		if (err)
 			return err;
-		err = pace(worker->state, piece.length);
+		err = pace(worker, piece.length);
 		if (!err && !worker->dry)
 			err = write_piece(worker, &piece, offset);
 		nbdsvc_piece_put(&piece);

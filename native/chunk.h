@@ -30,6 +30,7 @@ struct nbdsvc_worker {
 	unsigned char *buffer;
 	unsigned char *zeros;
 	struct nbdsvc_digest *hash; /* or NULL where no digest is wanted */
+	uint64_t paid; /* microseconds of processor time that this thread has accounted for */
 	int dry; /* the chunk is at its place already: only its digest is wanted */
 };
 

@@ -25,7 +25,8 @@ struct nbdsvc_copy {
 	uint64_t size; /* of the destination, at least the source's */
 	unsigned char fingerprint[32]; /* of the source; a journal of another source is started anew */
 	unsigned char *digests; /* or NULL: room for the XXH3-128 of each chunk, in the canonical byte order */
-	struct nbdsvc_bucket *buckets[2]; /* each may be NULL: the job's own limit, and the host's */
+	struct nbdsvc_bucket *buckets[2]; /* bytes; each may be NULL: the job's own limit, and the host's */
+	struct nbdsvc_bucket *cpu; /* or NULL: microseconds of the workers' processor time a second */
 	/* May be read, and `cancel` written, while it runs. */
 	volatile int cancel;
 	volatile uint64_t done; /* bytes of the source dealt with, skipped ones included */

@@ -80,6 +80,10 @@ class Settings:
     num_shell_tries: int = 3
     # Copies that run at once; the others wait. Two keep a disk busy, more make each of them slow.
     max_copies: int = 4
+    # All copies of this host together: at most so many bytes a second, and so many cores; 0: no limit. A SIGHUP reads these
+    # two anew, and copies that run go on by them. `nbdsvc operation limit` slows a single one.
+    copy_rate: int = 0
+    copy_cores: float = 0.0
     # Seconds between two looks at exports and pool statistics.
     repair_interval: float = 30.0
     # Seconds that a request waits for an attach or detach before it answers that the operation goes on.
@@ -199,6 +203,8 @@ def _check(settings: Settings) -> Settings:
         (settings.num_shell_tries < 1, "num_shell_tries", "must be at least 1"),
         (settings.operations_kept <= 0, "operations_kept", "must be more than 0"),
         (settings.max_copies < 1, "max_copies", "must be at least 1"),
+        (settings.copy_rate < 0, "copy_rate", "must not be negative"),
+        (settings.copy_cores < 0, "copy_cores", "must not be negative"),
         (settings.exporter not in EXPORTERS, "exporter", f"must be one of {', '.join(EXPORTERS)}"),
         (settings.exporter != "nbd" and not settings.iscsi_portals, "iscsi_portals", "needs at least one address"),
         (settings.iscsi_block_size not in (512, 4096), "iscsi_block_size", "must be 512 or 4096"),

@@ -13,6 +13,7 @@ import structlog
 from nbdsvc import driver as contract
 from nbdsvc import errors
 from nbdsvc.config import Settings
+from nbdsvc.datapath.limit import Limit, cores
 from nbdsvc.exporter import Exporter
 from nbdsvc.exports.lio import LioExporter, portals
 from nbdsvc.exports.lio.kernel import KernelLio
@@ -69,6 +70,12 @@ class Service:
             self._housekeeper.start()
         if self._listener:
             self._listener.start()
+
+    def limit_copies(self, settings: Settings) -> None:
+        """Let this host's copies, also those that run, go on by the limits of these settings."""
+        if self.host:
+            self.host.rate.rate, self.host.cpu.rate = settings.copy_rate, cores(settings.copy_cores)
+            log.info("copies are limited", copy_rate=settings.copy_rate, copy_cores=settings.copy_cores)
 
     def stop(self) -> None:
         """Interrupt operations, keep exports up, let go of the host's name."""
@@ -128,6 +135,8 @@ def _make_host(settings: Settings, database: Database) -> Host:
         runner=runner,
         journals=settings.state_dir / "journals",
         copies=threading.Semaphore(settings.max_copies),
+        rate=Limit(settings.copy_rate),
+        cpu=Limit(cores(settings.copy_cores)),
     )
 
 

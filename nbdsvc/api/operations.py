@@ -5,10 +5,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter
 from fastapi import Body as Json
 from fastapi.responses import JSONResponse, Response
+from pydantic import Field
 
 from nbdsvc.api import paging, views
 from nbdsvc.api.actions import Action, perform, schema
-from nbdsvc.api.request import Ask, Asked, answer
+from nbdsvc.api.request import Ask, Asked, Body, answer
 from nbdsvc.manager import app as manager
 from nbdsvc.model.operation import Operation
 from nbdsvc.store import operations as journal
@@ -42,7 +43,19 @@ def _cancel(asked: Asked, id: str, _wish: Any) -> None:
     asked.app.operations.cancelled(id)
 
 
-ACTIONS = {"cancel": Action(_cancel)}
+class Limit(Body):
+    """rate: bytes a second, 0 for no limit."""
+
+    rate: Annotated[int, Field(ge=0, le=1 << 50)]
+
+
+def _limit(asked: Asked, id: str, wish: Limit) -> None:
+    _get(asked, id)
+    with asked.app.database.write() as conn:
+        asked.app.operations.limit(conn, id, wish.rate)
+
+
+ACTIONS = {"cancel": Action(_cancel), "limit": Action(_limit, Limit)}
 
 
 @router.post("/operations/{id}/action", status_code=202, openapi_extra=schema(ACTIONS))

@@ -148,6 +148,7 @@ def operation(row: Operation) -> dict[str, Any]:
         "progress": {"done": row.progress_done, "total": row.progress_total, "text": row.progress_text},
         "error": {"kind": row.error["kind"], "message": row.error["message"]} if row.error else None,
         "cancel_requested": row.cancel_requested,
+        "rate": row.rate,
         "attempts": row.attempts,
         "created_at": stamp(row.created_at),
         "started_at": stamp(row.started_at),

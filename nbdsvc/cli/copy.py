@@ -1,7 +1,6 @@
 """`nbdsvc copy`: moves a disk or an image, and proves that it arrived. Needs no service."""
 
 import json
-import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,27 +11,15 @@ import click
 
 from nbdsvc import errors, units
 from nbdsvc.cli import show
+from nbdsvc.cli.rate import Rate
 from nbdsvc.datapath import copy as engine
 from nbdsvc.datapath.copy import CopyResult, Digests
-from nbdsvc.datapath.limit import Limit
+from nbdsvc.datapath.limit import Limit, cores
 from nbdsvc.images.inspection import ACCEPTED
 from nbdsvc.images.places import Origin, Target, Wanted, open_origin, open_target
 
-_UNITS = {"": 1, "K": units.KiB, "M": units.MiB, "G": units.GiB, "T": units.TiB}
 _SECTOR = 512
 Report = Callable[[int, int], None]
-
-
-class _Rate(click.ParamType):  # type: ignore[type-arg]
-    name = "rate"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT]?)(?:i?B)?(?:/s)?", str(value).strip(), re.IGNORECASE)
-        if not found:
-            self.fail(f"{value} is not a rate: write 200M for 200 MiB a second", param, ctx)
-        return int(float(found[1]) * _UNITS[found[2].upper()])
 
 
 @click.command()
@@ -44,7 +31,8 @@ class _Rate(click.ParamType):  # type: ignore[type-arg]
     "--format", type=click.Choice(["raw", "qcow2"]), help="Of a new file. Else: qcow2 if it is called so, or raw."
 )
 @click.option("--compress", type=click.Choice(["none", "zlib", "zstd"]), default="none", help="For qcow2.")
-@click.option("--limit", type=_Rate(), default=0, help="At most so many bytes a second: 200M, 1.5G.")
+@click.option("--limit", type=Rate(), default=0, help="At most so many bytes a second: 200M, 1.5G.")
+@click.option("--cores", type=click.FloatRange(min=0), default=0.0, help="At most so much processor time: 0.5, 2.")
 @click.option("--verify", is_flag=True, help="Read the destination again and compare digests.")
 @click.option("--journal", type=click.Path(path_type=Path), help="Go on where a killed copy with this journal stopped.")
 @click.option("--destination-is-zero", is_flag=True, help="A device or export that reads as zeros: write data only.")
@@ -88,6 +76,7 @@ def _copy(origin: Origin, destination: str, wanted: Wanted, options: dict[str, A
                 may_clone=True,
                 digests=digests,
                 limits=[Limit(options["limit"])] if options["limit"] else [],
+                cpu=Limit(cores(options["cores"])) if options["cores"] else None,
                 on_progress=report,
             )
         if digests is not None:

@@ -4,6 +4,7 @@ import click
 
 from nbdsvc.cli import show
 from nbdsvc.cli.client import Client
+from nbdsvc.cli.rate import Rate
 
 
 @click.group()
@@ -38,6 +39,14 @@ def follow(operation: str) -> None:
     client = Client()
     resource = client.get("operations", operation)["operation"]["resource_id"]
     show.one(show.follow(client, resource, quiet=False), as_json=False)
+
+
+@operation.command()
+@click.argument("operation")
+@click.argument("rate", type=Rate())
+def limit(operation: str, rate: int) -> None:
+    """Let an operation copy at most RATE bytes a second (200M, 1.5G) from now on; 0: as fast as it can."""
+    Client().act("operations", operation, "limit", {"rate": rate})
 
 
 @operation.command()

@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,31 +33,33 @@ def _options(function: Any) -> Any:
 @_options
 def serve(file: Path | None, **overrides: Any) -> None:
     """Run the API and this host's work in one process."""
-    run(config.load(file, **overrides), with_api=True, with_host=True)
+    run(lambda: config.load(file, **overrides), with_api=True, with_host=True)
 
 
 @click.command()
 @_options
 def api(file: Path | None, **overrides: Any) -> None:
     """Run the API only: it needs the database and no privilege."""
-    run(config.load(file, **overrides), with_api=True, with_host=False)
+    run(lambda: config.load(file, **overrides), with_api=True, with_host=False)
 
 
 @click.command()
 @_options
 def host(file: Path | None, **overrides: Any) -> None:
     """Run this host's work only, next to the storage."""
-    run(config.load(file, **overrides), with_api=False, with_host=True)
+    run(lambda: config.load(file, **overrides), with_api=False, with_host=True)
 
 
-def run(settings: config.Settings, *, with_api: bool, with_host: bool, probe: Any = None) -> None:
+def run(load: Callable[[], config.Settings], *, with_api: bool, with_host: bool, probe: Any = None) -> None:
     """Start, say so, wait for the end. `probe`: for tests that end the process at a chosen step."""
     from nbdsvc.service import Service
 
+    settings = load()
     _set_up_logging(settings)
     listener = _bind(settings) if with_api else None
     service = Service(settings, with_host=with_host, **({"probe": probe} if probe else {}))
     service.start()
+    signal.signal(signal.SIGHUP, lambda *_: _reload(service, load))
     try:
         if listener:
             _serve_http(service, settings, listener)
@@ -64,6 +67,14 @@ def run(settings: config.Settings, *, with_api: bool, with_host: bool, probe: An
             _wait_for_signal(settings.host)
     finally:
         service.stop()
+
+
+def _reload(service: Any, load: Callable[[], config.Settings]) -> None:
+    """What may change while it runs. Settings that are wrong change nothing."""
+    try:
+        service.limit_copies(load())
+    except errors.ConfigError as error:
+        structlog.get_logger(__name__).error("settings are not read anew", reason=str(error))
 
 
 def _serve_http(service: Any, settings: config.Settings, listener: socket.socket) -> None:

@@ -79,6 +79,7 @@ def copy(
     may_clone: bool = False,
     digests: Digests | None = None,
     limits: Sequence[Limit] = (),
+    cpu: Limit | None = None,
     threads: int | None = None,
     on_progress: OnProgress = lambda _done, _total: None,
     should_stop: Callable[[], bool] = lambda: False,
@@ -88,8 +89,8 @@ def copy(
     `destination`: a sink, or the path of a file or device to be written as it is. `journal`: a file that lets a later
     call with the same `fingerprint` (at most 32 bytes, naming the source's content) go on where this one was killed;
     removed by the caller when it is not needed any more. `may_clone`: share the bytes where the file system can.
-    `digests` are filled in. `limits`: at most two. Raises Stopped, ReadFailed, WriteFailed, OutOfSpace or BadImage; the
-    destination then holds a part.
+    `digests` are filled in. `limits`: of bytes, at most two; `cpu`: of processor time (`limit.cores`). Raises Stopped,
+    ReadFailed, WriteFailed, OutOfSpace or BadImage; the destination then holds a part.
     """
     with ExitStack() as stack:
         sink = destination
@@ -108,6 +109,8 @@ def copy(
             job.digests = ffi.cast("unsigned char *", room)
         for index, limit in enumerate(limits):
             job.buckets[index] = limit.pointer
+        if cpu is not None:
+            job.cpu = cpu.pointer
         ffi.memmove(job.fingerprint, fingerprint[:32].ljust(32, b"\0"), 32)
         started = time.monotonic()
         result = _run(job, on_progress, should_stop)

@@ -1,10 +1,12 @@
-"""Bandwidth limits that jobs share and that may change while they run."""
+"""Limits of bandwidth and of processor time that jobs share and that may change while they run."""
 
 from nbdsvc._native import ffi, lib
 
+_MICROSECONDS = 1_000_000
+
 
 class Limit:
-    """At most `rate` bytes a second over everything that is copied with it; 0 is no limit."""
+    """At most `rate` a second over everything that is copied with it; 0 is no limit. Bytes, unless a function says else."""
 
     def __init__(self, rate: int = 0) -> None:
         made = ffi.new("struct nbdsvc_bucket **")
@@ -21,3 +23,8 @@ class Limit:
     def rate(self, rate: int) -> None:
         lib.nbdsvc_bucket_set(self.pointer, rate)
         self._rate = rate
+
+
+def cores(count: float) -> int:
+    """The rate of a limit of processor time: so many cores' worth of it, 0 for no limit."""
+    return int(count * _MICROSECONDS)

@@ -10,6 +10,7 @@ from typing import Any, cast
 import sqlalchemy as sa
 
 from nbdsvc.config import Settings
+from nbdsvc.datapath.limit import Limit
 from nbdsvc.driver import Driver, SnapshotRef, VolumeRef
 from nbdsvc.exporter import Exporter
 from nbdsvc.images.sources import Images
@@ -55,6 +56,9 @@ class Host:
     runner: Runner
     journals: Path
     copies: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(4))
+    rate: Limit = field(default_factory=Limit)
+    """Of all copies together, as is the processor time."""
+    cpu: Limit = field(default_factory=Limit)
 
 
 def host_of(run: Run) -> Host:

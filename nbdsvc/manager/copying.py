@@ -7,6 +7,7 @@ from typing import Any
 
 from nbdsvc import errors
 from nbdsvc.datapath import copy as engine
+from nbdsvc.datapath.limit import Limit
 from nbdsvc.datapath.reconcile import reconcile
 from nbdsvc.datapath.sink import Sink
 from nbdsvc.datapath.source import Source
@@ -51,12 +52,21 @@ def check_room(run: Run, source: Source) -> None:
 
 
 def _copy(run: Run, source: Source, destination: Path | Sink, **how: Any) -> dict[str, int]:
+    own, host = Limit(run.rate), host_of(run)
+
+    def report(done: int, total: int) -> None:
+        run.progress(done, total, "copying")
+        if run.rate != own.rate:
+            own.rate = run.rate
+
     with _turn(run):
         try:
             result = engine.copy(
                 source,
                 destination,
-                on_progress=lambda done, total: run.progress(done, total, "copying"),
+                limits=[own, host.rate],
+                cpu=host.cpu,
+                on_progress=report,
                 should_stop=run.should_stop,
                 **how,
             )

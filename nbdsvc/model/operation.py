@@ -29,6 +29,7 @@ class Operation:
 
     cursor: index of the step that was begun last; with state `running` its intent is recorded and its result is not,
     with state `undoing` its undo was begun. results: step name -> what its do returned. locks: [[name, shared], ...].
+    rate: bytes a second that it may copy, 0 for no limit of its own.
     deadline: when it is given up and undone. progress_*: bytes for copies, else steps. error: errors.facts_of(...).
     """
 
@@ -47,6 +48,7 @@ class Operation:
     attempts: int = 0
     results: dict[str, Any] = field(default_factory=dict)
     cancel_requested: bool = False
+    rate: int = 0
     deadline: datetime | None = None
     progress_done: int = 0
     progress_total: int = 0

@@ -55,6 +55,14 @@ class Operations:
                 resource="Operation", id=id, action="be cancelled", status=state, allowed=["pending", "running"]
             )
 
+    def limit(self, conn: sa.Connection, id: str, rate: int) -> None:
+        """Let it copy at most `rate` bytes a second from now on; 0: as fast as it can."""
+        if not rows.request_rate(conn, id, rate):
+            state = rows.rows.get(conn, id).state
+            raise errors.InvalidState(
+                resource="Operation", id=id, action="be limited", status=state, allowed=["pending", "running"]
+            )
+
     def cancelled(self, id: str) -> None:
         """After the commit of `cancel`: tell the engine at once."""
         if self._engine:

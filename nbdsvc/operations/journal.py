@@ -29,9 +29,10 @@ class Journal:
         with self._database.read() as conn:
             return rows.rows.get(conn, id)
 
-    def cancel_requested(self, id: str) -> bool:
+    def wishes(self, id: str) -> tuple[bool, int]:
+        """See store/operations.py."""
         with self._database.read() as conn:
-            return rows.flags(conn, id)
+            return rows.wishes(conn, id)
 
     def begin(self, operation: Operation) -> None:
         """It was taken up (again): count the attempt."""

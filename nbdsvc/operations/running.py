@@ -14,8 +14,8 @@ from nbdsvc.operations.step import Kind
 
 # Writing progress more often would cost more fsyncs than anybody watches.
 PROGRESS_SECONDS = 0.5
-# A cancel from another process is seen this late; one from this process at once.
-FLAG_SECONDS = 0.5
+# A cancel from another process, or another rate, is seen this late; a cancel from this process at once.
+WISH_SECONDS = 0.5
 # An undo is tried again after 1 and 4 seconds before it is given up and stored as failed.
 UNDO_TRIES = 3
 
@@ -44,12 +44,13 @@ class Running:
         self.environment = environment
         self.lock_fds: tuple[int, ...] = ()
         self.cancelled = operation.cancel_requested
+        self.rate = operation.rate
         self._kind = kind
         self._journal = journal
         self._interrupted = interrupted
         self._probe = probe
         self._undoing = operation.state == model.UNDOING
-        self._flag_read = time.monotonic()
+        self._wishes_read = time.monotonic()
         self._progress_written = 0.0
         self._end = _monotonic_end(operation)
 
@@ -133,9 +134,9 @@ class Running:
         return failed
 
     def _cancel_seen(self) -> bool:
-        if not self.cancelled and time.monotonic() - self._flag_read > FLAG_SECONDS:
-            self._flag_read = time.monotonic()
-            self.cancelled = self._journal.cancel_requested(self.id)
+        if not self.cancelled and time.monotonic() - self._wishes_read > WISH_SECONDS:
+            self._wishes_read = time.monotonic()
+            self.cancelled, self.rate = self._journal.wishes(self.id)
         return self.cancelled
 
 

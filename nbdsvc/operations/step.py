@@ -23,6 +23,8 @@ class Run(Protocol):
     results: dict[str, Any]
     environment: Any
     lock_fds: tuple[int, ...]
+    rate: int
+    """Bytes a second that it may copy, 0 for no limit of its own; changes while it runs."""
 
     @property
     def id(self) -> str:

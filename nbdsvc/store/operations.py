@@ -32,15 +32,22 @@ def update(conn: sa.Connection, id: str, **changes: Any) -> None:
     conn.execute(tables.operations.update().where(_c.id == id).values({"updated_at": clock.now(), **changes}))
 
 
-def flags(conn: sa.Connection, id: str) -> bool:
-    """Whether somebody asked to cancel it."""
-    return bool(conn.execute(sa.select(_c.cancel_requested).where(_c.id == id)).scalar())
+def wishes(conn: sa.Connection, id: str) -> tuple[bool, int]:
+    """What may be asked of it while it runs: (whether to cancel it, the rate that it may have)."""
+    row = conn.execute(sa.select(_c.cancel_requested, _c.rate).where(_c.id == id)).one_or_none()
+    return (row.cancel_requested, row.rate) if row else (False, 0)
 
 
 def request_cancel(conn: sa.Connection, id: str) -> bool:
     """Ask for an end; False when it has ended already."""
     wanted = tables.operations.update().where(_c.id == id, _c.state.in_([model.PENDING, model.RUNNING]))
     return conn.execute(wanted.values(cancel_requested=True, updated_at=clock.now())).rowcount == 1
+
+
+def request_rate(conn: sa.Connection, id: str, rate: int) -> bool:
+    """Let it copy so many bytes a second (0: as fast as it can); False when it has ended already."""
+    wanted = tables.operations.update().where(_c.id == id, _c.state.in_(sorted(model.UNFINISHED)))
+    return conn.execute(wanted.values(rate=rate, updated_at=clock.now())).rowcount == 1
 
 
 def purge(conn: sa.Connection, host: str, before: datetime) -> int:

@@ -138,6 +138,7 @@ operations = sa.Table(
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("results", sa.JSON, nullable=False),
     sa.Column("cancel_requested", sa.Boolean, nullable=False),
+    sa.Column("rate", sa.BigInteger, nullable=False),
     sa.Column("deadline", sa.DateTime),
     sa.Column("progress_done", sa.BigInteger, nullable=False),
     sa.Column("progress_total", sa.BigInteger, nullable=False),

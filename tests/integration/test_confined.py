@@ -41,7 +41,7 @@ def write_to_usr():
     name = "/usr/nbdsvc-was-here"
     open(name, "w").close(); os.unlink(name); return True
 def become_another_user(): os.setuid(1); return True
-def mount(): return ctypes.CDLL(None, use_errno=True).mount(b"x", b"/usr/share", b"tmpfs", 0, None) == 0
+def mount(): return ctypes.CDLL(None, use_errno=True).mount(b"x", b"/usr/share", b"tmpfs", 0, None) == 0  # outside: in a mount namespace
 def new_user_namespace(): return ctypes.CDLL(None).unshare(0x10000000) == 0
 def make_a_device():
     folder = "/socket" if os.path.isdir("/socket") else os.path.dirname(SECRET)
@@ -98,7 +98,9 @@ def attempts() -> Iterator[list[str]]:
 def test_nothing_can_be_reached(attempts: list[str]) -> None:
     """Every attempt that succeeds outside fails in the child: files, network, processes, devices, namespaces, memory."""
     env = {**os.environ, "SECRET_IN_ENVIRONMENT": "1"}
-    outside = subprocess.run(attempts, env=env, capture_output=True, text=True, timeout=60, check=True)
+    outside = subprocess.run(
+        ["unshare", "--mount", *attempts], env=env, capture_output=True, text=True, timeout=60, check=True
+    )
     reached = json.loads(outside.stdout)
     assert len(reached) >= 19
     assert {name for name, succeeded in reached.items() if not succeeded} <= {"see_devices"}, reached

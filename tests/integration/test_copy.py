@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from images import EXTENTS, MiB, qemu_img, write_extents
 
 from nbdsvc import errors
+from nbdsvc.datapath import sink as sinks
 from nbdsvc.datapath import source as sources
 from nbdsvc.datapath.copy import Stopped, copy
-from nbdsvc.datapath.limit import Limit
+from nbdsvc.datapath.limit import Limit, cores
 
 
 @pytest.mark.row("S074", "S075")
@@ -185,6 +186,32 @@ def test_a_limit_changes_while_it_runs(tmp_path: Path) -> None:
     for thread in jobs:
         thread.join(5)
     assert sorted(ended) == ["one", "two"]
+
+
+def test_processor_time_is_limited(tmp_path: Path) -> None:
+    """A copy that packs, which needs more than two cores' time, gets a fifth of one; lifted, it ends."""
+    (tmp_path / "raw").write_bytes(os.urandom(MiB) * 96)
+    limit, ended = Limit(cores(0.2)), threading.Event()
+
+    def job() -> None:
+        with (
+            sources.open_path(tmp_path / "raw") as source,
+            sinks.create_qcow2(tmp_path / "packed", 96 * MiB, "zlib") as sink,
+        ):
+            copy(source, sink, cpu=limit)
+        ended.set()
+
+    thread = threading.Thread(target=job)
+    thread.start()
+    time.sleep(0.5)  # what is under way when the limit is first met: a piece of 1 MiB of each thread
+    began, used = time.monotonic(), time.process_time()
+    time.sleep(2)
+    share = (time.process_time() - used) / (time.monotonic() - began)
+    assert not ended.is_set()
+    assert share < 0.6
+    limit.rate = 0
+    thread.join(30)
+    assert ended.is_set()
 
 
 def test_blocks_are_shared_where_the_file_system_can(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ operation fails, so that it is undone.
 import json
 import os
 import signal
+from functools import partial
 from pathlib import Path
 
 from nbdsvc import config, errors
@@ -29,4 +30,5 @@ def probe(moment: str, operation: Operation, step: str) -> None:
 
 if __name__ == "__main__":
     role = os.environ["ROLE"]
-    run(config.load(), with_api=role != "host", with_host=role != "api", probe=probe)
+    file = Path(os.environ["CONFIG"]) if "CONFIG" in os.environ else None
+    run(partial(config.load, file), with_api=role != "host", with_host=role != "api", probe=probe)

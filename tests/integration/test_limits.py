@@ -1,0 +1,83 @@
+"""Limits of copies in a running service: of one operation, of the whole host, changed while copies run."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from serving import ServiceProcess
+
+from nbdsvc import errors
+from nbdsvc.cli.client import Client
+
+MIB = 1 << 20
+SIZE = 256 * MIB
+
+
+@pytest.fixture
+def service(make_service: Callable[..., ServiceProcess], tmp_path: Path) -> ServiceProcess:
+    """Its configuration file limits all copies to 8 MiB a second."""
+    made = make_service(start=False)
+    made.environment["CONFIG"] = str(tmp_path / "settings.toml")
+    (tmp_path / "settings.toml").write_text(f"copy_rate = {8 * MIB}\n")
+    made.start()
+    folder = made.state / "images"
+    folder.mkdir(exist_ok=True)
+    (folder / "disk.raw").write_bytes(os.urandom(MIB) * (SIZE // MIB))
+    return made
+
+
+def begin(client: Client) -> str:
+    """A volume that is being made of the image; its id."""
+    wish = {"size": 1, "imageRef": "disk.raw"}
+    volume = str(client.post("volumes", body={"volume": wish})["volume"]["id"])
+    while client.operation_of(volume)["progress"]["done"] == 0:
+        time.sleep(0.05)
+    return volume
+
+
+def done(client: Client, volume: str) -> int:
+    return int(client.operation_of(volume)["progress"]["done"])
+
+
+def test_the_hosts_limit_is_read_anew(service: ServiceProcess, tmp_path: Path) -> None:
+    """Two copies share what the host may copy; after a SIGHUP they go on by the new settings; wrong ones change nothing."""
+    client = service.client()
+    volumes = [begin(client), begin(client)]
+    time.sleep(1)
+    assert sum(done(client, volume) for volume in volumes) < SIZE / 2
+    assert service.process
+    (tmp_path / "settings.toml").write_text("copy_rate = -1\n")
+    service.process.send_signal(signal.SIGHUP)
+    time.sleep(0.5)
+    assert "settings are not read anew" in service.log.read_text()
+    assert {client.get("volumes", volume)["volume"]["status"] for volume in volumes} <= {"creating", "downloading"}
+    (tmp_path / "settings.toml").write_text("copy_rate = 0\n")
+    service.process.send_signal(signal.SIGHUP)
+    assert [service.wait_status("volumes", volume) for volume in volumes] == ["available", "available"]
+
+
+def test_an_operations_limit_changes_while_it_runs(service: ServiceProcess, tmp_path: Path) -> None:
+    """An operation is slowed and let go; one that has ended, and a rate that is none, are refused with the field."""
+    client = service.client()
+    volume = begin(client)
+    operation = client.operation_of(volume)["id"]
+    client.act("operations", operation, "limit", {"rate": MIB})
+    (tmp_path / "settings.toml").write_text("copy_rate = 0\n")
+    time.sleep(1)  # the operation's own limit is known by now
+    assert service.process
+    service.process.send_signal(signal.SIGHUP)
+    time.sleep(0.5)
+    before = done(client, volume)
+    time.sleep(2)
+    # Two seconds of it, the burst, and what each of the threads had in its hands.
+    assert done(client, volume) - before < 24 * MIB
+    assert client.operation_of(volume)["rate"] == MIB
+    client.act("operations", operation, "limit", {"rate": 0})
+    assert service.wait_status("volumes", volume) == "available"
+    with pytest.raises(errors.Error, match="be limited"):
+        client.act("operations", operation, "limit", {"rate": 5})
+    with pytest.raises(errors.Error, match=r"limit\.rate"):
+        client.act("operations", operation, "limit", {"rate": -5})
