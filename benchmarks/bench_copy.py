@@ -24,7 +24,8 @@ _OURS = """
 import sys
 from pathlib import Path
 from nbdsvc.datapath import sink as sinks, source as sources
-from nbdsvc.datapath.copy import Digests, copy
+from nbdsvc.datapath.copy import copy
+from nbdsvc.datapath.digests import Digests
 path, format, target, kind, proof = sys.argv[1:]
 with sources.open_path(Path(path), format) as source:
     if kind == "nbd":

@@ -21,7 +21,7 @@ from nbdsvc.exports.lio.memory import MemoryLio
 from nbdsvc.exports.nbd import NbdExporter
 from nbdsvc.images.folder import ImageFolder
 from nbdsvc.images.sources import Images
-from nbdsvc.manager import attachment_kinds, hosting, managing_kinds, reverting, snapshots, volume_kinds
+from nbdsvc.manager import attachment_kinds, hosting, managing_kinds, proving, reverting, snapshots, volume_kinds
 from nbdsvc.manager.app import App, Host
 from nbdsvc.model import clock
 from nbdsvc.operations.client import CHANNEL, Operations
@@ -37,7 +37,7 @@ log = structlog.get_logger(__name__)
 # How often the clock is looked at, and what counts as a jump: more than NTP slews in that time, less than placement grants.
 CLOCK_SECONDS = 1.0
 JUMP_SECONDS = 5.0
-_MODULES = (volume_kinds, snapshots, reverting, attachment_kinds, managing_kinds)
+_MODULES = (volume_kinds, snapshots, reverting, attachment_kinds, managing_kinds, proving)
 KINDS = {kind.name: kind for module in _MODULES for kind in module.KINDS}
 
 
@@ -134,6 +134,7 @@ def _make_host(settings: Settings, database: Database) -> Host:
         images=_make_images(settings),
         runner=runner,
         journals=settings.state_dir / "journals",
+        digests=settings.state_dir / "digests",
         copies=threading.Semaphore(settings.max_copies),
         rate=Limit(settings.copy_rate),
         cpu=Limit(cores(settings.copy_cores)),

@@ -11,7 +11,7 @@ from nbdsvc import errors
 from nbdsvc.api import views
 from nbdsvc.api.actions import Action, perform, plain, schema
 from nbdsvc.api.request import Ask, Asked, Body, Gib, Key, Metadata, Text, answer
-from nbdsvc.manager import legacy, managing, metadata, reverting, volumes
+from nbdsvc.manager import legacy, managing, metadata, proving, reverting, volumes
 from nbdsvc.model import states
 from nbdsvc.store import nouns
 
@@ -174,7 +174,18 @@ def _unset_image_metadata(asked: Asked, id: str, wish: UnsetImageMetadata) -> No
     _image_metadata(asked, id, {wish.key: None})
 
 
+class Verify(Body):
+    """Ours: compare with the digests that were made when it was filled, or record new ones."""
+
+    record: bool = False
+
+
+def _verify(asked: Asked, id: str, wish: Verify) -> None:
+    proving.verify(asked.app, asked.context, id, record=wish.record)
+
+
 ACTIONS = {
+    "nbdsvc-verify": Action(_verify, Verify),
     "os-extend": Action(_extend, Extend),
     "revert": Action(_revert, Revert, since=(3, 40)),
     "os-reset_status": Action(_reset, ResetStatus, admin=True),

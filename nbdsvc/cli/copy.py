@@ -13,7 +13,8 @@ from nbdsvc import errors, units
 from nbdsvc.cli import show
 from nbdsvc.cli.rate import Rate
 from nbdsvc.datapath import copy as engine
-from nbdsvc.datapath.copy import CopyResult, Digests
+from nbdsvc.datapath.copy import CopyResult
+from nbdsvc.datapath.digests import Digests
 from nbdsvc.datapath.limit import Limit, cores
 from nbdsvc.images.inspection import ACCEPTED
 from nbdsvc.images.places import Origin, Target, Wanted, open_origin, open_target

@@ -13,6 +13,7 @@ from nbdsvc import errors
 from nbdsvc._native import ffi, lib
 from nbdsvc.datapath import native
 from nbdsvc.datapath import sink as sinks
+from nbdsvc.datapath.digests import Digests
 from nbdsvc.datapath.limit import Limit
 from nbdsvc.datapath.sink import Sink
 from nbdsvc.datapath.source import Source
@@ -23,9 +24,6 @@ THREADS = max(4, os.cpu_count() or 1)
 PACKING_THREADS = 2 * THREADS
 # How often progress is reported and a wish to stop is seen: a cancel takes effect within 100 ms.
 TICK_SECONDS = 0.05
-# What digests and journals speak of (NBDSVC_CHUNK in native/sink.h).
-CHUNK = 4 << 20
-DIGEST_SIZE = 16
 
 OnProgress = Callable[[int, int], None]
 
@@ -43,29 +41,6 @@ class CopyResult:
 
 class Stopped(Exception):
     """The copy ended because `should_stop` said so. The caller knows why."""
-
-
-class Digests:
-    """The XXH3-128 of each chunk of 4 MiB of what was copied, in order."""
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self.content = bytearray(-(-size // CHUNK) * DIGEST_SIZE)
-
-    def __len__(self) -> int:
-        return len(self.content) // DIGEST_SIZE
-
-    def __getitem__(self, index: int) -> str:
-        return self.content[index * DIGEST_SIZE : (index + 1) * DIGEST_SIZE].hex()
-
-    def compare(self, found: "Digests", name: str) -> None:
-        """ChecksumMismatch for the first chunk of `name` in which `found` differs from what was copied."""
-        if self.content == found.content:
-            return
-        for index in range(len(self)):
-            if self[index] != found[index]:
-                where = f"{name} at byte {index * CHUNK}"
-                raise errors.ChecksumMismatch(source=where, expected=self[index], actual=found[index])
 
 
 def copy(

@@ -79,13 +79,15 @@ def open_fd(fd: int, format: str, name: str, snapshot: str | None = None) -> Sou
     return Source(native.source_of(native.input_of_fd(fd, name), format, name, snapshot), name)
 
 
-def open_path(path: Path, format: str = "raw", snapshot: str | None = None) -> Source:
-    """A source over a file or block device of ours."""
+def open_path(path: Path, format: str = "raw", snapshot: str | None = None, *, from_storage: bool = False) -> Source:
+    """A source over a file or block device of ours; `from_storage`: what the page cache holds of it is dropped first."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         raise errors.ReadFailed(source=path.name, offset=0, reason=error.strerror or str(error)) from error
     try:
+        if from_storage:
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
         return open_fd(fd, format, path.name, snapshot)
     finally:
         os.close(fd)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from nbdsvc import errors
+from nbdsvc import durable, errors
 from nbdsvc.datapath import sink as sinks
 from nbdsvc.datapath import source as sources
 from nbdsvc.datapath.sink import Sink
@@ -61,12 +61,7 @@ class Target:
         """As a source, from storage: what the page cache holds of it is dropped first."""
         if self._path is None:
             return sources.open_nbd(self._uri)
-        fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-            return sources.open_fd(fd, self.format, self._path.name)
-        finally:
-            os.close(fd)
+        return sources.open_path(self._path, self.format, from_storage=True)
 
     def allocated(self) -> int | None:
         """Bytes that a file takes on its file system; None for devices and exports."""
@@ -165,7 +160,7 @@ def _new_file(path: Path, size: int, wanted: Wanted) -> Iterator[Target]:
                 sink.name = path.name  # what messages should say
                 yield Target(sink, part, wanted.format)
             part.replace(path)
-            _sync_folder(path.parent)
+            durable.sync_folder(path.parent)
         except BaseException:
             if not (wanted.keep and sink.resumable):
                 part.unlink(missing_ok=True)
@@ -194,14 +189,6 @@ def _locked(part: Path) -> Iterator[None]:
         yield
     except BlockingIOError:
         raise errors.Conflict(reason=f"another copy is writing {part}") from None
-    finally:
-        os.close(fd)
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
     finally:
         os.close(fd)
 

@@ -55,6 +55,7 @@ class Host:
     images: Images
     runner: Runner
     journals: Path
+    digests: Path
     copies: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(4))
     rate: Limit = field(default_factory=Limit)
     """Of all copies together, as is the processor time."""

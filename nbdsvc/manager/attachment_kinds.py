@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from nbdsvc import errors
 from nbdsvc.exporter import ExportSpec
-from nbdsvc.manager import settling
+from nbdsvc.manager import proving, settling
 from nbdsvc.manager.app import Host, host_of, volume_ref
 from nbdsvc.model import clock, keys
 from nbdsvc.model.entities import Attachment
@@ -45,6 +45,8 @@ def _export(run: Run) -> dict[str, Any]:
     connector = attachment.connector or {}
     host.exporter.validate_connector(connector)
     spec = export_spec(host, _with_shared_secret(host, attachment))
+    if not spec.read_only:
+        proving.forget(host, spec.volume_id)
     host.exporter.create_export(spec)
     info = host.exporter.initialize_connection(spec, connector).to_json()
     data = {key: value for key, value in info["data"].items() if key not in keys.IN_REPLY_ONLY}

@@ -7,6 +7,8 @@ from typing import Any
 
 from nbdsvc import errors
 from nbdsvc.datapath import copy as engine
+from nbdsvc.datapath import sink as sinks
+from nbdsvc.datapath.digests import Digests
 from nbdsvc.datapath.limit import Limit
 from nbdsvc.datapath.reconcile import reconcile
 from nbdsvc.datapath.sink import Sink
@@ -18,18 +20,33 @@ from nbdsvc.operations.step import Run
 WAIT_SECONDS = 0.1
 
 
-def fill(run: Run, source: Source, destination: Path, size: int, fingerprint: bytes, *, empty: bool) -> dict[str, int]:
+def fill(
+    run: Run,
+    source: Source,
+    destination: Path,
+    size: int,
+    fingerprint: bytes,
+    *,
+    empty: bool,
+    digests: Digests | None = None,
+) -> dict[str, int]:
     """Copy `source` to `destination`, whose `size` bytes are zeros if `empty` and it is not a resumed copy."""
     journal = _journal(run)
-    zero = empty and not journal.exists()
-    return _copy(
-        run, source, destination, size=size, journal=journal, fingerprint=fingerprint, destination_is_zero=zero
-    )
+    how = {"journal": journal, "fingerprint": fingerprint, "digests": digests}
+    return _copy(run, source, destination, size=size, destination_is_zero=empty and not journal.exists(), **how)
 
 
 def pack(run: Run, source: Source, sink: Sink) -> dict[str, int]:
     """Copy `source` to a sink that cannot resume: what an earlier try wrote is worth nothing."""
     return _copy(run, source, sink)
+
+
+def digest(run: Run, source: Source) -> Digests:
+    """The digests of all bytes of `source`."""
+    found = Digests(source.size)
+    with sinks.nowhere() as nowhere:
+        _copy(run, source, nowhere, size=source.size, digests=found)
+    return found
 
 
 def restore(run: Run, source: Path, destination: Path, size: int) -> dict[str, int]:

@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from nbdsvc import errors
-from nbdsvc.manager import settling, volumes
+from nbdsvc.manager import proving, settling, volumes
 from nbdsvc.manager.app import host_of, snapshot_of, snapshot_ref, volume_of, volume_ref
 from nbdsvc.model.operation import Operation
 from nbdsvc.operations.step import Kind, Run, Step
@@ -45,6 +45,7 @@ def _not_managed(conn: sa.Connection, operation: Operation, error: errors.Error)
 
 
 def _let_go(run: Run) -> None:
+    proving.forget(host_of(run), run.args["volume_id"])
     host_of(run).driver.unmanage(volume_ref(volume_of(run)))
 
 
@@ -85,6 +86,7 @@ def _snapshot_not_managed(conn: sa.Connection, operation: Operation, error: erro
 
 
 def _let_snapshot_go(run: Run) -> None:
+    proving.forget(host_of(run), run.args["snapshot_id"])
     host_of(run).driver.unmanage_snapshot(snapshot_ref(snapshot_of(run)))
 
 

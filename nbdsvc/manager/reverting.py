@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 
 from nbdsvc import errors
-from nbdsvc.manager import copying, settling
+from nbdsvc.manager import copying, proving, settling
 from nbdsvc.manager.app import App, host_of, operation, owner_scope, snapshot_of, snapshot_ref, volume_of, volume_ref
 from nbdsvc.model import names, states
 from nbdsvc.model.context import Context
@@ -48,10 +48,12 @@ def _revert(run: Run) -> None:
     """
     driver = host_of(run).driver
     volume, snapshot = volume_ref(volume_of(run)), snapshot_ref(snapshot_of(run))
+    proving.forget(host_of(run), volume.id)
     if driver.capabilities.instant_clone:
         driver.revert_to_snapshot(volume, snapshot, run.id)
-        return
-    copying.restore(run, driver.snapshot_path(snapshot), driver.local_path(volume), volume.size)
+    else:
+        copying.restore(run, driver.snapshot_path(snapshot), driver.local_path(volume), volume.size)
+    proving.pass_on(host_of(run), snapshot.id, volume.id)
 
 
 def _reverted(conn: sa.Connection, operation: Operation) -> None:

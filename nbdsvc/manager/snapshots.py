@@ -4,7 +4,7 @@ import sqlalchemy as sa
 
 from nbdsvc import errors
 from nbdsvc.datapath import source as datapath
-from nbdsvc.manager import copying, placement, settling
+from nbdsvc.manager import copying, placement, proving, settling
 from nbdsvc.manager.app import App, host_of, operation, owner_scope, snapshot_of, snapshot_ref, volume_of, volume_ref
 from nbdsvc.model import names, states
 from nbdsvc.model.context import Context
@@ -82,10 +82,13 @@ def update(app: App, context: Context, id: str, **changes: object) -> Snapshot:
 def _take(run: Run) -> dict[str, bool]:
     driver = host_of(run).driver
     driver.create_snapshot(snapshot_ref(snapshot_of(run)), run.id)
+    if driver.capabilities.point_in_time:
+        proving.pass_on(host_of(run), run.args["volume_id"], run.args["snapshot_id"])
     return {"filled": driver.capabilities.point_in_time}
 
 
 def _release(run: Run) -> None:
+    proving.forget(host_of(run), run.args["snapshot_id"])
     host_of(run).driver.delete_snapshot(snapshot_ref(snapshot_of(run)))
     copying.forget(run)
 
@@ -98,7 +101,9 @@ def _fill(run: Run) -> dict[str, int] | None:
     with datapath.open_path(host.driver.local_path(volume_ref(volume_of(run)))) as source:
         copying.check_room(run, source)
         path = host.driver.snapshot_path(snapshot)
-        return copying.fill(run, source, path, snapshot.size, snapshot.id.encode()[:32], empty=True)
+        result = copying.fill(run, source, path, snapshot.size, snapshot.id.encode()[:32], empty=True)
+    proving.pass_on(host, run.args["volume_id"], snapshot.id)
+    return result
 
 
 def _taken(conn: sa.Connection, operation: Operation) -> None:
@@ -110,6 +115,7 @@ def _not_taken(conn: sa.Connection, operation: Operation, error: errors.Error) -
 
 
 def _delete(run: Run) -> None:
+    proving.forget(host_of(run), run.args["snapshot_id"])
     host_of(run).driver.delete_snapshot(snapshot_ref(snapshot_of(run)))
 
 

@@ -8,9 +8,10 @@ import sqlalchemy as sa
 
 from nbdsvc import errors
 from nbdsvc.datapath import source as datapath
+from nbdsvc.datapath.digests import Digests
 from nbdsvc.datapath.sink import create_qcow2
 from nbdsvc.images.folder import Image
-from nbdsvc.manager import copying, settling
+from nbdsvc.manager import copying, proving, settling
 from nbdsvc.manager.app import host_of, snapshot_of, snapshot_ref, volume_of, volume_ref
 from nbdsvc.model import states
 from nbdsvc.model.operation import Operation
@@ -31,8 +32,10 @@ def _allocate(run: Run) -> dict[str, bool]:
     instant = driver.capabilities.instant_clone
     if run.args["snapshot_id"] and instant:
         driver.create_volume_from_snapshot(volume, snapshot_ref(snapshot_of(run)), run.id)
+        proving.pass_on(host_of(run), run.args["snapshot_id"], volume.id)
     elif run.args["source_volid"] and instant:
         driver.create_cloned_volume(volume, volume_ref(volume_of(run, "source_volid")), run.id)
+        proving.pass_on(host_of(run), run.args["source_volid"], volume.id)
     else:
         driver.create_volume(volume, run.id)
         return {"filled": not (run.args["snapshot_id"] or run.args["source_volid"] or run.args["image"])}
@@ -40,6 +43,7 @@ def _allocate(run: Run) -> dict[str, bool]:
 
 
 def _release(run: Run) -> None:
+    proving.forget(host_of(run), run.args["volume_id"])
     host_of(run).driver.delete_volume(volume_ref(volume_of(run)))
     copying.forget(run)
 
@@ -63,8 +67,9 @@ def _fill_from_image(run: Run) -> dict[str, Any]:
                 image=image.name, reason=f"its virtual size needs {needed} GiB, and the volume has {volume.size} GiB"
             )
         copying.check_room(run, image.source)
-        path = host.driver.local_path(volume_ref(volume))
-        result = copying.fill(run, image.source, path, volume.size * GiB, image.fingerprint, empty=True)
+        path, digests = host.driver.local_path(volume_ref(volume)), Digests(volume.size * GiB)
+        result = copying.fill(run, image.source, path, digests.size, image.fingerprint, empty=True, digests=digests)
+    proving.keep(host, volume.id, digests)
     facts = {"image_id": image.id or "", "image_name": image.name, "disk_format": image.facts.format}
     return {**result, "image": {**facts, "size": str(image.facts.file_size), "container_format": "bare"}}
 
@@ -81,9 +86,10 @@ def _fill_from_backend(run: Run) -> dict[str, int]:
     mark = path.name.encode()[-32:]
     with datapath.open_path(path) as source:
         copying.check_room(run, source)
-        return copying.fill(
-            run, source, host.driver.local_path(volume_ref(volume)), volume.size * GiB, mark, empty=True
-        )
+        target = host.driver.local_path(volume_ref(volume))
+        result = copying.fill(run, source, target, volume.size * GiB, mark, empty=True)
+    proving.pass_on(host, run.args["snapshot_id"] or run.args["source_volid"], volume.id)
+    return result
 
 
 def _tidy(run: Run) -> None:
@@ -119,10 +125,12 @@ def _delete_snapshots(run: Run) -> None:
     for snapshot in found:
         run.check()
         host.driver.delete_snapshot(snapshot_ref(snapshot))
+        proving.forget(host, snapshot.id)
 
 
 def _delete(run: Run) -> None:
     driver, volume = host_of(run).driver, volume_ref(volume_of(run))
+    proving.forget(host_of(run), volume.id)
     if run.args.get("keep"):
         driver.unmanage(volume)
     else:

@@ -77,6 +77,7 @@ VOLUME = _table(
     ("complete attachment", "attaching in-use reserved", None, "in-use", None),
     ("extend", "available", "extending", PREVIOUS, "error_extending"),
     ("extend online", "available in-use", "extending", PREVIOUS, "error_extending"),
+    ("verify", "available", "maintenance", PREVIOUS, PREVIOUS),
     ("upload to image", "available", "uploading", PREVIOUS, PREVIOUS),
     ("force upload to image", "available in-use", "uploading", PREVIOUS, PREVIOUS),
     ("retype", "available in-use", "retyping", PREVIOUS, PREVIOUS),

@@ -12,7 +12,8 @@ from images import KiB, MiB, qemu_img, write_extents
 from nbdsvc import errors
 from nbdsvc.datapath import sink as sinks
 from nbdsvc.datapath import source as sources
-from nbdsvc.datapath.copy import Digests, Stopped, copy, digest
+from nbdsvc.datapath.copy import Stopped, copy, digest
+from nbdsvc.datapath.digests import Digests
 
 Serve = Callable[..., str]
 

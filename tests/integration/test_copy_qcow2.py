@@ -16,7 +16,8 @@ from images import EXTENTS, KiB, MiB, qemu_img, write_extents
 from nbdsvc import errors
 from nbdsvc.datapath import sink as sinks
 from nbdsvc.datapath import source as sources
-from nbdsvc.datapath.copy import Digests, Stopped, copy, digest
+from nbdsvc.datapath.copy import Stopped, copy, digest
+from nbdsvc.datapath.digests import Digests
 
 COMPRESSION = st.sampled_from(["none", "zlib", "zstd"])
 

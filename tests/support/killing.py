@@ -39,6 +39,7 @@ VARIANTS = {
     "volume.extend": ("offline", "online"),
     "volume.upload": ("raw", "qcow2"),
     "volume.revert": ("plain",),
+    "volume.verify": ("compare", "record"),
     "snapshot.create": ("plain",),
     "snapshot.delete": ("plain",),
     "volume.manage": ("plain",),
@@ -152,6 +153,9 @@ def prepare(world: World, case: Case) -> Callable[[], Any]:
     if kind == "volume.manage":
         wish = {"host": world.pool(), "ref": {"source-name": world.stranger()}}
         return lambda: client.post("os-volume-manage", body={"volume": wish})
+    if kind == "volume.verify":
+        filled = world.volume(imageRef="base.qcow2")
+        return lambda: client.act("volumes", filled, "nbdsvc-verify", {"record": variant == "record"})
     volume = world.written()
     if kind == "volume.unmanage":
         return lambda: client.act("volumes", volume, "os-unmanage")

@@ -12,6 +12,7 @@ from backends import Backend
 
 from nbdsvc.cli.client import Client
 from nbdsvc.exports.folder import ExportFolder
+from nbdsvc.model import states
 
 HERE = Path(__file__).resolve().parent
 # An emulated machine is ten times slower.
@@ -113,23 +114,13 @@ class ServiceProcess:
                 status = client.get(noun, id)[noun.rstrip("s")]["status"]
             except errors.NotFound:
                 return "gone"
-            if status not in (
-                "creating",
-                "downloading",
-                "deleting",
-                "extending",
-                "uploading",
-                "reverting",
-                "restoring",
-                "managing",
-                "unmanaging",
-            ):
+            if status not in states.VOLUME_IN_FLIGHT | states.SNAPSHOT_IN_FLIGHT:
                 return str(status)
             time.sleep(0.02)
         raise AssertionError(f"{noun} {id} stays {status}")
 
     def leftovers(self) -> list[str]:
-        """What nobody owns: files of the pool, exports, processes, journals, locks."""
+        """What nobody owns: files of the pool, exports, processes, journals, digests, locks."""
         client = self.client()
         volumes = {row["id"] for row in client.get("volumes", "detail", all_tenants=1)["volumes"]}
         snapshots = {row["id"] for row in client.get("snapshots", all_tenants=1)["snapshots"]}
@@ -142,6 +133,11 @@ class ServiceProcess:
         found += [f"new/{path.name}" for path in (self.state / "pool" / "new").glob("*")]
         found += [f"export {path.name}" for path in (self.state / "exports").iterdir() if path.stem not in attachments]
         found += [f"journal {path.name}" for path in (self.state / "journals").glob("*")]
+        found += [
+            f"digests {path.name}"
+            for path in (self.state / "digests").glob("*")
+            if path.name not in volumes | snapshots
+        ]
         found += [f"lock {path.name}" for path in (self.state / "locks").iterdir()]
         return found + [f"process {pid}" for pid in self._servers() - self._known_servers(attachments)]
 

@@ -1,0 +1,66 @@
+"""Digests of a volume's content: a leaf for each chunk, a root over all of them, kept in a file of its own.
+
+A range is proved by the leaves of its chunks, and the leaves by the root. The file: 8 bytes `nbdsvcD1`, then in little
+endian the size (64 bits) and the chunk's size (32 bits), then the root and the leaves. Leaves are XXH3-128 in its
+canonical byte order (they find what went wrong, not who did it), the root is SHA-256 of everything else in the file.
+"""
+
+import hashlib
+import struct
+from pathlib import Path
+
+from nbdsvc import durable, errors
+
+# What digests and journals speak of (NBDSVC_CHUNK in native/sink.h).
+CHUNK = 4 << 20
+DIGEST_SIZE = 16
+_MAGIC, _HEAD, _ROOT_SIZE = b"nbdsvcD1", struct.Struct("<8sQI"), 32
+
+
+class Digests:
+    """The XXH3-128 of each chunk of 4 MiB of what was copied, in order. size: bytes of the content."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.content = bytearray(-(-size // CHUNK) * DIGEST_SIZE)
+
+    def __len__(self) -> int:
+        return len(self.content) // DIGEST_SIZE
+
+    def __getitem__(self, index: int) -> str:
+        return self.content[index * DIGEST_SIZE : (index + 1) * DIGEST_SIZE].hex()
+
+    def compare(self, found: "Digests", name: str) -> None:
+        """ChecksumMismatch for the first chunk of `name` in which `found` differs; it may go on behind our size."""
+        if self.content == found.content:
+            return
+        for index in range(len(self)):
+            if self[index] != found[index]:
+                where = f"{name} at byte {index * CHUNK}"
+                raise errors.ChecksumMismatch(source=where, expected=self[index], actual=found[index])
+
+    def root(self) -> bytes:
+        """One digest of size and content."""
+        return hashlib.sha256(self._head() + self.content).digest()
+
+    def _head(self) -> bytes:
+        return _HEAD.pack(_MAGIC, self.size, CHUNK)
+
+    def save(self, path: Path) -> None:
+        """Write them, whole or not at all."""
+        durable.write(path, self._head() + self.root() + self.content)
+
+    @classmethod
+    def load(cls, path: Path) -> "Digests":
+        """What `save` wrote. ChecksumMismatch or BadImage if the file is damaged; FileNotFoundError if there is none."""
+        stored = path.read_bytes()
+        magic, size, chunk = _HEAD.unpack_from(stored.ljust(_HEAD.size, b"\0"))
+        expected = _HEAD.size + _ROOT_SIZE + -(-size // CHUNK) * DIGEST_SIZE
+        if (magic, chunk, expected) != (_MAGIC, CHUNK, len(stored)):
+            raise errors.BadImage(image=path.name, reason="its digests are not whole")
+        made, root = cls(size), stored[_HEAD.size : _HEAD.size + _ROOT_SIZE]
+        made.content[:] = stored[_HEAD.size + _ROOT_SIZE :]
+        if made.root() != root:
+            actual = made.root().hex()
+            raise errors.ChecksumMismatch(source=f"the digests of {path.name}", expected=root.hex(), actual=actual)
+        return made
