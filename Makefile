@@ -5,7 +5,7 @@ SECONDS := 60
 MINUTES := 6
 SOURCES := nbdsvc drivers rig tests benchmarks native
 
-.PHONY: help demo test check rows bench fuzz rig rig-replay rig-mutations rig-bench rig-up rig-down docs clean base test-tools rig-tools
+.PHONY: help demo test check rows bench fuzz soak rig rig-replay rig-mutations rig-bench rig-up rig-down docs clean base test-tools rig-tools
 
 help: ## Print this
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -55,6 +55,9 @@ rig-down: ## Remove the machines, their networks and the namespace
 
 fuzz: test-tools ## Fuzz the readers of images: make fuzz SECONDS=600; what it learns stays in build/fuzz
 	$(PYTHON) tests/native/fuzz.py $(SECONDS) build/fuzz
+
+soak: test-tools ## Random jobs for MINUTES, every byte checked; then the service must be as small as before
+	NBDSVC_SOAK_MINUTES=$(MINUTES) $(PYTEST) -s tests/integration/test_soak.py
 
 docs: base ## Draw the pages that are drawn from the code
 	$(PYTHON) .ci/states-page > docs/states.md
