@@ -115,5 +115,5 @@ def _list(asked: Asked, path: str, *, detail: bool) -> JSONResponse:
         where.append(tables.attachments.c.project_id == project)
     with asked.app.database.read() as conn:
         rows = nouns.attachments.select(conn, *where, page=wanted)
-    shown = [views.attachment(row, detail=detail) for row in rows]
+    shown = [views.attachment(row, detail=detail, secrets=False) for row in rows]
     return answer({"attachments": shown, **paging.next_link(asked, "attachments", path, wanted, rows)})

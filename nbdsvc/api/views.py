@@ -100,7 +100,8 @@ def snapshot(snapshot: Snapshot, version: Version, *, detail: bool = False) -> d
     return shown
 
 
-def attachment(row: Attachment, *, detail: bool = False) -> dict[str, Any]:
+def attachment(row: Attachment, *, detail: bool = False, secrets: bool = True) -> dict[str, Any]:
+    """`secrets`: with what the initiator needs to get in, for whoever asks for this one attachment."""
     shown: dict[str, Any] = {
         "id": row.id,
         "instance": row.instance_uuid,
@@ -112,14 +113,14 @@ def attachment(row: Attachment, *, detail: bool = False) -> dict[str, Any]:
             "attached_at": stamp(row.attached_at) or "",
             "detached_at": "",
             "attach_mode": row.mode,
-            "connection_info": _connection_info(row),
+            "connection_info": _connection_info(row, secrets),
         }
     return shown
 
 
-def _connection_info(row: Attachment) -> dict[str, Any]:
+def _connection_info(row: Attachment, secrets: bool) -> dict[str, Any]:
     """With the attachment's id, by which clients that got only this complete it."""
-    found = use_case.connection_info(row)
+    found = use_case.connection_info(row) if secrets else row.connection_info
     return {**found, "attachment_id": row.id} if found else {}
 
 

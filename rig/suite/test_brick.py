@@ -52,7 +52,8 @@ def test_nbdsvc_attach(make_iscsi: Callable[..., Service], agents: dict[str, Age
     volume = service.volume()
     watcher = iscsi.Watcher(one.agent)
     device = one.attach(volume)
-    attachment = service.call("GET", f"attachments/detail?volume_id={volume}")["attachments"][0]
+    id = service.call("GET", f"attachments?volume_id={volume}")["attachments"][0]["id"]
+    attachment = service.call("GET", f"attachments/{id}")["attachment"]
     seen, noted = watcher.seen(), one.agent.run("cat", f"/run/nbdsvc/attached/{volume}.json").out
     assert json.loads(noted)["kind"] == "iSCSI by os-brick"
     assert device.startswith("/dev/sd")
@@ -72,7 +73,8 @@ def test_nbdsvc_attach_by_multipath(make_iscsi: Callable[..., Service], agents: 
     volume = service.volume()
     device = one.attach(volume)
     assert device.startswith("/dev/dm-")
-    assert len(one.agent.shell(f"ls /sys/block/{device.removeprefix('/dev/')}/slaves").split()) == 2
+    # os-brick is content with the first path; the second comes when its session has scanned.
+    iscsi.wait_until(one.agent, f"[ $(ls /sys/block/{device.removeprefix('/dev/')}/slaves | wc -l) = 2 ]")
     one.detach(volume)
     assert iscsi.remains(one.agent) == []
     attach_and_prove(one, service, volume)

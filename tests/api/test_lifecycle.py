@@ -260,6 +260,9 @@ def test_remote_connector_gets_tls_over_tcp(make_service: Callable[..., ServiceP
     plain = info["uri"].replace("nbds://", "nbd://")
     assert subprocess.run(["nbdinfo", "--size", plain], capture_output=True).returncode != 0
     _no_secret_anywhere(service, info["tls_psk_key"])
+    listed = service.client().get("attachments", "detail")["attachments"]
+    assert listed[0]["connection_info"]["uri"] == info["uri"]
+    assert info["tls_psk_key"] not in str(listed)
 
 
 def _no_secret_anywhere(service: ServiceProcess, secret: str) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from images import KiB, MiB, qemu_img, write_extents
+from nbdkits import nbdkit
 
 SIZE = 24 * MiB
 EXTENTS = [(0, 100, 1), (5 * MiB + 123, 3 * MiB, 2), (20 * MiB, 64 * KiB, 3)]
@@ -92,32 +93,18 @@ def test_onto_a_block_device_and_nbd(tmp_path: Path, raw: Path) -> None:
     finally:
         subprocess.run(["losetup", "--detach", device], check=True)
     for name in ("disk", "small"):
-        socket = tmp_path / f"{name}.socket"
-        server = subprocess.Popen(["nbdkit", "-f", "-U", str(socket), "file", str(tmp_path / name)])
-        try:
-            while not socket.exists():
-                time.sleep(0.02)
-            ended = run(raw, f"nbd+unix:///?socket={socket}", "--verify")
+        with nbdkit(tmp_path, "file", tmp_path / name) as (uri, _):
+            ended = run(raw, uri, "--verify")
             assert ended.returncode == (0 if name == "disk" else 1), ended.stderr
-        finally:
-            server.terminate()
-            server.wait(10)
     assert "25165824 are needed" in ended.stderr
     assert (tmp_path / "disk").read_bytes() == raw.read_bytes()
 
 
 def test_a_destination_that_loses_bytes_is_found_out(tmp_path: Path, raw: Path) -> None:
     """A server that throws away what it is sent: --verify says where, with both digests, and fails."""
-    socket = tmp_path / "socket"
-    server = subprocess.Popen(["nbdkit", "-f", "-U", str(socket), "null", str(SIZE)])
-    try:
-        while not socket.exists():
-            time.sleep(0.02)
-        assert run(raw, f"nbd+unix:///?socket={socket}").returncode == 0
-        ended = run(raw, f"nbd+unix:///?socket={socket}", "--verify")
-    finally:
-        server.terminate()
-        server.wait(10)
+    with nbdkit(tmp_path, "null", str(SIZE)) as (uri, _):
+        assert run(raw, uri).returncode == 0
+        ended = run(raw, uri, "--verify")
     assert ended.returncode == 1
     assert re.search(r"at byte 0 has checksum [0-9a-f]{32}, expected [0-9a-f]{32}", ended.stderr), ended.stderr
 

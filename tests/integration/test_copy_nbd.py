@@ -4,10 +4,12 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from images import KiB, MiB, qemu_img, write_extents
+from nbdkits import nbdkit
 
 from nbdsvc import errors
 from nbdsvc.datapath import sink as sinks
@@ -21,24 +23,8 @@ Serve = Callable[..., str]
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Serve]:
     """serve(*words): an nbdkit on a unix socket, and its URI."""
-    children: list[subprocess.Popen[bytes]] = []
-
-    def start(*words: str | Path) -> str:
-        socket = tmp_path / f"socket{len(children)}"
-        pid_file = tmp_path / f"pid{len(children)}"
-        argv = ["nbdkit", "-f", "-P", str(pid_file), "-U", str(socket), *map(str, words)]
-        children.append(subprocess.Popen(argv))
-        # The socket's name is there before anybody listens; the pid file comes after.
-        for _ in range(500):
-            if pid_file.exists():
-                break
-            time.sleep(0.02)
-        return f"nbd+unix:///?socket={socket}"
-
-    yield start
-    for child in children:
-        child.terminate()
-        child.wait(10)
+    with ExitStack() as stack:
+        yield lambda *words: stack.enter_context(nbdkit(tmp_path, *words))[0]
 
 
 SIZE = 40 * MiB
@@ -125,3 +111,22 @@ def test_nobody_there(tmp_path: Path, serve: Serve) -> None:
     (tmp_path / "raw").write_bytes(bytes(MiB))
     with pytest.raises(errors.WriteFailed, match="read-only"):
         sinks.open_nbd(serve("-r", "file", tmp_path / "raw"))
+
+
+def test_with_a_pre_shared_key(tmp_path: Path, serve: Serve) -> None:
+    """Source and sink over TLS with a key in a file; without it, or with another, an error that does not tell the key."""
+    key = os.urandom(32).hex()
+    (tmp_path / "keys").write_text(f"me:{key}\n")
+    (tmp_path / "other").write_text(f"me:{'0' * 64}\n")
+    model = write_extents(tmp_path / "raw", SIZE, EXTENTS)
+    (tmp_path / "target").write_bytes(b"\xee" * SIZE)
+    tls = ["--tls=require", f"--tls-psk={tmp_path / 'keys'}", "file"]
+    uris = [serve(*tls, tmp_path / name).replace("nbd+unix://", "nbds+unix://me@") for name in ("raw", "target")]
+    origin, target = (f"{uri}&tls-psk-file={tmp_path / 'keys'}" for uri in uris)
+    with sources.open_nbd(origin) as source, sinks.open_nbd(target) as sink:
+        copy(source, sink)
+    assert (tmp_path / "target").read_bytes() == model
+    for uri in (uris[0].replace("nbds", "nbd"), f"{uris[0]}&tls-psk-file={tmp_path / 'other'}"):
+        with pytest.raises(errors.ReadFailed) as caught:
+            sources.open_nbd(uri)
+        assert key not in str(caught.value)

@@ -121,12 +121,13 @@ def test_a_snapshot_with_the_skip_flag_is_taken_over_active() -> None:
     driver.delete_volume(taken)
 
 
-def test_a_group_inside_a_volume_is_none_of_ours() -> None:
+def test_a_group_inside_a_volume_is_none_of_ours(tmp_path: Path) -> None:
     """A guest that makes a volume group of our group's name in its volume changes nothing for us."""
     driver = ready(driver_of(GROUP))
     ref = VolumeRef(names.new_id(), 64 * MiB)
     driver.create_volume(ref, "op")
-    inside = ["--config", "devices{scan_lvs=1}", "--devices", str(driver.local_path(ref))]
+    # A guest has a /dev of its own; in ours the group's folder is there.
+    inside = ["--config", f'devices{{scan_lvs=1 dir="{tmp_path}"}}', "--devices", str(driver.local_path(ref))]
     lvm("vgcreate", "-q", *inside, GROUP, str(driver.local_path(ref)))
     lvm("lvcreate", "-q", "-an", "-Zn", *inside, "-L", "8m", "-n", "guests", GROUP)
     assert "guests" in lvm("lvs", *inside, GROUP)
