@@ -18,8 +18,8 @@ from pathlib import Path
 from disks import SIZE, make_sources
 from measure import save, shown, spread
 
-SUPPORT = Path(__file__).resolve().parents[1] / "tests" / "support"
-sys.path.insert(0, str(SUPPORT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"))
+import serving
 from serving import ServiceProcess
 
 ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 5
@@ -30,7 +30,7 @@ CHUNK = 1 << 20
 
 @contextmanager
 def image_server(image: Path) -> Iterator[str]:
-    argv = [sys.executable, str(SUPPORT / "image_server.py"), str(image)]
+    argv = [sys.executable, str(Path(serving.__file__).with_name("image_server.py")), str(image)]
     server = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
     try:
         assert server.stdout
