@@ -16,6 +16,9 @@ _volumes = Gauge("nbdsvc_volumes", "Volumes by status.", ["status"], registry=_r
 _operations = Gauge("nbdsvc_operations", "Operations by state.", ["state"], registry=_registry)
 _done = Gauge("nbdsvc_copy_done_bytes", "Bytes done by operations under way.", registry=_registry)
 _total = Gauge("nbdsvc_copy_total_bytes", "Bytes to do for operations under way.", registry=_registry)
+_data = Gauge("nbdsvc_copy_data_bytes", "Bytes that operations under way had to write.", registry=_registry)
+_rate = Gauge("nbdsvc_copy_bytes_per_second", "How fast operations under way go, together.", registry=_registry)
+_SUMS = {_done: "progress_done", _total: "progress_total", _data: "progress_data", _rate: "progress_rate"}
 
 _pool_bytes = Gauge("nbdsvc_pool_bytes", "Room of pools, as last reported.", ["pool", "what"], registry=_registry)
 _pool_metadata = Gauge("nbdsvc_pool_metadata_percent", "How full pools' metadata is.", ["pool"], registry=_registry)
@@ -33,10 +36,10 @@ def render(app: App) -> bytes:
         _fill(conn, _volumes, tables.volumes.c.status)
         _fill(conn, _operations, operations.state)
         _fill_pools(conn)
-        under_way = sa.select(sa.func.sum(operations.progress_done), sa.func.sum(operations.progress_total))
-        done, total = conn.execute(under_way.where(operations.state.in_(sorted(model.UNFINISHED)))).one()
-    _done.set(int(done or 0))
-    _total.set(int(total or 0))
+        under_way = sa.select(*(sa.func.sum(operations[name]) for name in _SUMS.values()))
+        sums = conn.execute(under_way.where(operations.state.in_(sorted(model.UNFINISHED)))).one()
+    for gauge, found in zip(_SUMS, sums, strict=True):
+        gauge.set(int(found or 0))
     return generate_latest(_registry)
 
 

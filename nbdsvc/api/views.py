@@ -124,6 +124,19 @@ def _connection_info(row: Attachment, secrets: bool) -> dict[str, Any]:
     return {**found, "attachment_id": row.id} if found else {}
 
 
+def _progress(row: Operation) -> dict[str, Any]:
+    """Bytes, bytes a second, and seconds that are left at that rate: null where nobody can tell."""
+    left = row.progress_total - row.progress_done
+    return {
+        "done": row.progress_done,
+        "total": row.progress_total,
+        "text": row.progress_text,
+        "data": row.progress_data,
+        "rate": 0 if row.finished else row.progress_rate,
+        "seconds_left": round(left / row.progress_rate) if row.progress_rate and not row.finished else None,
+    }
+
+
 def volume_type(row: VolumeType, context: Context) -> dict[str, Any]:
     specs = row.extra_specs if context.is_admin else {k: v for k, v in row.extra_specs.items() if k in _VISIBLE_SPECS}
     shown = {
@@ -146,7 +159,7 @@ def operation(row: Operation) -> dict[str, Any]:
         "resource_type": row.resource_type,
         "resource_id": row.resource_id,
         "request_id": row.request_id,
-        "progress": {"done": row.progress_done, "total": row.progress_total, "text": row.progress_text},
+        "progress": _progress(row),
         "error": {"kind": row.error["kind"], "message": row.error["message"]} if row.error else None,
         "cancel_requested": row.cancel_requested,
         "rate": row.rate,

@@ -20,7 +20,7 @@ from nbdsvc.images.inspection import ACCEPTED
 from nbdsvc.images.places import Origin, Target, Wanted, open_origin, open_target
 
 _SECTOR = 512
-Report = Callable[[int, int], None]
+Report = Callable[[int, int, int], None]
 
 
 @click.command()
@@ -128,8 +128,8 @@ def _told(summary: dict[str, Any]) -> str:
 @contextmanager
 def _bar(what: str, quiet: bool) -> Iterator[Report]:
     if quiet or not sys.stderr.isatty():
-        yield lambda _done, _total: None
+        yield lambda _done, _total, _data: None
         return
     with show.progress() as bar:
         task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        yield lambda done, total, _data: bar.update(task, completed=done, total=total)

@@ -84,9 +84,16 @@ def _bar(client: Client, operation: dict[str, Any]) -> dict[str, Any]:
 def _text(value: Any) -> str:
     if value is None:
         return "-"
-    if isinstance(value, dict) and set(value) == {"done", "total", "text"}:
-        total = value["total"]
-        return (
-            f"{units.human(value['done'])} of {units.human(total)} ({100 * value['done'] // total} %)" if total else "-"
-        )
+    if isinstance(value, dict) and {"done", "total", "rate"} <= set(value):
+        return _how_far(value)
     return json.dumps(value) if isinstance(value, dict | list) else str(value)
+
+
+def _how_far(progress: dict[str, Any]) -> str:
+    total = progress["total"]
+    if not total:
+        return "-"
+    text = f"{units.human(progress['done'])} of {units.human(total)} ({100 * progress['done'] // total} %)"
+    if progress["rate"]:
+        text += f", {units.human(progress['rate'])}/s, {progress['seconds_left']} s left"
+    return text

@@ -25,7 +25,8 @@ PACKING_THREADS = 2 * THREADS
 # How often progress is reported and a wish to stop is seen: a cancel takes effect within 100 ms.
 TICK_SECONDS = 0.05
 
-OnProgress = Callable[[int, int], None]
+OnProgress = Callable[[int, int, int], None]
+"""Bytes dealt with, bytes in all, bytes written as data."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def copy(
     limits: Sequence[Limit] = (),
     cpu: Limit | None = None,
     threads: int | None = None,
-    on_progress: OnProgress = lambda _done, _total: None,
+    on_progress: OnProgress = lambda _done, _total, _data: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> CopyResult:
     """Make the first `size` bytes of `destination` read like the source, then zeros; return when they are on disk.
@@ -111,7 +112,7 @@ def _run(job: Any, on_progress: OnProgress, should_stop: Callable[[], bool]) -> 
     try:
         while worker.is_alive():
             worker.join(TICK_SECONDS)
-            on_progress(int(job.done), int(job.size))
+            on_progress(int(job.done), int(job.size), int(job.data))
             if should_stop():
                 job.cancel = 1
     finally:

@@ -18,7 +18,11 @@ PIECE, CHUNK = 4 * MiB, 4 * KiB
 
 
 def reconcile(
-    source: Path, destination: Path, size: int, on_progress: Callable[[int, int], None], should_stop: Callable[[], bool]
+    source: Path,
+    destination: Path,
+    size: int,
+    on_progress: Callable[[int, int, int], None],
+    should_stop: Callable[[], bool],
 ) -> int | None:
     """Bytes written, all of them on stable storage; None where `should_stop` said so."""
     written = 0
@@ -30,7 +34,7 @@ def reconcile(
             new, old = _read(wanted, source, offset, length), _read(present, destination, offset, length)
             if new != old:
                 written += _write_differing(present, destination, offset, new, old)
-            on_progress(offset + length, size)
+            on_progress(offset + length, size, written)
         try:
             os.fsync(present)
         except OSError as error:

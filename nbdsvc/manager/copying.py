@@ -53,7 +53,11 @@ def restore(run: Run, source: Path, destination: Path, size: int) -> dict[str, i
     """Make `destination` read like `source`, writing only what differs."""
     with _turn(run):
         written = reconcile(
-            source, destination, size, lambda done, total: run.progress(done, total, "comparing"), run.should_stop
+            source,
+            destination,
+            size,
+            lambda done, total, data: run.progress(done, total, "comparing", data),
+            run.should_stop,
         )
     if written is None:
         run.check()
@@ -71,8 +75,8 @@ def check_room(run: Run, source: Source) -> None:
 def _copy(run: Run, source: Source, destination: Path | Sink, **how: Any) -> dict[str, int]:
     own, host = Limit(run.rate), host_of(run)
 
-    def report(done: int, total: int) -> None:
-        run.progress(done, total, "copying")
+    def report(done: int, total: int, data: int) -> None:
+        run.progress(done, total, "copying", data)
         if run.rate != own.rate:
             own.rate = run.rate
 

@@ -30,7 +30,8 @@ class Operation:
     cursor: index of the step that was begun last; with state `running` its intent is recorded and its result is not,
     with state `undoing` its undo was begun. results: step name -> what its do returned. locks: [[name, shared], ...].
     rate: bytes a second that it may copy, 0 for no limit of its own.
-    deadline: when it is given up and undone. progress_*: bytes for copies, else steps. error: errors.facts_of(...).
+    deadline: when it is given up and undone. progress_*: bytes of which so many are done,
+    of which so many had to be written, and the rate of late in bytes a second. error: errors.facts_of(...).
     """
 
     id: str
@@ -53,6 +54,8 @@ class Operation:
     progress_done: int = 0
     progress_total: int = 0
     progress_text: str = ""
+    progress_data: int = 0
+    progress_rate: int = 0
     error: dict[str, Any] | None = None
     created_at: datetime = field(default_factory=clock.now)
     started_at: datetime | None = None

@@ -50,9 +50,10 @@ class Journal:
         with self._database.write() as conn:
             rows.update(conn, id, state=model.UNDOING, cursor=cursor, error=errors.facts_of(error))
 
-    def progress(self, id: str, done: int, total: int, text: str) -> None:
+    def progress(self, id: str, done: int, total: int, text: str, data: int, rate: int) -> None:
+        changes = {"progress_done": done, "progress_total": total, "progress_text": text}
         with self._database.write() as conn:
-            rows.update(conn, id, progress_done=done, progress_total=total, progress_text=text)
+            rows.update(conn, id, **changes, progress_data=data, progress_rate=rate)
 
     def succeed(self, kind: Kind, operation: Operation, results: dict[str, object]) -> None:
         """The rows reach their settled status in the transaction that ends the operation."""

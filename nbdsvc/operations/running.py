@@ -16,6 +16,8 @@ from nbdsvc.operations.step import Kind
 PROGRESS_SECONDS = 0.5
 # A cancel from another process, or another rate, is seen this late; a cancel from this process at once.
 WISH_SECONDS = 0.5
+# Of what is measured twice a second: five seconds and older weigh less than a fiftieth.
+PACE_WEIGHT = 0.35
 # An undo is tried again after 1 and 4 seconds before it is given up and stored as failed.
 UNDO_TRIES = 3
 
@@ -51,7 +53,7 @@ class Running:
         self._probe = probe
         self._undoing = operation.state == model.UNDOING
         self._wishes_read = time.monotonic()
-        self._progress_written = 0.0
+        self._pace = _Pace(operation.progress_done)
         self._end = _monotonic_end(operation)
 
     @property
@@ -75,10 +77,9 @@ class Running:
             return True
         return False
 
-    def progress(self, done: int, total: int, text: str = "") -> None:
-        if time.monotonic() - self._progress_written >= PROGRESS_SECONDS or done >= total > 0:
-            self._progress_written = time.monotonic()
-            self._journal.progress(self.id, done, total, text)
+    def progress(self, done: int, total: int, text: str = "", data: int = 0) -> None:
+        if self._pace.seconds() >= PROGRESS_SECONDS or done >= total > 0:
+            self._journal.progress(self.id, done, total, text, data, self._pace.rate(done))
 
     def execute(self) -> None:
         """Run it to its end. Only Interrupted leaves this function, and then the journal says where to go on."""
@@ -138,6 +139,24 @@ class Running:
             self._wishes_read = time.monotonic()
             self.cancelled, self.rate = self._journal.wishes(self.id)
         return self.cancelled
+
+
+class _Pace:
+    """How fast it goes: the newest of some steps weighs most, so that a limit or a stall is seen within seconds."""
+
+    def __init__(self, done: int) -> None:
+        self._done, self._at, self._rate = done, time.monotonic(), 0.0
+
+    def seconds(self) -> float:
+        """Since the last look."""
+        return time.monotonic() - self._at
+
+    def rate(self, done: int) -> int:
+        """A second, until now."""
+        newest = max(0, done - self._done) / max(self.seconds(), 0.001)
+        self._rate = newest if not self._rate else (1 - PACE_WEIGHT) * self._rate + PACE_WEIGHT * newest
+        self._done, self._at = done, time.monotonic()
+        return int(self._rate)
 
 
 def _allowed(operation: Operation) -> float:

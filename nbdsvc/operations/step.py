@@ -36,8 +36,8 @@ class Run(Protocol):
     def should_stop(self) -> bool:
         """The same as a question, for callbacks out of C. True also when the service stops."""
 
-    def progress(self, done: int, total: int, text: str = "") -> None:
-        """Say how far it is. Cheap: written to the journal twice a second at most."""
+    def progress(self, done: int, total: int, text: str = "", data: int = 0) -> None:
+        """Say how far it is; `data`: bytes that had to be written. Cheap: written to the journal twice a second at most."""
 
 
 Do = Callable[[Run], Any]

@@ -170,7 +170,10 @@ def test_a_limit_changes_while_it_runs(tmp_path: Path) -> None:
         (tmp_path / name).touch()
         with sources.open_callback(lambda _at, length: b"x" * length, 32 * MiB, "raw", name) as source:
             copy(
-                source, tmp_path / name, limits=[limit], on_progress=lambda done, _total: progress.update({name: done})
+                source,
+                tmp_path / name,
+                limits=[limit],
+                on_progress=lambda done, _total, _data: progress.update({name: done}),
             )
         ended.append(name)
 

@@ -1,8 +1,10 @@
 """Limits of copies in a running service: of one operation, of the whole host, changed while copies run."""
 
 import os
+import re
 import signal
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -74,7 +76,14 @@ def test_an_operations_limit_changes_while_it_runs(service: ServiceProcess, tmp_
     time.sleep(2)
     # Two seconds of it, the burst, and what each of the threads had in its hands.
     assert done(client, volume) - before < 24 * MIB
-    assert client.operation_of(volume)["rate"] == MIB
+    seen = client.operation_of(volume)
+    assert seen["rate"] == MIB
+    assert 0 < seen["progress"]["rate"] < 24 * MIB
+    assert seen["progress"]["data"] > 0
+    left = seen["progress"]["total"] - seen["progress"]["done"]
+    assert abs(seen["progress"]["seconds_left"] - left / seen["progress"]["rate"]) < 2
+    page = urllib.request.urlopen(f"{service.url.removesuffix('/v3')}/metrics").read().decode()
+    assert re.search(r"^nbdsvc_copy_bytes_per_second [1-9]", page, re.MULTILINE)
     client.act("operations", operation, "limit", {"rate": 0})
     assert service.wait_status("volumes", volume) == "available"
     with pytest.raises(errors.Error, match="be limited"):

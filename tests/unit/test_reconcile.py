@@ -26,7 +26,7 @@ def test_it_reads_like_the_source_and_only_differing_chunks_were_written(
     folder = tmp_path_factory.mktemp("r")
     wanted, present = (write_extents(folder / name, size, made) for name, made in (("a", source), ("b", destination)))
     seen: list[tuple[int, int]] = []
-    written = reconcile(folder / "a", folder / "b", size, lambda done, total: seen.append((done, total)), _never)
+    written = reconcile(folder / "a", folder / "b", size, lambda done, total, _data: seen.append((done, total)), _never)
     assert (folder / "b").read_bytes() == wanted
     starts = range(0, size, CHUNK)
     assert written == sum(
@@ -40,7 +40,7 @@ def test_it_stops_when_it_is_told(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"a" * 8 * MiB)
     (tmp_path / "b").write_bytes(b"b" * 8 * MiB)
     answers = iter([False, True])
-    assert reconcile(tmp_path / "a", tmp_path / "b", 8 * MiB, lambda _d, _t: None, lambda: next(answers)) is None
+    assert reconcile(tmp_path / "a", tmp_path / "b", 8 * MiB, lambda _d, _t, _w: None, lambda: next(answers)) is None
     assert (tmp_path / "b").read_bytes() == b"a" * 4 * MiB + b"b" * 4 * MiB
 
 
@@ -50,5 +50,5 @@ def test_a_source_that_is_short_or_gone_is_said(tmp_path: Path) -> None:
     (tmp_path / "b").write_bytes(b"b" * 8192)
     for name, reason in (("a", "1 bytes instead of 8192"), ("nothing", "No such file")):
         with pytest.raises(errors.ReadFailed, match=reason):
-            reconcile(tmp_path / name, tmp_path / "b", 8192, lambda _d, _t: None, _never)
+            reconcile(tmp_path / name, tmp_path / "b", 8192, lambda _d, _t, _w: None, _never)
     assert (tmp_path / "b").read_bytes() == b"b" * 8192

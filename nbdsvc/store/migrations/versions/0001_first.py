@@ -31,6 +31,8 @@ def upgrade() -> None:
         sa.Column("progress_done", sa.BigInteger(), nullable=False),
         sa.Column("progress_total", sa.BigInteger(), nullable=False),
         sa.Column("progress_text", sa.Text(), nullable=False),
+        sa.Column("progress_data", sa.BigInteger(), nullable=False),
+        sa.Column("progress_rate", sa.BigInteger(), nullable=False),
         sa.Column("error", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("started_at", sa.DateTime(), nullable=True),
         sa.Column("finished_at", sa.DateTime(), nullable=True),
