@@ -17,8 +17,7 @@ from nbdsvc.datapath import sink as sinks
 from nbdsvc.datapath import source as sources
 from nbdsvc.datapath.sink import Sink
 from nbdsvc.datapath.source import Source
-from nbdsvc.images import confined
-from nbdsvc.images.http import HttpFile
+from nbdsvc.images import opening
 from nbdsvc.images.inspection import ImageFacts, inspect
 
 _NBD = ("nbd://", "nbds://", "nbd+unix://", "nbds+unix://")
@@ -83,13 +82,7 @@ def open_origin(reference: str, format: str | None = None, snapshot: str | None 
 
 
 def _open_http(url: str, format: str | None) -> Origin:
-    file = HttpFile(url)
-    facts = inspect(file.pread, file.size, file.name, format)
-    if facts.is_foreign:
-        raise errors.BadImage(image=file.name, reason=f"a {facts.format} image is read from a file: download it first")
-    if facts.format != "raw" and not file.ranges:
-        raise errors.BadImage(image=file.name, reason="a qcow2 image needs a server that serves byte ranges")
-    opened = sources.open_callback(file.pread, file.size, facts.format, file.name, sequential=not file.ranges)
+    file, facts, opened = opening.open_http(url, format)
     return Origin(opened, facts.format, _digest(file.name, file.size, file.version))
 
 
@@ -105,11 +98,9 @@ def _open_file(path: Path, format: str | None, snapshot: str | None) -> Origin:
         else:
             facts = _inspect(fd, path, format)
         mark = _digest(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, snapshot)
-        if not facts.is_foreign:
-            return Origin(sources.open_fd(fd, facts.format, path.name, snapshot), facts.format, mark)
-        if snapshot or not stat.S_ISREG(status.st_mode):
-            raise errors.Unsupported(reason=f"{facts.format} is read from a file, and without snapshots")
-        return Origin(confined.open_fd(fd, facts, path.name), facts.format, mark)
+        if facts.is_foreign and not stat.S_ISREG(status.st_mode):
+            raise errors.Unsupported(reason=f"{facts.format} is read from a file only")
+        return Origin(opening.open_fd(fd, facts, path.name, snapshot), facts.format, mark)
     finally:
         os.close(fd)
 

@@ -11,9 +11,8 @@ from urllib.parse import urlsplit
 
 from nbdsvc import errors
 from nbdsvc.datapath import source as datapath
-from nbdsvc.images import confined
+from nbdsvc.images import opening
 from nbdsvc.images.folder import Image, ImageFolder
-from nbdsvc.images.http import HttpFile
 from nbdsvc.images.inspection import ImageFacts, inspect
 
 
@@ -79,11 +78,8 @@ class Images:
             declared = image.disk_format if image else None
             facts = inspect(lambda at, length: os.pread(fd, length, at), status.st_size, name, declared)
             mark = [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns]
-            if facts.is_foreign:
-                source = confined.open_fd(fd, facts, name)
-                facts = replace(facts, virtual_size=source.size)  # an old VHD is as large as its geometry says
-            else:
-                source = datapath.open_fd(fd, facts.format, name)
+            source = opening.open_fd(fd, facts, name)
+            facts = replace(facts, virtual_size=source.size)  # an old VHD is as large as its geometry says
             return OpenImage(facts, source, _digest(mark), name, image.id if image else None)
         finally:
             os.close(fd)
@@ -91,15 +87,7 @@ class Images:
     def _open_http(self, url: str) -> OpenImage:
         if not self._http:
             raise errors.InvalidInput(field="imageRef", value="", reason="images by http are switched off")
-        file = HttpFile(url)
-        facts = inspect(file.pread, file.size, file.name)
-        if facts.is_foreign:
-            raise errors.BadImage(
-                image=file.name, reason=f"a {facts.format} image is read from a file: download it first"
-            )
-        if facts.format != "raw" and not file.ranges:
-            raise errors.BadImage(image=file.name, reason="a qcow2 image needs a server that serves byte ranges")
-        opened = datapath.open_callback(file.pread, file.size, facts.format, file.name, sequential=not file.ranges)
+        file, facts, opened = opening.open_http(url)
         return OpenImage(facts, opened, _digest([file.name, file.size, file.version]), file.name, None)
 
 

@@ -1,0 +1,29 @@
+"""Opens images as sources, by whoever reads their format: our own core, or a tool in a child. Inspected before that."""
+
+from nbdsvc import errors
+from nbdsvc.datapath import source as sources
+from nbdsvc.datapath.source import Source
+from nbdsvc.images import confined
+from nbdsvc.images.http import HttpFile
+from nbdsvc.images.inspection import ImageFacts, inspect
+
+
+def open_fd(fd: int, facts: ImageFacts, name: str, snapshot: str | None = None) -> Source:
+    """An inspected file or device; the descriptor stays the caller's."""
+    if not facts.is_foreign:
+        return sources.open_fd(fd, facts.format, name, snapshot)
+    if snapshot:
+        raise errors.Unsupported(reason=f"of {facts.format}, snapshots are not read")
+    return confined.open_fd(fd, facts, name)
+
+
+def open_http(url: str, declared: str | None = None) -> tuple[HttpFile, ImageFacts, Source]:
+    """A file on a web server, inspected and read in place."""
+    file = HttpFile(url)
+    facts = inspect(file.pread, file.size, file.name, declared)
+    if facts.is_foreign:
+        raise errors.BadImage(image=file.name, reason=f"a {facts.format} image is read from a file: download it first")
+    if facts.format != "raw" and not file.ranges:
+        raise errors.BadImage(image=file.name, reason="a qcow2 image needs a server that serves byte ranges")
+    source = sources.open_callback(file.pread, file.size, facts.format, file.name, sequential=not file.ranges)
+    return file, facts, source
