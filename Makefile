@@ -5,7 +5,7 @@ SECONDS := 60
 MINUTES := 6
 SOURCES := nbdsvc drivers rig tests benchmarks native
 
-.PHONY: help demo test check rows bench fuzz soak rig rig-replay rig-mutations rig-bench rig-up rig-down docs clean base test-tools rig-tools
+.PHONY: help demo test check rows bench fuzz soak rig rig-ci rig-replay rig-mutations rig-bench rig-up rig-down docs clean base test-tools rig-tools
 
 help: ## Print this
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -36,6 +36,9 @@ bench: test-tools ## Measure against the peers; results in benchmarks/results
 
 rig: rig-tools ## Run the suite on virtual machines with real kernels, and remove them: make rig MINUTES=60 for a long run
 	RIG_MINUTES=$(MINUTES) $(PYTHON) -m rig run $(RIG_ARGS)
+
+rig-ci: rig-tools ## The part of the suite that every change should pass: a quarter of an hour
+	$(PYTHON) -m rig run -m ci rig/suite
 
 rig-replay: rig-tools ## Run a saved failure of the rig again: make rig-replay FILE=build/rig/failure.json
 	$(PYTHON) -m rig replay $(FILE)

@@ -81,6 +81,7 @@ def test_nbdsvc_attach_by_multipath(make_iscsi: Callable[..., Service], agents: 
     service.delete("volumes", volume)
 
 
+@pytest.mark.ci
 @pytest.mark.row("S070", "S121", "S027")
 def test_cinder_local_attach(make_iscsi: Callable[..., Service], agents: dict[str, Agent]) -> None:
     """python-brick-cinderclient-ext attaches and detaches, unmodified, by the attachments API; the bytes are there."""

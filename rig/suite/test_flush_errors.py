@@ -72,6 +72,7 @@ def main(device, offset, byte, length, flush, fua):
 """
 
 
+@pytest.mark.ci
 def test_a_lost_write_is_told_until_the_volume_is_attached_anew(
     make_service: Callable[..., Service], agents: dict[str, Agent], disk: Disk
 ) -> None:

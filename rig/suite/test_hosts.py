@@ -13,6 +13,7 @@ from rig.product import Initiator, Service
 MIB = 1 << 20
 
 
+@pytest.mark.ci
 @pytest.mark.row("S002", "S008", "S073")
 @pytest.mark.parametrize("transport", ["kernel nbd", "FUSE + loop"])
 def test_a_volume_outlives_its_host(
@@ -41,6 +42,7 @@ def test_a_volume_outlives_its_host(
     install.install(agents["hyper1"])
 
 
+@pytest.mark.ci
 @pytest.mark.row("S001", "S008")
 def test_qemu_writes_and_the_kernel_reads(make_service: Callable[..., Service], agents: dict[str, Agent]) -> None:
     """QEMU's block layer writes as a guest's disk would, on one host; the kernel of the other reads the same bytes."""

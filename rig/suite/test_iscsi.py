@@ -28,6 +28,7 @@ def content_of(initiator: OpenIscsi) -> Initiator:
     return Initiator(initiator.agent, initiator.service)
 
 
+@pytest.mark.ci
 @pytest.mark.row("S008", "S071", "S072", "S121", "S125")
 def test_chap(make_iscsi: Callable[..., Service], agents: dict[str, Agent]) -> None:
     """The right password works; a wrong one, another initiator with the right one, and one that lies about its name
@@ -96,6 +97,7 @@ def test_extended_while_attached(make_iscsi: Callable[..., Service], agents: dic
     service.delete("volumes", volume)
 
 
+@pytest.mark.ci
 @pytest.mark.row("S027", "S071", "S072")
 def test_two_hosts_on_one_volume(make_iscsi: Callable[..., Service], agents: dict[str, Agent]) -> None:
     """A multi-attach volume on both hosts: each sees the other's writes; either may leave without the other's noticing."""
@@ -141,6 +143,7 @@ def test_the_last_detach_of_a_host_ends_its_access(
     service.delete("volumes", volume)
 
 
+@pytest.mark.ci
 @pytest.mark.row("S122", "S070")
 def test_a_link_goes_down_under_writes(make_iscsi: Callable[..., Service], agents: dict[str, Agent]) -> None:
     """Two portals and dm-multipath: one cable is pulled and plugged, then the other; no write fails, all are verified."""
@@ -242,6 +245,7 @@ def test_a_damaged_target_is_repaired(make_iscsi: Callable[..., Service], agents
     service.delete("volumes", volume)
 
 
+@pytest.mark.ci
 @pytest.mark.row("S070")
 def test_no_secret_leaves_its_place(make_iscsi: Callable[..., Service], agents: dict[str, Agent]) -> None:
     """The CHAP password is in no process's arguments or environment, no log, no operation and no list of attachments."""

@@ -18,6 +18,7 @@ def kind_of(local: Initiator, volume: str) -> dict[str, object]:
     return dict(json.loads(local.agent.run("cat", f"/run/nbdsvc/attached/{volume}.json").out))
 
 
+@pytest.mark.ci
 @pytest.mark.row("S001", "S070", "S073")
 @pytest.mark.parametrize("connections", [1, 4])
 def test_a_file_system_comes_back(service: Service, local: Initiator, connections: int) -> None:
@@ -57,6 +58,7 @@ def test_read_only(service: Service, local: Initiator) -> None:
     service.delete("volumes", volume)
 
 
+@pytest.mark.ci
 @pytest.mark.row("S002", "S069")
 def test_the_service_may_die_and_restart(service: Service, local: Initiator) -> None:
     """Its exports go on serving while it is killed, is away, comes back, and is restarted by systemd."""
@@ -91,6 +93,7 @@ def test_a_killed_server_is_a_pause(service: Service, local: Initiator) -> None:
     service.delete("volumes", volume)
 
 
+@pytest.mark.ci
 @pytest.mark.row("S092")
 def test_extended_while_it_is_mounted(service: Service, local: Initiator) -> None:
     """The device grows within seconds under a mounted file system, which grows too, and loses nothing."""

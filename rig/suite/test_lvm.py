@@ -38,6 +38,7 @@ def test_the_drivers_own_tests(agents: dict[str, Agent], group: str, which: str)
     assert storage.volumes(agents["storage"]) == []
 
 
+@pytest.mark.ci
 @pytest.mark.row("S002", "S009", "S094")
 def test_the_service_on_lvm(make_service: Callable[..., Service], agents: dict[str, Agent], group: str) -> None:
     """Volumes, snapshots of one in use, clones, revert, extend and delete over the API, with bytes by the kernel's client."""
