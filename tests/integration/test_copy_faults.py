@@ -143,3 +143,16 @@ def test_a_server_that_stalls_ends_with_its_user(tmp_path: Path) -> None:
     assert child.returncode != 0
     assert "Traceback" not in said
     assert not list(tmp_path.glob("*out*"))
+
+
+def test_a_server_that_stalls_is_given_up(tmp_path: Path) -> None:
+    """One that does not answer for half a minute is an error in words."""
+    (tmp_path / "raw").write_bytes(os.urandom(MiB))
+    with nbdkit(tmp_path, "--filter=delay", "file", tmp_path / "raw", "delay-read=120") as (uri, _):
+        began = time.monotonic()
+        child = copy(Scene(uri, str(tmp_path / "out"), ""))
+        said = child.communicate(timeout=90)[1]
+        assert 25 < time.monotonic() - began < 60
+    assert (child.returncode, "Traceback" in said) == (1, False), said
+    assert "has not answered for 30 seconds" in said
+    assert not list(tmp_path.glob("*out*"))
