@@ -16,11 +16,22 @@ from nbdsvc.datapath import copy as engine
 from nbdsvc.datapath.copy import CopyResult
 from nbdsvc.datapath.digests import Digests
 from nbdsvc.datapath.limit import Limit, cores
+from nbdsvc.images.checksum import Check, Checksum
 from nbdsvc.images.inspection import ACCEPTED
 from nbdsvc.images.places import Origin, Target, Wanted, open_origin, open_target
 
 _SECTOR = 512
 Report = Callable[[int, int, int], None]
+
+
+class _Checksum(click.ParamType):  # type: ignore[type-arg]
+    name = "checksum"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Checksum:
+        try:
+            return value if isinstance(value, Checksum) else Checksum.parse(value)
+        except ValueError as error:
+            self.fail(f"it {error}", param, ctx)
 
 
 @click.command()
@@ -35,6 +46,7 @@ Report = Callable[[int, int, int], None]
 @click.option("--limit", type=Rate(), default=0, help="At most so many bytes a second: 200M, 1.5G.")
 @click.option("--cores", type=click.FloatRange(min=0), default=0.0, help="At most so much processor time: 0.5, 2.")
 @click.option("--verify", is_flag=True, help="Read the destination again and compare digests.")
+@click.option("--checksum", type=_Checksum(), help="What SOURCE's file must have: sha256:HEX or sha512:HEX.")
 @click.option("--journal", type=click.Path(path_type=Path), help="Go on where a killed copy with this journal stopped.")
 @click.option("--destination-is-zero", is_flag=True, help="A device or export that reads as zeros: write data only.")
 @click.option("--force", is_flag=True, help="Replace a file that exists.")
@@ -67,7 +79,7 @@ def _copy(origin: Origin, destination: str, wanted: Wanted, options: dict[str, A
     digests = Digests(size) if options["verify"] else None
     journal: Path | None = options["journal"]
     with open_target(destination, size, wanted) as target:
-        with _bar("copying", quiet) as report:
+        with _bar("copying", quiet) as report, _check(origin, options["checksum"]) as check:
             result = engine.copy(
                 origin.source,
                 target.sink,
@@ -80,6 +92,7 @@ def _copy(origin: Origin, destination: str, wanted: Wanted, options: dict[str, A
                 cpu=Limit(cores(options["cores"])) if options["cores"] else None,
                 on_progress=report,
             )
+            check.finish()
         if digests is not None:
             _verify(target, digests, quiet)
         allocated = target.allocated()
@@ -93,6 +106,12 @@ def _copy(origin: Origin, destination: str, wanted: Wanted, options: dict[str, A
         "allocated": allocated,
         "verified": digests is not None,
     }
+
+
+def _check(origin: Origin, wanted: Checksum | None) -> Check:
+    if wanted is None or origin.read is not None:
+        return Check(wanted, origin.read or (lambda _at, _length: b""), origin.stored, origin.source.name)
+    raise errors.InvalidInput(field="--checksum", value=wanted.digest, reason="an NBD export has no file to check")
 
 
 def _verify(target: Target, digests: Digests, quiet: bool) -> None:

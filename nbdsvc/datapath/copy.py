@@ -110,9 +110,12 @@ def _run(job: Any, on_progress: OnProgress, should_stop: Callable[[], bool]) -> 
     worker = threading.Thread(target=lambda: results.append(lib.nbdsvc_copy_run(job)), name="copy")
     worker.start()
     try:
-        while worker.is_alive():
+        while True:
             worker.join(TICK_SECONDS)
+            ended = not worker.is_alive()  # looked at first, so that the last report is of all of it
             on_progress(int(job.done), int(job.size), int(job.data))
+            if ended:
+                break
             if should_stop():
                 job.cancel = 1
     finally:

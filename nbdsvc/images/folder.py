@@ -5,6 +5,7 @@
 An image appears when its JSON says `active`, which is written last.
 """
 
+import contextlib
 import json
 import os
 import uuid
@@ -51,9 +52,15 @@ class ImageFolder:
         self._folder = folder
 
     def list(self) -> "list[Image]":
-        indexed = [self._read(path) for path in sorted(self._folder.glob("*.json"))]
-        dropped = [self._dropped(path) for path in sorted(self._folder.iterdir()) if path.suffix in _SUFFIXES]
-        return [image for image in indexed if image.status == "active"] + dropped
+        """Those that are whole. Files may come and go at any time: it is a folder that people use."""
+        found = []
+        for path in sorted(self._folder.iterdir()):
+            with contextlib.suppress(FileNotFoundError):
+                if path.suffix == ".json":
+                    found.append(self._read(path))
+                elif path.suffix in _SUFFIXES:
+                    found.append(self._dropped(path))
+        return [image for image in found if image.status == "active"]
 
     def get(self, id_or_name: str) -> Image:
         """By id, else by name; NotFound, or Conflict when several have the name."""

@@ -1,11 +1,20 @@
 """Opens images as sources, by whoever reads their format: our own core, or a tool in a child. Inspected before that."""
 
+import os
+from collections.abc import Callable
+
 from nbdsvc import errors
 from nbdsvc.datapath import source as sources
 from nbdsvc.datapath.source import Source
 from nbdsvc.images import confined
 from nbdsvc.images.http import HttpFile
 from nbdsvc.images.inspection import ImageFacts, inspect
+
+
+def reader(fd: int) -> Callable[[int, int], bytes]:
+    """Reads the file by a descriptor of its own, which is closed when nobody can read by it any more."""
+    file = os.fdopen(os.dup(fd), "rb", buffering=0)
+    return lambda at, length: os.pread(file.fileno(), length, at)
 
 
 def open_fd(fd: int, facts: ImageFacts, name: str, snapshot: str | None = None) -> Source:

@@ -18,7 +18,7 @@ from nbdsvc.datapath import source as sources
 from nbdsvc.datapath.sink import Sink
 from nbdsvc.datapath.source import Source
 from nbdsvc.images import opening
-from nbdsvc.images.inspection import ImageFacts, inspect
+from nbdsvc.images.inspection import ImageFacts, Read, inspect
 
 _NBD = ("nbd://", "nbds://", "nbd+unix://", "nbds+unix://")
 _HTTP = ("http://", "https://")
@@ -27,11 +27,16 @@ _PART = ".nbdsvc-part"
 
 @dataclass(frozen=True)
 class Origin:
-    """An opened source. `fingerprint` changes with its content, as far as that can be seen from outside."""
+    """An opened source. `fingerprint` changes with its content, as far as that can be seen from outside.
+
+    `read` and `stored`: the bytes of its file and how many there are; none of an export.
+    """
 
     source: Source
     format: str
     fingerprint: bytes
+    read: Read | None = None
+    stored: int = 0
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,7 @@ def open_origin(reference: str, format: str | None = None, snapshot: str | None 
 
 def _open_http(url: str, format: str | None) -> Origin:
     file, facts, opened = opening.open_http(url, format)
-    return Origin(opened, facts.format, _digest(file.name, file.size, file.version))
+    return Origin(opened, facts.format, _digest(file.name, file.size, file.version), file.pread, file.size)
 
 
 def _open_file(path: Path, format: str | None, snapshot: str | None) -> Origin:
@@ -100,7 +105,8 @@ def _open_file(path: Path, format: str | None, snapshot: str | None) -> Origin:
         mark = _digest(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, snapshot)
         if facts.is_foreign and not stat.S_ISREG(status.st_mode):
             raise errors.Unsupported(reason=f"{facts.format} is read from a file only")
-        return Origin(opening.open_fd(fd, facts, path.name, snapshot), facts.format, mark)
+        opened = opening.open_fd(fd, facts, path.name, snapshot)
+        return Origin(opened, facts.format, mark, opening.reader(fd), os.lseek(fd, 0, os.SEEK_END))
     finally:
         os.close(fd)
 

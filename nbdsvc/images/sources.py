@@ -12,19 +12,24 @@ from urllib.parse import urlsplit
 from nbdsvc import errors
 from nbdsvc.datapath import source as datapath
 from nbdsvc.images import opening
+from nbdsvc.images.checksum import Check, beside
 from nbdsvc.images.folder import Image, ImageFolder
 from nbdsvc.images.inspection import ImageFacts, inspect
 
 
 @dataclass(frozen=True)
 class OpenImage:
-    """An image that was judged and may be copied. `fingerprint` changes when its content does; close `source`."""
+    """An image that was judged and may be copied. `fingerprint` changes when its content does; close `source`.
+
+    `check`: whether its file is what its catalogue says, see images/checksum.py.
+    """
 
     facts: ImageFacts
     source: datapath.Source
     fingerprint: bytes
     name: str
     id: str | None
+    check: Check
 
 
 class Images:
@@ -80,7 +85,8 @@ class Images:
             mark = [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns]
             source = opening.open_fd(fd, facts, name)
             facts = replace(facts, virtual_size=source.size)  # an old VHD is as large as its geometry says
-            return OpenImage(facts, source, _digest(mark), name, image.id if image else None)
+            check = Check(beside(path), opening.reader(fd), status.st_size, name)
+            return OpenImage(facts, source, _digest(mark), name, image.id if image else None, check)
         finally:
             os.close(fd)
 
@@ -88,7 +94,8 @@ class Images:
         if not self._http:
             raise errors.InvalidInput(field="imageRef", value="", reason="images by http are switched off")
         file, facts, opened = opening.open_http(url)
-        return OpenImage(facts, opened, _digest([file.name, file.size, file.version]), file.name, None)
+        check = Check(None, file.pread, file.size, file.name)
+        return OpenImage(facts, opened, _digest([file.name, file.size, file.version]), file.name, None, check)
 
 
 def _digest(mark: Sequence[object]) -> bytes:

@@ -60,7 +60,7 @@ def _fill_from_image(run: Run) -> dict[str, Any]:
     with host.database.write() as conn:
         settling.volume(conn, volume.id, "creating", "downloading")
     image = host.images.open(run.args["image"])
-    with image.source:
+    with image.source, image.check:
         needed = to_gib(image.facts.virtual_size)
         if needed > volume.size:
             raise errors.BadImage(
@@ -69,6 +69,8 @@ def _fill_from_image(run: Run) -> dict[str, Any]:
         copying.check_room(run, image.source)
         path, digests = host.driver.local_path(volume_ref(volume)), Digests(volume.size * GiB)
         result = copying.fill(run, image.source, path, digests.size, image.fingerprint, empty=True, digests=digests)
+        image.check.finish(run.should_stop)
+        run.check()
     proving.keep(host, volume.id, digests)
     facts = {"image_id": image.id or "", "image_name": image.name, "disk_format": image.facts.format}
     return {**result, "image": {**facts, "size": str(image.facts.file_size), "container_format": "bare"}}

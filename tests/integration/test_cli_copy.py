@@ -1,5 +1,6 @@
 """`nbdsvc copy` as its user sees it: files, devices, NBD, http; verified, limited, resumed, refused."""
 
+import hashlib
 import json
 import os
 import re
@@ -169,3 +170,16 @@ def test_two_copies_to_one_name(tmp_path: Path) -> None:
         first.send_signal(signal.SIGINT)
         first.wait()
     assert {path.name for path in tmp_path.iterdir()} == {"raw"}
+
+
+def test_the_checksum_of_the_source(tmp_path: Path, raw: Path) -> None:
+    """With the right one the copy is made; with another no file is left; of an export, and malformed, it is refused."""
+    right = hashlib.sha256(raw.read_bytes()).hexdigest()
+    done(raw, tmp_path / "out", "--checksum", f"sha256:{right}")
+    wrong = run(raw, tmp_path / "bad", "--checksum", f"sha512:{'0' * 128}")
+    assert (wrong.returncode, "has checksum" in wrong.stderr) == (1, True), wrong.stderr
+    assert run(raw, tmp_path / "bad", "--checksum", "sha256:12").returncode == 2
+    with nbdkit(tmp_path, "file", raw) as (uri, _):
+        refused = run(uri, tmp_path / "bad", "--checksum", f"sha256:{right}")
+    assert (refused.returncode, "has no file" in refused.stderr) == (4, True), refused.stderr
+    assert not list(tmp_path.glob("*bad*"))

@@ -80,7 +80,7 @@ class Job:
 
     def create(self, disk: Disk, **wish: Any) -> str:
         made = self.client.post("volumes", body={"volume": {"size": 1, **wish}})["volume"]["id"]
-        assert self.service.wait_status("volumes", made) == "available", self.client.operation_of(made)
+        assert self.service.wait_status("volumes", made) == "available", (wish, self.client.operation_of(made)["error"])
         self.check(str(made), disk)
         self.done["create"] += 1
         return str(made)

@@ -1,5 +1,6 @@
 """`nbdsvc verify`: digests that follow a volume's bytes, and find what changed behind everybody's back."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -132,6 +133,22 @@ def test_by_the_command_line(service: ServiceProcess) -> None:
     attach(service, volume, "ro")
     refused = run()
     assert (refused.returncode, "in-use" in refused.stderr) == (4, True)
+
+
+def test_an_image_that_is_not_what_its_catalogue_says(service: ServiceProcess) -> None:
+    """With SHA512SUMS beside it a right image becomes a volume, and a wrong one an error with both digests."""
+    images = service.state / "images"
+    right = hashlib.sha512((images / "disk.qcow2").read_bytes()).hexdigest()
+    client = service.client()
+    for digest, expected in ((right, "available"), ("0" * 128, "error")):
+        (images / "SHA512SUMS").write_text(f"{digest}  disk.qcow2\n")
+        made = client.post("volumes", body={"volume": {"size": 1, "imageRef": "disk.qcow2"}})["volume"]["id"]
+        assert service.wait_status("volumes", made) == expected
+        error = client.operation_of(made)["error"]
+        assert error is None or f"has checksum {right}, expected {digest}" in error["message"]
+        client.delete("volumes", made)
+        assert service.wait_status("volumes", made) == "gone"
+    assert service.leftovers() == []
 
 
 @pytest.mark.parametrize("damage", ["cut", "grown", "leaf", "root", "size", "magic", "empty"])

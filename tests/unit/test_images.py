@@ -192,3 +192,29 @@ def test_dishonest_servers_are_errors(web: http.server.ThreadingHTTPServer, tmp_
     with pytest.raises(errors.ReadFailed) as caught:
         fetch(web, tmp_path)
     assert "secret" not in str(caught.value)
+
+
+def test_files_may_come_and_go_while_images_are_listed(tmp_path: Path) -> None:
+    """An administrator drops and removes images at any time; whoever lists or asks for another one sees no error."""
+    folder, ended = ImageFolder(tmp_path), threading.Event()
+    (tmp_path / "stays.raw").write_bytes(b"x")
+    image = Image(id=names.new_id(), name="made", disk_format="raw")
+
+    def busy() -> None:
+        while not ended.is_set():
+            (tmp_path / "dropped.raw").write_bytes(b"x")
+            folder.begin(image).write_bytes(b"x")
+            folder.commit(image)
+            (tmp_path / "dropped.raw").unlink()
+            folder.remove(image.id)
+
+    thread = threading.Thread(target=busy)
+    thread.start()
+    try:
+        seen = [len(folder.list()) for _ in range(600)]
+        assert folder.get("stays.raw").size == 1
+    finally:
+        ended.set()
+        thread.join()
+    assert set(seen) <= {1, 2, 3}
+    assert len(set(seen)) > 1
