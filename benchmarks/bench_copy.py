@@ -4,12 +4,13 @@ bench_copy.py [ROUNDS [CASE ...]]: a case is a line of the table, by a part of i
 """
 
 import os
+import random
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,7 +31,7 @@ path, format, target, kind, proof = sys.argv[1:]
 with sources.open_path(Path(path), format) as source:
     if kind == "nbd":
         sink = sinks.open_nbd(target, is_zero=True)
-    elif kind == "file":
+    elif kind in ("file", "loop"):
         sink = sinks.open_path(Path(target), is_zero=True)
     else:
         sink = sinks.create_qcow2(Path(target), source.size, kind)
@@ -43,18 +44,23 @@ with sources.open_path(Path(path), format) as source:
 
 @dataclass(frozen=True)
 class Case:
-    """One line of the table. to: file, nbd, or how a qcow2 is compressed."""
+    """One line of the table. to: file, loop, nbd, or how a qcow2 is compressed."""
 
     source: str
     to: str
 
     @property
     def name(self) -> str:
-        kind = {"file": "file", "nbd": "NBD"}.get(self.to, f"{self.to} qcow2")
+        kind = {"file": "file", "loop": "loop", "nbd": "NBD"}.get(self.to, f"{self.to} qcow2")
         return f"{self.source} to {kind}"
 
 
-CASES = [*(Case(source, to) for to in ("file", "nbd") for source in SOURCES), Case("raw", "zlib"), Case("raw", "zstd")]
+_MANY = ["-m", "16", "-W", "-t", "none"]
+CASES = [
+    *(Case(source, to) for to in ("file", "loop", "nbd") for source in SOURCES),
+    Case("raw", "zlib"),
+    Case("raw", "zstd"),
+]
 
 
 @contextmanager
@@ -71,6 +77,17 @@ def nbd_server(target: Path) -> Iterator[str]:
         server.wait()
 
 
+@contextmanager
+def loop_device(target: Path) -> Iterator[str]:
+    """A block device over a file of holes on the disk, past the page cache as a real one."""
+    attach = ["losetup", "--find", "--show", "--direct-io=on", str(target)]
+    device = subprocess.run(attach, capture_output=True, text=True, check=True).stdout.strip()
+    try:
+        yield device
+    finally:
+        subprocess.run(["losetup", "--detach", device], check=True)
+
+
 def commands_of(case: Case, source: Path, target: str) -> dict[str, list[str]]:
     form = SOURCES[case.source][0]
     ours = [sys.executable, "-c", _OURS, str(source), form, target, case.to]
@@ -81,6 +98,18 @@ def commands_of(case: Case, source: Path, target: str) -> dict[str, list[str]]:
         found["qemu-img -m 16 -W"] = [*convert, "-n", "--target-is-zero", "-m", "16", "-W", "-O", "raw", *ends]
         if form == "raw":
             found["nbdcopy"] = ["nbdcopy", "--destination-is-zero", *ends]
+    elif case.to == "loop":
+        found["qemu-img -m 16 -W -t none"] = [*convert, "-n", "--target-is-zero", *_MANY, "-O", "raw", *ends]
+        if form == "raw":
+            found["dd"] = [
+                "dd",
+                f"if={source}",
+                f"of={target}",
+                "bs=4M",
+                "conv=sparse,notrunc",
+                "oflag=direct",
+                "status=none",
+            ]
     elif case.to == "file":
         found |= {"ours, journal": [*ours, "journal"], "ours, digests": [*ours, "digests"]}
         for options in ([], ["-t", "none"], ["-m", "16", "-W", "-t", "none"]):
@@ -92,6 +121,17 @@ def commands_of(case: Case, source: Path, target: str) -> dict[str, list[str]]:
         found["qemu-img -c"] = [*convert, *options, *ends]
         found["qemu-img -c -m 16 -W"] = [*convert, "-m", "16", "-W", *options, *ends]
     return found
+
+
+# A process inherits its peak from the one that made it, so a small one stands between: Python without its modules.
+_LAUNCH = """
+import os, sys, time
+started = time.monotonic()
+pid = os.posix_spawnp(sys.argv[1], sys.argv[1:], os.environ)
+_, status, used = os.wait4(pid, 0)
+print(used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, started)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
 
 
 @dataclass(frozen=True)
@@ -108,36 +148,32 @@ class Cost:
 def timed(command: list[str], flushed: Path) -> Cost:
     """The cost of a whole process. Ours ends with an fsync; so that all are equal, the peers' end with one too."""
     began = time.monotonic()
-    child = subprocess.Popen(command)
-    _, status, used = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode:
-        raise subprocess.CalledProcessError(child.returncode, command)
+    launched = subprocess.run([sys.executable, "-I", "-S", "-c", _LAUNCH, *command], stdout=subprocess.PIPE, check=True)
     fd = os.open(flushed, os.O_RDWR)
     os.fsync(fd)
     os.close(fd)
-    return Cost(time.monotonic() - began, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+    wall = time.monotonic() - began
+    cpu, memory, started = (float(word) for word in launched.stdout.split()[-3:])
+    return Cost(wall - (started - began), cpu, memory)
 
 
 def one_round(case: Case, source: Path, folder: Path) -> dict[str, Cost]:
-    """Each tool once."""
+    """Each tool once, in another order each time: what one leaves in memory is the next one's burden."""
     found = {}
     target = (Path("/dev/shm") if case.to == "nbd" else folder) / f"bench-copy-{os.getpid()}"
-    for tool in commands_of(case, source, ""):
+    doors = {"nbd": nbd_server, "loop": loop_device}
+    for tool in random.sample(tools := list(commands_of(case, source, "")), len(tools)):
         Path(f"{target}.journal").unlink(missing_ok=True)
         target.write_bytes(b"")
-        if case.to == "nbd" or (tool.startswith("ours") and case.to == "file"):
+        if case.to in doors or (tool.startswith("ours") and case.to == "file"):
             os.truncate(target, SIZE)
-        if case.to == "nbd":
-            with nbd_server(target) as uri:
-                cost = timed(commands_of(case, source, uri)[tool], target)
-        else:
-            cost = timed(commands_of(case, source, str(target))[tool], target)
+        with doors[case.to](target) if case.to in doors else nullcontext(str(target)) as place:
+            cost = timed(commands_of(case, source, place)[tool], Path(place) if case.to == "loop" else target)
         result = target.stat()
         found[tool] = replace(cost, size=result.st_size, written=result.st_blocks * 512)
         for path in target.parent.glob(f"{target.name}*"):
             path.unlink()
-    return found
+    return {tool: found[tool] for tool in tools}
 
 
 def measure(case: Case, source: Path, folder: Path) -> dict[str, dict[str, dict[str, float]]]:

@@ -20,8 +20,9 @@ from nbdsvc.datapath.source import Source
 
 # More threads than two cores, because half of them wait for the disk; more than cores on large hosts win nothing.
 THREADS = max(4, os.cpu_count() or 1)
-# A sink that packs makes its threads wait for their turn; with twice as many there is always one that need not.
-PACKING_THREADS = 2 * THREADS
+# A sink that packs makes its threads wait for their turn, and digests keep them from the disk; with twice as many there is
+# always one that need not wait (plain qcow2 to a file with digests: 20 % slower with four threads, 5 % with eight).
+BUSY_THREADS = 2 * THREADS
 # How often progress is reported and a wish to stop is seen: a cancel takes effect within 100 ms.
 TICK_SECONDS = 0.05
 
@@ -75,7 +76,8 @@ def copy(
         job = ffi.new("struct nbdsvc_copy *")
         job.source, job.sink = source.pointer, sink.pointer
         job.size = size or sink.size or source.size
-        job.threads = 1 if source.sequential else threads or (THREADS if sink.resumable else PACKING_THREADS)
+        busy = digests is not None or not sink.resumable
+        job.threads = 1 if source.sequential else threads or (BUSY_THREADS if busy else THREADS)
         job.may_clone = may_clone
         job.journal_fd = -1
         if journal is not None and sink.resumable and not source.sequential:
