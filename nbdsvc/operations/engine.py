@@ -108,7 +108,11 @@ class Engine:
                 if not self._table.try_acquire(operation.id, locks, reserved):
                     reserved |= {lock.name for lock in locks}
                     continue
-                running = self._running(operation)
+                # It may have ended since it was listed: its end is written before it leaves the active ones.
+                running = self._running(self._journal.get(operation.id))
+                if running.operation.finished:
+                    self._table.release(operation.id)
+                    continue
                 self._active[operation.id] = running
             self._pool.submit(self._run, running)
 

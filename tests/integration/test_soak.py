@@ -161,7 +161,8 @@ class Job:
         assert self.service.wait_status("volumes", volume) == "available"
         self.client.act("volumes", volume, "nbdsvc-verify", {})
         assert self.service.wait_status("volumes", volume) == "available"
-        assert self.client.operation_of(volume)["state"] == "succeeded"
+        ended = self.client.operation_of(volume)
+        assert (ended["kind"], ended["state"]) == ("volume.verify", "succeeded"), ended
 
 
 def used(service: ServiceProcess) -> dict[str, int]:

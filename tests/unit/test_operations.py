@@ -77,6 +77,30 @@ def test_a_failure_undoes_backwards_and_says_why(stage: Stage) -> None:
     assert stage.did == ["do 1", "do 2", "undo 3", "undo 1", "end failed"]
 
 
+def test_each_runs_once_however_often_the_engine_looks(stage: Stage) -> None:
+    """What ends between the list of what is unfinished and the look at it is not run a second time."""
+    did: list[str] = []
+    stage.kind("k", ("one", lambda run: did.append(run.id), None))
+    operations, ended = stage.start(), threading.Event()
+
+    def wake() -> None:
+        while not ended.is_set():
+            operations.wake()
+
+    waker = threading.Thread(target=wake)
+    waker.start()
+    try:
+        admitted = [stage.admit("k") for _ in range(150)]
+        for id in admitted:
+            operations.wait(id, 20)
+    finally:
+        ended.set()
+        waker.join()
+    stage.stop()
+    assert sorted(did) == sorted(admitted)
+    assert stage.did == ["end succeeded"] * len(admitted)
+
+
 def test_a_failed_undo_is_a_visible_state(stage: Stage) -> None:
     """Both reasons are kept, and the other undos still run."""
 
