@@ -19,6 +19,7 @@ struct nbdsvc_vol {
 	int is_block;
 	int block_size;
 	int can_punch;
+	int write_through; /* what changes the volume is answered when it is on stable storage */
 	_Atomic int64_t seen_size; /* when somebody last looked; a volume never shrinks while it is served */
 	pthread_mutex_t mutex;     /* of what follows */
 	pthread_cond_t done;
@@ -65,6 +66,7 @@ int nbdsvc_vol_create(const char *path, int flags, struct nbdsvc_vol **ret)
 	if (vol->is_block)
 		ioctl(vol->fd, BLKSSZGET, &vol->block_size);
 	vol->can_punch = probe_punch(vol, flags);
+	vol->write_through = !!(flags & NBDSVC_VOL_WRITE_THROUGH);
 	*ret = vol;
 	return 0;
 fail:
@@ -142,11 +144,8 @@ int nbdsvc_vol_pread(struct nbdsvc_vol *vol, void *buffer, size_t length, uint64
 	return 0;
 }
 
-int nbdsvc_vol_pwrite(struct nbdsvc_vol *vol, const void *buffer, size_t length, uint64_t offset, int flags)
+static int put_all(struct nbdsvc_vol *vol, const char *at, size_t length, uint64_t offset)
 {
-	if (!within(vol, length, offset))
-		return -ENOSPC;
-	const char *at = buffer;
 	while (length) {
 		ssize_t put = pwrite(vol->fd, at, length, offset);
 		if (put < 0 && errno == EINTR)
@@ -157,7 +156,58 @@ int nbdsvc_vol_pwrite(struct nbdsvc_vol *vol, const void *buffer, size_t length,
 		offset += put;
 		length -= put;
 	}
-	return flags & NBDSVC_FUA ? nbdsvc_vol_flush(vol) : 0;
+	return 0;
+}
+
+/*
+ * Writes go to the page cache, and one that fails later is told by fdatasync, once for each open file description; the
+ * page counts as written from then on, so the next fdatasync would succeed although the bytes are not there. A client
+ * that took the second answer for the truth would lose them: so it stays an error.
+ *
+ * One fdatasync at a time, for everybody who waits when it begins: two at once could share out the kernel's one answer,
+ * the error to one and success to the other, whose write it may have been.
+ */
+static int sync_all(struct nbdsvc_vol *vol)
+{
+	pthread_mutex_lock(&vol->mutex);
+	uint64_t mine = ++vol->asked;
+	while (vol->flushed < mine && !vol->lost) {
+		if (vol->flushing) {
+			pthread_cond_wait(&vol->done, &vol->mutex);
+			continue;
+		}
+		uint64_t covered = vol->asked;
+		vol->flushing = 1;
+		pthread_mutex_unlock(&vol->mutex);
+		int failed = fdatasync(vol->fd) < 0 ? errno : 0;
+		pthread_mutex_lock(&vol->mutex);
+		vol->flushing = 0;
+		vol->flushed = covered;
+		vol->lost = vol->lost ? vol->lost : failed;
+		pthread_cond_broadcast(&vol->done);
+	}
+	int err = -vol->lost;
+	pthread_mutex_unlock(&vol->mutex);
+	return err;
+}
+
+/* For what was asked to be on stable storage when it is answered, by its client or by the vol's own rule. */
+static int settle(struct nbdsvc_vol *vol, int err, int flags)
+{
+	return !err && (vol->write_through || (flags & NBDSVC_FUA)) ? sync_all(vol) : err;
+}
+
+int nbdsvc_vol_pwrite(struct nbdsvc_vol *vol, const void *buffer, size_t length, uint64_t offset, int flags)
+{
+	if (!within(vol, length, offset))
+		return -ENOSPC;
+	return settle(vol, put_all(vol, buffer, length, offset), flags);
+}
+
+/* With write-through, whatever was answered is there already. */
+int nbdsvc_vol_flush(struct nbdsvc_vol *vol)
+{
+	return vol->write_through && !nbdsvc_vol_has_lost(vol) ? 0 : sync_all(vol);
 }
 
 static int deallocate(struct nbdsvc_vol *vol, int mode, uint64_t length, uint64_t offset)
@@ -182,7 +232,7 @@ static int write_zeros(struct nbdsvc_vol *vol, uint64_t length, uint64_t offset)
 	int err = 0;
 	while (length && !err) {
 		size_t piece = length < ZERO_PIECE ? length : ZERO_PIECE;
-		err = nbdsvc_vol_pwrite(vol, zeros, piece, offset, 0);
+		err = put_all(vol, zeros, piece, offset);
 		offset += piece;
 		length -= piece;
 	}
@@ -202,9 +252,7 @@ int nbdsvc_vol_zero(struct nbdsvc_vol *vol, uint64_t length, uint64_t offset, in
 		err = deallocate(vol, FALLOC_FL_ZERO_RANGE, length, offset);
 	if (unsupported(err))
 		err = flags & NBDSVC_FAST ? -EOPNOTSUPP : write_zeros(vol, length, offset);
-	if (!err && (flags & NBDSVC_FUA))
-		err = nbdsvc_vol_flush(vol);
-	return err;
+	return settle(vol, err, flags);
 }
 
 /* A hint: a range that cannot be given back stays as it is. */
@@ -213,43 +261,7 @@ int nbdsvc_vol_trim(struct nbdsvc_vol *vol, uint64_t length, uint64_t offset, in
 	if (!within(vol, length, offset))
 		return -EINVAL;
 	int err = vol->can_punch ? deallocate(vol, FALLOC_FL_PUNCH_HOLE, length, offset) : 0;
-	if (unsupported(err))
-		err = 0;
-	if (!err && (flags & NBDSVC_FUA))
-		err = nbdsvc_vol_flush(vol);
-	return err;
-}
-
-/*
- * Writes go to the page cache, and one that fails later is told by fdatasync, once for each open file description; the
- * page counts as written from then on, so the next fdatasync would succeed although the bytes are not there. A client
- * that took the second answer for the truth would lose them: so it stays an error.
- *
- * One fdatasync at a time, for everybody who waits when it begins: two at once could share out the kernel's one answer,
- * the error to one and success to the other, whose write it may have been.
- */
-int nbdsvc_vol_flush(struct nbdsvc_vol *vol)
-{
-	pthread_mutex_lock(&vol->mutex);
-	uint64_t mine = ++vol->asked;
-	while (vol->flushed < mine && !vol->lost) {
-		if (vol->flushing) {
-			pthread_cond_wait(&vol->done, &vol->mutex);
-			continue;
-		}
-		uint64_t covered = vol->asked;
-		vol->flushing = 1;
-		pthread_mutex_unlock(&vol->mutex);
-		int failed = fdatasync(vol->fd) < 0 ? errno : 0;
-		pthread_mutex_lock(&vol->mutex);
-		vol->flushing = 0;
-		vol->flushed = covered;
-		vol->lost = vol->lost ? vol->lost : failed;
-		pthread_cond_broadcast(&vol->done);
-	}
-	int err = -vol->lost;
-	pthread_mutex_unlock(&vol->mutex);
-	return err;
+	return settle(vol, unsupported(err) ? 0 : err, flags);
 }
 
 int nbdsvc_vol_has_lost(struct nbdsvc_vol *vol)

@@ -12,7 +12,12 @@
 
 struct nbdsvc_vol;
 
-enum { NBDSVC_VOL_READ_ONLY = 1 };
+/*
+ * WRITE_THROUGH: what changes the volume is answered when it is on stable storage. For clients that outlive this host: an NBD
+ * client whose server was away sends again what was not answered, but never a write that was. If the host lost its page
+ * cache meanwhile, a flush that comes again would be answered with success, though a write that it is to cover is gone.
+ */
+enum { NBDSVC_VOL_READ_ONLY = 1, NBDSVC_VOL_WRITE_THROUGH = 2 };
 enum { NBDSVC_FUA = 1, NBDSVC_MAY_TRIM = 2, NBDSVC_FAST = 4 };
 
 int nbdsvc_vol_create(const char *path, int flags, struct nbdsvc_vol **ret);

@@ -71,6 +71,10 @@ class Settings:
     # TLS with a key of each attachment's own on that address. The kernel's NBD client cannot do TLS: switch it off only
     # where nobody but the hypervisor hosts reaches the address, because then whoever reaches it has the volumes.
     nbd_tls: bool = True
+    # Exports on that address answer a write when it is on stable storage; flushes then cost nothing. An initiator survives a
+    # power cut of this host and sends its flush again, but not the writes that were answered: without this they may be
+    # lost, and the flush succeed. Off: faster for many small writes, safe where this host never loses its memory.
+    nbd_write_through: bool = True
     nbd_first_port: int = 10810
     nbd_last_port: int = 11809
     # nbdkit filters in front of every export, and their arguments: for tests of what is behind them.

@@ -152,6 +152,7 @@ def _make_exporter(settings: Settings) -> Exporter:
             settings.nbd_filters,
             settings.nbd_filter_args,
             tls=settings.nbd_tls,
+            write_through=settings.nbd_write_through,
         )
     found = portals.parse(settings.iscsi_portals)
     lio = MemoryLio() if settings.exporter == "lio-memory" else KernelLio(settings.iscsi_block_size)

@@ -27,7 +27,8 @@ class NbdExporter:
     host_name: connectors on this host get the unix socket, others TCP. listen_address: where TCP listens; None refuses
     remote connectors. tcp_ports: first and last port of the range. filters: nbdkit filters in front of every export, for
     tests of what is behind it, with their arguments. tls: exports on the network ask for TLS with the attachment's key;
-    without it whoever reaches the port has the volume, which only a network of its own makes right.
+    without it whoever reaches the port has the volume, which only a network of its own makes right. write_through: they
+    answer a write when it is on stable storage, because their clients outlive this host (native/vol.h).
     """
 
     protocol = "nbd"
@@ -43,11 +44,13 @@ class NbdExporter:
         runner: process.Runner | None = None,
         *,
         tls: bool = True,
+        write_through: bool = True,
     ) -> None:
         self._root = exports_folder
         self._host_name = host_name
         self._address = listen_address
         self._tls = tls
+        self._write_through = write_through
         self._ports = tcp_ports
         self._filters = list(filters)
         self._filter_args = list(filter_args)
@@ -146,6 +149,7 @@ class NbdExporter:
             "volume_id": spec.volume_id,
             "path": str(spec.path),
             "read_only": spec.read_only,
+            "write_through": spec.tcp and self._write_through,
             "tcp": spec.tcp,
             "tls": spec.secret is not None,
             "host": self._address,

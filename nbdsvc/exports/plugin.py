@@ -16,7 +16,7 @@ import nbdkit
 from nbdsvc._native import ffi, lib
 
 API_VERSION = 2
-READ_ONLY = 1
+READ_ONLY, WRITE_THROUGH = 1, 2
 FUA, MAY_TRIM, FAST = 1, 2, 4
 # The largest request that clients should send: 32 MiB, the limit of QEMU and the kernel.
 MAXIMUM_BLOCK = 32 << 20
@@ -51,7 +51,7 @@ def _shared_vol() -> Any:
     """Open as long as this process lives: the kernel tells an error to those who had the volume open when it happened."""
     with _sharing:
         if "vol" not in _shared:
-            _shared["vol"] = _open_vol(0)
+            _shared["vol"] = _open_vol(WRITE_THROUGH if _spec["write_through"] else 0)
             if _lost_mark().exists():
                 lib.nbdsvc_vol_set_lost(_shared["vol"])
         return _shared["vol"]

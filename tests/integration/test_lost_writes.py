@@ -91,3 +91,34 @@ def test_a_lost_write_is_told_by_every_flush_from_then_on(full_disk: Path, expor
     client.flush()
     assert client.pread(4, 0) == b"more"
     client.shutdown()
+
+
+def test_over_the_network_a_write_is_answered_when_it_is_on_disk(full_disk: Path) -> None:
+    """A client that outlives this host never sends an answered write again, so one that is not on disk is no success; on
+    this host, and where the operator says so, it is accepted and the flush fails.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="nb-", dir="/var/tmp"))
+    spec = ExportSpec(id=names.new_id(), volume_id=names.new_id(), path=full_disk, tcp=True)
+    room = range(MIB, 24 * MIB, MIB)
+    try:
+        for write_through in (True, False):
+            made = NbdExporter(folder, "me", "127.0.0.1", (23810, 23860), tls=False, write_through=write_through)
+            client = connect(made, spec)
+            client.pwrite(b"kept" * 256, 0)
+            if write_through:
+                client.flush()
+                with pytest.raises(nbd.Error, match="Input/output error|No space"):
+                    fill(client, room)
+            else:
+                fill(client, room)
+            with pytest.raises(nbd.Error):
+                client.flush()
+            client.shutdown()
+            made.remove_export(spec.id)
+    finally:
+        folder.rmdir()
+
+
+def fill(client: nbd.NBD, offsets: range) -> None:
+    for offset in offsets:
+        client.pwrite(b"\xa5" * MIB, offset)
