@@ -14,6 +14,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
+from rig import initrd
 from rig.say import say
 
 GUEST = Path(__file__).parent / "guest"
@@ -30,7 +31,8 @@ MASKED = """multipathd.service multipathd.socket iscsid.service iscsid.socket op
     systemd-networkd.service systemd-resolved.service getty@tty1.service rtslib-fb-targetctl.service
     nbd-client.service systemd-logind.service""".split()
 BAKED = ("rig-net", "rig-net.service", "init", "multipath.conf")
-BOOT_MODULES = "virtio_pci virtio_blk virtio_scsi sd_mod ext4".split()
+# ext4 asks for its checksum through the crypto layer, which no dependency names.
+BOOT_MODULES = "crc32c_intel crc32c_generic virtio_pci virtio_blk virtio_scsi sd_mod ext4".split()
 DISK_MIB = 6144
 # The first partition begins where every tool begins it, which leaves room for the boot loader.
 FIRST_SECTOR, SECTOR = 2048, 512
@@ -40,7 +42,7 @@ CMDLINE = "root=/dev/vda1 rw net.ifnames=0 biosdevname=0 console=ttyS0 quiet mit
 def recipe() -> str:
     """A digest of all that the box is made from."""
     digest = hashlib.sha256()
-    for path in [Path(__file__), *(GUEST / name for name in BAKED)]:
+    for path in [Path(__file__), Path(initrd.__file__), *(GUEST / name for name in BAKED)]:
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
@@ -74,18 +76,18 @@ def _key(work: Path) -> None:
 def _tree(work: Path) -> None:
     tree = work / "tree"
     tree.mkdir()
-    _run("tar", "-x", "--xattrs", "-f", str(_base()), "-C", str(tree))
+    _run("tar", "-x", "--xattrs", "-f", str(base()), "-C", str(tree))
     _configure(tree, (work / "id.pub").read_text())
-    _initrd(tree)
+    _boot(tree)
 
 
-def _base() -> Path:
+def base() -> Path:
     """Debian with the packages, as a tar; by far the longest step, so it has a cache of its own."""
-    base = CACHE / f"base-{hashlib.sha256(' '.join(PACKAGES).encode()).hexdigest()[:16]}.tar"
-    if base.exists():
-        return base
+    made = CACHE / f"base-{hashlib.sha256(' '.join(PACKAGES).encode()).hexdigest()[:16]}.tar"
+    if made.exists():
+        return made
     say("box: installing Debian")
-    unfinished = base.with_suffix(".unfinished")
+    unfinished = made.with_suffix(".unfinished")
     suite = ["--variant=minbase", "--mode=root", f"--include={','.join(PACKAGES)}", "--skip=cleanup/apt/lists"]
     trims = ["--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*",
              "--dpkgopt=path-exclude=/usr/share/locale/*", "--aptopt=Apt::Install-Recommends false"]  # fmt: skip
@@ -94,8 +96,8 @@ def _base() -> Path:
         "--setup-hook=mkdir -p $1/etc/initramfs-tools/conf.d $1/etc/kernel; echo 'do_initrd=no' > $1/etc/kernel-img.conf"
     ]
     _run("mmdebstrap", "-q", "--format=tar", *suite, *trims, *early, "bookworm", str(unfinished), MIRROR)
-    unfinished.rename(base)
-    return base
+    unfinished.rename(made)
+    return made
 
 
 def _configure(tree: Path, public_key: str) -> None:
@@ -117,44 +119,12 @@ def _configure(tree: Path, public_key: str) -> None:
     (tree / "etc/systemd/journald.conf.d/rig.conf").write_text("[Journal]\nStorage=volatile\n")
 
 
-def _initrd(tree: Path) -> None:
-    """Busybox, the modules of the disk and the file system, and our init."""
+def _boot(tree: Path) -> None:
+    """Kernel and initrd under names without a version."""
     version = next((tree / "lib/modules").iterdir()).name
-    root = tree / "tmp" / "initrd"
-    (root / "bin").mkdir(parents=True)
-    (root / "modules").mkdir()
-    shutil.copy("/bin/busybox", root / "bin" / "busybox")
-    shutil.copy(GUEST / "init", root / "init")
-    (root / "init").chmod(0o755)
-    files = _modules(tree / "lib/modules" / version)
-    for path in files:
-        shutil.copy(path, root / "modules" / path.name)
-    (root / "modules" / "order").write_text(" ".join(path.name for path in files))
-    names = sorted(str(path.relative_to(root)) for path in root.rglob("*"))
-    packed = subprocess.run(["cpio", "-o", "-H", "newc", "--quiet"], cwd=root, input="\n".join(names).encode(),
-                            capture_output=True, check=True).stdout  # fmt: skip
-    (tree / "boot" / "initrd").write_bytes(packed)
+    (tree / "boot" / "initrd").write_bytes(initrd.pack(tree, tree / "tmp" / "initrd", GUEST / "init", BOOT_MODULES))
     (tree / "boot" / "vmlinuz").unlink(missing_ok=True)
     shutil.copy(tree / "boot" / f"vmlinuz-{version}", tree / "boot" / "vmlinuz")
-    shutil.rmtree(root)
-
-
-def _modules(folder: Path) -> list[Path]:
-    """The boot modules with all that they need, what is needed first (modules.dep lists it last)."""
-    needs = {}
-    for line in (folder / "modules.dep").read_text().splitlines():
-        name, _, rest = line.partition(":")
-        needs[Path(name).name.partition(".")[0].replace("-", "_")] = (name, rest.split())
-    found: list[Path] = []
-    for module in BOOT_MODULES:
-        if module in needs:  # else it is built into the kernel
-            file, needed = needs[module]
-            found += [folder / each for each in [*reversed(needed), file] if folder / each not in found]
-    # ext4 asks for its checksum through the crypto layer, which no dependency names.
-    for extra in ("crc32c_generic", "crc32c_intel"):
-        if extra in needs and folder / needs[extra][0] not in found:
-            found.insert(0, folder / needs[extra][0])
-    return found
 
 
 def _disk(work: Path) -> None:
