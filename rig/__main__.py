@@ -77,8 +77,7 @@ def _suite(made: fleet.Fleet, arguments: list[str], prefix: list[str]) -> int:
 
 def _replay(arguments: list[str]) -> int:
     """On machines that stay."""
-    os.environ["RIG_REPLAY"] = str(Path(arguments[0]).resolve())
-    return _run(["--keep", "-s", str(ROOT / "rig" / "suite" / "test_machine.py")])
+    return _inside(_machines(list(machines.HOSTS)), "rig.machine.replay", str(Path(arguments[0]).resolve()))
 
 
 def _mutations(names: list[str]) -> int:
@@ -90,7 +89,7 @@ def _mutations(names: list[str]) -> int:
         disk = install.disk(mutation.plant)
         for host in made.hosts:
             machines.attach_disk(host.name, disk, install.SERIAL)
-        results.append(_hunt(made, mutation.name))
+        results.append(_hunt(made, mutation))
         print(results[-1], flush=True)
         output.write_text(json.dumps(results, indent=1) + "\n")
     print(f"{sum(each['found'] for each in results)} of {len(results)} planted bugs found")
@@ -100,12 +99,16 @@ def _mutations(names: list[str]) -> int:
 def _bench(arguments: list[str]) -> int:
     """On the storage host alone: another machine's processor would only disturb."""
     try:
-        made = _machines(["storage"])
-        return subprocess.run(network.inside(sys.executable, "-m", "rig.bench"), cwd=ROOT, env=_environment(made),
-                              check=False).returncode  # fmt: skip
+        return _inside(_machines(["storage"]), "rig.bench")
     finally:
         if "--keep" not in arguments:
             machines.down()
+
+
+def _inside(made: fleet.Fleet, module: str, *arguments: str) -> int:
+    """A module of the rig, run where the hosts can be reached; its exit status."""
+    argv = network.inside(sys.executable, "-m", module, *arguments)
+    return subprocess.run(argv, cwd=ROOT, env=_environment(made), check=False).returncode
 
 
 def _environment(made: fleet.Fleet) -> dict[str, str]:
@@ -115,15 +118,15 @@ def _environment(made: fleet.Fleet) -> dict[str, str]:
     return {**os.environ, fleet.FLEET: str(path), "PYTHONPATH": str(ROOT)}
 
 
-def _hunt(made: fleet.Fleet, name: str) -> dict[str, Any]:
-    argv = network.inside(sys.executable, "-m", "rig.machine.hunt", name, os.environ.get("RIG_MINUTES", "5"),
-                          os.environ.get("RIG_SEED", "1"))  # fmt: skip
+def _hunt(made: fleet.Fleet, bug: mutations.Mutation) -> dict[str, Any]:
+    argv = network.inside(sys.executable, "-m", "rig.machine.hunt", bug.name, bug.transport,
+                          os.environ.get("RIG_MINUTES", "5"), os.environ.get("RIG_SEED", "1"))  # fmt: skip
     done = subprocess.run(argv, cwd=ROOT, env=_environment(made), stdout=subprocess.PIPE, text=True, check=False)
     lines = done.stdout.splitlines()
     try:
         return dict(json.loads(lines[-1]))
     except (IndexError, ValueError):
-        return {"bug": name, "found": False, "steps": 0, "violation": f"the rig failed with {done.returncode}"}
+        return {"bug": bug.name, "found": False, "steps": 0, "violation": f"the rig failed with {done.returncode}"}
 
 
 def _ssh(arguments: list[str]) -> int:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from rig import storage
 from rig.agent import HostFailed
+from rig.iscsi import wait_until
 from rig.machine import blocks
 from rig.machine.oracle import Disk, block
 from rig.machine.world import Snapshot, Violation, Volume, World
@@ -126,13 +127,17 @@ def from_snapshot(world: World, source: int, more: int) -> str:
 def attach(world: World, volume: int, host: int, mode: int) -> str:
     wanted = ready(world, pick(free(world), volume))
     name, read_only = pick(world.hosts, host), mode % 5 == 0
-    options = ["--read-only"] if read_only else []
-    wanted.device = world.patiently(lambda: world.initiator(name).attach(wanted.id, *options))
-    wanted.host, wanted.read_only = name, read_only
+    give(world, wanted, name, "ro" if read_only else "rw")
+    wanted.read_only = read_only
     found = int(world.agents[name].run("blockdev", "--getsize64", wanted.device).out)
     if found != wanted.disk.size << 30:
         raise Violation(f"{wanted.device} on {name} has {found} bytes, the volume {wanted.disk.size} GiB")
     return f"{wanted.id} is {wanted.device} of {name}"
+
+
+def give(world: World, volume: Volume, host: str, mode: str = "rw") -> None:
+    volume.device = world.patiently(lambda: world.transport.attach(world, host, volume.id, mode))
+    volume.host = host
 
 
 @action
@@ -143,7 +148,7 @@ def detach(world: World, volume: int) -> str:
 def put_away(world: World, volume: Volume) -> str:
     host = volume.host
     assert host is not None
-    world.initiator(host).detach(volume.id)
+    world.transport.detach(world, host, volume.id)
     volume.host = None
     volume.disk.flush()
     world.settle("volumes", volume.id, "available")
@@ -189,8 +194,8 @@ def steal(world: World, volume: int, host: int) -> str:
     target = pick([each for each in taken(world) if each.host != pick(world.hosts, host)], volume)
     name = pick(world.hosts, host)
     try:
-        world.patiently(lambda: world.initiator(name).attach(target.id))
-    except HostFailed as error:
+        world.patiently(lambda: world.transport.attach(world, name, target.id, "rw"))
+    except (HostFailed, Refused) as error:
         if "Invalid volume" not in str(error) and "cannot" not in str(error):
             raise
         return f"{name} does not get {target.id}"
@@ -228,7 +233,19 @@ def extend(world: World, volume: int) -> str:
     world.act("volumes", target.id, "os-extend", {"new_size": target.disk.size + 1})
     target.disk.size += 1
     world.settle("volumes", target.id, "in-use" if target.host else "available")
+    if target.host:
+        _wait_for_size(world, target)
     return f"{target.id} to {target.disk.size} GiB"
+
+
+def _wait_for_size(world: World, volume: Volume) -> None:
+    """Its device grows under its host."""
+    world.transport.grow(world, str(volume.host))
+    wanted = volume.disk.size << 30
+    try:
+        wait_until(world.agents[str(volume.host)], f"[ $(blockdev --getsize64 {volume.device}) = {wanted} ]")
+    except HostFailed:
+        raise Violation(f"{volume.device} on {volume.host} does not become {volume.disk.size} GiB large") from None
 
 
 @action

@@ -67,8 +67,7 @@ def prepare(world: World) -> None:
     for number, host in enumerate(world.hosts):
         volume = actions.ready(world, world.volumes[-1]) if actions.create(world, number) else None
         assert volume is not None
-        volume.device = world.initiator(host).attach(volume.id)
-        volume.host = host
+        actions.give(world, volume, host)
 
 
 def one(world: World, chance: random.Random, tally: Tally) -> None:

@@ -122,6 +122,7 @@ def cut_host(world: World, host: int) -> str:
     machines.power_on(name)
     world.agents[name].reconnect()
     install.install(world.agents[name])
+    world.transport.prepare(world.agents[name])
     return f"{name} with {len(lost)} volumes"
 
 

@@ -1,4 +1,4 @@
-"""`python -m rig.machine.hunt NAME MINUTES SEED`: does the machine find the bug that is planted in the hosts' tree?"""
+"""`python -m rig.machine.hunt NAME TRANSPORT MINUTES SEED`: does the machine find the bug planted in the hosts' tree?"""
 
 import json
 import os
@@ -13,12 +13,12 @@ from rig.fleet import FLEET, Fleet
 from rig.machine import report, run
 
 
-def main(name: str, minutes: str, seed: str) -> int:
+def main(name: str, transport: str, minutes: str, seed: str) -> int:
     """The last line of the output is what came of it, as JSON."""
     agents = connect_all(Fleet.load(Path(os.environ[FLEET])).hosts)
     for agent in agents.values():
         install.install(agent)
-    lab, began = run.Lab.of(agents), time.monotonic()
+    lab, began = run.Lab.of(agents, transport), time.monotonic()
     record, world = run.generate(lab, float(minutes) * 60, int(seed))
     report.write(Path("build/rig") / f"{name.replace(' ', '-')}.html", record, report.logs(agents))
     found: dict[str, Any] = {"bug": name, "found": bool(record.violation), "steps": world.counts.steps,

@@ -47,7 +47,7 @@ def dear(world: World) -> None:
     settled(world)
     for volume in actions.taken(world):
         actions.check(world, volume)
-    left = [*_objects(world), *_exports(world), *_devices(world)]
+    left = [*_objects(world), *world.transport.wrong_exports(world), *_devices(world)]
     for folder in ("locks", "journals"):
         left += [
             f"{folder}/{name}" for name in world.storage.shell(f"ls {STATE}/{folder} 2> /dev/null || true").split()
@@ -60,8 +60,7 @@ def everything(world: World) -> None:
     """As `dear`, and the bytes of what nobody has attached too."""
     dear(world)
     for volume in actions.free(world):
-        volume.device = world.initiator(world.hosts[0]).attach(volume.id)
-        volume.host = world.hosts[0]
+        actions.give(world, volume, world.hosts[0])
         actions.check(world, volume)
         actions.put_away(world, volume)
 
@@ -75,18 +74,10 @@ def _objects(world: World) -> list[str]:
     return [f"LV {name}" for name in found ^ wanted] + [f"unmarked LV {name}" for name in (found & wanted) - marked]
 
 
-def _exports(world: World) -> list[str]:
-    owned = {row["id"] for row in world.call("GET", "attachments?limit=500")["attachments"]}
-    units = world.storage.shell("systemctl list-units --plain --no-legend 'nbdsvc-export-*' | cut -d' ' -f1").split()
-    running = {unit.removeprefix("nbdsvc-export-").removesuffix(".scope") for unit in units}
-    return [f"export {id}" for id in owned ^ running]
-
-
 def _devices(world: World) -> list[str]:
     found = []
     for host in world.hosts:
-        agent = world.agents[host]
-        listed = set(agent.shell("for d in /sys/block/nbd*; do [ ! -e $d/pid ] || echo /dev/${d##*/}; done").split())
+        listed = world.transport.devices(world.agents[host])
         wanted = {volume.device for volume in actions.taken(world) if volume.host == host}
         found += [f"device {device} of {host}" for device in listed ^ wanted]
     return found

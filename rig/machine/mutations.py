@@ -10,12 +10,13 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Mutation:
-    """name: on the command line. path: of the file; old, new: what is replaced there, once."""
+    """name: on the command line. path: of the file; old, new: what is replaced there, once. transport: that meets it."""
 
     name: str
     path: str
     old: str
     new: str
+    transport: str = "nbd"
 
     def plant(self, tree: Path) -> None:
         """ValueError unless the piece is there exactly once."""
@@ -66,6 +67,15 @@ MUTATIONS = [
              "        if volume.status not in states.VOLUME[verb].sources:", "        if False:"),
     Mutation("a detach does not free the volume", "nbdsvc/manager/settling.py",
              '    return "available"\n\n\ndef follow_attachments', '    return "in-use"\n\n\ndef follow_attachments'),
+    Mutation("a device does not grow", "nbdsvc/connectors/nbd_watch.py",
+             "        if size > kernel_nbd.size_of(index):", "        if False:"),
+    Mutation("a detach leaves its access", "nbdsvc/exports/lio/exporter.py",
+             "        self._settle(noted[0].volume_id if noted else export_id)\n", "", "iscsi"),
+    Mutation("a reader may write over iSCSI", "nbdsvc/exports/lio/exporter.py",
+             "keys.chap_password(spec.secret), spec.read_only)", "keys.chap_password(spec.secret), False)", "iscsi"),
+    Mutation("a target is not made again", "nbdsvc/exports/lio/exporter.py",
+             "    def ensure_export(self, spec: ExportSpec) -> bool:\n        return self._settle_with(spec)",
+             "    def ensure_export(self, spec: ExportSpec) -> bool:\n        return False", "iscsi"),
     Mutation("quotas count deleted snapshots", "nbdsvc/store/quotas.py",
              "snapshots=snapshot_count, gigabytes=", "snapshots=snapshot_count + 1, gigabytes="),
 ]  # fmt: skip

@@ -30,9 +30,10 @@ class Step:
 
 @dataclass
 class Record:
-    """seed: of the run that found it; 0 for a replay."""
+    """seed: of the run that found it; 0 for a replay. transport: by which hosts got their volumes."""
 
     seed: int = 0
+    transport: str = "nbd"
     steps: list[Step] = field(default_factory=list)
     violation: str = ""
 
@@ -44,22 +45,28 @@ class Record:
     def save(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(
-            json.dumps({"seed": self.seed, "violation": self.violation, "plan": self.plan}, indent=1) + "\n"
+            json.dumps(
+                {"seed": self.seed, "transport": self.transport, "violation": self.violation, "plan": self.plan},
+                indent=1,
+            )
+            + "\n"
         )
 
     def dump(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def load(path: Path) -> Plan:
+def load(path: Path) -> tuple[str, Plan]:
+    """(transport, plan) of a saved run."""
     try:
-        plan = json.loads(path.read_text())["plan"]
+        saved = json.loads(path.read_text())
+        plan, transport = saved["plan"], str(saved["transport"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SystemExit(f"{path} is no saved run: {error}") from error
     unknown = {step.get("do") for step in plan} - set(ACTIONS)
     if unknown:
         raise SystemExit(f"{path}: unknown actions: {sorted(map(str, unknown))}")
-    return list(plan)
+    return transport, list(plan)
 
 
 def perform(world: World, record: Record, action: dict[str, Any]) -> bool:

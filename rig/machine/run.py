@@ -18,8 +18,8 @@ from rig.agent import Agent
 from rig.machine import actions, record
 from rig.machine.faults import FAULTS
 from rig.machine.record import Plan, Record
-from rig.machine.world import World
-from rig.product import disconnect_all
+from rig.machine.transports import TRANSPORTS
+from rig.machine.world import Transport, World
 from rig.say import say
 
 # Steps of one sequence; then everything is checked and all volumes go. Long enough that things meet, short enough to read.
@@ -32,19 +32,25 @@ WEIGHTS = {"attach": 4, "write": 5, "verify": 2, "create": 2, "snapshot": 2, "de
 
 @dataclass
 class Lab:
-    """What runs have in common: the hosts, the service's settings, and what kinds of faults are possible there."""
+    """What runs have in common: the hosts, the transport by its name, and the service's settings."""
 
     agents: dict[str, Agent]
+    name: str
     settings: dict[str, str]
     records: list[Record] = field(default_factory=list)
 
     @classmethod
-    def of(cls, agents: dict[str, Agent]) -> "Lab":
-        """LVM on the storage host, NBD on its second network: that cable can be cut while the rig talks over the first."""
+    def of(cls, agents: dict[str, Agent], transport: str = "nbd") -> "Lab":
+        """LVM on the storage host, exports on its second network: its cable can be cut while the rig talks over the first."""
         host = agents["storage"].host
         listen = machines.address("storage", net=2) if host.virtual else host.address
-        return cls(agents, {"DRIVER": "lvm", "BACKEND": "lvm", "DRIVER_OPTIONS": f"volume_group = '{storage.GROUP}'",
-                            "NBD_LISTEN": listen, "NBD_TLS": "false"})  # fmt: skip
+        chosen = TRANSPORTS[transport].settings(listen)
+        lvm = {"DRIVER": "lvm", "BACKEND": "lvm", "DRIVER_OPTIONS": f"volume_group = '{storage.GROUP}'"}
+        return cls(agents, transport, {**lvm, **chosen})
+
+    @property
+    def transport(self) -> Transport:
+        return TRANSPORTS[self.name]
 
     @property
     def hosts(self) -> list[str]:
@@ -53,19 +59,22 @@ class Lab:
     def world(self) -> World:
         """Clean hosts and a new service on an empty volume group."""
         for agent in self.agents.values():
-            disconnect_all(agent)
-        made = World(self.agents, self.settings, self.hosts)
+            self.transport.clear(agent)
+        made = World(self.agents, self.transport, self.settings, self.hosts)
         made.service.wipe()
         storage.make_group(made.storage)
         actions.put_image(made)
         made.service.start()
+        for host in self.hosts:
+            self.transport.prepare(self.agents[host])
         return made
 
     def possible(self) -> list[str]:
         """Actions that these hosts allow: power and cables are in our hands only for virtual machines."""
         virtual = all(agent.host.virtual for agent in self.agents.values()) and self.hosts != ["storage"]
         needs_machines = {"cut_storage", "cut_host", "cut_link", "restart_storage"}
-        return [name for name in actions.ACTIONS if virtual or name not in needs_machines]
+        without = self.transport.without | (set() if virtual else needs_machines)
+        return [name for name in actions.ACTIONS if name not in without]
 
 
 def generate(lab: Lab, seconds: float, number: int) -> tuple[Record, World]:
@@ -89,7 +98,7 @@ def _machine(lab: Lab, world: World, number: int, over: Callable[[], bool]) -> t
     class Machine(RuleBasedStateMachine):
         def __init__(self) -> None:
             super().__init__()
-            self.record = Record(number)
+            self.record = Record(number, lab.name)
             # Hypothesis likes to draw zeros and the same again, which would be forty times the first action: every draw
             # is turned by a random number of its own. The seed decides both.
             self.turns = random.Random(f"{number} {len(lab.records)}")
@@ -129,14 +138,14 @@ def _emptied(world: World) -> bool:
 def clear_away(world: World) -> None:
     """The end: no device on any host, no service, no volume group."""
     for agent in world.agents.values():
-        disconnect_all(agent)
+        world.transport.clear(agent)
     world.service.wipe()
     storage.remove_group(world.storage)
 
 
 def replay(lab: Lab, plan: Plan) -> tuple[Record, World]:
     """The same actions again on a new service."""
-    world, made = lab.world(), Record()
+    world, made = lab.world(), Record(0, lab.name)
     for action in plan:
         if not record.perform(world, made, action):
             break

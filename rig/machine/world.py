@@ -5,11 +5,11 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from rig.agent import Agent
 from rig.machine.oracle import Disk
-from rig.product import READY_SECONDS, Initiator, Refused, Service
+from rig.product import READY_SECONDS, Refused, Service
 
 # Anything that is asked for is there or has failed after this long, faults included.
 SETTLE_SECONDS = 300.0
@@ -56,11 +56,43 @@ class Counts:
     skipped: int = 0
 
 
+class Transport(Protocol):
+    """How hosts get their volumes, see transports.py.
+
+    settings: of the service, which listens on `address`. without: faults that say nothing over this transport.
+    """
+
+    without: frozenset[str]
+
+    def settings(self, address: str) -> dict[str, str]: ...
+
+    def prepare(self, agent: Agent) -> None:
+        """The host's daemons, from now on; also after it lost its power."""
+
+    def clear(self, agent: Agent) -> None:
+        """No device and no session on the host, whatever there was."""
+
+    def attach(self, world: "World", host: str, volume: str, mode: str) -> str:
+        """The device. Refused or HostFailed where the volume is not to be had."""
+
+    def detach(self, world: "World", host: str, volume: str) -> None: ...
+
+    def grow(self, world: "World", host: str) -> None:
+        """Let the host look at its devices' sizes."""
+
+    def wrong_exports(self, world: "World") -> list[str]:
+        """What the storage host has and does not owe, or owes and has not."""
+
+    def devices(self, agent: Agent) -> set[str]:
+        """All of this transport on a host, owned or not."""
+
+
 @dataclass
 class World:
-    """agents: of all hosts. backend: settings of the service under test."""
+    """agents: of all hosts. backend: settings of the service under test. transport: how hosts get volumes."""
 
     agents: dict[str, Agent]
+    transport: Transport
     backend: dict[str, Any]
     hosts: list[str]
     volumes: list[Volume] = field(default_factory=list)
@@ -73,9 +105,6 @@ class World:
     def __post_init__(self) -> None:
         self.storage = self.agents["storage"]
         self.service = Service(self.storage, lasting=True, **self.backend)
-
-    def initiator(self, host: str) -> Initiator:
-        return Initiator(self.agents[host], self.service)
 
     def next_value(self) -> int:
         """A value that nothing else has: it tells when and what was written."""

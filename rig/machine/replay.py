@@ -1,0 +1,32 @@
+"""`python -m rig.machine.replay FILE`: the actions of a saved failure again, on a new service; a page shows how it went."""
+
+import os
+import sys
+from pathlib import Path
+
+from rig import install
+from rig.agent import connect_all
+from rig.fleet import FLEET, Fleet
+from rig.machine import report, run
+from rig.machine.record import load
+from rig.say import say
+
+PAGE = Path("build/rig/replay.html")
+
+
+def main(saved: str) -> int:
+    """0 when nothing was wrong this time."""
+    transport, plan = load(Path(saved))
+    agents = connect_all(Fleet.load(Path(os.environ[FLEET])).hosts)
+    for agent in agents.values():
+        if agent.host.virtual:
+            install.install(agent)
+    made, world = run.replay(run.Lab.of(agents, transport), plan)
+    report.write(PAGE, made, report.logs(agents))
+    run.clear_away(world)
+    say(f"{made.violation or 'nothing was wrong'}; shown: {PAGE}")
+    return 1 if made.violation else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

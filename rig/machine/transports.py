@@ -1,0 +1,109 @@
+"""How the machine's hosts get their volumes, and what each way leaves behind: NBD by the product, iSCSI by open-iscsi."""
+
+from collections.abc import Mapping
+
+from rig import iscsi
+from rig.agent import Agent, HostFailed
+from rig.machine.world import Transport, World
+from rig.product import Initiator, disconnect_all
+
+# Of LIO: one line a target, its name and the initiators that have access.
+_TARGETS = (
+    "cd /sys/kernel/config/target/iscsi 2> /dev/null || exit 0;"
+    " for each in iqn.*; do [ ! -d $each ] || echo $each $(ls $each/tpgt_1/acls 2> /dev/null); done"
+)
+
+
+class Nbd:
+    """`nbdsvc attach` with the kernel's NBD client."""
+
+    without: frozenset[str] = frozenset()
+
+    def settings(self, address: str) -> dict[str, str]:
+        return {"NBD_LISTEN": address, "NBD_TLS": "false"}
+
+    def prepare(self, agent: Agent) -> None:
+        """Nothing: attach starts what it needs."""
+
+    def clear(self, agent: Agent) -> None:
+        disconnect_all(agent)
+
+    def attach(self, world: World, host: str, volume: str, mode: str) -> str:
+        options = ["--read-only"] if mode == "ro" else []
+        return Initiator(world.agents[host], world.service).attach(volume, *options)
+
+    def detach(self, world: World, host: str, volume: str) -> None:
+        Initiator(world.agents[host], world.service).detach(volume)
+
+    def grow(self, world: World, host: str) -> None:
+        """Nothing: the host's agent looks every few seconds."""
+
+    def wrong_exports(self, world: World) -> list[str]:
+        owned = {row["id"] for row in world.call("GET", "attachments?limit=500")["attachments"]}
+        listed = world.storage.shell("systemctl list-units --plain --no-legend 'nbdsvc-export-*' | cut -d' ' -f1")
+        running = {unit.removeprefix("nbdsvc-export-").removesuffix(".scope") for unit in listed.split()}
+        return [f"export {id}" for id in owned ^ running]
+
+    def devices(self, agent: Agent) -> set[str]:
+        return set(agent.shell("for d in /sys/block/nbd*; do [ ! -e $d/pid ] || echo /dev/${d##*/}; done").split())
+
+
+class Iscsi:
+    """The attachments API and iscsiadm, as a foreign initiator. One portal, and sessions that wait for their target."""
+
+    # A server's process there is none. What the storage host's power takes with it is said in docs/iscsi.md: LIO hands
+    # writes to the volume's own cache, so a flush that comes again after a cut may have lost what it covers.
+    without = frozenset({"kill_server", "cut_storage"})
+
+    def settings(self, address: str) -> dict[str, str]:
+        return {"EXPORTER": "lio", "ISCSI_PORTALS": address}
+
+    def prepare(self, agent: Agent) -> None:
+        agent.shell("rm -rf /etc/iscsi/nodes/*")
+        iscsi.start_initiator(agent)
+
+    def clear(self, agent: Agent) -> None:
+        iscsi.stop_initiator(agent)
+        iscsi.clear(agent)
+
+    def attach(self, world: World, host: str, volume: str, mode: str) -> str:
+        """An attachment whose login fails is given back, as a compute service does it."""
+        one = iscsi.OpenIscsi(world.agents[host], world.service)
+        wish = {"volume_uuid": volume, "instance_uuid": None, "mode": mode, "connector": one.connector(mode=mode)}
+        made = world.call("POST", "attachments", {"attachment": wish})["attachment"]
+        try:
+            device = one.login(made["connection_info"], patience=iscsi.PATIENT)
+        except HostFailed:
+            world.call("DELETE", f"attachments/{made['id']}")
+            raise
+        world.act("attachments", made["id"], "os-complete")
+        return device
+
+    def detach(self, world: World, host: str, volume: str) -> None:
+        found = world.call("GET", f"attachments?volume_id={volume}")["attachments"][0]["id"]
+        info = world.call("GET", f"attachments/{found}")["attachment"]["connection_info"]
+        iscsi.OpenIscsi(world.agents[host], world.service).logout(info)
+        world.call("DELETE", f"attachments/{found}")
+
+    def grow(self, world: World, host: str) -> None:
+        world.agents[host].run("iscsiadm", "-m", "session", "--rescan", check=False)
+
+    def wrong_exports(self, world: World) -> list[str]:
+        """Each attached volume has one target, and its one host alone has access; each target has its backstore."""
+        names = {host: iscsi.OpenIscsi(world.agents[host], world.service).name for host in world.hosts}
+        owed = {volume.id: names[volume.host] for volume in world.volumes if volume.host}
+        lines = [line.split() for line in world.storage.shell(_TARGETS).splitlines()]
+        found = {iqn.partition("volume-")[2]: " ".join(initiators) for iqn, *initiators in lines}
+        wrong = [f"target of {id} for {found.get(id)!r}, owed to {owed.get(id)!r}" for id in _differing(owed, found)]
+        there = iscsi.configured(world.storage)
+        return wrong + [f"LIO's {name}" for name in there if not any(id in name for id in owed)]
+
+    def devices(self, agent: Agent) -> set[str]:
+        return set(agent.shell("lsblk -dnpo VENDOR,NAME | awk '$1 == \"LIO-ORG\" { print $2 }'").split())
+
+
+def _differing(owed: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
+    return [id for id in {*owed, *found} if owed.get(id) != found.get(id)]
+
+
+TRANSPORTS: dict[str, Transport] = {"nbd": Nbd(), "iscsi": Iscsi()}
