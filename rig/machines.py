@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 from rig import box, network
+from rig.agent import Agent, HostFailed
 from rig.fleet import Fleet, Host
 from rig.say import say
 
@@ -57,8 +58,17 @@ def power_cut(name: str) -> None:
     _must("destroy", _PREFIX + name)
 
 
-def power_on(name: str) -> None:
+def power_on(agent: Agent) -> None:
+    """On again, and its agent connected. A boot that hangs, as one in emulation does now and then, is tried once more."""
+    name = agent.host.name
     _must("start", _PREFIX + name)
+    try:
+        agent.reconnect()
+    except HostFailed:
+        say(f"{name} does not come up: trying again")
+        power_cut(name)
+        _must("start", _PREFIX + name)
+        agent.reconnect()
 
 
 def set_link(name: str, net: int, state: str) -> None:

@@ -76,8 +76,7 @@ def one(world: World, chance: random.Random, tally: Tally) -> None:
     asked = _ask(world, chance)
     time.sleep(chance.uniform(0, LATEST_SECONDS))
     machines.power_cut("storage")
-    machines.power_on("storage")
-    world.storage.reconnect()
+    machines.power_on(world.storage)
     before = [writer.acknowledged for writer in writers]
     invariants.settled(world)
     _until_written(writers, before)

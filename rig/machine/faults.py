@@ -80,8 +80,7 @@ def cut_storage(world: World, volume: int, slot: int, moment: int) -> str:
     def cut() -> None:
         time.sleep(moment % 20 / 10)
         machines.power_cut("storage")
-        machines.power_on("storage")
-        world.storage.reconnect()
+        machines.power_on(world.storage)
 
     return under_writes(world, busy(world, volume), slot, cut)
 
@@ -119,8 +118,7 @@ def cut_host(world: World, host: int) -> str:
         world.settle("volumes", volume.id, "available")
         volume.host = None
         volume.disk.lose_cache()
-    machines.power_on(name)
-    world.agents[name].reconnect()
+    machines.power_on(world.agents[name])
     install.install(world.agents[name])
     world.transport.prepare(world.agents[name])
     return f"{name} with {len(lost)} volumes"

@@ -66,8 +66,7 @@ def lost(agent: Agent) -> Iterator[None]:
     try:
         yield
     finally:
-        machines.power_on(agent.host.name)
-        agent.reconnect()
+        machines.power_on(agent)
         install.install(agent)
 
 

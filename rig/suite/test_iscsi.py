@@ -194,8 +194,7 @@ def test_a_power_cut_of_the_storage_host(make_iscsi: Callable[..., Service], age
     begin_writes(content_of(one), disk.device, 90)
     time.sleep(5)
     machines.power_cut("storage")
-    machines.power_on("storage")
-    service.agent.reconnect()
+    machines.power_on(service.agent)
     install.install(service.agent)
     assert iscsi.configured(service.agent) == []
     service.start()
