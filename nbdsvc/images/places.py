@@ -17,7 +17,7 @@ from nbdsvc.datapath import sink as sinks
 from nbdsvc.datapath import source as sources
 from nbdsvc.datapath.sink import Sink
 from nbdsvc.datapath.source import Source
-from nbdsvc.images import opening
+from nbdsvc.images import opening, streams
 from nbdsvc.images.inspection import ImageFacts, Read, inspect
 
 _NBD = ("nbd://", "nbds://", "nbd+unix://", "nbds+unix://")
@@ -63,6 +63,8 @@ class Target:
 
     def reopen(self) -> Source:
         """As a source, from storage: what the page cache holds of it is dropped first."""
+        if self._path is None and not self._uri:
+            raise errors.Unsupported(reason=f"{self.name} cannot be read again")
         if self._path is None:
             return sources.open_nbd(self._uri)
         return sources.open_path(self._path, self.format, from_storage=True)
@@ -121,13 +123,16 @@ def _inspect(fd: int, path: Path, format: str | None) -> ImageFacts:
 
 @contextmanager
 def open_target(reference: str, size: int, wanted: Wanted) -> Iterator[Target]:
-    """A destination for `size` bytes. Leaving without an exception makes a new file visible under its name."""
+    """A destination for `size` bytes; "-": standard output. Leaving without an exception gives a new file its name."""
     if reference.startswith(_NBD):
         if wanted.format != "raw":
             raise errors.Unsupported(reason="an NBD export is written as it is: raw")
         with sinks.open_nbd(reference, is_zero=wanted.is_zero) as sink:
             _check_room(sink.name, sink.size, size)
             yield Target(sink, None, "raw", reference)
+    elif streams.is_stream(reference):
+        with streams.open_stream(reference) as sink:
+            yield Target(sink, None, "raw")
     elif Path(reference).is_block_device():
         with _open_device(Path(reference), size, wanted) as sink:
             yield Target(sink, Path(reference), wanted.format)
