@@ -102,7 +102,7 @@ def _copy(origin: Origin, destination: str, wanted: Wanted, options: dict[str, A
                 target.sink,
                 size=size,
                 journal=journal,
-                fingerprint=origin.fingerprint,
+                fingerprint=origin.fingerprint() if journal else b"",
                 may_clone=True,
                 digests=digests,
                 limits=[Limit(options["limit"])] if options["limit"] else [],
