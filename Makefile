@@ -56,7 +56,7 @@ rig-up: rig-tools ## Bring the machines up and leave them; then: make rig RIG_AR
 rig-down: ## Remove the machines, their networks and the namespace
 	$(PYTHON) -m rig down
 
-fuzz: test-tools ## Fuzz the readers of images: make fuzz SECONDS=600; what it learns stays in build/fuzz
+fuzz: test-tools ## Fuzz the readers of images, and say what of them it reached: make fuzz SECONDS=600; it goes on from build/fuzz
 	$(PYTHON) tests/native/fuzz.py $(SECONDS) build/fuzz
 
 soak: test-tools ## Random jobs for MINUTES, every byte checked; then the service must be as small as before

@@ -30,15 +30,13 @@ static int qcow2_extent(struct nbdsvc_source *source, uint64_t offset, struct nb
 	return err;
 }
 
-/* The last cluster of a file may be shorter than a cluster; what is not there reads as zeros, as in QEMU. */
+/* A cluster begins in the file, but the last one may end behind it; what is not there reads as zeros, as in QEMU. */
 static int read_plain(struct qcow2 *self, void *buffer, size_t length, uint64_t offset)
 {
-	if (offset >= self->input->size)
-		return -EBADMSG;
-	uint64_t left = self->input->size - offset;
+	uint64_t left = offset < self->input->size ? self->input->size - offset : 0;
 	size_t there = length < left ? length : left;
 	memset((char *)buffer + there, 0, length - there);
-	return self->input->pread(self->input, buffer, there, offset);
+	return there ? self->input->pread(self->input, buffer, there, offset) : 0;
 }
 
 static int decompress(struct qcow2 *self, struct scratch *scratch, size_t length)
@@ -121,7 +119,8 @@ static int qcow2_locate(struct nbdsvc_source *source, uint64_t offset, int *ret_
 	struct qcow2 *self = (struct qcow2 *)source;
 	struct qcow2_run run;
 	int err = self->input->fd < 0 ? -EOPNOTSUPP : qcow2_map(self, offset, &run);
-	if (!err && (run.kind != QCOW2_RUN_PLAIN || run.length > self->input->size - run.at))
+	uint64_t end = self->input->size;
+	if (!err && (run.kind != QCOW2_RUN_PLAIN || run.at >= end || run.length > end - run.at))
 		err = -EOPNOTSUPP;
 	if (err)
 		return err;

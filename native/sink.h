@@ -49,6 +49,8 @@ enum { NBDSVC_QCOW2_PLAIN = 0, NBDSVC_QCOW2_ZLIB = 1, NBDSVC_QCOW2_ZSTD = 2 };
 int nbdsvc_sink_file_create(int fd, int direct_fd, int flags, struct nbdsvc_sink **ret);
 /* A new qcow2 image of `size` guest bytes (a multiple of 512) in an empty file. */
 int nbdsvc_sink_qcow2_create(int fd, int direct_fd, uint64_t size, int compression, struct nbdsvc_sink **ret);
+/* Bytes in their order to a pipe, a socket or a file's position, from where that stands. fd is duplicated. */
+int nbdsvc_sink_stream_create(int fd, struct nbdsvc_sink **ret);
 /* Takes everything and keeps nothing: a copy to it is a read. */
 int nbdsvc_sink_null_create(struct nbdsvc_sink **ret);
 void nbdsvc_sink_destroy(struct nbdsvc_sink *sink);

@@ -19,8 +19,11 @@ from nbdsvc.datapath.limit import Limit, cores
 from nbdsvc.images.checksum import Check, Checksum
 from nbdsvc.images.inspection import ACCEPTED
 from nbdsvc.images.places import Origin, Target, Wanted, open_origin, open_target
+from nbdsvc.images.streams import is_standard_output, is_stream
 
 _SECTOR = 512
+# Bytes that leave in their order cannot be read again, gone on with, packed or replaced.
+_NOT_FOR_STREAMS = ("verify", "journal", "force", "destination_is_zero")
 Report = Callable[[int, int, int], None]
 
 
@@ -55,8 +58,11 @@ def copy(source: str, destination: str, as_json: bool, **options: Any) -> None:
     """Copy SOURCE to DESTINATION.
 
     Each is a path, a block device or an NBD URI (nbd://host/export, nbd+unix:///?socket=path); SOURCE may also be an
-    http(s) URL. Holes stay holes. A new file appears under its name when it is whole.
+    http(s) URL, and DESTINATION - for standard output, or a FIFO. Holes stay holes. A new file appears under its name
+    when it is whole.
     """
+    if is_stream(destination):
+        _check_stream(destination, options)
     origin = open_origin(source, options["source_format"], options["snapshot"])
     wanted = Wanted(
         format=options["format"] or ("qcow2" if destination.endswith(".qcow2") else "raw"),
@@ -69,7 +75,18 @@ def copy(source: str, destination: str, as_json: bool, **options: Any) -> None:
         raise errors.InvalidInput(field="--compress", value=wanted.compression, reason="only qcow2 can be compressed")
     with origin.source:
         summary = _copy(origin, destination, wanted, options, quiet=as_json)
-    click.echo(json.dumps(summary, indent=1) if as_json else _told(summary))
+    # Standard output may be the destination, and then it carries nothing else.
+    click.echo(json.dumps(summary, indent=1) if as_json else _told(summary), err=is_standard_output(destination))
+
+
+def _check_stream(destination: str, options: dict[str, Any]) -> None:
+    is_qcow2 = options["format"] == "qcow2" or (destination.endswith(".qcow2") and not options["format"])
+    wrong = {"format": "qcow2"} if is_qcow2 else {}
+    wrong |= {"compress": options["compress"]} if options["compress"] != "none" else {}
+    wrong |= {name: str(options[name]) for name in _NOT_FOR_STREAMS if options[name]}
+    for name, value in wrong.items():
+        field = f"--{name.replace('_', '-')}"
+        raise errors.InvalidInput(field=field, value=value, reason="a stream takes raw bytes, in order and once")
 
 
 def _copy(origin: Origin, destination: str, wanted: Wanted, options: dict[str, Any], quiet: bool) -> dict[str, Any]:
@@ -85,7 +102,7 @@ def _copy(origin: Origin, destination: str, wanted: Wanted, options: dict[str, A
                 target.sink,
                 size=size,
                 journal=journal,
-                fingerprint=origin.fingerprint,
+                fingerprint=origin.fingerprint() if journal else b"",
                 may_clone=True,
                 digests=digests,
                 limits=[Limit(options["limit"])] if options["limit"] else [],

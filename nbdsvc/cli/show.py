@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nbdsvc import errors, units
-from nbdsvc.cli.client import Client
 
 if TYPE_CHECKING:
     from rich.progress import Progress
+
+    from nbdsvc.cli.client import Client
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 
@@ -43,7 +44,7 @@ def one(found: dict[str, Any], as_json: bool) -> None:
         click.echo(f"{key.ljust(width)}  {_text(value)}")
 
 
-def follow(client: Client, resource_id: str, quiet: bool) -> dict[str, Any]:
+def follow(client: "Client", resource_id: str, quiet: bool) -> dict[str, Any]:
     """Wait for the newest operation on a resource, with a bar on a terminal; its error in words if it fails."""
     operation = client.operation_of(resource_id)
     if quiet or not sys.stderr.isatty():
@@ -71,7 +72,7 @@ def progress() -> "Progress":
     return Progress(*columns, console=Console(stderr=True), transient=True)
 
 
-def _bar(client: Client, operation: dict[str, Any]) -> dict[str, Any]:
+def _bar(client: "Client", operation: dict[str, Any]) -> dict[str, Any]:
     last = operation
     with progress() as bar:
         task = bar.add_task(operation["kind"], total=None)

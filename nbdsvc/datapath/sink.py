@@ -1,4 +1,4 @@
-"""Where a copy writes to: a file or block device as it is, a new qcow2 image, or nothing at all."""
+"""Where a copy writes to: a file or block device as it is, a new qcow2 image, a stream, or nothing at all."""
 
 import os
 from contextlib import ExitStack
@@ -80,6 +80,13 @@ def open_nbd(uri: str, *, is_zero: bool = False, connections: int = NBD_CONNECTI
     if result < 0:
         raise errors.WriteFailed(destination=name, offset=0, reason=native.reason_of(message, result))
     return Sink(made[0], name, int(size[0]))
+
+
+def open_stream(fd: int, name: str) -> Sink:
+    """A pipe, socket or file that takes bytes in their order; the descriptor and its flags stay the caller's."""
+    made = ffi.new("struct nbdsvc_sink **")
+    _check(lib.nbdsvc_sink_stream_create(fd, made), name)
+    return Sink(made[0], name, resumable=False)
 
 
 def nowhere() -> Sink:

@@ -4,7 +4,6 @@ The catalogue is what the field has: SHA512SUMS or SHA256SUMS beside the image, 
 a user gives. An image that is not in it is not judged; one that differs is refused when the copy is done.
 """
 
-import hashlib
 import re
 import threading
 from collections.abc import Callable
@@ -93,6 +92,8 @@ class Check:
             raise errors.ChecksumMismatch(source=self._name, expected=self._wanted.digest, actual=self._found)
 
     def _run(self) -> None:
+        import hashlib  # loads OpenSSL, which most copies do not need
+
         assert self._wanted
         digest, at = hashlib.new(self._wanted.algorithm), 0
         try:

@@ -4,7 +4,6 @@ A new file is written beside its name and renamed when it is whole; a file that 
 """
 
 import fcntl
-import hashlib
 import os
 import stat
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from nbdsvc.datapath import sink as sinks
 from nbdsvc.datapath import source as sources
 from nbdsvc.datapath.sink import Sink
 from nbdsvc.datapath.source import Source
-from nbdsvc.images import opening
+from nbdsvc.images import opening, streams
 from nbdsvc.images.inspection import ImageFacts, Read, inspect
 
 _NBD = ("nbd://", "nbds://", "nbd+unix://", "nbds+unix://")
@@ -27,16 +26,22 @@ _PART = ".nbdsvc-part"
 
 @dataclass(frozen=True)
 class Origin:
-    """An opened source. `fingerprint` changes with its content, as far as that can be seen from outside.
+    """An opened source. `mark`: what changes with its content, as far as that can be seen from outside.
 
     `read` and `stored`: the bytes of its file and how many there are; none of an export.
     """
 
     source: Source
     format: str
-    fingerprint: bytes
+    mark: tuple[object, ...]
     read: Read | None = None
     stored: int = 0
+
+    def fingerprint(self) -> bytes:
+        """The mark for a journal."""
+        import hashlib  # loads OpenSSL, which a copy without a journal does not need
+
+        return hashlib.sha256(repr(self.mark).encode()).digest()
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,8 @@ class Target:
 
     def reopen(self) -> Source:
         """As a source, from storage: what the page cache holds of it is dropped first."""
+        if self._path is None and not self._uri:
+            raise errors.Unsupported(reason=f"{self.name} cannot be read again")
         if self._path is None:
             return sources.open_nbd(self._uri)
         return sources.open_path(self._path, self.format, from_storage=True)
@@ -80,7 +87,7 @@ def open_origin(reference: str, format: str | None = None, snapshot: str | None 
         if format not in (None, "raw") or snapshot:
             raise errors.Unsupported(reason="an NBD export is read as it is: raw")
         export = sources.open_nbd(reference)
-        return Origin(export, "raw", _digest(export.name, export.size))
+        return Origin(export, "raw", (export.name, export.size))
     if reference.startswith(_HTTP):
         return _open_http(reference, format)
     return _open_file(Path(reference), format, snapshot)
@@ -88,7 +95,7 @@ def open_origin(reference: str, format: str | None = None, snapshot: str | None 
 
 def _open_http(url: str, format: str | None) -> Origin:
     file, facts, opened = opening.open_http(url, format)
-    return Origin(opened, facts.format, _digest(file.name, file.size, file.version), file.pread, file.size)
+    return Origin(opened, facts.format, (file.name, file.size, file.version), file.pread, file.size)
 
 
 def _open_file(path: Path, format: str | None, snapshot: str | None) -> Origin:
@@ -102,7 +109,7 @@ def _open_file(path: Path, format: str | None, snapshot: str | None) -> Origin:
             facts = ImageFacts("raw", 0, 0)  # what a guest wrote there has no say in how it is read
         else:
             facts = _inspect(fd, path, format)
-        mark = _digest(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, snapshot)
+        mark = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, snapshot)
         if facts.is_foreign and not stat.S_ISREG(status.st_mode):
             raise errors.Unsupported(reason=f"{facts.format} is read from a file only")
         opened = opening.open_fd(fd, facts, path.name, snapshot)
@@ -121,13 +128,16 @@ def _inspect(fd: int, path: Path, format: str | None) -> ImageFacts:
 
 @contextmanager
 def open_target(reference: str, size: int, wanted: Wanted) -> Iterator[Target]:
-    """A destination for `size` bytes. Leaving without an exception makes a new file visible under its name."""
+    """A destination for `size` bytes; "-": standard output. Leaving without an exception gives a new file its name."""
     if reference.startswith(_NBD):
         if wanted.format != "raw":
             raise errors.Unsupported(reason="an NBD export is written as it is: raw")
         with sinks.open_nbd(reference, is_zero=wanted.is_zero) as sink:
             _check_room(sink.name, sink.size, size)
             yield Target(sink, None, "raw", reference)
+    elif streams.is_stream(reference):
+        with streams.open_stream(reference) as sink:
+            yield Target(sink, None, "raw")
     elif Path(reference).is_block_device():
         with _open_device(Path(reference), size, wanted) as sink:
             yield Target(sink, Path(reference), wanted.format)
@@ -193,7 +203,3 @@ def _locked(part: Path) -> Iterator[None]:
 def _check_room(name: str, room: int | None, size: int) -> None:
     if room is not None and room < size:
         raise errors.OutOfSpace(pool=name, requested=size, free=room, reason=f"it has {room} bytes, {size} are needed")
-
-
-def _digest(*mark: object) -> bytes:
-    return hashlib.sha256(repr(mark).encode()).digest()

@@ -183,3 +183,23 @@ def test_the_checksum_of_the_source(tmp_path: Path, raw: Path) -> None:
         refused = run(uri, tmp_path / "bad", "--checksum", f"sha256:{right}")
     assert (refused.returncode, "has no file" in refused.stderr) == (4, True), refused.stderr
     assert not list(tmp_path.glob("*bad*"))
+
+
+def test_a_copy_of_files_loads_only_what_it_needs(tmp_path: Path, raw: Path) -> None:
+    """No HTTP, TLS, OpenSSL, thread pools, bars, and nothing of the service: a small copy is not kept waiting."""
+    program = "import sys; from nbdsvc.cli import cli; cli(standalone_mode=False); print(*sorted(sys.modules))"
+    words = ["copy", str(raw), str(tmp_path / "out")]
+    ended = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, check=True)
+    loaded = set(ended.stdout.split())
+    assert "nbdsvc.images.places" in loaded
+    assert not loaded & {
+        "http",
+        "ssl",
+        "hashlib",
+        "concurrent",
+        "subprocess",
+        "rich",
+        "pydantic",
+        "fastapi",
+        "sqlalchemy",
+    }

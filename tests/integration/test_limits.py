@@ -1,8 +1,9 @@
-"""Limits of copies in a running service: of one operation, of the whole host, changed while copies run."""
+"""Limits of copies: of one operation, of the whole host, changed while copies run; and who gets how much of a host's."""
 
 import os
 import re
 import signal
+import threading
 import time
 import urllib.request
 from collections.abc import Callable
@@ -13,6 +14,10 @@ from serving import ServiceProcess
 
 from nbdsvc import errors
 from nbdsvc.cli.client import Client
+from nbdsvc.datapath import sink as sinks
+from nbdsvc.datapath import source as sources
+from nbdsvc.datapath.copy import Stopped, copy
+from nbdsvc.datapath.limit import Limit
 
 MIB = 1 << 20
 SIZE = 256 * MIB
@@ -90,3 +95,45 @@ def test_an_operations_limit_changes_while_it_runs(service: ServiceProcess, tmp_
         client.act("operations", operation, "limit", {"rate": 5})
     with pytest.raises(errors.Error, match=r"limit\.rate"):
         client.act("operations", operation, "limit", {"rate": -5})
+
+
+class Race:
+    """Copies that share a limit, one for each number of threads, until together they have moved so much."""
+
+    def __init__(self, threads: list[int], until: int) -> None:
+        self._limit = Limit(64 * MIB)
+        self._until = until
+        self._together = threading.Barrier(len(threads))
+        self.done = [0] * len(threads)
+        runners = [threading.Thread(target=self._run, args=pair) for pair in enumerate(threads)]
+        for runner in runners:
+            runner.start()
+        for runner in runners:
+            runner.join()
+
+    def _run(self, index: int, threads: int) -> None:
+        def report(done: int, _total: int, _data: int) -> None:
+            self.done[index] = done
+
+        with (
+            sources.open_callback(lambda _at, length: bytes(length), 4096 * MIB, "raw", "zeros") as source,
+            sinks.nowhere() as nowhere,
+            pytest.raises(Stopped),
+        ):
+            self._together.wait(30)
+            copy(
+                source,
+                nowhere,
+                limits=[self._limit],
+                threads=threads,
+                on_progress=report,
+                should_stop=lambda: sum(self.done) >= self._until,
+            )
+
+
+@pytest.mark.parametrize(("threads", "least"), [([4, 4], 1 / 5), ([4, 4, 4], 1 / 10), ([1, 8], 1 / 20)])
+def test_copies_share_a_limit(threads: list[int], least: float) -> None:
+    """Alike copies get about as much of a host's limit, and one with a single thread is not starved by one with eight."""
+    race = Race(threads, 160 * MIB)
+    print([f"{done / MIB:.0f} MiB" for done in race.done])
+    assert min(race.done) >= least * sum(race.done)

@@ -1,62 +1,69 @@
-"""Builds the fuzzers, makes their corpus with qemu-img, and runs them: fuzz.py SECONDS [FOLDER].
+"""Builds the fuzzers, makes their corpus with qemu-img, runs them and says what they reached: fuzz.py SECONDS [FOLDER].
 
-FOLDER keeps the corpus as it grows, and an input that crashed. Exit status: libFuzzer's.
+FOLDER keeps the corpus as it grows, the sum of all runs, and an input that crashed. Exit status: libFuzzer's.
 """
 
+import json
+import re
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
+import reader_coverage
+from fuzz_corpus import make_corpus
+
 ROOT = Path(__file__).resolve().parents[2]
-READER = ("input.c", "source.c", "qcow2.c", "qcow2_open.c", "qcow2_map.c")
-FLAGS = ["-g", "-O1", "-std=gnu11", "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all", "-D_GNU_SOURCE"]
-# Small clusters make small images: more of them a second, and more of their bytes are tables.
-SHAPES = {
-    "v2": "compat=0.10,cluster_size=512",
-    "plain": "cluster_size=512",
-    "zlib": "cluster_size=512",
-    "zstd": "cluster_size=512,compression_type=zstd",
-    "extended": "cluster_size=16384,extended_l2=on",
-    "large": "cluster_size=4096,lazy_refcounts=on",
-}
+SANITIZERS = ["-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all"]
 LONGEST_INPUT = 192 << 10
-
-
-def build(program: Path) -> None:
-    parts = [str(ROOT / "native" / name) for name in READER]
-    test = str(ROOT / "tests/native/fuzz_qcow2.c")
-    command = ["clang-14", *FLAGS, f"-I{ROOT / 'native'}", "-o", str(program), test, *parts]
-    subprocess.run([*command, "-ldeflate", "-lzstd", "-lpthread"], check=True)
-
-
-def make_corpus(folder: Path) -> None:
-    folder.mkdir(exist_ok=True)
-    raw = folder.parent / "raw"
-    raw.write_bytes(b"some text " * 300 + bytes(9000) + bytes(range(256)) * 8 + bytes(6000))
-    for name, options in SHAPES.items():
-        image = folder / name
-        packed = ["-c"] if name in ("zlib", "zstd") else []
-        subprocess.run(
-            ["qemu-img", "convert", "-f", "raw", "-O", "qcow2", *packed, "-o", options, raw, image], check=True
-        )
-        subprocess.run(["qemu-img", "snapshot", "-c", "s", image], check=True)
-        changes = ["-c", "write 512 700", "-c", "write -z 4k 2k", "-c", "discard 8k 4k"]
-        subprocess.run(["qemu-io", "-f", "qcow2", *changes, image], check=True, stdout=subprocess.DEVNULL)
 
 
 def fuzz(seconds: int, folder: Path) -> int:
     program, corpus = folder / "fuzz_qcow2", folder / "corpus"
-    build(program)
-    if not corpus.exists():
-        make_corpus(corpus)
+    reader_coverage.build(program, SANITIZERS)
+    corpus.mkdir(exist_ok=True)
+    make_corpus(corpus)
     options = [
         f"-max_total_time={seconds}",
         f"-max_len={LONGEST_INPUT}",
         f"-artifact_prefix={folder}/",
         "-print_final_stats=1",
+        "-timeout=10",
+        "-rss_limit_mb=2048",
     ]
-    return subprocess.run([program, *options, "-timeout=10", "-rss_limit_mb=2048", corpus], check=False).returncode
+    began = time.monotonic()
+    status, executions = run([str(program), *options, str(corpus)])
+    tell(folder, executions, time.monotonic() - began)
+    return status
+
+
+def run(command: list[str]) -> tuple[int, int]:
+    """libFuzzer's exit status, and how many inputs it ran; what it says goes on to stderr."""
+    executions = 0
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace") as child:
+        assert child.stderr
+        for line in child.stderr:
+            sys.stderr.write(line)
+            if found := re.match(r"stat::number_of_executed_units: (\d+)", line):
+                executions = int(found[1])
+    return child.returncode, executions
+
+
+def tell(folder: Path, executions: int, seconds: float) -> None:
+    """What this run and all runs in the folder came to, and what of the readers their corpus reaches."""
+    file = folder / "totals.json"
+    before = json.loads(file.read_text()) if file.exists() else {"executions": 0, "seconds": 0}
+    total = {"executions": before["executions"] + executions, "seconds": before["seconds"] + seconds}
+    file.write_text(json.dumps(total))
+    inputs = [path.stat().st_size for path in (folder / "corpus").iterdir()]
+    crashes = [path.name for path in folder.iterdir() if path.name.startswith(("crash-", "leak-", "timeout-", "oom-"))]
+    print(f"executions   {executions} in {seconds / 3600:.2f} h", end="")
+    print(f"; all runs here: {total['executions']} in {total['seconds'] / 3600:.2f} h")
+    print(f"corpus       {len(inputs)} inputs, {sum(inputs) / (1 << 20):.1f} MiB")
+    print(f"crashes      {len(crashes)} {' '.join(crashes)}".rstrip())
+    if not crashes:  # which ended the replay too
+        reader_coverage.show(folder)
 
 
 def main() -> int:
