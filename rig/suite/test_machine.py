@@ -22,6 +22,7 @@ SHRINK_SECONDS = min(600.0, MINUTES * 60)
 
 @pytest.mark.timeout(MINUTES * 60 + 2 * SHRINK_SECONDS + 900)
 @pytest.mark.row("S001", "S002", "S009", "S064", "S065", "S066", "S067", "S068", "S069", "S092", "S093", "S094")
+@pytest.mark.ci
 @pytest.mark.parametrize("transport", SHARES)
 def test_random_work_and_faults(agents: dict[str, Agent], transport: str) -> None:
     """Every flushed block is there whatever was done or broken, nothing is left behind, and every row settles."""
