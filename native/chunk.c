@@ -61,10 +61,10 @@ int nbdsvc_zero_digest(unsigned char *ret)
 }
 
 /* Wait until the bucket has so much; it may be NULL. */
-static int take(struct nbdsvc_state *state, struct nbdsvc_bucket *bucket, uint64_t amount)
+static int take(struct nbdsvc_state *state, struct nbdsvc_bucket *bucket, struct nbdsvc_share *share, uint64_t amount)
 {
 	uint64_t wait;
-	while ((wait = nbdsvc_bucket_take(bucket, amount))) {
+	while ((wait = nbdsvc_bucket_take(bucket, share, amount))) {
 		if (nbdsvc_state_stopped(state))
 			return -ECANCELED;
 		nanosleep(&(struct timespec){ .tv_nsec = wait }, NULL);
@@ -87,9 +87,9 @@ static int pace(struct nbdsvc_worker *worker, uint64_t bytes)
 {
 	struct nbdsvc_state *state = worker->state;
 	struct nbdsvc_copy *copy = state->copy;
-	int err = copy->cpu ? take(state, copy->cpu, worked(worker)) : 0;
+	int err = copy->cpu ? take(state, copy->cpu, &state->cpu_share, worked(worker)) : 0;
 	for (int i = 0; i < 2 && !err; i++)
-		err = take(state, copy->buckets[i], bytes);
+		err = take(state, copy->buckets[i], &state->shares[i], bytes);
 	return err ? err : nbdsvc_state_stopped(state) ? -ECANCELED : 0;
 }
 

@@ -21,6 +21,7 @@ struct nbdsvc_state {
 	pthread_cond_t ended; /* a worker ended */
 	uint64_t placed; /* chunks that an ordered sink has placed */
 	pthread_cond_t advanced; /* placed grew, or all is over */
+	struct nbdsvc_share shares[2], cpu_share; /* of the limits */
 };
 
 struct nbdsvc_worker {

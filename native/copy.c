@@ -159,6 +159,20 @@ static void run(struct nbdsvc_state *state)
 		pthread_join(threads[i], NULL);
 }
 
+static void join_limits(struct nbdsvc_state *state)
+{
+	for (int i = 0; i < 2; i++)
+		nbdsvc_bucket_join(state->copy->buckets[i], &state->shares[i]);
+	nbdsvc_bucket_join(state->copy->cpu, &state->cpu_share);
+}
+
+static void leave_limits(struct nbdsvc_state *state)
+{
+	for (int i = 0; i < 2; i++)
+		nbdsvc_bucket_leave(state->copy->buckets[i], &state->shares[i]);
+	nbdsvc_bucket_leave(state->copy->cpu, &state->cpu_share);
+}
+
 int nbdsvc_copy_run(struct nbdsvc_copy *copy)
 {
 	struct nbdsvc_state state = { .copy = copy, .chunks = (copy->size + NBDSVC_CHUNK - 1) / NBDSVC_CHUNK };
@@ -174,8 +188,10 @@ int nbdsvc_copy_run(struct nbdsvc_copy *copy)
 	pthread_mutex_init(&state.lock, NULL);
 	pthread_cond_init(&state.ended, NULL);
 	pthread_cond_init(&state.advanced, NULL);
+	join_limits(&state);
 	if (!try_clone(copy))
 		run(&state);
+	leave_limits(&state);
 	finish(&state);
 	err = atomic_load(&state.failed);
 	if (!err && copy->cancel)
