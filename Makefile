@@ -29,6 +29,7 @@ rows: test-tools ## Which acceptance rows are proved by which tests
 
 bench: test-tools ## Measure against the peers; results in benchmarks/results
 	$(PYTHON) benchmarks/bench_nbd.py
+	$(PYTHON) benchmarks/bench_durable.py
 	$(PYTHON) benchmarks/bench_copy.py
 	$(PYTHON) benchmarks/bench_job.py
 	$(PYTHON) benchmarks/bench_service.py

@@ -1,6 +1,5 @@
 """NBD serving, paired: all servers up at once on one tmpfs file each, short windows of fio in shuffled order."""
 
-import json
 import random
 import subprocess
 import sys
@@ -8,13 +7,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from measure import cpu_seconds, save, shown, spread
+from measure import save, shown, spread
+from served import WINDOW_SECONDS, Server
 
 from nbdsvc.exporter import ExportSpec
 from nbdsvc.exports.nbd import NbdExporter
 
 ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 5
-WINDOW_SECONDS = 1
 SIZE = 256 << 20
 CELLS = {
     "4k read q1": ("randread", "4k", 1, 1),
@@ -29,23 +28,6 @@ CELLS = {
 # Server, cell, least ratio of ours to it.
 GATES = (("naive", "4k read q16", 2.0), ("naive", "4k write q16", 2.0), ("file", "4k read q16", 0.6),
          ("file", "4k write q16", 0.6), ("qemu-nbd", "4k read q16", 1.5), ("qemu-nbd", "4k write q16", 1.5))  # fmt: skip
-
-
-class Server:
-    """One server process and the URI at which it serves its own file."""
-
-    def __init__(self, name: str, pid: int, uri: str) -> None:
-        self.name, self.pid, self.uri = name, pid, uri
-
-    def run(self, pattern: str, block: str, depth: int, jobs: int) -> tuple[float, float]:
-        """(operations a second, server microseconds of CPU an operation)"""
-        before = cpu_seconds(self.pid)
-        argv = ["fio", "--name=x", "--ioengine=nbd", f"--uri={self.uri}", f"--rw={pattern}", f"--bs={block}", f"--iodepth={depth}",
-                f"--numjobs={jobs}", "--group_reporting", "--time_based", f"--runtime={WINDOW_SECONDS}", f"--size={SIZE}",
-                "--thread", "--output-format=json"]  # fmt: skip
-        done = subprocess.run(argv, capture_output=True, text=True, check=True)
-        side = json.loads(done.stdout[done.stdout.index("{") :])["jobs"][0]["read" if "read" in pattern else "write"]
-        return side["iops"], (cpu_seconds(self.pid) - before) / max(1, side["total_ios"]) * 1e6
 
 
 def start_servers(folder: Path) -> tuple[list[Server], list[subprocess.Popen[bytes]], NbdExporter]:
@@ -88,7 +70,7 @@ def measure(servers: list[Server]) -> dict[str, dict[str, dict[str, list[float]]
     for round_number in range(ROUNDS):
         for cell, shape in CELLS.items():
             for server in random.sample(servers, len(servers)):
-                iops, cpu = server.run(*shape)
+                iops, cpu = server.run(*shape, f"--size={SIZE}")
                 found = results.setdefault(cell, {}).setdefault(server.name, {"iops": [], "cpu": []})
                 found["iops"].append(iops)
                 found["cpu"].append(cpu)
