@@ -40,10 +40,21 @@ def main() -> None:
     for cell, rows in grouped(load("nbd").get("table", {})).items():
         parts.append(chart(cell, [(who, row["iops"]["median"],
             f"{row['iops']['median']:.0f}/s, {row['cpu']['median']:.1f} us, {row['ratio']['median']:.2f}x") for who, row in rows]))  # fmt: skip
+    parts.append("<h2>Writes answered from stable storage, over TCP</h2><p>Operations a second, with and without.</p>")
+    for cell, row in load("durable").get("table", {}).items():
+        parts.append(
+            chart(
+                cell,
+                [(f"ours, {who}", row[who]["median"], f"{row[who]['median']:.0f}/s") for who in ("through", "back")],
+            )
+        )
     parts.append("<h2>Image to volume</h2><p>Seconds (less is better), CPU seconds, how much faster we are.</p>")
     for cell, rows in grouped(load("copy").get("table", {})).items():
         parts.append(chart(cell, [(who, row["wall"]["median"],
             f"{row['wall']['median']:.2f} s, CPU {row['cpu']['median']:.2f} s, {row['ratio']['median']:.2f}x") for who, row in rows]))  # fmt: skip
+    parts.append("<h2>A raw copy within one XFS</h2><p>Seconds (less is better).</p>")
+    for cell, rows in grouped(load("clone").get("table", {})).items():
+        parts.append(chart(cell, [(who, row["median"], f"{row['median']:.2f} s") for who, row in rows]))
     parts.append(
         "<h2>Real initiators</h2><p>fio in a virtual machine: requests a second, and the share of the LV below.</p>"
     )
@@ -61,7 +72,9 @@ def main() -> None:
     rows = [(what, found["median"], f"{found['median']:.1f} ms") for what, found in service.get("table_ms", {}).items()]
     parts.append(chart("latency, median", rows))
     machine = html.escape(
-        json.dumps({name: load(name).get("machine") for name in ("nbd", "copy", "job", "rig", "service")})
+        json.dumps(
+            {name: load(name).get("machine") for name in ("nbd", "durable", "copy", "clone", "job", "rig", "service")}
+        )
     )
     style = "body{font:14px sans-serif;margin:2em;max-width:60em}svg text{font-size:12px}"
     page = f"<!doctype html><meta charset=utf-8><title>nbdsvc benchmarks</title><style>{style}</style><h1>nbdsvc benchmarks</h1>"
