@@ -24,6 +24,8 @@ def fuzz(seconds: int, folder: Path) -> int:
     reader_coverage.build(program, SANITIZERS)
     corpus.mkdir(exist_ok=True)
     make_corpus(corpus)
+    for path in crashes(folder):  # tried again, and kept for ever once it is repaired
+        path.rename(corpus / path.name)
     options = [
         f"-max_total_time={seconds}",
         f"-max_len={LONGEST_INPUT}",
@@ -50,6 +52,11 @@ def run(command: list[str]) -> tuple[int, int]:
     return child.returncode, executions
 
 
+def crashes(folder: Path) -> list[Path]:
+    """What libFuzzer left there of inputs that failed."""
+    return [path for path in folder.iterdir() if path.name.startswith(("crash-", "leak-", "timeout-", "oom-"))]
+
+
 def tell(folder: Path, executions: int, seconds: float) -> None:
     """What this run and all runs in the folder came to, and what of the readers their corpus reaches."""
     file = folder / "totals.json"
@@ -57,12 +64,12 @@ def tell(folder: Path, executions: int, seconds: float) -> None:
     total = {"executions": before["executions"] + executions, "seconds": before["seconds"] + seconds}
     file.write_text(json.dumps(total))
     inputs = [path.stat().st_size for path in (folder / "corpus").iterdir()]
-    crashes = [path.name for path in folder.iterdir() if path.name.startswith(("crash-", "leak-", "timeout-", "oom-"))]
+    bad = [path.name for path in crashes(folder)]
     print(f"executions   {executions} in {seconds / 3600:.2f} h", end="")
     print(f"; all runs here: {total['executions']} in {total['seconds'] / 3600:.2f} h")
     print(f"corpus       {len(inputs)} inputs, {sum(inputs) / (1 << 20):.1f} MiB")
-    print(f"crashes      {len(crashes)} {' '.join(crashes)}".rstrip())
-    if not crashes:  # which ended the replay too
+    print(f"crashes      {len(bad)} {' '.join(bad)}".rstrip())
+    if not bad:  # which ended the replay too
         reader_coverage.show(folder)
 
 
