@@ -155,7 +155,8 @@ static int stream_flush(struct nbdsvc_sink *sink)
 static int stream_finish(struct nbdsvc_sink *sink)
 {
 	struct stream *self = (struct stream *)sink;
-	return S_ISREG(self->mode) && fsync(self->fd) < 0 ? -errno : 0;
+	int is_storage = S_ISREG(self->mode) || S_ISBLK(self->mode);
+	return is_storage && fsync(self->fd) < 0 ? -errno : 0;
 }
 
 static const char *stream_reason(struct nbdsvc_sink *sink, int error)

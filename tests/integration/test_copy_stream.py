@@ -125,6 +125,26 @@ def test_the_command_pipes_and_appends(tmp_path: Path) -> None:
     assert out.read_bytes() == b"before" + raw.read_bytes()
 
 
+def test_a_device_that_loses_bytes_behind_a_redirection(tmp_path: Path) -> None:
+    """What a block device took and could not store is an error: the copy ends when the bytes are there, not before."""
+    raw, small = make_raw(tmp_path), tmp_path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(small)], check=True)
+    try:
+        (small / "disk").touch()
+        os.truncate(small / "disk", 24 * MiB)
+        words = ["losetup", "--find", "--show", str(small / "disk")]
+        device = subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+        try:
+            with Path(device).open("r+b") as file:
+                done = subprocess.run(command(raw, "-"), stdout=file, stderr=subprocess.PIPE, text=True, timeout=60)
+        finally:
+            subprocess.run(["losetup", "--detach", device], check=True)
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+    assert (done.returncode, "nbdsvc: " in done.stderr, "Traceback" in done.stderr) == (1, True, False), done.stderr
+
+
 def test_a_fifo(tmp_path: Path) -> None:
     """A FIFO gets the bytes as a pipe does, stays a FIFO, and the summary is on standard output as ever."""
     raw, fifo = make_raw(tmp_path), tmp_path / "fifo"
