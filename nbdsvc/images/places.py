@@ -138,7 +138,7 @@ def open_target(reference: str, size: int, wanted: Wanted) -> Iterator[Target]:
     elif streams.is_stream(reference):
         with streams.open_stream(reference) as sink:
             yield Target(sink, None, "raw")
-    elif Path(reference).is_block_device():
+    elif stat.S_ISBLK(streams.mode_of(reference)):
         with _open_device(Path(reference), size, wanted) as sink:
             yield Target(sink, Path(reference), wanted.format)
     else:
@@ -158,7 +158,8 @@ def _open_device(path: Path, size: int, wanted: Wanted) -> Iterator[Sink]:
 
 @contextmanager
 def _new_file(path: Path, size: int, wanted: Wanted) -> Iterator[Target]:
-    if path.exists() and not (wanted.replace and path.is_file()):
+    found = streams.mode_of(path)
+    if found and not (wanted.replace and stat.S_ISREG(found)):
         raise errors.Conflict(reason=f"{path} exists")
     part = path.with_name(f".{path.name}{_PART}")
     with _locked(part):

@@ -1,6 +1,7 @@
 """Destinations that take bytes in their order only: standard output, and FIFOs."""
 
 import os
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +21,15 @@ def is_standard_output(reference: str) -> bool:
 
 
 def is_stream(reference: str) -> bool:
-    return is_standard_output(reference) or Path(reference).is_fifo()
+    return is_standard_output(reference) or stat.S_ISFIFO(mode_of(reference))
+
+
+def mode_of(reference: str | Path) -> int:
+    """What stands there now, as `stat` says it; 0 where nothing does or nobody may look: opening it will say why."""
+    try:
+        return Path(reference).stat().st_mode
+    except OSError:
+        return 0
 
 
 @contextmanager

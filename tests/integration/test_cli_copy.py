@@ -71,6 +71,8 @@ def test_refusals_leave_things_alone(tmp_path: Path, raw: Path) -> None:
         ((raw, tmp_path / "new", "--limit", "fast"), 2, "not a rate"),
         ((raw, "nbd+unix:///?socket=/nowhere"), 1, "No such file"),
         ((raw, tmp_path / "no" / "folder"), 1, "No such file"),
+        ((raw, tmp_path / ("x" * 300)), 1, "File name too long"),
+        ((raw, f"nbd+unix:///{'x' * 300}?socket=/nowhere"), 1, "No such file"),
     ):
         ended = run(*words)
         assert ended.returncode == status, (words, ended.stderr)
