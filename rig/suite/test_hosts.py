@@ -52,7 +52,7 @@ def test_a_volume_outlives_the_image_of_its_host(
     one.write(one.attach(volume), 3 * MIB, content)
     with lost(agents["hyper1"]):
         service.delete("attachments", service.call("GET", f"attachments?volume_id={volume}")["attachments"][0]["id"])
-        made = reserve(service, volume, {"host": "instance", "ip": agents["storage"].host.address, "mode": "ro"})
+        made = reserve(service, volume, {"host": "instance", "ip": agents["storage"].host.address, "mode": "rw"})
         found = instance.digest(made["connection_info"]["uri"], 3 * MIB, 4 * MIB)
         assert found == hashlib.sha256(content).hexdigest()
         service.delete("attachments", made["id"])
