@@ -77,7 +77,8 @@ def copy(
         job.source, job.sink = source.pointer, sink.pointer
         job.size = size or sink.size or source.size
         busy = digests is not None or not sink.resumable
-        job.threads = 1 if source.sequential else threads or (BUSY_THREADS if busy else THREADS)
+        wanted = threads or (BUSY_THREADS if busy else THREADS)
+        job.threads = min(wanted, source.most_threads or wanted)
         job.may_clone = may_clone
         job.journal_fd = -1
         if journal is not None and sink.resumable and not source.sequential:

@@ -11,12 +11,14 @@ from nbdsvc.datapath import native
 
 # As many as a copy has threads on a small host. A server that does not promise consistency gets one.
 NBD_CONNECTIONS = 4
+# Threads that read by one Python function: more would wait for the interpreter, and for what is read ahead for each.
+CALLBACK_THREADS = 8
 
 
 class Source:
     """Guest-visible bytes. Use it as a context manager; `size` is the virtual size in bytes.
 
-    `sequential`: can only be read in ascending order, so by one thread.
+    `sequential`: can only be read in ascending order, so by one thread. `most_threads`: more do not read it faster.
     """
 
     def __init__(
@@ -26,6 +28,7 @@ class Source:
         self.name = name
         self.callback = callback
         self.sequential = sequential
+        self.most_threads = 1 if sequential else CALLBACK_THREADS if callback else None
         self.size = int(pointer.size)
 
     def __enter__(self) -> "Source":

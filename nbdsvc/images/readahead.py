@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+from nbdsvc.datapath.source import CALLBACK_THREADS
 from nbdsvc.units import KiB, MiB
 
 Fetch = Callable[[int, int], bytes]
@@ -19,8 +20,9 @@ FIRST, LAST = 64 * KiB, 4 * MiB
 GAP = 256 * KiB
 # Where order is proved, the next window is fetched before it is asked for.
 AHEAD_FROM = 512 * KiB
-# Windows kept: every worker of a copy has one that it reads, and the one after it may be under way. At most 32 MiB.
-KEPT = 8
+# Windows kept: each thread of a copy has one that it reads, and the one after it may be under way; fewer, and each thread
+# pushes out what another is about to read. At most 80 MiB.
+KEPT = 2 * CALLBACK_THREADS + 4
 _FETCHERS = 2
 
 

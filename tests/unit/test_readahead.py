@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nbdsvc import errors
+from nbdsvc.datapath.source import CALLBACK_THREADS
 from nbdsvc.images.readahead import KEPT, LAST, ReadAhead
 from nbdsvc.units import KiB, MiB
 
@@ -50,6 +51,19 @@ def test_reads_in_order_become_few_requests(step: int, gap: int) -> None:
         assert ahead.pread(at, step) == CONTENT[at : at + step]
     assert len(server.asked) <= 16
     assert sum(length for _, length in server.asked) <= len(CONTENT)
+
+
+def test_as_many_readers_as_a_copy_has_push_nothing_out() -> None:
+    """Eight threads of a copy, each in order in a chunk of its own, are not in each other's way."""
+    server, chunk, step = Server(), 3 * MiB, 64 * KiB
+    ahead = ReadAhead(server.fetch, len(CONTENT))
+    for within in range(0, chunk, step):
+        for reader in range(CALLBACK_THREADS):
+            at = reader * chunk + within
+            assert ahead.pread(at, step) == CONTENT[at : at + step]
+    assert len(server.asked) <= 64
+    # A window does not know where its reader's chunk ends, so ends of chunks are fetched twice.
+    assert sum(length for _, length in server.asked) <= 1.4 * len(CONTENT)
 
 
 def test_scattered_reads_stay_small() -> None:
