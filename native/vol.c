@@ -204,10 +204,16 @@ int nbdsvc_vol_pwrite(struct nbdsvc_vol *vol, const void *buffer, size_t length,
 	return settle(vol, put_all(vol, buffer, length, offset), flags);
 }
 
-/* With write-through, whatever was answered is there already. */
+/*
+ * With write-through, whatever we answered is there already; and after one fdatasync also what a server before us answered
+ * without it, if the operator has only just switched it on.
+ */
 int nbdsvc_vol_flush(struct nbdsvc_vol *vol)
 {
-	return vol->write_through && !nbdsvc_vol_has_lost(vol) ? 0 : sync_all(vol);
+	pthread_mutex_lock(&vol->mutex);
+	int is_there = vol->write_through && vol->flushed && !vol->lost;
+	pthread_mutex_unlock(&vol->mutex);
+	return is_there ? 0 : sync_all(vol);
 }
 
 static int deallocate(struct nbdsvc_vol *vol, int mode, uint64_t length, uint64_t offset)
