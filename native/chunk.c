@@ -98,13 +98,21 @@ static int is_zero(const struct nbdsvc_piece *piece, size_t at)
 	return piece->zeros >> at / NBDSVC_GRAIN & 1;
 }
 
+static int write_data(struct nbdsvc_worker *worker, const struct nbdsvc_piece *piece, size_t from, size_t to, uint64_t offset)
+{
+	struct nbdsvc_sink *sink = worker->state->copy->sink;
+	if (piece->mapped && sink->send)
+		return sink->send(sink, worker->sink_scratch, piece->fd, piece->at + from, to - from, offset + from);
+	return sink->pwrite(sink, worker->sink_scratch, piece->bytes + from, to - from, offset + from);
+}
+
 static int write_run(struct nbdsvc_worker *worker, const struct nbdsvc_piece *piece, size_t from, size_t to, uint64_t offset)
 {
 	struct nbdsvc_copy *copy = worker->state->copy;
 	struct nbdsvc_sink *sink = copy->sink;
 	int zero = is_zero(piece, from);
 	int err = zero ? sink->zero(sink, worker->sink_scratch, to - from, offset + from)
-		       : sink->pwrite(sink, worker->sink_scratch, piece->bytes + from, to - from, offset + from);
+		       : write_data(worker, piece, from, to, offset);
 	if (err == -EFAULT && piece->mapped) /* the kernel found the page gone that we had looked at */
 		nbdsvc_state_fail(worker->state, -ESPIPE, NBDSVC_SIDE_READ, offset + from);
 	else if (err)

@@ -144,6 +144,12 @@ static int sink_pwrite(struct nbdsvc_sink *sink, void *scratch, const void *buff
 	return nbdsvc_nbd_pool_write(self->pool, ((struct scratch *)scratch)->index, buffer, length, offset);
 }
 
+static int sink_send(struct nbdsvc_sink *sink, void *scratch, int fd, uint64_t at, size_t length, uint64_t offset)
+{
+	struct nbd_sink *self = (struct nbd_sink *)sink;
+	return nbdsvc_nbd_pool_send(self->pool, ((struct scratch *)scratch)->index, fd, at, length, offset);
+}
+
 static int sink_zero(struct nbdsvc_sink *sink, void *scratch, uint64_t length, uint64_t offset)
 {
 	struct nbd_sink *self = (struct nbd_sink *)sink;
@@ -221,6 +227,7 @@ int nbdsvc_sink_nbd_create(const char *uri, int connections, int flags, struct n
 		.scratch_init = sink_scratch_init,
 		.scratch_deinit = nbdsvc_no_scratch_deinit,
 		.pwrite = sink_pwrite,
+		.send = facts->can_send ? sink_send : NULL,
 		.zero = sink_zero,
 		.flush = sink_flush,
 		.finish = sink_flush,

@@ -21,6 +21,7 @@ struct nbdsvc_nbd_facts {
 	uint32_t block_size; /* what requests must be aligned to */
 	int connections;
 	int tls;
+	int can_send;
 	int read_only;
 	int can_zero;
 	int can_flush;
@@ -31,6 +32,8 @@ const struct nbdsvc_nbd_facts *nbdsvc_nbd_pool_facts(struct nbdsvc_nbd_pool *poo
 /* `index`: any number; each goes to a connection of its own where there are enough. 0 or -errno. */
 int nbdsvc_nbd_pool_read(struct nbdsvc_nbd_pool *pool, unsigned index, void *buffer, size_t length, uint64_t offset);
 int nbdsvc_nbd_pool_write(struct nbdsvc_nbd_pool *pool, unsigned index, const void *buffer, size_t length, uint64_t offset);
+/* As write, of a file's bytes from `at` on; -EFAULT where the file has become shorter. Only where facts say can_send. */
+int nbdsvc_nbd_pool_send(struct nbdsvc_nbd_pool *pool, unsigned index, int fd, uint64_t at, size_t length, uint64_t offset);
 int nbdsvc_nbd_pool_zero(struct nbdsvc_nbd_pool *pool, unsigned index, uint64_t length, uint64_t offset);
 int nbdsvc_nbd_pool_flush(struct nbdsvc_nbd_pool *pool);
 /* Up to `room` extents from offset on; how many there are in ret_count, at least 1. */

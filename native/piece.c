@@ -38,13 +38,13 @@ static void look_at(void *context)
 static int map_piece(struct nbdsvc_worker *worker, uint64_t length, uint64_t offset, struct nbdsvc_piece *piece)
 {
 	struct nbdsvc_copy *copy = worker->state->copy;
-	int fd;
-	uint64_t at, run;
+	uint64_t run;
 	if (!copy->source->locate || !copy->sink->kernel_only || offset >= copy->source->size)
 		return 0;
 	if (length > copy->source->size - offset)
 		length = copy->source->size - offset;
-	if (length < MAP_LEAST || copy->source->locate(copy->source, offset, &fd, &at, &run) || at % 4096)
+	if (length < MAP_LEAST || copy->source->locate(copy->source, offset, &piece->fd, &piece->at, &run) ||
+	    piece->at % 4096)
 		return 0;
 	length = run < length ? run : length;
 	/* Under a limit, large pieces would go out in bursts. */
@@ -54,7 +54,7 @@ static int map_piece(struct nbdsvc_worker *worker, uint64_t length, uint64_t off
 		piece->length &= ~(size_t)4095; /* the next piece begins where O_DIRECT can begin */
 	if (piece->length < MAP_LEAST)
 		return 0;
-	piece->bytes = nbdsvc_window_map(fd, at, piece->length);
+	piece->bytes = nbdsvc_window_map(piece->fd, piece->at, piece->length);
 	piece->mapped = piece->bytes != NULL;
 	return piece->mapped;
 }

@@ -11,6 +11,8 @@ struct nbdsvc_piece {
 	const unsigned char *bytes;
 	size_t length;
 	int mapped; /* bytes are in the page cache: only the kernel may look at them from now on */
+	int fd; /* where mapped: they stand in this file, from `at` on */
+	uint64_t at;
 	uint64_t zeros; /* a bit for each grain that is all zeros */
 };
 

@@ -29,6 +29,8 @@ struct nbdsvc_sink {
 	int (*scratch_init)(struct nbdsvc_sink *sink, void *scratch);
 	void (*scratch_deinit)(struct nbdsvc_sink *sink, void *scratch);
 	int (*pwrite)(struct nbdsvc_sink *sink, void *scratch, const void *buffer, size_t length, uint64_t offset);
+	/* As pwrite, of bytes that stand in a file from `at` on: -EFAULT where it has become shorter. Or NULL. */
+	int (*send)(struct nbdsvc_sink *sink, void *scratch, int fd, uint64_t at, size_t length, uint64_t offset);
 	int (*zero)(struct nbdsvc_sink *sink, void *scratch, uint64_t length, uint64_t offset);
 	int (*place)(struct nbdsvc_sink *sink, void *scratch); /* or NULL, and then store is NULL too */
 	int (*store)(struct nbdsvc_sink *sink, void *scratch);

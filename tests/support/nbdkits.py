@@ -8,11 +8,12 @@ from pathlib import Path
 
 
 @contextmanager
-def nbdkit(folder: Path, *words: str | Path) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
-    """A server on a unix socket in the folder: its URI and its process."""
+def nbdkit(folder: Path, *words: str | Path, port: int = 0) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
+    """A server on a unix socket in the folder, or on a port of 127.0.0.1: its URI and its process."""
     number = len(list(folder.glob("nbdkit-*.pid")))
     socket, pid_file = folder / f"nbdkit-{number}.socket", folder / f"nbdkit-{number}.pid"
-    argv = ["nbdkit", "-f", "-P", str(pid_file), "-U", str(socket), *map(str, words)]
+    door = ["-i", "127.0.0.1", "-p", str(port)] if port else ["-U", str(socket)]
+    argv = ["nbdkit", "-f", "-P", str(pid_file), *door, *map(str, words)]
     child = subprocess.Popen(argv)
     try:
         # The socket's name is there before anybody listens; the pid file comes after.
@@ -20,7 +21,7 @@ def nbdkit(folder: Path, *words: str | Path) -> Iterator[tuple[str, "subprocess.
             if pid_file.exists() or child.poll() is not None:
                 break
             time.sleep(0.02)
-        yield f"nbd+unix:///?socket={socket}", child
+        yield f"nbd://127.0.0.1:{port}" if port else f"nbd+unix:///?socket={socket}", child
     finally:
         child.terminate()
         child.wait(10)
