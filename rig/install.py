@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rig import box
-from rig.agent import Agent
+from rig.agent import Agent, connect_all
+from rig.fleet import Fleet
 from rig.say import say
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,6 +25,15 @@ PARTS = ("nbdsvc", "drivers", "tests")
 LAUNCHER = f"""#!/bin/sh
 PYTHONPATH={MOUNT}:{MOUNT}/site exec /usr/bin/python3 -m nbdsvc "$@"
 """
+
+
+def agents(fleet: Fleet) -> dict[str, Agent]:
+    """One a host, with the product on it: real hosts have it already."""
+    made = connect_all(fleet.hosts)
+    for agent in made.values():
+        if agent.host.virtual:
+            install(agent)
+    return made
 
 
 def install(agent: Agent) -> None:

@@ -171,8 +171,8 @@ class Initiator:
         """The device's path."""
         return str(self.nbdsvc("attach", *options, volume).out.strip())
 
-    def detach(self, volume: str) -> None:
-        self.nbdsvc("detach", volume)
+    def detach(self, volume: str, *options: str) -> None:
+        self.nbdsvc("detach", *options, volume)
 
     def write(self, device: str, offset: int, content: bytes) -> None:
         """Through the page cache and flushed: what a guest's fsync promises."""

@@ -1,8 +1,21 @@
-"""A volume group on the storage host, on the disks that the rig may destroy and no others."""
+"""A volume group on the storage host, on the disks that the rig may destroy and no others; and a pool that is full."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from rig.agent import Agent, HostFailed
 
 GROUP = "cinder-volumes"
+POOL = f"{GROUP}-pool"
+# A pool so small that it can be filled within seconds; the product extends it where it needs more.
+POOL_SIZE, METADATA_SIZE = "1g", "2m"
+# What fills it: LVs that nobody else has.
+_FILL, _BALLAST = "rig-fill", "rig-ballast"
+
+
+def device(name: str) -> str:
+    """An LV's name in device-mapper, which doubles the hyphens of names."""
+    return f"{GROUP.replace('-', '--')}-{name.replace('-', '--')}"
 
 
 def make_group(agent: Agent) -> str:
@@ -25,4 +38,62 @@ def remove_group(agent: Agent) -> None:
 def volumes(agent: Agent) -> list[str]:
     """Names of all LVs of the group, hidden ones too, but for those of its pool."""
     listed = agent.shell(f"lvs -a --noheadings -o lv_name {GROUP}").split()
-    return sorted(name for name in listed if f"{GROUP}-pool" not in name and "lvol0_pmspare" not in name)
+    return sorted(name for name in listed if POOL not in name and "lvol0_pmspare" not in name)
+
+
+def make_small_pool(agent: Agent) -> None:
+    """The thin pool that the product would make of all the group, and which it takes as it is."""
+    sizes = ["-L", POOL_SIZE, "--poolmetadatasize", METADATA_SIZE]
+    agent.run("lvcreate", "-q", "-y", "--type", "thin-pool", *sizes, "-n", POOL, GROUP)
+
+
+@contextmanager
+def full(agent: Agent, *, metadata: bool) -> Iterator[None]:
+    """While it lasts, the pool's data is full, or its metadata nearly, and the group has no extent left."""
+    agent.shell(f"lvcreate -q -y -Wn -l 100%FREE -n {_BALLAST} {GROUP} || true; udevadm settle -t 10")
+    try:
+        agent.shell(f"lvcreate -q -y -V 8g --thinpool {POOL} -n {_FILL} {GROUP}")
+        source, pool = (_FILL_METADATA if metadata else _FILL_DATA), device(f"{POOL}-tpool")
+        agent.python(source, timeout=300, group=GROUP, device=pool, fill=_FILL)
+        yield
+    finally:
+        # What fills it goes first: with the ballast gone, the product would extend what is about to be empty.
+        agent.shell(f"lvremove -q -y -f -S 'lv_name=~^{_FILL}' {GROUP}; lvremove -q -y -f {GROUP}/{_BALLAST} || true")
+
+
+_FILL_DATA = """
+import errno, mmap, os
+def main(group, device, fill):
+    opened, buffer = os.open(f"/dev/{group}/{fill}", os.O_WRONLY | os.O_DIRECT), mmap.mmap(-1, 1 << 20)
+    try:
+        while os.write(opened, buffer):
+            pass
+    except OSError as error:
+        return os.strerror(error.errno)
+    finally:
+        os.close(opened)
+"""
+# Half a GiB is mapped; a snapshot shares the blocks of its mapping, each of which is copied when one chunk in it is written.
+# A few chunks at a time: metadata that is really full would stop everybody's writes, and only an administrator could help.
+_FILL_METADATA = """
+import mmap, os, subprocess
+def run(*argv):
+    return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+def percent(device):
+    used, size = run("dmsetup", "status", device).split()[4].split("/")
+    return 100 * int(used) / int(size)
+def write(path, places, length):
+    device, buffer = os.open(path, os.O_WRONLY | os.O_DIRECT), mmap.mmap(-1, length)
+    for place in places:
+        os.pwrite(device, buffer, place)
+    os.close(device)
+def main(group, device, fill):
+    write(f"/dev/{group}/{fill}", range(0, 1 << 29, 1 << 20), 1 << 20)
+    for number in range(60):
+        run("lvcreate", "-q", "-y", "-s", "-kn", "-n", f"{fill}-{number}", f"{group}/{fill}")
+        for place in range(0, 1 << 29, 1 << 26):
+            if percent(device) > 90:
+                return number
+            write(f"/dev/{group}/{fill}-{number}", range(place, place + (1 << 26), 1 << 23), 1 << 16)
+    raise RuntimeError(f"the metadata of {device} does not fill: {percent(device)} per cent")
+"""

@@ -262,6 +262,16 @@ def revert(world: World, volume: int) -> str:
 
 
 @action
+def reset(world: World, volume: int) -> str:
+    """An administrator says that it is in an error, and then that it is not: nothing else about it changes."""
+    target = ready(world, pick(world.volumes, volume))
+    for status in ("error", "in-use" if target.host else "available"):
+        world.act("volumes", target.id, "os-reset_status", {"status": status})
+        world.settle("volumes", target.id, status)
+    return target.id
+
+
+@action
 def delete_volume(world: World, volume: int) -> str:
     target = pick(free(world), volume)
     try:

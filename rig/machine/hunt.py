@@ -8,16 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from rig import install
-from rig.agent import connect_all
 from rig.fleet import FLEET, Fleet
 from rig.machine import report, run
 
 
 def main(name: str, transport: str, minutes: str, seed: str) -> int:
     """The last line of the output is what came of it, as JSON."""
-    agents = connect_all(Fleet.load(Path(os.environ[FLEET])).hosts)
-    for agent in agents.values():
-        install.install(agent)
+    agents = install.agents(Fleet.load(Path(os.environ[FLEET])))
     lab, began = run.Lab.of(agents, transport), time.monotonic()
     record, world = run.generate(lab, float(minutes) * 60, int(seed))
     report.write(Path("build/rig") / f"{name.replace(' ', '-')}.html", record, report.logs(agents))

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rig.machine import invariants
+from rig.machine import disks, invariants  # noqa: F401 - its faults are actions
 from rig.machine.actions import ACTIONS, Skipped
 from rig.machine.faults import FAULTS
 from rig.machine.world import Violation, World

@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 from rig import install
-from rig.agent import connect_all
 from rig.fleet import FLEET, Fleet
 from rig.machine import report, run
 from rig.machine.record import load
@@ -17,10 +16,7 @@ PAGE = Path("build/rig/replay.html")
 def main(saved: str) -> int:
     """0 when nothing was wrong this time."""
     transport, plan = load(Path(saved))
-    agents = connect_all(Fleet.load(Path(os.environ[FLEET])).hosts)
-    for agent in agents.values():
-        if agent.host.virtual:
-            install.install(agent)
+    agents = install.agents(Fleet.load(Path(os.environ[FLEET])))
     made, world = run.replay(run.Lab.of(agents, transport), plan)
     report.write(PAGE, made, report.logs(agents))
     run.clear_away(world)

@@ -32,8 +32,8 @@ class Nbd:
         options = ["--read-only"] if mode == "ro" else []
         return Initiator(world.agents[host], world.service).attach(volume, *options)
 
-    def detach(self, world: World, host: str, volume: str) -> None:
-        Initiator(world.agents[host], world.service).detach(volume)
+    def detach(self, world: World, host: str, volume: str, *, lost: bool = False) -> None:
+        Initiator(world.agents[host], world.service).detach(volume, *(["--force"] if lost else []))
 
     def grow(self, world: World, host: str) -> None:
         """Nothing: the host's agent looks every few seconds."""
@@ -79,7 +79,8 @@ class Iscsi:
         world.act("attachments", made["id"], "os-complete")
         return device
 
-    def detach(self, world: World, host: str, volume: str) -> None:
+    def detach(self, world: World, host: str, volume: str, *, lost: bool = False) -> None:
+        """The same for a disk that has lost writes: LIO does not remember them."""
         found = world.call("GET", f"attachments?volume_id={volume}")["attachments"][0]["id"]
         info = world.call("GET", f"attachments/{found}")["attachment"]["connection_info"]
         iscsi.OpenIscsi(world.agents[host], world.service).logout(info)

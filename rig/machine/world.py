@@ -75,7 +75,8 @@ class Transport(Protocol):
     def attach(self, world: "World", host: str, volume: str, mode: str) -> str:
         """The device. Refused or HostFailed where the volume is not to be had."""
 
-    def detach(self, world: "World", host: str, volume: str) -> None: ...
+    def detach(self, world: "World", host: str, volume: str, *, lost: bool = False) -> None:
+        """lost: a flush has failed, and what was not flushed is given up."""
 
     def grow(self, world: "World", host: str) -> None:
         """Let the host look at its devices' sizes."""

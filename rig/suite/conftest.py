@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rig import install, iscsi, storage
-from rig.agent import Agent, connect_all
+from rig.agent import Agent
 from rig.fleet import FLEET, Fleet
 from rig.machine import run
 from rig.product import STATE, Initiator, Service, disconnect_all
@@ -17,11 +17,7 @@ from rig.product import STATE, Initiator, Service, disconnect_all
 @pytest.fixture(scope="session")
 def agents() -> Iterator[dict[str, Agent]]:
     """One agent a host, with the product installed on it."""
-    fleet = Fleet.load(Path(os.environ[FLEET]))
-    made = connect_all(fleet.hosts)
-    for agent in made.values():
-        if agent.host.virtual:
-            install.install(agent)
+    made = install.agents(Fleet.load(Path(os.environ[FLEET])))
     yield made
     for agent in made.values():
         agent.close()

@@ -74,6 +74,7 @@ def test_a_structured_error(tmp_path: Path, raw: Path) -> None:
 
 
 def test_by_tcp(tmp_path: Path, raw: Path) -> None:
+    """As by a unix socket."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

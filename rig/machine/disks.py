@@ -1,0 +1,155 @@
+"""What breaks below the volumes: their disks stop, become slow, refuse every request or are full (dmsetup, dm-thin)."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from rig import storage
+from rig.agent import Agent, HostFailed
+from rig.machine import actions, blocks, invariants
+from rig.machine.actions import give, note, pick, planned, taken
+from rig.machine.faults import busy, fault, under_writes
+from rig.machine.world import Violation, Volume, World
+from rig.product import Refused
+
+# As long as a disk that resets its link: shorter than what any initiator's kernel waits for.
+STOP_SECONDS, SLOW_SECONDS, SLOW_MS = 5, 5, 200
+# A pool that has room again says so in its next reports.
+ROOM_SECONDS = 60
+# All data of all thin volumes.
+DATA = storage.device(f"{storage.POOL}_tdata")
+
+
+@fault
+def stop_disk(world: World, volume: int, slot: int) -> str:
+    """The pool's data answers nothing for some seconds."""
+
+    def stop() -> None:
+        world.storage.run("dmsetup", "suspend", "--noflush", "--nolockfs", DATA)
+        time.sleep(STOP_SECONDS)
+        world.storage.run("dmsetup", "resume", DATA)
+
+    return under_writes(world, busy(world, volume), slot, stop)
+
+
+@fault
+def slow_disk(world: World, volume: int, slot: int) -> str:
+    """Each request to the pool's data takes a fifth of a second longer."""
+
+    def slow() -> None:
+        _change(world.storage, "delay", str(SLOW_MS))
+        time.sleep(SLOW_SECONDS)
+        _change(world.storage, "linear")
+
+    return under_writes(world, busy(world, volume), slot, slow)
+
+
+@fault
+def fail_disk(world: World, volume: int, slot: int) -> str:
+    """One volume's disk refuses everything: so must its flush. Attached anew, it has what was flushed before."""
+    target = _writable(world, volume)
+    plan = planned(world, target, slot, 4)
+    with _refusing(world.storage, storage.device(f"volume-{target.id}")):
+        if _written(world, target, plan):
+            raise Violation(f"a flush of {target.id} was acknowledged while its disk refused every write")
+    return f"{_lost(world, target, plan)}, and is {target.device} of {target.host} now"
+
+
+@fault
+def fill_pool(world: World, volume: int, slot: int, part: int) -> str:
+    """Other LVs fill the pool's data or metadata, and the group has nothing to extend it with.
+
+    Nothing new begins, what was flushed stays, and all goes on when there is room again.
+    """
+    target, metadata = _writable(world, volume), bool(part % 2)
+    invariants.settled(world)
+    for each in taken(world):
+        world.agents[str(each.host)].run("blockdev", "--flushbufs", each.device, timeout=blocks.IO_SECONDS)
+        each.disk.flush()
+    plan = planned(world, target, slot, 4)
+    with storage.full(world.storage, metadata=metadata):
+        _refused(world)
+        went = _written(world, target, plan)
+    if went:
+        note(target, plan, flushed=True)
+    else:
+        _lost(world, target, plan)
+    _until_room(world)
+    full, came_of_it = "metadata" if metadata else "data", "fitted" if went else "did not fit"
+    return f"{full}; {len(plan)} blocks of {target.id} {came_of_it}"
+
+
+def _writable(world: World, number: int) -> Volume:
+    return pick([each for each in taken(world) if not each.read_only], number)
+
+
+def _written(world: World, volume: Volume, plan: list[tuple[int, int]]) -> bool:
+    """Whether the blocks and a flush behind them were acknowledged."""
+    try:
+        blocks.write(world.agents[str(volume.host)], volume.device, plan, flush=True)
+    except HostFailed:
+        return False
+    return True
+
+
+def _lost(world: World, volume: Volume, plan: list[tuple[int, int]]) -> str:
+    """After a failed flush each block may be the old one or the new one, and the volume has to be attached anew."""
+    host = str(volume.host)
+    note(volume, plan, flushed=False)
+    volume.disk.lose_cache()
+    world.transport.detach(world, host, volume.id, lost=True)
+    volume.host = None
+    world.settle("volumes", volume.id, "available")
+    give(world, volume, host)
+    actions.check(world, volume)
+    return f"{len(plan)} blocks of {volume.id} failed"
+
+
+def _refused(world: World) -> None:
+    """A new volume is refused, or ends in an error and leaves nothing."""
+    try:
+        made = world.call("POST", "volumes", {"volume": {"size": 1}})["volume"]["id"]
+    except Refused:
+        return
+    world.settle("volumes", made, "error")
+    if f"volume-{made}" in storage.volumes(world.storage):
+        raise Violation(f"volume {made} was refused by a full pool and left its LV")
+    world.call("DELETE", f"volumes/{made}")
+    world.settle("volumes", made, "gone")
+
+
+def _until_room(world: World) -> None:
+    """New volumes are taken again, and without an administrator."""
+    end = time.monotonic() + ROOM_SECONDS
+    while time.monotonic() < end:
+        with suppress(Refused):
+            actions.create(world, 0)
+            return
+        time.sleep(1)
+    raise Violation(f"the pool has room for {ROOM_SECONDS} s, and new volumes are refused")
+
+
+def _change(agent: Agent, target: str, *more: str) -> None:
+    """Another target for the pool's data, of the table as it is now: the pool may have grown since it was changed."""
+    _load(agent, DATA, [[*row[:2], target, *row[3:5], *more] for row in _table(agent, DATA)])
+
+
+@contextmanager
+def _refusing(agent: Agent, device: str) -> Iterator[None]:
+    before = _table(agent, device)
+    _load(agent, device, [[*row[:2], "error"] for row in before])
+    try:
+        yield
+    finally:
+        _load(agent, device, before)
+
+
+def _table(agent: Agent, device: str) -> list[list[str]]:
+    """Rows of begin, length in sectors of 512 bytes, target and its words."""
+    return [line.split() for line in agent.run("dmsetup", "table", device).out.splitlines()]
+
+
+def _load(agent: Agent, device: str, rows: list[list[str]]) -> None:
+    table = "\n".join(" ".join(row) for row in rows)
+    suspend = f"dmsetup suspend --noflush --nolockfs {device}"
+    agent.shell(f"{suspend}; dmsetup load {device} <<'END' || true\n{table}\nEND\ndmsetup resume {device}")
