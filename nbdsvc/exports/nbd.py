@@ -19,6 +19,8 @@ SOCKET_PATH_MAX = 107
 # to take a slow server for a dead one would end it under its users.
 ANSWER_SECONDS = 30.0
 NBD_MAGIC = b"NBDMAGIC"
+# nbdkit ends when its last client has gone, and systemd would give it 90 s: a host restarted that much later.
+STOP_SECONDS = 10
 
 
 class NbdExporter:
@@ -190,7 +192,8 @@ class NbdExporter:
         command = [sys.executable, "-I", "-S", "-c", _BOOT, _root(), str(folder.path)]
         if Path("/run/systemd/system").is_dir():
             scope = f"--unit=nbdsvc-export-{folder.id}.scope"
-            command = ["systemd-run", "--quiet", "--scope", "--collect", scope, *command]
+            command = ["systemd-run", "--quiet", "--scope", "--collect", scope,
+                       f"--property=TimeoutStopSec={STOP_SECONDS}", *command]  # fmt: skip
         return self._runner.run(command, timeout=30).stdout.strip()
 
     def _export(self, folder: ExportFolder) -> Export:

@@ -61,9 +61,13 @@ def test_read_only(service: Service, local: Initiator) -> None:
 @pytest.mark.ci
 @pytest.mark.row("S002", "S069")
 def test_the_service_may_die_and_restart(service: Service, local: Initiator) -> None:
-    """Its exports go on serving while it is killed, is away, comes back, and is restarted by systemd."""
+    """Its exports go on serving while it is killed, is away, comes back, and is restarted by systemd.
+
+    A host that shuts down gives them ten seconds: their clients wait for it to come back.
+    """
     volume = service.volume()
     begin_writes(local, local.attach(volume), 25)
+    assert local.agent.shell("systemctl show -P TimeoutStopUSec 'nbdsvc-export-*.scope'").strip() == "10s"
     server = service.agent.shell("cat /var/lib/nbdsvc/exports/*/process")
     time.sleep(2)
     service.kill()
