@@ -1,11 +1,11 @@
 #define _GNU_SOURCE
 #include "vol.h"
+#include "durable.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -21,12 +21,7 @@ struct nbdsvc_vol {
 	int can_punch;
 	int write_through; /* what changes the volume is answered when it is on stable storage */
 	_Atomic int64_t seen_size; /* when somebody last looked; a volume never shrinks while it is served */
-	pthread_mutex_t mutex;     /* of what follows */
-	pthread_cond_t done;
-	uint64_t asked;   /* flushes that were asked for */
-	uint64_t flushed; /* those of them that an fdatasync has covered */
-	int flushing;
-	int lost; /* errno of the first fdatasync that failed */
+	struct nbdsvc_durable durable;
 };
 
 static int probe_punch(struct nbdsvc_vol *vol, int flags)
@@ -48,8 +43,7 @@ int nbdsvc_vol_create(const char *path, int flags, struct nbdsvc_vol **ret)
 	struct nbdsvc_vol *vol = calloc(1, sizeof(*vol));
 	if (!vol)
 		return -ENOMEM;
-	pthread_mutex_init(&vol->mutex, NULL);
-	pthread_cond_init(&vol->done, NULL);
+	nbdsvc_durable_init(&vol->durable);
 	int err;
 	struct stat st;
 	vol->fd = open(path, (flags & NBDSVC_VOL_READ_ONLY ? O_RDONLY : O_RDWR) | O_CLOEXEC);
@@ -72,6 +66,7 @@ int nbdsvc_vol_create(const char *path, int flags, struct nbdsvc_vol **ret)
 fail:
 	if (vol->fd >= 0)
 		close(vol->fd);
+	nbdsvc_durable_deinit(&vol->durable);
 	free(vol);
 	return err;
 }
@@ -81,8 +76,7 @@ void nbdsvc_vol_destroy(struct nbdsvc_vol *vol)
 	if (!vol)
 		return;
 	close(vol->fd);
-	pthread_cond_destroy(&vol->done);
-	pthread_mutex_destroy(&vol->mutex);
+	nbdsvc_durable_deinit(&vol->durable);
 	free(vol);
 }
 
@@ -159,42 +153,10 @@ static int put_all(struct nbdsvc_vol *vol, const char *at, size_t length, uint64
 	return 0;
 }
 
-/*
- * Writes go to the page cache, and one that fails later is told by fdatasync, once for each open file description; the
- * page counts as written from then on, so the next fdatasync would succeed although the bytes are not there. A client
- * that took the second answer for the truth would lose them: so it stays an error.
- *
- * One fdatasync at a time, for everybody who waits when it begins: two at once could share out the kernel's one answer,
- * the error to one and success to the other, whose write it may have been.
- */
-static int sync_all(struct nbdsvc_vol *vol)
-{
-	pthread_mutex_lock(&vol->mutex);
-	uint64_t mine = ++vol->asked;
-	while (vol->flushed < mine && !vol->lost) {
-		if (vol->flushing) {
-			pthread_cond_wait(&vol->done, &vol->mutex);
-			continue;
-		}
-		uint64_t covered = vol->asked;
-		vol->flushing = 1;
-		pthread_mutex_unlock(&vol->mutex);
-		int failed = fdatasync(vol->fd) < 0 ? errno : 0;
-		pthread_mutex_lock(&vol->mutex);
-		vol->flushing = 0;
-		vol->flushed = covered;
-		vol->lost = vol->lost ? vol->lost : failed;
-		pthread_cond_broadcast(&vol->done);
-	}
-	int err = -vol->lost;
-	pthread_mutex_unlock(&vol->mutex);
-	return err;
-}
-
 /* For what was asked to be on stable storage when it is answered, by its client or by the vol's own rule. */
 static int settle(struct nbdsvc_vol *vol, int err, int flags)
 {
-	return !err && (vol->write_through || (flags & NBDSVC_FUA)) ? sync_all(vol) : err;
+	return !err && (vol->write_through || (flags & NBDSVC_FUA)) ? nbdsvc_durable_sync(&vol->durable, vol->fd) : err;
 }
 
 int nbdsvc_vol_pwrite(struct nbdsvc_vol *vol, const void *buffer, size_t length, uint64_t offset, int flags)
@@ -210,10 +172,9 @@ int nbdsvc_vol_pwrite(struct nbdsvc_vol *vol, const void *buffer, size_t length,
  */
 int nbdsvc_vol_flush(struct nbdsvc_vol *vol)
 {
-	pthread_mutex_lock(&vol->mutex);
-	int is_there = vol->write_through && vol->flushed && !vol->lost;
-	pthread_mutex_unlock(&vol->mutex);
-	return is_there ? 0 : sync_all(vol);
+	if (vol->write_through && nbdsvc_durable_has_synced(&vol->durable))
+		return 0;
+	return nbdsvc_durable_sync(&vol->durable, vol->fd);
 }
 
 static int deallocate(struct nbdsvc_vol *vol, int mode, uint64_t length, uint64_t offset)
@@ -272,17 +233,12 @@ int nbdsvc_vol_trim(struct nbdsvc_vol *vol, uint64_t length, uint64_t offset, in
 
 int nbdsvc_vol_has_lost(struct nbdsvc_vol *vol)
 {
-	pthread_mutex_lock(&vol->mutex);
-	int lost = vol->lost != 0;
-	pthread_mutex_unlock(&vol->mutex);
-	return lost;
+	return nbdsvc_durable_has_lost(&vol->durable);
 }
 
 void nbdsvc_vol_set_lost(struct nbdsvc_vol *vol)
 {
-	pthread_mutex_lock(&vol->mutex);
-	vol->lost = EIO;
-	pthread_mutex_unlock(&vol->mutex);
+	nbdsvc_durable_set_lost(&vol->durable);
 }
 
 int nbdsvc_vol_cache(struct nbdsvc_vol *vol, uint64_t length, uint64_t offset)

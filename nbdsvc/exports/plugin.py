@@ -33,7 +33,7 @@ _FUA_FLAG = nbdkit.FLAG_FUA
 
 
 class Handle:
-    """One connection's volume. All that write share one, so that a write that got lost is known to each (native/vol.c)."""
+    """One connection's volume. All that write share one: a write that got lost is known to each (native/durable.c)."""
 
     def __init__(self, readonly: bool, growing: bool) -> None:
         self.growing = growing

@@ -123,16 +123,16 @@ def test_a_server_that_begins_to_write_through_flushes_what_the_one_before_answe
     """Writes that were answered from the page cache, and lost, fail the first flush at a server that writes through."""
     folder = Path(tempfile.mkdtemp(prefix="nb-", dir="/var/tmp"))
     spec = ExportSpec(id=names.new_id(), volume_id=names.new_id(), path=full_disk, tcp=True)
+    before, after = (
+        NbdExporter(folder, "me", "127.0.0.1", (23810, 23860), tls=False, write_through=through)
+        for through in (False, True)
+    )
     try:
-        before, after = (
-            NbdExporter(folder, "me", "127.0.0.1", (23810, 23860), tls=False, write_through=through)
-            for through in (False, True)
-        )
         fill(connect(before, spec), range(MIB, 24 * MIB, MIB))
         with pytest.raises(nbd.Error):
             connect(after, spec).flush()
-        after.remove_export(spec.id)
     finally:
+        after.remove_export(spec.id)
         folder.rmdir()
 
 
