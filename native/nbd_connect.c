@@ -13,7 +13,9 @@
 static const int POLL_MS = 50;
 static const long STALL_MS = 30000;
 
-#define RESOLVE(name) nbdsvc_libnbd.name = (__typeof__(nbdsvc_libnbd.name))dlsym(library, "nbd_" #name); missing |= !nbdsvc_libnbd.name;
+#define RESOLVE(name) \
+	nbdsvc_libnbd.name = (__typeof__(nbdsvc_libnbd.name))dlsym(library, "nbd_" #name); \
+	missing |= !nbdsvc_libnbd.name;
 
 struct nbdsvc_libnbd nbdsvc_libnbd;
 static int load_error;
