@@ -1,7 +1,6 @@
 """NBD servers as sources and sinks: nbdkit and qemu-nbd, with and without multi-conn, failing, stalling."""
 
 import os
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from images import KiB, MiB, qemu_img, write_extents
-from nbdkits import nbdkit
+from nbdkits import nbdkit, qemu_nbd
 
 from nbdsvc import errors
 from nbdsvc.datapath import sink as sinks
@@ -59,20 +58,14 @@ def test_from_and_to_nbd(tmp_path: Path, serve: Serve, filters: list[str]) -> No
 def test_foreign_formats_by_way_of_nbd(tmp_path: Path) -> None:
     """What qemu-nbd serves of a VMDK is copied to a qcow2 that compares equal."""
     write_extents(tmp_path / "raw", SIZE, EXTENTS)
-    vmdk, image, socket = tmp_path / "disk.vmdk", tmp_path / "image", tmp_path / "socket"
+    vmdk, image = tmp_path / "disk.vmdk", tmp_path / "image"
     qemu_img("convert", "-f", "raw", "-O", "vmdk", tmp_path / "raw", vmdk)
-    child = subprocess.Popen(["qemu-nbd", "-r", "-t", "-f", "vmdk", "-e", "8", "-k", str(socket), str(vmdk)])
-    try:
-        while not socket.exists():
-            time.sleep(0.02)
-        with (
-            sources.open_nbd(f"nbd+unix:///?socket={socket}") as source,
-            sinks.create_qcow2(image, source.size, "zstd") as sink,
-        ):
-            copy(source, sink)
-    finally:
-        child.terminate()
-        child.wait(10)
+    with (
+        qemu_nbd(tmp_path, "-r", "-f", "vmdk", vmdk) as uri,
+        sources.open_nbd(uri) as source,
+        sinks.create_qcow2(image, source.size, "zstd") as sink,
+    ):
+        copy(source, sink)
     qemu_img("compare", "-f", "raw", "-F", "qcow2", tmp_path / "raw", image)
 
 

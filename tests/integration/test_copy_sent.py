@@ -3,18 +3,17 @@
 import os
 import socket
 import struct
-import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from images import KiB, MiB, qemu_img, write_extents
-from nbdkits import nbdkit
+from nbdkits import nbdkit, qemu_nbd
 
 from nbdsvc import errors
 from nbdsvc.datapath import sink as sinks
@@ -39,26 +38,12 @@ def send(path: Path, uri: str, format: str = "raw", **wish: Callable[[], bool]) 
         copy(source, sink, **wish)
 
 
-@contextmanager
-def qemu_nbd(folder: Path, *words: str) -> Iterator[str]:
-    """It answers writes with structured replies, where nbdkit answers with simple ones."""
-    place = folder / "qemu-nbd.socket"
-    child = subprocess.Popen(["qemu-nbd", "-t", "-e", "16", "-k", str(place), *words])
-    try:
-        while not place.exists():
-            time.sleep(0.02)
-        yield f"nbd+unix:///?socket={place}"
-    finally:
-        child.terminate()
-        child.wait(10)
-
-
 @pytest.mark.parametrize("format", ["raw", "qcow2"])
 def test_structured_replies(tmp_path: Path, raw: Path, format: str) -> None:
     """To qemu-nbd, from a raw file and from a qcow2 image's clusters: the same bytes over what was there."""
     image = tmp_path / "image"
     qemu_img("convert", "-f", "raw", "-O", format, raw, image)
-    with qemu_nbd(tmp_path, "-f", "raw", str(tmp_path / "target")) as uri:
+    with qemu_nbd(tmp_path, "-f", "raw", tmp_path / "target") as uri:
         send(image, uri, format)
     assert (tmp_path / "target").read_bytes() == raw.read_bytes()
 
