@@ -1,5 +1,6 @@
 """nbdkit and qemu-nbd as peers: started, waited for, ended."""
 
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -11,8 +12,8 @@ from pathlib import Path
 def nbdkit(folder: Path, *words: str | Path, port: int = 0) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
     """A server on a unix socket in the folder, or on a port of 127.0.0.1: its URI and its process."""
     number = len(list(folder.glob("nbdkit-*.pid")))
-    socket, pid_file = folder / f"nbdkit-{number}.socket", folder / f"nbdkit-{number}.pid"
-    door = ["-i", "127.0.0.1", "-p", str(port)] if port else ["-U", str(socket)]
+    place, pid_file = folder / f"nbdkit-{number}.socket", folder / f"nbdkit-{number}.pid"
+    door = ["-i", "127.0.0.1", "-p", str(port)] if port else ["-U", str(place)]
     argv = ["nbdkit", "-f", "-P", str(pid_file), *door, *map(str, words)]
     child = subprocess.Popen(argv)
     try:
@@ -21,7 +22,7 @@ def nbdkit(folder: Path, *words: str | Path, port: int = 0) -> Iterator[tuple[st
             if pid_file.exists() or child.poll() is not None:
                 break
             time.sleep(0.02)
-        yield f"nbd://127.0.0.1:{port}" if port else f"nbd+unix:///?socket={socket}", child
+        yield f"nbd://127.0.0.1:{port}" if port else f"nbd+unix:///?socket={place}", child
     finally:
         child.terminate()
         child.wait(10)
@@ -30,14 +31,18 @@ def nbdkit(folder: Path, *words: str | Path, port: int = 0) -> Iterator[tuple[st
 @contextmanager
 def qemu_nbd(folder: Path, *words: str | Path) -> Iterator[str]:
     """qemu-nbd on a unix socket in the folder. It answers writes with structured replies, where nbdkit's are simple."""
-    socket = folder / "qemu-nbd.socket"
-    child = subprocess.Popen(["qemu-nbd", "-t", "-e", "16", "-k", str(socket), *map(str, words)])
+    place = folder / "qemu-nbd.socket"
+    child = subprocess.Popen(["qemu-nbd", "-t", "-e", "16", "-k", str(place), *map(str, words)])
     try:
-        while not socket.exists():
+        # Its name is there before it listens, and a SIGTERM that comes before it is ready is forgotten.
+        while not _listens(place):
             time.sleep(0.02)
-        yield f"nbd+unix:///?socket={socket}"
+        yield f"nbd+unix:///?socket={place}"
     finally:
-        # 7.2 forgets a SIGTERM that comes while it is busy with a client that leaves: one in twelve, on a busy machine.
-        while child.poll() is None:
-            child.terminate()
-            time.sleep(0.1)
+        child.terminate()
+        child.wait(10)
+
+
+def _listens(place: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(place)) == 0
