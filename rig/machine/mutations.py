@@ -76,6 +76,11 @@ MUTATIONS = [
     Mutation("a target is not made again", "nbdsvc/exports/lio/exporter.py",
              "    def ensure_export(self, spec: ExportSpec) -> bool:\n        return self._settle_with(spec)",
              "    def ensure_export(self, spec: ExportSpec) -> bool:\n        return False", "iscsi"),
+    Mutation("an error of the disk is not told", "nbdsvc/exports/plugin.py",
+             "    if result < 0 and lib.nbdsvc_vol_has_lost(h.vol):\n        _lost_mark().touch()\n    _check(result)", "    pass"),
+    Mutation("a full pool takes more", "drivers/lvm/watching.py",
+             '    """Why a thin pool takes nothing new; empty where it does."""\n',
+             '    """Why a thin pool takes nothing new; empty where it does."""\n    return ""\n'),
     Mutation("quotas count deleted snapshots", "nbdsvc/store/quotas.py",
              "snapshots=snapshot_count, gigabytes=", "snapshots=snapshot_count + 1, gigabytes="),
 ]  # fmt: skip
