@@ -119,7 +119,7 @@ def _environment(made: fleet.Fleet) -> dict[str, str]:
 
 
 def _hunt(made: fleet.Fleet, bug: mutations.Mutation) -> dict[str, Any]:
-    argv = network.inside(sys.executable, "-m", "rig.machine.hunt", bug.name, bug.transport,
+    argv = network.inside(sys.executable, "-m", "rig.machine.hunt", bug.name,
                           os.environ.get("RIG_MINUTES", "5"), os.environ.get("RIG_SEED", "1"))  # fmt: skip
     done = subprocess.run(argv, cwd=ROOT, env=_environment(made), stdout=subprocess.PIPE, text=True, check=False)
     lines = done.stdout.splitlines()

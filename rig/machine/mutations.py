@@ -10,26 +10,35 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Mutation:
-    """name: on the command line. path: of the file; old, new: what is replaced there, once. transport: that meets it."""
+    """One bug. name: on the command line. path: of the file; old, new: what is replaced there, once; also: another piece.
+
+    transport: that meets it. needs: the one slow fault without which nobody can meet it.
+    """
 
     name: str
     path: str
     old: str
     new: str
     transport: str = "nbd"
+    needs: str = ""
+    also: tuple[str, str] | None = None
 
     def plant(self, tree: Path) -> None:
         """ValueError unless the piece is there exactly once."""
         file = tree / self.path
         text = file.read_text()
-        if text.count(self.old) != 1:
-            raise ValueError(f"{self.name}: {self.path} has its piece {text.count(self.old)} times")
-        file.write_text(text.replace(self.old, self.new))
+        for old, new in [(self.old, self.new), *([self.also] if self.also else [])]:
+            if text.count(old) != 1:
+                raise ValueError(f"{self.name}: {self.path} has its piece {text.count(old)} times")
+            text = text.replace(old, new)
+        file.write_text(text)
 
 
 MUTATIONS = [
-    Mutation("flush does nothing", "nbdsvc/exports/plugin.py",
-             "    _check_durable(h, lib.nbdsvc_vol_flush(h.vol))", "    pass"),
+    # A flush alone has nothing to do where writes are answered when they are there.
+    Mutation("nothing is made durable", "nbdsvc/exports/plugin.py",
+             "    _check_durable(h, lib.nbdsvc_vol_flush(h.vol))", "    pass", needs="cut_storage",
+             also=('_open_vol(WRITE_THROUGH if _spec["write_through"] else 0)', "_open_vol(0)")),
     Mutation("zero does nothing", "nbdsvc/exports/plugin.py",
              "    _check_durable(h, lib.nbdsvc_vol_zero(h.vol, count, offset, _flags(flags)))", "    pass"),
     Mutation("read-only is ignored", "nbdsvc/manager/attachment_kinds.py",
@@ -75,12 +84,13 @@ MUTATIONS = [
              "keys.chap_password(spec.secret), spec.read_only)", "keys.chap_password(spec.secret), False)", "iscsi"),
     Mutation("a target is not made again", "nbdsvc/exports/lio/exporter.py",
              "    def ensure_export(self, spec: ExportSpec) -> bool:\n        return self._settle_with(spec)",
-             "    def ensure_export(self, spec: ExportSpec) -> bool:\n        return False", "iscsi"),
+             "    def ensure_export(self, spec: ExportSpec) -> bool:\n        return False", "iscsi", "restart_storage"),
     Mutation("an error of the disk is not told", "nbdsvc/exports/plugin.py",
              "    if result < 0 and lib.nbdsvc_vol_has_lost(h.vol):\n        _lost_mark().touch()\n    _check(result)",
              "    return"),
     Mutation("metadata that is full is not minded", "drivers/lvm/watching.py",
-             "    if found.metadata_percent >= policy.metadata_refusal:", "    if False:"),
+             "    if found.metadata_percent >= policy.metadata_refusal:", "    if False:",
+             needs="fill_pool"),
     Mutation("quotas count deleted snapshots", "nbdsvc/store/quotas.py",
              "snapshots=snapshot_count, gigabytes=", "snapshots=snapshot_count + 1, gigabytes="),
 ]  # fmt: skip

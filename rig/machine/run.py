@@ -26,19 +26,22 @@ from rig.say import say
 
 # Steps of one sequence; then everything is checked and all volumes go. Long enough that things meet, short enough to read.
 STEPS = 40
-# How often each action is drawn, against 1 for what is not named: a run is to have things to break.
 # Values that a draw can have: far more than there are actions, so that the remainder favours none of them.
 DRAWS = 1 << 16
-WEIGHTS = {"attach": 4, "write": 5, "verify": 2, "create": 2, "snapshot": 2, "detach": 2, "cut_storage": 1}
+# Minutes in an emulated machine, where anything else takes seconds.
+SLOW = frozenset({"cut_storage", "restart_storage", "cut_host", "cut_link", "fill_pool"})
+# How often each action is drawn, against 1 for what is not named: a run is to have things to break.
+WEIGHTS = {"attach": 4, "write": 5, "verify": 2, "create": 2, "snapshot": 2, "detach": 2}
 
 
 @dataclass
 class Lab:
-    """What runs have in common: the hosts, the transport by its name, and the service's settings."""
+    """What runs have in common: the hosts, the transport by its name, the service's settings, and what is not done."""
 
     agents: dict[str, Agent]
     name: str
     settings: dict[str, str]
+    without: frozenset[str] = frozenset()
     records: list[Record] = field(default_factory=list)
 
     @classmethod
@@ -78,7 +81,7 @@ class Lab:
         """Actions that these hosts allow: power and cables are in our hands only for virtual machines."""
         virtual = all(agent.host.virtual for agent in self.agents.values()) and self.hosts != ["storage"]
         needs_machines = {"cut_storage", "cut_host", "cut_link", "restart_storage"}
-        without = self.transport.without | (set() if virtual else needs_machines)
+        without = self.without | self.transport.without | (set() if virtual else needs_machines)
         return [name for name in actions.ACTIONS if name not in without]
 
 
