@@ -1,6 +1,7 @@
 """Images and volumes copied, paired: our core and the field's tools in turn, sources hot in the page cache.
 
-bench_copy.py [ROUNDS [CASE ...]]: a case is a line of the table, by a part of its name.
+bench_copy.py [ROUNDS [CASE ...]]: a case is a line of the table, by a part of its name. The others keep the figures that they
+had, and the results say which were measured again and when.
 """
 
 import os
@@ -15,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from disks import MIB, SIZE, SOURCES, make_sources
-from measure import save, shown, spread
+from measure import load, save, shown, spread
 
 ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 5
 CHOSEN = sys.argv[2:]
@@ -226,7 +227,12 @@ def main() -> None:
         made = make_sources(folder, {case.source for case in cases})
         for case in cases:
             table |= measure(case, made[case.source], folder)
-    save("copy", {"command": f"benchmarks/bench_copy.py {' '.join(sys.argv[1:])}", "rounds": ROUNDS, "table": table})
+    if not CHOSEN:
+        save("copy", {"command": f"benchmarks/bench_copy.py {ROUNDS}", "rounds": ROUNDS, "table": table})
+        return
+    before, now = load("copy"), {case.name: f"{ROUNDS} rounds, {time.strftime('%Y-%m-%d %H:%M')}" for case in cases}
+    whole = {key: before.get(key, ROUNDS) for key in ("command", "rounds")}
+    save("copy", {**whole, "again": {**before.get("again", {}), **now}, "table": {**before.get("table", {}), **table}})
 
 
 main()

@@ -25,6 +25,12 @@ def shown(found: dict[str, float], digits: int = 2) -> str:
     return f"{found['median']:.{digits}f} ({found['min']:.{digits}f}-{found['max']:.{digits}f})"
 
 
+def load(name: str) -> dict[str, Any]:
+    """What was saved last; empty where nothing was."""
+    path = RESULTS / f"{name}.json"
+    return dict(json.loads(path.read_text())) if path.exists() else {}
+
+
 def save(name: str, content: dict[str, Any]) -> None:
     RESULTS.mkdir(exist_ok=True)
     machine = {"kernel": platform.release(), "cores": os.cpu_count(), "when": time.strftime("%Y-%m-%d %H:%M")}

@@ -2,10 +2,10 @@
 
 import html
 import json
-from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).parent / "results"
+from measure import RESULTS, load
+
 WIDTH, BAR = 620, 18
 
 
@@ -20,11 +20,6 @@ def chart(title: str, rows: list[tuple[str, float, str]]) -> str:
         for i, (label, value, text) in enumerate(rows)
     )
     return f'<h3>{html.escape(title)}</h3><svg width="{WIDTH}" height="{len(rows) * (BAR + 4)}">{bars}</svg>'
-
-
-def load(name: str) -> dict[str, Any]:
-    path = RESULTS / f"{name}.json"
-    return dict(json.loads(path.read_text())) if path.exists() else {}
 
 
 def grouped(table: dict[str, Any]) -> dict[str, list[tuple[str, Any]]]:
