@@ -47,34 +47,42 @@ def make_small_pool(agent: Agent) -> None:
     agent.run("lvcreate", "-q", "-y", "--type", "thin-pool", *sizes, "-n", POOL, GROUP)
 
 
+# The pool itself, beneath what LVM shows; and the first of thin devices that LVM does not know of.
+_THIN, _FIRST = f"{device(POOL)}-tpool", 10_000_000
+
+
 @contextmanager
 def full(agent: Agent, *, metadata: bool) -> Iterator[None]:
     """While it lasts, the pool's data is full, or its metadata nearly, and the group has no extent left."""
     agent.shell(f"lvcreate -q -y -Wn -l 100%FREE -n {_BALLAST} {GROUP} || true; udevadm settle -t 10")
     try:
         agent.shell(f"lvcreate -q -y -V 8g --thinpool {POOL} -n {_FILL} {GROUP}")
-        source, pool = (_FILL_METADATA if metadata else _FILL_DATA), device(f"{POOL}-tpool")
-        agent.python(source, timeout=300, group=GROUP, device=pool, fill=_FILL)
+        if metadata:
+            agent.python(_FILL_METADATA, timeout=300, group=GROUP, device=_THIN, fill=_FILL, first=_FIRST)
+        else:
+            agent.python(_FILL_DATA, timeout=300, path=f"/dev/{GROUP}/{_FILL}")
         yield
     finally:
         # What fills it goes first: with the ballast gone, the product would extend what is about to be empty.
-        agent.shell(f"lvremove -q -y -f -S 'lv_name=~^{_FILL}' {GROUP}; lvremove -q -y -f {GROUP}/{_BALLAST} || true")
+        gone = f'n={_FIRST}; while dmsetup message {_THIN} 0 "delete $n" 2> /dev/null; do n=$((n + 1)); done'
+        agent.shell(f"{gone}; lvremove -q -y -f {GROUP}/{_FILL}; lvremove -q -y -f {GROUP}/{_BALLAST} || true")
 
 
 _FILL_DATA = """
 import errno, mmap, os
-def main(group, device, fill):
-    opened, buffer = os.open(f"/dev/{group}/{fill}", os.O_WRONLY | os.O_DIRECT), mmap.mmap(-1, 1 << 20)
+def main(path):
+    device, buffer = os.open(path, os.O_WRONLY | os.O_DIRECT), mmap.mmap(-1, 1 << 20)
     try:
-        while os.write(opened, buffer):
+        while os.write(device, buffer):
             pass
     except OSError as error:
         return os.strerror(error.errno)
     finally:
-        os.close(opened)
+        os.close(device)
 """
 # Half a GiB is mapped; a snapshot shares the blocks of its mapping, each of which is copied when one chunk in it is written.
-# A few chunks at a time: metadata that is really full would stop everybody's writes, and only an administrator could help.
+# LVM makes no snapshot where metadata is scarce, so it is not asked. A few chunks at a time: metadata that is really full
+# would stop everybody's writes.
 _FILL_METADATA = """
 import mmap, os, subprocess
 def run(*argv):
@@ -87,13 +95,18 @@ def write(path, places, length):
     for place in places:
         os.pwrite(device, buffer, place)
     os.close(device)
-def main(group, device, fill):
+def main(group, device, fill, first):
     write(f"/dev/{group}/{fill}", range(0, 1 << 29, 1 << 20), 1 << 20)
-    for number in range(60):
-        run("lvcreate", "-q", "-y", "-s", "-kn", "-n", f"{fill}-{number}", f"{group}/{fill}")
-        for place in range(0, 1 << 29, 1 << 26):
-            if percent(device) > 90:
-                return number
-            write(f"/dev/{group}/{fill}-{number}", range(place, place + (1 << 26), 1 << 23), 1 << 16)
+    origin = run("lvs", "--noheadings", "-o", "thin_id", f"{group}/{fill}").strip()
+    for number in range(first, first + 200):
+        run("dmsetup", "message", device, "0", f"create_snap {number} {origin}")
+        run("dmsetup", "create", fill, "--table", f"0 {1 << 20} thin /dev/mapper/{device} {number}")
+        try:
+            for place in range(0, 1 << 29, 1 << 26):
+                if percent(device) > 90:
+                    return number
+                write(f"/dev/mapper/{fill}", range(place, place + (1 << 26), 1 << 23), 1 << 16)
+        finally:
+            run("dmsetup", "remove", "--retry", fill)
     raise RuntimeError(f"the metadata of {device} does not fill: {percent(device)} per cent")
 """
