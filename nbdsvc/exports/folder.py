@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-# A server that was asked to end has this long for the requests in flight; then its clients lose it, done or not.
-GRACE_SECONDS = 0.2
+# A killed process is gone when its last write to a slow disk has come back.
+GONE_SECONDS = 10.0
 POLL_SECONDS = 0.005
 
 
@@ -62,16 +62,19 @@ class ExportFolder:
         return int(pid) if self._is_ours(int(pid), started) else None
 
     def end_process(self) -> None:
-        """SIGTERM, a short grace, SIGKILL; returns when it is gone."""
-        for number, patience in ((signal.SIGTERM, GRACE_SECONDS), (signal.SIGKILL, 10.0)):
-            pid = self.pid()
-            if pid is None:
-                return
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
-            end = time.monotonic() + patience
-            while self.pid() is not None and time.monotonic() < end:
-                time.sleep(POLL_SECONDS)
+        """SIGKILL; returns when it is gone.
+
+        After a SIGTERM nbdkit goes on until its clients have gone, and answers ESHUTDOWN to all that they ask: an I/O error
+        on their hosts. What has no answer they ask the next server again, and nothing that is answered is in its memory.
+        """
+        pid = self.pid()
+        if pid is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        end = time.monotonic() + GONE_SECONDS
+        while self.pid() is not None and time.monotonic() < end:
+            time.sleep(POLL_SECONDS)
 
     def remove(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)

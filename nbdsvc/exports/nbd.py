@@ -19,8 +19,6 @@ SOCKET_PATH_MAX = 107
 # to take a slow server for a dead one would end it under its users.
 ANSWER_SECONDS = 30.0
 NBD_MAGIC = b"NBDMAGIC"
-# nbdkit ends when its last client has gone, and systemd would give it 90 s: a host restarted that much later.
-STOP_SECONDS = 10
 
 
 class NbdExporter:
@@ -187,13 +185,14 @@ class NbdExporter:
 
         Where systemd runs, in a scope of its own: a daemon alone would still be in the service's control group, and be
         killed with it at a restart. A scope and not a service unit, because its start is over when the sockets listen,
-        and its errors and the port come back the same way as without systemd.
+        and its errors and the port come back the same way as without systemd. At the host's shutdown it is killed, see
+        ExportFolder.end_process.
         """
         command = [sys.executable, "-I", "-S", "-c", _BOOT, _root(), str(folder.path)]
         if Path("/run/systemd/system").is_dir():
             scope = f"--unit=nbdsvc-export-{folder.id}.scope"
             command = ["systemd-run", "--quiet", "--scope", "--collect", scope,
-                       f"--property=TimeoutStopSec={STOP_SECONDS}", *command]  # fmt: skip
+                       "--property=KillSignal=SIGKILL", *command]  # fmt: skip
         return self._runner.run(command, timeout=30).stdout.strip()
 
     def _export(self, folder: ExportFolder) -> Export:

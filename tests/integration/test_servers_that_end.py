@@ -1,0 +1,77 @@
+"""A server that ends under its client: the client loses its connection, and is never told that a request failed."""
+
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nbdsvc.exporter import ExportSpec
+from nbdsvc.exports.nbd import NbdExporter
+from nbdsvc.model import names
+
+sys.path.append("/usr/lib/python3/dist-packages")
+import nbd
+
+MIB = 1 << 20
+
+
+class Writer(threading.Thread):
+    """Writes until it cannot; `error` is why."""
+
+    def __init__(self, uri: str) -> None:
+        super().__init__()
+        self._client, self.error, self.writes = nbd.NBD(), "", 0
+        self._client.connect_uri(uri)
+
+    def run(self) -> None:
+        try:
+            while True:
+                self._client.pwrite(b"a" * MIB, 0)
+                self.writes += 1
+        except nbd.Error as error:
+            self.error = str(error)
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> ExportSpec:
+    with (tmp_path / "volume").open("wb") as file:
+        file.truncate(8 * MIB)
+    return ExportSpec(id=names.new_id(), volume_id=names.new_id(), path=tmp_path / "volume", tcp=True)
+
+
+@pytest.fixture
+def exporters() -> Iterator[list[NbdExporter]]:
+    """Two, the second of which replaces what the first one has started: its servers write through."""
+    folder = Path(tempfile.mkdtemp(prefix="nb-", dir="/var/tmp"))
+    made = [NbdExporter(folder, "me", "127.0.0.1", (23910, 23960), tls=False, write_through=it) for it in (False, True)]
+    yield made
+    for id in made[0].list_exports():
+        made[0].remove_export(id)
+    folder.rmdir()
+
+
+@pytest.mark.parametrize("how", ["replaced", "removed"])
+def test_a_server_that_ends_refuses_nothing(exporters: list[NbdExporter], spec: ExportSpec, how: str) -> None:
+    """A kernel asks the next server again for what has no answer; ESHUTDOWN, nbdkit's word, it hands on as EIO."""
+    export = exporters[0].create_export(spec)
+    name = names.export_name(spec.volume_id)
+    writers = [
+        Writer(f"nbd+unix:///{name}?socket={export.unix_socket}"),
+        Writer(f"nbd://127.0.0.1:{export.port}/{name}"),
+    ]
+    for writer in writers:
+        writer.start()
+    while not all(writer.writes for writer in writers):
+        assert all(writer.is_alive() for writer in writers), [writer.error for writer in writers]
+    if how == "replaced":
+        assert exporters[1].create_export(spec).pid != export.pid
+    else:
+        exporters[1].remove_export(spec.id)
+    for writer in writers:
+        writer.join(10)
+        assert not writer.is_alive()
+        assert "ESHUTDOWN" not in writer.error
+        assert "disconnect" in writer.error or "reset" in writer.error or "not connected" in writer.error, writer.error
