@@ -10,9 +10,6 @@
 #include <string.h>
 #include <time.h>
 
-static const int POLL_MS = 50;
-static const long STALL_MS = 30000;
-
 #define RESOLVE(name) \
 	nbdsvc_libnbd.name = (__typeof__(nbdsvc_libnbd.name))dlsym(library, "nbd_" #name); \
 	missing |= !nbdsvc_libnbd.name;
@@ -58,7 +55,7 @@ int nbdsvc_nbd_failure(struct nbdsvc_nbd_pool *pool)
 
 int nbdsvc_nbd_silent(struct nbdsvc_nbd_pool *pool)
 {
-	nbdsvc_nbd_explain(pool, "the NBD server has not answered for %ld seconds", STALL_MS / 1000);
+	nbdsvc_nbd_explain(pool, "the NBD server has not answered for %d seconds", NBDSVC_NBD_STALL_MS / 1000);
 	return -ETIMEDOUT;
 }
 
@@ -66,9 +63,9 @@ int nbdsvc_nbd_step(struct nbdsvc_nbd_pool *pool, struct nbd_handle *handle, lon
 {
 	if (atomic_load(&pool->interrupted))
 		return -ECANCELED;
-	if (nbdsvc_libnbd.poll(handle, POLL_MS) < 0)
+	if (nbdsvc_libnbd.poll(handle, NBDSVC_NBD_POLL_MS) < 0)
 		return nbdsvc_nbd_failure(pool);
-	if (nbdsvc_nbd_now() - quiet_since < STALL_MS)
+	if (nbdsvc_nbd_now() - quiet_since < NBDSVC_NBD_STALL_MS)
 		return 0;
 	return nbdsvc_nbd_silent(pool);
 }

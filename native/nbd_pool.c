@@ -7,8 +7,6 @@
 #include <string.h>
 
 enum { MOST_REQUESTS = 8 };
-/* Requests of this size, several in flight: what nbdcopy found best, and no server refuses it. */
-static const size_t REQUEST = 256 << 10;
 static const uint32_t STATE_ZERO = 2; /* of base:allocation */
 
 static int wait_all(struct nbdsvc_nbd_pool *pool, struct nbdsvc_nbd_connection *connection, const int64_t *cookies, int count)
@@ -53,7 +51,7 @@ static int transfer(struct nbdsvc_nbd_pool *pool, unsigned index, void *into, co
 		int64_t cookies[MOST_REQUESTS];
 		int count = 0;
 		for (; count < MOST_REQUESTS && at < length; count++) {
-			size_t piece = length - at < REQUEST ? length - at : REQUEST;
+			size_t piece = length - at < NBDSVC_NBD_REQUEST ? length - at : NBDSVC_NBD_REQUEST;
 			cookies[count] = into ? nbdsvc_libnbd.aio_pread(connection->handle, (char *)into + at, piece, offset + at,
 							      NBD_NULL_COMPLETION, 0)
 					      : nbdsvc_libnbd.aio_pwrite(connection->handle, (const char *)from + at, piece, offset + at,

@@ -11,10 +11,7 @@
 
 enum { COMMAND_WRITE = 1, CHUNK_NONE = 0, CHUNK_DONE = 1 };
 static const uint32_t REQUEST_MAGIC = 0x25609513, SIMPLE_MAGIC = 0x67446698, STRUCTURED_MAGIC = 0x668e33ef;
-/* What no server refuses, as in nbd_pool.c, and as many in flight as the server has threads. */
-static const size_t REQUEST = 256 << 10;
-enum { MOST_REQUESTS = 16 };
-static const int POLL_MS = 50, STALL_MS = 30000;
+enum { MOST_REQUESTS = 16 }; /* in flight: as many as a server has threads */
 /* A server's words about an error; longer ones are none. */
 enum { MOST_WORDS = 4096 };
 
@@ -44,11 +41,11 @@ static int wait_for(const struct nbdsvc_nbd_span *span, short events)
 {
 	if (errno != EAGAIN && errno != EINTR)
 		return -errno;
-	for (int waited = 0; waited < STALL_MS; waited += POLL_MS) {
+	for (int waited = 0; waited < NBDSVC_NBD_STALL_MS; waited += NBDSVC_NBD_POLL_MS) {
 		struct pollfd wanted = { .fd = span->socket, .events = events };
 		if (atomic_load(span->interrupted))
 			return -ECANCELED;
-		if (poll(&wanted, 1, POLL_MS) > 0)
+		if (poll(&wanted, 1, NBDSVC_NBD_POLL_MS) > 0)
 			return 0;
 	}
 	return -ETIMEDOUT;
@@ -189,7 +186,7 @@ int nbdsvc_nbd_send(const struct nbdsvc_nbd_span *span)
 	for (size_t done = 0; done < span->length && !err;) {
 		uint64_t requests = 0;
 		for (; requests < MOST_REQUESTS && done < span->length && !err; requests++) {
-			size_t left = span->length - done, length = left < REQUEST ? left : REQUEST;
+			size_t left = span->length - done, length = left < NBDSVC_NBD_REQUEST ? left : NBDSVC_NBD_REQUEST;
 			err = ask(span, requests, done, length);
 			done += length;
 		}

@@ -12,6 +12,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Of every exchange with a server, also libnbd's: requests that no server refuses, and how long one may be silent. */
+enum { NBDSVC_NBD_REQUEST = 256 << 10, NBDSVC_NBD_POLL_MS = 50, NBDSVC_NBD_STALL_MS = 30000 };
+
 struct nbdsvc_nbd_span {
 	int socket; /* non-blocking */
 	int fd; /* of the file, which has the bytes from `at` on */

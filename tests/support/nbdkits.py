@@ -35,7 +35,7 @@ def qemu_nbd(folder: Path, *words: str | Path) -> Iterator[str]:
     child = subprocess.Popen(["qemu-nbd", "-t", "-e", "16", "-k", str(place), *map(str, words)])
     try:
         # Its name is there before it listens, and a SIGTERM that comes before it is ready is forgotten.
-        while not _listens(place):
+        while child.poll() is None and not _listens(place):
             time.sleep(0.02)
         yield f"nbd+unix:///?socket={place}"
     finally:
