@@ -101,7 +101,7 @@ static int is_zero(const struct nbdsvc_piece *piece, size_t at)
 static int write_data(struct nbdsvc_worker *worker, const struct nbdsvc_piece *piece, size_t from, size_t to, uint64_t offset)
 {
 	struct nbdsvc_sink *sink = worker->state->copy->sink;
-	if (piece->mapped && sink->send)
+	if (piece->fd >= 0 && sink->send)
 		return sink->send(sink, worker->sink_scratch, piece->fd, piece->at + from, to - from, offset + from);
 	return sink->pwrite(sink, worker->sink_scratch, piece->bytes + from, to - from, offset + from);
 }
@@ -113,7 +113,7 @@ static int write_run(struct nbdsvc_worker *worker, const struct nbdsvc_piece *pi
 	int zero = is_zero(piece, from);
 	int err = zero ? sink->zero(sink, worker->sink_scratch, to - from, offset + from)
 		       : write_data(worker, piece, from, to, offset);
-	if (err == -EFAULT && piece->mapped) /* the kernel found the page gone that we had looked at */
+	if (err == -EFAULT && piece->fd >= 0) /* the kernel found the page gone that we had looked at */
 		nbdsvc_state_fail(worker->state, -ESPIPE, NBDSVC_SIDE_READ, offset + from);
 	else if (err)
 		nbdsvc_state_fail(worker->state, err, NBDSVC_SIDE_WRITE, offset + from);

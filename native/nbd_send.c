@@ -10,7 +10,9 @@
 #include <sys/types.h>
 
 enum { COMMAND_WRITE = 1, CHUNK_NONE = 0, CHUNK_DONE = 1 };
-static const uint32_t REQUEST_MAGIC = 0x25609513, SIMPLE_MAGIC = 0x67446698, STRUCTURED_MAGIC = 0x668e33ef;
+#define REQUEST_MAGIC 0x25609513U
+#define SIMPLE_MAGIC 0x67446698U
+#define STRUCTURED_MAGIC 0x668e33efU
 enum { MOST_REQUESTS = 16 }; /* in flight: as many as a server has threads */
 /* A server's words about an error; longer ones are none. */
 enum { MOST_WORDS = 4096 };
@@ -24,16 +26,17 @@ struct request {
 	uint32_t length;
 } __attribute__((packed));
 
-struct simple_reply { /* behind its magic */
-	uint32_t error;
+/* Both kinds begin alike, so that one call gets all of a simple reply; four bytes of length follow in a structured one. */
+struct reply {
+	uint32_t magic;
+	union {
+		uint32_t error; /* simple */
+		struct {
+			uint16_t flags;
+			uint16_t type;
+		}; /* structured: a chunk */
+	};
 	uint64_t cookie;
-} __attribute__((packed));
-
-struct chunk { /* of a structured reply, behind its magic */
-	uint16_t flags;
-	uint16_t type;
-	uint64_t cookie;
-	uint32_t length;
 } __attribute__((packed));
 
 /* After a call on the socket failed: 0 when it is to be tried again. */
@@ -119,29 +122,17 @@ static int error_of(uint32_t number)
 	return number > 0 && number < 4096 ? -(int)number : -EPROTO;
 }
 
-static int simple(const struct nbdsvc_nbd_span *span, uint64_t *ret_cookie)
-{
-	struct simple_reply reply;
-	int err = get(span, &reply, sizeof(reply));
-	if (err)
-		return err;
-	*ret_cookie = be64toh(reply.cookie);
-	return reply.error ? error_of(be32toh(reply.error)) : 0;
-}
-
 /* A write is answered by one chunk: it says that all is done, or an error. */
-static int structured(const struct nbdsvc_nbd_span *span, uint64_t *ret_cookie)
+static int structured(const struct nbdsvc_nbd_span *span, const struct reply *reply)
 {
-	struct chunk chunk;
 	unsigned char words[MOST_WORDS];
-	uint32_t number;
-	int err = get(span, &chunk, sizeof(chunk));
+	uint32_t length, number;
+	int err = get(span, &length, sizeof(length));
 	if (err)
 		return err;
-	uint32_t length = be32toh(chunk.length);
-	*ret_cookie = be64toh(chunk.cookie);
-	if (be16toh(chunk.type) == CHUNK_NONE)
-		return length || !(be16toh(chunk.flags) & CHUNK_DONE) ? -EPROTO : 0;
+	length = be32toh(length);
+	if (be16toh(reply->type) == CHUNK_NONE)
+		return length || !(be16toh(reply->flags) & CHUNK_DONE) ? -EPROTO : 0;
 	if (length < sizeof(number) || length > MOST_WORDS)
 		return -EPROTO;
 	err = get(span, &number, sizeof(number));
@@ -150,18 +141,30 @@ static int structured(const struct nbdsvc_nbd_span *span, uint64_t *ret_cookie)
 	return err ? err : error_of(be32toh(number));
 }
 
+static int hear_one(const struct nbdsvc_nbd_span *span, uint64_t *ret_cookie)
+{
+	struct reply reply;
+	int err = get(span, &reply, sizeof(reply));
+	if (err)
+		return err;
+	*ret_cookie = be64toh(reply.cookie);
+	switch (be32toh(reply.magic)) {
+	case SIMPLE_MAGIC:
+		return reply.error ? error_of(be32toh(reply.error)) : 0;
+	case STRUCTURED_MAGIC:
+		return structured(span, &reply);
+	default:
+		return -EPROTO;
+	}
+}
+
 /* Replies come in any order; each request has one. */
 static int hear(const struct nbdsvc_nbd_span *span, uint64_t requests)
 {
 	uint64_t missing = (1ULL << requests) - 1;
 	while (missing) {
-		uint32_t magic;
 		uint64_t cookie = 0;
-		int err = get(span, &magic, sizeof(magic));
-		if (!err)
-			err = be32toh(magic) == SIMPLE_MAGIC	 ? simple(span, &cookie) :
-			      be32toh(magic) == STRUCTURED_MAGIC ? structured(span, &cookie) :
-								   -EPROTO;
+		int err = hear_one(span, &cookie);
 		if (!err && (cookie >= requests || !(missing >> cookie & 1)))
 			err = -EPROTO;
 		if (err)

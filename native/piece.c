@@ -4,11 +4,14 @@
 
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 /* One read and at most one write: large enough for the disk, small enough that it is still in the cache when written. */
 static const size_t READ_MOST = 1 << 20;
 /* Mapping costs as much as copying a few pages, and what is mapped can be written in one go: a chunk, 64 grains. */
-static const size_t MAP_LEAST = 128 << 10, MAP_MOST = 4 << 20;
+static const size_t LOCATE_LEAST = 128 << 10, LOCATE_MOST = 4 << 20;
+/* Data shows itself where a grain begins; less would not be read faster. */
+static const size_t PEEK = 512;
 _Static_assert((4 << 20) / NBDSVC_GRAIN <= 64, "a bit for each grain");
 
 size_t nbdsvc_piece_buffer_size(void)
@@ -35,7 +38,7 @@ static void look_at(void *context)
 }
 
 /* Where source and sink allow it, the kernel writes from the page cache what it read there. */
-static int map_piece(struct nbdsvc_worker *worker, uint64_t length, uint64_t offset, struct nbdsvc_piece *piece)
+static int locate_piece(struct nbdsvc_worker *worker, uint64_t length, uint64_t offset, struct nbdsvc_piece *piece)
 {
 	struct nbdsvc_copy *copy = worker->state->copy;
 	uint64_t run;
@@ -43,26 +46,49 @@ static int map_piece(struct nbdsvc_worker *worker, uint64_t length, uint64_t off
 		return 0;
 	if (length > copy->source->size - offset)
 		length = copy->source->size - offset;
-	if (length < MAP_LEAST || copy->source->locate(copy->source, offset, &piece->fd, &piece->at, &run) ||
+	if (length < LOCATE_LEAST || copy->source->locate(copy->source, offset, &piece->fd, &piece->at, &run) ||
 	    piece->at % 4096)
 		return 0;
 	length = run < length ? run : length;
 	/* Under a limit, large pieces would go out in bursts. */
-	size_t most = nbdsvc_bucket_limits(copy->buckets[0]) || nbdsvc_bucket_limits(copy->buckets[1]) ? READ_MOST : MAP_MOST;
+	size_t most = nbdsvc_bucket_limits(copy->buckets[0]) || nbdsvc_bucket_limits(copy->buckets[1]) ? READ_MOST : LOCATE_MOST;
 	piece->length = length < most ? length : most;
 	if (piece->length < length || piece->length % 4096)
 		piece->length &= ~(size_t)4095; /* the next piece begins where O_DIRECT can begin */
-	if (piece->length < MAP_LEAST)
-		return 0;
-	piece->bytes = nbdsvc_window_map(piece->fd, piece->at, piece->length);
-	piece->mapped = piece->bytes != NULL;
-	return piece->mapped;
+	return piece->length >= LOCATE_LEAST;
+}
+
+/* A read that is short is a file that has become shorter. */
+static int read_is_zero(struct nbdsvc_worker *worker, const struct nbdsvc_piece *piece, size_t from, size_t length, int *ret)
+{
+	ssize_t got = pread(piece->fd, worker->buffer, length, piece->at + from);
+	if (got != (ssize_t)length)
+		return got < 0 ? -errno : -ESPIPE;
+	*ret = nbdsvc_is_zero(worker->buffer, length);
+	return 0;
+}
+
+/* As look_at, of bytes that only the kernel will touch. */
+static int peek(struct nbdsvc_worker *worker, struct nbdsvc_piece *piece)
+{
+	nbdsvc_window_fetch(piece->fd, piece->at, piece->length);
+	for (size_t at = 0, grain = 0; at < piece->length; at += NBDSVC_GRAIN, grain++) {
+		size_t step = piece->length - at < NBDSVC_GRAIN ? piece->length - at : NBDSVC_GRAIN;
+		int zero = 0, err = read_is_zero(worker, piece, at, step < PEEK ? step : PEEK, &zero);
+		if (!err && zero)
+			err = read_is_zero(worker, piece, at, step, &zero);
+		if (err)
+			return err;
+		piece->zeros |= (uint64_t)zero << grain;
+	}
+	return 0;
 }
 
 /* Guest bytes, zeros behind the source's end. */
 static int read_piece(struct nbdsvc_worker *worker, uint64_t length, uint64_t offset, struct nbdsvc_piece *piece)
 {
 	struct nbdsvc_source *source = worker->state->copy->source;
+	piece->fd = -1;
 	piece->length = length < READ_MOST ? length : READ_MOST;
 	piece->bytes = worker->buffer;
 	uint64_t left = offset >= source->size ? 0 : source->size - offset;
@@ -73,18 +99,23 @@ static int read_piece(struct nbdsvc_worker *worker, uint64_t length, uint64_t of
 	return err;
 }
 
+/* The kernel sends what it has; whoever else wants the bytes looks at them where they are. */
+static int look_at_file(struct nbdsvc_worker *worker, struct nbdsvc_piece *piece)
+{
+	if (worker->state->copy->sink->send && !worker->hash)
+		return peek(worker, piece);
+	struct look look = { .hash = worker->hash, .piece = piece };
+	piece->bytes = nbdsvc_window_map(piece->fd, piece->at, piece->length);
+	piece->mapped = piece->bytes != NULL;
+	return piece->mapped ? nbdsvc_window_look(look_at, &look) : -ENODEV;
+}
+
 int nbdsvc_piece_get(struct nbdsvc_worker *worker, uint64_t length, uint64_t offset, struct nbdsvc_piece *ret)
 {
 	struct nbdsvc_piece piece = { .bytes = NULL };
-	struct look look = { .hash = worker->hash, .piece = &piece };
-	int err = 0;
-	if (map_piece(worker, length, offset, &piece)) {
-		err = nbdsvc_window_look(look_at, &look);
-	} else {
-		err = read_piece(worker, length, offset, &piece);
-		if (!err)
-			look_at(&look);
-	}
+	int err = locate_piece(worker, length, offset, &piece) ? look_at_file(worker, &piece) : -ENODEV;
+	if (err == -ENODEV && !(err = read_piece(worker, length, offset, &piece)))
+		look_at(&(struct look){ .hash = worker->hash, .piece = &piece });
 	if (err) {
 		nbdsvc_piece_put(&piece);
 		nbdsvc_state_fail(worker->state, err, NBDSVC_SIDE_READ, offset);

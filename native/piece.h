@@ -8,11 +8,11 @@
 enum { NBDSVC_GRAIN = 64 << 10 };
 
 struct nbdsvc_piece {
-	const unsigned char *bytes;
+	const unsigned char *bytes; /* or NULL: they are in the file only */
 	size_t length;
-	int mapped; /* bytes are in the page cache: only the kernel may look at them from now on */
-	int fd; /* where mapped: they stand in this file, from `at` on */
+	int fd; /* of the file where they stand, from `at` on; or -1 */
 	uint64_t at;
+	int mapped; /* bytes are in the page cache: only the kernel may look at them from now on */
 	uint64_t zeros; /* a bit for each grain that is all zeros */
 };
 

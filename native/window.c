@@ -7,6 +7,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 
 /* Where this thread goes on when the bytes that it looks at are gone. initial-exec: a handler must not allocate. */
 static __thread sigjmp_buf *way_out __attribute__((tls_model("initial-exec")));
@@ -28,12 +29,20 @@ static void install(void)
 	sigaction(SIGBUS, &action, &before);
 }
 
+void nbdsvc_window_fetch(int fd, uint64_t at, size_t length)
+{
+	char last;
+	struct iovec vector = { .iov_base = &last, .iov_len = sizeof(last) };
+	/* To ask for what is there already takes a tenth of a copy's processor time; files are fetched upwards. */
+	if (preadv2(fd, &vector, 1, at + length - 1, RWF_NOWAIT) != sizeof(last))
+		posix_fadvise(fd, at, length, POSIX_FADV_WILLNEED);
+}
+
 const void *nbdsvc_window_map(int fd, uint64_t at, size_t length)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	pthread_once(&once, install);
-	/* What is not in the page cache yet is fetched in one go, not fault by fault. */
-	posix_fadvise(fd, at, length, POSIX_FADV_WILLNEED);
+	nbdsvc_window_fetch(fd, at, length);
 	void *bytes = mmap(NULL, length, PROT_READ, MAP_SHARED, fd, at);
 	return bytes == MAP_FAILED ? NULL : bytes;
 }

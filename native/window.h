@@ -10,7 +10,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* NULL where the file cannot be mapped. `at` is a multiple of 4096. */
+/* What is not in the page cache yet is read into it in one go, not page by page. */
+void nbdsvc_window_fetch(int fd, uint64_t at, size_t length);
+/* Fetches, too. NULL where the file cannot be mapped. `at` is a multiple of 4096. */
 const void *nbdsvc_window_map(int fd, uint64_t at, size_t length);
 void nbdsvc_window_unmap(const void *bytes, size_t length);
 /* Calls look, which must only compute: it holds no lock and owns nothing. -ESPIPE where the bytes were not there. */
