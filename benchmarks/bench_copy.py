@@ -76,6 +76,7 @@ def nbd_server(target: Path) -> Iterator[str]:
     finally:
         server.terminate()
         server.wait()
+        Path(socket).unlink(missing_ok=True)
 
 
 @contextmanager
@@ -158,22 +159,36 @@ def timed(command: list[str], flushed: Path) -> Cost:
     return Cost(wall - (started - began), cpu, memory)
 
 
-def one_round(case: Case, source: Path, folder: Path) -> dict[str, Cost]:
+def make_blank(target: Path, case: Case, tool: str) -> None:
+    """What a tool expects there: nothing, a file of the right size, or memory that is zero.
+
+    A server's memory is the same for all: a virtual machine whose free memory goes back to its host gets a page slower
+    than it is copied, and then one command took 0.8 to 5.2 s.
+    """
+    if case.to == "nbd":
+        target.touch()
+        with target.open("r+b") as file:
+            for _ in range(SIZE // (64 * MIB)):
+                file.write(bytes(64 * MIB))
+        return
+    target.write_bytes(b"")
+    if case.to == "loop" or (case.to == "file" and tool.startswith("ours")):
+        os.truncate(target, SIZE)
+
+
+def one_round(case: Case, source: Path, target: Path) -> dict[str, Cost]:
     """Each tool once, in another order each time: what one leaves in memory is the next one's burden."""
     found = {}
-    target = (Path("/dev/shm") if case.to == "nbd" else folder) / f"bench-copy-{os.getpid()}"
     doors = {"nbd": nbd_server, "loop": loop_device}
     for tool in random.sample(tools := list(commands_of(case, source, "")), len(tools)):
         Path(f"{target}.journal").unlink(missing_ok=True)
-        target.write_bytes(b"")
-        if case.to in doors or (tool.startswith("ours") and case.to == "file"):
-            os.truncate(target, SIZE)
+        make_blank(target, case, tool)
         with doors[case.to](target) if case.to in doors else nullcontext(str(target)) as place:
             cost = timed(commands_of(case, source, place)[tool], Path(place) if case.to == "loop" else target)
         result = target.stat()
         found[tool] = replace(cost, size=result.st_size, written=result.st_blocks * 512)
-        for path in target.parent.glob(f"{target.name}*"):
-            path.unlink()
+        if case.to != "nbd":
+            target.unlink()
     return {tool: found[tool] for tool in tools}
 
 
@@ -181,7 +196,12 @@ def measure(case: Case, source: Path, folder: Path) -> dict[str, dict[str, dict[
     with source.open("rb") as file:  # hot
         while file.read(64 * MIB):
             pass
-    rounds = [one_round(case, source, folder) for _ in range(ROUNDS)]
+    target = (Path("/dev/shm") if case.to == "nbd" else folder) / f"bench-copy-{os.getpid()}"
+    try:
+        rounds = [one_round(case, source, target) for _ in range(ROUNDS)]
+    finally:
+        for path in target.parent.glob(f"{target.name}*"):
+            path.unlink()
     table = {}
     for tool in rounds[0]:
         line = {
