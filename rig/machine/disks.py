@@ -150,6 +150,7 @@ def _table(agent: Agent, device: str) -> list[list[str]]:
 
 
 def _load(agent: Agent, device: str, rows: list[list[str]]) -> None:
+    """HostFailed where the kernel refuses the table; the device goes on with the one that it had."""
     table = "\n".join(" ".join(row) for row in rows)
-    suspend = f"dmsetup suspend --noflush --nolockfs {device}"
-    agent.shell(f"{suspend}; dmsetup load {device} <<'END' || true\n{table}\nEND\ndmsetup resume {device}")
+    load = f"dmsetup load {device} <<'END' || refused=yes\n{table}\nEND"
+    agent.shell(f'dmsetup suspend --noflush --nolockfs {device}; {load}\ndmsetup resume {device}; test -z "$refused"')
