@@ -30,50 +30,90 @@ def grouped(table: dict[str, Any]) -> dict[str, list[tuple[str, Any]]]:
     return cells
 
 
-def main() -> None:
-    parts = ["<h2>NBD serving</h2><p>Operations a second (more is better), server CPU an operation, ours / it.</p>"]
-    for cell, rows in grouped(load("nbd").get("table", {})).items():
-        parts.append(chart(cell, [(who, row["iops"]["median"],
-            f"{row['iops']['median']:.0f}/s, {row['cpu']['median']:.1f} us, {row['ratio']['median']:.2f}x") for who, row in rows]))  # fmt: skip
-    parts.append("<h2>Writes answered from stable storage, over TCP</h2><p>Operations a second, with and without.</p>")
-    for cell, row in load("durable").get("table", {}).items():
-        parts.append(
-            chart(
-                cell,
-                [(f"ours, {who}", row[who]["median"], f"{row[who]['median']:.0f}/s") for who in ("through", "back")],
-            )
+def serving() -> list[str]:
+    return [
+        chart(cell, [(who, row["iops"]["median"], f"{_median(row, 'iops', 0)}/s, {_median(row, 'cpu', 1)} us, {_median(row, 'ratio')}x")
+                     for who, row in rows])
+        for cell, rows in grouped(load("nbd").get("table", {})).items()
+    ]  # fmt: skip
+
+
+def durable_writes() -> list[str]:
+    return [
+        chart(
+            cell, [(f"ours, {who}", row[who]["median"], f"{row[who]['median']:.0f}/s") for who in ("through", "back")]
         )
-    parts.append("<h2>Image to volume</h2><p>Seconds (less is better), CPU seconds, how much faster we are.</p>")
-    for cell, rows in grouped(load("copy").get("table", {})).items():
-        parts.append(chart(cell, [(who, row["wall"]["median"],
-            f"{row['wall']['median']:.2f} s, CPU {row['cpu']['median']:.2f} s, {row['ratio']['median']:.2f}x") for who, row in rows]))  # fmt: skip
-    parts.append("<h2>A raw copy within one XFS</h2><p>Seconds (less is better).</p>")
-    for cell, rows in grouped(load("clone").get("table", {})).items():
-        parts.append(chart(cell, [(who, row["median"], f"{row['median']:.2f} s") for who, row in rows]))
-    parts.append(
-        "<h2>Real initiators</h2><p>fio in a virtual machine: requests a second, and the share of the LV below.</p>"
-    )
-    for protocol, row in load("rig").get("table", {}).items():
-        parts.append(chart(f"{protocol}: attach {row['attach_seconds']:.1f} s, detach {row['detach_seconds']:.1f} s", [
+        for cell, row in load("durable").get("table", {}).items()
+    ]
+
+
+def copies() -> list[str]:
+    found = load("copy")
+    charts = [
+        chart(cell, [(who, row["wall"]["median"], f"{_median(row, 'wall')} s, CPU {_median(row, 'cpu')} s, {_median(row, 'ratio')}x")
+                     for who, row in rows])
+        for cell, rows in grouped(found.get("table", {})).items()
+    ]  # fmt: skip
+    again = "; ".join(f"{case}: {when}" for case, when in found.get("again", {}).items())
+    return [*charts, *([f"<p>Measured again since: {html.escape(again)}.</p>"] if again else [])]
+
+
+def clones() -> list[str]:
+    return [
+        chart(cell, [(who, row["median"], f"{row['median']:.2f} s") for who, row in rows])
+        for cell, rows in grouped(load("clone").get("table", {})).items()
+    ]
+
+
+def initiators() -> list[str]:
+    return [
+        chart(f"{protocol}: attach {row['attach_seconds']:.1f} s, detach {row['detach_seconds']:.1f} s", [
             bar for name, cell in row["cells"].items() for bar in (
                 (f"{name} ours", cell["iops"], f"{cell['iops']:.0f}/s, {cell['ratio']:.2f} of the LV"),
-                (f"{name} LV", cell["lv_iops"], f"{cell['lv_iops']:.0f}/s"))]))  # fmt: skip
-    service = load("service")
-    parts.append("<h2>The whole job, from POST to available</h2>")
+                (f"{name} LV", cell["lv_iops"], f"{cell['lv_iops']:.0f}/s"))])
+        for protocol, row in load("rig").get("table", {}).items()
+    ]  # fmt: skip
+
+
+def whole_job() -> list[str]:
     job = load("job").get("table", {})
     rows = [(who, job[who]["median"], f"{job[who]['median']:.1f} s") for who in ("ours", "stand-in") if who in job]
-    parts.append(chart("seconds, median", rows))
-    parts.append("<h2>Service</h2>")
-    rows = [(what, found["median"], f"{found['median']:.1f} ms") for what, found in service.get("table_ms", {}).items()]
-    parts.append(chart("latency, median", rows))
-    machine = html.escape(
-        json.dumps(
-            {name: load(name).get("machine") for name in ("nbd", "durable", "copy", "clone", "job", "rig", "service")}
+    return [chart("median", rows)]
+
+
+def service() -> list[str]:
+    latencies = load("service").get("table_ms", {})
+    return [
+        chart(
+            "latency, median",
+            [(what, found["median"], f"{found['median']:.1f} ms") for what, found in latencies.items()],
         )
-    )
-    style = "body{font:14px sans-serif;margin:2em;max-width:60em}svg text{font-size:12px}"
-    page = f"<!doctype html><meta charset=utf-8><title>nbdsvc benchmarks</title><style>{style}</style><h1>nbdsvc benchmarks</h1>"
-    (RESULTS / "report.html").write_text(page + "\n".join(parts) + f"<p>{machine}</p>\n")
+    ]
+
+
+def _median(row: dict[str, Any], what: str, digits: int = 2) -> str:
+    return f"{row[what]['median']:.{digits}f}"
+
+
+CHAPTERS = [
+    ("NBD serving", "Operations a second (more is better), server CPU an operation, ours / it.", serving),
+    ("Writes answered from stable storage, over TCP", "Operations a second, with and without.", durable_writes),
+    ("Image to volume", "Seconds (less is better), CPU seconds, how much faster we are.", copies),
+    ("A raw copy within one XFS", "Seconds (less is better).", clones),
+    ("Real initiators", "fio in a virtual machine: requests a second, and the share of the LV below.", initiators),
+    ("The whole job, from POST to available", "Seconds (less is better).", whole_job),
+    ("Service", "Milliseconds (less is better).", service),
+]
+STYLE = "body{font:14px sans-serif;margin:2em;max-width:60em}svg text{font-size:12px}"
+
+
+def main() -> None:
+    chapters = [f"<h2>{title}</h2><p>{note}</p>" + "\n".join(draw()) for title, note, draw in CHAPTERS]
+    names = ("nbd", "durable", "copy", "clone", "job", "rig", "service")
+    machine = html.escape(json.dumps({name: load(name).get("machine") for name in names}))
+    title = "nbdsvc benchmarks"
+    head = f"<!doctype html><meta charset=utf-8><title>{title}</title><style>{STYLE}</style><h1>{title}</h1>"
+    (RESULTS / "report.html").write_text(head + "\n".join(chapters) + f"<p>{machine}</p>\n")
     print(f"{RESULTS / 'report.html'}")
 
 
