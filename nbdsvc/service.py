@@ -65,7 +65,7 @@ class Service:
         """Returns when requests may come. What was unfinished is resumed behind this call."""
         if self.host and self.engine:
             self._working = hosting.initialise(self.host)
-            hosting.publish(self.host, self._working)
+            self._publish(self.host)
             self.engine.start()
             self._housekeeper.start()
         if self._listener:
@@ -101,7 +101,7 @@ class Service:
                 assert self.host
                 if not self._working:
                     self._working = hosting.initialise(self.host)
-                self._working = hosting.publish(self.host, self._working)
+                self._publish(self.host)
                 repaired = hosting.repair_exports(self.app, self.host)
                 if repaired:
                     log.warning("exports to repair", count=repaired)
@@ -110,6 +110,10 @@ class Service:
                 log.error("housekeeping failed", reason=str(error))
             if self._pause(self.settings.repair_interval):
                 return
+
+    def _publish(self, host: Host) -> None:
+        self._working = hosting.publish(host, self._working)
+        self.app.heard[host.name] = clock.monotonic()
 
     def _pause(self, seconds: float) -> bool:
         """Sleep; True when the service stops. Shorter when the clock jumped: our last report looks too old, or too new."""

@@ -185,7 +185,7 @@ def _service(asked: Asked, row: Service) -> dict[str, Any]:
         "host": names.join_host(row.host, row.capabilities.get("backend", "")),
         "zone": row.availability_zone,
         "status": "disabled" if row.disabled else "enabled",
-        "state": "up" if placement.is_up(row, asked.app.settings.repair_interval) else "down",
+        "state": "up" if placement.is_up(asked.app, row) else "down",
         "updated_at": views.stamp(row.updated_at),
         "disabled_reason": row.disabled_reason,
         "replication_status": "disabled",

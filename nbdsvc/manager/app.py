@@ -28,12 +28,16 @@ from nbdsvc.units import GiB
 
 @dataclass(frozen=True)
 class App:
-    """The side that answers requests. `images`: None where they are another process's, which then judges references."""
+    """The side that answers requests. `images`: None where they are another process's, which then judges references.
+
+    `heard`: when the hosts of this process reported last, by the clock that does not jump.
+    """
 
     database: Database
     operations: Operations
     settings: Settings
     images: Images | None
+    heard: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
     def change(self) -> Iterator[sa.Connection]:

@@ -171,6 +171,6 @@ def _pool(app: App, conn: sa.Connection, host: str) -> str:
 
 
 def _check_service(app: App, service: Service, pools: list[PoolStats]) -> None:
-    if service.disabled or not pools or not placement.is_up(service, app.settings.repair_interval):
+    if service.disabled or not pools or not placement.is_up(app, service):
         state = "disabled" if service.disabled else "down"
         raise errors.BackendUnavailable(backend=service.host, reason=f"its service is {state}")

@@ -1,7 +1,5 @@
 """Which host and pool a new volume goes to: the one with the most room among those that are up and take new volumes."""
 
-from datetime import timedelta
-
 import sqlalchemy as sa
 
 from nbdsvc import errors
@@ -16,10 +14,16 @@ from nbdsvc.units import GiB
 GRACE_SECONDS = 15
 
 
-def is_up(service: Service, interval: float) -> bool:
+def is_up(app: App, service: Service) -> bool:
     """Whether the host reported in time and said that its driver works (row S022)."""
-    seen = service.updated_at or service.created_at
-    return service.working and clock.now() - seen < timedelta(seconds=2 * interval + GRACE_SECONDS)
+    return service.working and _age(app, service) < 2 * app.settings.repair_interval + GRACE_SECONDS
+
+
+def _age(app: App, service: Service) -> float:
+    """Seconds since its last report. Only of another process's host the time of day has to tell: it may have jumped since."""
+    if service.host in app.heard:
+        return clock.monotonic() - app.heard[service.host]
+    return (clock.now() - (service.updated_at or service.created_at)).total_seconds()
 
 
 def pools(service: Service) -> list[PoolStats]:
@@ -45,7 +49,7 @@ def choose(app: App, conn: sa.Connection, size: int) -> str:
     """`host@backend#pool` for a volume of `size` GiB; OutOfSpace or BackendUnavailable in words."""
     best: tuple[int, str] | None = None
     for service in nouns.services.select(conn):
-        if service.disabled or service.frozen or not is_up(service, app.settings.repair_interval):
+        if service.disabled or service.frozen or not is_up(app, service):
             continue
         for pool in pools(service):
             host = names.join_host(service.host, service.capabilities["backend"], pool.name)
