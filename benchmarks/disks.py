@@ -16,15 +16,18 @@ SOURCES = {
 }
 
 
-def make_raw(folder: Path) -> Path:
-    """8 GiB with about 2 GiB in pieces of 64 KiB to 32 MiB: 70 % files of /usr, 20 % noise, 10 % zeros that are stored."""
+def make_raw(folder: Path, times: int = 1) -> Path:
+    """8 GiB with about 2 GiB in pieces of 64 KiB to 32 MiB: 70 % files of /usr, 20 % noise, 10 % zeros that are stored.
+
+    times: so much of both.
+    """
     raw, text, dice = folder / "raw", folder / "text", random.Random(1)
-    subprocess.run(["sh", "-c", f"tar cf - /usr/lib /usr/share 2>/dev/null | head -c {TEXT_MIB}M > {text}"], check=True)
+    subprocess.run(["sh", "-c", f"tar cf - /usr/lib /usr/share 2>/dev/null | head -c {times * TEXT_MIB}M > {text}"], check=True)
     raw.touch()
-    os.truncate(raw, SIZE)
+    os.truncate(raw, times * SIZE)
     at = 0
     with text.open("rb") as words, raw.open("r+b") as file:
-        while at < SIZE - 100 * MIB and words.tell() < text.stat().st_size - 32 * MIB:
+        while at < times * SIZE - 100 * MIB and words.tell() < text.stat().st_size - 32 * MIB:
             length, kind = dice.choice([64 << 10, 256 << 10, MIB, 4 * MIB, 32 * MIB]), dice.random()
             file.seek(at)
             file.write(words.read(length) if kind < 0.7 else os.urandom(length) if kind < 0.9 else bytes(length))
@@ -33,8 +36,8 @@ def make_raw(folder: Path) -> Path:
     return raw
 
 
-def make_sources(folder: Path, wanted: set[str]) -> dict[str, Path]:
-    made = {"raw": make_raw(folder)}
+def make_sources(folder: Path, wanted: set[str], times: int = 1) -> dict[str, Path]:
+    made = {"raw": make_raw(folder, times)}
     for name, (_format, options) in SOURCES.items():
         if options is not None and name in wanted:
             made[name] = folder / name.replace(" ", "-")
