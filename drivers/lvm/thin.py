@@ -15,7 +15,8 @@ log = structlog.get_logger(__name__)
 # What a new pool takes of the group; the rest is for the growth of its metadata (as the reference does).
 POOL_PERCENT = 95
 # A pool is bad when its health is one of these: failed, or its metadata is read-only (lvs(8), lv_attr 9).
-_SICK = {"F": "has failed", "M": "has read-only metadata"}
+_FAILED, _READ_ONLY = "F", "M"
+_SICK = {_FAILED: "has failed", _READ_ONLY: "has read-only metadata"}
 
 
 class Thin:
@@ -41,14 +42,22 @@ class Thin:
         self._mend(found)
 
     def check(self) -> None:
+        """A pool that ran out of metadata is looked after first: its group may have got room."""
         self._objects.group()
+        pool = self._found_pool()
+        if pool.health == _READ_ONLY:
+            self.watch()
+            pool = self._found_pool()
+        if pool.health in _SICK:
+            reason = f"pool {pool.name} {_SICK[pool.health]}: see lvconvert --repair"
+            raise self._objects.unavailable(reason)
+
+    def _found_pool(self) -> LogicalVolume:
         pool = self._objects.find(self._pool).get(self._pool)
         if pool is None or not pool.is_thin_pool:
             kind = "is no thin pool" if pool else "does not exist"
             raise self._objects.unavailable(f"{self._lvm.group}/{self._pool} {kind}")
-        if pool.health in _SICK:
-            reason = f"pool {pool.name} {_SICK[pool.health]}: see lvconvert --repair"
-            raise self._objects.unavailable(reason)
+        return pool
 
     def watch(self) -> None:
         group, found = self._objects.group(), self._objects.find()

@@ -90,6 +90,25 @@ def test_a_missing_disk_is_said(disk: Disks) -> None:
     ready(driver)
 
 
+def test_a_pool_without_metadata_serves_again_when_its_group_has_room(disk: Disks) -> None:
+    """dm-thin makes such a pool read-only, and the backend is down, in words; the driver gives it what the group has."""
+    lvm("vgcreate", "-q", OWN, disk())
+    driver = ready(driver_of(OWN, metadata_threshold=0.0))
+    pool = f"{OWN}-{OWN}--pool-tpool"
+    # A table can ask for what the kernel does when the last block is taken; the eighth field counts the words behind it.
+    table = lvm("dmsetup", "table", pool).split()
+    table[7:8] = [str(int(table[7]) + 1), "read_only"]
+    lvm("dmsetup", "suspend", pool)
+    lvm("dmsetup", "load", pool, "--table", " ".join(table))
+    lvm("dmsetup", "resume", pool)
+    assert pool_field(OWN, "lv_health_status") == "metadata_read_only"
+    with pytest.raises(errors.BackendUnavailable, match="pool rulesgroup-pool has read-only metadata"):
+        driver_of(OWN, autoextend_percent=0).check_for_setup_error()
+    ready(driver)
+    assert pool_field(OWN, "lv_health_status") == ""
+    driver.create_volume(VolumeRef(names.new_id(), SIZE), "op")
+
+
 def test_a_volume_left_suspended_goes_on() -> None:
     """What a killed command left suspended is resumed when the driver looks."""
     driver = ready(driver_of(GROUP))
