@@ -94,6 +94,7 @@ def test_a_pool_without_metadata_serves_again_when_its_group_has_room(disk: Disk
     """dm-thin makes such a pool read-only, and the backend is down, in words; the driver gives it what the group has."""
     lvm("vgcreate", "-q", OWN, disk())
     driver = ready(driver_of(OWN, metadata_threshold=0.0))
+    driver.create_volume(VolumeRef(names.new_id(), SIZE), "op")  # without one, LVM keeps no device for the pool
     pool = f"{OWN}-{OWN}--pool-tpool"
     # A table can ask for what the kernel does when the last block is taken; the eighth field counts the words behind it.
     table = lvm("dmsetup", "table", pool).split()
@@ -106,7 +107,7 @@ def test_a_pool_without_metadata_serves_again_when_its_group_has_room(disk: Disk
         driver_of(OWN, autoextend_percent=0).check_for_setup_error()
     ready(driver)
     assert pool_field(OWN, "lv_health_status") == ""
-    driver.create_volume(VolumeRef(names.new_id(), SIZE), "op")
+    driver.create_volume(VolumeRef(names.new_id(), SIZE), "op2")
 
 
 def test_a_volume_left_suspended_goes_on() -> None:
