@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from nbdsvc import errors
 from nbdsvc.datapath import copy as engine
 from nbdsvc.datapath import sink as sinks
@@ -13,11 +15,15 @@ from nbdsvc.datapath.limit import Limit
 from nbdsvc.datapath.reconcile import reconcile
 from nbdsvc.datapath.sink import Sink
 from nbdsvc.datapath.source import Source
-from nbdsvc.manager.app import host_of
+from nbdsvc.manager.app import Host, host_of
 from nbdsvc.operations.step import Run
+from nbdsvc.store import operations as journal
+
+log = structlog.get_logger(__name__)
 
 # How often a copy that waits for its turn looks whether it should go on waiting.
 WAIT_SECONDS = 0.1
+_SUFFIX = ".copy"
 
 
 def fill(
@@ -31,9 +37,9 @@ def fill(
     digests: Digests | None = None,
 ) -> dict[str, int]:
     """Copy `source` to `destination`, whose `size` bytes are zeros if `empty` and it is not a resumed copy."""
-    journal = _journal(run)
-    how = {"journal": journal, "fingerprint": fingerprint, "digests": digests}
-    return _copy(run, source, destination, size=size, destination_is_zero=empty and not journal.exists(), **how)
+    path = _journal(run)
+    how = {"journal": path, "fingerprint": fingerprint, "digests": digests}
+    return _copy(run, source, destination, size=size, destination_is_zero=empty and not path.exists(), **how)
 
 
 def pack(run: Run, source: Source, sink: Sink) -> dict[str, int]:
@@ -102,10 +108,20 @@ def forget(run: Run) -> None:
     _journal(run).unlink(missing_ok=True)
 
 
+def sweep(host: Host) -> None:
+    """Remove the journals of operations that have ended: one whose undo failed, say, leaves its own behind."""
+    for path in host.journals.glob(f"*{_SUFFIX}"):
+        with host.database.read() as conn:
+            found = journal.rows.find(conn, path.stem)
+        if found is None or found.finished:
+            log.warning("removing a copy's journal that nobody needs", operation=path.stem)
+            path.unlink(missing_ok=True)
+
+
 def _journal(run: Run) -> Path:
     folder = host_of(run).journals
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return folder / f"{run.id}.copy"
+    return folder / f"{run.id}{_SUFFIX}"
 
 
 @contextmanager

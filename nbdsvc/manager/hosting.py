@@ -7,7 +7,7 @@ import structlog
 
 from nbdsvc import driver as contract
 from nbdsvc import errors
-from nbdsvc.manager import settling
+from nbdsvc.manager import copying, settling
 from nbdsvc.manager.app import App, Host, operation
 from nbdsvc.model import clock, names
 from nbdsvc.model.context import ADMIN, Context
@@ -100,7 +100,8 @@ def repair_exports(app: App, host: Host) -> int:
 
 
 def forget_operations(host: Host, days: float) -> int:
-    """What ended longer ago than that; returns how many."""
+    """What ended longer ago than that; returns how many. The journals of their copies go as soon as they have ended."""
+    copying.sweep(host)
     with host.database.write() as conn:
         return journal.purge(conn, host.name, clock.now() - timedelta(days=days))
 

@@ -13,6 +13,7 @@ from serving import ServiceProcess
 
 from drivers.memory import Faults
 from nbdsvc import errors
+from nbdsvc.model import names
 
 
 def test_two_services_on_one_state_folder(service: ServiceProcess) -> None:
@@ -231,3 +232,23 @@ def test_a_clock_that_jumps(make_service: Callable[..., ServiceProcess], clock_s
     assert service.wait_status("volumes", later) == "available"
     assert (service.state / "exports" / attachment / "process").read_text() == server
     _until(lambda: service.log.read_text().count("the clock jumped") == 1)
+
+
+def test_a_journal_that_no_copy_needs_goes(make_service: Callable[..., ServiceProcess]) -> None:
+    """Whatever left it behind; the journal of a copy that runs stays until that ends."""
+    service = make_service(copy_rate=8 << 20)
+    (service.state / "images" / "base.raw").write_bytes(os.urandom(24 << 20))
+    client, journals = service.client(), service.state / "journals"
+    made = client.post("volumes", body={"volume": {"size": 1}})["volume"]["id"]
+    assert service.wait_status("volumes", made) == "available"
+    [ended] = client.get("operations")["operations"]
+    copied = client.post("volumes", body={"volume": {"size": 1, "imageRef": "base.raw"}})["volume"]["id"]
+    _until(lambda: any(journals.glob("*")))
+    running = set(journals.iterdir())
+    left = [journals / f"{id}.copy" for id in (ended["id"], names.new_id())]
+    for path in left:
+        path.touch()
+    _until(lambda: not any(path.exists() for path in left))
+    assert set(journals.iterdir()) == running
+    assert service.wait_status("volumes", copied) == "available"
+    _until(lambda: not any(journals.iterdir()))
