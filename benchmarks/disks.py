@@ -22,7 +22,9 @@ def make_raw(folder: Path, times: int = 1) -> Path:
     times: so much of both.
     """
     raw, text, dice = folder / "raw", folder / "text", random.Random(1)
-    subprocess.run(["sh", "-c", f"tar cf - /usr/lib /usr/share 2>/dev/null | head -c {times * TEXT_MIB}M > {text}"], check=True)
+    subprocess.run(
+        ["sh", "-c", f"tar cf - /usr/lib /usr/share 2>/dev/null | head -c {times * TEXT_MIB}M > {text}"], check=True
+    )
     raw.touch()
     os.truncate(raw, times * SIZE)
     at = 0
