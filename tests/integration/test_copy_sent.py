@@ -58,6 +58,29 @@ def test_a_structured_error(tmp_path: Path, raw: Path) -> None:
         send(raw, uri)
 
 
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    places=st.lists(
+        st.none() | st.sampled_from([0, 511, 512, 64 * KiB - 1]) | st.integers(0, 64 * KiB - 1), min_size=2, max_size=70
+    )
+)
+def test_zeros_that_are_stored(tmp_path: Path, places: list[int | None]) -> None:
+    """Grains with one byte that is not zero, wherever it is, are sent; those without are zeros there, and are not data."""
+    content = bytearray(len(places) * 64 * KiB)
+    for grain, place in enumerate(places):
+        if place is not None:
+            content[grain * 64 * KiB + place] = 1
+    (tmp_path / "stored").write_bytes(content)
+    (tmp_path / "target").write_bytes(b"\xee" * len(content))
+    with (
+        nbdkit(tmp_path, "file", tmp_path / "target") as (uri, _),
+        sources.open_path(tmp_path / "stored") as source,
+        sinks.open_nbd(uri) as sink,
+    ):
+        assert copy(source, sink).data == sum(place is not None for place in places) * 64 * KiB
+    assert (tmp_path / "target").read_bytes() == content
+
+
 def test_by_tcp(tmp_path: Path, raw: Path) -> None:
     """As by a unix socket."""
     with socket.socket() as probe:
