@@ -23,6 +23,7 @@ DATA = storage.device(f"{storage.POOL}_tdata")
 @fault
 def stop_disk(world: World, volume: int, slot: int) -> str:
     """The pool's data answers nothing for some seconds."""
+    _need_pool(world)
 
     def stop() -> None:
         world.storage.run("dmsetup", "suspend", "--noflush", "--nolockfs", DATA)
@@ -35,6 +36,7 @@ def stop_disk(world: World, volume: int, slot: int) -> str:
 @fault
 def slow_disk(world: World, volume: int, slot: int) -> str:
     """Each request to the pool's data takes a fifth of a second longer."""
+    _need_pool(world)
 
     def slow() -> None:
         _change(world.storage, "delay", str(SLOW_MS))
@@ -77,6 +79,12 @@ def fill_pool(world: World, volume: int, slot: int, part: int) -> str:
     _until_room(world)
     full, came_of_it = "metadata" if metadata else "data", "fitted" if went else "did not fit"
     return f"{full}; {len(plan)} blocks of {target.id} {came_of_it}"
+
+
+def _need_pool(world: World) -> None:
+    """LVM has a device for the pool's data while there is a volume in it, and takes it away while the first is made."""
+    invariants.settled(world)
+    pick(storage.volumes(world.storage), 0)
 
 
 def _writable(world: World, number: int) -> Volume:
