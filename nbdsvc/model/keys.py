@@ -12,7 +12,9 @@ _USER_DIGITS, _PASSWORD_BYTES = 20, 12
 
 
 def chap_user(secret: str) -> str:
-    return _digest("user", secret).hex()[:_USER_DIGITS]
+    """Never with "0b" at its beginning, by which LIO takes what follows for base64, and the name without it for another."""
+    text = _digest("user", secret).hex()[:_USER_DIGITS]
+    return "b0" + text[2:] if text.startswith("0b") else text
 
 
 def chap_password(secret: str) -> str:

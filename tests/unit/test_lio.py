@@ -355,6 +355,10 @@ def test_credentials() -> None:
     assert {len(each) for each in seen} == {16}
     secret = "ab" * 32
     assert len(keys.chap_user(secret)) == 20
+    # One in 256 would begin like that (drivers/target/iscsi/iscsi_target_nego.c, extract_param).
+    assert not [
+        user for number in range(4096) if (user := keys.chap_user(f"{number:064x}")).startswith(("0b", "0x", "NULL"))
+    ]
     access = Access("iqn", keys.chap_user(secret), keys.chap_password(secret), ())
     assert keys.chap_password(secret) not in repr(access)
     info = {"auth_method": "CHAP", "auth_username": keys.chap_user(secret)}
