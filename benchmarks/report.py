@@ -2,6 +2,7 @@
 
 import html
 import json
+from collections.abc import Callable
 from typing import Any
 
 from measure import RESULTS, load
@@ -30,12 +31,19 @@ def grouped(table: dict[str, Any]) -> dict[str, list[tuple[str, Any]]]:
     return cells
 
 
+def bars(name: str, bar: Callable[[Any], tuple[float, str]]) -> list[str]:
+    """A chart for each cell of a table. bar: a row's value and the text behind it."""
+    cells = grouped(load(name).get("table", {}))
+    return [chart(cell, [(who, *bar(row)) for who, row in rows]) for cell, rows in cells.items()]
+
+
 def serving() -> list[str]:
-    return [
-        chart(cell, [(who, row["iops"]["median"], f"{_median(row, 'iops', 0)}/s, {_median(row, 'cpu', 1)} us, {_median(row, 'ratio')}x")
-                     for who, row in rows])
-        for cell, rows in grouped(load("nbd").get("table", {})).items()
-    ]  # fmt: skip
+    def bar(row: Any) -> tuple[float, str]:
+        return row["iops"][
+            "median"
+        ], f"{_median(row, 'iops', 0)}/s, {_median(row, 'cpu', 1)} us, {_median(row, 'ratio')}x"
+
+    return bars("nbd", bar)
 
 
 def durable_writes() -> list[str]:
@@ -48,21 +56,15 @@ def durable_writes() -> list[str]:
 
 
 def copies() -> list[str]:
-    found = load("copy")
-    charts = [
-        chart(cell, [(who, row["wall"]["median"], f"{_median(row, 'wall')} s, CPU {_median(row, 'cpu')} s, {_median(row, 'ratio')}x")
-                     for who, row in rows])
-        for cell, rows in grouped(found.get("table", {})).items()
-    ]  # fmt: skip
-    again = "; ".join(f"{case}: {when}" for case, when in found.get("again", {}).items())
-    return [*charts, *([f"<p>Measured again since: {html.escape(again)}.</p>"] if again else [])]
+    def bar(row: Any) -> tuple[float, str]:
+        return row["wall"]["median"], f"{_median(row, 'wall')} s, CPU {_median(row, 'cpu')} s, {_median(row, 'ratio')}x"
+
+    again = "; ".join(f"{case}: {when}" for case, when in load("copy").get("again", {}).items())
+    return [*bars("copy", bar), *([f"<p>Measured again since: {html.escape(again)}.</p>"] if again else [])]
 
 
 def clones() -> list[str]:
-    return [
-        chart(cell, [(who, row["median"], f"{row['median']:.2f} s") for who, row in rows])
-        for cell, rows in grouped(load("clone").get("table", {})).items()
-    ]
+    return bars("clone", lambda row: (row["median"], f"{row['median']:.2f} s"))
 
 
 def initiators() -> list[str]:
