@@ -67,16 +67,17 @@ CASES = [
 @contextmanager
 def nbd_server(target: Path) -> Iterator[str]:
     """nbdkit's file plugin over a file in memory, so that the disk is not what is measured."""
-    socket = f"{target}.socket"
-    server = subprocess.Popen(["nbdkit", "-f", "-U", socket, "file", target])
+    socket, serves = f"{target}.socket", Path(f"{target}.pid")  # the latter is written when the server listens
+    server = subprocess.Popen(["nbdkit", "-f", "-P", serves, "-U", socket, "file", target])
     try:
-        while not Path(socket).exists():
+        while not serves.exists():
             time.sleep(0.01)
         yield f"nbd+unix:///?socket={socket}"
     finally:
         server.terminate()
         server.wait()
         Path(socket).unlink(missing_ok=True)
+        serves.unlink(missing_ok=True)
 
 
 @contextmanager

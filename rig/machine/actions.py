@@ -4,47 +4,32 @@ An integer picks among what is there at the time (modulo how many there are); an
 So any part of a list of actions is a list of actions.
 """
 
-from collections.abc import Callable
 from typing import Any, TypeVar
 
 from rig import storage
 from rig.agent import HostFailed
 from rig.iscsi import wait_until
 from rig.machine import blocks
+from rig.machine.choices import (
+    MAX_GIB,
+    action,
+    free,
+    fullest,
+    growable,
+    pick,
+    revertible,
+    snapshots,
+    taken,
+    volumes,
+    writable,
+)
 from rig.machine.oracle import Disk, block
 from rig.machine.world import Snapshot, Violation, Volume, World
 from rig.product import STATE, Refused
 
-Act = Callable[..., str]
 T = TypeVar("T")
-ACTIONS: dict[str, tuple[Act, tuple[str, ...]]] = {}
 # The image that `from_image` uses: one block of ours and zeros.
-IMAGE, IMAGE_VALUE, BROKEN, MAX_GIB = "seed.img", 1 << 40, "broken.qcow2", 3
-
-
-class Skipped(Exception):
-    """There is nothing that this action could be done to."""
-
-
-def action(act: Act) -> Act:
-    """Registers a function by its name; its parameters after the world are the integers that it takes."""
-    names = act.__code__.co_varnames[1 : act.__code__.co_argcount]
-    ACTIONS[act.__name__] = (act, names)
-    return act
-
-
-def pick(things: list[T], number: int) -> T:
-    if not things:
-        raise Skipped
-    return things[number % len(things)]
-
-
-def free(world: World) -> list[Volume]:
-    return [volume for volume in world.volumes if volume.host is None]
-
-
-def taken(world: World) -> list[Volume]:
-    return [volume for volume in world.volumes if volume.host is not None]
+IMAGE, IMAGE_VALUE, BROKEN = "seed.img", 1 << 40, "broken.qcow2"
 
 
 def ready(world: World, thing: T) -> T:
@@ -65,18 +50,18 @@ def ask(world: World, disk: Disk, **wish: Any) -> Volume:
     return volume
 
 
-@action
+@action()
 def create(world: World, size: int) -> str:
     return f"volume {ready(world, ask(world, Disk(1 + size % 2))).id}"
 
 
-@action
+@action()
 def create_several(world: World, count: int) -> str:
     """Asked for at once and not waited for: whatever comes next comes on top."""
     return ", ".join(ask(world, Disk(1)).id for _ in range(2 + count % 2))
 
 
-@action
+@action()
 def from_image(world: World) -> str:
     disk = Disk(1)
     disk.write(0, IMAGE_VALUE)
@@ -84,7 +69,7 @@ def from_image(world: World) -> str:
     return f"volume {ask(world, disk, imageRef=IMAGE).id}"
 
 
-@action
+@action()
 def from_broken_image(world: World) -> str:
     """It says that it is complete and is not: the volume ends in an error, and nothing of it is in the pool."""
     made = world.call("POST", "volumes", {"volume": {"size": 1, "imageRef": BROKEN}})["volume"]["id"]
@@ -96,16 +81,16 @@ def from_broken_image(world: World) -> str:
     return str(made)
 
 
-@action
+@action(volumes)
 def clone(world: World, source: int, more: int) -> str:
-    origin = ready(world, pick(world.volumes, source))
+    origin = ready(world, pick(fullest(world.volumes), source))
     made = ask(world, origin.disk.copy(min(MAX_GIB, origin.disk.size + more % 2)), source_volid=origin.id)
     return f"volume {ready(world, made).id} of {origin.id}"
 
 
-@action
+@action(volumes)
 def snapshot(world: World, volume: int) -> str:
-    made = ask_snapshot(world, ready(world, pick(world.volumes, volume)))
+    made = ask_snapshot(world, ready(world, pick(fullest(world.volumes), volume)))
     return f"snapshot {ready(world, made).id} of {made.volume}"
 
 
@@ -116,14 +101,14 @@ def ask_snapshot(world: World, origin: Volume) -> Snapshot:
     return made
 
 
-@action
+@action(snapshots)
 def from_snapshot(world: World, source: int, more: int) -> str:
-    origin = ready(world, pick(world.snapshots, source))
+    origin = ready(world, pick(fullest(world.snapshots), source))
     made = ask(world, origin.disk.copy(min(MAX_GIB, origin.disk.size + more % 2)), snapshot_id=origin.id)
     return f"volume {ready(world, made).id} of {origin.id}"
 
 
-@action
+@action(free)
 def attach(world: World, volume: int, host: int, mode: int) -> str:
     wanted = ready(world, pick(free(world), volume))
     name, read_only = pick(world.hosts, host), mode % 5 == 0
@@ -132,7 +117,7 @@ def attach(world: World, volume: int, host: int, mode: int) -> str:
     found = int(world.agents[name].run("blockdev", "--getsize64", wanted.device).out)
     if found != wanted.disk.size << 30:
         raise Violation(f"{wanted.device} on {name} has {found} bytes, the volume {wanted.disk.size} GiB")
-    return f"{wanted.id} is {wanted.device} of {name}"
+    return f"{wanted.id} is {wanted.device} of {name}, {check(world, wanted)} blocks as they should be"
 
 
 def give(world: World, volume: Volume, host: str, mode: str = "rw") -> None:
@@ -140,7 +125,7 @@ def give(world: World, volume: Volume, host: str, mode: str = "rw") -> None:
     volume.host = host
 
 
-@action
+@action(taken)
 def detach(world: World, volume: int) -> str:
     return put_away(world, pick(taken(world), volume))
 
@@ -155,7 +140,7 @@ def put_away(world: World, volume: Volume) -> str:
     return f"{volume.id} from {host}"
 
 
-@action
+@action(taken)
 def write(world: World, volume: int, slot: int, count: int, flushed: int) -> str:
     """Some blocks; a third of the times without a flush, so that they may be lost with their host."""
     target = pick(taken(world), volume)
@@ -178,17 +163,17 @@ def note(volume: Volume, plan: list[tuple[int, int]], *, flushed: bool) -> None:
         volume.disk.flush()
 
 
-@action
+@action(writable)
 def zero(world: World, volume: int, slot: int) -> str:
-    """BLKZEROOUT of one block, flushed."""
-    target = pick([each for each in taken(world) if not each.read_only], volume)
-    place = slot % target.disk.slots
+    """BLKZEROOUT of one block, flushed; of one that was written, where there is any."""
+    target = pick(fullest(writable(world)), volume)
+    place = pick(target.disk.written() or list(range(target.disk.slots)), slot)
     blocks.zero(world.agents[str(target.host)], target.device, place)
     note(target, [(place, 0)], flushed=True)
     return f"slot {place} of {target.id}"
 
 
-@action
+@action(lambda world: len(world.hosts) > 1 and taken(world))
 def steal(world: World, volume: int, host: int) -> str:
     """A volume that is attached is not to be had a second time."""
     target = pick([each for each in taken(world) if each.host != pick(world.hosts, host)], volume)
@@ -210,7 +195,7 @@ def _refused(world: World, volume: Volume, plan: list[tuple[int, int]]) -> str:
     raise Violation(f"{volume.id} is attached read-only and took a write")
 
 
-@action
+@action(taken)
 def verify(world: World, volume: int) -> str:
     target = pick(taken(world), volume)
     return f"{check(world, target)} blocks of {target.id}"
@@ -227,9 +212,9 @@ def check(world: World, volume: Volume) -> int:
     return len(slots)
 
 
-@action
+@action(growable)
 def extend(world: World, volume: int) -> str:
-    target = ready(world, pick([each for each in world.volumes if each.disk.size < MAX_GIB], volume))
+    target = ready(world, pick(growable(world), volume))
     world.act("volumes", target.id, "os-extend", {"new_size": target.disk.size + 1})
     target.disk.size += 1
     world.settle("volumes", target.id, "in-use" if target.host else "available")
@@ -248,20 +233,18 @@ def _wait_for_size(world: World, volume: Volume) -> None:
         raise Violation(f"{volume.device} on {volume.host} does not become {volume.disk.size} GiB large") from None
 
 
-@action
+@action(revertible)
 def revert(world: World, volume: int) -> str:
-    """To its newest snapshot, of the same size: the only one that the API allows."""
-    target = ready(world, pick(free(world), volume))
-    mine = [each for each in world.snapshots if each.volume == target.id]
-    if not mine or mine[-1].disk.size != target.disk.size:
-        raise Skipped
-    world.act("volumes", target.id, "revert", {"snapshot_id": ready(world, mine[-1]).id})
+    """To its newest snapshot."""
+    target = ready(world, pick(revertible(world), volume))
+    newest = ready(world, [each for each in world.snapshots if each.volume == target.id][-1])
+    world.act("volumes", target.id, "revert", {"snapshot_id": newest.id})
     world.settle("volumes", target.id, "available")
-    target.disk = mine[-1].disk.copy()
-    return f"{target.id} to {mine[-1].id}"
+    target.disk = newest.disk.copy()
+    return f"{target.id} to {newest.id}"
 
 
-@action
+@action(volumes)
 def reset(world: World, volume: int) -> str:
     """An administrator says that it is in an error, and then that it is not: nothing else about it changes."""
     target = ready(world, pick(world.volumes, volume))
@@ -271,7 +254,7 @@ def reset(world: World, volume: int) -> str:
     return target.id
 
 
-@action
+@action(free)
 def delete_volume(world: World, volume: int) -> str:
     target = pick(free(world), volume)
     try:
@@ -287,7 +270,7 @@ def delete_volume(world: World, volume: int) -> str:
     return target.id
 
 
-@action
+@action(snapshots)
 def delete_snapshot(world: World, number: int) -> str:
     target = ready(world, pick(world.snapshots, number))
     world.call("DELETE", f"snapshots/{target.id}")

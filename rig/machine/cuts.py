@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from rig import machines
 from rig.agent import HostFailed
-from rig.machine import actions, blocks, invariants
-from rig.machine.actions import Skipped
+from rig.machine import actions, blocks, choices, invariants
+from rig.machine.choices import Skipped
 from rig.machine.world import Violation, Volume, World
 from rig.say import say
 
@@ -72,7 +72,7 @@ def prepare(world: World) -> None:
 
 def one(world: World, chance: random.Random, tally: Tally) -> None:
     """One cut: writes and operations begin, power goes and comes, and everything is as it should be without any help."""
-    writers = [Writer(world, volume) for volume in actions.taken(world)]
+    writers = [Writer(world, volume) for volume in choices.taken(world)]
     asked = _ask(world, chance)
     time.sleep(chance.uniform(0, LATEST_SECONDS))
     machines.power_cut("storage")
@@ -117,7 +117,7 @@ def _ask(world: World, chance: random.Random) -> list[str]:
 def _choices(world: World) -> list[str]:
     """Things to make as long as there are few, things to delete otherwise."""
     made = ["create"] * (len(world.volumes) < VOLUMES) + ["snapshot"] * (len(world.snapshots) < SNAPSHOTS)
-    return [*made, *(["delete"] * bool(actions.free(world))), *(["delete_snapshot"] * bool(world.snapshots)), "extend"]
+    return [*made, *(["delete"] * bool(choices.free(world))), *(["delete_snapshot"] * bool(world.snapshots)), "extend"]
 
 
 def _create(world: World, chance: random.Random) -> None:
@@ -132,7 +132,7 @@ def _delete(world: World, chance: random.Random) -> None:
     """Of a volume without snapshots; asked for, and gone at once as far as the model goes."""
     having = {each.volume for each in world.snapshots}
     target = actions.ready(
-        world, actions.pick([v for v in actions.free(world) if v.id not in having], chance.randrange(99))
+        world, choices.pick([v for v in choices.free(world) if v.id not in having], chance.randrange(99))
     )
     world.call("DELETE", f"volumes/{target.id}")
     world.volumes.remove(target)
@@ -140,7 +140,7 @@ def _delete(world: World, chance: random.Random) -> None:
 
 
 def _delete_snapshot(world: World, chance: random.Random) -> None:
-    target = actions.ready(world, actions.pick(world.snapshots, chance.randrange(99)))
+    target = actions.ready(world, choices.pick(world.snapshots, chance.randrange(99)))
     world.call("DELETE", f"snapshots/{target.id}")
     world.snapshots.remove(target)
     world.leaving.append(("snapshots", target.id))
@@ -148,11 +148,11 @@ def _delete_snapshot(world: World, chance: random.Random) -> None:
 
 def _snapshot(world: World, chance: random.Random) -> None:
     """Of a volume that nobody writes, so that what it must read as is known."""
-    actions.ask_snapshot(world, actions.ready(world, actions.pick(actions.free(world), chance.randrange(99))))
+    actions.ask_snapshot(world, actions.ready(world, choices.pick(choices.free(world), chance.randrange(99))))
 
 
 def _extend(world: World, chance: random.Random) -> None:
-    target = actions.pick([v for v in actions.free(world) if v.disk.size < actions.MAX_GIB], chance.randrange(99))
+    target = choices.pick([v for v in choices.free(world) if v.disk.size < choices.MAX_GIB], chance.randrange(99))
     world.act("volumes", actions.ready(world, target).id, "os-extend", {"new_size": target.disk.size + 1})
     target.disk.size += 1
     target.asked = True

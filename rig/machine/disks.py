@@ -7,7 +7,8 @@ from contextlib import contextmanager, suppress
 from rig import storage
 from rig.agent import Agent, HostFailed
 from rig.machine import actions, blocks, invariants
-from rig.machine.actions import give, note, pick, planned, taken
+from rig.machine.actions import give, note, planned
+from rig.machine.choices import pick, taken, volumes, writable
 from rig.machine.faults import busy, fault, under_writes
 from rig.machine.world import Violation, Volume, World
 from rig.product import Refused
@@ -20,7 +21,7 @@ ROOM_SECONDS = 60
 DATA = storage.device(f"{storage.POOL}_tdata")
 
 
-@fault
+@fault(volumes)
 def stop_disk(world: World, volume: int, slot: int) -> str:
     """The pool's data answers nothing for some seconds."""
     _need_pool(world)
@@ -33,7 +34,7 @@ def stop_disk(world: World, volume: int, slot: int) -> str:
     return under_writes(world, busy(world, volume), slot, stop)
 
 
-@fault
+@fault(volumes)
 def slow_disk(world: World, volume: int, slot: int) -> str:
     """Each request to the pool's data takes a fifth of a second longer."""
     _need_pool(world)
@@ -46,10 +47,10 @@ def slow_disk(world: World, volume: int, slot: int) -> str:
     return under_writes(world, busy(world, volume), slot, slow)
 
 
-@fault
+@fault(writable)
 def fail_disk(world: World, volume: int, slot: int) -> str:
     """One volume's disk refuses everything: so must its flush. Attached anew, it has what was flushed before."""
-    target = _writable(world, volume)
+    target = pick(writable(world), volume)
     plan = planned(world, target, slot, 4)
     with _refusing(world.storage, storage.device(f"volume-{target.id}")):
         if _written(world, target, plan):
@@ -57,13 +58,13 @@ def fail_disk(world: World, volume: int, slot: int) -> str:
     return f"{_lost(world, target, plan)}, and is {target.device} of {target.host} now"
 
 
-@fault
+@fault(writable)
 def fill_pool(world: World, volume: int, slot: int, part: int) -> str:
     """Other LVs fill the pool's data or metadata, and the group has nothing to extend it with.
 
     Nothing new begins, what was flushed stays, and all goes on when there is room again.
     """
-    target, metadata = _writable(world, volume), bool(part % 2)
+    target, metadata = pick(writable(world), volume), bool(part % 2)
     invariants.settled(world)
     for each in taken(world):
         world.agents[str(each.host)].run("blockdev", "--flushbufs", each.device, timeout=blocks.IO_SECONDS)
@@ -85,10 +86,6 @@ def _need_pool(world: World) -> None:
     """LVM has a device for the pool's data while there is a volume in it, and takes it away while the first is made."""
     invariants.settled(world)
     pick(storage.volumes(world.storage), 0)
-
-
-def _writable(world: World, number: int) -> Volume:
-    return pick([each for each in taken(world) if not each.read_only], number)
 
 
 def _written(world: World, volume: Volume, plan: list[tuple[int, int]]) -> bool:

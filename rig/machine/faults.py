@@ -7,7 +7,8 @@ from collections.abc import Callable
 from rig import install, machines
 from rig.agent import HostFailed
 from rig.machine import blocks
-from rig.machine.actions import action, note, pick, planned, taken
+from rig.machine.actions import note, planned
+from rig.machine.choices import Act, Needs, action, nothing, pick, taken, writable
 from rig.machine.world import Violation, Volume, World
 from rig.product import STATE, UNIT
 
@@ -17,9 +18,14 @@ NET = 2
 LINK_SECONDS = 8
 
 
-def fault(act: Callable[..., str]) -> Callable[..., str]:
-    FAULTS.add(act.__name__)
-    return action(act)
+def fault(needs: Needs = nothing) -> Callable[[Act], Act]:
+    """Registers an action that breaks something."""
+
+    def register(act: Act) -> Act:
+        FAULTS.add(act.__name__)
+        return action(needs)(act)
+
+    return register
 
 
 def under_writes(world: World, volume: Volume | None, slot: int, break_it: Callable[[], None]) -> str:
@@ -48,11 +54,11 @@ def under_writes(world: World, volume: Volume | None, slot: int, break_it: Calla
 
 
 def busy(world: World, number: int) -> Volume | None:
-    found = [each for each in taken(world) if not each.read_only]
+    found = writable(world)
     return found[number % len(found)] if found else None
 
 
-@fault
+@fault()
 def kill_service(world: World, volume: int, slot: int) -> str:
     def kill() -> None:
         world.storage.run("systemctl", "kill", "--signal=KILL", UNIT)
@@ -60,7 +66,7 @@ def kill_service(world: World, volume: int, slot: int) -> str:
     return under_writes(world, busy(world, volume), slot, kill)
 
 
-@fault
+@fault(taken)
 def kill_server(world: World, volume: int, slot: int) -> str:
     """nbdkit of one attachment."""
     target = pick(taken(world), volume)
@@ -73,7 +79,7 @@ def kill_server(world: World, volume: int, slot: int) -> str:
     return under_writes(world, target, slot, kill)
 
 
-@fault
+@fault()
 def cut_storage(world: World, volume: int, slot: int, moment: int) -> str:
     """The storage host loses its power, and gets it again."""
 
@@ -85,7 +91,7 @@ def cut_storage(world: World, volume: int, slot: int, moment: int) -> str:
     return under_writes(world, busy(world, volume), slot, cut)
 
 
-@fault
+@fault()
 def restart_storage(world: World, volume: int, slot: int) -> str:
     """The storage host restarts as its administrator would do it."""
 
@@ -106,7 +112,7 @@ def restart_storage(world: World, volume: int, slot: int) -> str:
     return under_writes(world, busy(world, volume), slot, restart)
 
 
-@fault
+@fault()
 def cut_host(world: World, host: int) -> str:
     """A hypervisor host loses its power for good; its volumes are taken from it, and another machine takes its name."""
     name = pick(world.hosts, host)
@@ -124,7 +130,7 @@ def cut_host(world: World, host: int) -> str:
     return f"{name} with {len(lost)} volumes"
 
 
-@fault
+@fault(taken)
 def cut_link(world: World, volume: int, slot: int) -> str:
     """A host's cable to the storage network is out for some seconds."""
     target = pick(taken(world), volume)
@@ -137,7 +143,7 @@ def cut_link(world: World, volume: int, slot: int) -> str:
     return under_writes(world, target, slot, unplug)
 
 
-@fault
+@fault()
 def jump_clock(world: World, hours: int) -> str:
     """The storage host's clock, forwards or backwards."""
     world.storage.run("date", "-s", f"{'-' if hours % 2 else '+'}{1 + hours % 5} hours")

@@ -1,6 +1,6 @@
 """`python -m rig.machine.hunt NAME MINUTES SEED`: does the machine find the bug that is planted in the hosts' tree?
 
-What takes minutes is left out, but for the fault that the bug needs: a hunt has few of them.
+What takes minutes is left out, but for the fault that the bug needs, which is drawn more often: a hunt has few of them.
 """
 
 import json
@@ -16,12 +16,16 @@ from rig.fleet import FLEET, Fleet
 from rig.machine import report, run
 from rig.machine.mutations import named
 
+# How often the fault that the bug needs is drawn.
+NEEDED = 4
+
 
 def main(name: str, minutes: str, seed: str) -> int:
     """The last line of the output is what came of it, as JSON."""
     agents = install.agents(Fleet.load(Path(os.environ[FLEET])))
     bug, began = named(name), time.monotonic()
-    lab = replace(run.Lab.of(agents, bug.transport), without=run.SLOW - {bug.needs})
+    weights = {**run.WEIGHTS, **({bug.needs: NEEDED} if bug.needs else {})}
+    lab = replace(run.Lab.of(agents, bug.transport), without=run.SLOW - {bug.needs}, weights=weights)
     record, world = run.generate(lab, float(minutes) * 60, int(seed))
     report.write(Path("build/rig") / f"{name.replace(' ', '-')}.html", record, report.logs(agents))
     found: dict[str, Any] = {"bug": name, "found": bool(record.violation), "steps": world.counts.steps,

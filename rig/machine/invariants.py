@@ -1,7 +1,7 @@
 """What must hold whatever was done: cheap things after every step, all things at the end of a sequence."""
 
 from rig import storage
-from rig.machine import actions
+from rig.machine import actions, choices
 from rig.machine.world import PASSING, Violation, World
 from rig.product import STATE
 
@@ -45,7 +45,7 @@ def settled(world: World) -> None:
 def dear(world: World) -> None:
     """Settled, every byte, and nothing on any host that nobody owns."""
     settled(world)
-    for volume in actions.taken(world):
+    for volume in choices.taken(world):
         actions.check(world, volume)
     left = [*_objects(world), *world.transport.wrong_exports(world), *_devices(world)]
     for folder in ("locks", "journals"):
@@ -59,7 +59,7 @@ def dear(world: World) -> None:
 def everything(world: World) -> None:
     """As `dear`, and the bytes of what nobody has attached too."""
     dear(world)
-    for volume in actions.free(world):
+    for volume in choices.free(world):
         actions.give(world, volume, world.hosts[0])
         actions.check(world, volume)
         actions.put_away(world, volume)
@@ -78,6 +78,6 @@ def _devices(world: World) -> list[str]:
     found = []
     for host in world.hosts:
         listed = world.transport.devices(world.agents[host])
-        wanted = {volume.device for volume in actions.taken(world) if volume.host == host}
+        wanted = {volume.device for volume in choices.taken(world) if volume.host == host}
         found += [f"device {device} of {host}" for device in listed ^ wanted]
     return found

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rig.machine import disks, invariants  # noqa: F401 - its faults are actions
-from rig.machine.actions import ACTIONS, Skipped
+from rig.machine.choices import ACTIONS, Skipped
 from rig.machine.faults import FAULTS
 from rig.machine.world import Violation, World
 from rig.say import say
@@ -71,10 +71,10 @@ def load(path: Path) -> tuple[str, Plan]:
 
 def perform(world: World, record: Record, action: dict[str, Any]) -> bool:
     """Do one action and check what is cheap to check; False when something was wrong, which the record then says."""
-    act, names = ACTIONS[action["do"]]
+    what = ACTIONS[action["do"]]
     step = Step(action, time.time())
     try:
-        step.outcome = act(world, *(action[name] for name in names))
+        step.outcome = what.act(world, *(action[name] for name in what.takes))
         world.counts.steps += 1
         world.counts.faults += action["do"] in FAULTS
         (invariants.dear if world.counts.steps % DEAR_STEPS == 0 else invariants.cheap)(world)

@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_a
 
 from rig import machines, storage
 from rig.agent import Agent
-from rig.machine import actions, record
+from rig.machine import actions, choices, record
 from rig.machine.faults import FAULTS
 from rig.machine.record import Plan, Record
 from rig.machine.transports import TRANSPORTS
@@ -36,12 +36,14 @@ WEIGHTS = {"attach": 4, "write": 5, "verify": 2, "create": 2, "snapshot": 2, "de
 
 @dataclass
 class Lab:
-    """What runs have in common: the hosts, the transport by its name, the service's settings, and what is not done."""
+    """What runs have in common: the hosts, the transport by its name, the service's settings, what is not done, and how
+    often the rest is drawn."""
 
     agents: dict[str, Agent]
     name: str
     settings: dict[str, str]
     without: frozenset[str] = frozenset()
+    weights: dict[str, int] = field(default_factory=lambda: WEIGHTS)
     records: list[Record] = field(default_factory=list)
 
     @classmethod
@@ -82,7 +84,7 @@ class Lab:
         virtual = all(agent.host.virtual for agent in self.agents.values()) and self.hosts != ["storage"]
         needs_machines = {"cut_storage", "cut_host", "cut_link", "restart_storage"}
         without = self.without | self.transport.without | (set() if virtual else needs_machines)
-        return [name for name in actions.ACTIONS if name not in without]
+        return [name for name in choices.ACTIONS if name not in without]
 
 
 class _Over(BaseException):
@@ -104,9 +106,10 @@ def generate(lab: Lab, seconds: float, number: int) -> tuple[Record, World]:
 
 
 def _machine(lab: Lab, world: World, number: int, over: Callable[[], bool]) -> type[RuleBasedStateMachine]:
-    """A state machine whose one rule draws any possible action; ended by time, or by the first thing that is wrong."""
-    names = [name for name in lab.possible() for _ in range(WEIGHTS.get(name, 1))]
-    most = max(len(takes) for _, takes in actions.ACTIONS.values())
+    """A state machine whose one rule draws any action that has something to pick from; ended by time, or by the first thing
+    that is wrong."""
+    names = [name for name in lab.possible() for _ in range(lab.weights.get(name, 1))]
+    most = max(len(each.takes) for each in choices.ACTIONS.values())
     halted: list[bool] = []
 
     class Machine(RuleBasedStateMachine):
@@ -125,8 +128,9 @@ def _machine(lab: Lab, world: World, number: int, over: Callable[[], bool]) -> t
             if halted or over():
                 return
             which, *turned = [(each + self.turns.randrange(DRAWS)) % DRAWS for each in drawn]
-            name = names[which % len(names)]
-            drawn_for = dict(zip(actions.ACTIONS[name][1], (each % 256 for each in turned), strict=False))
+            able = [name for name in names if choices.ACTIONS[name].needs(world)]
+            name = able[which % len(able)]
+            drawn_for = dict(zip(choices.ACTIONS[name].takes, (each % 256 for each in turned), strict=False))
             if not record.perform(world, self.record, {"do": name, **drawn_for}):
                 halted.append(True)
 
@@ -139,7 +143,7 @@ def _machine(lab: Lab, world: World, number: int, over: Callable[[], bool]) -> t
 
 def _emptied(world: World) -> bool:
     """For the next sequence: no volume. It is part of the test: what cannot be deleted is a fault."""
-    for volume in actions.taken(world):
+    for volume in choices.taken(world):
         actions.put_away(world, volume)
     snapshots = [("snapshots", each.id) for each in world.snapshots]
     for noun, id in [*snapshots, *(("volumes", each.id) for each in world.volumes)]:

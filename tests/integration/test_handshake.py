@@ -3,7 +3,6 @@
 import contextlib
 import socket
 import struct
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 
 from nbdsvc import errors
 from nbdsvc.connectors import handshake
+from tests.support import nbdkits
 
 GREETING = b"NBDMAGICIHAVEOPT" + struct.pack(">H", 3)
 
@@ -28,14 +28,8 @@ ACK = _reply(1, b"")
 
 @pytest.fixture
 def nbdkit(tmp_path: Path) -> Iterator[str]:
-    path = tmp_path / "n.sock"
-    argv = ["nbdkit", "-f", "-r", "-e", "vol", "-U", str(path), "memory", "3M"]
-    server = subprocess.Popen(argv, stdin=subprocess.DEVNULL)
-    while not path.exists():
-        assert server.poll() is None
-    yield str(path)
-    server.kill()
-    server.wait()
+    with nbdkits.nbdkit(tmp_path, "-r", "-e", "vol", "memory", "3M") as (uri, _):
+        yield uri.partition("socket=")[2]
 
 
 def test_size_and_flags_of_a_real_server(nbdkit: str) -> None:

@@ -1,0 +1,92 @@
+"""What can be done now, and to what: the actions by their names, and the lists that they pick from.
+
+What an action picks from is said where it is registered: a run draws none that has nothing to pick from.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from rig.machine.world import Snapshot, Volume, World
+
+Act = Callable[..., str]
+Needs = Callable[[World], Any]
+T = TypeVar("T")
+# GiB of the largest volume.
+MAX_GIB = 3
+
+
+class Skipped(Exception):
+    """There is nothing that this action could be done to."""
+
+
+@dataclass(frozen=True)
+class Action:
+    """act: what is done. needs: something that is empty while it cannot be done."""
+
+    act: Act
+    needs: Needs
+
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """Its parameters after the world: integers."""
+        return self.act.__code__.co_varnames[1 : self.act.__code__.co_argcount]
+
+
+ACTIONS: dict[str, Action] = {}
+
+
+def nothing(_world: World) -> bool:
+    """What an action needs that can always be done."""
+    return True
+
+
+def action(needs: Needs = nothing) -> Callable[[Act], Act]:
+    """Registers a function by its name."""
+
+    def register(act: Act) -> Act:
+        ACTIONS[act.__name__] = Action(act, needs)
+        return act
+
+    return register
+
+
+def pick(things: list[T], number: int) -> T:
+    if not things:
+        raise Skipped
+    return things[number % len(things)]
+
+
+def volumes(world: World) -> list[Volume]:
+    return world.volumes
+
+
+def snapshots(world: World) -> list[Snapshot]:
+    return world.snapshots
+
+
+def free(world: World) -> list[Volume]:
+    return [volume for volume in world.volumes if volume.host is None]
+
+
+def taken(world: World) -> list[Volume]:
+    return [volume for volume in world.volumes if volume.host is not None]
+
+
+def writable(world: World) -> list[Volume]:
+    return [volume for volume in taken(world) if not volume.read_only]
+
+
+def growable(world: World) -> list[Volume]:
+    return [volume for volume in world.volumes if volume.disk.size < MAX_GIB]
+
+
+def revertible(world: World) -> list[Volume]:
+    """The API allows only the newest snapshot, and only of the volume's size."""
+    newest = {each.volume: each.disk.size for each in world.snapshots}
+    return [volume for volume in free(world) if newest.get(volume.id) == volume.disk.size]
+
+
+def fullest(things: list[T]) -> list[T]:
+    """Those that were ever written to; all of them, if none was: a copy of zeros tells little."""
+    return [each for each in things if each.disk.written()] or things  # type: ignore[attr-defined]
