@@ -66,6 +66,10 @@ class Settings:
     # iSCSI: bytes of a logical block, 512 or 4096. Partition tables count in it, so choose before the first volume is used;
     # an exported volume keeps its own until its last detach.
     iscsi_block_size: int = 512
+    # iSCSI: a volume on a device (an LV) answers a write when it is on stable storage, as nbd_write_through has it for NBD.
+    # Off: LIO hands requests to the device as they are, faster for many small writes; then what an initiator wrote and
+    # flushed may be lost with this host's power, when the flush comes again afterwards. Changes at a volume's next attach.
+    iscsi_write_through: bool = True
     # Address on which NBD exports listen for other hosts; empty: this host only.
     nbd_listen: str = ""
     # TLS with a key of each attachment's own on that address. The kernel's NBD client cannot do TLS: switch it off only

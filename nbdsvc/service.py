@@ -160,7 +160,14 @@ def _make_exporter(settings: Settings) -> Exporter:
         )
     found = portals.parse(settings.iscsi_portals)
     lio = MemoryLio() if settings.exporter == "lio-memory" else KernelLio(settings.iscsi_block_size)
-    return LioExporter(folder, lio, found, settings.iscsi_prefix, settings.iscsi_block_size)
+    return LioExporter(
+        folder,
+        lio,
+        found,
+        settings.iscsi_prefix,
+        settings.iscsi_block_size,
+        write_through=settings.iscsi_write_through,
+    )
 
 
 def _make_images(settings: Settings) -> Images:

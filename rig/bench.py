@@ -52,7 +52,8 @@ class Protocol:
 def protocols(address: str) -> list[Protocol]:
     lio = {"EXPORTER": "lio", "ISCSI_PORTALS": address}
     return [Protocol("kernel nbd, 1 connection", {}, ("--connections=1",)),
-            Protocol("kernel nbd, 4 connections", {}, ("--connections=4",)), Protocol("iSCSI", lio)]  # fmt: skip
+            Protocol("kernel nbd, 4 connections", {}, ("--connections=4",)), Protocol("iSCSI", lio),
+            Protocol("iSCSI, not written through", lio | {"ISCSI_WRITE_THROUGH": "false"})]  # fmt: skip
 
 
 def main() -> int:

@@ -51,9 +51,8 @@ class Nbd:
 class Iscsi:
     """The attachments API and iscsiadm, as a foreign initiator. One portal, and sessions that wait for their target."""
 
-    # A server's process there is none. What the storage host's power takes with it is said in docs/iscsi.md: LIO hands
-    # writes to the volume's own cache, so a flush that comes again after a cut may have lost what it covers.
-    without = frozenset({"kill_server", "cut_storage"})
+    # A server's process there is none.
+    without = frozenset({"kill_server"})
 
     def settings(self, address: str) -> dict[str, str]:
         return {"EXPORTER": "lio", "ISCSI_PORTALS": address}

@@ -10,7 +10,6 @@ import pytest
 from rig import install, iscsi, storage
 from rig.agent import Agent
 from rig.fleet import FLEET, Fleet
-from rig.machine import run
 from rig.product import STATE, Initiator, Service, disconnect_all
 
 
@@ -102,8 +101,3 @@ def leftovers(service: Service, agents: dict[str, Agent]) -> list[str]:
     for folder in ("locks", "journals", "pool/new"):
         found += [f"{folder}/{name}" for name in host.shell(f"ls {STATE}/{folder} 2> /dev/null || true").split()]
     return found
-
-
-@pytest.fixture
-def lab(agents: dict[str, Agent]) -> run.Lab:
-    return run.Lab.of(agents)

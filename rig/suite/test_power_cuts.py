@@ -6,7 +6,9 @@ import time
 
 import pytest
 
+from rig.agent import Agent
 from rig.machine import cuts, run
+from rig.machine.transports import TRANSPORTS
 from rig.say import say
 
 COUNT = int(os.environ.get("RIG_CUTS", "3"))
@@ -14,11 +16,12 @@ COUNT = int(os.environ.get("RIG_CUTS", "3"))
 
 @pytest.mark.timeout(600 + COUNT * 600)  # a cut takes half a minute, and ten where two cores emulate more than these
 @pytest.mark.row("S001", "S067", "S068")
-def test_nothing_is_lost_when_the_power_goes(lab: run.Lab) -> None:
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_nothing_is_lost_when_the_power_goes(agents: dict[str, Agent], transport: str) -> None:
     """No acknowledged flush is lost, every row settles and every export serves again, without an administrator."""
     number = int(os.environ.get("RIG_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
-    say(f"{COUNT} power cuts from seed {number}")
-    world, chance, tally = lab.world(), random.Random(number), cuts.Tally()
+    say(f"{COUNT} power cuts over {transport} from seed {number}")
+    world, chance, tally = run.Lab.of(agents, transport).world(), random.Random(number), cuts.Tally()
     cuts.prepare(world)
     began = time.monotonic()
     while tally.cuts < COUNT:

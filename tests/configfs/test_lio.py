@@ -25,24 +25,24 @@ HOSTS = ["iqn.2026-11.org.example:one", "iqn.2026-11.org.example:two"]
 
 
 class Storage:
-    """An exporter, and a volume in a file or on a device."""
+    """An exporter, and a volume in a file, on a device, or on a device that is written through its cache (`through`)."""
 
     def __init__(self, folder: Path, kind: str, *portals: str, block_size: int = 512) -> None:
         self.folder, self.kind = folder, kind
         self.portals = portals or ("127.0.0.1:3261", "[::1]:3261")
         self.block_size = block_size
-        self.exporter = self.service()
+        self.exporter = self.service(write_through=kind == "through")
         file = folder / "volume"
         file.touch()
         os.truncate(file, 16 * MiB)
         self.file = self.path = file
-        if kind == "device":
+        if kind != "file":
             self.path = Path(run("losetup", "--find", "--show", str(file)).strip())
 
-    def service(self) -> LioExporter:
+    def service(self, *, write_through: bool = False) -> LioExporter:
         """As after a restart."""
-        lio = KernelLio(self.block_size)
-        return LioExporter(self.folder / "exports", lio, parse(self.portals), PREFIX, self.block_size)
+        folder, lio = self.folder / "exports", KernelLio(self.block_size)
+        return LioExporter(folder, lio, parse(self.portals), PREFIX, self.block_size, write_through=write_through)
 
     def spec(self, volume: str | None = None, initiator: str = HOSTS[0], **given: Any) -> ExportSpec:
         given = {"secret": os.urandom(32).hex(), **given}
@@ -51,7 +51,7 @@ class Storage:
     def close(self) -> None:
         for id in self.exporter.list_exports():
             self.exporter.remove_export(id)
-        if self.kind == "device":
+        if self.kind != "file":
             run("losetup", "--detach", str(self.path))
 
 
@@ -74,7 +74,7 @@ def left() -> list[str]:
     return sorted(path.name for path in folders if path.name not in fixed)
 
 
-@pytest.fixture(params=["file", "device"])
+@pytest.fixture(params=["file", "device", "through"])
 def storage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storage]:
     made = Storage(tmp_path_factory.mktemp("lio"), request.param)
     yield made
@@ -303,6 +303,24 @@ def test_logical_blocks(tmp_path_factory: pytest.TempPathFactory, block_size: in
     assert (backstore(spec) / "attrib" / "block_size").read_text().strip() == str(block_size)
     info = storage.exporter.initialize_connection(spec, {"initiator": HOSTS[0]})
     assert info.data["logical_block_size"] == block_size
+    storage.close()
+    assert left() == []
+
+
+def test_a_device_is_written_through_its_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """As the setting says at the first attach: a disk that is in use stays what it is. No cache, so nothing to flush."""
+    storage = Storage(tmp_path_factory.mktemp("lio"), "device")
+    spec = storage.spec()
+    storage.exporter.create_export(spec)
+    other = storage.service(write_through=True)
+    assert not other.ensure_export(spec)
+    assert backstore(spec).parent.name.startswith("iblock_")
+    other.remove_export(spec.id)
+    other.create_export(spec)
+    assert backstore(spec).parent.name.startswith("fileio_")
+    assert (backstore(spec) / "attrib" / "emulate_write_cache").read_text().strip() == "0"
+    assert (backstore(spec) / "attrib" / "unmap_zeroes_data").read_text().strip() == "0"
+    assert "Mode: O_DSYNC" in (backstore(spec) / "info").read_text()
     storage.close()
     assert left() == []
 

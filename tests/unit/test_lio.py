@@ -55,7 +55,7 @@ class Storage:
         self.exporter = self.service()
 
     def service(self) -> LioExporter:
-        return LioExporter(self.folder / "exports", self.lio, parse(self.portals), PREFIX, 512)
+        return LioExporter(self.folder / "exports", self.lio, parse(self.portals), PREFIX, 512, write_through=True)
 
     def spec(self, volume: str | None = None, initiator: str = HOSTS[0], **given: Any) -> ExportSpec:
         volume = volume or names.new_id()

@@ -44,17 +44,27 @@ class LioExporter:
     """See nbdsvc/exporter.py for the contract.
 
     portals: where every target is reached; the first is the one that initiators without multipath are told. prefix: of the
-    targets' IQNs (target_prefix of the reference).
+    targets' IQNs (target_prefix of the reference). write_through: writes are answered when they are on stable storage.
     """
 
     protocol = "iSCSI"
 
-    def __init__(self, exports_folder: Path, lio: Lio, portals: Sequence[Portal], prefix: str, block_size: int) -> None:
+    def __init__(
+        self,
+        exports_folder: Path,
+        lio: Lio,
+        portals: Sequence[Portal],
+        prefix: str,
+        block_size: int,
+        *,
+        write_through: bool,
+    ) -> None:
         self._specs = Specs(exports_folder)
         self._lio = lio
         self._portals = list(portals)
         self._prefix = prefix
         self._block_size = block_size
+        self._write_through = write_through
 
     def validate_connector(self, connector: dict[str, Any]) -> None:
         """A connector needs an `initiator` (row S125) whose name LIO takes."""
@@ -80,7 +90,7 @@ class LioExporter:
 
     def healthy(self, export_id: str) -> bool:
         noted = self._specs.find(export_id)
-        if noted is None or noted[1] or _source(noted[0].path) is None:
+        if noted is None or noted[1] or self._source(noted[0].path) is None:
             return False
         return not self._missing(noted[0].volume_id)
 
@@ -147,7 +157,7 @@ class LioExporter:
         spec = replace(spec, initiator=(spec.initiator or "").lower())
         if not spec.initiator or not spec.secret:
             raise errors.ExportFailed(export=spec.id, reason="an iSCSI export needs an initiator and a key")
-        if _source(spec.path) is None:
+        if self._source(spec.path) is None:
             raise errors.ExportFailed(export=spec.id, reason=f"there is no volume at {spec.path}")
         self._refuse_two_modes(spec)
         known = self._specs.find(spec.id) is not None
@@ -191,8 +201,18 @@ class LioExporter:
         iqn, name = self._iqn(volume_id), names.volume_name(volume_id)
         specs, found = self._specs.of(volume_id), self._lio.read(iqn, name)
         grants = [_grant(spec) for spec in specs]
-        source = (_source(specs[0].path) if specs else None) or (found.backstore.source if found.backstore else None)
+        source = (self._source(specs[0].path) if specs else None) or (
+            found.backstore.source if found.backstore else None
+        )
         return plan(found, desired_config(name, volume_id, source, grants, self._portals))
+
+    def _source(self, path: Path) -> Source | None:
+        """None when there is nothing to export. LIO opens a device as a file to write it through its cache."""
+        if path.is_block_device():
+            return Source(FILE if self._write_through else BLOCK, str(path))
+        if path.is_file():
+            return Source(FILE, str(path), path.stat().st_size)
+        return None
 
     def _iqn(self, volume_id: str) -> str:
         return self._prefix + names.volume_name(volume_id)
@@ -205,12 +225,3 @@ class LioExporter:
 def _grant(spec: ExportSpec) -> Grant:
     assert spec.initiator and spec.secret
     return Grant(spec.initiator, keys.chap_user(spec.secret), keys.chap_password(spec.secret), spec.read_only)
-
-
-def _source(path: Path) -> Source | None:
-    """None when there is nothing to export."""
-    if path.is_block_device():
-        return Source(BLOCK, str(path))
-    if path.is_file():
-        return Source(FILE, str(path), path.stat().st_size)
-    return None

@@ -35,6 +35,9 @@ LOCK = Path("/run/nbdsvc-lio.lock")
 _FOLDERS = {"iblock": BLOCK, "fileio": FILE}
 # XCOPY lets an initiator name devices that are not mapped to it (CVE-2020-28374).
 _OFF = ("emulate_3pc",)
+# A device that is opened as a file is discarded behind the page cache that it is read through, so that what was discarded
+# may still read as it was: initiators are told so, and zero by writing.
+_OFF_THROUGH = ("unmap_zeroes_data",)
 # What only some devices can do: UNMAP.
 _IF_POSSIBLE = ("emulate_tpu",)
 
@@ -108,10 +111,10 @@ class KernelLio:
         if source.plugin == BLOCK:
             made = self._rtslib.BlockStorageObject(name, dev=source.path, index=index)
         else:
-            # Without write-back each write is on the disk before it is answered (O_DSYNC).
+            # Without write-back each write is on the disk before it is answered (O_DSYNC). Of a device no size is taken.
             made = self._rtslib.FileIOStorageObject(name, dev=source.path, size=source.size, index=index)
         made.set_attribute("block_size", self._block_size)
-        for attribute in _OFF:
+        for attribute in (*_OFF, *(_OFF_THROUGH if (source.plugin, source.size) == (FILE, 0) else ())):
             made.set_attribute(attribute, 0)
         for attribute in _IF_POSSIBLE:
             with contextlib.suppress(self._rtslib.RTSLibError):

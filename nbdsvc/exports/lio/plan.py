@@ -40,7 +40,10 @@ class Portal:
 
 @dataclass(frozen=True)
 class Source:
-    """The volume's bytes. size: bytes of a file, 0 for a device, whose size LIO asks for each time."""
+    """The volume's bytes. plugin: BLOCK hands requests to a device as they are, FILE writes each through to stable storage.
+
+    size: bytes of a file, 0 for a device, whose size LIO asks for each time.
+    """
 
     plugin: str
     path: str
@@ -181,8 +184,8 @@ def _backstore(found: Backstore | None, wanted: Backstore, renewed: bool) -> lis
 
 
 def _serves(found: Backstore, wanted: Backstore) -> bool:
-    same = (found.source.plugin, found.source.path) == (wanted.source.plugin, wanted.source.path)
-    return same and found.working and found.serial == wanted.serial
+    """By whichever plugin: a setting that changes does not take a disk from under its initiators."""
+    return found.source.path == wanted.source.path and found.working and found.serial == wanted.serial
 
 
 def _sorted(accesses: Iterable[Access]) -> list[Access]:
