@@ -12,6 +12,7 @@ from rig.machine.world import Snapshot, Volume, World
 Act = Callable[..., str]
 Needs = Callable[[World], Any]
 T = TypeVar("T")
+Thing = TypeVar("Thing", Volume, Snapshot)
 # GiB of the largest volume.
 MAX_GIB = 3
 
@@ -87,6 +88,6 @@ def revertible(world: World) -> list[Volume]:
     return [volume for volume in free(world) if newest.get(volume.id) == volume.disk.size]
 
 
-def fullest(things: list[T]) -> list[T]:
+def fullest(things: list[Thing]) -> list[Thing]:
     """Those that were ever written to; all of them, if none was: a copy of zeros tells little."""
-    return [each for each in things if each.disk.written()] or things  # type: ignore[attr-defined]
+    return [each for each in things if each.disk.written()] or things
