@@ -38,7 +38,7 @@ def agents(fleet: Fleet) -> dict[str, Agent]:
 
 def install(agent: Agent) -> None:
     """Mount the disk, which must be attached, now and at every boot, and put the launcher in place."""
-    mounted = f"mountpoint -q {MOUNT} && umount -l {MOUNT}; udevadm settle -t 5; mount -o ro {DEVICE} {MOUNT}"
+    mounted = f"mountpoint -q {MOUNT} && umount -l {MOUNT}; udevadm settle -t 30 || true; mount -o ro {DEVICE} {MOUNT}"
     agent.shell(f"mkdir -p {MOUNT}; {mounted}")
     agent.shell(f"grep -q {MOUNT} /etc/fstab || echo '{DEVICE} {MOUNT} squashfs ro,nofail 0 0' >> /etc/fstab; sync")
     agent.put("/usr/local/bin/nbdsvc", LAUNCHER.encode())

@@ -54,7 +54,7 @@ _THIN, _FIRST = f"{device(POOL)}-tpool", 10_000_000
 @contextmanager
 def full(agent: Agent, *, metadata: bool) -> Iterator[None]:
     """While it lasts, the pool's data is full, or its metadata nearly, and the group has no extent left."""
-    agent.shell(f"lvcreate -q -y -Wn -l 100%FREE -n {_BALLAST} {GROUP} || true; udevadm settle -t 10")
+    agent.shell(f"lvcreate -q -y -Wn -l 100%FREE -n {_BALLAST} {GROUP} || true; udevadm settle -t 30 || true")
     try:
         agent.shell(f"lvcreate -q -y -V 8g --thinpool {POOL} -n {_FILL} {GROUP}")
         if metadata:
