@@ -13,6 +13,8 @@ UNIT_FILE = f"/etc/systemd/system/{UNIT}.service"
 # Under emulation, beside other machines, a cold start takes minutes.
 READY_SECONDS = 240
 STATE = "/var/lib/nbdsvc"
+# Far more than an operation needs between its row's end and the end of its files, also in emulation.
+LETTING_GO_SECONDS = 10.0
 
 
 class Refused(Exception):
@@ -43,6 +45,17 @@ class Service:
             self.agent.shell(f"systemctl -q enable {UNIT} 2> /dev/null; sync")
         self.agent.run("systemctl", "start", UNIT)
         self.wait_ready("up" if up else "down")
+
+    def staying(self) -> list[str]:
+        """Files that only an operation has and that stay: it lets go of them a moment after its row says that it ended."""
+        end = time.monotonic() + LETTING_GO_SECONDS
+        while (left := self._passing_files()) and time.monotonic() < end:
+            time.sleep(0.2)
+        return left
+
+    def _passing_files(self) -> list[str]:
+        folders = [f"{STATE}/{each}/*" for each in ("locks", "journals", "pool/new")]
+        return self.agent.shell(f"ls -d {' '.join(folders)} 2> /dev/null || true").split()
 
     def _unit(self) -> str:
         variables = [f'Environment="NBDSVC_{key}={value}"' for key, value in self.settings.items()]

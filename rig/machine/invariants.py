@@ -3,7 +3,6 @@
 from rig import storage
 from rig.machine import actions, choices
 from rig.machine.world import PASSING, Violation, World
-from rig.product import STATE
 
 
 def cheap(world: World) -> None:
@@ -48,10 +47,7 @@ def dear(world: World) -> None:
     for volume in choices.taken(world):
         actions.check(world, volume)
     left = [*_objects(world), *world.transport.wrong_exports(world), *_devices(world)]
-    for folder in ("locks", "journals"):
-        left += [
-            f"{folder}/{name}" for name in world.storage.shell(f"ls {STATE}/{folder} 2> /dev/null || true").split()
-        ]
+    left += world.service.staying()
     if left:
         raise Violation(f"left behind or missing: {', '.join(left[:10])}")
 

@@ -10,7 +10,7 @@ import pytest
 from rig import install, iscsi, storage
 from rig.agent import Agent
 from rig.fleet import FLEET, Fleet
-from rig.product import STATE, Initiator, Service, disconnect_all
+from rig.product import Initiator, Service, disconnect_all
 
 
 @pytest.fixture(scope="session")
@@ -98,6 +98,4 @@ def leftovers(service: Service, agents: dict[str, Agent]) -> list[str]:
     units = host.shell("systemctl list-units --all --plain --no-legend 'nbdsvc-export-*' | cut -d' ' -f1").split()
     owned = {f"nbdsvc-export-{id}.scope" for id in attachments}
     found += [f"unit {unit}" for unit in units if unit not in owned]
-    for folder in ("locks", "journals", "pool/new"):
-        found += [f"{folder}/{name}" for name in host.shell(f"ls {STATE}/{folder} 2> /dev/null || true").split()]
-    return found
+    return found + service.staying()

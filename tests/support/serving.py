@@ -138,8 +138,15 @@ class ServiceProcess:
             for path in (self.state / "digests").glob("*")
             if path.name not in volumes | snapshots
         ]
-        found += [f"lock {path.name}" for path in (self.state / "locks").iterdir()]
+        found += [f"lock {name}" for name in self._locks()]
         return found + [f"process {pid}" for pid in self._servers() - self._known_servers(attachments)]
+
+    def _locks(self, seconds: float = 5 * PATIENCE) -> list[str]:
+        """Files of locks that stay: an operation lets go of its own a moment after its row says that it ended."""
+        end = time.monotonic() + seconds
+        while (names := [path.name for path in (self.state / "locks").iterdir()]) and time.monotonic() < end:
+            time.sleep(0.02)
+        return names
 
     def _servers(self) -> set[int]:
         """nbdkit processes that serve from our state folder."""
