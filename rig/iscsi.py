@@ -90,9 +90,12 @@ class OpenIscsi:
 
 
 def start_initiator(agent: Agent, *, multipath: bool = False) -> None:
-    """open-iscsi's daemon, and multipath's where it is wanted."""
-    wanted = "iscsid" + (" multipathd" if multipath else "")
-    agent.shell(f"systemctl unmask -q iscsid multipathd iscsid.socket; systemctl start {wanted}")
+    """open-iscsi's daemon, and multipath's where it is wanted: also after a boot, for it gives sessions its own patience."""
+    agent.shell("systemctl unmask -q iscsid iscsid.socket; systemctl start iscsid")
+    if multipath:
+        agent.shell("systemctl unmask -q multipathd; systemctl start multipathd")
+    else:
+        agent.shell("systemctl mask -q --now multipathd.socket multipathd")
 
 
 def stop_initiator(agent: Agent) -> None:
