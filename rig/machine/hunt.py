@@ -1,6 +1,6 @@
 """`python -m rig.machine.hunt NAME MINUTES SEED`: does the machine find the bug that is planted in the hosts' tree?
 
-What takes minutes is left out, but for the fault that the bug needs, which is drawn more often: a hunt has few of them.
+What takes minutes is left out, but for the fault that the bug needs. Whatever it needs is drawn more often: a hunt is short.
 """
 
 import json
@@ -16,7 +16,7 @@ from rig.fleet import FLEET, Fleet
 from rig.machine import report, run
 from rig.machine.mutations import named
 
-# How often the fault that the bug needs is drawn.
+# How often the action or fault that the bug needs is drawn.
 NEEDED = 4
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 class Mutation:
     """One bug. name: on the command line. path: of the file; old, new: what is replaced there, once; also: another piece.
 
-    transport: that meets it. needs: the one slow fault without which nobody can meet it.
+    transport: that meets it. needs: the one action or fault without which nobody can meet it: a hunt draws it more often.
     """
 
     name: str
@@ -55,13 +55,13 @@ MUTATIONS = [
     Mutation("a volume of a snapshot is one of its volume", "drivers/lvm/driver.py",
              "        self._kind.share(names.volume_name(volume.id), names.snapshot_name(snapshot.id), volume.size, owner)",
              "        origin = names.volume_name(snapshot.volume_id)\n"
-             "        self._kind.share(names.volume_name(volume.id), origin, volume.size, owner)"),
+             "        self._kind.share(names.volume_name(volume.id), origin, volume.size, owner)", needs="from_snapshot"),
     Mutation("a clone is empty", "drivers/lvm/driver.py",
              "        self._kind.share(names.volume_name(volume.id), names.volume_name(source.id), volume.size, owner)",
-             "        self._kind.create(names.volume_name(volume.id), volume.size, owner)"),
+             "        self._kind.create(names.volume_name(volume.id), volume.size, owner)", needs="clone"),
     Mutation("a revert does nothing", "drivers/lvm/driver.py",
              "        self._kind.revert(names.volume_name(volume.id), names.snapshot_name(snapshot.id), volume.size, owner)",
-             "        pass"),
+             "        pass", needs="revert"),
     Mutation("new blocks are not zeroed", "drivers/lvm/thin.py",
              "if pool and pool.is_thin_pool and not pool.zeroing:\n            self._lvm.zero_new_blocks(self._pool)",
              "if pool and pool.is_thin_pool and pool.zeroing:\n"
@@ -71,15 +71,15 @@ MUTATIONS = [
              '"n", "--name", name,\n                   f"{self.group}/{origin}"'),
     Mutation("the undo of a create is lost", "nbdsvc/manager/volume_kinds.py",
              "    host_of(run).driver.delete_volume(volume_ref(volume_of(run)))\n    copying.forget(run)",
-             "    copying.forget(run)"),
+             "    copying.forget(run)", needs="from_broken_image"),
     Mutation("a volume in use may be reserved", "nbdsvc/manager/attachments.py",
-             "        if volume.status not in states.VOLUME[verb].sources:", "        if False:",
+             "        if volume.status not in states.VOLUME[verb].sources:", "        if False:", needs="steal",
              also=("transition(conn, volume_id, states.VOLUME[verb].sources, target,",
                    "transition(conn, volume_id, [volume.status], target,")),
     Mutation("a detach does not free the volume", "nbdsvc/manager/settling.py",
              '    return "available"\n\n\ndef follow_attachments', '    return "in-use"\n\n\ndef follow_attachments'),
     Mutation("a device does not grow", "nbdsvc/connectors/nbd_watch.py",
-             "        if size > kernel_nbd.size_of(index):", "        if False:"),
+             "        if size > kernel_nbd.size_of(index):", "        if False:", needs="extend"),
     Mutation("a detach leaves its access", "nbdsvc/exports/lio/exporter.py",
              "        self._settle(noted[0].volume_id if noted else export_id)\n", "", "iscsi"),
     Mutation("a reader may write over iSCSI", "nbdsvc/exports/lio/exporter.py",
@@ -89,7 +89,7 @@ MUTATIONS = [
              "    def ensure_export(self, spec: ExportSpec) -> bool:\n        return False", "iscsi", "restart_storage"),
     Mutation("an error of the disk is not told", "nbdsvc/exports/plugin.py",
              "    if result < 0 and lib.nbdsvc_vol_has_lost(h.vol):\n        _lost_mark().touch()\n    _check(result)",
-             "    return"),
+             "    return", needs="fail_disk"),
     Mutation("metadata that is full is not minded", "drivers/lvm/watching.py",
              "    if found.metadata_percent >= policy.metadata_refusal:", "    if False:",
              needs="fill_pool"),

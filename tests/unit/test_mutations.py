@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from rig.machine import record
 from rig.machine.mutations import MUTATIONS, Mutation
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,3 +21,8 @@ def test_a_bug_can_be_planted(mutation: Mutation, tmp_path: Path) -> None:
     compile(copy.read_text(), mutation.path, "exec")
     with pytest.raises(ValueError, match="0 times"):
         mutation.plant(tmp_path)
+
+
+def test_what_a_bug_needs_is_an_action() -> None:
+    """A hunt would draw nothing more often by a name that no action has."""
+    assert {each.needs for each in MUTATIONS if each.needs} <= set(record.ACTIONS)
