@@ -39,9 +39,8 @@ def bars(name: str, bar: Callable[[Any], tuple[float, str]]) -> list[str]:
 
 def serving() -> list[str]:
     def bar(row: Any) -> tuple[float, str]:
-        return row["iops"][
-            "median"
-        ], f"{_median(row, 'iops', 0)}/s, {_median(row, 'cpu', 1)} us, {_median(row, 'ratio')}x"
+        text = f"{_median(row, 'iops', 0)}/s, {_median(row, 'cpu', 1)} us, {_median(row, 'ratio')}x"
+        return row["iops"]["median"], text
 
     return bars("nbd", bar)
 

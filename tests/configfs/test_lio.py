@@ -31,7 +31,8 @@ class Storage:
         self.folder, self.kind = folder, kind
         self.portals = portals or ("127.0.0.1:3261", "[::1]:3261")
         self.block_size = block_size
-        self.exporter = self.service(write_through=kind == "through")
+        self.write_through = kind == "through"
+        self.exporter = self.service()
         file = folder / "volume"
         file.touch()
         os.truncate(file, 16 * MiB)
@@ -39,10 +40,10 @@ class Storage:
         if kind != "file":
             self.path = Path(run("losetup", "--find", "--show", str(file)).strip())
 
-    def service(self, *, write_through: bool = False) -> LioExporter:
+    def service(self) -> LioExporter:
         """As after a restart."""
         folder, lio = self.folder / "exports", KernelLio(self.block_size)
-        return LioExporter(folder, lio, parse(self.portals), PREFIX, self.block_size, write_through=write_through)
+        return LioExporter(folder, lio, parse(self.portals), PREFIX, self.block_size, write_through=self.write_through)
 
     def spec(self, volume: str | None = None, initiator: str = HOSTS[0], **given: Any) -> ExportSpec:
         given = {"secret": os.urandom(32).hex(), **given}
@@ -312,7 +313,8 @@ def test_a_device_is_written_through_its_cache(tmp_path_factory: pytest.TempPath
     storage = Storage(tmp_path_factory.mktemp("lio"), "device")
     spec = storage.spec()
     storage.exporter.create_export(spec)
-    other = storage.service(write_through=True)
+    storage.write_through = True
+    other = storage.service()
     assert not other.ensure_export(spec)
     assert backstore(spec).parent.name.startswith("iblock_")
     other.remove_export(spec.id)
