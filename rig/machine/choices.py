@@ -84,8 +84,21 @@ def growable(world: World) -> list[Volume]:
 
 def revertible(world: World) -> list[Volume]:
     """The API allows only the newest snapshot, and only of the volume's size."""
-    newest = {each.volume: each.disk.size for each in world.snapshots}
-    return [volume for volume in free(world) if newest.get(volume.id) == volume.disk.size]
+    newest = {each.volume: each.disk for each in world.snapshots}
+    able = [volume for volume in free(world) if volume.id in newest and newest[volume.id].size == volume.disk.size]
+    return [volume for volume in able if newest[volume.id].newest != volume.disk.newest]
+
+
+def outdated(world: World) -> list[Snapshot]:
+    """Those that no longer read as their volume does; all of them, if each does: only these tell who reads which."""
+    now = {volume.id: volume.disk.newest for volume in world.volumes}
+    return [each for each in world.snapshots if now[each.volume] != each.disk.newest] or world.snapshots
+
+
+def unsaved(world: World) -> list[Volume]:
+    """Volumes that were written to since their newest snapshot; all of them, if none was."""
+    newest = {each.volume: each.disk.newest for each in world.snapshots}
+    return [each for each in world.volumes if newest.get(each.id, {}) != each.disk.newest] or world.volumes
 
 
 def fullest(things: list[Thing]) -> list[Thing]:

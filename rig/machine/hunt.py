@@ -1,6 +1,7 @@
 """`python -m rig.machine.hunt NAME MINUTES SEED`: does the machine find the bug that is planted in the hosts' tree?
 
-What takes minutes is left out, but for the fault that the bug needs. Whatever it needs is drawn more often: a hunt is short.
+What takes minutes is left out, but for the fault that the bug needs. Whatever it needs is drawn more often: a hunt is short,
+and what has to come together (written, snapshot taken, written again, detached, reverted) does so once in a hundred steps.
 """
 
 import json
@@ -14,18 +15,22 @@ from typing import Any
 from rig import install
 from rig.fleet import FLEET, Fleet
 from rig.machine import report, run
-from rig.machine.mutations import named
+from rig.machine.mutations import Mutation, named
 
-# How often the action or fault that the bug needs is drawn.
-NEEDED = 4
+# How often each of what the bug needs is drawn: against about thirty for all else together.
+NEEDED = 16
+
+
+def weights(bug: Mutation) -> dict[str, int]:
+    """How often each action is drawn."""
+    return {**run.WEIGHTS, **dict.fromkeys(bug.needs, NEEDED)}
 
 
 def main(name: str, minutes: str, seed: str) -> int:
     """The last line of the output is what came of it, as JSON."""
     agents = install.agents(Fleet.load(Path(os.environ[FLEET])))
     bug, began = named(name), time.monotonic()
-    weights = {**run.WEIGHTS, **({bug.needs: NEEDED} if bug.needs else {})}
-    lab = replace(run.Lab.of(agents, bug.transport), without=run.SLOW - {bug.needs}, weights=weights)
+    lab = replace(run.Lab.of(agents, bug.transport), without=run.SLOW - set(bug.needs), weights=weights(bug))
     record, world = run.generate(lab, float(minutes) * 60, int(seed))
     report.write(Path("build/rig") / f"{name.replace(' ', '-')}.html", record, report.logs(agents))
     found: dict[str, Any] = {"bug": name, "found": bool(record.violation), "steps": world.counts.steps,

@@ -12,7 +12,7 @@ from pathlib import Path
 class Mutation:
     """One bug. name: on the command line. path: of the file; old, new: what is replaced there, once; also: another piece.
 
-    transport: that meets it. needs: the one action or fault without which nobody can meet it: a hunt draws it more often.
+    transport: that meets it. needs: what nobody can meet it without: a hunt draws these more often.
     """
 
     name: str
@@ -20,7 +20,7 @@ class Mutation:
     old: str
     new: str
     transport: str = "nbd"
-    needs: str = ""
+    needs: tuple[str, ...] = ()
     also: tuple[str, str] | None = None
 
     def plant(self, tree: Path) -> None:
@@ -39,60 +39,67 @@ class Mutation:
 MUTATIONS = [
     # A flush alone has nothing to do where writes are answered when they are there.
     Mutation("nothing is made durable", "nbdsvc/exports/plugin.py",
-             "    _check_durable(h, lib.nbdsvc_vol_flush(h.vol))", "    pass", needs="cut_storage",
+             "    _check_durable(h, lib.nbdsvc_vol_flush(h.vol))", "    pass", needs=("attach", "write", "cut_storage"),
              also=('_open_vol(WRITE_THROUGH if _spec["write_through"] else 0)', "_open_vol(0)")),
     Mutation("read-only is ignored", "nbdsvc/manager/attachment_kinds.py",
-             'read_only=attachment.mode == "ro" or bool(volume.readonly)', "read_only=False"),
+             'read_only=attachment.mode == "ro" or bool(volume.readonly)', "read_only=False",
+             needs=("attach", "write")),
     Mutation("a detach leaves its export", "nbdsvc/exports/nbd.py",
              "        folder.end_process()\n        folder.remove()\n\n    def list_exports",
              "        return\n\n    def list_exports"),
     Mutation("an export is not repaired", "nbdsvc/manager/attachment_kinds.py",
-             "        host.exporter.ensure_export(export_spec(host, attachment))", "        pass"),
+             "        host.exporter.ensure_export(export_spec(host, attachment))", "        pass",
+             needs=("attach", "kill_server")),
     Mutation("the device's agent does nothing", "nbdsvc/connectors/nbd_watch.py",
-             "            if self._repair(devices[device]):", "            if True:"),
+             "            if self._repair(devices[device]):", "            if True:",
+             needs=("attach", "kill_server")),
     Mutation("extend changes the row only", "drivers/lvm/driver.py",
              "        self._kind.grow(names.volume_name(volume.id), new_size)", "        pass"),
     Mutation("a volume of a snapshot is one of its volume", "drivers/lvm/driver.py",
              "        self._kind.share(names.volume_name(volume.id), names.snapshot_name(snapshot.id), volume.size, owner)",
              "        origin = names.volume_name(snapshot.volume_id)\n"
-             "        self._kind.share(names.volume_name(volume.id), origin, volume.size, owner)", needs="from_snapshot"),
+             "        self._kind.share(names.volume_name(volume.id), origin, volume.size, owner)",
+             needs=("attach", "write", "snapshot", "from_snapshot")),
     Mutation("a clone is empty", "drivers/lvm/driver.py",
              "        self._kind.share(names.volume_name(volume.id), names.volume_name(source.id), volume.size, owner)",
-             "        self._kind.create(names.volume_name(volume.id), volume.size, owner)", needs="clone"),
+             "        self._kind.create(names.volume_name(volume.id), volume.size, owner)",
+             needs=("attach", "write", "clone")),
     Mutation("a revert does nothing", "drivers/lvm/driver.py",
              "        self._kind.revert(names.volume_name(volume.id), names.snapshot_name(snapshot.id), volume.size, owner)",
-             "        pass", needs="revert"),
+             "        pass", needs=("attach", "write", "snapshot", "detach", "revert")),
     Mutation("new blocks are not zeroed", "drivers/lvm/thin.py",
              "if pool and pool.is_thin_pool and not pool.zeroing:\n            self._lvm.zero_new_blocks(self._pool)",
              "if pool and pool.is_thin_pool and pool.zeroing:\n"
-             '            self._lvm._run(["lvchange", "--zero", "n", f"{self._lvm.group}/{self._pool}"])'),
+             '            self._lvm._run(["lvchange", "--zero", "n", f"{self._lvm.group}/{self._pool}"])',
+             needs=("attach", "write", "detach", "delete_volume")),
     Mutation("a snapshot's tag is forgotten", "drivers/lvm/commands.py",
              '"n", "--name", name, "--addtag",\n                   facts.OWNER + owner, f"{self.group}/{origin}"',
              '"n", "--name", name,\n                   f"{self.group}/{origin}"'),
     Mutation("the undo of a create is lost", "nbdsvc/manager/volume_kinds.py",
              "    host_of(run).driver.delete_volume(volume_ref(volume_of(run)))\n    copying.forget(run)",
-             "    copying.forget(run)", needs="from_broken_image"),
+             "    copying.forget(run)", needs=("from_broken_image",)),
     Mutation("a volume in use may be reserved", "nbdsvc/manager/attachments.py",
-             "        if volume.status not in states.VOLUME[verb].sources:", "        if False:", needs="steal",
+             "        if volume.status not in states.VOLUME[verb].sources:", "        if False:", needs=("attach", "steal"),
              also=("transition(conn, volume_id, states.VOLUME[verb].sources, target,",
                    "transition(conn, volume_id, [volume.status], target,")),
     Mutation("a detach does not free the volume", "nbdsvc/manager/settling.py",
              '    return "available"\n\n\ndef follow_attachments', '    return "in-use"\n\n\ndef follow_attachments'),
     Mutation("a device does not grow", "nbdsvc/connectors/nbd_watch.py",
-             "        if size > kernel_nbd.size_of(index):", "        if False:", needs="extend"),
+             "        if size > kernel_nbd.size_of(index):", "        if False:", needs=("attach", "extend")),
     Mutation("a detach leaves its access", "nbdsvc/exports/lio/exporter.py",
              "        self._settle(noted[0].volume_id if noted else export_id)\n", "", "iscsi"),
     Mutation("a reader may write over iSCSI", "nbdsvc/exports/lio/exporter.py",
              "keys.chap_password(spec.secret), spec.read_only)", "keys.chap_password(spec.secret), False)", "iscsi"),
     Mutation("a target is not made again", "nbdsvc/exports/lio/exporter.py",
              "    def ensure_export(self, spec: ExportSpec) -> bool:\n        return self._settle_with(spec)",
-             "    def ensure_export(self, spec: ExportSpec) -> bool:\n        return False", "iscsi", "restart_storage"),
+             "    def ensure_export(self, spec: ExportSpec) -> bool:\n        return False", "iscsi",
+             ("attach", "restart_storage")),
     Mutation("an error of the disk is not told", "nbdsvc/exports/plugin.py",
              "    if result < 0 and lib.nbdsvc_vol_has_lost(h.vol):\n        _lost_mark().touch()\n    _check(result)",
-             "    return", needs="fail_disk"),
+             "    return", needs=("attach", "fail_disk")),
     Mutation("metadata that is full is not minded", "drivers/lvm/watching.py",
              "    if found.metadata_percent >= policy.metadata_refusal:", "    if False:",
-             needs="fill_pool"),
+             needs=("attach", "fill_pool")),
     Mutation("quotas count deleted snapshots", "nbdsvc/store/quotas.py",
              "snapshots=snapshot_count, gigabytes=", "snapshots=snapshot_count + 1, gigabytes="),
 ]  # fmt: skip

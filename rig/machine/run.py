@@ -5,6 +5,7 @@ of times. Since any part of a list of actions can be run, parts are left out her
 """
 
 import contextlib
+import math
 import random
 import time
 from collections.abc import Callable
@@ -91,10 +92,10 @@ class _Over(BaseException):
     """Ends Hypothesis, which would go through all of its examples, if only to find that there is nothing left to do."""
 
 
-def generate(lab: Lab, seconds: float, number: int) -> tuple[Record, World]:
-    """Sequences until time is up or something is wrong; the last record, with its violation if there is one."""
+def generate(lab: Lab, seconds: float, number: int, steps: float = math.inf) -> tuple[Record, World]:
+    """Sequences until time or steps are used up or something is wrong; the last record, with its violation if any."""
     end, world = time.monotonic() + seconds, lab.world()
-    machine = _machine(lab, world, number, lambda: time.monotonic() > end)
+    machine = _machine(lab, world, number, lambda: time.monotonic() > end or world.counts.steps >= steps)
     # An example that ends before it draws anything makes the engine complain of a test that is not deterministic.
     with contextlib.suppress(_Over, FlakyStrategyDefinition):
         run_state_machine_as_test(

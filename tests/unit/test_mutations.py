@@ -25,4 +25,4 @@ def test_a_bug_can_be_planted(mutation: Mutation, tmp_path: Path) -> None:
 
 def test_what_a_bug_needs_is_an_action() -> None:
     """A hunt would draw nothing more often by a name that no action has."""
-    assert {each.needs for each in MUTATIONS if each.needs} <= set(record.ACTIONS)
+    assert {name for each in MUTATIONS for name in each.needs} <= set(record.ACTIONS)

@@ -1,0 +1,252 @@
+"""A service, hosts and disks in memory, one bug planted in them if wanted: with these the machine itself is tried.
+
+A hunt on real hosts takes minutes and shows one seed. Here it takes a tenth of a second, so that a test can say of each bug
+after how many steps the machine finds it, and that it finds nothing where there is nothing. Faults are not simulated.
+"""
+
+import itertools
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from rig import fleet
+from rig.agent import Agent, Done, HostFailed
+from rig.machine import actions, oracle
+from rig.machine.faults import FAULTS
+from rig.machine.run import Lab
+from rig.machine.world import Transport, World
+from rig.product import Refused, Service
+
+HOSTS = ("storage", "hyper1", "hyper2")
+
+
+@dataclass
+class Lv:
+    """blocks: byte offset -> the first 16 bytes of what was written there, in hexadecimal. of: a snapshot's volume.
+
+    size, shown: GiB, in its row and as its host sees it. there, marked: as LVM lists it.
+    """
+
+    size: int
+    blocks: dict[int, str] = field(default_factory=dict)
+    of: str = ""
+    status: str = "available"
+    there: bool = True
+    marked: bool = True
+    host: str = ""
+    read_only: bool = False
+    shown: int = 0
+
+    def copy(self, size: int, of: str = "") -> "Lv":
+        return Lv(size, dict(self.blocks), of=of)
+
+
+class Pool:
+    """What the storage host has. bug: the name of a planted bug as in mutations.py, or nothing."""
+
+    def __init__(self, bug: str) -> None:
+        self.bug = bug
+        self.lvs: dict[str, Lv] = {}
+        self._ids = itertools.count(1)
+
+    def of(self, noun: str) -> dict[str, Lv]:
+        return {id: lv for id, lv in self.lvs.items() if bool(lv.of) == (noun == "snapshots")}
+
+    def make(self, lv: Lv) -> str:
+        id = f"{next(self._ids):08}"
+        self.lvs[id] = lv
+        return id
+
+    def create(self, wish: dict[str, Any]) -> Lv:
+        size, source = wish["size"], wish.get("source_volid") or wish.get("snapshot_id")
+        if wish.get("imageRef") == actions.BROKEN:
+            return Lv(size, status="error", there=self.bug == "the undo of a create is lost")
+        if "imageRef" in wish:
+            return Lv(size, {0: oracle.block(0, actions.IMAGE_VALUE)[:16].hex()})
+        if source is None or (self.bug == "a clone is empty" and "source_volid" in wish):
+            return Lv(size)
+        if self.bug == "a volume of a snapshot is one of its volume" and "snapshot_id" in wish:
+            source = self.lvs[source].of
+        return self.lvs[source].copy(size)
+
+    def snapshot(self, wish: dict[str, Any]) -> Lv:
+        origin = self.lvs[wish["volume_id"]]
+        made = origin.copy(origin.size, wish["volume_id"])
+        made.marked = self.bug != "a snapshot's tag is forgotten"
+        return made
+
+    def act(self, lv: Lv, name: str, wish: dict[str, Any]) -> None:
+        if name == "revert" and self.bug != "a revert does nothing":
+            lv.blocks = dict(self.lvs[wish["snapshot_id"]].blocks)
+        if name == "os-extend":
+            lv.size = wish["new_size"]
+        if name == "os-reset_status":
+            lv.status = wish["status"]
+
+    def attach(self, id: str, host: str, *, read_only: bool) -> None:
+        lv = self.lvs[id]
+        if lv.host and self.bug != "a volume in use may be reserved":
+            raise Refused(400, "Invalid volume: it is attached")
+        lv.host, lv.status, lv.shown = host, "in-use", lv.size
+        lv.read_only = read_only and self.bug != "read-only is ignored"
+
+    def detach(self, id: str) -> None:
+        lv = self.lvs[id]
+        if self.bug != "a detach does not free the volume":
+            lv.status = "available"
+        if self.bug != "a detach leaves its export":
+            lv.host = ""
+
+    def delete(self, noun: str, id: str) -> None:
+        if noun == "volumes" and any(lv.of == id for lv in self.lvs.values()):
+            raise Refused(400, "Invalid volume: it has snapshots")
+        del self.lvs[id]
+
+
+class SimulatedService(Service):
+    """The part of the API that actions and invariants ask."""
+
+    def __init__(self, agent: Agent, pool: Pool) -> None:
+        super().__init__(agent)
+        self._pool = pool
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        noun, _, id = path.partition("?")[0].partition("/")
+        if noun == "os-quota-sets":
+            return {"quota_set": self._usage()}
+        if id == "detail":
+            return {noun: [_row(id, lv) for id, lv in self._pool.of(noun).items()]}
+        return {"POST": self._post, "GET": self._get, "DELETE": self._delete}[method](noun, id, body)
+
+    def staying(self) -> list[str]:
+        return []
+
+    def _post(self, noun: str, id: str, body: Any) -> Any:
+        [(name, wish)] = body.items()
+        if id:
+            return self._pool.act(self._pool.lvs[id.partition("/")[0]], name, wish)
+        made = self._pool.create(wish) if noun == "volumes" else self._pool.snapshot(wish)
+        return {name: {"id": self._pool.make(made)}}
+
+    def _get(self, noun: str, id: str, _body: Any) -> Any:
+        if id not in self._pool.lvs:
+            raise Refused(404, "not found")
+        return {noun[:-1]: _row(id, self._pool.lvs[id])}
+
+    def _delete(self, noun: str, id: str, _body: Any) -> None:
+        self._pool.delete(noun, id)
+
+    def _usage(self) -> dict[str, dict[str, int]]:
+        counted = {noun: len(self._pool.of(noun)) for noun in ("volumes", "snapshots")}
+        counted["gigabytes"] = sum(lv.size for lv in self._pool.lvs.values())
+        counted["snapshots"] += self._pool.bug == "quotas count deleted snapshots"
+        return {key: {"in_use": value, "reserved": 0} for key, value in counted.items()}
+
+
+def _row(id: str, lv: Lv) -> dict[str, Any]:
+    return {"id": id, "size": lv.size, "status": lv.status}
+
+
+class SimulatedAgent(Agent):
+    """A host: what actions and invariants run there, and nothing else."""
+
+    def __init__(self, name: str, pool: Pool) -> None:
+        self.host = fleet.Host(name, "", "")
+        self._pool = pool
+
+    def run(self, *argv: str, timeout: float = 60, check: bool = True, given: str = "", **env: str) -> Done:
+        match argv:
+            case ("blockdev", "--getsize64", device):
+                return Done(0, str(self._lv(device).shown << 30), "")
+            case ("blkdiscard", "-f", "-z", "-o", place, "-l", _, device):
+                self._lv(device).blocks.pop(int(place), None)
+            case ("blockdev", "--flushbufs", _):
+                pass
+            case ("sh", "-ec", script) if script.startswith("lvs"):
+                return Done(0, self._listed(script), "")
+            case ("sh", "-ec", script) if "blockdev --getsize64" in script:
+                self._wait_for_size(script)
+            case _:
+                raise HostFailed(f"not simulated: {argv}")
+        return Done(0, "", "")
+
+    def python(self, source: str, timeout: float = 120, **args: Any) -> Any:
+        """blocks.write and blocks.read, known by what they are given."""
+        lv = self._lv(args["device"])
+        if "places" in args:
+            return [lv.blocks.get(place, bytes(16).hex()) for place in args["places"]]
+        if lv.read_only:
+            raise HostFailed("Operation not permitted")
+        lv.blocks.update(args["plan"])
+        return None
+
+    def _wait_for_size(self, script: str) -> None:
+        """What actions.extend waits for: it is there or never comes."""
+        found = re.search(r"getsize64 (\S+)\) = (\d+)", script)
+        if not found or self._lv(found[1]).shown << 30 != int(found[2]):
+            raise HostFailed("waited in vain")
+
+    def _lv(self, device: str) -> Lv:
+        return self._pool.lvs[device.removeprefix("/dev/")]
+
+    def _listed(self, script: str) -> str:
+        """`lvs`, with tags or without."""
+        names = {("_snapshot-" if lv.of else "volume-") + id: lv for id, lv in self._pool.lvs.items() if lv.there}
+        tags = "lv_tags" in script
+        return "".join(f"{name} {'nbdsvc' * lv.marked if tags else ''}\n" for name, lv in names.items())
+
+
+class SimulatedTransport:
+    """Devices that are named as their volumes."""
+
+    without = frozenset(FAULTS)
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    def settings(self, address: str) -> dict[str, str]:
+        return {}
+
+    def prepare(self, agent: Agent) -> None: ...
+
+    def clear(self, agent: Agent) -> None: ...
+
+    def attach(self, world: World, host: str, volume: str, mode: str) -> str:
+        self._pool.attach(volume, host, read_only=mode == "ro")
+        return f"/dev/{volume}"
+
+    def detach(self, world: World, host: str, volume: str, *, lost: bool = False) -> None:
+        self._pool.detach(volume)
+
+    def grow(self, world: World, host: str) -> None:
+        for lv in self._pool.lvs.values():
+            lv.shown = lv.shown if self._pool.bug == "a device does not grow" else lv.size
+
+    def wrong_exports(self, world: World) -> list[str]:
+        owed = {volume.id for volume in world.volumes if volume.host}
+        return [f"export {id}" for id in owed ^ {id for id, lv in self._pool.lvs.items() if lv.host}]
+
+    def devices(self, agent: Agent) -> set[str]:
+        return {f"/dev/{id}" for id, lv in self._pool.lvs.items() if lv.host == agent.host.name}
+
+
+class SimulatedWorld(World):
+    def __init__(self, pool: Pool) -> None:
+        agents: dict[str, Agent] = {name: SimulatedAgent(name, pool) for name in HOSTS}
+        super().__init__(agents, SimulatedTransport(pool), {}, list(HOSTS[1:]))
+        self.service = SimulatedService(self.storage, pool)
+
+
+class SimulatedLab(Lab):
+    """A lab whose one world is simulated."""
+
+    def __init__(self, bug: str, weights: dict[str, int]) -> None:
+        self.simulated = SimulatedWorld(Pool(bug))
+        super().__init__(self.simulated.agents, "simulated", {}, weights=weights)
+
+    @property
+    def transport(self) -> Transport:
+        return self.simulated.transport
+
+    def world(self) -> World:
+        return self.simulated
