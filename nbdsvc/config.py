@@ -60,6 +60,7 @@ class Settings:
     # (lio-memory is lio without a kernel, to try out clients of the API.) Detach everything before you change it.
     exporter: str = "nbd"
     # iSCSI: addresses on which targets are reached, ADDRESS or ADDRESS:PORT, [ADDRESS]:PORT for IPv6; several for multipath.
+    # 0.0.0.0 or [::], alone: all of the host; an initiator is told the one that faces it.
     iscsi_portals: tuple[str, ...] = ()
     # iSCSI: what a target's name begins with; volume-ID follows.
     iscsi_prefix: str = "iqn.2010-10.org.openstack:"

@@ -1,5 +1,7 @@
 """What this host's side of iSCSI decides without a session."""
 
+import pytest
+
 from nbdsvc.connectors.host import HostConnector
 from nbdsvc.connectors.iscsi import BrickIscsi, initiator_name, with_password
 
@@ -26,6 +28,7 @@ def test_an_nbd_export_is_not_for_it() -> None:
     assert not BrickIscsi().serves({"driver_volume_type": "nbd", "uri": "nbd://h/x"})
 
 
+@pytest.mark.row("S129")
 def test_the_connector_says_what_a_transport_asks_for() -> None:
     """Host, address, initiator's name as open-iscsi has it, and whether multipath runs."""
     described = HostConnector().describe()

@@ -340,10 +340,20 @@ def test_portals(written: tuple[str, ...], portals: list[tuple[str, int]]) -> No
 
 
 @pytest.mark.parametrize(
-    "written", [(), ("",), ("host",), ("0.0.0.0",), ("::",), ("192.0.2.1:0",), ("192.0.2.1:x",), ("192.0.2.1",) * 2]
+    "written",
+    [
+        (),
+        ("",),
+        ("host",),
+        ("0.0.0.0", "192.0.2.1"),
+        ("0.0.0.0", "::"),
+        ("192.0.2.1:0",),
+        ("192.0.2.1:x",),
+        ("192.0.2.1",) * 2,
+    ],
 )
 def test_portals_that_are_none(written: tuple[str, ...]) -> None:
-    """A name, an address of no host, a port out of range, the same twice, and none: the setting is named."""
+    """A name, all addresses and another one, a port out of range, the same twice, and none: the setting is named."""
     with pytest.raises(errors.ConfigError, match="iscsi_portals"):
         parse(written)
 

@@ -5,6 +5,7 @@ there is read from LIO, and the difference is a list of actions (plan.py). So cr
 removing are the same few lines, and there is no saved configuration to be out of date.
 """
 
+import ipaddress
 import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -14,8 +15,11 @@ from typing import Any, Protocol
 
 from nbdsvc import errors
 from nbdsvc.exporter import ConnectionInfo, Export, ExportSpec
-from nbdsvc.exports.lio.plan import BLOCK, FILE, LUN, TPG_TAG, Action, Backstore, Config, Grant, Portal, Source, plan
+from nbdsvc.exports.lio import connection
+from nbdsvc.exports.lio.discovery import DiscoveryFailed
+from nbdsvc.exports.lio.plan import BLOCK, FILE, Action, Backstore, Config, Grant, Portal, Source, plan
 from nbdsvc.exports.lio.plan import desired as desired_config
+from nbdsvc.exports.lio.portals import parse
 from nbdsvc.exports.lio.spec import Specs
 from nbdsvc.model import keys, names
 
@@ -35,6 +39,12 @@ class Lio(Protocol):
 
     def read(self, iqn: str, name: str) -> Config:
         """One volume's."""
+
+    def discover(self, initiator: str, peer: str, port: int) -> list[tuple[str, str]]:
+        """(IQN, ADDRESS:PORT) of each target that discovery tells an initiator whose address is `peer`.
+
+        DiscoveryFailed or OSError says why none.
+        """
 
     def apply(self, iqn: str, name: str, action: Action) -> None:
         """One action of a plan. ExportFailed says what was tried."""
@@ -65,9 +75,11 @@ class LioExporter:
         self._prefix = prefix
         self._block_size = block_size
         self._write_through = write_through
+        # No address is known that an initiator could be told, so it is told what discovery says.
+        self._everywhere = portals[0].wildcard
 
     def validate_connector(self, connector: dict[str, Any]) -> None:
-        """A connector needs an `initiator` (row S125) whose name LIO takes."""
+        """A connector needs an `initiator` (row S125) whose name LIO takes; and an `ip`, where portals are all addresses."""
         found = connector.get("initiator")
         if not isinstance(found, str) or not found:
             raise errors.InvalidInput(
@@ -76,6 +88,9 @@ class LioExporter:
         if len(found) > _INITIATOR_MAX or not _INITIATOR.fullmatch(found.lower()):
             reason = "must be an iSCSI name: iqn.YYYY-MM.DOMAIN[:NAME], eui.* or naa.*"
             raise errors.InvalidInput(field="connector.initiator", value=found[:80], reason=reason)
+
+        if self._everywhere:
+            _check_ip(connector.get("ip"))
 
     def needs_tcp(self, connector: dict[str, Any]) -> bool:
         return True
@@ -101,9 +116,9 @@ class LioExporter:
             volume_id=spec.volume_id,
             name=self._iqn(spec.volume_id),
             read_only=spec.read_only,
-            host=self._portals[0].ip.strip("[]"),
+            host=None if self._everywhere else self._portals[0].ip.strip("[]"),
             port=self._portals[0].port,
-            location=self._location(spec.volume_id),
+            location=connection.location(self._iqn(spec.volume_id), self._portals),
         )
 
     def ensure_export(self, spec: ExportSpec) -> bool:
@@ -128,29 +143,27 @@ class LioExporter:
             self._settle(noted[0].volume_id)
 
     def initialize_connection(self, spec: ExportSpec, connector: dict[str, Any]) -> ConnectionInfo:
-        """Rows S121 and S122. The password is in it, and nowhere else but in LIO and the attachment's row."""
         self.validate_connector(connector)
         if not self.healthy(spec.id):
             raise errors.ExportFailed(export=spec.id, reason="its target is not complete")
-        assert spec.secret is not None
-        iqn, portals = self._iqn(spec.volume_id), [str(portal) for portal in self._portals]
-        data = {
-            "target_discovered": False,
-            "target_portal": portals[0],
-            "target_iqn": iqn,
-            "target_lun": LUN,
-            "volume_id": spec.volume_id,
-            "auth_method": "CHAP",
-            "auth_username": keys.chap_user(spec.secret),
-            "auth_password": keys.chap_password(spec.secret),
-            "access_mode": "ro" if spec.read_only else "rw",
-            "discard": True,
-            "logical_block_size": self._block_size,
-        }
-        if len(portals) > 1 or connector.get("multipath"):
-            many = len(portals)
-            data |= {"target_portals": portals, "target_iqns": [iqn] * many, "target_luns": [LUN] * many}
-        return ConnectionInfo("iscsi", data)
+        iqn, portals = self._iqn(spec.volume_id), self._portals
+        if self._everywhere:
+            portals = self._discovered(spec, connector, iqn)
+        return connection.info(spec, iqn, portals, block_size=self._block_size, discovered=self._everywhere,
+                               multipath=bool(connector.get("multipath")))  # fmt: skip
+
+    def _discovered(self, spec: ExportSpec, connector: dict[str, Any], iqn: str) -> list[Portal]:
+        """Row S124: where discovery tells this initiator of the target, asked at the address that faces it."""
+        told, initiator = [], str(spec.initiator).lower()
+        try:
+            told = self._lio.discover(initiator, connector["ip"], self._portals[0].port)
+            reason = f"discovery does not tell {initiator} of its target"
+        except (DiscoveryFailed, OSError) as error:
+            reason = f"discovery failed: {error}"
+        found = parse(dict.fromkeys(address for name, address in told if name == iqn)) if iqn in dict(told) else []
+        if not found:
+            raise errors.InvalidInput(field="volume", value=spec.volume_id, reason=reason)
+        return found
 
     def _settle_with(self, spec: ExportSpec) -> bool:
         """Note it and make LIO so. What was not noted before is not afterwards either when that fails."""
@@ -217,9 +230,13 @@ class LioExporter:
     def _iqn(self, volume_id: str) -> str:
         return self._prefix + names.volume_name(volume_id)
 
-    def _location(self, volume_id: str) -> str:
-        """provider_location of the reference (row S120): portals, portal group, IQN, LUN."""
-        return f"{';'.join(map(str, self._portals))},{TPG_TAG} {self._iqn(volume_id)} {LUN}"
+
+def _check_ip(found: Any) -> None:
+    try:
+        ipaddress.ip_address(found if isinstance(found, str) else "")
+    except ValueError:
+        reason = "iscsi_portals is all addresses of the host: which one faces this initiator, its own address tells"
+        raise errors.InvalidInput(field="connector.ip", value=str(found)[:80], reason=reason) from None
 
 
 def _grant(spec: ExportSpec) -> Grant:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nbdsvc import errors
+from nbdsvc.exports.lio import discovery
 from nbdsvc.exports.lio.plan import (
     ATTRIBUTES,
     BLOCK,
@@ -85,6 +86,9 @@ class KernelLio:
         paths = _paths(name)
         found = _backstore(paths[0]) if paths else None
         return found if found is None or len(paths) == 1 else Backstore(found.name, found.source, "")
+
+    def discover(self, initiator: str, peer: str, port: int) -> list[tuple[str, str]]:
+        return discovery.send_targets(discovery.own_address(peer), port, initiator)
 
     def apply(self, iqn: str, name: str, action: Action) -> None:
         do: Callable[[str, str, Any], None] = getattr(self, f"_{action.verb}")

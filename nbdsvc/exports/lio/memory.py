@@ -10,11 +10,13 @@ from dataclasses import replace
 from typing import Any
 
 from nbdsvc import errors
+from nbdsvc.exports.lio.discovery import DiscoveryFailed
 from nbdsvc.exports.lio.plan import Access, Action, Backstore, Config, Mapped, Portal, Target
 
 
 class MemoryLio:
-    """See Lio in nbdsvc/exports/lio/exporter.py. absent: portals whose address this host lacks.
+    """See Lio in nbdsvc/exports/lio/exporter.py. absent: portals whose address this host lacks. hidden: IQNs that discovery
+    tells nobody of. silent: why discovery fails.
 
     on_write: called before each single change, as often as the kernel's files would be written to; what it raises goes
     up, and the changes before it stay.
@@ -22,6 +24,8 @@ class MemoryLio:
 
     def __init__(self, on_write: Callable[[], None] = lambda: None) -> None:
         self.absent: set[Portal] = set()
+        self.hidden: set[str] = set()
+        self.silent: str | None = None
         self.objects: dict[str, Backstore] = {}
         self.targets: dict[str, Target] = {}
         self._on_write = on_write
@@ -37,6 +41,15 @@ class MemoryLio:
 
     def read(self, iqn: str, name: str) -> Config:
         return Config(self.objects.get(name), self.targets.get(iqn))
+
+    def discover(self, initiator: str, peer: str, port: int) -> list[tuple[str, str]]:
+        """At one address, whoever asks."""
+        if self.silent is not None:
+            raise DiscoveryFailed(self.silent)
+        told = [
+            iqn for iqn, target in self.targets.items() if initiator in {each.initiator for each in target.accesses}
+        ]
+        return [(iqn, f"192.0.2.1:{port}") for iqn in told if self.targets[iqn].enabled and iqn not in self.hidden]
 
     def apply(self, iqn: str, name: str, action: Action) -> None:
         do: Callable[[str, str, Any], None] = getattr(self, f"_{action.verb}")

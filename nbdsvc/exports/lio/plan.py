@@ -37,6 +37,11 @@ class Portal:
     def __str__(self) -> str:
         return f"{self.ip}:{self.port}"
 
+    @property
+    def wildcard(self) -> bool:
+        """All addresses of the host: none that an initiator could be told."""
+        return self.ip in ("0.0.0.0", "[::]")
+
 
 @dataclass(frozen=True)
 class Source:

@@ -1,4 +1,4 @@
-"""Portals as an operator writes them: ADDRESS, ADDRESS:PORT, or for IPv6 [ADDRESS]:PORT."""
+"""Portals as an operator writes them: ADDRESS, ADDRESS:PORT, or for IPv6 [ADDRESS]:PORT. 0.0.0.0 or [::]: all of the host."""
 
 import ipaddress
 from collections.abc import Iterable
@@ -11,10 +11,12 @@ PORT = 3260
 
 
 def parse(texts: Iterable[str]) -> list[Portal]:
-    """In their order. ConfigError for what is no address, for one twice, and for none at all."""
+    """In their order. ConfigError for what is no address, for one twice, for none at all, and for one beside all."""
     found = [_parse(text.strip()) for text in texts if text.strip()]
     if not found or len(set(found)) < len(found):
         raise errors.ConfigError(setting="iscsi_portals", reason="needs at least one address, and none twice")
+    if len(found) > 1 and any(portal.wildcard for portal in found):
+        raise errors.ConfigError(setting="iscsi_portals", reason="all addresses of this host and another one")
     return found
 
 
@@ -25,7 +27,7 @@ def _parse(text: str) -> Portal:
         number = int(port)
     except ValueError as error:
         raise errors.ConfigError(setting="iscsi_portals", reason=f"{text}: {error}") from error
-    if ip.is_unspecified or not 0 < number < 65536:
-        reason = f"{text}: must be an address that initiators can reach, and a port of 1 to 65535"
+    if not 0 < number < 65536:
+        reason = f"{text}: its port must be 1 to 65535"
         raise errors.ConfigError(setting="iscsi_portals", reason=reason)
     return Portal(f"[{ip}]" if ip.version == 6 else str(ip), number)

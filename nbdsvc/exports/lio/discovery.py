@@ -1,0 +1,122 @@
+"""iSCSI discovery: which targets a portal tells an initiator of, and where they are (RFC 7143, SendTargets, Appendix C).
+
+One session of the kind "Discovery": login without authentication, one text request, its answer, logout. Nothing but sockets,
+because iscsiadm would ask in this host's name, and LIO tells each initiator only of what it may have.
+
+    PDU: 48 bytes of header | data, padded to 4 bytes; data are KEY=VALUE and a zero byte each (sections 11.2 and 6.1)
+"""
+
+import contextlib
+import socket
+import struct
+from collections.abc import Iterator
+
+# A portal of this host answers in milliseconds.
+TIMEOUT_SECONDS = 5.0
+_HEADER = 48
+# More than any number of targets that one initiator has; a portal that says more is none.
+_MOST_BYTES = 1 << 20
+# Opcodes (section 11.2.1.2); the immediate bit of requests.
+_LOGIN, _TEXT, _LOGOUT, _IMMEDIATE = 0x03, 0x04, 0x06, 0x40
+_LOGIN_ANSWER, _TEXT_ANSWER = 0x23, 0x24
+# Byte 1: the last PDU of a sequence; in a login, from the operational stage (1) to the full feature phase (3).
+_FINAL, _CONTINUED, _TO_FULL_FEATURE = 0x80, 0x40, 0x80 | 1 << 2 | 3
+_NO_TAG = 0xFFFFFFFF
+# Qualifier 0x80: a random ISID (section 11.12.5); it only has to differ from those of the initiator's own sessions.
+_ISID = b"\x80nbdsv"
+
+
+class DiscoveryFailed(Exception):
+    """Why a portal told nothing."""
+
+
+def own_address(peer: str) -> str:
+    """This host's address that faces another's, as the routes say; nothing is sent. OSError where there is no route."""
+    with socket.socket(socket.AF_INET6 if ":" in peer else socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.connect((peer, 9))
+        return str(sock.getsockname()[0])
+
+
+def send_targets(address: str, port: int, initiator: str) -> list[tuple[str, str]]:
+    """(IQN, portal as ADDRESS:PORT) of each target that the initiator is told of. DiscoveryFailed says why it is not."""
+    try:
+        with socket.create_connection((address, port), TIMEOUT_SECONDS) as sock:
+            session = _Session(sock)
+            session.login(initiator)
+            found = list(_targets(session.ask("SendTargets=All")))
+            session.logout()
+            return found
+    except (OSError, DiscoveryFailed) as error:
+        raise DiscoveryFailed(f"{address}:{port}: {getattr(error, 'strerror', None) or error}") from error
+
+
+class _Session:
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._status = 0  # ExpStatSN
+        self._command = 1  # CmdSN, which immediate requests leave as it is
+
+    def login(self, initiator: str) -> None:
+        asked = f"InitiatorName={initiator}\0SessionType=Discovery\0"
+        self._send(_LOGIN | _IMMEDIATE, _TO_FULL_FEATURE, asked.encode(), lun=_ISID + b"\0\0")
+        header, _ = self._answer(_LOGIN_ANSWER)
+        if status := header[36] << 8 | header[37]:
+            raise DiscoveryFailed(f"the login was refused with status {status:#06x}")
+        if header[1] & _FINAL == 0:
+            raise DiscoveryFailed("the portal wants to negotiate what discovery does not need")
+
+    def ask(self, text: str) -> bytes:
+        """A text request's whole answer, which may come in parts that are asked for one by one (section 6.2)."""
+        found, data, tag = b"", text.encode() + b"\0", _NO_TAG
+        while True:
+            self._send(_TEXT, _FINAL, data, tag=tag)
+            self._command += 1
+            header, part = self._answer(_TEXT_ANSWER)
+            found, data, tag = found + part, b"", struct.unpack_from(">I", header, 20)[0]
+            if len(found) > _MOST_BYTES:
+                raise DiscoveryFailed("the portal does not come to an end")
+            if header[1] & _FINAL and not header[1] & _CONTINUED:
+                return found
+
+    def logout(self) -> None:
+        """For politeness: the portal may close first."""
+        with contextlib.suppress(OSError):
+            self._send(_LOGOUT | _IMMEDIATE, _FINAL, b"")
+
+    def _send(self, opcode: int, flags: int, data: bytes, *, lun: bytes = bytes(8), tag: int = _NO_TAG) -> None:
+        """lun: bytes 8 to 15; in a login ISID and TSIH. tag: of the transfer that is continued; a login has none."""
+        target = 0 if opcode & 0x3F == _LOGIN else tag
+        header = struct.pack(">BBHI8sIIII16x", opcode, flags, 0, len(data), lun, 1, target, self._command, self._status)
+        self._sock.sendall(header + data + bytes(-len(data) % 4))
+
+    def _answer(self, opcode: int) -> tuple[bytes, bytes]:
+        """(header, data) of the next PDU of this kind; pings between are passed over."""
+        while True:
+            header = self._read(_HEADER)
+            length = int.from_bytes(header[5:8], "big")
+            data = self._read(header[4] * 4 + length + -length % 4)[header[4] * 4 :][:length]
+            if header[0] & 0x3F == opcode:
+                self._status = struct.unpack_from(">I", header, 24)[0] + 1
+                return header, data
+            if header[0] & 0x3F != 0x20:  # NOP-In
+                raise DiscoveryFailed(f"the portal answered with opcode {header[0] & 0x3F:#04x}")
+
+    def _read(self, length: int) -> bytes:
+        found = bytearray()
+        while len(found) < length:
+            part = self._sock.recv(length - len(found))
+            if not part:
+                raise DiscoveryFailed("the portal closed the connection")
+            found += part
+        return bytes(found)
+
+
+def _targets(answer: bytes) -> Iterator[tuple[str, str]]:
+    """Pairs in order: each TargetName is followed by its TargetAddress lines, ADDRESS:PORT,GROUP."""
+    name = ""
+    for line in answer.decode("ascii", "replace").split("\0"):
+        key, _, value = line.partition("=")
+        if key == "TargetName":
+            name = value
+        elif key == "TargetAddress" and name:
+            yield name, value.partition(",")[0]
