@@ -68,10 +68,12 @@ def full(agent: Agent, *, metadata: bool) -> Iterator[None]:
         agent.shell(f"{gone}; lvremove -q -y -f {GROUP}/{_FILL}; lvremove -q -y -f {GROUP}/{_BALLAST} || true")
 
 
+# With what is not zeros: the pool hands these blocks out again, and then nobody may see what was in them.
 _FILL_DATA = """
 import errno, mmap, os
 def main(path):
     device, buffer = os.open(path, os.O_WRONLY | os.O_DIRECT), mmap.mmap(-1, 1 << 20)
+    buffer[:] = b"\\xa5" * len(buffer)
     try:
         while os.write(device, buffer):
             pass

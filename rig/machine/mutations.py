@@ -71,7 +71,7 @@ MUTATIONS = [
              "if pool and pool.is_thin_pool and not pool.zeroing:\n            self._lvm.zero_new_blocks(self._pool)",
              "if pool and pool.is_thin_pool and pool.zeroing:\n"
              '            self._lvm._run(["lvchange", "--zero", "n", f"{self._lvm.group}/{self._pool}"])',
-             needs=("attach", "write", "detach", "delete_volume")),
+             needs=("attach", "write", "fill_pool")),
     Mutation("a snapshot's tag is forgotten", "drivers/lvm/commands.py",
              '"n", "--name", name, "--addtag",\n                   facts.OWNER + owner, f"{self.group}/{origin}"',
              '"n", "--name", name,\n                   f"{self.group}/{origin}"'),
