@@ -4,103 +4,18 @@ A hunt on real hosts takes minutes and shows one seed. Here it takes a tenth of 
 after how many steps the machine finds it, and that it finds nothing where there is nothing. Faults are not simulated.
 """
 
-import itertools
 import re
-from dataclasses import dataclass, field
 from typing import Any
 
 from rig import fleet
 from rig.agent import Agent, Done, HostFailed
-from rig.machine import actions, oracle
 from rig.machine.faults import FAULTS
 from rig.machine.run import Lab
+from rig.machine.simulated_pool import Lv, Pool
 from rig.machine.world import Transport, World
 from rig.product import Refused, Service
 
 HOSTS = ("storage", "hyper1", "hyper2")
-
-
-@dataclass
-class Lv:
-    """blocks: byte offset -> the first 16 bytes of what was written there, in hexadecimal. of: a snapshot's volume.
-
-    size, shown: GiB, in its row and as its host sees it. there, marked: as LVM lists it.
-    """
-
-    size: int
-    blocks: dict[int, str] = field(default_factory=dict)
-    of: str = ""
-    status: str = "available"
-    there: bool = True
-    marked: bool = True
-    host: str = ""
-    read_only: bool = False
-    shown: int = 0
-
-    def copy(self, size: int, of: str = "") -> "Lv":
-        return Lv(size, dict(self.blocks), of=of)
-
-
-class Pool:
-    """What the storage host has. bug: the name of a planted bug as in mutations.py, or nothing."""
-
-    def __init__(self, bug: str) -> None:
-        self.bug = bug
-        self.lvs: dict[str, Lv] = {}
-        self._ids = itertools.count(1)
-
-    def of(self, noun: str) -> dict[str, Lv]:
-        return {id: lv for id, lv in self.lvs.items() if bool(lv.of) == (noun == "snapshots")}
-
-    def make(self, lv: Lv) -> str:
-        id = f"{next(self._ids):08}"
-        self.lvs[id] = lv
-        return id
-
-    def create(self, wish: dict[str, Any]) -> Lv:
-        size, source = wish["size"], wish.get("source_volid") or wish.get("snapshot_id")
-        if wish.get("imageRef") == actions.BROKEN:
-            return Lv(size, status="error", there=self.bug == "the undo of a create is lost")
-        if "imageRef" in wish:
-            return Lv(size, {0: oracle.block(0, actions.IMAGE_VALUE)[:16].hex()})
-        if source is None or (self.bug == "a clone is empty" and "source_volid" in wish):
-            return Lv(size)
-        if self.bug == "a volume of a snapshot is one of its volume" and "snapshot_id" in wish:
-            source = self.lvs[source].of
-        return self.lvs[source].copy(size)
-
-    def snapshot(self, wish: dict[str, Any]) -> Lv:
-        origin = self.lvs[wish["volume_id"]]
-        made = origin.copy(origin.size, wish["volume_id"])
-        made.marked = self.bug != "a snapshot's tag is forgotten"
-        return made
-
-    def act(self, lv: Lv, name: str, wish: dict[str, Any]) -> None:
-        if name == "revert" and self.bug != "a revert does nothing":
-            lv.blocks = dict(self.lvs[wish["snapshot_id"]].blocks)
-        if name == "os-extend":
-            lv.size = wish["new_size"]
-        if name == "os-reset_status":
-            lv.status = wish["status"]
-
-    def attach(self, id: str, host: str, *, read_only: bool) -> None:
-        lv = self.lvs[id]
-        if lv.host and self.bug != "a volume in use may be reserved":
-            raise Refused(400, "Invalid volume: it is attached")
-        lv.host, lv.status, lv.shown = host, "in-use", lv.size
-        lv.read_only = read_only and self.bug != "read-only is ignored"
-
-    def detach(self, id: str) -> None:
-        lv = self.lvs[id]
-        if self.bug != "a detach does not free the volume":
-            lv.status = "available"
-        if self.bug != "a detach leaves its export":
-            lv.host = ""
-
-    def delete(self, noun: str, id: str) -> None:
-        if noun == "volumes" and any(lv.of == id for lv in self.lvs.values()):
-            raise Refused(400, "Invalid volume: it has snapshots")
-        del self.lvs[id]
 
 
 class SimulatedService(Service):
