@@ -20,7 +20,8 @@ class ExportSpec:
     an export serves what the path holds, so that an extend is seen. read_only: writes are refused by the server.
     tcp: listen on the network as well; otherwise only on a unix socket. secret: the pre-shared
     key as hexadecimal digits, written to a file of mode 0600 and never to a command line or a log. initiator: the
-    connector's iSCSI name, where it has one.
+    connector's iSCSI name, where it has one. port: of the export's own, that its initiator was told, and which it has again
+    after a repair; None: any that no other export was ever told.
     """
 
     id: str
@@ -30,6 +31,7 @@ class ExportSpec:
     tcp: bool = False
     secret: str | None = field(default=None, repr=False)
     initiator: str | None = None
+    port: int | None = None
 
 
 @dataclass(frozen=True)

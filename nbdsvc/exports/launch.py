@@ -57,14 +57,31 @@ def _listen(folder: ExportFolder, spec: dict[str, Any]) -> tuple[list[socket.soc
     unix.listen(64)
     if not spec["tcp"]:
         return [unix], None
-    tcp, port = _listen_tcp(spec["host"], spec["ports"], spec.get("port"))
-    return [unix, tcp], port
+    tcp = _listen_tcp(spec["host"], _ports(folder, spec))
+    if tcp is None and spec.get("port"):
+        raise OSError(98, f"port {spec['port']} on {spec['host']}, which its initiator was told, is in use")
+    if tcp is None:
+        raise OSError(98, f"no free port on {spec['host']} between {spec['ports'][0]} and {spec['ports'][1]}")
+    return [unix, tcp], int(tcp.getsockname()[1])
 
 
-def _listen_tcp(host: str, ports: list[int], wanted: int | None) -> tuple[socket.socket, int]:
-    """The port that it had before, if it is free; else the first free one of the range."""
+def _ports(folder: ExportFolder, spec: dict[str, Any]) -> list[int]:
+    """The one that it had, since its initiator knows no other; else those of the range that no export has ever had.
+
+    An export whose server died has its port until it is removed: its initiator will come back there, and must not find
+    another volume's server, which would send it away again and again.
+    """
+    if spec.get("port"):
+        return [spec["port"]]
+    others = (ExportFolder(folder.path.parent, path.name).read() for path in folder.path.parent.iterdir())
+    owed = {other.get("port") for other in others if other}
+    return [port for port in range(spec["ports"][0], spec["ports"][1] + 1) if port not in owed]
+
+
+def _listen_tcp(host: str, ports: list[int]) -> socket.socket | None:
+    """On the first of these that is free."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    for port in ([wanted] if wanted else []) + list(range(ports[0], ports[1] + 1)):
+    for port in ports:
         tcp = socket.socket(family, socket.SOCK_STREAM)
         tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -75,8 +92,8 @@ def _listen_tcp(host: str, ports: list[int], wanted: int | None) -> tuple[socket
             if error.errno not in (98, 13):  # EADDRINUSE, EACCES: try the next one
                 raise
         else:
-            return tcp, port
-    raise OSError(98, f"no free port on {host} between {ports[0]} and {ports[1]}")
+            return tcp
+    return None
 
 
 def _leave_terminal(folder: ExportFolder) -> None:

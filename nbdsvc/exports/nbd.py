@@ -97,7 +97,7 @@ class NbdExporter:
         wanted = self._describe(spec)
         found = folder.read()
         if not (found and self._same(found, wanted) and folder.pid() and _answers(folder.socket)):
-            self._start(folder, wanted | {"port": (found or {}).get("port")}, spec.secret)
+            self._start(folder, wanted | {"port": spec.port or (found or {}).get("port")}, spec.secret)
         return self._export(folder)
 
     def ensure_export(self, spec: ExportSpec) -> bool:
@@ -167,12 +167,15 @@ class NbdExporter:
         return {**found, "port": None} == {**wanted, "port": None}
 
     def _start(self, folder: ExportFolder, spec: dict[str, Any], secret: str | None) -> None:
+        """One that was there before stays noted when this fails: its port is nobody else's."""
+        new = folder.read() is None
         folder.end_process()
         folder.write(spec, secret)
         try:
             port = self._launch(folder)
         except errors.CommandFailed as error:
-            folder.remove()
+            if new:
+                folder.remove()
             raise errors.ExportFailed(export=folder.id, reason=error.stderr or "it could not be started") from error
         if not _answers(folder.socket, lambda: folder.pid() is not None):
             complaint = folder.complaint()

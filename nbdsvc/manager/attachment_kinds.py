@@ -29,6 +29,7 @@ def export_spec(host: Host, attachment: Attachment) -> ExportSpec:
         tcp=host.exporter.needs_tcp(connector),
         secret=attachment.secret if host.exporter.needs_secret(connector) else None,
         initiator=connector.get("initiator"),
+        port=(attachment.connection_info or {}).get("port"),
     )
 
 

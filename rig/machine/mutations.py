@@ -47,6 +47,8 @@ MUTATIONS = [
     Mutation("a detach leaves its export", "nbdsvc/exports/nbd.py",
              "        folder.end_process()\n        folder.remove()\n\n    def list_exports",
              "        return\n\n    def list_exports"),
+    Mutation("a port is used again too early", "nbdsvc/exports/launch.py", "if port not in owed]", "]",
+             needs=("attach", "kill_server")),
     Mutation("an export is not repaired", "nbdsvc/manager/attachment_kinds.py",
              "        host.exporter.ensure_export(export_spec(host, attachment))", "        pass",
              needs=("attach", "kill_server")),

@@ -1,13 +1,20 @@
-"""A server that ends under its client: the client loses its connection, and is never told that a request failed."""
+"""A server that ends under its client: the client loses its connection, is never told that a request failed, and finds the
+next one where it was."""
 
+import os
+import signal
+import socket
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from nbdsvc import errors
 from nbdsvc.exporter import ExportSpec
 from nbdsvc.exports.nbd import NbdExporter
 from nbdsvc.model import names
@@ -75,3 +82,37 @@ def test_a_server_that_ends_refuses_nothing(exporters: list[NbdExporter], spec: 
         assert not writer.is_alive()
         assert "ESHUTDOWN" not in writer.error
         assert "disconnect" in writer.error or "reset" in writer.error or "not connected" in writer.error, writer.error
+
+
+def killed(exporter: NbdExporter, spec: ExportSpec) -> int:
+    """Its port; the server has died, and nobody has looked yet."""
+    export = exporter.create_export(spec)
+    assert export.pid and export.port
+    os.kill(export.pid, signal.SIGKILL)
+    end = time.monotonic() + 5
+    while exporter.healthy(spec.id) and time.monotonic() < end:
+        time.sleep(0.01)
+    return export.port
+
+
+@pytest.mark.row("S068", "S073")
+def test_a_port_is_its_attachments_until_the_detach(exporters: list[NbdExporter], spec: ExportSpec) -> None:
+    """An initiator comes back to the port that it was told. So another export does not get it while its server is dead, and
+    a repair that cannot have it fails with its number, again and again, until it can; then it is free for others."""
+    exporter, port = exporters[0], killed(exporters[0], spec)
+    assert exporter.create_export(replace(spec, id=names.new_id())).port != port
+    with socket.create_server(("127.0.0.1", port)):
+        for _ in range(2):
+            with pytest.raises(errors.ExportFailed, match=f"port {port} on 127.0.0.1, which its initiator was told"):
+                exporter.ensure_export(spec)
+    assert exporter.create_export(replace(spec, id=names.new_id())).port != port
+    assert exporter.ensure_export(spec)
+    assert exporter.create_export(spec).port == port
+    exporter.remove_export(spec.id)
+    assert exporter.create_export(replace(spec, id=names.new_id())).port == port
+
+
+def test_a_port_that_was_told_is_had_without_any_note(exporters: list[NbdExporter], spec: ExportSpec) -> None:
+    """The attachment's row has it, where the exports' folder was lost with its host's power."""
+    exporters[0].create_export(replace(spec, id=names.new_id()))
+    assert exporters[0].create_export(replace(spec, port=23955)).port == 23955
