@@ -11,6 +11,7 @@ import os
 import socket
 import sys
 import time
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -69,13 +70,17 @@ def _ports(folder: ExportFolder, spec: dict[str, Any]) -> list[int]:
     """The one that it had, since its initiator knows no other; else those of the range that no export has ever had.
 
     An export whose server died has its port until it is removed: its initiator will come back there, and must not find
-    another volume's server, which would send it away again and again.
+    another volume's server, which would send it away again and again. Where the range is begun differs by export, so that two
+    services of one host that share a range, and cannot know of each other's dead servers, hardly ever meet.
     """
     if spec.get("port"):
         return [spec["port"]]
     others = (ExportFolder(folder.path.parent, path.name).read() for path in folder.path.parent.iterdir())
     owed = {other.get("port") for other in others if other}
-    return [port for port in range(spec["ports"][0], spec["ports"][1] + 1) if port not in owed]
+    first, last = spec["ports"]
+    begin = zlib.crc32(folder.id.encode()) % (last - first + 1)
+    ports = [*range(first + begin, last + 1), *range(first, first + begin)]
+    return [port for port in ports if port not in owed]
 
 
 def _listen_tcp(host: str, ports: list[int]) -> socket.socket | None:
