@@ -57,7 +57,8 @@ class _Session:
         self._command = 1  # CmdSN, which immediate requests leave as it is
 
     def login(self, initiator: str) -> None:
-        asked = f"InitiatorName={initiator}\0SessionType=Discovery\0"
+        # LIO would propose digests of its own, and wait for an answer, if it were not told that there are none.
+        asked = f"InitiatorName={initiator}\0SessionType=Discovery\0HeaderDigest=None\0DataDigest=None\0"
         self._send(_LOGIN | _IMMEDIATE, _TO_FULL_FEATURE, asked.encode(), lun=_ISID + b"\0\0")
         header, _ = self._answer(_LOGIN_ANSWER)
         if status := header[36] << 8 | header[37]:
