@@ -118,13 +118,22 @@ def test_an_answer_in_parts(cuts: list[int], pings: bool) -> None:
         ((pdu(0x23, 0x04),), "wants to negotiate"),
         ((pdu(0x3F, 0x80),), "opcode 0x3f"),
         ((ADMITTED, pdu(0x24, 0x80)[:20]), "closed the connection"),
-        ((ADMITTED, *[pdu(0x24, 0x40, bytes(1 << 18), tag=7)] * 5), "does not come to an end"),
+        ((ADMITTED, *[pdu(0x24, 0x40, bytes(1 << 18), tag=7)] * 5), "tells of too much"),
         ((), "closed the connection|reset"),
     ],
 )
 def test_a_portal_that_misbehaves(answers: tuple[bytes, ...], reason: str) -> None:
     """Refusals, other protocols, half an answer and one without an end: the reason is said."""
     with portal(*answers) as port, pytest.raises(DiscoveryFailed, match=reason):
+        send_targets("127.0.0.1", port, ME)
+
+
+def test_answers_of_nothing_for_ever() -> None:
+    """As LIO gives them to who does not say how much it takes."""
+    with (
+        portal(ADMITTED, *[pdu(0x24, 0x40, tag=7)] * 100_000) as port,
+        pytest.raises(DiscoveryFailed, match="to an end"),
+    ):
         send_targets("127.0.0.1", port, ME)
 
 

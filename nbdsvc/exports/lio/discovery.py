@@ -9,10 +9,11 @@ because iscsiadm would ask in this host's name, and LIO tells each initiator onl
 import contextlib
 import socket
 import struct
+import time
 from collections.abc import Iterator
 
-# A portal of this host answers in milliseconds.
-TIMEOUT_SECONDS = 5.0
+# For all of it. A portal of this host answers in milliseconds.
+TIMEOUT_SECONDS = 10.0
 _HEADER = 48
 # More than any number of targets that one initiator has; a portal that says more is none.
 _MOST_BYTES = 1 << 20
@@ -22,6 +23,9 @@ _LOGIN_ANSWER, _TEXT_ANSWER = 0x23, 0x24
 # Byte 1: the last PDU of a sequence; in a login, from the operational stage (1) to the full feature phase (3).
 _FINAL, _CONTINUED, _TO_FULL_FEATURE = 0x80, 0x40, 0x80 | 1 << 2 | 3
 _NO_TAG = 0xFFFFFFFF
+# What LIO (6.1) does not take for granted: it proposes digests and waits for an answer; and without a length it sends answers
+# of no bytes for ever.
+_NEGOTIATED = ("HeaderDigest=None", "DataDigest=None", "MaxRecvDataSegmentLength=65536")
 # Qualifier 0x80: a random ISID (section 11.12.5); it only has to differ from those of the initiator's own sessions.
 _ISID = b"\x80nbdsv"
 
@@ -37,11 +41,11 @@ def own_address(peer: str) -> str:
         return str(sock.getsockname()[0])
 
 
-def send_targets(address: str, port: int, initiator: str) -> list[tuple[str, str]]:
+def send_targets(address: str, port: int, initiator: str, seconds: float = TIMEOUT_SECONDS) -> list[tuple[str, str]]:
     """(IQN, portal as ADDRESS:PORT) of each target that the initiator is told of. DiscoveryFailed says why it is not."""
     try:
-        with socket.create_connection((address, port), TIMEOUT_SECONDS) as sock:
-            session = _Session(sock)
+        with socket.create_connection((address, port), seconds) as sock:
+            session = _Session(sock, time.monotonic() + seconds)
             session.login(initiator)
             found = list(_targets(session.ask("SendTargets=All")))
             session.logout()
@@ -51,15 +55,15 @@ def send_targets(address: str, port: int, initiator: str) -> list[tuple[str, str
 
 
 class _Session:
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, end: float) -> None:
         self._sock = sock
+        self._end = end
         self._status = 0  # ExpStatSN
         self._command = 1  # CmdSN, which immediate requests leave as it is
 
     def login(self, initiator: str) -> None:
-        # LIO would propose digests of its own, and wait for an answer, if it were not told that there are none.
-        asked = f"InitiatorName={initiator}\0SessionType=Discovery\0HeaderDigest=None\0DataDigest=None\0"
-        self._send(_LOGIN | _IMMEDIATE, _TO_FULL_FEATURE, asked.encode(), lun=_ISID + b"\0\0")
+        asked = [f"InitiatorName={initiator}", "SessionType=Discovery", *_NEGOTIATED, ""]
+        self._send(_LOGIN | _IMMEDIATE, _TO_FULL_FEATURE, "\0".join(asked).encode(), lun=_ISID + b"\0\0")
         header, _ = self._answer(_LOGIN_ANSWER)
         if status := header[36] << 8 | header[37]:
             raise DiscoveryFailed(f"the login was refused with status {status:#06x}")
@@ -70,12 +74,14 @@ class _Session:
         """A text request's whole answer, which may come in parts that are asked for one by one (section 6.2)."""
         found, data, tag = b"", text.encode() + b"\0", _NO_TAG
         while True:
+            if time.monotonic() > self._end:
+                raise DiscoveryFailed("the portal does not come to an end")
             self._send(_TEXT, _FINAL, data, tag=tag)
             self._command += 1
             header, part = self._answer(_TEXT_ANSWER)
             found, data, tag = found + part, b"", struct.unpack_from(">I", header, 20)[0]
             if len(found) > _MOST_BYTES:
-                raise DiscoveryFailed("the portal does not come to an end")
+                raise DiscoveryFailed("the portal tells of too much")
             if header[1] & _FINAL and not header[1] & _CONTINUED:
                 return found
 
@@ -105,6 +111,7 @@ class _Session:
     def _read(self, length: int) -> bytes:
         found = bytearray()
         while len(found) < length:
+            self._sock.settimeout(max(0.001, self._end - time.monotonic()))
             part = self._sock.recv(length - len(found))
             if not part:
                 raise DiscoveryFailed("the portal closed the connection")
