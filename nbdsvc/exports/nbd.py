@@ -167,14 +167,13 @@ class NbdExporter:
         return {**found, "port": None} == {**wanted, "port": None}
 
     def _start(self, folder: ExportFolder, spec: dict[str, Any], secret: str | None) -> None:
-        """One that was there before stays noted when this fails: its port is nobody else's."""
-        new = folder.read() is None
+        """One whose initiator was told a port stays noted when this fails: the port is nobody else's."""
         folder.end_process()
         folder.write(spec, secret)
         try:
             port = self._launch(folder)
         except errors.CommandFailed as error:
-            if new:
+            if spec["port"] is None:
                 folder.remove()
             raise errors.ExportFailed(export=folder.id, reason=error.stderr or "it could not be started") from error
         if not _answers(folder.socket, lambda: folder.pid() is not None):
