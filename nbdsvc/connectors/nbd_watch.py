@@ -47,7 +47,7 @@ class Watch:
         self._folder = folder
         self._notes = Notes(folder)
         self._broken: set[str] = set()
-        self._away: set[str] = set()
+        self._away: dict[str, str] = {}  # device: why it has no new connection
         self._sizes_at = 0.0
 
     def run(self) -> None:
@@ -91,11 +91,11 @@ class Watch:
                 fds = [link.sock.fileno() for link in links]
                 nbd_netlink.reconfigure(index, fds, identifier=attached.attachment_id)
         except errors.Error as error:
-            if attached.device not in self._away:
+            if self._away.get(attached.device) != str(error):
                 log.warning("no new connection yet", device=attached.device, reason=str(error))
-            self._away.add(attached.device)
+            self._away[attached.device] = str(error)
             return False
-        self._away.discard(attached.device)
+        self._away.pop(attached.device, None)
         log.info("connections are looked after", device=attached.device, seconds=round(time.monotonic() - began, 2))
         return True
 
