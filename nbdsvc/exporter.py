@@ -21,7 +21,7 @@ class ExportSpec:
     tcp: listen on the network as well; otherwise only on a unix socket. secret: the pre-shared
     key as hexadecimal digits, written to a file of mode 0600 and never to a command line or a log. initiator: the
     connector's iSCSI name, where it has one. port: of the export's own, that its initiator was told, and which it has again
-    after a repair; None: any that no other export was ever told.
+    after a repair; None: any that no other export has.
     """
 
     id: str

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nbdsvc import errors, process
+from nbdsvc import errors, process, routes
 from nbdsvc.connectors.attached import Attached, Kind, Notes, flush, user_of
 from nbdsvc.connectors.fuse_loop import FuseLoop
 from nbdsvc.connectors.iscsi import BrickIscsi, initiator_name, multipath_runs
@@ -91,9 +91,7 @@ class HostConnector:
 
 def _own_address() -> str:
     """The address from which this host reaches others, as its routes say; nothing is sent. Loopback without a route."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        try:
-            sock.connect(("192.0.2.1", 9))  # TEST-NET-1, RFC 5737
-        except OSError:
-            return "127.0.0.1"
-        return str(sock.getsockname()[0])
+    try:
+        return routes.facing("192.0.2.1")  # TEST-NET-1, RFC 5737
+    except OSError:
+        return "127.0.0.1"

@@ -67,7 +67,7 @@ def _listen(folder: ExportFolder, spec: dict[str, Any]) -> tuple[list[socket.soc
 
 
 def _ports(folder: ExportFolder, spec: dict[str, Any]) -> list[int]:
-    """The one that it had, since its initiator knows no other; else those of the range that no export has ever had.
+    """The one that it had, since its initiator knows no other; else those of the range that no other export has.
 
     An export whose server died has its port until it is removed: its initiator will come back there, and must not find
     another volume's server, which would send it away again and again. Where the range is begun differs by export, so that two

@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nbdsvc import errors
+from nbdsvc import errors, routes
 from nbdsvc.exporter import ExportSpec
 from nbdsvc.exports.lio import LioExporter
-from nbdsvc.exports.lio.discovery import DiscoveryFailed, own_address, send_targets
+from nbdsvc.exports.lio.discovery import DiscoveryFailed, send_targets
 from nbdsvc.exports.lio.memory import MemoryLio
 from nbdsvc.exports.lio.portals import parse
 from nbdsvc.model import names
@@ -150,7 +150,7 @@ def test_noise_is_no_answer(noise: bytes, admitted: bool) -> None:
 
 def test_the_address_that_faces_another() -> None:
     """Of this host, by its routes."""
-    assert own_address("127.0.0.1") == "127.0.0.1"
+    assert routes.facing("127.0.0.1") == "127.0.0.1"
 
 
 class Storage:

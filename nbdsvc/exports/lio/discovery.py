@@ -34,13 +34,6 @@ class DiscoveryFailed(Exception):
     """Why a portal told nothing."""
 
 
-def own_address(peer: str) -> str:
-    """This host's address that faces another's, as the routes say; nothing is sent. OSError where there is no route."""
-    with socket.socket(socket.AF_INET6 if ":" in peer else socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.connect((peer, 9))
-        return str(sock.getsockname()[0])
-
-
 def send_targets(address: str, port: int, initiator: str, seconds: float = TIMEOUT_SECONDS) -> list[tuple[str, str]]:
     """(IQN, portal as ADDRESS:PORT) of each target that the initiator is told of. DiscoveryFailed says why it is not."""
     try:

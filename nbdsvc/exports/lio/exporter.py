@@ -154,16 +154,16 @@ class LioExporter:
 
     def _discovered(self, spec: ExportSpec, connector: dict[str, Any], iqn: str) -> list[Portal]:
         """Row S124: where discovery tells this initiator of the target, asked at the address that faces it."""
-        told, initiator = [], str(spec.initiator).lower()
+        initiator = str(spec.initiator).lower()
         try:
             told = self._lio.discover(initiator, connector["ip"], self._portals[0].port)
             reason = f"discovery does not tell {initiator} of its target"
         except (DiscoveryFailed, OSError) as error:
-            reason = f"discovery failed: {error}"
-        found = parse(dict.fromkeys(address for name, address in told if name == iqn)) if iqn in dict(told) else []
-        if not found:
+            told, reason = [], f"discovery failed: {error}"
+        addresses = dict.fromkeys(address for name, address in told if name == iqn)
+        if not addresses:
             raise errors.InvalidInput(field="volume", value=spec.volume_id, reason=reason)
-        return found
+        return parse(addresses)
 
     def _settle_with(self, spec: ExportSpec) -> bool:
         """Note it and make LIO so. What was not noted before is not afterwards either when that fails."""
