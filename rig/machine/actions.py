@@ -16,6 +16,7 @@ from rig.machine.choices import (
     free,
     fullest,
     growable,
+    newest,
     outdated,
     pick,
     revertible,
@@ -239,11 +240,11 @@ def _wait_for_size(world: World, volume: Volume) -> None:
 def revert(world: World, volume: int) -> str:
     """To its newest snapshot."""
     target = ready(world, pick(revertible(world), volume))
-    newest = ready(world, [each for each in world.snapshots if each.volume == target.id][-1])
-    world.act("volumes", target.id, "revert", {"snapshot_id": newest.id})
+    saved = ready(world, newest(world)[target.id])
+    world.act("volumes", target.id, "revert", {"snapshot_id": saved.id})
     world.settle("volumes", target.id, "available")
-    target.disk = newest.disk.copy()
-    return f"{target.id} to {newest.id}"
+    target.disk = saved.disk.copy()
+    return f"{target.id} to {saved.id}"
 
 
 @action(volumes)

@@ -82,11 +82,16 @@ def growable(world: World) -> list[Volume]:
     return [volume for volume in world.volumes if volume.disk.size < MAX_GIB]
 
 
+def newest(world: World) -> dict[str, Snapshot]:
+    """The newest snapshot of each volume that has one, by the volume's id."""
+    return {each.volume: each for each in world.snapshots}
+
+
 def revertible(world: World) -> list[Volume]:
     """The API allows only the newest snapshot, and only of the volume's size."""
-    newest = {each.volume: each.disk for each in world.snapshots}
-    able = [volume for volume in free(world) if volume.id in newest and newest[volume.id].size == volume.disk.size]
-    return [volume for volume in able if newest[volume.id].newest != volume.disk.newest]
+    saved = newest(world)
+    able = [each for each in free(world) if each.id in saved and saved[each.id].disk.size == each.disk.size]
+    return [each for each in able if saved[each.id].disk.newest != each.disk.newest]
 
 
 def outdated(world: World) -> list[Snapshot]:
@@ -97,8 +102,8 @@ def outdated(world: World) -> list[Snapshot]:
 
 def unsaved(world: World) -> list[Volume]:
     """Volumes that were written to since their newest snapshot; all of them, if none was."""
-    newest = {each.volume: each.disk.newest for each in world.snapshots}
-    return [each for each in world.volumes if newest.get(each.id, {}) != each.disk.newest] or world.volumes
+    saved = {id: each.disk.newest for id, each in newest(world).items()}
+    return [each for each in world.volumes if saved.get(each.id, {}) != each.disk.newest] or world.volumes
 
 
 def fullest(things: list[Thing]) -> list[Thing]:
