@@ -2,17 +2,16 @@
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from exporting import killed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -218,10 +217,7 @@ def test_ensure_export_repairs_what_is_lost(exports: Exports) -> None:
     spec, uri = exports.up()
     connected(uri).pwrite(b"kept" * 128, 0, nbd.CMD_FLAG_FUA)
     assert not exports.exporter.ensure_export(spec)
-    os.kill(exports.exporter.create_export(spec).pid, signal.SIGKILL)
-    end = time.monotonic() + 5
-    while exports.exporter.healthy(spec.id) and time.monotonic() < end:
-        time.sleep(0.01)
+    killed(exports.exporter, spec)
     assert exports.exporter.ensure_export(spec)
     assert connected(uri).pread(512, 0) == b"kept" * 128
     (exports.folder / "e" / spec.id / "nbd.sock").unlink()

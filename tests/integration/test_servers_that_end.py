@@ -2,17 +2,16 @@
 next one where it was."""
 
 import os
-import signal
 import socket
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from exporting import killed
 
 from nbdsvc import errors
 from nbdsvc.exporter import ExportSpec
@@ -87,22 +86,12 @@ def test_a_server_that_ends_refuses_nothing(exporters: list[NbdExporter], spec: 
         assert "disconnect" in writer.error or "reset" in writer.error or "not connected" in writer.error, writer.error
 
 
-def killed(exporter: NbdExporter, spec: ExportSpec) -> int:
-    """Its port; the server has died, and nobody has looked yet."""
-    export = exporter.create_export(spec)
-    assert export.pid and export.port
-    os.kill(export.pid, signal.SIGKILL)
-    end = time.monotonic() + 5
-    while exporter.healthy(spec.id) and time.monotonic() < end:
-        time.sleep(0.01)
-    return export.port
-
-
 @pytest.mark.row("S068", "S073")
 def test_a_port_is_its_attachments_until_the_detach(exporters: list[NbdExporter], spec: ExportSpec) -> None:
     """An initiator comes back to the port that it was told. So another export does not get it while its server is dead, and
     a repair that cannot have it fails with its number, again and again, until it can; then it is free for others."""
-    exporter, port = exporters[0], killed(exporters[0], spec)
+    exporter, port = exporters[0], killed(exporters[0], spec).port
+    assert port
     other, third = replace(spec, id=names.new_id()), replace(spec, id=names.new_id())
     assert exporter.create_export(other).port != port
     with socket.create_server(("127.0.0.1", port)):
