@@ -52,7 +52,7 @@ VOLUME_STATUSES = frozenset(
 )
 VOLUME_IN_FLIGHT = frozenset(
     """creating downloading extending uploading deleting retyping maintenance reverting restoring-backup backing-up
-    managing unmanaging error_managing_deleting""".split()
+    managing unmanaging""".split()
 )
 VOLUME_WAITING = frozenset({"reserved", "attaching", "detaching", "awaiting-transfer"})
 
@@ -140,8 +140,3 @@ VOLUME_REPLICATION_STATUSES = frozenset("copying active active-stopped inactive 
 SERVICE_REPLICATION_STATUSES = frozenset(
     "enabled disabled not-capable failing-over failed-over failover-error error enabling disabling".split()
 )
-
-
-def resting(attached: int) -> str:
-    """The settled status of a volume with `attached` completed attachments."""
-    return "in-use" if attached else "available"

@@ -24,6 +24,10 @@ def test_tables_name_only_statuses(
     assert in_flight <= statuses
 
 
-def test_resting_status_follows_attachments() -> None:
-    """A volume rests in-use with attachments and available without."""
-    assert (states.resting(1), states.resting(0)) == ("in-use", "available")
+@pytest.mark.parametrize(("table", "statuses", "in_flight"), TABLES)
+def test_no_status_in_flight_is_a_dead_end(
+    table: dict[str, states.Transition], statuses: frozenset[str], in_flight: frozenset[str]
+) -> None:
+    """Each status in flight is the one meanwhile of a transition, which has a way out when it fails."""
+    leaving = {transition.during for transition in table.values() if transition.failed is not None}
+    assert in_flight - leaving == set()
