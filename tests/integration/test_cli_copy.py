@@ -7,13 +7,13 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from images import KiB, MiB, qemu_img, write_extents
 from nbdkits import nbdkit
+from waiting import wait_until
 
 SIZE = 24 * MiB
 EXTENTS = [(0, 100, 1), (5 * MiB + 123, 3 * MiB, 2), (20 * MiB, 64 * KiB, 3)]
@@ -143,9 +143,9 @@ def test_killed_and_resumed(tmp_path: Path) -> None:
     raw.write_bytes(os.urandom(8 * MiB) * 12)
     words = [str(raw), str(out), "--journal", str(tmp_path / "journal"), "--verify", "--json"]
     child = subprocess.Popen([sys.executable, "-m", "nbdsvc", "copy", *words, "--limit", "30M"])
-    while not (tmp_path / "journal").exists():
-        time.sleep(0.02)
-    time.sleep(1.2)  # two checkpoints
+    # Its checkpoint says that chunks are written: it is longer then than the head that it begins with, or it changed.
+    first = wait_until(lambda: (tmp_path / "journal").exists() and (tmp_path / "journal").read_bytes())
+    wait_until(lambda: (tmp_path / "journal").read_bytes() != first)
     child.send_signal(signal.SIGKILL)
     child.wait()
     assert not out.exists()
@@ -162,9 +162,7 @@ def test_two_copies_to_one_name(tmp_path: Path) -> None:
     # A shell that starts the tests in the background has them ignore SIGINT, and whatever they start with them.
     first = subprocess.Popen(["env", "--default-signal=INT", sys.executable, "-m", "nbdsvc", "copy", *words])
     try:
-        while not list(tmp_path.glob(".out*")):
-            time.sleep(0.02)
-        time.sleep(0.2)
+        wait_until(lambda: any(path.stat().st_blocks for path in tmp_path.glob(".out*")))
         second = run(*words)
         assert second.returncode == 4
         assert "another copy" in second.stderr
