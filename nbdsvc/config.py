@@ -101,6 +101,14 @@ class Settings:
     operation_deadline: float = 0.0
     # Days for which an operation that ended can be looked up, and the messages that say why one failed.
     operations_kept: float = 30.0
+    # Availability zone of this host's storage.
+    availability_zone: str = "nova"
+    # Zone of a volume whose creation names none; empty: availability_zone.
+    default_availability_zone: str = ""
+    # Whether a creation that names a zone without a storage host gets the default zone; off: it is refused.
+    allow_availability_zone_fallback: bool = False
+    # Name or id of the volume type of a volume whose creation names none. It cannot be deleted.
+    default_volume_type: str = "__DEFAULT__"
     # Quotas of a project without limits of its own; -1 is unlimited.
     quota_volumes: int = 10
     quota_snapshots: int = 10

@@ -139,6 +139,7 @@ def _make_host(settings: Settings, database: Database) -> Host:
         runner=runner,
         journals=settings.state_dir / "journals",
         digests=settings.state_dir / "digests",
+        zone=settings.availability_zone,
         copies=threading.Semaphore(settings.max_copies),
         rate=Limit(settings.copy_rate),
         cpu=Limit(cores(settings.copy_cores)),

@@ -16,7 +16,7 @@ from nbdsvc.model.context import Context
 
 @dataclass(frozen=True)
 class Action:
-    """`model` None: the value says nothing (null or {}). `run` gets the request, the id and the model's instance.
+    """`model` None: the value says nothing, whatever it is. `run` gets the request, the id and the model's instance.
 
     Where `run` answers None, the answer is the status `ok` with no body.
     """
@@ -43,8 +43,9 @@ def perform(actions: Mapping[str, Action], asked: Asked, id: str, body: Any) -> 
         raise errors.InvalidInput(field="body", value=None, reason="must be an object with exactly one action")
     name, value = next(iter(body.items()))
     action = actions.get(name)
-    if action is None or asked.version < action.since:
+    if action is None:
         raise errors.InvalidInput(field="body", value=str(name)[:80], reason=f"there is no action {str(name)[:80]!r}")
+    asked.require(action.since)
     if action.admin:
         asked.require_admin()
     answered = action.run(asked, id, _validate(name, action, value))
@@ -52,9 +53,7 @@ def perform(actions: Mapping[str, Action], asked: Asked, id: str, body: Any) -> 
 
 
 def _validate(name: str, action: Action, value: Any) -> Any:
-    if action.model is None:
-        if value not in (None, {}, ""):
-            raise errors.InvalidInput(field=name, value=None, reason="takes no parameters")
+    if action.model is None:  # clients send null, {}, true or the id: the reference takes any value
         return None
     try:
         return action.model.model_validate({} if value is None else value)
@@ -76,7 +75,7 @@ def schema(actions: Mapping[str, Action]) -> dict[str, Any]:
     """The request body of the OpenAPI document: one of the actions."""
     alternatives = []
     for name, action in actions.items():
-        value = action.model.model_json_schema() if action.model else {"type": ["object", "null"], "maxProperties": 0}
+        value = action.model.model_json_schema() if action.model else {}
         value.pop("$defs", None)
         alternatives.append(
             {"type": "object", "properties": {name: value}, "required": [name], "additionalProperties": False}

@@ -5,9 +5,10 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter
 from fastapi import Body as Json
 from fastapi.responses import JSONResponse, Response
+from pydantic import Field
 
 from nbdsvc import errors
-from nbdsvc.api import paging, views
+from nbdsvc.api import filters, paging, views
 from nbdsvc.api.actions import Action, perform, schema
 from nbdsvc.api.request import Ask, Asked, Body, Text, answer
 from nbdsvc.api.volume_actions import Connector
@@ -25,7 +26,7 @@ _SORTABLE = ("id", "status", "created_at", "updated_at", "volume_id", "instance_
 
 class NewAttachment(Body):
     volume_uuid: Text
-    instance_uuid: Text | None = None
+    instance_uuid: Annotated[Text, Field(max_length=64)] | None = None
     connector: Connector | None = None
     mode: Literal["rw", "ro"] | None = None
 
@@ -109,8 +110,8 @@ def _connect(asked: Asked, id: str, connector: dict[str, Any]) -> Attachment:
 def _list(asked: Asked, path: str, *, detail: bool) -> JSONResponse:
     asked.require(_SINCE)
     project = manager.scope(asked.context, asked.flag("all_tenants"))
-    wanted = paging.page(asked, _SORTABLE)
-    where = paging.filters(asked, tables.attachments)
+    wanted = paging.page(asked, _SORTABLE, project=project)
+    where = filters.conditions(asked, tables.attachments)
     if project:
         where.append(tables.attachments.c.project_id == project)
     with asked.app.database.read() as conn:

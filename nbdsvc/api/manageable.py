@@ -13,6 +13,7 @@ from pydantic import Field
 
 from nbdsvc import errors
 from nbdsvc.api import paging, views
+from nbdsvc.api.microversions import MINIMUM
 from nbdsvc.api.request import Ask, Asked, Body, Key, LongText, Metadata, Text, answer
 from nbdsvc.api.volumes import show_volumes
 from nbdsvc.manager import managing
@@ -63,12 +64,12 @@ def manage(asked: Ask, body: VolumeBody) -> JSONResponse:
         name=wanted.name,
         description=wanted.description,
         volume_type=wanted.volume_type or None,
-        availability_zone=wanted.availability_zone or "nova",
+        availability_zone=wanted.availability_zone or None,
         bootable=wanted.bootable,
         metadata=wanted.metadata or {},
     )
     made = managing.manage(asked.app, asked.context, wish)
-    return answer({"volume": show_volumes(asked, [made])[0]}, 202)
+    return answer({"volume": show_volumes(asked, [made], version=MINIMUM)[0]}, 202)
 
 
 @router.post("/os-snapshot-manage", status_code=202)
@@ -79,7 +80,7 @@ def manage_snapshot(asked: Ask, body: SnapshotBody) -> JSONResponse:
     made = managing.manage_snapshot(
         asked.app, asked.context, wanted.volume_id, wanted.ref, wanted.name, wanted.description, wanted.metadata or {}
     )
-    return answer({"snapshot": views.snapshot(made, asked.version)}, 202)
+    return answer({"snapshot": views.snapshot_summary(made)}, 202)
 
 
 @router.get("/os-volume-manage")

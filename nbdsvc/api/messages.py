@@ -4,14 +4,16 @@ A message is its operation in the field's words: it is there as soon as the oper
 journal keeps it. Deleting the message forgets the operation.
 """
 
+import re
 from datetime import timedelta
 from typing import Any
 
+import sqlalchemy as sa
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
 
 from nbdsvc import errors
-from nbdsvc.api import paging, views
+from nbdsvc.api import filters, paging, views
 from nbdsvc.api.request import Ask, Asked, answer
 from nbdsvc.manager import app as manager
 from nbdsvc.model import operation as model
@@ -33,19 +35,19 @@ _ACTIONS = {
     "snapshot.create": "010",
     "snapshot.delete": "011",
 }
+_OTHER = "000"
 
 
 @router.get("/messages")
 def listing(asked: Ask) -> JSONResponse:
     asked.require(_SINCE)
     project = manager.scope(asked.context, asked.flag("all_tenants"))
-    wanted = paging.page(asked, ("id", "created_at"))
+    wanted = paging.page(asked, ("id", "created_at"), project=project)
     where: list[Any] = [tables.operations.c.state.in_(_FAILED)]
     if project:
         where.append(tables.operations.c.project_id == project)
-    for name, column in (("resource_uuid", "resource_id"), ("request_id", "request_id")):
-        if name in asked.query:
-            where.append(tables.operations.c[column] == asked.query[name])
+    for name, value, _ in filters.known(asked, "messages"):
+        where.append(_condition(name, value))
     with asked.app.database.read() as conn:
         rows = journal.rows.select(conn, *where, page=wanted)
     shown = [_view(asked, row) for row in rows]
@@ -74,13 +76,36 @@ def _get(asked: Asked, id: str) -> Operation:
     return found
 
 
+def _condition(name: str, value: str) -> Any:
+    """The filter `name` of messages as a condition on the operations that they are."""
+    columns = tables.operations.c
+    if name == "message_level":
+        return sa.true() if value == "ERROR" else sa.false()
+    if name == "event_id":
+        return _of_event(value)
+    if name == "resource_type":
+        return columns.resource_type == {kind: own for own, kind in _TYPES.items()}.get(value, value.lower())
+    return columns["resource_id" if name == "resource_uuid" else name] == value
+
+
+def _of_event(event: str) -> Any:
+    """The operations whose message has this event_id."""
+    found = re.fullmatch(r"VOLUME_([A-Z_]+)_([0-9]{3})_001", event)
+    if not found:
+        return sa.false()
+    columns = tables.operations.c
+    kinds = [kind for kind, number in _ACTIONS.items() if number == found[2]]
+    kind = columns.kind.in_(kinds) if found[2] != _OTHER else columns.kind.not_in(_ACTIONS)
+    return sa.and_(kind, _condition("resource_type", found[1]))
+
+
 def _view(asked: Asked, row: Operation) -> dict[str, Any]:
     kind = _TYPES.get(row.resource_type, row.resource_type.upper())
     until = row.created_at + timedelta(days=asked.app.settings.operations_kept)
     href = asked.link("v3", asked.context.project_id, "messages", row.id)
     return {
         "id": row.id,
-        "event_id": f"VOLUME_{kind}_{_ACTIONS.get(row.kind, '000')}_001",
+        "event_id": f"VOLUME_{kind}_{_ACTIONS.get(row.kind, _OTHER)}_001",
         "user_message": f"{row.kind.replace('.', ' ')}: {(row.error or {}).get('message', 'it failed')}",
         "message_level": "ERROR",
         "resource_type": kind,

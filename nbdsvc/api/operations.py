@@ -7,7 +7,7 @@ from fastapi import Body as Json
 from fastapi.responses import JSONResponse, Response
 from pydantic import Field
 
-from nbdsvc.api import paging, views
+from nbdsvc.api import filters, paging, views
 from nbdsvc.api.actions import Action, perform, schema
 from nbdsvc.api.request import Ask, Asked, Body, answer
 from nbdsvc.manager import app as manager
@@ -21,8 +21,8 @@ router = APIRouter(tags=["operations"])
 @router.get("/operations")
 def listing(asked: Ask) -> JSONResponse:
     project = manager.scope(asked.context, asked.flag("all_tenants"))
-    wanted = paging.page(asked, ("id", "kind", "state", "created_at", "updated_at"))
-    where = paging.filters(asked, tables.operations)
+    wanted = paging.page(asked, ("id", "kind", "state", "created_at", "updated_at"), project=project)
+    where = filters.conditions(asked, tables.operations)
     if project:
         where.append(tables.operations.c.project_id == project)
     with asked.app.database.read() as conn:

@@ -71,6 +71,16 @@ def boolean(name: str, value: Any) -> bool:
         raise errors.InvalidInput(field=name, value=str(value)[:80], reason="must be true or false") from None
 
 
+def whole_number(name: str, text: str) -> int:
+    """A number of the query string; InvalidInput for what is none, or larger than a column holds."""
+    # Ten digits are more than MAX_INTEGER has; int() itself refuses thousands of them with another error.
+    if not (text.isascii() and text.isdigit()) or len(text.lstrip("0")) > 10 or int(text) > MAX_INTEGER:
+        raise errors.InvalidInput(
+            field=name, value=text[:80], reason=f"must be a whole number, 0 or more, at most {MAX_INTEGER}"
+        )
+    return int(text)
+
+
 def answer(content: Any, status: int = 200) -> JSONResponse:
     """Straight to JSON: a response model would cost six times as much on a long list."""
     return JSONResponse(content, status)

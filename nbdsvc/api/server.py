@@ -11,17 +11,24 @@ from starlette.exceptions import HTTPException
 from nbdsvc import errors
 from nbdsvc.api import (
     attachments,
-    facts,
+    extensions,
     faults,
+    hosts,
+    limits,
     manageable,
     messages,
     metrics,
     microversions,
     operations,
+    pools,
+    quota_sets,
+    resource_filters,
+    services,
     snapshots,
     types,
     volume_actions,
     volumes,
+    zones,
 )
 from nbdsvc.api.actions import invalid
 from nbdsvc.api.auth import Authenticator
@@ -31,12 +38,15 @@ from nbdsvc.manager.app import App
 log = structlog.get_logger(__name__)
 
 _UPDATED = "2026-11-23T00:00:00Z"
-_ROUTERS = (volumes, volume_actions, snapshots, attachments, types, facts, operations, messages, manageable)
+_ROUTERS = (volumes, volume_actions, snapshots, attachments, types, limits, quota_sets, services, hosts, pools, zones,
+            extensions, resource_filters, operations, messages, manageable)  # fmt: skip
 
 
 def create(app: App, authenticator: Authenticator) -> Gate:
     """The ASGI application for these use cases."""
-    made = FastAPI(title="nbdsvc", version=microversions.text(microversions.MAXIMUM), redoc_url=None, docs_url=None)
+    version = microversions.text(microversions.MAXIMUM)
+    # volumes/ with an empty id is no list of volumes: a redirect would also lose the project.
+    made = FastAPI(title="nbdsvc", version=version, redoc_url=None, docs_url=None, redirect_slashes=False)
     made.state.app = app
     made.include_router(_root(app))
     for module in _ROUTERS:

@@ -7,7 +7,7 @@ from fastapi import Body as Json
 from fastapi.responses import JSONResponse, Response
 
 from nbdsvc import errors
-from nbdsvc.api import metadata, paging, views
+from nbdsvc.api import filters, metadata, paging, views
 from nbdsvc.api.actions import Action, perform, plain, schema
 from nbdsvc.api.request import Ask, Asked, Body, LongText, Metadata, Text, answer
 from nbdsvc.manager import app as manager
@@ -23,7 +23,7 @@ _SORTABLE = ("id", "name", "status", "created_at", "updated_at", "volume_id", "v
 
 
 class NewSnapshot(Body):
-    volume_id: Text
+    volume_id: Text | None
     name: Text | None = None
     display_name: Text | None = None
     description: LongText | None = None
@@ -54,6 +54,8 @@ class ResetStatus(Body):
 @router.post("/snapshots", status_code=202)
 def create(asked: Ask, body: CreateBody) -> JSONResponse:
     wanted = body.snapshot
+    if wanted.volume_id is None:
+        raise errors.NotFound(resource="Volume", id="None")
     made = snapshots.create(
         asked.app,
         asked.context,
@@ -78,7 +80,7 @@ def detail(asked: Ask) -> JSONResponse:
 
 @router.get("/snapshots/{id}")
 def show(asked: Ask, id: str) -> JSONResponse:
-    return answer({"snapshot": views.snapshot(_get(asked, id), asked.version, detail=True)})
+    return answer({"snapshot": views.snapshot(_get(asked, id), asked.version, extras=True)})
 
 
 @router.put("/snapshots/{id}")
@@ -126,13 +128,16 @@ def act(asked: Ask, id: str, body: Annotated[Any, Json()]) -> Response:
 
 def _list(asked: Asked, path: str, *, detail: bool) -> JSONResponse:
     project = manager.scope(asked.context, asked.flag("all_tenants"))
-    wanted = paging.page(asked, _SORTABLE)
-    where = paging.filters(asked, tables.snapshots)
+    wanted = paging.page(asked, _SORTABLE, project=project)
+    where = filters.conditions(asked, tables.snapshots)
     if project:
         where.append(tables.snapshots.c.project_id == project)
     with asked.app.database.read() as conn:
         rows = nouns.snapshots.select(conn, *where, page=wanted)
-    shown = [views.snapshot(row, asked.version, detail=detail) for row in rows]
+    if detail:
+        shown = [views.snapshot(row, asked.version, extras=True) for row in rows]
+    else:
+        shown = [views.snapshot_summary(row) for row in rows]
     return answer({"snapshots": shown, **paging.next_link(asked, "snapshots", path, wanted, rows)})
 
 

@@ -12,6 +12,7 @@ from nbdsvc.api import views
 from nbdsvc.api.actions import Action, perform, schema
 from nbdsvc.api.request import Ask, Asked, Body, Key, LongText, Metadata, answer
 from nbdsvc.manager import types
+from nbdsvc.model.entities import VolumeType
 
 router = APIRouter(tags=["volume types"])
 
@@ -52,7 +53,7 @@ def listing(asked: Ask) -> JSONResponse:
     if wanted not in (None, "None", "none"):
         public = asked.flag("is_public")
         rows = [row for row in rows if row.is_public == public]
-    return answer({"volume_types": [views.volume_type(row, asked.context) for row in rows]})
+    return answer({"volume_types": [_view(asked, row) for row in rows]})
 
 
 @router.post("/types")
@@ -60,17 +61,19 @@ def create(asked: Ask, body: CreateBody) -> JSONResponse:
     asked.require_admin()
     wanted = body.volume_type
     made = types.create(asked.app, wanted.name, wanted.description, wanted.is_public, wanted.extra_specs or {})
-    return answer({"volume_type": views.volume_type(made, asked.context)})
+    return answer({"volume_type": views.volume_type(made, asked.context) | views.volume_type_access(made)})
 
 
 @router.get("/types/default")
 def default(asked: Ask) -> JSONResponse:
-    raise errors.NotFound(resource="Default volume type", id="default")
+    """The type that a volume gets where its creation names none."""
+    row = types.default(asked.app)
+    return answer({"volume_type": views.volume_type(row, asked.context) | views.volume_type_qos(asked.context)})
 
 
 @router.get("/types/{id}")
 def show(asked: Ask, id: str) -> JSONResponse:
-    return answer({"volume_type": views.volume_type(types.get(asked.app, asked.context, id), asked.context)})
+    return answer({"volume_type": _view(asked, types.get(asked.app, asked.context, id))})
 
 
 @router.put("/types/{id}")
@@ -161,5 +164,9 @@ def act(asked: Ask, id: str, body: Annotated[Any, Json()]) -> Response:
 
 
 def _shown(asked: Asked, id: str) -> dict[str, str]:
-    specs: dict[str, str] = views.volume_type(types.get(asked.app, asked.context, id), asked.context)["extra_specs"]
-    return specs
+    return views.extra_specs(types.get(asked.app, asked.context, id), asked.context)
+
+
+def _view(asked: Asked, row: VolumeType) -> dict[str, Any]:
+    shown = views.volume_type(row, asked.context)
+    return shown | views.volume_type_access(row) | views.volume_type_qos(asked.context)

@@ -29,9 +29,9 @@ def volume_summary(volume: Volume, base: str) -> dict[str, Any]:
 
 
 def volume(
-    volume: Volume, attached: list[Attachment], type_name: str | None, context: Context, version: Version, base: str
+    volume: Volume, attached: list[Attachment], type_name: str, context: Context, version: Version, base: str
 ) -> dict[str, Any]:
-    """The detail view. `attached`: the volume's attachments; only completed ones are shown."""
+    """What create and update answer. `attached`: the volume's attachments; only completed ones are shown."""
     shown = volume_summary(volume, base) | {
         "status": volume.status,
         "size": volume.size,
@@ -50,19 +50,25 @@ def volume(
         "replication_status": volume.replication_status,
         "consistencygroup_id": None,
         "multiattach": volume.multiattach,
-        "os-vol-tenant-attr:tenant_id": volume.project_id,
     }
-    if volume.image_metadata:
-        shown["volume_image_metadata"] = volume.image_metadata
     if context.is_admin:
         shown["migration_status"] = volume.migration_status
-        shown["os-vol-host-attr:host"] = volume.host
-        shown["os-vol-mig-status-attr:migstat"] = volume.migration_status
-        shown["os-vol-mig-status-attr:name_id"] = None
     if version >= (3, 13):
         shown["group_id"] = None
     if version >= (3, 21) and context.is_admin:
         shown["provider_id"] = None
+    return shown
+
+
+def volume_extras(volume: Volume, context: Context) -> dict[str, Any]:
+    """What show and the detailed list have beyond that: the older extensions' attributes."""
+    shown: dict[str, Any] = {"os-vol-tenant-attr:tenant_id": volume.project_id}
+    if volume.image_metadata:
+        shown["volume_image_metadata"] = volume.image_metadata
+    if context.is_admin:
+        shown["os-vol-host-attr:host"] = volume.host
+        shown["os-vol-mig-status-attr:migstat"] = volume.migration_status
+        shown["os-vol-mig-status-attr:name_id"] = None
     return shown
 
 
@@ -78,8 +84,9 @@ def _of_volume(attachment: Attachment) -> dict[str, Any]:
     }
 
 
-def snapshot(snapshot: Snapshot, version: Version, *, detail: bool = False) -> dict[str, Any]:
-    shown = {
+def snapshot_summary(snapshot: Snapshot) -> dict[str, Any]:
+    """What the short list and the taking over of a snapshot answer, whatever the version."""
+    return {
         "id": snapshot.id,
         "name": snapshot.name,
         "description": snapshot.description,
@@ -90,7 +97,12 @@ def snapshot(snapshot: Snapshot, version: Version, *, detail: bool = False) -> d
         "updated_at": stamp(snapshot.updated_at),
         "metadata": snapshot.metadata,
     }
-    if detail:
+
+
+def snapshot(snapshot: Snapshot, version: Version, *, extras: bool = False) -> dict[str, Any]:
+    """What create and update answer; with `extras`, what show and the detailed list do."""
+    shown = snapshot_summary(snapshot)
+    if extras:
         shown["os-extended-snapshot-attributes:progress"] = snapshot.progress
         shown["os-extended-snapshot-attributes:project_id"] = snapshot.project_id
     if version >= (3, 14):
@@ -137,17 +149,46 @@ def _progress(row: Operation) -> dict[str, Any]:
     }
 
 
+def extra_specs(row: VolumeType, context: Context) -> dict[str, str]:
+    """Those that this user may see."""
+    return row.extra_specs if context.is_admin else {k: v for k, v in row.extra_specs.items() if k in _VISIBLE_SPECS}
+
+
 def volume_type(row: VolumeType, context: Context) -> dict[str, Any]:
-    specs = row.extra_specs if context.is_admin else {k: v for k, v in row.extra_specs.items() if k in _VISIBLE_SPECS}
-    shown = {
+    """What update answers."""
+    return {
         "id": row.id,
         "name": row.name,
         "description": row.description,
         "is_public": row.is_public,
-        "os-volume-type-access:is_public": row.is_public,
-        "extra_specs": specs,
+        "extra_specs": extra_specs(row, context),
     }
-    return shown | ({"qos_specs_id": None} if context.is_admin else {})
+
+
+def volume_type_access(row: VolumeType) -> dict[str, Any]:
+    """What create, show and the list have beyond that."""
+    return {"os-volume-type-access:is_public": row.is_public}
+
+
+def volume_type_qos(context: Context) -> dict[str, Any]:
+    """What show, the list and the default type have beyond that, for an administrator."""
+    return {"qos_specs_id": None} if context.is_admin else {}
+
+
+def uploaded_type(row: VolumeType, context: Context) -> dict[str, Any]:
+    """The whole row, as only the reply of os-volume_upload_image shows a type."""
+    return {
+        "id": row.id,
+        "name": row.name,
+        "description": row.description,
+        "is_public": row.is_public,
+        "extra_specs": extra_specs(row, context),
+        "qos_specs_id": None,
+        "created_at": stamp(row.created_at),
+        "updated_at": stamp(row.updated_at),
+        "deleted": False,
+        "deleted_at": None,
+    }
 
 
 def operation(row: Operation) -> dict[str, Any]:

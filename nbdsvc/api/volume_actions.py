@@ -5,19 +5,34 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter
 from fastapi import Body as Json
 from fastapi.responses import Response
-from pydantic import Field
+from pydantic import AfterValidator, ConfigDict, Field
 
 from nbdsvc import errors
 from nbdsvc.api import views
 from nbdsvc.api.actions import Action, perform, plain, schema
 from nbdsvc.api.request import Ask, Asked, Body, Gib, Key, Metadata, Text, answer
-from nbdsvc.manager import legacy, managing, metadata, proving, reverting, volumes
+from nbdsvc.manager import legacy, managing, metadata, proving, reverting, types, volumes
 from nbdsvc.model import states
 from nbdsvc.store import nouns
 
 router = APIRouter(tags=["volume actions"])
 
-Connector = Annotated[dict[Key, Any], Field(max_length=64)]
+# What of a connector goes into columns, and must be text there.
+_CONNECTOR_TEXT = ("host", "mountpoint", "initiator", "instance", "mode")
+
+
+def _check_connector(connector: dict[str, Any]) -> dict[str, Any]:
+    """ValueError names the first field that is no text of at most 255 characters, or an unknown mode."""
+    for key in _CONNECTOR_TEXT:
+        value = connector.get(key)
+        if value is not None and not (isinstance(value, str) and len(value) <= 255):
+            raise ValueError(f"{key} must be text of at most 255 characters")
+    if connector.get("mode") not in (None, "rw", "ro"):
+        raise ValueError("mode must be rw or ro")
+    return connector
+
+
+Connector = Annotated[dict[Key, Any], Field(max_length=64), AfterValidator(_check_connector)]
 
 
 class Extend(Body):
@@ -25,10 +40,14 @@ class Extend(Body):
 
 
 class Revert(Body):
+    model_config = ConfigDict(extra="ignore")
+
     snapshot_id: Key
 
 
 class ResetStatus(Body):
+    """At least one of them; null says nothing."""
+
     status: str | None = None
     attach_status: str | None = None
     migration_status: str | None = None
@@ -46,12 +65,20 @@ class Detach(Body):
 
 
 class ForceDetach(Body):
+    """A connector that is a name says nothing about an initiator: clients before 2016 send one."""
+
     attachment_id: Text | None = None
-    connector: Connector | None = None
+    connector: Connector | Text | None = None
 
 
 class Connect(Body):
     connector: Connector
+
+
+class Terminate(Body):
+    """Without a connector that describes an initiator: every one of them."""
+
+    connector: Connector | Text | None
 
 
 class Upload(Body):
@@ -108,7 +135,7 @@ def _detach(asked: Asked, id: str, wish: Detach) -> None:
 
 
 def _force_detach(asked: Asked, id: str, wish: ForceDetach) -> None:
-    if wish.connector is not None:
+    if isinstance(wish.connector, dict):
         legacy.terminate_connection(asked.app, asked.context, id, wish.connector)
     legacy.detach(asked.app, asked.context, id, wish.attachment_id)
 
@@ -119,8 +146,9 @@ def _initialize(asked: Asked, id: str, wish: Connect) -> Response:
     return answer({"connection_info": {"driver_volume_type": kind, "data": info}})
 
 
-def _terminate(asked: Asked, id: str, wish: Connect) -> None:
-    legacy.terminate_connection(asked.app, asked.context, id, wish.connector)
+def _terminate(asked: Asked, id: str, wish: Terminate) -> None:
+    connector = wish.connector if isinstance(wish.connector, dict) else None
+    legacy.terminate_connection(asked.app, asked.context, id, connector)
 
 
 def _upload(asked: Asked, id: str, wish: Upload) -> Response:
@@ -131,7 +159,7 @@ def _upload(asked: Asked, id: str, wish: Upload) -> Response:
         "status": volume.status,
         "display_description": volume.description,
         "size": volume.size,
-        "volume_type": None,
+        "volume_type": views.uploaded_type(types.of(asked.app, volume.volume_type_id), asked.context),
         "image_id": image_id,
         "container_format": "bare",
         "disk_format": wish.disk_format,
@@ -197,7 +225,7 @@ ACTIONS = {
     "os-detach": Action(_detach, Detach),
     "os-force_detach": Action(_force_detach, ForceDetach, admin=True),
     "os-initialize_connection": Action(_initialize, Connect),
-    "os-terminate_connection": Action(_terminate, Connect),
+    "os-terminate_connection": Action(_terminate, Terminate),
     "os-volume_upload_image": Action(_upload, Upload),
     "os-force_delete": Action(_force_delete, admin=True),
     "os-unmanage": Action(plain(managing.unmanage), admin=True),

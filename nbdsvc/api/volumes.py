@@ -4,13 +4,14 @@ from typing import Any
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from nbdsvc import errors
-from nbdsvc.api import metadata, paging, views
+from nbdsvc.api import filters, metadata, paging, views
+from nbdsvc.api.microversions import Version
 from nbdsvc.api.request import Ask, Asked, Body, Gib, LongText, Metadata, Text, answer
 from nbdsvc.manager import app as manager
-from nbdsvc.manager import volumes
+from nbdsvc.manager import types, volumes
 from nbdsvc.model.entities import Volume
 from nbdsvc.store import nouns, tables
 
@@ -30,8 +31,13 @@ _SORTABLE = (
 )
 
 
+_STRICT_SINCE = (3, 53)
+
+
 class NewVolume(Body):
-    """A volume to be. The fields of the last lines are what older clients still send; they say nothing."""
+    """A volume to be. Before microversion 3.53 a field that is not known is ignored, from it on refused."""
+
+    model_config = ConfigDict(extra="allow")
 
     size: Gib | None = None
     name: Text | None = None
@@ -46,15 +52,9 @@ class NewVolume(Body):
     availability_zone: Text | None = None
     multiattach: bool = False
     metadata: Metadata | None = None
-    consistencygroup_id: None = None
-    group_id: None = None
-    backup_id: None = None
-    source_replica: None = None
-    cluster_name: None = None
-    status: Any = None
-    attach_status: Any = None
-    user_id: Any = None
-    project_id: Any = None
+    consistencygroup_id: Text | None = None
+    group_id: Text | None = None
+    backup_id: Text | None = None
 
 
 class CreateBody(Body):
@@ -77,6 +77,7 @@ class UpdateBody(Body):
 @router.post("/volumes", status_code=202)
 def create(asked: Ask, body: CreateBody) -> JSONResponse:
     wanted = body.volume
+    _check(asked, wanted)
     wish = volumes.CreateVolume(
         size=wanted.size,
         name=wanted.name if wanted.name is not None else wanted.display_name,
@@ -85,12 +86,22 @@ def create(asked: Ask, body: CreateBody) -> JSONResponse:
         snapshot_id=wanted.snapshot_id or None,
         source_volid=wanted.source_volid or None,
         image=wanted.imageRef or wanted.image_id or None,
-        availability_zone=wanted.availability_zone or "nova",
+        availability_zone=wanted.availability_zone or None,
         multiattach=wanted.multiattach,
         metadata=wanted.metadata or {},
     )
     made = volumes.create(asked.app, asked.context, wish)
     return answer({"volume": show_volumes(asked, [made])[0]}, 202)
+
+
+def _check(asked: Asked, wanted: NewVolume) -> None:
+    """That nothing is asked for which would be passed over."""
+    unknown = sorted(wanted.model_extra or {})
+    if unknown and asked.version >= _STRICT_SINCE:
+        raise errors.InvalidInput(field=unknown[0][:80], value=None, reason="there is no such field")
+    for resource, id in (("Group", wanted.consistencygroup_id or wanted.group_id), ("Backup", wanted.backup_id)):
+        if id:
+            raise errors.NotFound(resource=resource, id=id)
 
 
 @router.get("/volumes")
@@ -101,7 +112,7 @@ def listing(asked: Ask) -> JSONResponse:
 
 @router.get("/volumes/detail")
 def detail(asked: Ask) -> JSONResponse:
-    return _list(asked, "volumes/detail", lambda rows: show_volumes(asked, rows))
+    return _list(asked, "volumes/detail", lambda rows: show_volumes(asked, rows, extras=True))
 
 
 @router.get("/volumes/summary")
@@ -122,7 +133,7 @@ def summary(asked: Ask) -> JSONResponse:
 
 @router.get("/volumes/{id}")
 def show(asked: Ask, id: str) -> JSONResponse:
-    return answer({"volume": show_volumes(asked, [_get(asked, id)])[0]})
+    return answer({"volume": show_volumes(asked, [_get(asked, id)], extras=True)[0]})
 
 
 @router.put("/volumes/{id}")
@@ -148,44 +159,34 @@ def delete(asked: Ask, id: str) -> Response:
     return Response(status_code=202)
 
 
-def show_volumes(asked: Asked, rows: list[Volume]) -> list[dict[str, Any]]:
-    """Detail views of many rows with two more queries, not two each."""
+def show_volumes(
+    asked: Asked, rows: list[Volume], *, extras: bool = False, version: Version | None = None
+) -> list[dict[str, Any]]:
+    """Views of many rows with two more queries, not two each. `version`: another than the request's."""
     with asked.app.database.read() as conn:
         attached = nouns.attachments_of(conn, *(row.id for row in rows)) if rows else []
-        types = {found.id: found.name for found in nouns.volume_types.select(conn)}
+        names = types.by_id(conn)
+        default = types.default_in(asked.app, conn).name
     base = asked.link().rstrip("/")
     by_volume: dict[str, list[Any]] = {}
     for attachment in attached:
         by_volume.setdefault(attachment.volume_id, []).append(attachment)
-    return [
-        views.volume(
-            row, by_volume.get(row.id, []), types.get(row.volume_type_id or ""), asked.context, asked.version, base
-        )
-        for row in rows
-    ]
+    shown = []
+    for row in rows:
+        named = names.get(row.volume_type_id or "", default)
+        view = views.volume(row, by_volume.get(row.id, []), named, asked.context, version or asked.version, base)
+        shown.append(view | (views.volume_extras(row, asked.context) if extras else {}))
+    return shown
 
 
 def _list(asked: Asked, path: str, show: Any) -> JSONResponse:
     project = manager.scope(asked.context, asked.flag("all_tenants"))
-    wanted = paging.page(asked, _SORTABLE)
-    where = paging.filters(asked, tables.volumes)
+    wanted = paging.page(asked, _SORTABLE, project=project)
+    where = filters.conditions(asked, tables.volumes)
     with asked.app.database.read() as conn:
         where += volumes.listing(conn, project)
-        if "metadata" in asked.query:
-            where += nouns.metadata_is(tables.volumes.c.metadata, _pairs(asked.query["metadata"]))
         rows = nouns.volumes.select(conn, *where, page=wanted)
     return answer({"volumes": show(rows), **paging.next_link(asked, "volumes", path, wanted, rows)})
-
-
-def _pairs(text: str) -> dict[str, str]:
-    """{'key': 'value'} as clients put it into the query: Python's or JSON's spelling."""
-    import ast
-
-    try:
-        found = ast.literal_eval(text)
-        return {str(key): str(value) for key, value in found.items()}
-    except (ValueError, SyntaxError, AttributeError, MemoryError, RecursionError):
-        raise errors.InvalidInput(field="metadata", value=text[:80], reason="must be an object of strings") from None
 
 
 def _get(asked: Asked, id: str) -> Volume:

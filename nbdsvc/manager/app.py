@@ -60,6 +60,7 @@ class Host:
     runner: Runner
     journals: Path
     digests: Path
+    zone: str = "nova"
     copies: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(4))
     rate: Limit = field(default_factory=Limit)
     """Of all copies together, as is the processor time."""

@@ -46,11 +46,14 @@ def publish(host: Host, working: bool) -> bool:
     with host.database.write() as conn:
         found = nouns.services.select(conn, tables.services.c.host == host.name)
         if found:
-            nouns.services.update(conn, found[0].id, working=working, capabilities=capabilities)
+            nouns.services.update(
+                conn, found[0].id, working=working, capabilities=capabilities, availability_zone=host.zone
+            )
         else:
             row = Service(
-                id=names.new_id(), host=host.name, working=working, capabilities=capabilities, updated_at=clock.now()
-            )
+                id=names.new_id(), host=host.name, working=working, capabilities=capabilities, updated_at=clock.now(),
+                availability_zone=host.zone,
+            )  # fmt: skip
             nouns.services.insert(conn, row)
     return working
 

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from nbdsvc import errors
 from nbdsvc.driver import PoolStats
-from nbdsvc.manager import placement, volumes
+from nbdsvc.manager import placement, volumes, zones
 from nbdsvc.manager.app import App, operation, owner_scope
 from nbdsvc.model import names, states
 from nbdsvc.model.context import Context
@@ -25,7 +25,7 @@ class ManageVolume:
     name: str | None = None
     description: str | None = None
     volume_type: str | None = None
-    availability_zone: str = "nova"
+    availability_zone: str | None = None
     bootable: bool = False
     metadata: dict[str, str] = field(default_factory=dict)
 
@@ -34,7 +34,7 @@ def manage(app: App, context: Context, wish: ManageVolume) -> Volume:
     """Admit it. The size is not known before the backend has looked, so it is 0 until then."""
     with app.change() as conn:
         host = _pool(app, conn, wish.host)
-        volume_type = volumes.type_of(conn, context, wish.volume_type)
+        volume_type = volumes.type_of(app, conn, context, wish.volume_type)
         quotas.check(app.database, conn, context.project_id, app.settings.quotas, {"volumes": 1})
         volume = Volume(
             id=names.new_id(),
@@ -45,17 +45,17 @@ def manage(app: App, context: Context, wish: ManageVolume) -> Volume:
             host=host,
             name=wish.name,
             description=wish.description,
-            availability_zone=wish.availability_zone,
-            volume_type_id=volume_type.id if volume_type else None,
+            availability_zone=zones.choose(app, conn, wish.availability_zone),
+            volume_type_id=volume_type.id,
             bootable=wish.bootable,
-            multiattach=bool(volume_type and volume_type.multiattach),
+            multiattach=volume_type.multiattach,
             metadata=wish.metadata,
         )
         nouns.volumes.insert(conn, volume)
         args = {
             "volume_id": volume.id,
             "ref": wish.ref,
-            "extra_specs": volume_type.extra_specs if volume_type else {},
+            "extra_specs": volume_type.extra_specs,
             "quotas": app.settings.quotas,
         }
         locks = [Lock(volume.id), Lock(names.manage_lock(host))]

@@ -45,18 +45,21 @@ def room(conn: sa.Connection, host: str, pool: PoolStats) -> int:
     return max(0, pool.room() - newer)
 
 
-def choose(app: App, conn: sa.Connection, size: int) -> str:
-    """`host@backend#pool` for a volume of `size` GiB; OutOfSpace or BackendUnavailable in words."""
+def choose(app: App, conn: sa.Connection, size: int, zone: str) -> str:
+    """`host@backend#pool` in `zone` for a volume of `size` GiB; OutOfSpace or BackendUnavailable in words."""
     best: tuple[int, str] | None = None
     for service in nouns.services.select(conn):
-        if service.disabled or service.frozen or not is_up(app, service):
+        unusable = service.disabled or service.frozen or not is_up(app, service)
+        if unusable or service.availability_zone != zone:
             continue
         for pool in pools(service):
             host = names.join_host(service.host, service.capabilities["backend"], pool.name)
             found = (room(conn, host, pool), host)
             best = max(best, found) if best else found
     if best is None:
-        raise errors.BackendUnavailable(backend="any", reason="no storage host is up and takes new volumes")
+        raise errors.BackendUnavailable(
+            backend="any", reason=f"no storage host in zone {zone} is up and takes new volumes"
+        )
     check_room(best[1], size, best[0])
     return best[1]
 

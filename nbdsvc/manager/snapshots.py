@@ -12,6 +12,7 @@ from nbdsvc.model.entities import Snapshot
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.step import Kind, Run, Step
 from nbdsvc.store import nouns, quotas
+from nbdsvc.store import operations as journal
 
 
 def create(
@@ -60,10 +61,15 @@ def create(
 
 
 def delete(app: App, context: Context, id: str, *, force: bool = False) -> None:
+    """Admit the end of a snapshot. By force again while it goes on: nothing more."""
     rule = states.SNAPSHOT["force delete" if force else "delete"]
     with app.change() as conn:
+        app.database.lock_name(conn, f"delete-{id}")
         snapshot = nouns.snapshots.get(conn, id, owner_scope(context))
         volume = nouns.volumes.get(conn, snapshot.volume_id)
+        # A volume that is deleted with its snapshots works on them too.
+        if force and snapshot.status == "deleting" and (journal.busy(conn, id) or volume.status == "deleting"):
+            return
         nouns.snapshots.transition(conn, id, rule.sources, "deleting", action="delete")
         locks = [Lock(names.delete_snapshot_lock(id))]
         args = {"snapshot_id": id, "volume_id": volume.id}

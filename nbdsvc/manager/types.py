@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import sqlalchemy as sa
+
 from nbdsvc import errors
 from nbdsvc.manager.app import App
 from nbdsvc.model import names
@@ -27,6 +29,27 @@ def get(app: App, context: Context, id: str) -> VolumeType:
     return found
 
 
+def by_id(conn: sa.Connection) -> dict[str, str]:
+    """The names of all types."""
+    return {found.id: found.name for found in nouns.volume_types.select(conn)}
+
+
+def default(app: App) -> VolumeType:
+    with app.database.read() as conn:
+        return default_in(app, conn)
+
+
+def default_in(app: App, conn: sa.Connection) -> VolumeType:
+    """The type of a volume whose creation names none; NotFound where the setting names one that there is not."""
+    return nouns.volume_type(conn, app.settings.default_volume_type)
+
+
+def of(app: App, id: str | None) -> VolumeType:
+    """A volume's type, by its row."""
+    with app.database.read() as conn:
+        return (nouns.volume_types.find(conn, id) if id else None) or default_in(app, conn)
+
+
 def create(app: App, name: str, description: str | None, is_public: bool, extra_specs: dict[str, str]) -> VolumeType:
     with app.change() as conn:
         _check_name(app, conn, name, None)
@@ -45,7 +68,9 @@ def update(app: App, id: str, **changes: Any) -> VolumeType:
 
 def delete(app: App, id: str) -> None:
     with app.change() as conn:
-        nouns.volume_types.get(conn, id)
+        found = nouns.volume_types.get(conn, id)
+        if app.settings.default_volume_type in (found.id, found.name):
+            raise errors.InvalidInput(field="volume_type", value=id, reason="the default type cannot be deleted")
         used = nouns.volumes.count(conn, tables.volumes.c.volume_type_id == id)
         if used:
             raise errors.InvalidInput(field="volume_type", value=id, reason=f"{used} volumes have this type")

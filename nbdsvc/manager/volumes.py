@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from nbdsvc import errors
-from nbdsvc.manager import placement
+from nbdsvc.manager import placement, types, zones
 from nbdsvc.manager.app import App, operation, owner_scope
 from nbdsvc.model import names, states
 from nbdsvc.model.context import Context
@@ -27,7 +27,7 @@ class CreateVolume:
     snapshot_id: str | None = None
     source_volid: str | None = None
     image: str | None = None
-    availability_zone: str = "nova"
+    availability_zone: str | None = None
     multiattach: bool = False
     metadata: dict[str, str] = field(default_factory=dict)
 
@@ -41,23 +41,27 @@ def create(app: App, context: Context, wish: CreateVolume) -> Volume:
     if wish.image is not None and app.images:
         app.images.check(wish.image)
     with app.change() as conn:
-        volume_type = type_of(conn, context, wish.volume_type)
+        volume_type = type_of(app, conn, context, wish.volume_type)
         origin = _origin(app, conn, context, wish)
+        zone = _zone(app, conn, wish, origin)
         size = _size(wish, origin)
         _check_quota(app, conn, context, size)
-        host = origin.host if origin else placement.choose(app, conn, size)
+        host = origin.host if origin else placement.choose(app, conn, size, zone)
         if origin:
             placement.check_growth(app, conn, host, size)
-        volume = nouns.volumes.insert(conn, _row(context, wish, volume_type, origin, size, host))
+        volume = nouns.volumes.insert(conn, _row(context, wish, volume_type, origin, size, host, zone))
         app.operations.admit(conn, _creation(app, context, volume, wish))
     return volume
 
 
 def delete(app: App, context: Context, id: str, *, cascade: bool = False, force: bool = False) -> None:
-    """Admit the end of a volume; with `cascade` its snapshots go first."""
+    """Admit the end of a volume; with `cascade` its snapshots go first. By force again while it goes on: nothing more."""
     rule = states.VOLUME["force delete" if force else "delete"]
     with app.change() as conn:
+        app.database.lock_name(conn, f"delete-{id}")
         volume = nouns.volumes.get(conn, id, owner_scope(context))
+        if force and volume.status == "deleting" and journal.busy(conn, id):
+            return
         attached = [
             a
             for a in nouns.attachments_of(conn, id)
@@ -163,9 +167,10 @@ def reset_status(app: App, context: Context, id: str, changes: dict[str, str]) -
             )
 
 
-def type_of(conn: sa.Connection, context: Context, wanted: str | None) -> VolumeType | None:
+def type_of(app: App, conn: sa.Connection, context: Context, wanted: str | None) -> VolumeType:
+    """The type that a creation names, or the default one; NotFound where this project may not use it."""
     if wanted is None:
-        return None
+        return types.default_in(app, conn)
     found = nouns.volume_type(conn, wanted)
     if not (found.is_public or context.is_admin or context.project_id in found.projects):
         raise errors.NotFound(resource="VolumeType", id=wanted)
@@ -175,6 +180,7 @@ def type_of(conn: sa.Connection, context: Context, wanted: str | None) -> Volume
 @dataclass(frozen=True)
 class _Origin:
     host: str
+    zone: str
     size: int
     bootable: bool
     image_metadata: dict[str, str]
@@ -187,13 +193,26 @@ def _origin(app: App, conn: sa.Connection, context: Context, wish: CreateVolume)
         snapshot = nouns.snapshots.get(conn, wish.snapshot_id, scope)
         _require("Snapshot", snapshot.id, snapshot.status, {"available"})
         volume = nouns.volumes.get(conn, snapshot.volume_id)
-        return _Origin(volume.host, snapshot.volume_size, volume.bootable, volume.image_metadata)
+        return _Origin(
+            volume.host, volume.availability_zone, snapshot.volume_size, volume.bootable, volume.image_metadata
+        )
     if wish.source_volid is not None:
         volume = nouns.volumes.get(conn, wish.source_volid, scope)
         instant = placement.instant_clone(conn, volume.host)
         _require("Volume", volume.id, volume.status, set(states.CLONE_SOURCE) if instant else {"available"})
-        return _Origin(volume.host, volume.size, volume.bootable, volume.image_metadata)
+        return _Origin(volume.host, volume.availability_zone, volume.size, volume.bootable, volume.image_metadata)
     return None
+
+
+def _zone(app: App, conn: sa.Connection, wish: CreateVolume, origin: _Origin | None) -> str:
+    """Where its source is, for the bytes are there; else where the creation says."""
+    if origin is None:
+        return zones.choose(app, conn, wish.availability_zone)
+    if wish.availability_zone not in (None, origin.zone):
+        raise errors.InvalidInput(
+            field="availability_zone", value=wish.availability_zone, reason=f"its source is in zone {origin.zone}"
+        )
+    return origin.zone
 
 
 def _require(noun: str, id: str, status: str, allowed: set[str]) -> None:
@@ -225,7 +244,13 @@ def check_size_limit(limit: int, size: int) -> None:
 
 
 def _row(
-    context: Context, wish: CreateVolume, volume_type: VolumeType | None, origin: _Origin | None, size: int, host: str
+    context: Context,
+    wish: CreateVolume,
+    volume_type: VolumeType,
+    origin: _Origin | None,
+    size: int,
+    host: str,
+    zone: str,
 ) -> Volume:
     return Volume(
         id=names.new_id(),
@@ -236,13 +261,13 @@ def _row(
         host=host,
         name=wish.name,
         description=wish.description,
-        availability_zone=wish.availability_zone,
-        volume_type_id=volume_type.id if volume_type else None,
+        availability_zone=zone,
+        volume_type_id=volume_type.id,
         snapshot_id=wish.snapshot_id,
         source_volid=wish.source_volid,
         image_id=wish.image,
         bootable=bool(origin and origin.bootable),
-        multiattach=wish.multiattach or bool(volume_type and volume_type.multiattach),
+        multiattach=wish.multiattach or volume_type.multiattach,
         metadata=wish.metadata,
         image_metadata=origin.image_metadata if origin else {},
     )

@@ -111,7 +111,7 @@ class Service:
 
     id: str
     host: str
-    binary: str = "nbdsvc-host"
+    binary: str = "cinder-volume"  # what clients look for
     availability_zone: str = "nova"
     disabled: bool = False
     disabled_reason: str | None = None

@@ -61,7 +61,7 @@ VOLUME = _table(
     ("create", NEW, "creating", "available", "error"),
     ("fill from image", "creating", "downloading", "available", "error"),
     ("delete", "available error error_restoring error_extending error_managing", "deleting", None, "error_deleting"),
-    ("force delete", " ".join(sorted(VOLUME_STATUSES - {"deleting"})), "deleting", None, "error_deleting"),
+    ("force delete", " ".join(sorted(VOLUME_STATUSES)), "deleting", None, "error_deleting"),
     ("unmanage", "available error", "unmanaging", None, "error"),
     ("reserve", "available", None, "attaching", None),
     ("reserve multiattach", "available in-use", None, "attaching", None),
@@ -97,7 +97,7 @@ SNAPSHOT_IN_FLIGHT = frozenset("creating deleting restoring unmanaging".split())
 SNAPSHOT = _table(
     ("create", NEW, "creating", "available", "error"),
     ("delete", "available error error_deleting", "deleting", None, "error_deleting"),
-    ("force delete", " ".join(sorted(SNAPSHOT_STATUSES - {"deleting", "deleted"})), "deleting", None, "error_deleting"),
+    ("force delete", " ".join(sorted(SNAPSHOT_STATUSES - {"deleted"})), "deleting", None, "error_deleting"),
     ("revert to", "available", "restoring", "available", "available"),
     ("unmanage", "available error", "unmanaging", None, "error"),
     ("manage", NEW, "creating", "available", "error"),

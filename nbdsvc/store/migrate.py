@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from nbdsvc import errors
 from nbdsvc.store.database import Database
 
-HEAD = "0001"
+HEAD = "0002"
 _SCRIPTS = Path(__file__).parent / "migrations"
 
 
@@ -20,10 +20,13 @@ def revision(database: Database) -> str | None:
         return str(found) if found is not None else None
 
 
-def upgrade(database: Database) -> None:
-    """Run the migrations that are missing, in one transaction. A schema newer than this program is a ConfigError."""
+def upgrade(database: Database, target: str = HEAD) -> None:
+    """Run the migrations up to `target` that are missing, in one transaction.
+
+    A schema newer than this program is a ConfigError.
+    """
     found = revision(database)
-    if found == HEAD:
+    if found == target:
         return
     if found is not None and found > HEAD:
         raise errors.ConfigError(setting="database", reason=f"its schema {found} is newer than this program's {HEAD}")
@@ -35,4 +38,4 @@ def upgrade(database: Database) -> None:
     with database.write() as conn:
         database.lock_name(conn, "migrate")
         config.attributes["connection"] = conn
-        command.upgrade(config, "head")
+        command.upgrade(config, target)

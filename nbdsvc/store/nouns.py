@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from nbdsvc import errors
 from nbdsvc.model.entities import Attachment, Service, Snapshot, Volume, VolumeType
 from nbdsvc.store import tables
+from nbdsvc.store.database import Database
 from nbdsvc.store.rows import Rows
 
 volumes: Rows[Volume] = Rows(tables.volumes, Volume, "Volume")
@@ -33,6 +34,14 @@ def volume_type(conn: sa.Connection, id_or_name: str) -> VolumeType:
     return found[0]
 
 
-def metadata_is(column: "sa.Column[Any]", wanted: dict[str, str]) -> list[Any]:
-    """Conditions: the JSON object in `column` has all these pairs."""
-    return [column[key].as_string() == value for key, value in wanted.items()]
+def metadata_is(database: Database, column: "sa.Column[Any]", wanted: dict[str, str]) -> list[Any]:
+    """Conditions: the JSON object in `column` has all these pairs.
+
+    By its rows, because a JSON path of SQLite has no way to write a key with a quotation mark.
+    """
+    each = sa.func.json_each if database.is_sqlite else sa.func.json_each_text
+    found = []
+    for key, value in wanted.items():
+        pair = each(column).table_valued("key", "value")
+        found.append(sa.exists().select_from(pair).where(pair.c.key == key, pair.c.value == value))
+    return found

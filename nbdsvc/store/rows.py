@@ -22,12 +22,16 @@ R = TypeVar("R", bound=_Row)
 
 @dataclass(frozen=True)
 class Page:
-    """Which part of a list: `sort` are (column, descending) pairs; marker is the id of the last row of the page before."""
+    """Which part of a list: `sort` are (column, descending) pairs; marker is the id of the last row of the page before.
+
+    marker_project: the project whose rows may be a marker; None: everybody's.
+    """
 
     limit: int | None = None
     offset: int = 0
     marker: str | None = None
     sort: tuple[tuple[str, bool], ...] = (("created_at", True), ("id", True))
+    marker_project: str | None = None
 
 
 class Rows(Generic[R]):
@@ -110,9 +114,12 @@ class Rows(Generic[R]):
 
     def _after(self, conn: sa.Connection, page: Page) -> Any:
         """The rows that sort behind the marker: equal in the first k keys and beyond it in the next."""
-        row = conn.execute(sa.select(self.table).where(self.table.c.id == page.marker)).mappings().one_or_none()
+        where = [self.table.c.id == page.marker]
+        if page.marker_project:
+            where.append(self.table.c.project_id == page.marker_project)
+        row = conn.execute(sa.select(self.table).where(*where)).mappings().one_or_none()
         if row is None:
-            raise errors.InvalidInput(field="marker", value=page.marker, reason=f"no {self.noun.lower()} has this id")
+            raise errors.NotFound(resource=self.noun, id=page.marker)
         return sa.or_(
             *(
                 sa.and_(

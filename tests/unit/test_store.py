@@ -46,13 +46,16 @@ def test_of_many_transitions_at_once_one_wins(database: Database) -> None:
 
 
 def test_rows_come_back_as_they_were(database: Database) -> None:
-    """What is inserted is read, field by field, on both databases."""
-    made = volume(name="ü ☃", metadata={"k": "v", "a": "b"}, readonly=True, multiattach=True, image_metadata={"x": "1"})
+    """What is inserted is read, field by field, and found by its metadata, whatever the key, on both databases."""
+    odd = """a"b'c.$[0]\\ü"""
+    made = volume(name="ü ☃", metadata={"k": "v", odd: odd}, readonly=True, multiattach=True, image_metadata={"x": "1"})
     with database.write() as conn:
         nouns.volumes.insert(conn, made)
     with database.read() as conn:
         assert nouns.volumes.get(conn, made.id) == made
-        assert nouns.volumes.select(conn, *nouns.metadata_is(tables.volumes.c.metadata, {"k": "v"})) == [made]
+        for pairs, found in (({"k": "v", odd: odd}, [made]), ({odd: "v"}, []), ({'"': "v"}, [])):
+            where = nouns.metadata_is(database, tables.volumes.c.metadata, pairs)
+            assert nouns.volumes.select(conn, *where) == found
         with pytest.raises(errors.NotFound):
             nouns.volumes.get(conn, made.id, "other project")
 

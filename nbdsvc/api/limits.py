@@ -1,0 +1,44 @@
+"""/limits: what a project may have and what it uses."""
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse
+
+from nbdsvc import errors
+from nbdsvc.api.request import Ask, Asked, answer
+from nbdsvc.store import quotas
+
+router = APIRouter(tags=["limits"])
+
+_PROJECT_SINCE = (3, 39)
+
+
+@router.get("/limits")
+def limits(asked: Ask) -> JSONResponse:
+    """The project's absolute limits; from 3.39 an administrator may name another project by `project_id`."""
+    project = _project(asked)
+    with asked.app.database.read() as conn:
+        allowed = quotas.limits(conn, project, asked.app.settings.quotas)
+        used = quotas.usage(conn, project)
+    absolute = {
+        "maxTotalVolumes": allowed["volumes"],
+        "maxTotalSnapshots": allowed["snapshots"],
+        "maxTotalVolumeGigabytes": allowed["gigabytes"],
+        "maxTotalBackups": allowed["backups"],
+        "maxTotalBackupGigabytes": allowed["backup_gigabytes"],
+        "totalVolumesUsed": used["volumes"],
+        "totalSnapshotsUsed": used["snapshots"],
+        "totalGigabytesUsed": used["gigabytes"],
+        "totalBackupsUsed": 0,
+        "totalBackupGigabytesUsed": 0,
+    }
+    return answer({"limits": {"rate": [], "absolute": absolute}})
+
+
+def _project(asked: Asked) -> str:
+    own = asked.context.project_id
+    named = asked.query.get("project_id") or asked.query.get("tenant_id") or own
+    if asked.version < _PROJECT_SINCE or named == own:
+        return own
+    if not asked.context.is_admin:
+        raise errors.Forbidden(reason="Only an administrator sees another project's limits.")
+    return named

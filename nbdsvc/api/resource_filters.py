@@ -1,0 +1,23 @@
+"""/resource_filters, from microversion 3.33: what each list may be filtered by."""
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse
+
+from nbdsvc.api.filters import FILTERS
+from nbdsvc.api.request import Ask, answer
+
+router = APIRouter(tags=["resource filters"])
+
+_SINCE = (3, 33)
+# Lists that are filtered by hand.
+_MORE = {"pools": ("name", "volume_type"), "volume_types": ("is_public",)}
+
+
+@router.get("/resource_filters")
+def listing(asked: Ask) -> JSONResponse:
+    """The filters of every list, or those of the one that `resource` names (volume, snapshot ...)."""
+    asked.require(_SINCE)
+    shown = {name.removesuffix("s"): list(fields) for name, fields in {**FILTERS, **_MORE}.items()}
+    wanted = asked.query.get("resource")
+    return answer({"resource_filters": [{"resource": name, "filters": fields}
+                                        for name, fields in shown.items() if wanted in (None, name)]})  # fmt: skip

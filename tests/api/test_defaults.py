@@ -1,0 +1,81 @@
+"""The default volume type and availability zones: what a volume gets whose creation does not say."""
+
+from collections.abc import Callable
+from typing import Any
+
+from asking import ask
+from serving import ServiceProcess
+
+from nbdsvc.model import names
+from nbdsvc.model.entities import Service, Volume
+from nbdsvc.store import migrate, nouns
+from nbdsvc.store.database import Database
+
+
+def create(service: ServiceProcess, **wish: Any) -> tuple[int, Any]:
+    status, content, _ = ask(service, "POST", "/v3/volumes", {"volume": {"size": 1, **wish}})
+    return status, content
+
+
+def test_a_volume_without_a_type_has_the_default_one(service: ServiceProcess) -> None:
+    """__DEFAULT__ is there from the start, is shown, counts as the type of such volumes, and cannot be deleted."""
+    kind = ask(service, "GET", "/v3/types/default")[1]["volume_type"]
+    assert kind["name"] == "__DEFAULT__"
+    assert [row["id"] for row in ask(service, "GET", "/v3/types")[1]["volume_types"]] == [kind["id"]]
+    for wish in ({}, {"volume_type": None}, {"volume_type": ""}, {"volume_type": "__DEFAULT__"}):
+        assert create(service, **wish)[1]["volume"]["volume_type"] == "__DEFAULT__"
+    status, content, _ = ask(service, "DELETE", f"/v3/types/{kind['id']}")
+    assert (status, "default type" in content["badRequest"]["message"]) == (400, True)
+    assert ask(service, "GET", f"/v3/volumes/detail?volume_type_id={kind['id']}")[1]["volumes"] != []
+
+
+def test_the_setting_names_another_default_type(make_service: Callable[..., ServiceProcess]) -> None:
+    """default_volume_type is what volumes get; __DEFAULT__ may go then; one that does not exist is said."""
+    service = make_service(default_volume_type="fast")
+    status, content = create(service)
+    assert (status, content["itemNotFound"]["message"].endswith("fast could not be found.")) == (404, True)
+    made = ask(service, "POST", "/v3/types", {"volume_type": {"name": "fast"}})[1]["volume_type"]["id"]
+    assert create(service)[1]["volume"]["volume_type"] == "fast"
+    assert ask(service, "DELETE", f"/v3/types/{made}")[0] == 400
+    assert ask(service, "DELETE", "/v3/types/" + old(service))[0] == 202
+
+
+def old(service: ServiceProcess) -> str:
+    rows = ask(service, "GET", "/v3/types")[1]["volume_types"]
+    return next(str(row["id"]) for row in rows if row["name"] == "__DEFAULT__")
+
+
+def test_an_older_database_gets_the_default_type(database_url: str) -> None:
+    """Volumes from before have the default type after the migration, and services the binary that clients look for."""
+    database = Database(database_url)
+    migrate.upgrade(database, "0001")
+    made = Volume(names.new_id(), "p", "u", 1, "available", "h@b#p")
+    with database.write() as conn:
+        nouns.volumes.insert(conn, made)
+        nouns.services.insert(conn, Service(names.new_id(), "h", binary="nbdsvc-host"))
+    migrate.upgrade(database)
+    with database.read() as conn:
+        kinds = nouns.volume_types.select(conn)
+        assert [(kind.name, kind.is_public, kind.extra_specs) for kind in kinds] == [("__DEFAULT__", True, {})]
+        assert nouns.volumes.get(conn, made.id).volume_type_id == kinds[0].id
+        assert [row.binary for row in nouns.services.select(conn)] == ["cinder-volume"]
+    database.close()
+
+
+def test_a_zone_that_does_not_exist(make_service: Callable[..., ServiceProcess]) -> None:
+    """It is refused by name; where the administrator allows a fallback, the volume is in the default zone."""
+    service = make_service(availability_zone="room1")
+    status, content = create(service, availability_zone="nosuch")
+    assert (status, "Availability zone 'nosuch' is invalid." in content["badRequest"]["message"]) == (400, True)
+    for wish in ({}, {"availability_zone": None}, {"availability_zone": ""}, {"availability_zone": "room1"}):
+        assert create(service, **wish)[1]["volume"]["availability_zone"] == "room1"
+    zones = ask(service, "GET", "/v3/os-availability-zone")[1]["availabilityZoneInfo"]
+    assert zones == [{"zoneName": "room1", "zoneState": {"available": True}}]
+    id = create(service)[1]["volume"]["id"]
+    service.wait_status("volumes", id)
+    assert create(service, source_volid=id, availability_zone="room2")[0] == 400
+    assert create(service, source_volid=id)[1]["volume"]["availability_zone"] == "room1"
+    service.stop()
+    service.settings["ALLOW_AVAILABILITY_ZONE_FALLBACK"] = "true"
+    service.start()
+    assert create(service, availability_zone="nosuch")[1]["volume"]["availability_zone"] == "room1"

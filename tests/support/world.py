@@ -1,0 +1,186 @@
+"""A service with something of every kind in it, and how a request of each operation of its API is written down."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from asking import ask
+from serving import PATIENCE, ServiceProcess
+from shapes import Shape, Version
+
+from drivers.memory import Faults
+from nbdsvc.model import states
+
+ADMIN, MEMBER = "admin-token-0123456789", "member-token-0123456789"
+TOKENS = f"""
+[tokens.root]
+token = "{ADMIN}"
+project = "p1"
+roles = ["admin", "member"]
+[tokens.tester]
+token = "{MEMBER}"
+project = "p1"
+roles = ["member"]
+"""
+UUID = "00000000-0000-4000-8000-00000000000a"
+GIB = 1 << 30
+
+
+class World:
+    """A service and what its requests need; each `new` thing is fresh, so that a request may end it."""
+
+    def __init__(self, service: ServiceProcess) -> None:
+        self.service = service
+        self._made = 0
+        self.attached = self.new_volume(name="attached")
+        self.act("volumes", self.attached, "os-set_image_metadata", {"metadata": {"os": "x"}})
+        self.attach(self.attached)
+        self.snapshot = self.new_snapshot(self.new_volume(name="snapped"))
+        self.reserved = self.new_attachment()
+        self.failed = self.new_message()
+
+    def ask(
+        self, method: str, path: str, body: Any = None, version: Version = (3, 44), *, admin: bool = True
+    ) -> tuple[int, Any, dict[str, str]]:
+        headers = {
+            "X_Auth_Token": ADMIN if admin else MEMBER,
+            "OpenStack_API_Version": f"volume {version[0]}.{version[1]}",
+        }
+        return ask(self.service, method, path, body, **headers)
+
+    def good(self, method: str, path: str, body: Any = None) -> Any:
+        status, content, _ = self.ask(method, path, body)
+        assert status < 300, (method, path, content)
+        return content
+
+    def act(self, noun: str, id: str, action: str, value: Any = None) -> None:
+        self.good("POST", f"/v3/{noun}/{id}/action", {action: value})
+
+    def settled(self, noun: str, id: str) -> str:
+        """The id, once no operation works on it."""
+        end = time.monotonic() + 60 * PATIENCE
+        while time.monotonic() < end:
+            status = self.good("GET", f"/v3/{noun}/{id}")[noun.removesuffix("s")]["status"]
+            if status not in states.VOLUME_IN_FLIGHT | states.SNAPSHOT_IN_FLIGHT:
+                return id
+            time.sleep(0.02)
+        raise AssertionError(f"{noun} {id} stays {status}")
+
+    def unique(self, word: str) -> str:
+        self._made += 1
+        return f"{word}{self._made}"
+
+    def new_volume(self, **wish: Any) -> str:
+        made = self.good("POST", "/v3/volumes", {"volume": {"size": 1, "metadata": {"k": "v"}, **wish}})
+        return self.settled("volumes", made["volume"]["id"])
+
+    def new_snapshot(self, volume: str) -> str:
+        wish = {"volume_id": volume, "metadata": {"k": "v"}}
+        made = self.good("POST", "/v3/snapshots", {"snapshot": wish})["snapshot"]["id"]
+        return self.settled("snapshots", made)
+
+    def attach(self, volume: str) -> str:
+        self.act("volumes", volume, "os-attach", {"instance_uuid": UUID, "mountpoint": "/dev/vdb"})
+        return volume
+
+    def attached_volume(self) -> str:
+        return self.attach(self.new_volume())
+
+    def detaching_volume(self) -> str:
+        id = self.attached_volume()
+        self.act("volumes", id, "os-begin_detaching")
+        return id
+
+    def new_attachment(self, **wish: Any) -> str:
+        body = {"attachment": {"volume_uuid": self.new_volume(), **wish}}
+        return str(self.good("POST", "/v3/attachments", body)["attachment"]["id"])
+
+    def shared_attachment(self) -> str:
+        """One of two to the same volume."""
+        volume = self.new_volume(multiattach=True)
+        made = [self.good("POST", "/v3/attachments", {"attachment": {"volume_uuid": volume}}) for _ in range(2)]
+        return str(made[0]["attachment"]["id"])
+
+    def volume_with_snapshot(self) -> str:
+        id = self.new_volume()
+        self.newest = self.new_snapshot(id)
+        return id
+
+    def new_type(self, **wish: Any) -> str:
+        body = {"volume_type": {"name": self.unique("type"), "extra_specs": {"k": "v"}, **wish}}
+        return str(self.good("POST", "/v3/types", body)["volume_type"]["id"])
+
+    def private_type(self, *projects: str) -> str:
+        id = self.new_type(**{"os-volume-type-access:is_public": False})
+        for project in projects:
+            self.act("types", id, "addProjectAccess", {"project": project})
+        return id
+
+    def new_message(self) -> str:
+        """Of a creation that failed."""
+        self._plan(error="DeviceBusy")
+        id = self.new_volume()
+        return str(self.good("GET", f"/v3/messages?resource_uuid={id}")["messages"][0]["id"])
+
+    def running_operation(self) -> str:
+        """A creation that takes half a second."""
+        self._plan(delay=0.5)
+        id = self.good("POST", "/v3/volumes", {"volume": {"size": 1}})["volume"]["id"]
+        return str(self.good("GET", f"/v3/operations?resource_id={id}")["operations"][0]["id"])
+
+    def _plan(self, **fault: Any) -> None:
+        Faults(self.service.state / "pool", "file").plan({"create_volume": [{"times": 1, **fault}]})
+
+    def foreign(self, folder: str = "volumes") -> str:
+        """The name of an object in the pool that is not managed."""
+        name = self.unique("foreign") + ".raw"
+        with (self.service.state / "pool" / folder / name).open("wb") as file:
+            file.truncate(GIB)
+        return name
+
+
+Request = tuple[str, str, Any]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """`name`: METHOD path, or METHOD path action. `shape` None: no body; "text": no JSON. Below `since` it is a 404."""
+
+    name: str
+    status: int
+    shape: Shape
+    send: Callable[[World], Request]
+    since: Version = (3, 0)
+    admin: bool = False
+
+
+def get(path: str, shape: Shape, given: Callable[[World], str] | str, **more: Any) -> Operation:
+    """GET; `given`: what follows /v3/."""
+    where = given if callable(given) else lambda _world: str(given)
+    return Operation(f"GET /v3/{path}", 200, shape, lambda w: ("GET", f"/v3/{where(w)}", None), **more)
+
+
+def send(
+    method: str, path: str, status: int, shape: Shape, given: Callable[[World], tuple[str, Any]], **more: Any
+) -> Operation:
+    """Another method; `given`: what follows /v3/, and the body."""
+
+    def request(world: World) -> Request:
+        where, body = given(world)
+        return method, f"/v3/{where}", body
+
+    return Operation(f"{method} /v3/{path}", status, shape, request, **more)
+
+
+def act(
+    noun: str, action: str, made: Callable[[World], str], value: Any = None, status: int = 202, shape: Shape = None,
+    **more: Any,
+) -> Operation:  # fmt: skip
+    """An action; `value`: its parameters, or what makes them."""
+
+    def send(world: World) -> Request:
+        id = made(world)
+        return "POST", f"/v3/{noun}/{id}/action", {action: value(world, id) if callable(value) else value}
+
+    return Operation(f"POST /v3/{noun}/{{id}}/action {action}", status, shape, send, **more)
