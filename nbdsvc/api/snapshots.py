@@ -15,7 +15,6 @@ from nbdsvc.manager import managing, snapshots
 from nbdsvc.model import states
 from nbdsvc.model.entities import Snapshot
 from nbdsvc.store import nouns, tables
-from nbdsvc.store import operations as journal
 
 router = APIRouter(tags=["snapshots"])
 
@@ -104,10 +103,7 @@ def _reset(asked: Asked, id: str, wish: ResetStatus) -> None:
     if wish.status not in states.SNAPSHOT_RESET:
         allowed = ", ".join(sorted(states.SNAPSHOT_RESET))
         raise errors.InvalidInput(field="status", value=wish.status[:80], reason=f"must be one of {allowed}")
-    with asked.app.database.read() as conn:
-        if journal.busy(conn, id):
-            raise errors.Conflict(reason=f"an operation on snapshot {id} is under way; cancel it instead")
-    snapshots.update(asked.app, asked.context, id, status=wish.status)
+    snapshots.reset_status(asked.app, id, wish.status)
 
 
 def _force_delete(asked: Asked, id: str, _wish: Any) -> None:

@@ -15,6 +15,9 @@ from nbdsvc.model.operation import Operation
 from nbdsvc.operations.step import Kind, Run, Step
 from nbdsvc.store import nouns
 
+# Where a row is while it is connected: one that is attached already may be connected again.
+_CONNECTING = ("attaching", "attached")
+
 
 def export_spec(host: Host, attachment: Attachment) -> ExportSpec:
     """What an attachment owes its connector. The key is used only where the export is on the network."""
@@ -74,8 +77,9 @@ def _unexport(run: Run) -> None:
 
 def _connected(conn: sa.Connection, operation: Operation) -> None:
     id, info = operation.args["attachment_id"], operation.results["export"]
-    done = {"status": "attached", "attached_at": clock.now()} if operation.args["complete"] else {}
-    nouns.attachments.update(conn, id, connection_info=info, exported=True, **done)
+    nouns.attachments.update(conn, id, connection_info=info, exported=True)
+    if operation.args["complete"]:
+        settling.attachment(conn, id, _CONNECTING, "attached", attached_at=clock.now())
     if not nouns.attachments.get(conn, id).legacy:
         settling.follow_attachments(conn, operation.args["volume_id"])
 
@@ -89,7 +93,8 @@ def _not_connected(conn: sa.Connection, operation: Operation, error: errors.Erro
     if attachment.legacy and attachment.status == "attaching":
         nouns.attachments.delete(conn, id)
         return
-    nouns.attachments.update(conn, id, status="error_attaching", exported=False, connection_info=None)
+    nouns.attachments.update(conn, id, exported=False, connection_info=None)
+    settling.attachment(conn, id, _CONNECTING, "error_attaching")
     settling.follow_attachments(conn, operation.args["volume_id"])
 
 
@@ -101,7 +106,7 @@ def _removed(conn: sa.Connection, operation: Operation) -> None:
 
 
 def _not_removed(conn: sa.Connection, operation: Operation, error: errors.Error) -> None:
-    nouns.attachments.update(conn, operation.args["attachment_id"], status="error_detaching")
+    settling.attachment(conn, operation.args["attachment_id"], ("detaching",), "error_detaching")
 
 
 def _terminated(conn: sa.Connection, operation: Operation) -> None:

@@ -86,10 +86,12 @@ def attach(
         volume = nouns.volumes.get(conn, id, owner_scope(context))
         existing = nouns.attachments_of(conn, id)
         if any(a.status == "attached" and _user(a) == (instance_uuid, host_name) for a in existing):
-            nouns.volumes.update(conn, id, status="in-use")
+            again = states.VOLUME["attach again"]
+            nouns.volumes.transition(conn, id, again.sources, "in-use", action="be attached")
             return
         if volume.readonly and mode != "ro":
-            nouns.volumes.update(conn, id, status="error_attaching")
+            rule = states.VOLUME["attach"]
+            nouns.volumes.transition(conn, id, rule.sources, "error_attaching", action="be attached")
             refused: str | None = f"volume {id} is read-only and cannot be attached in mode {mode}"
         else:
             refused = None
@@ -130,10 +132,12 @@ def _complete(
     nouns.volumes.transition(conn, volume.id, rule.sources, "in-use", action="be attached", attached_mode=mode)
     waiting = [a for a in existing if a.legacy and a.status == "attaching"]
     row = waiting[-1] if waiting else _new(conn, volume, None)
-    nouns.attachments.update(
+    nouns.attachments.transition(
         conn,
         row.id,
-        status="attached",
+        states.ATTACHMENT["complete"].sources,
+        "attached",
+        action="be attached",
         instance_uuid=instance_uuid,
         attached_host=host_name or row.attached_host,
         mountpoint=mountpoint,

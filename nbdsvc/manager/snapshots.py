@@ -85,6 +85,15 @@ def update(app: App, context: Context, id: str, **changes: object) -> Snapshot:
         return nouns.snapshots.get(conn, id)
 
 
+def reset_status(app: App, id: str, status: str) -> None:
+    """An administrator's os-reset_status. Conflict while an operation works on the snapshot."""
+    with app.change() as conn:
+        if journal.busy(conn, id):
+            raise errors.Conflict(reason=f"an operation on snapshot {id} is under way; cancel it instead")
+        if not nouns.snapshots.force_status(conn, id, status):
+            raise errors.NotFound(resource="Snapshot", id=id)
+
+
 def _take(run: Run) -> dict[str, bool]:
     driver = host_of(run).driver
     driver.create_snapshot(snapshot_ref(snapshot_of(run)), run.id)

@@ -156,10 +156,9 @@ def reset_status(app: App, context: Context, id: str, changes: dict[str, str]) -
         attachments = nouns.attachments_of(conn, id)
         if changes.get("status") == "in-use" and not attachments:
             raise errors.InvalidInput(field="status", value="in-use", reason="the volume has no attachments")
-        wanted = {"status": changes.get("status", volume.status)}
         if "migration_status" in changes:
-            wanted["migration_status"] = changes["migration_status"]
-        nouns.volumes.update(conn, id, target_size=None, **wanted)
+            nouns.volumes.update(conn, id, migration_status=changes["migration_status"])
+        nouns.volumes.force_status(conn, id, changes.get("status", volume.status), target_size=None)
         if changes.get("attach_status") == "detached":
             args = {"volume_id": id, "attachment_ids": [a.id for a in attachments], "status": changes.get("status")}
             app.operations.admit(

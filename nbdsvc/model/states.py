@@ -44,6 +44,27 @@ def _table(*rows: tuple[str, str, str | None, str | None, str | None]) -> dict[s
     }
 
 
+# What a volume's attachments may call for: PREVIOUS is one of them.
+BY_ATTACHMENTS = ("available", "reserved", "attaching", "in-use")
+
+
+def moves(table: dict[str, Transition]) -> frozenset[tuple[str, str]]:
+    """(status, next status) of every step that the table's transitions take."""
+    return frozenset(pair for transition in table.values() for pair in _moves_of(transition))
+
+
+def _moves_of(transition: Transition) -> list[tuple[str, str]]:
+    during = [transition.during] if transition.during else []
+    begun = [(source, status) for source in transition.sources for status in during]
+    ends = [
+        status
+        for end in (transition.done, transition.failed)
+        if end is not None
+        for status in (BY_ATTACHMENTS if end == PREVIOUS else (end,))
+    ]
+    return begun + [(source, end) for source in during or transition.sources for end in ends]
+
+
 VOLUME_STATUSES = frozenset(
     """creating downloading available reserved attaching in-use detaching extending uploading deleting retyping
     maintenance reverting restoring-backup backing-up managing unmanaging awaiting-transfer
@@ -67,6 +88,7 @@ VOLUME = _table(
     ("reserve multiattach", "available in-use", None, "attaching", None),
     ("unreserve", "attaching", None, PREVIOUS, None),
     ("attach", "available attaching", None, "in-use", "error_attaching"),
+    ("attach again", "attaching in-use", None, "in-use", None),
     ("attach multiattach", "available attaching in-use", None, "in-use", "error_attaching"),
     ("begin detaching", "in-use", None, "detaching", None),
     ("roll detaching", "detaching", None, "in-use", None),
@@ -75,6 +97,14 @@ VOLUME = _table(
     ("reserve attachment multiattach", "available downloading in-use reserved attaching", None, "reserved", None),
     ("connect attachment", "reserved attaching in-use", None, "attaching", "error_attaching"),
     ("complete attachment", "attaching in-use reserved", None, "in-use", None),
+    # Volumes that no operation has in hand follow what becomes of their attachments.
+    (
+        "follow attachments",
+        "available reserved attaching in-use detaching error_attaching error_detaching",
+        None,
+        PREVIOUS,
+        None,
+    ),
     ("extend", "available", "extending", PREVIOUS, "error_extending"),
     ("extend online", "available in-use", "extending", PREVIOUS, "error_extending"),
     ("verify", "available", "maintenance", PREVIOUS, PREVIOUS),
@@ -101,6 +131,7 @@ SNAPSHOT = _table(
     ("revert to", "available", "restoring", "available", "available"),
     ("unmanage", "available error", "unmanaging", None, "error"),
     ("manage", NEW, "creating", "available", "error"),
+    ("be lost", "available", None, "error", None),
 )
 
 # A snapshot of a volume is taken while the volume is in one of these; the volume's own status does not change.

@@ -5,14 +5,17 @@ from typing import Any
 import sqlalchemy as sa
 
 from nbdsvc import errors
+from nbdsvc.model import states
 from nbdsvc.model.entities import Attachment, Service, Snapshot, Volume, VolumeType
 from nbdsvc.store import tables
 from nbdsvc.store.database import Database
 from nbdsvc.store.rows import Rows
 
-volumes: Rows[Volume] = Rows(tables.volumes, Volume, "Volume")
-snapshots: Rows[Snapshot] = Rows(tables.snapshots, Snapshot, "Snapshot")
-attachments: Rows[Attachment] = Rows(tables.attachments, Attachment, "VolumeAttachment")
+volumes: Rows[Volume] = Rows(tables.volumes, Volume, "Volume", states.moves(states.VOLUME))
+snapshots: Rows[Snapshot] = Rows(tables.snapshots, Snapshot, "Snapshot", states.moves(states.SNAPSHOT))
+attachments: Rows[Attachment] = Rows(
+    tables.attachments, Attachment, "VolumeAttachment", states.moves(states.ATTACHMENT)
+)
 volume_types: Rows[VolumeType] = Rows(tables.volume_types, VolumeType, "VolumeType")
 services: Rows[Service] = Rows(tables.services, Service, "Service")
 

@@ -1,6 +1,7 @@
 """Rows as the frozen data classes of model/: what every noun's file is made of.
 
-`transition` is the only way in which a status changes: one UPDATE whose WHERE names the statuses it may come from.
+A status changes by compare-and-swap: one UPDATE whose WHERE names the statuses that it may come from. `transition` raises
+where the row is in none of them, `transition_if` says so; `update` takes no status. `force_status` is for os-reset_status.
 """
 
 from collections.abc import Iterable
@@ -35,12 +36,18 @@ class Page:
 
 
 class Rows(Generic[R]):
-    """The rows of one table as objects of one class. `noun` is what messages call it."""
+    """The rows of one table as objects of one class. `noun` is what messages call it.
 
-    def __init__(self, table: sa.Table, kind: type[R], noun: str) -> None:
+    moves: (status, next status) of every transition that model/states.py allows; any other is refused as our own fault.
+    """
+
+    def __init__(
+        self, table: sa.Table, kind: type[R], noun: str, moves: frozenset[tuple[str, str]] = frozenset()
+    ) -> None:
         self.table = table
         self.kind = kind
         self.noun = noun
+        self._moves = moves
         self._names = [f.name for f in fields(kind)]
         self._columns = [table.c[name] for name in self._names]
 
@@ -71,8 +78,9 @@ class Rows(Generic[R]):
 
     def update(self, conn: sa.Connection, id: str, **changes: Any) -> bool:
         """Change columns that are no status; False when there is no such row."""
-        changes = {"updated_at": clock.now(), **changes}
-        return conn.execute(self.table.update().where(self.table.c.id == id).values(changes)).rowcount == 1
+        if "status" in changes:
+            raise errors.InternalError(reason=f"the status of a {self.noun.lower()} changes by a transition only")
+        return self._change(conn, self.table.c.id == id, **changes)
 
     def transition(
         self,
@@ -85,15 +93,32 @@ class Rows(Generic[R]):
         **changes: Any,
     ) -> R:
         """Compare-and-swap: status becomes `target` if it is one of `sources` now and `where` holds, else InvalidState."""
-        table, allowed = self.table, sorted(sources)
-        changes = {"status": target, "updated_at": clock.now(), **changes}
-        matched = table.update().where(table.c.id == id, table.c.status.in_(allowed), *where).values(changes)
-        if conn.execute(matched).rowcount != 1:
-            row = self.get(conn, id)
-            raise errors.InvalidState(
-                resource=self.noun, id=id, action=action, status=getattr(row, "status", ""), allowed=allowed
-            )
-        return self.get(conn, id)
+        allowed = sorted(sources)
+        moved = self.transition_if(conn, id, allowed, target, *where, **changes)
+        row = self.get(conn, id)
+        if not moved:
+            status = getattr(row, "status", "")
+            raise errors.InvalidState(resource=self.noun, id=id, action=action, status=status, allowed=allowed)
+        return row
+
+    def transition_if(
+        self, conn: sa.Connection, id: str, sources: Iterable[str], target: str, *where: Any, **changes: Any
+    ) -> bool:
+        """Compare-and-swap for the end of an operation: False, and nothing is changed, where the row is elsewhere."""
+        allowed = sorted(sources)
+        if unknown := [source for source in allowed if source != target and (source, target) not in self._moves]:
+            reason = f"no transition of model/states.py takes a {self.noun.lower()} from {unknown[0]} to {target}"
+            raise errors.InternalError(reason=reason)
+        there = self.table.c.id == id, self.table.c.status.in_(allowed)
+        return self._change(conn, *there, *where, status=target, **changes)
+
+    def force_status(self, conn: sa.Connection, id: str, status: str, **changes: Any) -> bool:
+        """An administrator's os-reset_status: whatever the status is. The caller has seen that no operation owns it."""
+        return self._change(conn, self.table.c.id == id, status=status, **changes)
+
+    def _change(self, conn: sa.Connection, *where: Any, **changes: Any) -> bool:
+        values = {"updated_at": clock.now(), **changes}
+        return conn.execute(self.table.update().where(*where).values(values)).rowcount == 1
 
     def delete(self, conn: sa.Connection, id: str) -> bool:
         return conn.execute(self.table.delete().where(self.table.c.id == id)).rowcount == 1
