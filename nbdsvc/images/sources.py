@@ -61,6 +61,12 @@ class Images:
         else:
             self.folder.get(reference)
 
+    def properties(self, reference: str) -> dict[str, str]:
+        """What the folder's index says of an image beyond its bytes; nothing for a path or a URL."""
+        if urlsplit(reference).scheme in ("http", "https", "file") or reference.startswith("/"):
+            return {}
+        return self.folder.get(reference).properties
+
     def _permitted(self, reference: str) -> Path:
         path = Path(urlsplit(reference).path if reference.startswith("file:") else reference)
         resolved = path.resolve()

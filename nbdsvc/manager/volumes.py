@@ -16,6 +16,10 @@ from nbdsvc.store import nouns, quotas, tables
 from nbdsvc.store import operations as journal
 
 
+# The property by which an image names the volume type of volumes made of it.
+_IMAGE_TYPE = "cinder_img_volume_type"
+
+
 @dataclass(frozen=True)
 class CreateVolume:
     """A wish for a volume. At most one of snapshot_id, source_volid and image; size (GiB) may follow from the source."""
@@ -41,8 +45,8 @@ def create(app: App, context: Context, wish: CreateVolume) -> Volume:
     if wish.image is not None and app.images:
         app.images.check(wish.image)
     with app.change() as conn:
-        volume_type = type_of(app, conn, context, wish.volume_type)
         origin = _origin(app, conn, context, wish)
+        volume_type = _type(app, conn, context, wish, origin)
         zone = _zone(app, conn, wish, origin)
         size = _size(wish, origin)
         _check_quota(app, conn, context, size)
@@ -180,6 +184,7 @@ def type_of(app: App, conn: sa.Connection, context: Context, wanted: str | None)
 class _Origin:
     host: str
     zone: str
+    type_id: str | None
     size: int
     bootable: bool
     image_metadata: dict[str, str]
@@ -193,14 +198,36 @@ def _origin(app: App, conn: sa.Connection, context: Context, wish: CreateVolume)
         _require("Snapshot", snapshot.id, snapshot.status, {"available"})
         volume = nouns.volumes.get(conn, snapshot.volume_id)
         return _Origin(
-            volume.host, volume.availability_zone, snapshot.volume_size, volume.bootable, volume.image_metadata
+            volume.host,
+            volume.availability_zone,
+            volume.volume_type_id,
+            snapshot.volume_size,
+            volume.bootable,
+            volume.image_metadata,
         )
     if wish.source_volid is not None:
         volume = nouns.volumes.get(conn, wish.source_volid, scope)
         instant = placement.instant_clone(conn, volume.host)
         _require("Volume", volume.id, volume.status, set(states.CLONE_SOURCE) if instant else {"available"})
-        return _Origin(volume.host, volume.availability_zone, volume.size, volume.bootable, volume.image_metadata)
+        return _Origin(
+            volume.host,
+            volume.availability_zone,
+            volume.volume_type_id,
+            volume.size,
+            volume.bootable,
+            volume.image_metadata,
+        )
     return None
+
+
+def _type(app: App, conn: sa.Connection, context: Context, wish: CreateVolume, origin: _Origin | None) -> VolumeType:
+    """The type that the creation names, else its source's: a snapshot's or volume's own, or what an image asks for."""
+    if wish.volume_type is None and origin and origin.type_id:
+        return nouns.volume_types.get(conn, origin.type_id)
+    named = wish.volume_type
+    if named is None and wish.image is not None and app.images:
+        named = app.images.properties(wish.image).get(_IMAGE_TYPE)
+    return type_of(app, conn, context, named)
 
 
 def _zone(app: App, conn: sa.Connection, wish: CreateVolume, origin: _Origin | None) -> str:

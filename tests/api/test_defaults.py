@@ -1,5 +1,6 @@
 """The default volume type and availability zones: what a volume gets whose creation does not say."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -79,3 +80,24 @@ def test_a_zone_that_does_not_exist(make_service: Callable[..., ServiceProcess])
     service.settings["ALLOW_AVAILABILITY_ZONE_FALLBACK"] = "true"
     service.start()
     assert create(service, availability_zone="nosuch")[1]["volume"]["availability_zone"] == "room1"
+
+
+def test_the_type_of_a_copy(service: ServiceProcess) -> None:
+    """A volume of an image has the type that the image names, a clone or restored snapshot its source's, unless one is given."""
+    ask(service, "POST", "/v3/types", {"volume_type": {"name": "fast"}})
+    folder, image = service.state / "images", names.new_id()
+    index = {"id": image, "name": "typed", "disk_format": "raw", "properties": {"cinder_img_volume_type": "fast"}}
+    folder.mkdir(exist_ok=True)
+    (folder / f"{image}.data").write_bytes(bytes(4096))
+    (folder / f"{image}.json").write_text(json.dumps(index))
+    made = create(service, imageRef="typed")[1]["volume"]
+    assert made["volume_type"] == "fast"
+    service.wait_status("volumes", made["id"])
+    assert create(service, imageRef="typed", volume_type="__DEFAULT__")[1]["volume"]["volume_type"] == "__DEFAULT__"
+    assert create(service, source_volid=made["id"])[1]["volume"]["volume_type"] == "fast"
+    body = {"snapshot": {"volume_id": made["id"]}}
+    snapshot = ask(service, "POST", "/v3/snapshots", body)[1]["snapshot"]["id"]
+    service.wait_status("snapshots", snapshot)
+    assert create(service, snapshot_id=snapshot)[1]["volume"]["volume_type"] == "fast"
+    (folder / f"{image}.json").write_text(json.dumps({**index, "properties": {"cinder_img_volume_type": "nosuch"}}))
+    assert create(service, imageRef="typed")[0] == 404
