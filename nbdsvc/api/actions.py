@@ -13,6 +13,9 @@ from nbdsvc.api.request import Asked
 from nbdsvc.manager.app import App
 from nbdsvc.model.context import Context
 
+# More faults than these in one body are no help.
+_MOST_FAULTS = 20
+
 
 @dataclass(frozen=True)
 class Action:
@@ -66,9 +69,15 @@ def invalid(found: Any, prefix: str = "") -> errors.InvalidInput:
     faults = [
         (".".join([prefix, *(str(part) for part in f["loc"] if part != "body")]).strip("."), f["msg"]) for f in found
     ]
-    text = "; ".join(f"{field}: {reason}" for field, reason in faults[1:])
+    text = "; ".join(f"{field}: {reason}" for field, reason in faults[1:_MOST_FAULTS])
     field, reason = faults[0] if faults else ("body", "is invalid")
-    return errors.InvalidInput(field=field or "body", value=None, reason=reason + (f"; {text}" if text else ""))
+    value = _shown(found[0].get("input")) if faults else None
+    return errors.InvalidInput(field=field[:255] or "body", value=value, reason=reason + (f"; {text}" if text else ""))
+
+
+def _shown(value: Any) -> str | None:
+    """A value that is short enough to be said again; objects and lists are not, for they may hold secrets."""
+    return str(value)[:80] if isinstance(value, str | int | float) else None
 
 
 def schema(actions: Mapping[str, Action]) -> dict[str, Any]:

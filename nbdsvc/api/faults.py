@@ -46,6 +46,35 @@ def status_of(error: errors.Error) -> int:
     return 500
 
 
+# Words of ours that clients know under others.
+_NOUNS = {"VolumeType": "Volume type", "VolumeAttachment": "Volume attachment"}
+# The reference's error and text for each quota. The name stands in front, because some clients look for it.
+_GIGABYTES = (
+    "VolumeSizeExceedsAvailableQuota: Requested volume or snapshot exceeds allowed gigabytes quota. "
+    "Requested {requested}G, quota is {limit}G and {used}G has been consumed."
+)
+_QUOTAS = {
+    "gigabytes": _GIGABYTES,
+    "volumes": "VolumeLimitExceeded: Maximum number of volumes allowed ({limit}) exceeded for quota 'volumes'.",
+    "snapshots": "SnapshotLimitExceeded: Maximum number of snapshots allowed ({limit}) exceeded for quota 'snapshots'.",
+    "per_volume_gigabytes": "VolumeSizeExceedsLimit: Requested volume size {requested}G is larger than maximum allowed "
+    "limit {limit}G.",
+}
+
+
+def message(error: errors.Error) -> str:
+    """The error in the words that clients match on, where they do; else in our own."""
+    if isinstance(error, errors.InvalidInput):
+        value = "" if error.value is None else f" Value: {error.value}."
+        where, _, name = error.field.rpartition(".")
+        return f"Invalid input for field/attribute {name}.{value} {error.reason}" + (f" (in {where})" if where else "")
+    if isinstance(error, errors.QuotaExceeded) and error.resource in _QUOTAS:
+        return _QUOTAS[error.resource].format(**error.facts)
+    if isinstance(error, errors.NotFound) and error.resource in _NOUNS:
+        return error.template.format(resource=_NOUNS[error.resource], id=error.id)
+    return str(error)
+
+
 def body(status: int, message: str) -> dict[str, Any]:
     fault: dict[str, Any] = {"code": status, "message": message}
     if status == 413:

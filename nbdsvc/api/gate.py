@@ -55,7 +55,7 @@ class Gate:
             self._admit(scope, request_id)
             await self._app(scope, self._limited(scope, receive), sender)
         except errors.Error as error:
-            await _answer(sender, faults.status_of(error), str(error))
+            await _answer(sender, faults.status_of(error), faults.message(error))
         except microversions.NotAcceptable as error:
             await _answer(sender, 406, str(error))
         except _TooLarge:

@@ -4,7 +4,7 @@ from typing import Annotated, Any, cast
 
 from fastapi import Depends, Request
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from nbdsvc import errors
 from nbdsvc.api.microversions import Version
@@ -18,7 +18,16 @@ Text = Annotated[str, StringConstraints(max_length=255, pattern=r"^[^\x00-\x1f\x
 LongText = Annotated[str, StringConstraints(max_length=255, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f]*$")]
 Key = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Metadata = dict[Key, Text]
-Gib = Annotated[int, Field(ge=1, le=MAX_INTEGER)]
+
+
+def _no_float(value: Any) -> Any:
+    """JSON's true and 1.0 are no numbers of GiB, as in the reference; a string of digits is."""
+    if isinstance(value, bool | float):
+        raise ValueError("must be a whole number")
+    return value
+
+
+Gib = Annotated[int, Field(ge=1, le=MAX_INTEGER), BeforeValidator(_no_float)]
 
 
 class Body(BaseModel):

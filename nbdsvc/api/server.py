@@ -106,12 +106,12 @@ def _fault(status: int, message: str) -> JSONResponse:
 
 def _on_error(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, errors.Error)
-    return _fault(faults.status_of(error), str(error))
+    return _fault(faults.status_of(error), faults.message(error))
 
 
 def _on_invalid(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    return _fault(400, str(invalid(error.errors())))
+    return _fault(400, faults.message(invalid(error.errors())))
 
 
 def _on_http(_request: Request, error: Exception) -> JSONResponse:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter
 from fastapi import Body as Json
 from fastapi.responses import Response
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
 from nbdsvc import errors
 from nbdsvc.api import views
@@ -33,6 +33,8 @@ def _check_connector(connector: dict[str, Any]) -> dict[str, Any]:
 
 
 Connector = Annotated[dict[Key, Any], Field(max_length=64), AfterValidator(_check_connector)]
+# Older clients send a host's name, which says no more about an initiator than nothing.
+AnyConnector = Annotated[Connector | None, BeforeValidator(lambda given: None if isinstance(given, str) else given)]
 
 
 class Extend(Body):
@@ -65,10 +67,8 @@ class Detach(Body):
 
 
 class ForceDetach(Body):
-    """A connector that is a name says nothing about an initiator: clients before 2016 send one."""
-
     attachment_id: Text | None = None
-    connector: Connector | Text | None = None
+    connector: AnyConnector = None
 
 
 class Connect(Body):
@@ -78,7 +78,7 @@ class Connect(Body):
 class Terminate(Body):
     """Without a connector that describes an initiator: every one of them."""
 
-    connector: Connector | Text | None
+    connector: AnyConnector
 
 
 class Upload(Body):
@@ -135,7 +135,7 @@ def _detach(asked: Asked, id: str, wish: Detach) -> None:
 
 
 def _force_detach(asked: Asked, id: str, wish: ForceDetach) -> None:
-    if isinstance(wish.connector, dict):
+    if wish.connector is not None:
         legacy.terminate_connection(asked.app, asked.context, id, wish.connector)
     legacy.detach(asked.app, asked.context, id, wish.attachment_id)
 
@@ -147,8 +147,7 @@ def _initialize(asked: Asked, id: str, wish: Connect) -> Response:
 
 
 def _terminate(asked: Asked, id: str, wish: Terminate) -> None:
-    connector = wish.connector if isinstance(wish.connector, dict) else None
-    legacy.terminate_connection(asked.app, asked.context, id, connector)
+    legacy.terminate_connection(asked.app, asked.context, id, wish.connector)
 
 
 def _upload(asked: Asked, id: str, wish: Upload) -> Response:

@@ -15,7 +15,6 @@ from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.store import nouns, quotas, tables
 from nbdsvc.store import operations as journal
 
-
 # The property by which an image names the volume type of volumes made of it.
 _IMAGE_TYPE = "cinder_img_volume_type"
 

@@ -111,9 +111,8 @@ def test_snapshots(service: ServiceProcess) -> None:
     assert service.wait_status("volumes", restored) == "available"
     assert start((service.state / "pool" / "volumes" / f"volume-{restored}"), 6) == b"monday"
     status, answered, _ = ask(service, "POST", f"/v3/volumes/{volume}/action", {"os-unmanage": {}})
-    assert (status, answered["badRequest"]["message"]) == (
-        400, "Invalid value for volume: it has 1 snapshots; unmanage or delete them first",
-    )  # fmt: skip
+    assert status == 400
+    assert answered["badRequest"]["message"].endswith("it has 1 snapshots; unmanage or delete them first")
     cinder(service, "snapshot-unmanage", "mon")
     assert service.wait_status("snapshots", snapshot) == "gone"
     assert start((service.state / "pool" / "snapshots" / f"_snapshot-{snapshot}"), 6) == b"monday"

@@ -56,7 +56,7 @@ FAULTS: list[tuple[str, str, Any, int, str, str]] = [
     ("POST", "/v3/volumes", {"volume": {"size": 1, "name": "a\x00"}}, 400, "badRequest", "name"),
     ("POST", "/v3/volumes", {"volume": {"size": 1, "name": "n" * 256}}, 400, "badRequest", "name"),
     ("POST", "/v3/volumes", {"volume": {"size": 1, "metadata": {"k": 1}}}, 400, "badRequest", "metadata"),
-    ("POST", "/v3/volumes", {"volume": {"size": 1, "volume_type": "none"}}, 404, "itemNotFound", "VolumeType"),
+    ("POST", "/v3/volumes", {"volume": {"size": 1, "volume_type": "none"}}, 404, "itemNotFound", "Volume type"),
     ("POST", "/v3/volumes", {"volume": {"size": 1, "imageRef": "none"}}, 404, "itemNotFound", "Image"),
     ("POST", "/v3/volumes", {"volume": {"size": 1, "imageRef": "/etc/shadow"}}, 400, "badRequest", "imageRef"),
     ("POST", "/v3/volumes", {"volume": {"size": 1, "imageRef": "file:///etc/shadow"}}, 400, "badRequest", "imageRef"),
