@@ -83,6 +83,8 @@ VOLUME = _table(
     ("fill from image", "creating", "downloading", "available", "error"),
     ("delete", "available error error_restoring error_extending error_managing", "deleting", None, "error_deleting"),
     ("force delete", " ".join(sorted(VOLUME_STATUSES)), "deleting", None, "error_deleting"),
+    # The backend says that it is in use, or the deletion was cancelled before anything was removed.
+    ("keep", "deleting", None, PREVIOUS, None),
     ("unmanage", "available error", "unmanaging", None, "error"),
     ("reserve", "available", None, "attaching", None),
     ("reserve multiattach", "available in-use", None, "attaching", None),
@@ -128,6 +130,7 @@ SNAPSHOT = _table(
     ("create", NEW, "creating", "available", "error"),
     ("delete", "available error error_deleting", "deleting", None, "error_deleting"),
     ("force delete", " ".join(sorted(SNAPSHOT_STATUSES - {"deleted"})), "deleting", None, "error_deleting"),
+    ("keep", "deleting", None, "available", None),
     ("revert to", "available", "restoring", "available", "available"),
     ("unmanage", "available error", "unmanaging", None, "error"),
     ("manage", NEW, "creating", "available", "error"),
