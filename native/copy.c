@@ -7,6 +7,8 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 enum { MOST_THREADS = 64 };
@@ -97,9 +99,9 @@ static void supervise(struct nbdsvc_state *state)
 		if (nbdsvc_state_stopped(state) ||
 		    (milliseconds() - last < CHECKPOINT_MS && done - last_done < CHECKPOINT_BYTES))
 			continue;
-		int err = nbdsvc_journal_checkpoint(&state->journal, state->copy->sink);
+		int is_sinks, err = nbdsvc_journal_checkpoint(&state->journal, state->copy->sink, &is_sinks);
 		if (err)
-			nbdsvc_state_fail(state, err, NBDSVC_SIDE_JOURNAL, 0);
+			nbdsvc_state_fail(state, err, is_sinks ? NBDSVC_SIDE_WRITE : NBDSVC_SIDE_JOURNAL, 0);
 		last = milliseconds();
 		last_done = done;
 	}
@@ -127,7 +129,8 @@ static void finish(struct nbdsvc_state *state)
 		if (err)
 			nbdsvc_state_fail(state, err, NBDSVC_SIDE_WRITE, 0);
 	} else if (!atomic_load(&state->failed)) {
-		nbdsvc_journal_checkpoint(&state->journal, sink);
+		int is_sinks;
+		nbdsvc_journal_checkpoint(&state->journal, sink, &is_sinks);
 	}
 }
 
@@ -178,13 +181,18 @@ int nbdsvc_copy_run(struct nbdsvc_copy *copy)
 	struct nbdsvc_state state = { .copy = copy, .chunks = (copy->size + NBDSVC_CHUNK - 1) / NBDSVC_CHUNK };
 	if (copy->size < copy->source->size || (copy->journal_fd >= 0 && !copy->sink->resumable))
 		return -EINVAL;
+	copy->reason[0] = 0;
 	copy->done = copy->data = copy->skipped = copy->cloned = 0;
 	copy->side = NBDSVC_SIDE_NONE;
 	int err = copy->digests ? nbdsvc_zero_digest(state.zero_digest) : 0;
-	if (!err)
-		err = nbdsvc_journal_init(&state.journal, copy->journal_fd, NBDSVC_CHUNK, copy->size, copy->fingerprint);
 	if (err)
 		return err;
+	err = nbdsvc_journal_init(&state.journal, copy->journal_fd, NBDSVC_CHUNK, copy->size, copy->fingerprint);
+	if (err) {
+		copy->side = NBDSVC_SIDE_JOURNAL;
+		snprintf(copy->reason, sizeof(copy->reason), "%s", strerror(-err));
+		return err;
+	}
 	pthread_mutex_init(&state.lock, NULL);
 	pthread_cond_init(&state.ended, NULL);
 	pthread_cond_init(&state.advanced, NULL);

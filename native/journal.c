@@ -67,13 +67,14 @@ void nbdsvc_journal_mark(struct nbdsvc_journal *journal, uint64_t index)
 	__atomic_fetch_or(&journal->bits[index / 8], 1 << (index % 8), __ATOMIC_RELEASE);
 }
 
-int nbdsvc_journal_checkpoint(struct nbdsvc_journal *journal, struct nbdsvc_sink *sink)
+int nbdsvc_journal_checkpoint(struct nbdsvc_journal *journal, struct nbdsvc_sink *sink, int *ret_is_sinks)
 {
 	if (journal->fd < 0)
 		return 0;
 	for (uint64_t i = 0; i < journal->bytes; i++)
 		journal->snapshot[i] = __atomic_load_n(&journal->bits[i], __ATOMIC_ACQUIRE);
 	int err = sink->flush(sink);
+	*ret_is_sinks = err != 0;
 	if (!err)
 		err = put(journal->fd, journal->snapshot, journal->bytes, sizeof(struct header));
 	return err ? err : fdatasync(journal->fd) < 0 ? -errno : 0;

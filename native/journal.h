@@ -24,7 +24,7 @@ int nbdsvc_journal_init(struct nbdsvc_journal *journal, int fd, uint64_t chunk, 
 void nbdsvc_journal_deinit(struct nbdsvc_journal *journal);
 int nbdsvc_journal_has(const struct nbdsvc_journal *journal, uint64_t index);
 void nbdsvc_journal_mark(struct nbdsvc_journal *journal, uint64_t index);
-/* First the destination's bytes, then the bits that speak of them. */
-int nbdsvc_journal_checkpoint(struct nbdsvc_journal *journal, struct nbdsvc_sink *sink);
+/* First the destination's bytes, then the bits that speak of them. On failure: whether it was the destination's. */
+int nbdsvc_journal_checkpoint(struct nbdsvc_journal *journal, struct nbdsvc_sink *sink, int *ret_is_sinks);
 
 #endif

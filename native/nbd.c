@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 /* One question about extents looks this far ahead, and keeps so many answers for the threads that come after. */
 static const uint64_t LOOK_AHEAD = 1 << 30;
@@ -61,10 +62,12 @@ static int source_extent(struct nbdsvc_source *source, uint64_t offset, struct n
 	int err = 0;
 	pthread_mutex_lock(&self->lock);
 	if (!known_extent(self, offset, ret)) {
-		uint64_t length = left < LOOK_AHEAD ? left : LOOK_AHEAD;
+		uint64_t block = nbdsvc_nbd_pool_facts(self->pool)->block_size, from = offset - offset % block;
+		uint64_t size = nbdsvc_nbd_pool_facts(self->pool)->size;
+		uint64_t length = size - from < LOOK_AHEAD ? size - from : LOOK_AHEAD;
 		self->known = 0;
-		err = nbdsvc_nbd_pool_extents(self->pool, length, offset, self->extents, EXTENTS_KEPT, &self->known);
-		self->known_from = offset;
+		err = nbdsvc_nbd_pool_extents(self->pool, length, from, self->extents, EXTENTS_KEPT, &self->known);
+		self->known_from = from;
 		if (!err)
 			known_extent(self, offset, ret);
 	}
@@ -144,19 +147,54 @@ static int sink_pwrite(struct nbdsvc_sink *sink, void *scratch, const void *buff
 	return nbdsvc_nbd_pool_write(self->pool, ((struct scratch *)scratch)->index, buffer, length, offset);
 }
 
+/* How much of [offset, offset + length) comes before the first whole block. */
+static size_t head_of(const struct nbd_sink *self, uint64_t length, uint64_t offset)
+{
+	uint64_t block = nbdsvc_nbd_pool_facts(self->pool)->block_size, left = -offset % block;
+	return left < length ? left : length;
+}
+
+/* Bytes of a file that fill no block. */
+static int send_part(struct nbd_sink *self, unsigned index, int fd, uint64_t at, size_t length, uint64_t offset)
+{
+	unsigned char *buffer = length ? malloc(length) : NULL;
+	if (!buffer)
+		return length ? -ENOMEM : 0;
+	ssize_t got = pread(fd, buffer, length, at);
+	int err = got == (ssize_t)length ? nbdsvc_nbd_pool_write(self->pool, index, buffer, length, offset) : -EFAULT;
+	free(buffer);
+	return err;
+}
+
 static int sink_send(struct nbdsvc_sink *sink, void *scratch, int fd, uint64_t at, size_t length, uint64_t offset)
 {
 	struct nbd_sink *self = (struct nbd_sink *)sink;
-	return nbdsvc_nbd_pool_send(self->pool, ((struct scratch *)scratch)->index, fd, at, length, offset);
+	unsigned index = ((struct scratch *)scratch)->index;
+	size_t head = head_of(self, length, offset);
+	size_t tail = (length - head) % nbdsvc_nbd_pool_facts(self->pool)->block_size, whole = length - head - tail;
+	int err = send_part(self, index, fd, at, head, offset);
+	if (!err && whole)
+		err = nbdsvc_nbd_pool_send(self->pool, index, fd, at + head, whole, offset + head);
+	return err ? err : send_part(self, index, fd, at + head + whole, tail, offset + head + whole);
+}
+
+/* Zeros that fill no block. */
+static int zero_part(struct nbd_sink *self, unsigned index, uint64_t length, uint64_t offset)
+{
+	return length ? nbdsvc_nbd_pool_write(self->pool, index, self->zeros, length, offset) : 0;
 }
 
 static int sink_zero(struct nbdsvc_sink *sink, void *scratch, uint64_t length, uint64_t offset)
 {
 	struct nbd_sink *self = (struct nbd_sink *)sink;
 	unsigned index = ((struct scratch *)scratch)->index;
-	int can_zero = nbdsvc_nbd_pool_facts(self->pool)->can_zero, err = 0;
+	const struct nbdsvc_nbd_facts *facts = nbdsvc_nbd_pool_facts(self->pool);
+	uint64_t head = head_of(self, length, offset), tail = (length - head) % facts->block_size;
 	if (self->flags & NBDSVC_SINK_IS_ZERO)
 		return 0;
+	int can_zero = facts->can_zero, err = zero_part(self, index, head, offset);
+	length -= head + tail;
+	offset += head;
 	while (length && !err) {
 		uint64_t most = can_zero ? MOST_ZEROS : ZERO_PIECE;
 		uint64_t piece = length < most ? length : most;
@@ -165,7 +203,7 @@ static int sink_zero(struct nbdsvc_sink *sink, void *scratch, uint64_t length, u
 		offset += piece;
 		length -= piece;
 	}
-	return err;
+	return err ? err : zero_part(self, index, tail, offset);
 }
 
 static int sink_scratch_init(struct nbdsvc_sink *sink, void *scratch)

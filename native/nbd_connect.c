@@ -14,6 +14,8 @@
 	nbdsvc_libnbd.name = (__typeof__(nbdsvc_libnbd.name))dlsym(library, "nbd_" #name); \
 	missing |= !nbdsvc_libnbd.name;
 
+/* The protocol's largest minimum. */
+enum { MOST_BLOCK = 64 << 10 };
 struct nbdsvc_libnbd nbdsvc_libnbd;
 static int load_error;
 
@@ -96,9 +98,17 @@ static int learn(struct nbdsvc_nbd_pool *pool)
 	if (size < 0)
 		return nbdsvc_nbd_failure(pool);
 	int64_t block = nbdsvc_libnbd.get_block_size(handle, LIBNBD_SIZE_MINIMUM);
+	int64_t most = nbdsvc_libnbd.get_block_size(handle, LIBNBD_SIZE_MAXIMUM);
+	block = block > 0 ? block : 1;
+	most = most > 0 && most < NBDSVC_NBD_REQUEST ? most : NBDSVC_NBD_REQUEST;
+	if (block > MOST_BLOCK || block & (block - 1) || most < block) {
+		nbdsvc_nbd_explain(pool, "the NBD server wants blocks of %lld to %lld bytes", (long long)block, (long long)most);
+		return -EPROTO;
+	}
 	pool->facts = (struct nbdsvc_nbd_facts){
 		.size = size,
-		.block_size = block > 0 ? block : 1,
+		.block_size = block,
+		.request = most - most % block,
 		.connections = 1,
 		.tls = nbdsvc_libnbd.get_tls_negotiated(handle) == 1,
 		.can_send = nbdsvc_libnbd.get_tls_negotiated(handle) != 1 && nbdsvc_nbd_can_send(nbdsvc_libnbd.aio_get_fd(handle)),

@@ -4,6 +4,7 @@
 #include "nbd_send.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { MOST_REQUESTS = 8 };
@@ -51,7 +52,7 @@ static int transfer(struct nbdsvc_nbd_pool *pool, unsigned index, void *into, co
 		int64_t cookies[MOST_REQUESTS];
 		int count = 0;
 		for (; count < MOST_REQUESTS && at < length; count++) {
-			size_t piece = length - at < NBDSVC_NBD_REQUEST ? length - at : NBDSVC_NBD_REQUEST;
+			size_t most = pool->facts.request, piece = length - at < most ? length - at : most;
 			cookies[count] = into ? nbdsvc_libnbd.aio_pread(connection->handle, (char *)into + at, piece, offset + at,
 							      NBD_NULL_COMPLETION, 0)
 					      : nbdsvc_libnbd.aio_pwrite(connection->handle, (const char *)from + at, piece, offset + at,
@@ -63,14 +64,58 @@ static int transfer(struct nbdsvc_nbd_pool *pool, unsigned index, void *into, co
 	return give(connection, err);
 }
 
+/* What of [offset, offset + length) lies in the first block, if that is not whole; 0 if it begins with whole ones. */
+static size_t ragged(const struct nbdsvc_nbd_pool *pool, size_t length, uint64_t offset)
+{
+	uint64_t block = pool->facts.block_size, skipped = offset % block, left = block - skipped;
+	if (!skipped && length >= block)
+		return 0;
+	return length < left ? length : left;
+}
+
+/* Part of one block: the whole of it is read, and written with the part changed. */
+static int transfer_part(struct nbdsvc_nbd_pool *pool, unsigned index, void *into, const void *from, size_t length,
+			 uint64_t offset)
+{
+	uint64_t block = pool->facts.block_size, start = offset - offset % block;
+	size_t whole = pool->facts.size - start < block ? pool->facts.size - start : block;
+	unsigned char *buffer = malloc(block);
+	int err = buffer ? transfer(pool, index, buffer, NULL, whole, start) : -ENOMEM;
+	if (!err && into)
+		memcpy(into, buffer + (offset - start), length);
+	if (!err && from) {
+		memcpy(buffer + (offset - start), from, length);
+		err = transfer(pool, index, NULL, buffer, whole, start);
+	}
+	free(buffer);
+	return err;
+}
+
+static int transfer_any(struct nbdsvc_nbd_pool *pool, unsigned index, void *into, const void *from, size_t length,
+			uint64_t offset)
+{
+	int err = 0;
+	if (offset > pool->facts.size || length > pool->facts.size - offset)
+		return -EINVAL;
+	while (length && !err) {
+		size_t part = ragged(pool, length, offset), piece = part ? part : length - length % pool->facts.block_size;
+		err = (part ? transfer_part : transfer)(pool, index, into, from, piece, offset);
+		into = into ? (char *)into + piece : NULL;
+		from = from ? (const char *)from + piece : NULL;
+		length -= piece;
+		offset += piece;
+	}
+	return err;
+}
+
 int nbdsvc_nbd_pool_read(struct nbdsvc_nbd_pool *pool, unsigned index, void *buffer, size_t length, uint64_t offset)
 {
-	return transfer(pool, index, buffer, NULL, length, offset);
+	return transfer_any(pool, index, buffer, NULL, length, offset);
 }
 
 int nbdsvc_nbd_pool_write(struct nbdsvc_nbd_pool *pool, unsigned index, const void *buffer, size_t length, uint64_t offset)
 {
-	return transfer(pool, index, NULL, buffer, length, offset);
+	return transfer_any(pool, index, NULL, buffer, length, offset);
 }
 
 int nbdsvc_nbd_pool_send(struct nbdsvc_nbd_pool *pool, unsigned index, int fd, uint64_t at, size_t length, uint64_t offset)
@@ -85,6 +130,7 @@ int nbdsvc_nbd_pool_send(struct nbdsvc_nbd_pool *pool, unsigned index, int fd, u
 		.at = at,
 		.length = length,
 		.offset = offset,
+		.request = pool->facts.request,
 		.interrupted = &pool->interrupted,
 	};
 	err = nbdsvc_nbd_send(&span);

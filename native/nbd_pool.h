@@ -18,7 +18,8 @@ void nbdsvc_nbd_pool_destroy(struct nbdsvc_nbd_pool *pool);
 
 struct nbdsvc_nbd_facts {
 	uint64_t size;
-	uint32_t block_size; /* what requests must be aligned to */
+	uint32_t block_size; /* what requests must be aligned to: the server's minimum, a power of two */
+	uint32_t request; /* the most bytes of a read or write; a multiple of block_size */
 	int connections;
 	int tls;
 	int can_send;
@@ -29,10 +30,15 @@ struct nbdsvc_nbd_facts {
 };
 const struct nbdsvc_nbd_facts *nbdsvc_nbd_pool_facts(struct nbdsvc_nbd_pool *pool);
 
-/* `index`: any number; each goes to a connection of its own where there are enough. 0 or -errno. */
+/*
+ * `index`: any number; each goes to a connection of its own where there are enough. 0 or -errno. Requests are as large and
+ * as aligned as the server takes them ("Block size constraints" of doc/proto.md): a read of less than a block reads the
+ * block, and a write of less than a block reads it first. Two writes into one block must not come at once.
+ */
 int nbdsvc_nbd_pool_read(struct nbdsvc_nbd_pool *pool, unsigned index, void *buffer, size_t length, uint64_t offset);
 int nbdsvc_nbd_pool_write(struct nbdsvc_nbd_pool *pool, unsigned index, const void *buffer, size_t length, uint64_t offset);
-/* As write, of a file's bytes from `at` on; -EFAULT where the file has become shorter. Only where facts say can_send. */
+/* As write of whole blocks, of a file's bytes from `at` on; -EFAULT where that has become shorter. Only where facts say
+ * can_send. */
 int nbdsvc_nbd_pool_send(struct nbdsvc_nbd_pool *pool, unsigned index, int fd, uint64_t at, size_t length, uint64_t offset);
 int nbdsvc_nbd_pool_zero(struct nbdsvc_nbd_pool *pool, unsigned index, uint64_t length, uint64_t offset);
 int nbdsvc_nbd_pool_flush(struct nbdsvc_nbd_pool *pool);

@@ -189,7 +189,7 @@ int nbdsvc_nbd_send(const struct nbdsvc_nbd_span *span)
 	for (size_t done = 0; done < span->length && !err;) {
 		uint64_t requests = 0;
 		for (; requests < MOST_REQUESTS && done < span->length && !err; requests++) {
-			size_t left = span->length - done, length = left < NBDSVC_NBD_REQUEST ? left : NBDSVC_NBD_REQUEST;
+			size_t left = span->length - done, length = left < span->request ? left : span->request;
 			err = ask(span, requests, done, length);
 			done += length;
 		}

@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Of every exchange with a server, also libnbd's: requests that no server refuses, and how long one may be silent. */
+/* Of every exchange with a server, also libnbd's: requests that no server refuses that does not say so, and how long one may be silent. */
 enum { NBDSVC_NBD_REQUEST = 256 << 10, NBDSVC_NBD_POLL_MS = 50, NBDSVC_NBD_STALL_MS = 30000 };
 
 struct nbdsvc_nbd_span {
@@ -21,6 +21,7 @@ struct nbdsvc_nbd_span {
 	uint64_t at;
 	size_t length;
 	uint64_t offset; /* of the export */
+	uint32_t request; /* the most bytes of one request */
 	atomic_int *interrupted; /* ends a wait within 50 ms when it becomes true */
 };
 

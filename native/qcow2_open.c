@@ -160,12 +160,16 @@ static int find_snapshot(struct qcow2 *self, const struct qcow2_header *header, 
 	uint32_t count = be32toh(header->snapshot_count);
 	if (count > MOST_SNAPSHOTS || offset % self->cluster_size)
 		return qcow2_refuse(message, "its snapshot table is damaged");
+	int matches = 0;
 	for (uint32_t i = 0; i < count; i++) {
 		int found = read_snapshot(self, wanted, &offset, root, message);
-		if (found)
-			return found < 0 ? found : 0;
+		if (found < 0)
+			return found;
+		matches += found;
 	}
-	return qcow2_refuse(message, "it has no snapshot called %s", wanted);
+	if (matches > 1)
+		return qcow2_refuse(message, "more than one of its snapshots has the name or id %s", wanted);
+	return matches ? 0 : qcow2_refuse(message, "it has no snapshot called %s", wanted);
 }
 
 int qcow2_open(struct qcow2 *self, const char *snapshot, struct nbdsvc_message *message)

@@ -50,7 +50,7 @@ def copy(
     destination: Path | Sink,
     *,
     size: int | None = None,
-    journal: Path | None = None,
+    journal: Path | int | None = None,
     fingerprint: bytes = b"",
     destination_is_zero: bool = False,
     may_clone: bool = False,
@@ -63,11 +63,12 @@ def copy(
 ) -> CopyResult:
     """Make the first `size` bytes of `destination` read like the source, then zeros; return when they are on disk.
 
-    `destination`: a sink, or the path of a file or device to be written as it is. `journal`: a file that lets a later
-    call with the same `fingerprint` (at most 32 bytes, naming the source's content) go on where this one was killed;
-    removed by the caller when it is not needed any more. `may_clone`: share the bytes where the file system can.
-    `digests` are filled in. `limits`: of bytes, at most two; `cpu`: of processor time (`limit.cores`). Raises Stopped,
-    ReadFailed, WriteFailed, OutOfSpace or BadImage; the destination then holds a part.
+    `destination`: a sink, or the path of a file or device to be written as it is. `journal`: a file of ours, or its
+    descriptor, that lets a later call with the same `fingerprint` (at most 32 bytes, naming the source's content) go on
+    where this one was killed; anything else in it is overwritten. The caller removes it when it is not needed any more.
+    `may_clone`: share the bytes where the file system can. `digests` are filled in. `limits`: of bytes, at most two;
+    `cpu`: of processor time (`limit.cores`). Raises Stopped, ReadFailed, WriteFailed, OutOfSpace or BadImage; the
+    destination then holds a part.
     """
     with ExitStack() as stack:
         sink = destination
@@ -75,14 +76,14 @@ def copy(
             sink = stack.enter_context(sinks.open_path(sink, is_zero=destination_is_zero))
         job = ffi.new("struct nbdsvc_copy *")
         job.source, job.sink = source.pointer, sink.pointer
-        job.size = size or sink.size or source.size
+        job.size = next(known for known in (size, sink.size, source.size) if known is not None)
         idle = DIGEST_THREADS if digests is not None else THREADS
         wanted = threads or (idle if sink.resumable else PACKING_THREADS)
         job.threads = min(wanted, source.most_threads or wanted)
         job.may_clone = may_clone
         job.journal_fd = -1
         if journal is not None and sink.resumable and not source.sequential:
-            job.journal_fd = _open_journal(stack, journal)
+            job.journal_fd = _open_journal(stack, journal) if isinstance(journal, Path) else journal
         if digests is not None:
             room = ffi.from_buffer(digests.content)
             job.digests = ffi.cast("unsigned char *", room)

@@ -27,4 +27,4 @@ class Limit:
 
 def cores(count: float) -> int:
     """The rate of a limit of processor time: so many cores' worth of it, 0 for no limit."""
-    return int(count * _MICROSECONDS)
+    return max(int(count * _MICROSECONDS), 1 if count else 0)

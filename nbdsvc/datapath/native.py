@@ -11,7 +11,8 @@ from nbdsvc import errors
 from nbdsvc._native import ffi, lib
 
 READ, WRITE, JOURNAL = 1, 2, 3
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_TICK_SECONDS = 0.05
 # What the readers of formats answer for an image that is damaged (native/qcow2.c).
 _BAD = (errno.EBADMSG, errno.EILSEQ)
 
@@ -67,7 +68,7 @@ def source_of(input: Any, format: str, name: str, snapshot: str | None = None) -
     if format == "raw":
         result = lib.nbdsvc_source_raw_create(input, made)
     else:
-        wanted = ffi.NULL if snapshot is None else snapshot.encode()
+        wanted = ffi.NULL if snapshot is None else os.fsencode(snapshot)
         result = lib.nbdsvc_source_qcow2_create(input, wanted, message, made)
     if result == 0:
         return made[0]
@@ -77,6 +78,18 @@ def source_of(input: Any, format: str, name: str, snapshot: str | None = None) -
     raise errors.ReadFailed(source=name, offset=0, reason=os.strerror(-result))
 
 
+def patiently(call: Callable[[], int]) -> int:
+    """A call of the core that may wait long for a server: a signal ends the wait for it, as in every read of Python's."""
+    if threading.current_thread() is not threading.main_thread():
+        return call()  # signals do not come here
+    results: list[int] = []
+    worker = threading.Thread(target=lambda: results.append(call()), name="connect", daemon=True)
+    worker.start()
+    while worker.is_alive():
+        worker.join(_TICK_SECONDS)
+    return results[0]
+
+
 def reason_of(message: Any, result: int) -> str:
     """What the core said, or what the error number says."""
     return ffi.string(message.text).decode(errors="replace") or os.strerror(-result)
@@ -84,18 +97,26 @@ def reason_of(message: Any, result: int) -> str:
 
 def shown_uri(uri: str) -> str:
     """The URI as it may appear in messages: without user, password and parameters, which may be secrets."""
-    parts = urlsplit(uri)
+    try:
+        parts = urlsplit(uri)
+    except ValueError:  # brackets that are not closed, say
+        return f"{uri.partition(':')[0]}://..."
     socket = dict(parse_qsl(parts.query)).get("socket", "")
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}{f'?socket={socket}' if socket else ''}"
 
 
-def error_of(result: int, side: int, offset: int, reason: str, source: str, destination: str) -> errors.Error:
+def error_of(
+    result: int, side: int, offset: int, reason: str, source: str, destination: str, journal: str = "the journal"
+) -> errors.Error:
     """The error that a failed copy means."""
     number = -result
+    reason = reason or os.strerror(number)
+    if side == JOURNAL:
+        return errors.WriteFailed(destination=journal, offset=0, reason=reason)
     if side == READ and number in _BAD:
         return errors.BadImage(image=source, reason=f"{reason} (at byte {offset} of the volume)")
     if side == READ:
         return errors.ReadFailed(source=source, offset=offset, reason=reason)
     if number in _FULL:
         return errors.OutOfSpace(pool=destination, requested=None, free=None, reason=f"{reason} at byte {offset}")
-    return errors.WriteFailed(destination=destination, offset=offset, reason=reason or os.strerror(number))
+    return errors.WriteFailed(destination=destination, offset=offset, reason=reason)

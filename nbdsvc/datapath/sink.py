@@ -75,7 +75,8 @@ def open_nbd(uri: str, *, is_zero: bool = False, connections: int = NBD_CONNECTI
     """An export that may be written; `is_zero`: it reads as zeros now."""
     made, message = ffi.new("struct nbdsvc_sink **"), ffi.new("struct nbdsvc_message *")
     size, flags = ffi.new("uint64_t *"), _IS_ZERO if is_zero else 0
-    result = lib.nbdsvc_sink_nbd_create(uri.encode(), connections, flags, message, size, made)
+    address = os.fsencode(uri)
+    result = native.patiently(lambda: lib.nbdsvc_sink_nbd_create(address, connections, flags, message, size, made))
     name = native.shown_uri(uri)
     if result < 0:
         raise errors.WriteFailed(destination=name, offset=0, reason=native.reason_of(message, result))

@@ -51,6 +51,11 @@ class Source:
             lib.nbdsvc_source_destroy(self._pointer)
             self._pointer = None
 
+    def cut(self, size: int) -> None:
+        """Let it end at `size`, for reading less than a device or export has. Raw bytes only."""
+        if size < self.size:
+            self.size = self.pointer.size = size
+
     def extents(self) -> Iterator[tuple[int, int, bool]]:
         """(offset, length, True where it reads as zeros without being stored), merged, in order."""
         found, offset = ffi.new("struct nbdsvc_extent *"), 0
@@ -99,7 +104,8 @@ def open_path(path: Path, format: str = "raw", snapshot: str | None = None, *, f
 def open_nbd(uri: str, connections: int = NBD_CONNECTIONS) -> Source:
     """An export as a source. The URI may name a file with a pre-shared key (nbds://...?tls-psk-file=)."""
     made, message = ffi.new("struct nbdsvc_source **"), ffi.new("struct nbdsvc_message *")
-    result = lib.nbdsvc_source_nbd_create(uri.encode(), connections, message, made)
+    address = os.fsencode(uri)
+    result = native.patiently(lambda: lib.nbdsvc_source_nbd_create(address, connections, message, made))
     name = native.shown_uri(uri)
     if result < 0:
         raise errors.ReadFailed(source=name, offset=0, reason=native.reason_of(message, result))
