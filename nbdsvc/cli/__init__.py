@@ -1,11 +1,16 @@
 """The command line: one verb a file, each loaded only when it is used, so that `nbdsvc --help` starts at once."""
 
 import importlib
+import signal
 import sys
+from typing import Any
 
 import click
 
-from nbdsvc import errors
+from nbdsvc.cli import ending
+from nbdsvc.cli.ending import exit_status
+
+__all__ = ["cli", "exit_status", "main"]
 
 # verb -> (module, one line for the help page, so that no module is loaded to print it)
 VERBS = {
@@ -37,9 +42,19 @@ class _Verbs(click.Group):
         command: click.Command = getattr(module, name.replace("-", "_"))
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:  # before click makes a plain failure of it
+            raise ending.Ended(signal.SIGPIPE) from error
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in VERBS.items()])
+
+
+# These end by signals in their own way.
+_SERVING = ("serve", "api", "host", "agent")
 
 
 @click.command(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
@@ -49,21 +64,16 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Exit status: 0 done, 1 it failed, 2 wrong usage, 3 not found, 4 refused (state, quota, conflict), 5 no answer."""
+    """Exit status: 0 done, 1 it failed, 2 wrong usage, 3 not found, 4 refused (state, quota, conflict), 5 no answer,
+    70 a bug, 128 + n: ended by signal n."""
     try:
-        cli()
-    except errors.Error as error:
-        click.echo(f"nbdsvc: {error}", err=True)
-        sys.exit(exit_status(error))
-
-
-def exit_status(error: errors.Error) -> int:
-    for kind, status in (
-        (errors.NotFound, 3),
-        (errors.BackendUnavailable, 5),
-        (errors.RequestError, 4),
-        (errors.ConfigError, 2),
-    ):
-        if isinstance(error, kind):
-            return status
-    return 1
+        if sys.argv[1:2] not in [[verb] for verb in _SERVING]:
+            ending.listen()
+        status = cli.main(prog_name="nbdsvc", standalone_mode=False)
+        if sys.stdout:
+            sys.stdout.flush()
+    except (Exception, KeyboardInterrupt) as error:
+        status = ending.status_of(error)
+    except ending.Ended as error:
+        ending.leave(ending.status_of(error))
+    sys.exit(status if isinstance(status, int) else 0)

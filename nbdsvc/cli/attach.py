@@ -6,6 +6,7 @@ import click
 
 from nbdsvc import errors
 from nbdsvc.cli.client import Client
+from nbdsvc.cli.numbers import Count
 from nbdsvc.connectors.attached import Attached
 from nbdsvc.connectors.host import HostConnector
 from nbdsvc.connectors.kernel_nbd import CONNECTIONS
@@ -17,7 +18,7 @@ MAX_CONNECTIONS = 16
 @click.command()
 @click.argument("volume")
 @click.option("--read-only", is_flag=True)
-@click.option("--connections", type=click.IntRange(1, MAX_CONNECTIONS), default=CONNECTIONS, show_default=True,
+@click.option("--connections", type=Count(1, MAX_CONNECTIONS), default=CONNECTIONS, show_default=True,
               help="Of the kernel's NBD client.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 def attach(volume: str, read_only: bool, connections: int, as_json: bool) -> None:

@@ -9,21 +9,20 @@ from typing import Any
 
 import click
 
-from nbdsvc import errors, units
-from nbdsvc.cli import show
-from nbdsvc.cli.rate import Rate
+from nbdsvc import units
+from nbdsvc.cli import copy_options, show
+from nbdsvc.cli.numbers import Cores, Rate
 from nbdsvc.datapath import copy as engine
 from nbdsvc.datapath.copy import CopyResult
 from nbdsvc.datapath.digests import Digests
 from nbdsvc.datapath.limit import Limit, cores
+from nbdsvc.images import references
 from nbdsvc.images.checksum import Check, Checksum
 from nbdsvc.images.inspection import ACCEPTED
 from nbdsvc.images.places import Origin, Target, Wanted, open_origin, open_target
-from nbdsvc.images.streams import is_standard_output, is_stream
+from nbdsvc.images.streams import is_standard_output
 
 _SECTOR = 512
-# Bytes that leave in their order cannot be read again, gone on with, packed or replaced.
-_NOT_FOR_STREAMS = ("verify", "journal", "force", "destination_is_zero")
 Report = Callable[[int, int, int], None]
 
 
@@ -47,7 +46,7 @@ class _Checksum(click.ParamType):  # type: ignore[type-arg]
 )
 @click.option("--compress", type=click.Choice(["none", "zlib", "zstd"]), default="none", help="For qcow2.")
 @click.option("--limit", type=Rate(), default=0, help="At most so many bytes a second: 200M, 1.5G.")
-@click.option("--cores", type=click.FloatRange(min=0), default=0.0, help="At most so much processor time: 0.5, 2.")
+@click.option("--cores", type=Cores(), default=0.0, help="At most so much processor time: 0.5, 2.")
 @click.option("--verify", is_flag=True, help="Read the destination again and compare digests.")
 @click.option("--checksum", type=_Checksum(), help="What SOURCE's file must have: sha256:HEX or sha512:HEX.")
 @click.option("--journal", type=click.Path(path_type=Path), help="Go on where a killed copy with this journal stopped.")
@@ -61,48 +60,31 @@ def copy(source: str, destination: str, as_json: bool, **options: Any) -> None:
     http(s) URL, and DESTINATION - for standard output, or a FIFO. Holes stay holes. A new file appears under its name
     when it is whole.
     """
-    if is_stream(destination):
-        _check_stream(destination, options)
+    place = references.parse(destination, "DESTINATION")
+    options["format"] = copy_options.format_of(place, options["format"])
+    copy_options.check(references.parse(source, "SOURCE"), place, options)
     origin = open_origin(source, options["source_format"], options["snapshot"])
-    wanted = Wanted(
-        format=options["format"] or ("qcow2" if destination.endswith(".qcow2") else "raw"),
-        compression=options["compress"],
-        is_zero=options["destination_is_zero"],
-        replace=options["force"],
-        keep=options["journal"] is not None,
-    )
-    if wanted.compression != "none" and wanted.format != "qcow2":
-        raise errors.InvalidInput(field="--compress", value=wanted.compression, reason="only qcow2 can be compressed")
     with origin.source:
-        summary = _copy(origin, destination, wanted, options, quiet=as_json)
+        copy_options.check_origin(origin, options)
+        summary = _copy(origin, place, options, quiet=as_json)
     # Standard output may be the destination, and then it carries nothing else.
     click.echo(json.dumps(summary, indent=1) if as_json else _told(summary), err=is_standard_output(destination))
 
 
-def _check_stream(destination: str, options: dict[str, Any]) -> None:
-    is_qcow2 = options["format"] == "qcow2" or (destination.endswith(".qcow2") and not options["format"])
-    wrong = {"format": "qcow2"} if is_qcow2 else {}
-    wrong |= {"compress": options["compress"]} if options["compress"] != "none" else {}
-    wrong |= {name: str(options[name]) for name in _NOT_FOR_STREAMS if options[name]}
-    for name, value in wrong.items():
-        field = f"--{name.replace('_', '-')}"
-        raise errors.InvalidInput(field=field, value=value, reason="a stream takes raw bytes, in order and once")
-
-
-def _copy(origin: Origin, destination: str, wanted: Wanted, options: dict[str, Any], quiet: bool) -> dict[str, Any]:
-    size = origin.source.size
-    if wanted.format == "qcow2":
+def _copy(origin: Origin, place: references.Reference, options: dict[str, Any], quiet: bool) -> dict[str, Any]:
+    size, format = origin.source.size, options["format"]
+    if format == "qcow2":
         size = -(-size // _SECTOR) * _SECTOR
     digests = Digests(size) if options["verify"] else None
-    journal: Path | None = options["journal"]
-    with open_target(destination, size, wanted) as target:
+    wanted = Wanted(format, options["compress"], options["destination_is_zero"], options["force"], options["journal"])
+    with open_target(place, size, wanted, origin) as target:
         with _bar("copying", quiet) as report, _check(origin, options["checksum"]) as check:
             result = engine.copy(
                 origin.source,
                 target.sink,
                 size=size,
-                journal=journal,
-                fingerprint=origin.fingerprint() if journal else b"",
+                journal=target.journal,
+                fingerprint=target.fingerprint,
                 may_clone=True,
                 digests=digests,
                 limits=[Limit(options["limit"])] if options["limit"] else [],
@@ -111,14 +93,13 @@ def _copy(origin: Origin, destination: str, wanted: Wanted, options: dict[str, A
             )
             check.finish()
         if digests is not None:
-            _verify(target, digests, quiet)
+            _verify(target, format, digests, quiet)
         allocated = target.allocated()
-    if journal is not None:
-        journal.unlink(missing_ok=True)
-    facts = {"source": origin.source.name, "destination": target.name, "source_format": origin.format}
     return {
-        **facts,
-        "format": wanted.format,
+        "source": origin.source.name,
+        "destination": target.name,
+        "source_format": origin.format,
+        "format": format,
         **_figures(result),
         "allocated": allocated,
         "verified": digests is not None,
@@ -126,13 +107,12 @@ def _copy(origin: Origin, destination: str, wanted: Wanted, options: dict[str, A
 
 
 def _check(origin: Origin, wanted: Checksum | None) -> Check:
-    if wanted is None or origin.read is not None:
-        return Check(wanted, origin.read or (lambda _at, _length: b""), origin.stored, origin.source.name)
-    raise errors.InvalidInput(field="--checksum", value=wanted.digest, reason="an NBD export has no file to check")
+    return Check(wanted, origin.read or (lambda _at, _length: b""), origin.stored, origin.source.name)
 
 
-def _verify(target: Target, digests: Digests, quiet: bool) -> None:
-    with _bar("verifying", quiet) as report, target.reopen() as written:
+def _verify(target: Target, format: str, digests: Digests, quiet: bool) -> None:
+    with _bar("verifying", quiet) as report, target.reopen(format) as written:
+        written.cut(digests.size)
         digests.compare(engine.digest(written, digests.size, on_progress=report), target.name)
 
 

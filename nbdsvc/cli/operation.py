@@ -4,7 +4,7 @@ import click
 
 from nbdsvc.cli import show
 from nbdsvc.cli.client import Client
-from nbdsvc.cli.rate import Rate
+from nbdsvc.cli.numbers import Count, Rate
 
 
 @click.group()
@@ -14,7 +14,7 @@ def operation() -> None:
 
 @operation.command("list")
 @click.option("--state")
-@click.option("--limit", type=int, default=20, show_default=True)
+@click.option("--limit", type=Count(1, 1000), default=20, show_default=True)
 @show.json_option
 def list_operations(state: str | None, limit: int, as_json: bool) -> None:
     """List operations, the newest first."""

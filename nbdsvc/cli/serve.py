@@ -6,7 +6,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +14,28 @@ import click
 import structlog
 
 from nbdsvc import config, errors
+from nbdsvc.cli.numbers import PORT
 
-_OPTIONS = [
+_SETTINGS = [
     click.option("--config", "file", type=click.Path(path_type=Path), help="Settings instead of /etc/nbdsvc."),
     click.option("--state-dir", type=click.Path(path_type=Path), help="Where everything is kept."),
+]
+# Of the API: a host has none.
+_OPTIONS = [
+    *_SETTINGS,
     click.option("--listen", help="Address of the API."),
-    click.option("--port", type=int, help="Port of the API; 0 takes a free one and prints it."),
+    click.option("--port", type=PORT, help="Port of the API; 0 takes a free one and prints it."),
 ]
 
 
-def _options(function: Any) -> Any:
-    for option in reversed(_OPTIONS):
+def _options(function: Any, options: Sequence[Any] = tuple(_OPTIONS)) -> Any:
+    for option in reversed(options):
         function = option(function)
     return function
+
+
+def _settings(function: Any) -> Any:
+    return _options(function, _SETTINGS)
 
 
 @click.command()
@@ -44,7 +53,7 @@ def api(file: Path | None, **overrides: Any) -> None:
 
 
 @click.command()
-@_options
+@_settings
 def host(file: Path | None, **overrides: Any) -> None:
     """Run this host's work only, next to the storage."""
     run(lambda: config.load(file, **overrides), with_api=False, with_host=True)
@@ -87,8 +96,9 @@ def _serve_http(service: Any, settings: config.Settings, listener: socket.socket
     authenticator: Authenticator = StaticTokens(tokens) if tokens else NoAuth()
     app = server.create(service.app, authenticator)
     address, port = listener.getsockname()[:2]
+    shown = f"[{address}]" if listener.family == socket.AF_INET6 else address
     listener.listen(1024)  # from here on clients are queued, not refused
-    click.echo(f"nbdsvc ready on http://{address}:{port}/v3", err=True)
+    click.echo(f"nbdsvc ready on http://{shown}:{port}/v3", err=True)
     listening = uvicorn.Server(
         uvicorn.Config(
             app, log_config=None, access_log=False, server_header=False, lifespan="off", timeout_graceful_shutdown=5
@@ -112,7 +122,8 @@ def _bind(settings: config.Settings) -> socket.socket:
     try:
         listener.bind((settings.listen, settings.port))
     except OSError as error:
-        reason = f"{settings.listen}:{settings.port} cannot be listened on: {error.strerror}"
+        where = f"[{settings.listen}]" if ":" in settings.listen else settings.listen
+        reason = f"{where}:{settings.port} cannot be listened on: {error.strerror}"
         raise errors.ConfigError(setting="port", reason=reason) from error
     return listener
 

@@ -6,6 +6,7 @@ import click
 
 from nbdsvc.cli import show
 from nbdsvc.cli.client import Client
+from nbdsvc.cli.numbers import SIZE
 
 _COLUMNS = ("id", "name", "status", "size", "volume_type", "bootable")
 
@@ -34,7 +35,7 @@ def show_volume(volume: str, as_json: bool) -> None:
 
 
 @volume.command()
-@click.argument("size", type=int, required=False)
+@click.argument("size", type=SIZE, required=False)
 @click.option("--name")
 @click.option("--image", help="Image id or name, allowed path, or http(s) URL.")
 @click.option("--snapshot")
@@ -45,8 +46,9 @@ def show_volume(volume: str, as_json: bool) -> None:
 @show.json_option
 def create(size: int | None, metadata: tuple[str, ...], no_wait: bool, as_json: bool, **wish: Any) -> None:
     """Create a volume of SIZE GiB, blank or from an image, a snapshot or a volume."""
+    _check_create(wish)
     client = Client()
-    pairs = dict(pair.partition("=")[::2] for pair in metadata)
+    pairs = _pairs(metadata)
     body = {
         "size": size,
         "name": wish["name"],
@@ -54,8 +56,8 @@ def create(size: int | None, metadata: tuple[str, ...], no_wait: bool, as_json: 
         "volume_type": wish["volume_type"],
         "metadata": pairs,
     }
-    body["snapshot_id"] = client.find("snapshots", wish["snapshot"])["id"] if wish["snapshot"] else None
-    body["source_volid"] = client.find("volumes", wish["source"])["id"] if wish["source"] else None
+    body["snapshot_id"] = client.find("snapshots", wish["snapshot"])["id"] if wish["snapshot"] is not None else None
+    body["source_volid"] = client.find("volumes", wish["source"])["id"] if wish["source"] is not None else None
     made = client.post("volumes", body={"volume": body})["volume"]
     if not no_wait:
         show.follow(client, made["id"], as_json)
@@ -63,9 +65,27 @@ def create(size: int | None, metadata: tuple[str, ...], no_wait: bool, as_json: 
     show.one(made, as_json)
 
 
+def _check_create(wish: dict[str, Any]) -> None:
+    given = {f"--{name}": wish[name] for name in ("image", "snapshot", "source") if wish[name] is not None}
+    if len(given) > 1:
+        raise click.UsageError(f"{' and '.join(given)}: a volume is filled from one of them")
+    if "" in given.values():
+        raise click.UsageError(f"{next(iter(given))}: it is empty")
+
+
+def _pairs(metadata: tuple[str, ...]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for pair in metadata:
+        key, equals, value = pair.partition("=")
+        if not equals or key in found:
+            raise click.UsageError(f"--metadata {pair}: {'the key is there already' if equals else 'write KEY=VALUE'}")
+        found[key] = value
+    return found
+
+
 @volume.command()
 @click.argument("volume")
-@click.argument("new_size", type=int)
+@click.argument("new_size", type=SIZE)
 def extend(volume: str, new_size: int) -> None:
     """Grow to NEW_SIZE GiB, also while attached."""
     client = Client()

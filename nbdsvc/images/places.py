@@ -3,32 +3,30 @@
 A new file is written beside its name and renamed when it is whole; a file that is there already is never half replaced.
 """
 
-import fcntl
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from nbdsvc import durable, errors
+from nbdsvc import errors
 from nbdsvc.datapath import sink as sinks
 from nbdsvc.datapath import source as sources
+from nbdsvc.datapath.native import shown_uri
 from nbdsvc.datapath.sink import Sink
 from nbdsvc.datapath.source import Source
-from nbdsvc.images import opening, streams
+from nbdsvc.images import busy, opening, parts, references, streams
 from nbdsvc.images.inspection import ImageFacts, Read, inspect
-
-_NBD = ("nbd://", "nbds://", "nbd+unix://", "nbds+unix://")
-_HTTP = ("http://", "https://")
-_PART = ".nbdsvc-part"
+from nbdsvc.images.journals import Journal, identity
+from nbdsvc.images.references import Reference
 
 
 @dataclass(frozen=True)
 class Origin:
     """An opened source. `mark`: what changes with its content, as far as that can be seen from outside.
 
-    `read` and `stored`: the bytes of its file and how many there are; none of an export.
+    `read` and `stored`: the bytes of its file and how many there are; none of an export. `status`: of a file or device.
     """
 
     source: Source
@@ -36,43 +34,43 @@ class Origin:
     mark: tuple[object, ...]
     read: Read | None = None
     stored: int = 0
+    status: os.stat_result | None = None
 
     def fingerprint(self) -> bytes:
         """The mark for a journal."""
-        import hashlib  # loads OpenSSL, which a copy without a journal does not need
-
-        return hashlib.sha256(repr(self.mark).encode()).digest()
+        return repr(self.mark).encode(errors="surrogateescape")
 
 
 @dataclass(frozen=True)
 class Wanted:
     """What a destination is to be. compression: for qcow2; is_zero: a device or export reads as zeros already;
-    replace: a file that exists may be replaced; keep: what an interrupted copy wrote stays, for its journal."""
+    replace: a file that exists may be replaced; journal: keeps what an interrupted copy wrote, and where it stopped."""
 
     format: str = "raw"
     compression: str = "none"
     is_zero: bool = False
     replace: bool = False
-    keep: bool = False
+    journal: Path | None = None
 
 
 class Target:
-    """An opened destination: `sink`, and `reopen()` for reading back what was written."""
+    """An opened destination: `sink`, `reopen()` for reading back what was written, and the journal for the copy."""
 
-    def __init__(self, sink: Sink, path: Path | None, format: str, uri: str = "") -> None:
+    def __init__(self, sink: Sink, path: Path | None, uri: str = "") -> None:
         self.sink = sink
         self.name = sink.name
-        self.format = format
+        self.journal: int | None = None
+        self.fingerprint = b""
         self._path = path
         self._uri = uri
 
-    def reopen(self) -> Source:
+    def reopen(self, format: str) -> Source:
         """As a source, from storage: what the page cache holds of it is dropped first."""
         if self._path is None and not self._uri:
             raise errors.Unsupported(reason=f"{self.name} cannot be read again")
         if self._path is None:
             return sources.open_nbd(self._uri)
-        return sources.open_path(self._path, self.format, from_storage=True)
+        return sources.open_path(self._path, format, from_storage=True)
 
     def allocated(self) -> int | None:
         """Bytes that a file takes on its file system; None for devices and exports."""
@@ -83,14 +81,17 @@ class Target:
 
 def open_origin(reference: str, format: str | None = None, snapshot: str | None = None) -> Origin:
     """A path, or an nbd or http URI. `format` None: as its own bytes say for a file, raw for a device and an export."""
-    if reference.startswith(_NBD):
-        if format not in (None, "raw") or snapshot:
-            raise errors.Unsupported(reason="an NBD export is read as it is: raw")
-        export = sources.open_nbd(reference)
+    place = references.parse(reference, "SOURCE")
+    if place.kind == references.NBD:
+        if format not in (None, "raw"):
+            raise errors.Unsupported(reason="--source-format: an NBD export is read as it is: raw")
+        _no_snapshot(snapshot, "an NBD export")
+        export = sources.open_nbd(place.text)
         return Origin(export, "raw", (export.name, export.size))
-    if reference.startswith(_HTTP):
-        return _open_http(reference, format)
-    return _open_file(Path(reference), format, snapshot)
+    if place.kind == references.HTTP:
+        _no_snapshot(snapshot, "an image behind http")
+        return _open_http(place.text, format)
+    return _open_file(Path(place.text), format, snapshot)
 
 
 def _open_http(url: str, format: str | None) -> Origin:
@@ -100,105 +101,138 @@ def _open_http(url: str, format: str | None) -> Origin:
 
 def _open_file(path: Path, format: str | None, snapshot: str | None) -> Origin:
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError as error:
-        raise errors.ReadFailed(source=str(path), offset=0, reason=error.strerror or str(error)) from error
+        raise _unreadable(path, error) from error
     try:
         status = os.fstat(fd)
+        _check_kind(path, status)
         if stat.S_ISBLK(status.st_mode) and format in (None, "raw"):
             facts = ImageFacts("raw", 0, 0)  # what a guest wrote there has no say in how it is read
         else:
             facts = _inspect(fd, path, format)
+        if facts.format != "qcow2" or facts.is_foreign:
+            _no_snapshot(snapshot, f"a source in the format {facts.format}")
         mark = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, snapshot)
         if facts.is_foreign and not stat.S_ISREG(status.st_mode):
             raise errors.Unsupported(reason=f"{facts.format} is read from a file only")
         opened = opening.open_fd(fd, facts, path.name, snapshot)
-        return Origin(opened, facts.format, mark, opening.reader(fd), os.lseek(fd, 0, os.SEEK_END))
+        stored = os.lseek(fd, 0, os.SEEK_END)
+        return Origin(opened, facts.format, mark, opening.reader(fd), stored, status)
+    except OSError as error:
+        raise _unreadable(path, error) from error
     finally:
         os.close(fd)
 
 
+def _unreadable(path: Path, error: OSError) -> errors.ReadFailed:
+    return errors.ReadFailed(source=str(path), offset=0, reason=error.strerror or str(error))
+
+
+def _no_snapshot(snapshot: str | None, of: str) -> None:
+    if snapshot is not None:
+        raise errors.Unsupported(reason=f"--snapshot {snapshot}: {of} has no snapshots that are read here")
+
+
+def _check_kind(path: Path, status: os.stat_result) -> None:
+    for kind, reason in (
+        (stat.S_ISDIR, "it is a folder"),
+        (stat.S_ISCHR, "it is a character device"),
+        (stat.S_ISFIFO, "it is a pipe"),
+    ):
+        if kind(status.st_mode):
+            raise errors.ReadFailed(source=str(path), offset=0, reason=f"{reason}, neither a file nor a block device")
+
+
 def _inspect(fd: int, path: Path, format: str | None) -> ImageFacts:
-    status = os.fstat(fd)
-    if not stat.S_ISREG(status.st_mode) and not stat.S_ISBLK(status.st_mode):
-        raise errors.ReadFailed(source=str(path), offset=0, reason="it is neither a file nor a block device")
     size = os.lseek(fd, 0, os.SEEK_END)
     return inspect(lambda at, length: os.pread(fd, length, at), size, path.name, format)
 
 
 @contextmanager
-def open_target(reference: str, size: int, wanted: Wanted) -> Iterator[Target]:
-    """A destination for `size` bytes; "-": standard output. Leaving without an exception gives a new file its name."""
-    if reference.startswith(_NBD):
-        if wanted.format != "raw":
-            raise errors.Unsupported(reason="an NBD export is written as it is: raw")
-        with sinks.open_nbd(reference, is_zero=wanted.is_zero) as sink:
+def open_target(place: Reference, size: int, wanted: Wanted, origin: Origin) -> Iterator[Target]:
+    """A destination for `size` bytes of `origin`. Leaving without an exception gives a new file its name."""
+    if place.kind == references.HTTP:
+        raise errors.Unsupported(reason=f"DESTINATION: {shown_uri(place.text)} can be read, and not written")
+    if place.kind == references.NBD:
+        with sinks.open_nbd(place.text, is_zero=wanted.is_zero) as sink, ExitStack() as stack:
             _check_room(sink.name, sink.size, size)
-            yield Target(sink, None, "raw", reference)
-    elif streams.is_stream(reference):
-        with streams.open_stream(reference) as sink:
-            yield Target(sink, None, "raw")
-    elif stat.S_ISBLK(streams.mode_of(reference)):
-        with _open_device(Path(reference), size, wanted) as sink:
-            yield Target(sink, Path(reference), wanted.format)
+            target = Target(sink, None, place.text)
+            yield _journalled(stack, target, wanted, origin, place.text, size)
+    elif streams.is_stream(place.text):
+        with streams.open_stream(place.text) as sink:
+            yield Target(sink, None)
+    elif stat.S_ISBLK(streams.mode_of(place.text)):
+        with _open_device(Path(place.text), size, wanted, origin) as target:
+            yield target
     else:
-        with _new_file(Path(reference), size, wanted) as target:
+        with _new_file(parts.judge(place.text, wanted.replace), size, wanted, origin) as target:
             yield target
 
 
-@contextmanager
-def _open_device(path: Path, size: int, wanted: Wanted) -> Iterator[Sink]:
-    if wanted.format != "raw":
-        raise errors.Unsupported(reason="a block device is written as it is: raw")
-    with path.open("rb") as device:
-        _check_room(str(path), device.seek(0, os.SEEK_END), size)
-    with sinks.open_path(path, is_zero=wanted.is_zero) as sink:
-        yield sink
+def _journalled(stack: ExitStack, target: Target, wanted: Wanted, origin: Origin, place: str, size: int) -> Target:
+    """A device or an export is its own part: nobody can tell one from another of the same name and size."""
+    if wanted.journal is not None:
+        journal = stack.enter_context(Journal(wanted.journal, origin.fingerprint(), place, size))
+        target.journal, target.fingerprint = journal.begin("", anew=not journal.knows(""))
+        stack.push(lambda kind, _error, _trace: journal.remove() if kind is None else None)
+    return target
 
 
 @contextmanager
-def _new_file(path: Path, size: int, wanted: Wanted) -> Iterator[Target]:
-    found = streams.mode_of(path)
-    if found and not (wanted.replace and stat.S_ISREG(found)):
-        raise errors.Conflict(reason=f"{path} exists")
-    part = path.with_name(f".{path.name}{_PART}")
-    with _locked(part):
-        try:
-            with _sink(part, size, wanted) as sink:
+def _open_device(path: Path, size: int, wanted: Wanted, origin: Origin) -> Iterator[Target]:
+    with ExitStack() as stack:
+        fd = stack.enter_context(busy.claimed(path, origin.status))
+        status = os.fstat(fd)
+        if origin.status and stat.S_ISBLK(origin.status.st_mode) and origin.status.st_rdev == status.st_rdev:
+            raise _itself(path)
+        _check_room(str(path), os.lseek(fd, 0, os.SEEK_END), size)
+        sink = stack.enter_context(sinks.open_path(path, is_zero=wanted.is_zero))
+        place = f"{os.path.realpath(path)} {status.st_rdev}"
+        yield _journalled(stack, Target(sink, path), wanted, origin, place, size)
+
+
+@contextmanager
+def _new_file(path: Path, size: int, wanted: Wanted, origin: Origin) -> Iterator[Target]:
+    if origin.status and path.exists() and os.path.samestat(origin.status, path.stat()):
+        raise _itself(path)
+    with ExitStack() as stack:
+        journal = _file_journal(stack, path, size, wanted, origin)
+        with parts.open_part(
+            path,
+            is_known=lambda fd: journal is not None and journal.knows(identity(fd)),
+            keeps=lambda: journal is not None and journal.fd is not None,
+        ) as part:
+            fresh = journal is None or not journal.knows(identity(part.fd)) or os.fstat(part.fd).st_size != size
+            with _sink(part, size, wanted, fresh) as sink:
                 sink.name = path.name  # what messages should say
-                yield Target(sink, part, wanted.format)
-            part.replace(path)
-            durable.sync_folder(path.parent)
-        except BaseException:
-            if not (wanted.keep and sink.resumable):
-                part.unlink(missing_ok=True)
-            raise
+                target = Target(sink, part.path)
+                if journal is not None:
+                    target.journal, target.fingerprint = journal.begin(identity(part.fd), anew=fresh)
+                yield target
+        if journal is not None:
+            journal.remove()
 
 
-def _sink(part: Path, size: int, wanted: Wanted) -> Sink:
+def _file_journal(stack: ExitStack, path: Path, size: int, wanted: Wanted, origin: Origin) -> Journal | None:
+    if wanted.journal is None:
+        return None
+    for other in (path, parts.part_of(path)):
+        if os.path.realpath(wanted.journal) == os.path.realpath(other):
+            raise errors.Conflict(reason=f"--journal {wanted.journal}: it is the destination")
+    return stack.enter_context(Journal(wanted.journal, origin.fingerprint(), os.path.realpath(path), size))
+
+
+def _itself(path: Path) -> errors.Conflict:
+    return errors.Conflict(reason=f"{path} is the source itself")
+
+
+def _sink(part: parts.Part, size: int, wanted: Wanted, fresh: bool) -> Sink:
     if wanted.format == "qcow2":
-        return sinks.create_qcow2(part, size, wanted.compression)
-    fresh = not (wanted.keep and part.stat().st_size == size)
+        return sinks.create_qcow2(part.path, size, wanted.compression)
     if fresh:
-        os.truncate(part, 0)
-        os.truncate(part, size)
-    return sinks.open_path(part, is_zero=fresh)
-
-
-@contextmanager
-def _locked(part: Path) -> Iterator[None]:
-    """Two copies to one name would write one file: the second is told."""
-    try:
-        fd = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
-    except OSError as error:
-        raise errors.WriteFailed(destination=str(part), offset=0, reason=error.strerror or str(error)) from error
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
-        raise errors.Conflict(reason=f"another copy is writing {part}") from None
-    finally:
-        os.close(fd)
+        parts.make_empty(part, size)
+    return sinks.open_path(part.path, is_zero=fresh)
 
 
 def _check_room(name: str, room: int | None, size: int) -> None:

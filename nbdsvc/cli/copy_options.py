@@ -1,0 +1,83 @@
+"""Which option of `nbdsvc copy` goes with which source and destination: one that cannot be honoured is a refusal."""
+
+import stat
+from typing import Any
+
+from nbdsvc import errors
+from nbdsvc.images import references, streams
+from nbdsvc.images.places import Origin
+from nbdsvc.images.references import Reference
+
+FILE, DEVICE, EXPORT, STREAM = "a file", "a block device", "an NBD export", "a stream"
+_AS_IT_IS = "is written as it is, and not replaced"
+_IN_ORDER = "a stream takes raw bytes, in order and once"
+# (option, destination): why they do not go together.
+_DESTINATIONS = {
+    ("--format", DEVICE): "a block device is written as it is: raw",
+    ("--format", EXPORT): "an NBD export is written as it is: raw",
+    ("--format", STREAM): _IN_ORDER,
+    ("--compress", STREAM): _IN_ORDER,
+    ("--verify", STREAM): _IN_ORDER,
+    ("--journal", STREAM): _IN_ORDER,
+    ("--force", STREAM): _IN_ORDER,
+    ("--destination-is-zero", STREAM): _IN_ORDER,
+    ("--force", DEVICE): f"a block device {_AS_IT_IS}",
+    ("--force", EXPORT): f"an NBD export {_AS_IT_IS}",
+    ("--destination-is-zero", FILE): "a new file is made empty anyway",
+}
+# (option, source): likewise.
+_SOURCES = {
+    ("--checksum", references.NBD): "an NBD export has no file to check",
+}
+# (option, format of the destination): likewise.
+_FORMATS = {
+    ("--compress", "raw"): "only qcow2 can be compressed",
+    ("--journal", "qcow2"): "a qcow2 image is whole or begins anew: only raw bytes can be gone on with",
+}
+
+
+def format_of(place: Reference, told: str | None) -> str:
+    """What the destination is to be: as told, else qcow2 if it is a path that is called so."""
+    return told or ("qcow2" if place.kind == references.PATH and place.text.endswith(".qcow2") else "raw")
+
+
+def check(source: Reference, place: Reference, options: dict[str, Any]) -> None:
+    """InvalidInput with the first option that does not go with them."""
+    if source == place and source.kind == references.NBD:
+        raise errors.Conflict(reason="the destination is the source itself")
+    given = _given(options)
+    kind, format = _kind_of(place), options["format"]
+    for option, value in given.items():
+        reason = (
+            _DESTINATIONS.get((option, kind)) or _SOURCES.get((option, source.kind)) or _FORMATS.get((option, format))
+        )
+        if reason:
+            raise errors.InvalidInput(field=option, value=value, reason=reason)
+
+
+def check_origin(origin: Origin, options: dict[str, Any]) -> None:
+    """The same for what is known when the source is open."""
+    if options["journal"] is not None and origin.source.sequential:
+        reason = "the source can only be read from its beginning, so nothing can be gone on with"
+        raise errors.InvalidInput(field="--journal", value=str(options["journal"]), reason=reason)
+    if options["checksum"] is not None and origin.read is None:
+        reason = "the source has no file that can be read once more for it"
+        raise errors.InvalidInput(field="--checksum", value=options["checksum"].digest, reason=reason)
+
+
+def _given(options: dict[str, Any]) -> dict[str, str]:
+    """option: value, of those that ask for more than a plain copy does."""
+    found = {f"--{name}": options[name] for name in ("verify", "force") if options[name]}
+    found |= {f"--{name}": options[name] for name in ("journal", "checksum") if options[name] is not None}
+    found |= {"--destination-is-zero": True} if options["destination_is_zero"] else {}
+    found |= {"--format": options["format"]} if options["format"] != "raw" else {}
+    found |= {"--compress": options["compress"]} if options["compress"] != "none" else {}
+    return {option: str(value) for option, value in found.items()}
+
+
+def _kind_of(place: Reference) -> str:
+    if place.kind == references.NBD:
+        return EXPORT
+    if streams.is_stream(place.text):
+        return STREAM
+    return DEVICE if stat.S_ISBLK(streams.mode_of(place.text)) else FILE

@@ -1,0 +1,246 @@
+"""A new file that appears under its name when it is whole: written as a part beside it, then renamed.
+
+A part is ours by a mark on it (an extended attribute), or because a journal speaks of it; any other file of that name is
+somebody's, and is refused. What is replaced keeps its mode, owner and attributes; through a link, the file that it leads
+to is replaced, and other hard links of that keep the old bytes.
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from nbdsvc import durable, errors
+from nbdsvc.images import busy
+
+_SUFFIX = ".nbdsvc-part"
+_MARK = "user.nbdsvc.part"
+# What file systems say where there are no extended attributes, no hard links, or no permission for them.
+_CANNOT = (errno.ENOTSUP, errno.ENOSYS, errno.EPERM, errno.EACCES, errno.EINVAL)
+_KEPT_ATTRIBUTES = ("user.", "system.posix_acl_access", "security.selinux")
+_NEW_MODE = 0o644
+_LONGEST_NAME = 255
+# What cannot become a file: (what stat says, in words).
+_NOT_FILES = (
+    (stat.S_ISDIR, "it is a folder: name the file in it"),
+    (stat.S_ISSOCK, "it is a socket: an NBD server behind it is nbd+unix:///?socket=PATH"),
+    (stat.S_ISCHR, "it is a character device"),
+)
+
+
+def judge(path: str, replace: bool) -> Path:
+    """The path that a new file will have, with links followed where it replaces one.
+
+    Conflict, InvalidInput or WriteFailed.
+    """
+    if path.endswith("/"):
+        raise errors.InvalidInput(field="DESTINATION", value=path, reason="it is a folder: name the file in it")
+    try:
+        found = Path(path).stat()
+    except FileNotFoundError:
+        if Path(path).is_symlink():
+            reason = f"{path} is a link to {Path(path).readlink()}, which is not there"
+            raise errors.Conflict(reason=reason) from None
+        return Path(path)
+    except OSError as error:
+        raise failed(path, error) from error
+    for kind, reason in _NOT_FILES:
+        if kind(found.st_mode):
+            raise errors.InvalidInput(field="DESTINATION", value=path, reason=f"{path}: {reason}")
+    if not replace:
+        raise errors.Conflict(reason=f"{path} exists")
+    return Path(os.path.realpath(path))
+
+
+class Part:
+    """A locked part. `path`: its own; `fd`: open for reading and writing; `whole`: what it will be called."""
+
+    def __init__(self, path: Path, fd: int, whole: Path) -> None:
+        self.path = path
+        self.fd = fd
+        self.whole = whole
+
+
+@contextmanager
+def open_part(path: Path, is_known: Callable[[int], bool], keeps: Callable[[], bool]) -> Iterator[Part]:
+    """Leaving without an exception gives the part its name; with one, it is removed unless `keeps` says otherwise.
+
+    is_known: whether a part that is there and has no mark is ours. Conflict, DeviceBusy or WriteFailed.
+    """
+    replaced = _status(path)
+    if replaced:
+        busy.check_file(path)
+    name = part_of(path)
+    fd = _open(name, is_known)
+    try:
+        with _said(path):
+            _lock(fd, name)
+        try:
+            if replaced:
+                _give(fd, path, replaced)
+            yield Part(name, fd, path)
+            with _said(path):
+                _dress(fd, path, replaced)
+                _name(fd, name, path, replaced is not None)
+        except BaseException:
+            if not keeps():
+                name.unlink(missing_ok=True)
+            raise
+    finally:
+        os.close(fd)
+
+
+def part_of(path: Path) -> Path:
+    """Where the part of `path` stands."""
+    return path.with_name(_part_name(path.name))
+
+
+def make_empty(part: Part, size: int) -> None:
+    """All of its `size` bytes are zeros that take no room. WriteFailed, also where the file system has no such files."""
+    with _said(part.whole):
+        os.ftruncate(part.fd, 0)
+        os.ftruncate(part.fd, size)
+
+
+def _part_name(name: str) -> str:
+    wanted = f".{name}{_SUFFIX}"
+    if len(os.fsencode(wanted)) <= _LONGEST_NAME:
+        return wanted
+    import hashlib
+
+    return f".{hashlib.sha256(os.fsencode(name)).hexdigest()}{_SUFFIX}"
+
+
+def _open(part: Path, is_known: Callable[[int], bool]) -> int:
+    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+    try:
+        with contextlib.suppress(FileExistsError):
+            return _marked(os.open(part, flags | os.O_CREAT | os.O_EXCL, 0o600))
+        fd = os.open(part, flags)
+    except OSError as error:
+        if part.is_symlink() or part.is_dir():
+            raise _foreign(part) from error
+        raise failed(part, error) from error
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode) or not (_is_marked(fd) or is_known(fd)):
+            raise _foreign(part)
+        if status.st_nlink == 1:
+            return fd
+        # A kill came between the two names of a file that was whole: it has the other one.
+        part.unlink()
+    except BaseException:
+        os.close(fd)
+        raise
+    os.close(fd)
+    return _open(part, is_known)
+
+
+def _foreign(part: Path) -> errors.Conflict:
+    return errors.Conflict(
+        reason=f"{part} is in the way: it is no part of ours, or one without a mark; remove it if nobody needs it"
+    )
+
+
+def _marked(fd: int) -> int:
+    with contextlib.suppress(OSError):  # without attributes, a part that a kill leaves is refused later, see _foreign
+        os.setxattr(fd, _MARK, b"1")
+    return fd
+
+
+def _is_marked(fd: int) -> bool:
+    try:
+        return os.getxattr(fd, _MARK) == b"1"
+    except OSError:
+        return False
+
+
+def _lock(fd: int, part: Path) -> None:
+    """Two copies to one name would write one file: the second is told."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(fd), part.lstat()):
+            return
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    raise errors.Conflict(reason=f"another copy is writing {part}")
+
+
+def _dress(fd: int, path: Path, replaced: os.stat_result | None) -> None:
+    if replaced is None:
+        umask = os.umask(0o077)
+        os.umask(umask)
+        os.fchmod(fd, _NEW_MODE & ~umask)
+        return
+    os.fchmod(fd, stat.S_IMODE(replaced.st_mode))
+    for name in _attributes(path):
+        os.setxattr(fd, name, os.getxattr(path, name))
+
+
+def _attributes(path: Path) -> list[str]:
+    try:
+        return [name for name in os.listxattr(path) if name.startswith(_KEPT_ATTRIBUTES) and name != _MARK]
+    except OSError:
+        return []
+
+
+def _name(fd: int, part: Path, path: Path, replaces: bool) -> None:
+    """Give the part its name. A file that came there meanwhile stays, and Conflict says so."""
+    os.fsync(fd)
+    if replaces or not _linked(part, path):
+        part.replace(path)
+    with contextlib.suppress(OSError):
+        os.removexattr(fd, _MARK)
+    durable.sync_folder(path.parent)
+
+
+def _linked(part: Path, path: Path) -> bool:
+    """A hard link is the one way to take a name that is free. False where the file system has none."""
+    try:
+        os.link(part, path)
+    except FileExistsError:
+        raise errors.Conflict(reason=f"{path} was made by another program meanwhile") from None
+    except OSError as error:
+        if error.errno not in _CANNOT:
+            raise
+        if os.path.lexists(path):
+            raise errors.Conflict(reason=f"{path} was made by another program meanwhile") from None
+        return False
+    part.unlink()
+    return True
+
+
+def _status(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except OSError:
+        return None
+
+
+def _give(fd: int, path: Path, replaced: os.stat_result) -> None:
+    """To the owner of what is replaced, before anything is copied in vain."""
+    now = os.fstat(fd)
+    if (now.st_uid, now.st_gid) == (replaced.st_uid, replaced.st_gid):
+        return
+    try:
+        os.fchown(fd, replaced.st_uid, replaced.st_gid)
+    except OSError as error:
+        reason = f"its owner {replaced.st_uid}:{replaced.st_gid} cannot be kept: {error.strerror}"
+        raise errors.WriteFailed(destination=str(path), offset=0, reason=reason) from error
+
+
+@contextmanager
+def _said(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise failed(path, error) from error
+
+
+def failed(path: str | Path, error: OSError) -> errors.WriteFailed:
+    """The error in our words."""
+    return errors.WriteFailed(destination=str(path), offset=0, reason=error.strerror or str(error))
