@@ -10,7 +10,8 @@ from pydantic import BaseModel, ValidationError
 from nbdsvc import errors
 from nbdsvc.api.microversions import Version
 from nbdsvc.api.request import Asked
-from nbdsvc.manager.app import App
+from nbdsvc.api.waiting import at_once, settled
+from nbdsvc.manager.app import App, Waiting
 from nbdsvc.model.context import Context
 
 # More faults than these in one body are no help.
@@ -21,10 +22,10 @@ _MOST_FAULTS = 20
 class Action:
     """`model` None: the value says nothing, whatever it is. `run` gets the request, the id and the model's instance.
 
-    Where `run` answers None, the answer is the status `ok` with no body.
+    Where `run` answers None, the answer is the status `ok` with no body. What it waits for, holds no thread.
     """
 
-    run: Callable[[Asked, str, Any], Response | None]
+    run: Callable[[Asked, str, Any], Response | Waiting[Any] | None]
     model: type[BaseModel] | None = None
     ok: int = 202
     since: Version = (3, 0)
@@ -40,7 +41,7 @@ def plain(use_case: Callable[[App, Context, str], None]) -> Callable[[Asked, str
     return run
 
 
-def perform(actions: Mapping[str, Action], asked: Asked, id: str, body: Any) -> Response:
+async def perform(actions: Mapping[str, Action], asked: Asked, id: str, body: Any) -> Response:
     """Find the one action that the body names, check its value, run it."""
     if not isinstance(body, dict) or len(body) != 1:
         raise errors.InvalidInput(field="body", value=None, reason="must be an object with exactly one action")
@@ -51,8 +52,14 @@ def perform(actions: Mapping[str, Action], asked: Asked, id: str, body: Any) -> 
     asked.require(action.since)
     if action.admin:
         asked.require_admin()
-    answered = action.run(asked, id, _validate(name, action, value))
+    wish = _validate(name, action, value)
+    answered = await settled(asked.app, lambda: _begin(action, asked, id, wish))
     return answered or Response(status_code=action.ok)
+
+
+def _begin(action: Action, asked: Asked, id: str, wish: Any) -> Waiting[Response | None]:
+    found = action.run(asked, id, wish)
+    return found if isinstance(found, Waiting) else at_once(found)
 
 
 def _validate(name: str, action: Action, value: Any) -> Any:

@@ -12,8 +12,10 @@ from nbdsvc.api import filters, paging, views
 from nbdsvc.api.actions import Action, perform, schema
 from nbdsvc.api.request import Ask, Asked, Body, Text, answer
 from nbdsvc.api.volume_actions import Connector
+from nbdsvc.api.waiting import at_once, settled
 from nbdsvc.manager import app as manager
 from nbdsvc.manager import attachments
+from nbdsvc.manager.app import Waiting
 from nbdsvc.model.entities import Attachment
 from nbdsvc.store import nouns, tables
 
@@ -44,15 +46,18 @@ class UpdateBody(Body):
 
 
 @router.post("/attachments")
-def create(asked: Ask, body: CreateBody) -> JSONResponse:
+async def create(asked: Ask, body: CreateBody) -> JSONResponse:
     asked.require(_SINCE)
+    row = await settled(asked.app, lambda: _create(asked, body))
+    return answer({"attachment": views.attachment(row, detail=True)})
+
+
+def _create(asked: Asked, body: CreateBody) -> Waiting[Attachment]:
     wanted = body.attachment
     connector = wanted.connector or {}
     mode = wanted.mode or connector.get("mode") or "rw"
     row = attachments.reserve(asked.app, asked.context, wanted.volume_uuid, wanted.instance_uuid, mode)
-    if connector:
-        row = _connect(asked, row.id, connector)
-    return answer({"attachment": views.attachment(row, detail=True)})
+    return _connect(asked, row.id, connector) if connector else at_once(row)
 
 
 @router.get("/attachments")
@@ -74,18 +79,18 @@ def show(asked: Ask, id: str) -> JSONResponse:
 
 
 @router.put("/attachments/{id}")
-def update(asked: Ask, id: str, body: UpdateBody) -> JSONResponse:
+async def update(asked: Ask, id: str, body: UpdateBody) -> JSONResponse:
     asked.require(_SINCE)
     if not body.attachment.connector:
         raise errors.InvalidInput(field="attachment.connector", value=None, reason="must not be empty")
-    row = _connect(asked, id, body.attachment.connector)
+    row = await settled(asked.app, lambda: _connect(asked, id, body.attachment.connector))
     return answer({"attachment": views.attachment(row, detail=True)})
 
 
 @router.delete("/attachments/{id}")
-def delete(asked: Ask, id: str) -> JSONResponse:
+async def delete(asked: Ask, id: str) -> JSONResponse:
     asked.require(_SINCE)
-    left = attachments.delete(asked.app, asked.context, id)
+    left = await settled(asked.app, lambda: attachments.delete(asked.app, asked.context, id))
     return answer({"attachments": [views.attachment(row) for row in left]})
 
 
@@ -97,12 +102,12 @@ ACTIONS = {"os-complete": Action(_complete, since=_COMPLETE_SINCE, ok=204)}
 
 
 @router.post("/attachments/{id}/action", status_code=204, response_class=Response, openapi_extra=schema(ACTIONS))
-def act(asked: Ask, id: str, body: Annotated[Any, Json()]) -> Response:
+async def act(asked: Ask, id: str, body: Annotated[Any, Json()]) -> Response:
     asked.require(_SINCE)
-    return perform(ACTIONS, asked, id, body)
+    return await perform(ACTIONS, asked, id, body)
 
 
-def _connect(asked: Asked, id: str, connector: dict[str, Any]) -> Attachment:
+def _connect(asked: Asked, id: str, connector: dict[str, Any]) -> Waiting[Attachment]:
     complete = asked.version < _COMPLETE_SINCE
     return attachments.connect(asked.app, asked.context, id, connector, complete=complete)
 

@@ -16,6 +16,7 @@ from nbdsvc.api import paging, views
 from nbdsvc.api.microversions import MINIMUM
 from nbdsvc.api.request import Ask, Asked, Body, Key, LongText, Metadata, Text, answer
 from nbdsvc.api.volumes import show_volumes
+from nbdsvc.api.waiting import settled
 from nbdsvc.manager import managing
 from nbdsvc.units import to_gib
 
@@ -85,26 +86,26 @@ def manage_snapshot(asked: Ask, body: SnapshotBody) -> JSONResponse:
 
 @router.get("/os-volume-manage")
 @router.get("/manageable_volumes")
-def listing(asked: Ask) -> JSONResponse:
-    return _list(asked, "volume", detail=False)
+async def listing(asked: Ask) -> JSONResponse:
+    return await _list(asked, "volume", detail=False)
 
 
 @router.get("/os-volume-manage/detail")
 @router.get("/manageable_volumes/detail")
-def detail(asked: Ask) -> JSONResponse:
-    return _list(asked, "volume", detail=True)
+async def detail(asked: Ask) -> JSONResponse:
+    return await _list(asked, "volume", detail=True)
 
 
 @router.get("/os-snapshot-manage")
 @router.get("/manageable_snapshots")
-def snapshots(asked: Ask) -> JSONResponse:
-    return _list(asked, "snapshot", detail=False)
+async def snapshots(asked: Ask) -> JSONResponse:
+    return await _list(asked, "snapshot", detail=False)
 
 
 @router.get("/os-snapshot-manage/detail")
 @router.get("/manageable_snapshots/detail")
-def snapshots_detail(asked: Ask) -> JSONResponse:
-    return _list(asked, "snapshot", detail=True)
+async def snapshots_detail(asked: Ask) -> JSONResponse:
+    return await _list(asked, "snapshot", detail=True)
 
 
 def _admit(asked: Asked) -> None:
@@ -113,12 +114,12 @@ def _admit(asked: Asked) -> None:
     asked.require_admin()
 
 
-def _list(asked: Asked, noun: str, *, detail: bool) -> JSONResponse:
+async def _list(asked: Asked, noun: str, *, detail: bool) -> JSONResponse:
     _admit(asked)
     wanted = paging.page(asked, _SORTABLE, "reference:desc", last=None)
     if "host" not in asked.query:
         raise errors.InvalidInput(field="host", value=None, reason="must name the pool: host@backend#pool")
-    found = managing.manageable(asked.app, asked.context, asked.query["host"], noun)
+    found = await settled(asked.app, lambda: managing.manageable(asked.app, asked.context, asked.query["host"], noun))
     for key, descending in reversed(wanted.sort):
         found.sort(key=lambda each: _value(each, key), reverse=descending)
     if wanted.marker is not None:

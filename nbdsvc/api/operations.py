@@ -59,8 +59,8 @@ ACTIONS = {"cancel": Action(_cancel), "limit": Action(_limit, Limit)}
 
 
 @router.post("/operations/{id}/action", status_code=202, openapi_extra=schema(ACTIONS))
-def act(asked: Ask, id: str, body: Annotated[Any, Json()]) -> Response:
-    return perform(ACTIONS, asked, id, body)
+async def act(asked: Ask, id: str, body: Annotated[Any, Json()]) -> Response:
+    return await perform(ACTIONS, asked, id, body)
 
 
 def _get(asked: Asked, id: str) -> Operation:

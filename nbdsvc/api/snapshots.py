@@ -118,8 +118,8 @@ ACTIONS = {
 
 
 @router.post("/snapshots/{id}/action", status_code=202, openapi_extra=schema(ACTIONS))
-def act(asked: Ask, id: str, body: Annotated[Any, Json()]) -> Response:
-    return perform(ACTIONS, asked, id, body)
+async def act(asked: Ask, id: str, body: Annotated[Any, Json()]) -> Response:
+    return await perform(ACTIONS, asked, id, body)
 
 
 def _list(asked: Asked, path: str, *, detail: bool) -> JSONResponse:

@@ -159,8 +159,8 @@ ACTIONS = {
 
 
 @router.post("/types/{id}/action", status_code=202, openapi_extra=schema(ACTIONS))
-def act(asked: Ask, id: str, body: Annotated[Any, Json()]) -> Response:
-    return perform(ACTIONS, asked, id, body)
+async def act(asked: Ask, id: str, body: Annotated[Any, Json()]) -> Response:
+    return await perform(ACTIONS, asked, id, body)
 
 
 def _shown(asked: Asked, id: str) -> dict[str, str]:

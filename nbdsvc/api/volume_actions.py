@@ -11,7 +11,9 @@ from nbdsvc import errors
 from nbdsvc.api import views
 from nbdsvc.api.actions import Action, perform, plain, schema
 from nbdsvc.api.request import Ask, Asked, Body, Gib, Key, Metadata, Text, answer
+from nbdsvc.api.waiting import then
 from nbdsvc.manager import legacy, managing, metadata, proving, reverting, types, volumes
+from nbdsvc.manager.app import Waiting
 from nbdsvc.model import states
 from nbdsvc.store import nouns
 
@@ -130,24 +132,25 @@ def _attach(asked: Asked, id: str, wish: Attach) -> None:
     legacy.attach(asked.app, asked.context, id, wish.instance_uuid, wish.host_name, wish.mountpoint, wish.mode)
 
 
-def _detach(asked: Asked, id: str, wish: Detach) -> None:
-    legacy.detach(asked.app, asked.context, id, wish.attachment_id)
+def _detach(asked: Asked, id: str, wish: Detach) -> Waiting[None]:
+    return legacy.detach(asked.app, asked.context, id, wish.attachment_id)
 
 
-def _force_detach(asked: Asked, id: str, wish: ForceDetach) -> None:
-    if wish.connector is not None:
-        legacy.terminate_connection(asked.app, asked.context, id, wish.connector)
-    legacy.detach(asked.app, asked.context, id, wish.attachment_id)
+def _force_detach(asked: Asked, id: str, wish: ForceDetach) -> Waiting[None]:
+    return legacy.force_detach(asked.app, asked.context, id, wish.attachment_id, wish.connector)
 
 
-def _initialize(asked: Asked, id: str, wish: Connect) -> Response:
-    info = legacy.initialize_connection(asked.app, asked.context, id, wish.connector)
+def _initialize(asked: Asked, id: str, wish: Connect) -> Waiting[Response]:
+    return then(legacy.initialize_connection(asked.app, asked.context, id, wish.connector), _show_connection)
+
+
+def _show_connection(info: dict[str, Any]) -> Response:
     kind = info.pop("driver_volume_type")
     return answer({"connection_info": {"driver_volume_type": kind, "data": info}})
 
 
-def _terminate(asked: Asked, id: str, wish: Terminate) -> None:
-    legacy.terminate_connection(asked.app, asked.context, id, wish.connector)
+def _terminate(asked: Asked, id: str, wish: Terminate) -> Waiting[None]:
+    return legacy.terminate_connection(asked.app, asked.context, id, wish.connector)
 
 
 def _upload(asked: Asked, id: str, wish: Upload) -> Response:
@@ -237,5 +240,5 @@ ACTIONS = {
 
 
 @router.post("/volumes/{id}/action", status_code=202, openapi_extra=schema(ACTIONS))
-def act(asked: Ask, id: str, body: Annotated[Any, Json()]) -> Response:
-    return perform(ACTIONS, asked, id, body)
+async def act(asked: Ask, id: str, body: Annotated[Any, Json()]) -> Response:
+    return await perform(ACTIONS, asked, id, body)

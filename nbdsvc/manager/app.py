@@ -1,11 +1,11 @@
 """What use cases work with: `App` where requests are admitted, `Host` where operations run. Both meet in the database."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Generic, TypeVar, cast
 
 import sqlalchemy as sa
 
@@ -24,6 +24,8 @@ from nbdsvc.process import Runner
 from nbdsvc.store import nouns
 from nbdsvc.store.database import Database
 from nbdsvc.units import GiB
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,15 @@ class Host:
 def host_of(run: Run) -> Host:
     """The Host of the engine that runs this operation."""
     return cast("Host", run.environment)
+
+
+@dataclass(frozen=True)
+class Waiting(Generic[T]):
+    """What a use case has admitted, and its result when that has ended. Whoever waits, need not hold a thread for it."""
+
+    operations: tuple[str, ...]
+    seconds: float
+    result: Callable[[], T]
 
 
 def volume_ref(volume: Volume, size: int | None = None, extra_specs: dict[str, str] | None = None) -> VolumeRef:

@@ -7,12 +7,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from nbdsvc import errors
-from nbdsvc.manager import settling
-from nbdsvc.manager.app import App, operation, owner_scope
+from nbdsvc.manager import ending, settling
+from nbdsvc.manager.app import App, Waiting, operation, owner_scope
+from nbdsvc.manager.locking import locks
 from nbdsvc.model import clock, keys, names, states
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Attachment, Volume
-from nbdsvc.model.operation import Lock
 from nbdsvc.store import nouns
 
 MODES = ("rw", "ro")
@@ -47,8 +47,8 @@ def reserve(app: App, context: Context, volume_id: str, instance_uuid: str | Non
     return attachment
 
 
-def connect(app: App, context: Context, id: str, connector: dict[str, Any], *, complete: bool) -> Attachment:
-    """Export the volume to this connector and wait for it. `complete`: no os-complete will follow (before 3.44)."""
+def connect(app: App, context: Context, id: str, connector: dict[str, Any], *, complete: bool) -> Waiting[Attachment]:
+    """Export the volume to this connector. `complete`: no os-complete will follow (before 3.44)."""
     with app.change() as conn:
         attachment = nouns.attachments.get(conn, id, owner_scope(context))
         volume = nouns.volumes.get(conn, attachment.volume_id)
@@ -57,9 +57,12 @@ def connect(app: App, context: Context, id: str, connector: dict[str, Any], *, c
         admitted = admit_connect(
             app, conn, context, volume, replace(attachment, mode=mode), connector, complete=complete
         )
-    app.operations.wait(admitted, app.settings.attach_timeout)
-    with app.database.read() as conn:
-        return nouns.attachments.get(conn, id)
+
+    def connected() -> Attachment:
+        with app.database.read() as conn:
+            return nouns.attachments.get(conn, id)
+
+    return Waiting((admitted,), app.settings.attach_timeout, connected)
 
 
 def admit_connect(
@@ -89,9 +92,8 @@ def admit_connect(
     if not attachment.legacy:
         settling.follow_attachments(conn, volume.id)
     args = {"volume_id": volume.id, "attachment_id": attachment.id, "complete": complete}
-    admitted = operation(
-        app, context, "attachment.connect", volume.host, ("volume", volume.id), [Lock(volume.id)], args
-    )
+    held = locks("attachment.connect", volume=volume.id, attachment=attachment.id)
+    admitted = operation(app, context, "attachment.connect", volume.host, ("volume", volume.id), held, args)
     return app.operations.admit(conn, admitted).id
 
 
@@ -113,24 +115,23 @@ def complete(app: App, context: Context, id: str) -> None:
         settling.follow_attachments(conn, attachment.volume_id)
 
 
-def delete(app: App, context: Context, id: str) -> list[Attachment]:
-    """End this attachment's access at once and wait for it. Returns the volume's other attachments."""
+def delete(app: App, context: Context, id: str) -> Waiting[list[Attachment]]:
+    """End this attachment's access at once. Its result: the volume's other attachments."""
     with app.change() as conn:
         attachment = nouns.attachments.get(conn, id, owner_scope(context))
         volume = nouns.volumes.get(conn, attachment.volume_id)
         admitted = admit_delete(app, conn, context, volume, id)
-    app.operations.wait(admitted, app.settings.attach_timeout)
-    with app.database.read() as conn:
-        return nouns.attachments_of(conn, volume.id)
+
+    def left() -> list[Attachment]:
+        with app.database.read() as conn:
+            return nouns.attachments_of(conn, volume.id)
+
+    return Waiting((admitted,), app.settings.attach_timeout, left)
 
 
 def admit_delete(app: App, conn: sa.Connection, context: Context, volume: Volume, id: str) -> str:
     nouns.attachments.transition(conn, id, states.ATTACHMENT["delete"].sources, "detaching", action="delete")
-    locks = [Lock(volume.id), Lock(names.detach_volume_lock(volume.id))]
-    args = {"volume_id": volume.id, "attachment_id": id}
-    return app.operations.admit(
-        conn, operation(app, context, "attachment.delete", volume.host, ("volume", volume.id), locks, args)
-    ).id
+    return ending.admit(app, conn, context, "attachment.delete", volume, id)
 
 
 def check_mode(volume: Volume, mode: str) -> None:

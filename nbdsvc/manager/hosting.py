@@ -3,16 +3,17 @@
 from dataclasses import asdict
 from datetime import timedelta
 
+import sqlalchemy as sa
 import structlog
 
 from nbdsvc import driver as contract
 from nbdsvc import errors
 from nbdsvc.manager import copying, settling
 from nbdsvc.manager.app import App, Host, operation
+from nbdsvc.manager.locking import locks
 from nbdsvc.model import clock, names
 from nbdsvc.model.context import ADMIN, Context
 from nbdsvc.model.entities import Attachment, Service
-from nbdsvc.model.operation import Lock
 from nbdsvc.store import nouns, tables
 from nbdsvc.store import operations as journal
 
@@ -113,15 +114,21 @@ def _admit_repair(app: App, host: str, seen: Attachment) -> bool:
     """Unless somebody is at it, or was since we looked: the next look tells whether there is still something to do."""
     with app.change() as conn:
         row = nouns.attachments.find(conn, seen.id)
-        if row is None or row.exported != seen.exported or journal.busy(conn, seen.volume_id):
+        if row is None or row.exported != seen.exported or _is_busy(conn, row):
             return False
         volume_id = seen.volume_id
         args = {"volume_id": volume_id, "attachment_id": seen.id}
         resource = ("volume", volume_id)
-        app.operations.admit(
-            conn, operation(app, _OURSELVES, "attachment.repair", host, resource, [Lock(volume_id)], args)
-        )
+        held = locks("attachment.repair", attachment=seen.id)
+        app.operations.admit(conn, operation(app, _OURSELVES, "attachment.repair", host, resource, held, args))
     return True
+
+
+def _is_busy(conn: sa.Connection, row: Attachment) -> bool:
+    """An operation that locks the attachment is under way; copies of its volume may be, for hours."""
+    name = names.attachment_lock(row.id)
+    found = journal.unfinished_of(conn, row.volume_id)
+    return any(lock.name == name for operation in found for lock in operation.lock_set())
 
 
 def _capabilities(host: Host) -> dict[str, object]:

@@ -4,17 +4,17 @@ The rows are attachments like all others, marked `legacy`; those that os-attach 
 """
 
 import secrets
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
 
 from nbdsvc import errors
-from nbdsvc.manager import attachments, settling
-from nbdsvc.manager.app import App, operation, owner_scope
+from nbdsvc.manager import attachments, ending, settling
+from nbdsvc.manager.app import App, Waiting, owner_scope
 from nbdsvc.model import clock, names, states
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Attachment, Volume
-from nbdsvc.model.operation import Lock
 from nbdsvc.store import nouns
 
 
@@ -46,8 +46,8 @@ def roll_detaching(app: App, context: Context, id: str) -> None:
         settling.volume(conn, id, "detaching", "in-use")
 
 
-def initialize_connection(app: App, context: Context, id: str, connector: dict[str, Any]) -> dict[str, Any]:
-    """Export to this connector; its connection_info (row S029)."""
+def initialize_connection(app: App, context: Context, id: str, connector: dict[str, Any]) -> Waiting[dict[str, Any]]:
+    """Export to this connector; the result is its connection_info (row S029)."""
     with app.change() as conn:
         volume = nouns.volumes.get(conn, id, owner_scope(context))
         if volume.status in states.VOLUME_IN_FLIGHT:
@@ -60,20 +60,22 @@ def initialize_connection(app: App, context: Context, id: str, connector: dict[s
             )
         attachment = _of_connector(conn, id, connector) or _new(conn, volume, connector)
         admitted = attachments.admit_connect(app, conn, context, volume, attachment, connector, complete=False)
-    app.operations.wait(admitted, app.settings.attach_timeout)
-    with app.database.read() as conn:
-        return attachments.connection_info(nouns.attachments.get(conn, attachment.id))
+
+    def info() -> dict[str, Any]:
+        with app.database.read() as conn:
+            return attachments.connection_info(nouns.attachments.get(conn, attachment.id))
+
+    return Waiting((admitted,), app.settings.attach_timeout, info)
 
 
-def terminate_connection(app: App, context: Context, id: str, connector: dict[str, Any] | None) -> None:
+def terminate_connection(app: App, context: Context, id: str, connector: dict[str, Any] | None) -> Waiting[None]:
     """Disallow this connector (row S030); without one, every legacy connector of the volume."""
     with app.change() as conn:
         volume = nouns.volumes.get(conn, id, owner_scope(context))
         rows = [a for a in nouns.attachments_of(conn, id) if a.legacy and a.connector is not None]
         found = [a for a in rows if connector is None or _same(a.connector or {}, connector)]
-        admitted = [_admit(app, conn, context, "attachment.terminate", volume, a.id) for a in found]
-    for operation_id in admitted:
-        app.operations.wait(operation_id, app.settings.attach_timeout)
+        admitted = [ending.admit(app, conn, context, "attachment.terminate", volume, a.id) for a in found]
+    return Waiting(tuple(admitted), app.settings.attach_timeout, lambda: None)
 
 
 def attach(
@@ -100,7 +102,7 @@ def attach(
         raise errors.InvalidInput(field="mode", value=mode, reason=refused)
 
 
-def detach(app: App, context: Context, id: str, attachment_id: str | None) -> None:
+def detach(app: App, context: Context, id: str, attachment_id: str | None) -> Waiting[None]:
     """Forget who has it, and make sure that they cannot reach it any more (row S028)."""
     with app.change() as conn:
         volume = nouns.volumes.get(conn, id, owner_scope(context))
@@ -112,9 +114,17 @@ def detach(app: App, context: Context, id: str, attachment_id: str | None) -> No
         found = [a for a in rows if attachment_id in (None, a.id)]
         if not found:
             settling.follow_attachments(conn, id)
-            return
-        admitted = attachments.admit_delete(app, conn, context, volume, found[0].id)
-    app.operations.wait(admitted, app.settings.attach_timeout)
+        ids = [attachments.admit_delete(app, conn, context, volume, each.id) for each in found[:1]]
+    return Waiting(tuple(ids), app.settings.attach_timeout, lambda: None)
+
+
+def force_detach(
+    app: App, context: Context, id: str, attachment_id: str | None, connector: dict[str, Any] | None
+) -> Waiting[None]:
+    """Both at once: what the connector may reach, where one is named, and the attachment."""
+    ended = () if connector is None else terminate_connection(app, context, id, connector).operations
+    rest = detach(app, context, id, attachment_id)
+    return replace(rest, operations=(*ended, *rest.operations))
 
 
 def _complete(
@@ -173,9 +183,3 @@ def _of_connector(conn: sa.Connection, volume_id: str, connector: dict[str, Any]
 
 def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
     return all(one.get(key) == other.get(key) for key in ("host", "initiator", "instance"))
-
-
-def _admit(app: App, conn: sa.Connection, context: Context, kind: str, volume: Volume, attachment_id: str) -> str:
-    locks = [Lock(volume.id), Lock(names.detach_volume_lock(volume.id))]
-    args = {"volume_id": volume.id, "attachment_id": attachment_id}
-    return app.operations.admit(conn, operation(app, context, kind, volume.host, ("volume", volume.id), locks, args)).id

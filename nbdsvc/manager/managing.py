@@ -8,12 +8,13 @@ import sqlalchemy as sa
 from nbdsvc import errors
 from nbdsvc.driver import PoolStats
 from nbdsvc.manager import placement, volumes, zones
-from nbdsvc.manager.app import App, operation, owner_scope
+from nbdsvc.manager.app import App, Waiting, operation, owner_scope
+from nbdsvc.manager.locking import locks
 from nbdsvc.model import names, states
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Service, Snapshot, Volume
-from nbdsvc.model.operation import Lock
 from nbdsvc.store import nouns, quotas
+from nbdsvc.store import operations as journal
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,8 @@ def manage(app: App, context: Context, wish: ManageVolume) -> Volume:
             "extra_specs": volume_type.extra_specs,
             "quotas": app.settings.quotas,
         }
-        locks = [Lock(volume.id), Lock(names.manage_lock(host))]
-        app.operations.admit(conn, operation(app, context, "volume.manage", host, ("volume", volume.id), locks, args))
+        held = locks("volume.manage", volume=volume.id, pool=host)
+        app.operations.admit(conn, operation(app, context, "volume.manage", host, ("volume", volume.id), held, args))
     return volume
 
 
@@ -79,9 +80,9 @@ def unmanage(app: App, context: Context, id: str) -> None:
                 field="volume", value=id, reason=f"it has {len(snapshots)} snapshots; unmanage or delete them first"
             )
         nouns.volumes.transition(conn, id, rule.sources, "unmanaging", action="be unmanaged")
-        locks = [Lock(id), Lock(names.delete_volume_lock(id)), Lock(names.manage_lock(volume.host))]
+        held = locks("volume.unmanage", volume=id, pool=volume.host)
         args = {"volume_id": id}
-        app.operations.admit(conn, operation(app, context, "volume.unmanage", volume.host, ("volume", id), locks, args))
+        app.operations.admit(conn, operation(app, context, "volume.unmanage", volume.host, ("volume", id), held, args))
 
 
 def manage_snapshot(
@@ -115,14 +116,10 @@ def manage_snapshot(
             metadata=metadata,
         )
         nouns.snapshots.insert(conn, snapshot)
-        locks = [
-            Lock(names.delete_snapshot_lock(snapshot.id)),
-            Lock(names.delete_volume_lock(volume_id), True),
-            Lock(names.manage_lock(volume.host)),
-        ]
+        held = locks("snapshot.manage", snapshot=snapshot.id, volume=volume_id, pool=volume.host)
         args = {"snapshot_id": snapshot.id, "volume_id": volume_id, "ref": ref, "quotas": app.settings.quotas}
         resource = ("snapshot", snapshot.id)
-        app.operations.admit(conn, operation(app, context, "snapshot.manage", volume.host, resource, locks, args))
+        app.operations.admit(conn, operation(app, context, "snapshot.manage", volume.host, resource, held, args))
     return snapshot
 
 
@@ -133,13 +130,13 @@ def unmanage_snapshot(app: App, context: Context, id: str) -> None:
         host = nouns.volumes.get(conn, snapshot.volume_id).host
         rule = states.SNAPSHOT["unmanage"]
         nouns.snapshots.transition(conn, id, rule.sources, "unmanaging", action="be unmanaged")
-        locks = [Lock(names.delete_snapshot_lock(id)), Lock(names.manage_lock(host))]
+        held = locks("snapshot.unmanage", snapshot=id, pool=host)
         args = {"snapshot_id": id, "volume_id": snapshot.volume_id}
-        app.operations.admit(conn, operation(app, context, "snapshot.unmanage", host, ("snapshot", id), locks, args))
+        app.operations.admit(conn, operation(app, context, "snapshot.unmanage", host, ("snapshot", id), held, args))
 
 
-def manageable(app: App, context: Context, host: str, noun: str) -> list[dict[str, Any]]:
-    """What is in the pool: only its host can look, so this is an operation, and we wait for it. noun: volume, snapshot.
+def manageable(app: App, context: Context, host: str, noun: str) -> Waiting[list[dict[str, Any]]]:
+    """What is in the pool: only its host can look, so this is an operation. noun: volume, snapshot.
 
     Each as {reference, size (bytes), reason, id, source}; `id` only of what has a row.
     """
@@ -149,10 +146,13 @@ def manageable(app: App, context: Context, host: str, noun: str) -> list[dict[st
         admitted = app.operations.admit(
             conn, operation(app, context, "host.list_manageable", pool, resource, [], {"noun": noun})
         )
-    ended = app.operations.wait(admitted.id, app.settings.attach_timeout)
-    found: list[dict[str, Any]] = ended.results["list"]
+    return Waiting((admitted.id,), app.settings.attach_timeout, lambda: _listed(app, admitted.id, noun))
+
+
+def _listed(app: App, operation_id: str, noun: str) -> list[dict[str, Any]]:
     rows: Any = nouns.volumes if noun == "volume" else nouns.snapshots
     with app.database.read() as conn:
+        found: list[dict[str, Any]] = journal.rows.get(conn, operation_id).results["list"]
         return [{**each, "id": each["id"] if each["id"] and rows.find(conn, each["id"]) else None} for each in found]
 
 

@@ -15,9 +15,10 @@ from nbdsvc.datapath import source as datapath
 from nbdsvc.datapath.digests import Digests
 from nbdsvc.manager import copying, settling
 from nbdsvc.manager.app import App, Host, host_of, operation, owner_scope, volume_of, volume_ref
+from nbdsvc.manager.locking import locks
 from nbdsvc.model import states
 from nbdsvc.model.context import Context
-from nbdsvc.model.operation import Lock, Operation
+from nbdsvc.model.operation import Operation
 from nbdsvc.operations.step import Kind, Run, Step
 from nbdsvc.store import nouns
 
@@ -31,7 +32,8 @@ def verify(app: App, context: Context, id: str, *, record: bool) -> None:
         nouns.volumes.transition(conn, id, rule.sources, "maintenance", action="be verified", **changes)
         args = {"volume_id": id, "record": record}
         resource = ("volume", id)
-        app.operations.admit(conn, operation(app, context, "volume.verify", volume.host, resource, [Lock(id)], args))
+        held = locks("volume.verify", volume=id)
+        app.operations.admit(conn, operation(app, context, "volume.verify", volume.host, resource, held, args))
 
 
 def keep(host: Host, id: str, digests: Digests) -> None:

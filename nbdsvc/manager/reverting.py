@@ -5,10 +5,11 @@ import sqlalchemy as sa
 from nbdsvc import errors
 from nbdsvc.manager import copying, proving, settling
 from nbdsvc.manager.app import App, host_of, operation, owner_scope, snapshot_of, snapshot_ref, volume_of, volume_ref
-from nbdsvc.model import names, states
+from nbdsvc.manager.locking import locks
+from nbdsvc.model import states
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Snapshot, Volume
-from nbdsvc.model.operation import Lock, Operation
+from nbdsvc.model.operation import Operation
 from nbdsvc.operations.step import Kind, Run, Step
 from nbdsvc.store import nouns
 
@@ -21,10 +22,10 @@ def revert(app: App, context: Context, volume_id: str, snapshot_id: str) -> None
         nouns.volumes.transition(conn, volume_id, states.VOLUME["revert"].sources, "reverting", action="be reverted")
         rule = states.SNAPSHOT["revert to"]
         nouns.snapshots.transition(conn, snapshot_id, rule.sources, "restoring", action="be reverted to")
-        locks = [Lock(volume_id), Lock(names.delete_snapshot_lock(snapshot_id))]
+        held = locks("volume.revert", volume=volume_id, snapshot=snapshot_id)
         args = {"volume_id": volume_id, "snapshot_id": snapshot_id}
         resource = ("volume", volume_id)
-        app.operations.admit(conn, operation(app, context, "volume.revert", volume.host, resource, locks, args))
+        app.operations.admit(conn, operation(app, context, "volume.revert", volume.host, resource, held, args))
 
 
 def _check(conn: sa.Connection, volume: Volume, snapshot: Snapshot) -> None:

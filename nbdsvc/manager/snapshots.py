@@ -6,10 +6,11 @@ from nbdsvc import errors
 from nbdsvc.datapath import source as datapath
 from nbdsvc.manager import copying, placement, proving, settling
 from nbdsvc.manager.app import App, host_of, operation, owner_scope, snapshot_of, snapshot_ref, volume_of, volume_ref
+from nbdsvc.manager.locking import locks
 from nbdsvc.model import names, states
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Snapshot
-from nbdsvc.model.operation import Lock, Operation
+from nbdsvc.model.operation import Operation
 from nbdsvc.operations.step import Kind, Run, Step
 from nbdsvc.store import nouns, quotas
 from nbdsvc.store import operations as journal
@@ -49,14 +50,10 @@ def create(
             metadata=metadata,
         )
         nouns.snapshots.insert(conn, snapshot)
-        locks = [
-            Lock(names.delete_snapshot_lock(snapshot.id)),
-            Lock(names.delete_volume_lock(volume_id), True),
-            Lock(volume_id),
-        ]
+        held = locks("snapshot.create", snapshot=snapshot.id, volume=volume_id)
         args = {"snapshot_id": snapshot.id, "volume_id": volume_id}
         resource = ("snapshot", snapshot.id)
-        app.operations.admit(conn, operation(app, context, "snapshot.create", volume.host, resource, locks, args))
+        app.operations.admit(conn, operation(app, context, "snapshot.create", volume.host, resource, held, args))
     return snapshot
 
 
@@ -71,10 +68,10 @@ def delete(app: App, context: Context, id: str, *, force: bool = False) -> None:
         if force and snapshot.status == "deleting" and (journal.busy(conn, id) or volume.status == "deleting"):
             return
         nouns.snapshots.transition(conn, id, rule.sources, "deleting", action="delete")
-        locks = [Lock(names.delete_snapshot_lock(id))]
+        held = locks("snapshot.delete", snapshot=id)
         args = {"snapshot_id": id, "volume_id": volume.id}
         app.operations.admit(
-            conn, operation(app, context, "snapshot.delete", volume.host, ("snapshot", id), locks, args)
+            conn, operation(app, context, "snapshot.delete", volume.host, ("snapshot", id), held, args)
         )
 
 

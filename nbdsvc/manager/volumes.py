@@ -6,12 +6,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from nbdsvc import errors
-from nbdsvc.manager import placement, types, zones
+from nbdsvc.manager import ending, placement, types, zones
 from nbdsvc.manager.app import App, operation, owner_scope
+from nbdsvc.manager.locking import locks
 from nbdsvc.model import names, states
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Volume, VolumeType
-from nbdsvc.model.operation import Lock, Operation
+from nbdsvc.model.operation import Operation
 from nbdsvc.store import nouns, quotas, tables
 from nbdsvc.store import operations as journal
 
@@ -88,12 +89,17 @@ def delete(app: App, context: Context, id: str, *, cascade: bool = False, force:
             nouns.snapshots.transition(
                 conn, snapshot.id, states.SNAPSHOT["delete"].sources, "deleting", action="delete"
             )
-        locks = [Lock(id), Lock(names.delete_volume_lock(id))]
-        locks += [Lock(names.delete_snapshot_lock(snapshot.id)) for snapshot in snapshots]
+        # The deletion waits for copies that read the volume; whoever could reach it, cannot from now on.
+        exported = [found for found in nouns.attachments_of(conn, id) if found.connector is not None]
+        if exported:
+            ending.admit_all(app, conn, context, volume, exported, "deleting")
+        snapshot_ids = [snapshot.id for snapshot in snapshots]
+        attachment_ids = [found.id for found in nouns.attachments_of(conn, id)]
+        held = locks("volume.delete", volume=id, snapshot=snapshot_ids, attachment=attachment_ids)
         # A volume that could not be taken over has no object of its own: what its reference named stays as it is.
         keep = volume.status == "error_managing"
-        args = {"volume_id": id, "snapshot_ids": [snapshot.id for snapshot in snapshots], "keep": keep}
-        app.operations.admit(conn, operation(app, context, "volume.delete", volume.host, ("volume", id), locks, args))
+        args = {"volume_id": id, "snapshot_ids": snapshot_ids, "keep": keep}
+        app.operations.admit(conn, operation(app, context, "volume.delete", volume.host, ("volume", id), held, args))
 
 
 def extend(app: App, context: Context, id: str, new_size: int, *, online: bool) -> None:
@@ -114,9 +120,8 @@ def extend(app: App, context: Context, id: str, new_size: int, *, online: bool) 
             conn, id, rule.sources, "extending", action="extend", target_size=new_size, previous_status=volume.status
         )
         args = {"volume_id": id, "new_size": new_size}
-        app.operations.admit(
-            conn, operation(app, context, "volume.extend", volume.host, ("volume", id), [Lock(id)], args)
-        )
+        held = locks("volume.extend", volume=id)
+        app.operations.admit(conn, operation(app, context, "volume.extend", volume.host, ("volume", id), held, args))
 
 
 def upload(
@@ -134,8 +139,8 @@ def upload(
         )
         image_id = names.new_id()
         args = {"volume_id": id, "image_id": image_id, "image_name": image_name, "disk_format": disk_format}
-        locks = [Lock(id, previous == "in-use"), Lock(names.delete_volume_lock(id), True)]
-        app.operations.admit(conn, operation(app, context, "volume.upload", volume.host, ("volume", id), locks, args))
+        held = locks("volume.upload in use" if previous == "in-use" else "volume.upload", volume=id)
+        app.operations.admit(conn, operation(app, context, "volume.upload", volume.host, ("volume", id), held, args))
     return volume, image_id
 
 
@@ -163,10 +168,7 @@ def reset_status(app: App, context: Context, id: str, changes: dict[str, str]) -
             nouns.volumes.update(conn, id, migration_status=changes["migration_status"])
         nouns.volumes.force_status(conn, id, changes.get("status", volume.status), target_size=None)
         if changes.get("attach_status") == "detached":
-            args = {"volume_id": id, "attachment_ids": [a.id for a in attachments], "status": changes.get("status")}
-            app.operations.admit(
-                conn, operation(app, context, "volume.detach_all", volume.host, ("volume", id), [Lock(id)], args)
-            )
+            ending.admit_all(app, conn, context, volume, attachments, changes.get("status"))
 
 
 def type_of(app: App, conn: sa.Connection, context: Context, wanted: str | None) -> VolumeType:
@@ -299,19 +301,15 @@ def _row(
 
 
 def _creation(app: App, context: Context, volume: Volume, wish: CreateVolume) -> Operation:
-    locks = [Lock(volume.id)]
-    if wish.snapshot_id:
-        locks.append(Lock(names.delete_snapshot_lock(wish.snapshot_id), shared=True))
-    if wish.source_volid:
-        # Shared with other clones of it, but not with its deletion nor with an attach that could write to it.
-        locks += [Lock(names.delete_volume_lock(wish.source_volid), True), Lock(wish.source_volid, True)]
+    # Shared with other clones of the source, but not with its deletion nor with an attach that could write to it.
+    held = locks("volume.create", volume=volume.id, snapshot=wish.snapshot_id, source=wish.source_volid)
     args = {
         "volume_id": volume.id,
         "snapshot_id": wish.snapshot_id,
         "source_volid": wish.source_volid,
         "image": wish.image,
     }
-    return operation(app, context, "volume.create", volume.host, ("volume", volume.id), locks, args)
+    return operation(app, context, "volume.create", volume.host, ("volume", volume.id), held, args)
 
 
 def listing(conn: sa.Connection, project_id: str | None) -> list[Any]:

@@ -66,8 +66,13 @@ def delete_volume_lock(volume_id: str) -> str:
     return f"{volume_id}-delete_volume"
 
 
-def detach_volume_lock(volume_id: str) -> str:
-    return f"{volume_id}-detach_volume"
+def attachment_lock(attachment_id: str) -> str:
+    """Name of the lock of whoever starts, repairs or ends an attachment's export."""
+    return f"{attachment_id}-attachment"
+
+
+def connect_volume_lock(volume_id: str) -> str:
+    return f"{volume_id}-connect_volume"
 
 
 def manage_lock(host: str) -> str:

@@ -1,18 +1,22 @@
 """How use cases admit operations and wait for them, in the host's own process or in another one."""
 
-import time
-from typing import Any
+import asyncio
 
 import sqlalchemy as sa
 
 from nbdsvc import errors
 from nbdsvc.model.operation import Operation
 from nbdsvc.operations.engine import Engine
+from nbdsvc.operations.waiting import Waiters
 from nbdsvc.store import operations as rows
 from nbdsvc.store.database import Database
 
-# Where the engine is in another process the end is polled for: short against an attach, cheap against the database.
+# Where the engine is in another process the end is polled for: short against an attach, cheap against the database; more
+# seldom where very many are waited for.
 POLL_SECONDS = 0.05
+POLLED_AT_ONCE = 100
+# An engine of this process tells of each end; this is for what ends otherwise.
+LOOK_SECONDS = 1.0
 CHANNEL = "nbdsvc_operations"
 
 
@@ -22,6 +26,9 @@ class Operations:
     def __init__(self, database: Database, engine: Engine | None) -> None:
         self._database = database
         self._engine = engine
+        self._waiters = Waiters(database, self._interval)
+        if engine:
+            engine.on_ended = self._waiters.look
 
     def admit(self, conn: sa.Connection, operation: Operation) -> Operation:
         """Write it in the caller's transaction. Call `wake` after the commit."""
@@ -34,19 +41,27 @@ class Operations:
             self._engine.wake()
 
     def wait(self, id: str, timeout: float) -> Operation:
-        """The ended operation; raises its error if it failed, TimedOut if it has not ended (it goes on)."""
-        end = time.monotonic() + timeout
-        while True:
-            with self._database.read() as conn:
-                operation = rows.rows.get(conn, id)
-            if operation.finished:
-                if operation.error:
-                    raise errors.from_facts(operation.error)
-                return operation
-            left = end - time.monotonic()
-            if left <= 0:
-                raise errors.TimedOut(operation=id, seconds=timeout)
-            self._pause(min(left, POLL_SECONDS))
+        """The ended operation; raises its error if it failed, TimedOut if it has not ended (it goes on).
+
+        Holds the calling thread: requests use `ended`.
+        """
+        future = self._waiters.add(id)
+        try:
+            return _succeeded(future.result(timeout))
+        except TimeoutError:
+            raise errors.TimedOut(operation=id, seconds=timeout) from None
+        finally:
+            self._waiters.remove(id, future)
+
+    async def ended(self, id: str, timeout: float) -> Operation:
+        """As `wait`, without a thread."""
+        future = self._waiters.add(id)
+        try:
+            return _succeeded(await asyncio.wait_for(asyncio.wrap_future(future), timeout))
+        except TimeoutError:
+            raise errors.TimedOut(operation=id, seconds=timeout) from None
+        finally:
+            self._waiters.remove(id, future)
 
     def cancel(self, conn: sa.Connection, id: str) -> None:
         if not rows.request_cancel(conn, id):
@@ -68,5 +83,11 @@ class Operations:
         if self._engine:
             self._engine.cancel(id)
 
-    def _pause(self, seconds: float) -> Any:
-        return self._engine.wait_ended(seconds) if self._engine else time.sleep(seconds)
+    def _interval(self, waiting: int) -> float:
+        return LOOK_SECONDS if self._engine else POLL_SECONDS * (1 + waiting / POLLED_AT_ONCE)
+
+
+def _succeeded(operation: Operation) -> Operation:
+    if operation.error:
+        raise errors.from_facts(operation.error)
+    return operation

@@ -6,7 +6,7 @@ up, wherever it stands. That nobody else runs it is what the host lock (service.
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,8 @@ class Engine:
         self._active: dict[str, Running] = {}
         self._work = threading.Event()
         self._stopping = threading.Event()
-        self._ended = threading.Condition()
+        self.on_ended: Callable[[], None] = lambda: None
+        """Called after each end, by the thread that ran it."""
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="operation")
         self._dispatcher = threading.Thread(target=self._dispatch_forever, name="dispatcher", daemon=True)
 
@@ -78,11 +79,6 @@ class Engine:
         if running is not None:
             running.cancelled = True
         self.wake()
-
-    def wait_ended(self, timeout: float) -> None:
-        """Sleep until some operation ended, or `timeout` seconds."""
-        with self._ended:
-            self._ended.wait(timeout)
 
     def _dispatch_forever(self) -> None:
         while not self._stopping.is_set():
@@ -138,8 +134,7 @@ class Engine:
             with self._mutex:
                 self._active.pop(operation.id, None)
                 self._table.release(operation.id)
-            with self._ended:
-                self._ended.notify_all()
+            self.on_ended()
             self._work.set()
 
     def _check_stop(self, running: Running) -> None:

@@ -1,5 +1,6 @@
 """The journal's rows."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +13,8 @@ from nbdsvc.store import tables
 from nbdsvc.store.rows import Rows
 
 _c = tables.operations.c
+# SQLite takes 999 parameters in its older builds.
+_IDS_AT_ONCE = 500
 rows: Rows[Operation] = Rows(tables.operations, Operation, "Operation")
 
 
@@ -26,6 +29,21 @@ def unfinished(conn: sa.Connection, host: str) -> list[Operation]:
     query = sa.select(*(_c[name] for name in Operation.__dataclass_fields__))
     query = query.where(_c.host == host, _c.state.in_(sorted(model.UNFINISHED))).order_by(_c.sequence)
     return [Operation(*row) for row in conn.execute(query)]
+
+
+def unfinished_of(conn: sa.Connection, resource_id: str) -> list[Operation]:
+    """What is under way on a resource, in order of admission."""
+    where = _c.resource_id == resource_id, _c.state.in_(sorted(model.UNFINISHED))
+    return sorted(rows.select(conn, *where), key=lambda found: found.sequence or 0)
+
+
+def states(conn: sa.Connection, ids: Sequence[str]) -> dict[str, bool]:
+    """Whether each of these has ended; those that are not there are left out."""
+    found: dict[str, bool] = {}
+    for at in range(0, len(ids), _IDS_AT_ONCE):
+        query = sa.select(_c.id, _c.state).where(_c.id.in_(ids[at : at + _IDS_AT_ONCE]))
+        found |= {row.id: row.state in model.FINISHED for row in conn.execute(query)}
+    return found
 
 
 def update(conn: sa.Connection, id: str, **changes: Any) -> None:

@@ -1,0 +1,67 @@
+"""Which names an operation locks, as one table: what excludes what on a host.
+
+An attachment's end locks its attachment and nothing else, so that it waits for nobody's copy: neither an upload of the
+volume nor its extension, a snapshot or a copy of it has anything to do with the attachment's server. Whoever starts or
+repairs that server, or removes the volume below it, locks the attachment too.
+"""
+
+from collections.abc import Callable
+
+from nbdsvc.model import names
+from nbdsvc.model.operation import Lock
+
+# What a word of the table locks, by the id (or, of a pool, the host) that is given for it.
+_NAMES: dict[str, Callable[[str], str]] = {
+    "volume": str,
+    "deletion": names.delete_volume_lock,
+    "connects": names.connect_volume_lock,
+    "attachment": names.attachment_lock,
+    "snapshot": names.delete_snapshot_lock,
+    "source": str,
+    "source_deletion": names.delete_volume_lock,
+    "pool": names.manage_lock,
+}
+
+# kind of operation -> words; "~": shared with others that share it. A volume's `volume` lock is held by whoever changes or
+# reads its bytes; its `deletion` lock is shared by whoever needs it to stay; `connects`: one at a time, because what the
+# initiators of one volume share (the target of LIO) is looked at before it is changed.
+TABLE: dict[str, tuple[str, ...]] = {
+    "volume.create": ("volume", "snapshot~", "source~", "source_deletion~"),
+    "volume.delete": ("volume", "deletion", "snapshot", "attachment"),
+    "volume.extend": ("volume",),
+    "volume.upload": ("volume", "deletion~"),
+    "volume.upload in use": ("volume~", "deletion~"),
+    "volume.revert": ("volume", "snapshot"),
+    "volume.verify": ("volume",),
+    "volume.detach_all": ("attachment",),
+    "volume.manage": ("volume", "pool"),
+    "volume.unmanage": ("volume", "deletion", "pool"),
+    "snapshot.create": ("snapshot", "deletion~", "volume"),
+    "snapshot.delete": ("snapshot",),
+    "snapshot.manage": ("snapshot", "deletion~", "pool"),
+    "snapshot.unmanage": ("snapshot", "pool"),
+    "attachment.connect": ("volume~", "connects", "attachment"),
+    "attachment.delete": ("attachment",),
+    "attachment.terminate": ("attachment",),
+    "attachment.repair": ("attachment",),
+    "host.list_manageable": (),
+}
+
+
+def locks(kind: str, **ids: str | list[str] | None) -> list[Lock]:
+    """The locks of an operation of this kind (or of a case of it, as in the table) on what has these ids.
+
+    ids: by the words of the table, each one or several; `deletion` and `connects` are those of `volume`.
+    """
+    found = {**dict.fromkeys(("deletion", "connects"), ids.get("volume")), **ids}
+    found["source_deletion"] = ids.get("source")
+    return [
+        Lock(_NAMES[name](id), word.endswith("~"))
+        for word in TABLE[kind]
+        for name in [word.rstrip("~")]
+        for id in _listed(found.get(name))
+    ]
+
+
+def _listed(ids: str | list[str] | None) -> list[str]:
+    return [] if ids is None else [ids] if isinstance(ids, str) else ids

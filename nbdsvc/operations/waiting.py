@@ -1,0 +1,86 @@
+"""Who waits for the end of operations: any number of requests, and one thread that looks for all of them.
+
+A request that waits costs a future and no thread, so that a thousand of them cost a stranger's request nothing.
+"""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+
+from nbdsvc import errors
+from nbdsvc.model.operation import Operation
+from nbdsvc.store import operations as rows
+from nbdsvc.store.database import Database
+
+Ended = Future[Operation]
+
+
+class Waiters:
+    """`interval`: seconds between two looks of which nobody says that they are worth it, given how many are waited for."""
+
+    def __init__(self, database: Database, interval: Callable[[int], float]) -> None:
+        self._database = database
+        self._interval = interval
+        self._worth_it = threading.Event()
+        self._lock = threading.Lock()
+        self._waiting: dict[str, list[Ended]] = {}
+        self._is_looking = False
+
+    def add(self, id: str) -> Ended:
+        """Resolved by the ended operation, whatever its end; by NotFound or the database's error where that is all."""
+        made = Ended()
+        with self._lock:
+            self._waiting.setdefault(id, []).append(made)
+            if not self._is_looking:
+                self._is_looking = True
+                threading.Thread(target=self._look_forever, name="waiter", daemon=True).start()
+        self.look()  # it may have ended before
+        return made
+
+    def look(self) -> None:
+        """Some operation has ended."""
+        self._worth_it.set()
+
+    def remove(self, id: str, future: Ended) -> None:
+        """Its owner does not wait any more."""
+        with self._lock:
+            left = [other for other in self._waiting.pop(id, []) if other is not future]
+            if left:
+                self._waiting[id] = left
+
+    def _look_forever(self) -> None:
+        """The thread, as long as anybody waits. Whoever comes after it has ended, starts the next one."""
+        while True:
+            self._worth_it.wait(self._interval(len(self._waiting)))
+            self._worth_it.clear()
+            with self._lock:
+                ids = list(self._waiting)
+                self._is_looking = bool(ids)
+            if not ids:
+                return
+            for id, outcome in self._outcomes(ids).items():
+                self._resolve(id, outcome)
+
+    def _outcomes(self, ids: list[str]) -> dict[str, Operation | errors.Error]:
+        try:
+            with self._database.read() as conn:
+                found = rows.states(conn, ids)
+                ended: dict[str, Operation | errors.Error] = {
+                    id: rows.rows.get(conn, id) for id, finished in found.items() if finished
+                }
+        except errors.Error as error:
+            return dict.fromkeys(ids, error)
+        except Exception as error:  # nobody may wait for ever because of a fault of ours
+            return dict.fromkeys(ids, errors.InternalError(reason=repr(error)))
+        missing = {id: errors.NotFound(resource="Operation", id=id) for id in ids if id not in found}
+        return ended | missing
+
+    def _resolve(self, id: str, outcome: Operation | errors.Error) -> None:
+        with self._lock:
+            futures = self._waiting.pop(id, [])
+        for future in futures:
+            if future.set_running_or_notify_cancel():
+                if isinstance(outcome, errors.Error):
+                    future.set_exception(outcome)
+                else:
+                    future.set_result(outcome)
