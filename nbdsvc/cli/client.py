@@ -4,39 +4,43 @@ import http.client
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 from nbdsvc import errors
+from nbdsvc.cli import endpoint as endpoints
 
-DEFAULT_ENDPOINT = "http://127.0.0.1:8776/v3"
 VERSION = "volume 3.44"
 # Between two looks at an operation: quick enough for a bar, rare enough for the service.
 POLL_SECONDS = 0.15
+# A create answers when it is written down, which may wait for a busy database.
+TIMEOUT_SECONDS = 120
+_HINT = "is NBDSVC_ENDPOINT right?"
 _ERRORS = {401: errors.Unauthorized, 403: errors.Forbidden, 409: errors.Conflict}
 
 
+class _Answer(dict[str, Any]):
+    """What the service said. Something else than our API may have said it."""
+
+    def __missing__(self, key: str) -> Any:
+        raise errors.BackendUnavailable(backend="service", reason=f"its answer has no {key!r}: {_HINT}")
+
+
 class Client:
-    """NBDSVC_ENDPOINT, NBDSVC_TOKEN and NBDSVC_PROJECT say where and who."""
+    """The API at an endpoint, see cli/endpoint.py. Proxies are not used: the service is on this host or a near one."""
 
     def __init__(self, endpoint: str | None = None, token: str | None = None, project: str | None = None) -> None:
-        self._url = urlsplit(endpoint or os.environ.get("NBDSVC_ENDPOINT") or DEFAULT_ENDPOINT)
-        self._project = project or os.environ.get("NBDSVC_PROJECT")
-        self._token = (
-            token or os.environ.get("NBDSVC_TOKEN") or f"{os.environ.get('USER', 'admin')}:{self._project or 'admin'}"
-        )
+        self._endpoint = endpoints.load(endpoint, token, project)
 
     def get(self, *path: str, **query: Any) -> Any:
-        text = urlencode({key: value for key, value in query.items() if value is not None})
-        return self._request("GET", _join(path) + (f"?{text}" if text else ""), None)
+        return self._request("GET", _join(path) + _query(query), None)
 
     def post(self, *path: str, body: Any) -> Any:
         return self._request("POST", _join(path), body)
 
     def delete(self, *path: str, **query: Any) -> Any:
-        text = urlencode({key: value for key, value in query.items() if value is not None})
-        return self._request("DELETE", _join(path) + (f"?{text}" if text else ""), None)
+        return self._request("DELETE", _join(path) + _query(query), None)
 
     def act(self, noun: str, id: str, action: str, value: Any = None) -> Any:
         return self.post(noun, id, "action", body={action: value})
@@ -44,6 +48,8 @@ class Client:
     def find(self, noun: str, id_or_name: str) -> dict[str, Any]:
         """A volume or snapshot by id, else by its name; NotFound, or Conflict when several have it."""
         single = noun.rstrip("s")
+        if not id_or_name:
+            raise errors.NotFound(resource=single.capitalize(), id="without a name")
         try:
             return dict(self.get(noun, id_or_name)[single])
         except errors.NotFound:
@@ -71,42 +77,71 @@ class Client:
             time.sleep(POLL_SECONDS)
 
     def _request(self, method: str, path: str, body: Any) -> Any:
-        kind: Callable[..., http.client.HTTPConnection] = (
-            http.client.HTTPSConnection if self._url.scheme == "https" else http.client.HTTPConnection
-        )
-        connection = kind(self._url.hostname, self._url.port, timeout=120)
-        headers = {"X-Auth-Token": self._token, "OpenStack-API-Version": VERSION, "Content-Type": "application/json"}
+        at = self._endpoint
+        kind = http.client.HTTPSConnection if at.secure else http.client.HTTPConnection
+        connection = kind(at.host, at.port, timeout=TIMEOUT_SECONDS)
+        headers = {"X-Auth-Token": at.token, "OpenStack-API-Version": VERSION, "Content-Type": "application/json"}
         try:
-            target = self._url.path.rstrip("/") + (f"/{quote(self._project)}" if self._project else "") + path
+            target = at.path + (_join((at.project,)) if at.project else "") + path
             connection.request(method, target, None if body is None else json.dumps(body), headers)
             response = connection.getresponse()
             content = response.read()
         except (OSError, http.client.HTTPException) as error:
-            where = f"{self._url.hostname}:{self._url.port}"
-            raise errors.BackendUnavailable(
-                backend=f"service at {where}", reason=str(error) or type(error).__name__
-            ) from error
+            raise self._unavailable(_reason(error, at.secure)) from error
         finally:
             connection.close()
         if response.status >= 400:
-            raise _error(response.status, content)
-        return json.loads(content) if content else None
+            raise self._error(response, content)
+        if response.status >= 300:
+            place = response.headers.get("Location", "nowhere").partition("?")[0]
+            raise self._unavailable(f"it redirects to {place}: {_HINT}")
+        return self._answer(response, content) if content else None
+
+    def _answer(self, response: http.client.HTTPResponse, content: bytes) -> _Answer:
+        try:
+            return _Answer(dict(json.loads(content)))
+        except (ValueError, TypeError, RecursionError):
+            raise self._unavailable(f"it answers {_kind(response)}, not the JSON of the API: {_HINT}") from None
+
+    def _error(self, response: http.client.HTTPResponse, content: bytes) -> errors.Error:
+        try:
+            message = str(next(iter(json.loads(content).values()))["message"])
+        except (ValueError, StopIteration, KeyError, TypeError, AttributeError, RecursionError):
+            return self._unavailable(
+                f"it answers {response.status} with {_kind(response)}, as the API never does: {_HINT}"
+            )
+        if response.status == 404:
+            return _NotFound(message)
+        if response.status >= 500:
+            return errors.BackendUnavailable(backend="service", reason=message)
+        return _ERRORS.get(response.status, _Refused)(reason=message)
+
+    def _unavailable(self, reason: str) -> errors.BackendUnavailable:
+        return errors.BackendUnavailable(backend=f"service at {self._endpoint.where}", reason=reason)
 
 
 def _join(path: tuple[str, ...]) -> str:
-    return "".join(f"/{quote(part, safe='')}" for part in path)
+    return "".join(f"/{quote(part, safe='', errors='surrogateescape')}" for part in path)
 
 
-def _error(status: int, content: bytes) -> errors.Error:
-    try:
-        message = next(iter(json.loads(content).values()))["message"]
-    except (ValueError, StopIteration, KeyError, TypeError, AttributeError):
-        message = f"the service answered {status}"
-    if status == 404:
-        return _NotFound(message)
-    if status >= 500:
-        return errors.BackendUnavailable(backend="service", reason=message)
-    return _ERRORS.get(status, _Refused)(reason=message)
+def _query(values: dict[str, Any]) -> str:
+    text = urlencode({key: value for key, value in values.items() if value is not None}, errors="surrogateescape")
+    return f"?{text}" if text else ""
+
+
+def _kind(response: http.client.HTTPResponse) -> str:
+    return response.headers.get("Content-Type", "something without a type").partition(";")[0]
+
+
+def _reason(error: Exception, secure: bool) -> str:
+    """Why there is no answer, in words: a failed handshake by its cause, and that a proxy was not used."""
+    text = str(getattr(error, "verify_message", "") or getattr(error, "strerror", "") or error or type(error).__name__)
+    if isinstance(error, http.client.BadStatusLine | http.client.RemoteDisconnected | ConnectionResetError):
+        text += "" if secure else "; does it want https://?"
+    name = next(
+        (name for name in (("https_proxy", "HTTPS_PROXY") if secure else ("http_proxy",)) if name in os.environ), ""
+    )
+    return " ".join(text.split()) + (f" ({name} is set, and not used for this)" if name else "")
 
 
 class _NotFound(errors.NotFound):
