@@ -7,7 +7,7 @@ import click
 from nbdsvc import errors
 from nbdsvc.cli.client import Client
 from nbdsvc.cli.numbers import Count
-from nbdsvc.connectors.attached import Attached
+from nbdsvc.connectors.attached import Attached, is_read_only
 from nbdsvc.connectors.host import HostConnector
 from nbdsvc.connectors.kernel_nbd import CONNECTIONS
 
@@ -18,10 +18,10 @@ MAX_CONNECTIONS = 16
 @click.command()
 @click.argument("volume")
 @click.option("--read-only", is_flag=True)
-@click.option("--connections", type=Count(1, MAX_CONNECTIONS), default=CONNECTIONS, show_default=True,
-              help="Of the kernel's NBD client.")  # fmt: skip
+@click.option("--connections", type=Count(1, MAX_CONNECTIONS),
+              help=f"Of the kernel's NBD client; else {CONNECTIONS}.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
-def attach(volume: str, read_only: bool, connections: int, as_json: bool) -> None:
+def attach(volume: str, read_only: bool, connections: int | None, as_json: bool) -> None:
     """Attach VOLUME to this host and print its device."""
     attached = attach_here(Client(), HostConnector(connections=connections), volume, "ro" if read_only else "rw")
     click.echo(json.dumps(attached.__dict__) if as_json else attached.device)
@@ -45,6 +45,9 @@ def attach_here(client: Client, connector: HostConnector, volume: str, mode: str
     id = client.find("volumes", volume)["id"]
     found = connector.find(id)
     if found is not None:
+        now = "ro" if is_read_only(found.device) else "rw"
+        if now != mode:
+            raise errors.Conflict(reason=f"it is attached here as {found.device} with mode {now}: detach it first")
         return found
     wish = {"volume_uuid": id, "instance_uuid": None, "mode": mode, "connector": connector.describe() | {"mode": mode}}
     attachment = client.post("attachments", body={"attachment": wish})["attachment"]

@@ -8,6 +8,7 @@ from nbdsvc.cli import show
 from nbdsvc.cli.client import Client
 from nbdsvc.cli.numbers import SIZE
 
+_ELSEWHERE = "a device of the kernel's NBD client grows by itself, any other keeps its size until it is attached again"
 _COLUMNS = ("id", "name", "status", "size", "volume_type", "bootable")
 
 
@@ -92,6 +93,24 @@ def extend(volume: str, new_size: int) -> None:
     id = client.find("volumes", volume)["id"]
     client.act("volumes", id, "os-extend", {"new_size": new_size})
     show.follow(client, id, quiet=False)
+    _tell_of_devices(client.find("volumes", id))
+
+
+def _tell_of_devices(volume: dict[str, Any]) -> None:
+    """What has to be done before devices have the new size, on stderr: it is no result of the verb."""
+    from nbdsvc.connectors.host import HostConnector
+
+    connector = HostConnector()
+    try:
+        here = connector.find(volume["id"])
+    except (OSError, ValueError):  # no business of this user's
+        here = None
+    if here and (growth := connector.growth_of(here)):
+        click.echo(f"{here.device} keeps its size: {growth}", err=True)
+    for attachment in volume["attachments"]:
+        if here is None or attachment["attachment_id"] != here.attachment_id:
+            place = attachment["host_name"] or attachment["server_id"] or "another host"
+            click.echo(f"attachment {attachment['attachment_id']} on {place}: {_ELSEWHERE}", err=True)
 
 
 @volume.command()

@@ -23,6 +23,7 @@ class Kind(Protocol):
     """One way to make an export a block device."""
 
     name: str
+    growth: str  # what has to be done before a device has the size of its extended volume; empty: nothing, it grows
 
     def serves(self, info: dict[str, Any]) -> bool:
         """Whether this host and these connection data allow it."""
@@ -87,6 +88,10 @@ def user_of(device: str) -> str | None:
     holders = Path(f"/sys/class/block/{Path(device).name}/holders")
     found = sorted(path.name for path in holders.iterdir()) if holders.is_dir() else []
     return f"{found[0]} is built on it" if found else None
+
+
+def is_read_only(device: str) -> bool:
+    return Path(f"/sys/class/block/{Path(device).name}/ro").read_text().strip() == "1"
 
 
 def flush(device: str) -> None:

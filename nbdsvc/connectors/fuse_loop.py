@@ -23,6 +23,7 @@ class FuseLoop:
     """See Kind in nbdsvc/connectors/attached.py."""
 
     name = "FUSE + loop"
+    growth = "detach it and attach it again"  # nbdfuse asks for the size when it connects, and never again
 
     def __init__(self, runner: process.Runner) -> None:
         self._runner = runner

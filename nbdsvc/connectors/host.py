@@ -18,7 +18,8 @@ FOLDER = Path("/run/nbdsvc/attached")
 class HostConnector:
     """Attaches and detaches on this host. `folder`: where mount points, keys and notes are kept. `kinds`: best first.
 
-    connections: of the kernel's NBD client to one volume, where the export allows more than one.
+    connections: of the kernel's NBD client to one volume, where the export allows more than one; told, they are a refusal
+    where another client attaches.
     """
 
     def __init__(
@@ -26,12 +27,13 @@ class HostConnector:
         folder: Path = FOLDER,
         runner: process.Runner | None = None,
         kinds: Sequence[Kind] | None = None,
-        connections: int = CONNECTIONS,
+        connections: int | None = None,
     ) -> None:
         self._runner = runner or process.Runner()
         self._folder = folder
         self._notes = Notes(folder)
-        usual: list[Kind] = [KernelNbd(self._runner, connections), FuseLoop(self._runner), BrickIscsi()]
+        usual: list[Kind] = [KernelNbd(self._runner, connections or CONNECTIONS), FuseLoop(self._runner), BrickIscsi()]
+        self._connections = connections
         self._kinds = usual if kinds is None else list(kinds)
 
     def describe(self) -> dict[str, Any]:
@@ -54,6 +56,9 @@ class HostConnector:
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
             kind = self._kind_for(info)
+            if self._connections and kind.name != KernelNbd.name:
+                reason = f"--connections is of the kernel's NBD client, and this host attaches by {kind.name}"
+                raise errors.Unsupported(reason=reason)
             device, details = kind.connect(home, attachment_id, info)
         except errors.Error:
             self._notes.forget(volume_id)
@@ -62,6 +67,10 @@ class HostConnector:
         self._notes.write(attached)
         kind.noted(self._folder)
         return attached
+
+    def growth_of(self, attached: Attached) -> str:
+        """What has to be done before the device has the size of its extended volume; empty: nothing, it grows."""
+        return self._named(attached).growth
 
     def detach(self, attached: Attached, *, force: bool = False) -> None:
         """Refuse while somebody uses the device, flush, take it down. Raises DeviceBusy with who and where.
@@ -77,8 +86,7 @@ class HostConnector:
             if not force:
                 reason = f"flush: {error.strerror}; --force gives up what is not written yet"
                 raise errors.WriteFailed(destination=attached.device, offset=0, reason=reason) from error
-        kind = next(kind for kind in self._kinds if kind.name == attached.kind)
-        kind.disconnect(self._notes.home(attached.volume_id), attached)
+        self._named(attached).disconnect(self._notes.home(attached.volume_id), attached)
         self._notes.forget(attached.volume_id)
 
     def _kind_for(self, info: dict[str, Any]) -> Kind:
@@ -87,6 +95,9 @@ class HostConnector:
                 return kind
         names = " nor ".join(kind.name for kind in self._kinds)
         raise errors.Unsupported(reason=f"neither {names} can attach this export on this host")
+
+    def _named(self, attached: Attached) -> Kind:
+        return next(kind for kind in self._kinds if kind.name == attached.kind)
 
 
 def _own_address() -> str:

@@ -33,6 +33,9 @@ class BrickIscsi:
     """See Kind in nbdsvc/connectors/attached.py."""
 
     name = "iSCSI by os-brick"
+    growth = (
+        "rescan its session (iscsiadm -m session --rescan, with multipath multipathd resize map), or attach it again"
+    )
 
     def serves(self, info: dict[str, Any]) -> bool:
         return info.get("driver_volume_type") == "iscsi" and importlib.util.find_spec("os_brick") is not None

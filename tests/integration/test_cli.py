@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,6 +12,7 @@ from typing import Any
 
 import pytest
 from serving import ServiceProcess
+from waiting import wait_until
 
 from nbdsvc import errors, process
 from nbdsvc.cli import attach
@@ -88,6 +91,53 @@ def test_attach_as_a_block_device(make_service: Callable[..., ServiceProcess], t
         assert not Path(f"/sys/class/block/{Path(attached.device).name}/loop/backing_file").exists()
         assert list((tmp_path / "attached").iterdir()) == []
     assert service.leftovers() == []
+
+
+def test_an_extended_volume_and_its_device(make_service: Callable[..., ServiceProcess]) -> None:
+    """The device grows, or the verb says which one keeps its size and what to do; that is done, and it has the new size."""
+    service = make_service(host=socket.gethostname(), nbd_listen="127.0.0.1")
+    id = json.loads(nbdsvc(service, "volume", "create", "1", "--json").stdout)["id"]
+    made = json.loads(nbdsvc(service, "attach", id, "--json").stdout)
+    try:
+        refused = nbdsvc(service, "attach", id, "--read-only")
+        assert (refused.returncode, "with mode rw" in refused.stderr) == (4, True), refused.stderr
+        said = nbdsvc(service, "volume", "extend", id, "4")
+        assert said.returncode == 0, said.stderr
+        if made["kind"] == FuseLoop.name:
+            assert said.stderr == f"{made['device']} keeps its size: {FuseLoop.growth}\n"
+            assert nbdsvc(service, "detach", id).returncode == 0
+            made = json.loads(nbdsvc(service, "attach", id, "--json").stdout)
+        wait_until(lambda: _size_of(made["device"]) == 4 << 30)
+    finally:
+        assert nbdsvc(service, "detach", id).returncode == 0
+    client = service.client()
+    connector = {"connector": {"host": "elsewhere", "ip": "127.0.0.1"}, "volume_uuid": id}
+    elsewhere = client.post("attachments", body={"attachment": connector})["attachment"]["id"]
+    client.act("attachments", elsewhere, "os-complete")
+    assert "on elsewhere: a device of the kernel" in nbdsvc(service, "volume", "extend", id, "5").stderr
+
+
+def test_options_of_another_client_are_refused(service: ServiceProcess, tmp_path: Path) -> None:
+    """--connections where FUSE attaches: a refusal, and nothing stays reserved."""
+    kinds = [FuseLoop(process.Runner())]
+    client, connector = service.client(), HostConnector(tmp_path / "attached", kinds=kinds, connections=2)
+    connector.describe = lambda: {"host": "me", "ip": "127.0.0.1"}  # type: ignore[method-assign]
+    volume = client.post("volumes", body={"volume": {"size": 1}})["volume"]["id"]
+    service.wait_status("volumes", volume)
+    with pytest.raises(errors.Unsupported, match="--connections"):
+        attach.attach_here(client, connector, volume, "rw")
+    assert client.get("volumes", volume)["volume"]["status"] == "available"
+
+
+def test_the_api_on_an_ipv6_address(make_service: Callable[..., ServiceProcess]) -> None:
+    """The URL that the service prints has brackets, and the command line uses it as it is."""
+    service = make_service(listen="::1")
+    assert re.fullmatch(r"http://\[::1\]:\d+/v3", service.url)
+    assert nbdsvc(service, "volume", "list").returncode == 0
+
+
+def _size_of(device: str) -> int:
+    return int(Path(f"/sys/class/block/{Path(device).name}/size").read_text()) * 512
 
 
 def test_detach_when_the_server_is_gone(service: ServiceProcess, tmp_path: Path) -> None:

@@ -118,7 +118,18 @@ def test_why_there_is_no_answer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         port = free.getsockname()[1]
     assert "Connection refused" in said(f"http://127.0.0.1:{port}", monkeypatch)
     assert re.search("[Nn]ame|resolution", said("http://nobody.invalid", monkeypatch))
-    request = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    request = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-days",
+        "2",
+    ]
     files = ["-subj", "/CN=x", "-keyout", str(tmp_path / "key"), "-out", str(tmp_path / "cert")]
     subprocess.run([*request, *files], check=True, capture_output=True)
     (tmp_path / "both").write_bytes((tmp_path / "key").read_bytes() + (tmp_path / "cert").read_bytes())
