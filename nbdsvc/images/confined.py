@@ -51,6 +51,9 @@ def argv(image: Path, folder: Path, command: Sequence[str], cpu_seconds: int = _
 
 def _layers(facts: ImageFacts) -> str:
     """The format over the part of the file that inspection judged; nothing is probed."""
+    if facts.is_plain:
+        layers = f"driver=raw,offset={facts.offset},size={facts.virtual_size}"
+        return f"{layers},file.driver=file,file.filename={IMAGE}"
     if not facts.offset:
         return f"driver={facts.format},file.driver=file,file.filename={IMAGE}"
     part = f"file.driver=raw,file.offset={facts.offset},file.size={facts.file_size}"

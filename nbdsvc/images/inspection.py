@@ -2,8 +2,9 @@
 
 Even `qemu-img info` follows the backing file and data file that an image names, which has been used to read other
 people's files (CVE-2024-32498). So the format is found here, by reading; an image that could be two formats, is not
-what it is declared to be, or names another file is refused with the reason. Format facts: docs/interop/qcow2.txt of
-QEMU; signatures as in the field's format inspectors.
+what it is declared to be, or names another file is refused with the reason. A file is raw when it is declared raw, or
+when nothing explains its bytes (images/signatures.py). Format facts: docs/interop/qcow2.txt of QEMU; signatures as in
+the field's format inspectors.
 """
 
 import struct
@@ -11,21 +12,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from nbdsvc import errors
-from nbdsvc.images import container, foreign
+from nbdsvc.images import container, foreign, signatures
 from nbdsvc.units import MiB
 
 Read = Callable[[int, int], bytes]
 ACCEPTED = ("raw", "qcow2", *foreign.FORMATS, "ova")
 
 _QCOW2 = b"QFI\xfb"
+_FIXED = 2
+_VHD_FOOTER, _VHD_MARK = 512, b"conectix"
 # name -> (offset, signature). What nbdsvc names in a refusal, and what makes an image ambiguous.
 _SIGNATURES: dict[str, tuple[int, bytes]] = {
     "qcow2": (0, _QCOW2),
-    "qed": (0, b"QED\0"),
     "vmdk": (0, b"KDMV"),
     "vmdk descriptor": (0, b"# Disk DescriptorFile"),
     "vdi": (0x40, b"\x7f\x10\xda\xbe"),
-    "vpc": (0, b"conectix"),
+    "vpc": (0, _VHD_MARK),
     "vhdx": (0, b"vhdxfile"),
     "luks": (0, b"LUKS\xba\xbe"),
     "iso": (0x8001, b"CD001"),
@@ -33,51 +35,94 @@ _SIGNATURES: dict[str, tuple[int, bytes]] = {
 }
 # A disk image may well hold a partition table, a CD or an encrypted container: as raw bytes that is its own business.
 _CONTENT = frozenset({"mbr or gpt", "iso", "luks"})
-_VHD_FOOTER = 512
 _L1_MAX_BYTES = 32 * MiB
 _DIRTY, _CORRUPT, _DATA_FILE, _COMPRESSION, _EXTENDED_L2 = 1, 2, 4, 8, 16
 
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """What an accepted image is. Sizes in bytes; cluster_size 0 for raw; offset: where it begins in its container."""
+    """What an accepted image is. Sizes in bytes; cluster_size 0 for raw; offset: where it begins in its container.
+
+    is_plain: the guest's bytes stand there as they are, from the beginning: raw, and fixed VHD.
+    """
 
     format: str
     virtual_size: int
     file_size: int
     cluster_size: int = 0
     offset: int = 0
+    is_plain: bool = False
 
     @property
     def is_foreign(self) -> bool:
         """Whether our core does not read it: another tool does, in a child."""
-        return self.format in foreign.FORMATS or self.offset > 0
+        return self.offset > 0 or (self.format in foreign.FORMATS and not self.is_plain)
 
 
 def inspect(read: Read, size: int, name: str, declared: str | None = None) -> ImageFacts:
     """The image's facts, or BadImage. `read(offset, length)` gives exact bytes; `size` is the file's size."""
-    if declared in (None, "ova") and container.is_ova(read, size):
-        return _inspect_ova(read, size, name)
-    found = {kind for kind, (offset, mark) in _SIGNATURES.items() if _has(read, size, offset, mark)}
-    formats = found - _CONTENT
     if declared is not None and declared not in ACCEPTED:
         raise errors.BadImage(image=name, reason=f"format {declared} is not supported, only {' and '.join(ACCEPTED)}")
-    if not formats and declared != "raw" and _has(read, size, size - _VHD_FOOTER, b"conectix"):
-        raise errors.BadImage(image=name, reason="it is a fixed VHD: convert it, or declare it raw, footer and all")
-    detected = "qcow2" if "qcow2" in formats else next(iter(sorted(formats)), "raw")
-    if formats and len(found) > 1:
-        raise errors.BadImage(image=name, reason=f"it could be several formats at once: {', '.join(sorted(found))}")
-    if detected not in ACCEPTED:
-        raise errors.BadImage(image=name, reason=f"its format is {detected}, which is not supported")
+    detected = detect(read, size, name, declared)
     if declared is not None and declared != detected:
         raise errors.BadImage(image=name, reason=f"it is declared as {declared}, but its content is {detected}")
+    if detected == "ova":
+        return _inspect_ova(read, size, name)
     if detected == "raw":
-        if size == 0:
-            raise errors.BadImage(image=name, reason="it is empty")
-        return ImageFacts("raw", size, size)
+        return _inspect_raw(read, size, name, declared)
+    if detected == "vpc" and not _has(read, size, 0, _VHD_MARK):
+        return _inspect_fixed_vhd(read, size, name)
     if detected in foreign.FORMATS:
         return ImageFacts(detected, foreign.virtual_size(read, size, name, detected), size)
     return _inspect_qcow2(read, size, name)
+
+
+def detect(read: Read, size: int, name: str, declared: str | None = None) -> str:
+    """One of ACCEPTED, as the bytes say; BadImage where they could be two, or are a format that is not read."""
+    if declared in (None, "ova") and container.is_ova(read, size):
+        return "ova"
+    found = {kind for kind, (offset, mark) in _SIGNATURES.items() if _has(read, size, offset, mark)}
+    formats = found - _CONTENT
+    if not formats:
+        # The header stands behind the data, and there may be anything in those.
+        is_vhd = declared != "raw" and _has(read, size, size - _VHD_FOOTER, _VHD_MARK)
+        return "vpc" if is_vhd else "raw"
+    if len(found) > 1:
+        raise errors.BadImage(image=name, reason=f"it could be several formats at once: {', '.join(sorted(found))}")
+    detected = next(iter(formats))
+    if detected not in ACCEPTED:
+        raise errors.BadImage(image=name, reason=f"its format is {detected}, which is not supported")
+    return detected
+
+
+def _inspect_raw(read: Read, size: int, name: str, declared: str | None) -> ImageFacts:
+    """Raw is declared, or nothing else explains the bytes."""
+    if size == 0:
+        raise errors.BadImage(image=name, reason="it is empty")
+    other = None if declared == "raw" else signatures.recognise(read, size)
+    if other:
+        reason = f"its content is {other}, which is not supported: unpack or convert it, or declare it as raw"
+        raise errors.BadImage(image=name, reason=reason)
+    return ImageFacts("raw", size, size, is_plain=True)
+
+
+def _inspect_fixed_vhd(read: Read, size: int, name: str) -> ImageFacts:
+    """A raw disk with a footer behind it, which is not the guest's. Source: Microsoft's VHD specification."""
+    footer = read(size - _VHD_FOOTER, _VHD_FOOTER)
+    (_, version, _), (virtual, _, kind, told) = (
+        struct.unpack(">IIQ", footer[8:24]),
+        struct.unpack(">QIII", footer[48:68]),
+    )
+    for wrong, reason in (
+        (kind != _FIXED, f"it ends with the footer of a VHD of type {kind}, whose header is missing: is it truncated?"),
+        (version != 0x00010000, f"its VHD version is {version:#x}"),
+        (~sum(footer[:64] + footer[68:]) & 0xFFFFFFFF != told, "its VHD footer is damaged: its checksum is wrong"),
+        (virtual != size - _VHD_FOOTER, f"its VHD footer says {virtual} bytes, but it has {size - _VHD_FOOTER}"),
+        (virtual == 0, "its virtual size is 0"),
+    ):
+        if wrong:
+            raise errors.BadImage(image=name, reason=reason)
+    return ImageFacts("vpc", virtual, size, is_plain=True)
 
 
 def _inspect_ova(read: Read, size: int, name: str) -> ImageFacts:

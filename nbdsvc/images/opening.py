@@ -24,6 +24,8 @@ def reader(fd: int) -> Callable[[int, int], bytes]:
 
 def open_fd(fd: int, facts: ImageFacts, name: str, snapshot: str | None = None) -> Source:
     """An inspected file or device; the descriptor stays the caller's."""
+    if facts.is_plain and not facts.is_foreign:
+        return _cut(sources.open_fd(fd, "raw", name, snapshot), facts)
     if not facts.is_foreign:
         return sources.open_fd(fd, facts.format, name, snapshot)
     if snapshot:
@@ -41,7 +43,15 @@ def open_http(url: str, declared: str | None = None) -> tuple["HttpFile", ImageF
     facts = inspect(file.pread, file.size, file.name, declared)
     if facts.is_foreign:
         raise errors.BadImage(image=file.name, reason=f"a {facts.format} image is read from a file: download it first")
-    if facts.format != "raw" and not file.ranges:
+    if not facts.is_plain and not file.ranges:
         raise errors.BadImage(image=file.name, reason="a qcow2 image needs a server that serves byte ranges")
-    source = sources.open_callback(file.pread, file.size, facts.format, file.name, sequential=not file.ranges)
-    return file, facts, source
+    format = "raw" if facts.is_plain else facts.format
+    source = sources.open_callback(file.pread, file.size, format, file.name, sequential=not file.ranges)
+    return file, facts, _cut(source, facts)
+
+
+def _cut(source: Source, facts: ImageFacts) -> Source:
+    """Without what stands behind the guest's bytes: the footer of a fixed VHD. A device's size is its own."""
+    if facts.is_plain and facts.virtual_size:
+        source.cut(facts.virtual_size)
+    return source

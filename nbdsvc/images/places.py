@@ -108,7 +108,7 @@ def _open_file(path: Path, format: str | None, snapshot: str | None) -> Origin:
         status = os.fstat(fd)
         _check_kind(path, status)
         if stat.S_ISBLK(status.st_mode) and format in (None, "raw"):
-            facts = ImageFacts("raw", 0, 0)  # what a guest wrote there has no say in how it is read
+            facts = ImageFacts("raw", 0, 0, is_plain=True)  # what a guest wrote there has no say in how it is read
         else:
             facts = _inspect(fd, path, format)
         if facts.format != "qcow2" or facts.is_foreign:

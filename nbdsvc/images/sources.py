@@ -86,7 +86,7 @@ class Images:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):
                 raise errors.BadImage(image=name, reason="it is not a regular file")
-            declared = image.disk_format if image else None
+            declared = _declared(image, path)
             facts = inspect(lambda at, length: os.pread(fd, length, at), status.st_size, name, declared)
             mark = [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns]
             source = opening.open_fd(fd, facts, name)
@@ -102,6 +102,13 @@ class Images:
         file, facts, opened = opening.open_http(url)
         check = Check(None, file.pread, file.size, file.name)
         return OpenImage(facts, opened, _digest([file.name, file.size, file.version]), file.name, None, check)
+
+
+def _declared(image: Image | None, path: Path) -> str | None:
+    """What an index says. A file that was dropped in is not declared raw by its name: anything is called so."""
+    if image is None or (path.suffix != ".data" and image.disk_format == "raw"):
+        return None
+    return image.disk_format or None
 
 
 def _digest(mark: Sequence[object]) -> bytes:

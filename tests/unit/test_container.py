@@ -71,9 +71,10 @@ def test_what_is_ambiguous_or_hostile_is_refused(vmdk: bytes) -> None:
 
 
 def test_only_an_appliance_is_a_container(vmdk: bytes) -> None:
-    """A raw disk may hold a tar; and nothing else is declared an OVA."""
+    """A raw disk may hold a tar, if somebody says that it is one; and nothing else is declared an OVA."""
     tar = ova([("readme.txt", b"x"), ("disk.vmdk", vmdk)])
-    assert judge(tar) == judge(tar, "raw") == "raw at 0"
+    assert "its content is tar archive" in judge(tar)
+    assert judge(tar, "raw") == "raw at 0"
     assert judge(ova([OVF, ("disk.vmdk", vmdk)]), "raw") == "raw at 0"
     assert "declared as ova" in judge(tar, "ova")
 

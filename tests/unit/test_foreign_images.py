@@ -116,12 +116,19 @@ def test_vhdx_with_parent_or_another_version_is_refused(tmp_path: Path) -> None:
         assert reason in judge(content)
 
 
-def test_fixed_vhd_is_refused_unless_declared_raw(tmp_path: Path) -> None:
-    """Nothing but its footer tells a fixed VHD from raw bytes: the user has to say so."""
-    content = bytes(SIZE) + b"conectix" + bytes(504)
-    assert "fixed VHD" in judge(content)
-    assert "fixed VHD" in judge(content, "vpc")
+def test_fixed_vhd_is_what_stands_before_its_footer(tmp_path: Path) -> None:
+    """The guest's bytes end where the footer begins; a footer that differs from them or is damaged is refused."""
+    command = ["qemu-img", "convert", "-f", "raw", "-O", "vpc", "-o", "subformat=fixed,force_size=on"]
+    (tmp_path / "raw").write_bytes(b"\1" * SIZE)
+    subprocess.run([*command, tmp_path / "raw", tmp_path / "image"], check=True)
+    content = (tmp_path / "image").read_bytes()
+    facts = inspect(lambda at, length: content[at : at + length], len(content), "image")
+    assert (facts.format, facts.virtual_size, facts.is_plain, facts.is_foreign) == ("vpc", SIZE, True, False)
+    assert judge(content, "vpc") == "vpc"
     assert judge(content, "raw") == "raw"
+    assert "but it has" in judge(content[4096:])
+    assert "damaged" in judge(content[:-200] + b"\1" + content[-199:])
+    assert "whose header is missing" in judge(content[:-512] + content[-512:-452] + b"\0\0\0\3" + content[-448:])
 
 
 @pytest.fixture(scope="module")
