@@ -87,8 +87,12 @@ class Settings:
     nbd_filter_args: tuple[str, ...] = ()
     # Times that an external program is tried (num_shell_tries of the reference).
     num_shell_tries: int = 3
-    # Copies that run at once; the others wait. Two keep a disk busy, more make each of them slow.
+    # Copies that run at once, of one project and of all together; the others wait. Two keep a disk busy, more make each of
+    # them slow. So that no project keeps another waiting, one that has no copy at work starts one all the same, and copies
+    # that move less than 1 MiB a second (a limit of their own, a slow source) are not counted; 64 run at the very most.
     max_copies: int = 4
+    # Operations of one project that have not ended; the next one is refused, unless it ends an attachment.
+    max_operations: int = 1000
     # All copies of this host together: at most so many bytes a second, and so many cores; 0: no limit. A SIGHUP reads these
     # two anew, and copies that run go on by them. `nbdsvc operation limit` slows a single one.
     copy_rate: int = 0
@@ -219,7 +223,8 @@ def _check(settings: Settings) -> Settings:
         (not settings.host or set(settings.host) & set("@#/"), "host", "must be a name without @, # and /"),
         (settings.num_shell_tries < 1, "num_shell_tries", "must be at least 1"),
         (settings.operations_kept <= 0, "operations_kept", "must be more than 0"),
-        (settings.max_copies < 1, "max_copies", "must be at least 1"),
+        (not 1 <= settings.max_copies <= 64, "max_copies", "must be 1 to 64"),
+        (settings.max_operations < 1, "max_operations", "must be at least 1"),
         (settings.copy_rate < 0, "copy_rate", "must not be negative"),
         (settings.copy_cores < 0, "copy_cores", "must not be negative"),
         (settings.exporter not in EXPORTERS, "exporter", f"must be one of {', '.join(EXPORTERS)}"),

@@ -55,7 +55,7 @@ class Service:
             hosting.check_transport(self.host)
         self.engine = self._make_engine(self.host, probe) if self.host else None
         images = self.host.images if self.host else None
-        self.app = App(self.database, Operations(self.database, self.engine), settings, images)
+        self.app = App(self.database, Operations(self.database, self.engine, settings.max_operations), settings, images)
         self._listener = Listener(self.database, CHANNEL, self.engine.wake) if self.engine else None
         self._stopping = threading.Event()
         self._housekeeper = threading.Thread(target=self._keep_house, name="housekeeper", daemon=True)
@@ -92,7 +92,15 @@ class Service:
 
     def _make_engine(self, host: Host, probe: Probe) -> Engine:
         settings = self.settings
-        return Engine(self.database, settings.host, KINDS, host, settings.state_dir / "locks", probe=probe)
+        return Engine(
+            self.database,
+            settings.host,
+            KINDS,
+            host,
+            settings.state_dir / "locks",
+            probe=probe,
+            copies=settings.max_copies,
+        )
 
     def _keep_house(self) -> None:
         """Repair exports and report pools, now and at every interval. One failure does not end it."""
@@ -140,7 +148,6 @@ def _make_host(settings: Settings, database: Database) -> Host:
         journals=settings.state_dir / "journals",
         digests=settings.state_dir / "digests",
         zone=settings.availability_zone,
-        copies=threading.Semaphore(settings.max_copies),
         rate=Limit(settings.copy_rate),
         cpu=Limit(cores(settings.copy_cores)),
     )

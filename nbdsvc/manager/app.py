@@ -1,6 +1,5 @@
 """What use cases work with: `App` where requests are admitted, `Host` where operations run. Both meet in the database."""
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -63,7 +62,6 @@ class Host:
     journals: Path
     digests: Path
     zone: str = "nova"
-    copies: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(4))
     rate: Limit = field(default_factory=Limit)
     """Of all copies together, as is the processor time."""
     cpu: Limit = field(default_factory=Limit)

@@ -12,7 +12,7 @@ from nbdsvc.manager.app import Host, host_of, volume_ref
 from nbdsvc.model import clock, keys
 from nbdsvc.model.entities import Attachment
 from nbdsvc.model.operation import Operation
-from nbdsvc.operations.step import Kind, Run, Step
+from nbdsvc.operations.step import ACCESS, Kind, Run, Step
 from nbdsvc.store import nouns
 
 # Where a row is while it is connected: one that is attached already may be connected again.
@@ -147,8 +147,8 @@ def _repair(run: Run) -> None:
 
 KINDS = (
     Kind("attachment.connect", (Step("export", _export, _unexport),), _connected, _not_connected),
-    Kind("attachment.delete", (Step("unexport", _unexport),), _removed, _not_removed),
-    Kind("attachment.terminate", (Step("unexport", _unexport),), _terminated, _nothing),
+    Kind("attachment.delete", (Step("unexport", _unexport),), _removed, _not_removed, ACCESS),
+    Kind("attachment.terminate", (Step("unexport", _unexport),), _terminated, _nothing, ACCESS),
     Kind("attachment.repair", (Step("repair", _repair),), _nothing, _nothing),
-    Kind("volume.detach_all", (Step("unexport", _unexport_all),), _all_removed, _nothing),
+    Kind("volume.detach_all", (Step("unexport", _unexport_all),), _all_removed, _nothing, ACCESS),
 )

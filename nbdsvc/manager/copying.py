@@ -1,7 +1,7 @@
-"""A copy as part of an operation: journalled so that it resumes, with progress, cancel and a limit of how many at once."""
+"""A copy as part of an operation: journalled so that it resumes, with progress, cancel and limits of its speed.
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+How many copy at once, the engine decides: see Step.copies."""
+
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,6 @@ from nbdsvc.store import operations as journal
 
 log = structlog.get_logger(__name__)
 
-# How often a copy that waits for its turn looks whether it should go on waiting.
-WAIT_SECONDS = 0.1
 _SUFFIX = ".copy"
 
 
@@ -57,14 +55,13 @@ def digest(run: Run, source: Source) -> Digests:
 
 def restore(run: Run, source: Path, destination: Path, size: int) -> dict[str, int]:
     """Make `destination` read like `source`, writing only what differs."""
-    with _turn(run):
-        written = reconcile(
-            source,
-            destination,
-            size,
-            lambda done, total, data: run.progress(done, total, "comparing", data),
-            run.should_stop,
-        )
+    written = reconcile(
+        source,
+        destination,
+        size,
+        lambda done, total, data: run.progress(done, total, "comparing", data),
+        run.should_stop,
+    )
     if written is None:
         run.check()
         raise errors.Interrupted(operation=run.id)
@@ -86,20 +83,19 @@ def _copy(run: Run, source: Source, destination: Path | Sink, **how: Any) -> dic
         if run.rate != own.rate:
             own.rate = run.rate
 
-    with _turn(run):
-        try:
-            result = engine.copy(
-                source,
-                destination,
-                limits=[own, host.rate],
-                cpu=host.cpu,
-                on_progress=report,
-                should_stop=run.should_stop,
-                **how,
-            )
-        except engine.Stopped:
-            run.check()
-            raise errors.Interrupted(operation=run.id) from None
+    try:
+        result = engine.copy(
+            source,
+            destination,
+            limits=[own, host.rate],
+            cpu=host.cpu,
+            on_progress=report,
+            should_stop=run.should_stop,
+            **how,
+        )
+    except engine.Stopped:
+        run.check()
+        raise errors.Interrupted(operation=run.id) from None
     return {"size": result.size, "data": result.data, "skipped": result.skipped}
 
 
@@ -122,14 +118,3 @@ def _journal(run: Run) -> Path:
     folder = host_of(run).journals
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     return folder / f"{run.id}{_SUFFIX}"
-
-
-@contextmanager
-def _turn(run: Run) -> Iterator[None]:
-    copies = host_of(run).copies
-    while not copies.acquire(timeout=WAIT_SECONDS):
-        run.check()
-    try:
-        yield
-    finally:
-        copies.release()

@@ -24,7 +24,8 @@ def admit(app: App, conn: sa.Connection, context: Context, kind: str, volume: Vo
     _cancel_connects(conn, volume, [id])
     args = {"volume_id": volume.id, "attachment_id": id}
     resource, held = ("volume", volume.id), locks(kind, attachment=id)
-    return app.operations.admit(conn, operation(app, context, kind, volume.host, resource, held, args)).id
+    made = operation(app, context, kind, volume.host, resource, held, args)
+    return app.operations.admit(conn, made, bounded=False).id
 
 
 def admit_all(
@@ -35,9 +36,8 @@ def admit_all(
     _cancel_connects(conn, volume, ids)
     args = {"volume_id": volume.id, "attachment_ids": ids, "status": status}
     resource, held = ("volume", volume.id), locks("volume.detach_all", attachment=ids)
-    return app.operations.admit(
-        conn, operation(app, context, "volume.detach_all", volume.host, resource, held, args)
-    ).id
+    made = operation(app, context, "volume.detach_all", volume.host, resource, held, args)
+    return app.operations.admit(conn, made, bounded=False).id
 
 
 def _cancel_connects(conn: sa.Connection, volume: Volume, ids: list[str]) -> None:

@@ -19,7 +19,7 @@ from nbdsvc.manager.locking import locks
 from nbdsvc.model import states
 from nbdsvc.model.context import Context
 from nbdsvc.model.operation import Operation
-from nbdsvc.operations.step import Kind, Run, Step
+from nbdsvc.operations.step import Kind, Run, Step, always
 from nbdsvc.store import nouns
 
 
@@ -88,4 +88,4 @@ def _not_verified(conn: sa.Connection, operation: Operation, error: errors.Error
     settling.volume(conn, operation.resource_id, "maintenance", states.PREVIOUS)
 
 
-KINDS = (Kind("volume.verify", (Step("verify", _verify),), _verified, _not_verified),)
+KINDS = (Kind("volume.verify", (Step("verify", _verify, copies=always),), _verified, _not_verified),)

@@ -68,4 +68,8 @@ def _not_reverted(conn: sa.Connection, operation: Operation, error: errors.Error
     settling.snapshot(conn, operation.args["snapshot_id"], "restoring", "available")
 
 
-KINDS = (Kind("volume.revert", (Step("revert", _revert),), _reverted, _not_reverted),)
+def _copies(run: Run) -> bool:
+    return not host_of(run).driver.capabilities.instant_clone
+
+
+KINDS = (Kind("volume.revert", (Step("revert", _revert, copies=_copies),), _reverted, _not_reverted),)

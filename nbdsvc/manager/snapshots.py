@@ -105,6 +105,10 @@ def _release(run: Run) -> None:
     copying.forget(run)
 
 
+def _is_to_be_filled(run: Run) -> bool:
+    return not run.results["take"]["filled"]
+
+
 def _fill(run: Run) -> dict[str, int] | None:
     """Where the backend does not share blocks: a copy, from a volume that our lock keeps from being attached."""
     if run.results["take"]["filled"]:
@@ -143,7 +147,11 @@ def _not_deleted(conn: sa.Connection, operation: Operation, error: errors.Error)
 KINDS = (
     Kind(
         "snapshot.create",
-        (Step("take", _take, _release), Step("fill", _fill), Step("tidy", copying.forget)),
+        (
+            Step("take", _take, _release),
+            Step("fill", _fill, copies=_is_to_be_filled),
+            Step("tidy", copying.forget),
+        ),
         _taken,
         _not_taken,
     ),

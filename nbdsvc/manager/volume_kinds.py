@@ -15,7 +15,7 @@ from nbdsvc.manager import copying, proving, settling
 from nbdsvc.manager.app import host_of, snapshot_of, snapshot_ref, volume_of, volume_ref
 from nbdsvc.model import states
 from nbdsvc.model.operation import Operation
-from nbdsvc.operations.step import Kind, Run, Step
+from nbdsvc.operations.step import Kind, Run, Step, always
 from nbdsvc.store import nouns
 from nbdsvc.units import GiB, to_gib
 
@@ -46,6 +46,10 @@ def _release(run: Run) -> None:
     proving.forget(host_of(run), run.args["volume_id"])
     host_of(run).driver.delete_volume(volume_ref(volume_of(run)))
     copying.forget(run)
+
+
+def _is_to_be_filled(run: Run) -> bool:
+    return not run.results["allocate"]["filled"]
 
 
 def _fill(run: Run) -> dict[str, Any] | None:
@@ -238,7 +242,7 @@ def _not_uploaded(conn: sa.Connection, operation: Operation, error: errors.Error
 KINDS = (
     Kind(
         "volume.create",
-        (Step("allocate", _allocate, _release), Step("fill", _fill), Step("tidy", _tidy)),
+        (Step("allocate", _allocate, _release), Step("fill", _fill, copies=_is_to_be_filled), Step("tidy", _tidy)),
         _created,
         _not_created,
     ),
@@ -251,7 +255,7 @@ KINDS = (
     Kind("volume.extend", (Step("extend", _extend),), _extended, _not_extended),
     Kind(
         "volume.upload",
-        (Step("write image", _write_image, _remove_image), Step("tidy", _tidy)),
+        (Step("write image", _write_image, _remove_image, copies=always), Step("tidy", _tidy)),
         _uploaded,
         _not_uploaded,
     ),

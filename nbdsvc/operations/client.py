@@ -21,17 +21,24 @@ CHANNEL = "nbdsvc_operations"
 
 
 class Operations:
-    """`engine` is None in a process that only serves the API."""
+    """`engine` is None in a process that only serves the API. `most`: of a project that have not ended, on one host."""
 
-    def __init__(self, database: Database, engine: Engine | None) -> None:
+    def __init__(self, database: Database, engine: Engine | None, most: int = 1000) -> None:
+        self._most = most
         self._database = database
         self._engine = engine
         self._waiters = Waiters(database, self._interval)
         if engine:
             engine.on_ended = self._waiters.look
 
-    def admit(self, conn: sa.Connection, operation: Operation) -> Operation:
-        """Write it in the caller's transaction. Call `wake` after the commit."""
+    def admit(self, conn: sa.Connection, operation: Operation, *, bounded: bool = True) -> Operation:
+        """Write it in the caller's transaction. Call `wake` after the commit.
+
+        QuotaExceeded where its project has too many that have not ended, if it is `bounded`: the dispatcher looks at each.
+        """
+        used = rows.count_unfinished(conn, operation.host, operation.project_id) if bounded else 0
+        if used >= self._most:
+            raise errors.QuotaExceeded(resource="operations", limit=self._most, used=used, requested=1)
         rows.insert(conn, operation)
         self._database.notify(conn, CHANNEL)
         return operation

@@ -6,7 +6,7 @@ up, wherever it stands. That nobody else runs it is what the host lock (service.
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,25 @@ from nbdsvc.model.operation import Operation
 from nbdsvc.operations.journal import Journal
 from nbdsvc.operations.locks import FileLocks, LockTable
 from nbdsvc.operations.running import Probe, Running, no_probe
-from nbdsvc.operations.step import Kind
+from nbdsvc.operations.slots import Slots
+from nbdsvc.operations.step import ACCESS, COPY, SHORT, Kind
 from nbdsvc.store.database import Database
 
 log = structlog.get_logger(__name__)
 
-# Enough that a dozen long copies (which a semaphore of their own holds back) never keep a detach waiting.
-WORKERS = 32
+# Operations at work at once where they are short, and how many there are at most when each project has its share.
+SHORT_SLOTS, SHORT_MOST = 16, 32
+# Copies at most, whatever their number of projects: each has some threads and a few MiB.
+COPIES_MOST = 64
+
+
+class _Lane:
+    """A queue, its slots and its threads: what waits in one lane keeps nobody waiting in another."""
+
+    def __init__(self, name: str, slots: int, most: int) -> None:
+        self.copies = name == COPY
+        self.slots = Slots(slots, most)
+        self.pool = ThreadPoolExecutor(max(slots, most), thread_name_prefix=f"{name}-operation")
 
 
 class Engine:
@@ -41,6 +53,7 @@ class Engine:
         locks_folder: Path,
         poll_seconds: float = 1.0,
         probe: Probe = no_probe,
+        copies: int = 4,
     ) -> None:
         self._journal = Journal(database, host)
         self._kinds = kinds
@@ -55,7 +68,8 @@ class Engine:
         self._stopping = threading.Event()
         self.on_ended: Callable[[], None] = lambda: None
         """Called after each end, by the thread that ran it."""
-        self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="operation")
+        sizes = {ACCESS: (SHORT_SLOTS, SHORT_MOST), SHORT: (SHORT_SLOTS, SHORT_MOST), COPY: (copies, COPIES_MOST)}
+        self._lanes = {name: _Lane(name, *size) for name, size in sizes.items()}
         self._dispatcher = threading.Thread(target=self._dispatch_forever, name="dispatcher", daemon=True)
 
     def start(self) -> None:
@@ -67,7 +81,8 @@ class Engine:
         self._work.set()
         if self._dispatcher.is_alive():
             self._dispatcher.join()
-        self._pool.shutdown(wait=True)
+        for lane in self._lanes.values():
+            lane.pool.shutdown(wait=True)
 
     def wake(self) -> None:
         """There may be work: call it after the commit that admitted an operation."""
@@ -91,51 +106,85 @@ class Engine:
             self._work.clear()
 
     def _dispatch(self) -> None:
+        unfinished = self._journal.unfinished()
+        with self._mutex:
+            self._grant(unfinished)
+            self._let_out(unfinished)
+            started = [(lane, self._active[id]) for lane in self._lanes.values() for id in self._starting(lane)]
+        for lane, running in started:
+            lane.pool.submit(self._run, running, lane)
+
+    def _grant(self, unfinished: list[Operation]) -> None:
+        """Locks, in order of admission. Who has them waits for a slot; a later one does not overtake who waits for locks."""
         reserved: set[str] = set()
-        for operation in self._journal.unfinished():
-            if self._stopping.is_set():
-                return
-            locks = operation.lock_set()
-            with self._mutex:
-                if operation.id in self._active:
-                    continue
-                if _to_be_abandoned(operation):
-                    locks = []  # nothing was begun, so there is nothing to exclude
-                if not self._table.try_acquire(operation.id, locks, reserved):
-                    reserved |= {lock.name for lock in locks}
-                    continue
-                # It may have ended since it was listed: its end is written before it leaves the active ones.
-                running = self._running(self._journal.get(operation.id))
-                if running.operation.finished:
-                    self._table.release(operation.id)
-                    continue
-                self._active[operation.id] = running
-            self._pool.submit(self._run, running)
+        for operation in unfinished:
+            if operation.id in self._active:
+                continue
+            # Nothing was begun of one that is to be abandoned, so there is nothing to exclude.
+            locks = [] if _to_be_abandoned(operation) else operation.lock_set()
+            if not self._table.try_acquire(operation.id, locks, reserved):
+                reserved |= {lock.name for lock in locks}
+                continue
+            # It may have ended since it was listed: its end is written before it leaves the active ones.
+            running = self._running(self._journal.get(operation.id))
+            if running.operation.finished:
+                self._table.release(operation.id)
+                continue
+            self._active[operation.id] = running
+            lane = ACCESS if _is_to_end(operation) else running.lane
+            self._lanes[lane].slots.wait(operation.id, operation.project_id)
+
+    def _let_out(self, unfinished: list[Operation]) -> None:
+        """What waits for a slot and is to end, needs none: its undo is short."""
+        for operation in unfinished:
+            running, waits = self._active.get(operation.id), self._lanes[COPY].slots
+            if running and waits.is_waiting(operation.id) and (running.cancelled or _is_to_end(operation)):
+                running.cancelled |= operation.cancel_requested
+                waits.leave(operation.id)
+                self._lanes[ACCESS].slots.wait(operation.id, operation.project_id)
+
+    def _starting(self, lane: _Lane) -> Iterator[str]:
+        while not self._stopping.is_set() and (id := lane.slots.next(self._counts)):
+            yield id
+
+    def _counts(self, id: str) -> bool:
+        running = self._active.get(id)
+        return running is not None and not running.is_slow()
 
     def _running(self, operation: Operation) -> Running:
         kind = self._kinds.get(operation.kind) or _unknown(operation.kind)
         return Running(operation, kind, self._journal, self._environment, self._stopping.is_set, self._probe)
 
-    def _run(self, running: Running) -> None:
-        operation = running.operation
+    def _run(self, running: Running, lane: _Lane) -> None:
+        operation, ended = running.operation, True
         bound = log.bind(operation=operation.id, kind=operation.kind, resource=operation.resource_id)
         try:
             locks = [] if _to_be_abandoned(operation) else operation.lock_set()
             with self._files.hold(locks, lambda: self._check_stop(running)) as fds:
                 running.lock_fds = fds
-                running.execute()
-            bound.info("operation ended", state=self._journal.get(operation.id).state)
+                ended = running.execute(may_copy=lane.copies)
+            if ended:
+                bound.info("operation ended", state=self._journal.get(operation.id).state)
         except errors.Interrupted:
             bound.info("operation interrupted")
         except Exception as error:  # not even the journal could be written: stay in the list, try again later
             bound.error("operation could not be settled", reason=str(error))
             time.sleep(1)
         finally:
-            with self._mutex:
-                self._active.pop(operation.id, None)
-                self._table.release(operation.id)
+            self._leave(running, lane, ended)
+
+    def _leave(self, running: Running, lane: _Lane, ended: bool) -> None:
+        id = running.id
+        with self._mutex:
+            lane.slots.leave(id)
+            if ended:
+                self._active.pop(id, None)
+                self._table.release(id)
+            else:
+                self._lanes[COPY].slots.wait(id, running.operation.project_id)
+        if ended:
             self.on_ended()
-            self._work.set()
+        self._work.set()
 
     def _check_stop(self, running: Running) -> None:
         """While waiting for an orphan's lock only a stop of the service ends the wait; a cancel is seen by execute."""
@@ -143,9 +192,13 @@ class Engine:
             raise errors.Interrupted(operation=running.id)
 
 
-def _to_be_abandoned(operation: Operation) -> bool:
+def _is_to_end(operation: Operation) -> bool:
     late = operation.deadline is not None and clock.now() > operation.deadline
-    return operation.state == model.PENDING and operation.cursor < 0 and (operation.cancel_requested or late)
+    return operation.cancel_requested or late
+
+
+def _to_be_abandoned(operation: Operation) -> bool:
+    return operation.state == model.PENDING and operation.cursor < 0 and _is_to_end(operation)
 
 
 def _unknown(name: str) -> Kind:

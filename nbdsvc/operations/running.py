@@ -10,14 +10,13 @@ from nbdsvc.model import clock
 from nbdsvc.model import operation as model
 from nbdsvc.model.operation import Operation
 from nbdsvc.operations.journal import Journal
+from nbdsvc.operations.pace import Pace
 from nbdsvc.operations.step import Kind
 
 # Writing progress more often would cost more fsyncs than anybody watches.
 PROGRESS_SECONDS = 0.5
 # A cancel from another process, or another rate, is seen this late; a cancel from this process at once.
 WISH_SECONDS = 0.5
-# Of what is measured twice a second: five seconds and older weigh less than a fiftieth.
-PACE_WEIGHT = 0.35
 # An undo is tried again after 1 and 4 seconds before it is given up and stored as failed.
 UNDO_TRIES = 3
 
@@ -53,12 +52,18 @@ class Running:
         self._probe = probe
         self._undoing = operation.state == model.UNDOING
         self._wishes_read = time.monotonic()
-        self._pace = _Pace(operation.progress_done)
+        self._pace = Pace(operation.progress_done)
+        self._at = max(operation.cursor, 0)
+        self._begun = False
         self._end = _monotonic_end(operation)
 
     @property
     def id(self) -> str:
         return self.operation.id
+
+    @property
+    def lane(self) -> str:
+        return self._kind.lane
 
     def check(self) -> None:
         if self._interrupted():
@@ -78,32 +83,48 @@ class Running:
         return False
 
     def progress(self, done: int, total: int, text: str = "", data: int = 0) -> None:
+        self._pace.note(done)
         if self._pace.seconds() >= PROGRESS_SECONDS or done >= total > 0:
             self._journal.progress(self.id, done, total, text, data, self._pace.rate(done))
 
-    def execute(self) -> None:
-        """Run it to its end. Only Interrupted leaves this function, and then the journal says where to go on."""
-        self._journal.begin(self.operation)
+    def is_slow(self) -> bool:
+        """It copies next to nothing, so that it needs no slot."""
+        return self._pace.is_slow()
+
+    def execute(self, *, may_copy: bool = True) -> bool:
+        """Run it to its end: True; or to the step that copies, where it may not: False, and to be called again when it may.
+
+        Only Interrupted leaves this function, and then the journal says where to go on.
+        """
+        if not self._begun:
+            self._journal.begin(self.operation)
+            self._begun = True
+        self._pace.restart()
         if self._undoing and self.operation.error:
             self._undo(errors.from_facts(self.operation.error))
-            return
+            return True
         try:
-            self._forward()
+            return self._forward(may_copy)
         except errors.Interrupted:
             raise
         except Exception as error:  # whatever it is, the rows must be settled
             self._undo(error if isinstance(error, errors.Error) else errors.InternalError(reason=repr(error)))
+            return True
 
-    def _forward(self) -> None:
-        for index in range(max(self.operation.cursor, 0), len(self._kind.steps)):
+    def _forward(self, may_copy: bool) -> bool:
+        for index in range(self._at, len(self._kind.steps)):
             step = self._kind.steps[index]
             self.check()
+            if step.copies(self) and not may_copy:
+                return False
             self._journal.intend(self.id, index, self.results)
             self._cursor = index
             self._probe("before do", self.operation, step.name)
             self.results[step.name] = step.do(self)
             self._probe("after do", self.operation, step.name)
+            self._at = index + 1
         self._journal.succeed(self._kind, self.operation, self.results)
+        return True
 
     def _undo(self, error: errors.Error) -> None:
         self._undoing = True
@@ -139,24 +160,6 @@ class Running:
             self._wishes_read = time.monotonic()
             self.cancelled, self.rate = self._journal.wishes(self.id)
         return self.cancelled
-
-
-class _Pace:
-    """How fast it goes: the newest of some steps weighs most, so that a limit or a stall is seen within seconds."""
-
-    def __init__(self, done: int) -> None:
-        self._done, self._at, self._rate = done, time.monotonic(), 0.0
-
-    def seconds(self) -> float:
-        """Since the last look."""
-        return time.monotonic() - self._at
-
-    def rate(self, done: int) -> int:
-        """A second, until now."""
-        newest = max(0, done - self._done) / max(self.seconds(), 0.001)
-        self._rate = newest if not self._rate else (1 - PACE_WEIGHT) * self._rate + PACE_WEIGHT * newest
-        self._done, self._at = done, time.monotonic()
-        return int(self._rate)
 
 
 def _allowed(operation: Operation) -> float:

@@ -6,13 +6,13 @@ what carries it. Results are JSON and are there again after a restart.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import sqlalchemy as sa
 
 from nbdsvc import errors
-from nbdsvc.model.operation import Lock, Operation
+from nbdsvc.model.operation import Operation
 
 
 class Run(Protocol):
@@ -46,13 +46,30 @@ Settle = Callable[[sa.Connection, Operation], None]
 Fail = Callable[[sa.Connection, Operation, errors.Error], None]
 
 
+def never(_run: Run) -> bool:
+    return False
+
+
+def always(_run: Run) -> bool:
+    return True
+
+
 @dataclass(frozen=True)
 class Step:
-    """`do` may return JSON, kept as results[name]. Without `undo` there is nothing to take back."""
+    """`do` may return JSON, kept as results[name]. Without `undo` there is nothing to take back.
+
+    `copies`: whether it may take as long as its project likes, so that it waits for one of the host's slots for copies;
+    judged by the results of the steps before it. An operation that waits for a slot keeps its locks and holds no thread.
+    """
 
     name: str
     do: Do
     undo: Undo | None = None
+    copies: Callable[[Run], bool] = never
+
+
+# Lanes of the engine: what ends or repairs access, what is short, what copies.
+ACCESS, SHORT, COPY = "access", "short", "copy"
 
 
 @dataclass(frozen=True)
@@ -63,4 +80,4 @@ class Kind:
     steps: tuple[Step, ...]
     succeed: Settle
     fail: Fail
-    locks: Callable[[dict[str, Any]], list[Lock]] = field(default=lambda _args: [])
+    lane: str = SHORT

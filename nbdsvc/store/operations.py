@@ -37,6 +37,11 @@ def unfinished_of(conn: sa.Connection, resource_id: str) -> list[Operation]:
     return sorted(rows.select(conn, *where), key=lambda found: found.sequence or 0)
 
 
+def count_unfinished(conn: sa.Connection, host: str, project_id: str) -> int:
+    where = _c.host == host, _c.state.in_(sorted(model.UNFINISHED)), _c.project_id == project_id
+    return rows.count(conn, *where)
+
+
 def states(conn: sa.Connection, ids: Sequence[str]) -> dict[str, bool]:
     """Whether each of these has ended; those that are not there are left out."""
     found: dict[str, bool] = {}

@@ -1,0 +1,53 @@
+"""How many operations of one lane are at work, shared between projects. Decides only: the engine does what it says."""
+
+from collections import Counter
+from collections.abc import Callable
+
+
+class Slots:
+    """At most `slots` at work at once for the projects together, and for each of them.
+
+    Two exceptions keep a project from holding up the others for as long as it likes. One that has nothing at work starts
+    without a slot, and one that does not count (a copy that its project slowed down, or whose source says nothing)
+    takes none. `most` is where that ends too; half of it is kept for projects that have nothing at work.
+    """
+
+    def __init__(self, slots: int, most: int) -> None:
+        self._slots, self._most = slots, max(most, slots)
+        self._waiting: dict[str, str] = {}
+        self._working: dict[str, str] = {}
+
+    def __len__(self) -> int:
+        return len(self._working)
+
+    def wait(self, id: str, project: str) -> None:
+        """Queue it behind those of its own project."""
+        self._waiting[id] = project
+
+    def is_waiting(self, id: str) -> bool:
+        return id in self._waiting
+
+    def leave(self, id: str) -> None:
+        self._waiting.pop(id, None)
+        self._working.pop(id, None)
+
+    def next(self, counts: Callable[[str], bool] = lambda _id: True) -> str | None:
+        """Who starts now, and is at work from now on: of the project that has the fewest at work. None: nobody."""
+        first: dict[str, str] = {}
+        for id, project in self._waiting.items():
+            first.setdefault(project, id)
+        if not first:
+            return None
+        at_work = Counter(self._working.values())
+        project = min(first, key=lambda each: at_work[each])  # of two, the one that waits longer
+        if not self._may_start(at_work[project], counts):
+            return None
+        id = first[project]
+        self._working[id] = self._waiting.pop(id)
+        return id
+
+    def _may_start(self, own: int, counts: Callable[[str], bool]) -> bool:
+        if own == 0:
+            return len(self._working) < self._most
+        engaged = sum(counts(id) for id in self._working)
+        return own < self._slots and engaged < self._slots and len(self._working) < max(self._slots, self._most // 2)
