@@ -4,11 +4,12 @@ from typing import Any
 
 import click
 
+from nbdsvc import units
 from nbdsvc.cli import show
 from nbdsvc.cli.client import Client
 from nbdsvc.cli.numbers import SIZE
 
-_ELSEWHERE = "a device of the kernel's NBD client grows by itself, any other keeps its size until it is attached again"
+_ELSEWHERE = "a device over NBD grows by itself, an iSCSI disk when its session is rescanned"
 _COLUMNS = ("id", "name", "status", "size", "volume_type", "bootable")
 
 
@@ -97,7 +98,7 @@ def extend(volume: str, new_size: int) -> None:
 
 
 def _tell_of_devices(volume: dict[str, Any]) -> None:
-    """What has to be done before devices have the new size, on stderr: it is no result of the verb."""
+    """Wait for this host's device to grow; what is to be done for others, on stderr: it is no result of the verb."""
     from nbdsvc.connectors.host import HostConnector
 
     connector = HostConnector()
@@ -105,7 +106,7 @@ def _tell_of_devices(volume: dict[str, Any]) -> None:
         here = connector.find(volume["id"])
     except (OSError, ValueError):  # no business of this user's
         here = None
-    if here and (growth := connector.growth_of(here)):
+    if here and (growth := connector.await_growth(here, volume["size"] * units.GiB)):
         click.echo(f"{here.device} keeps its size: {growth}", err=True)
     for attachment in volume["attachments"]:
         if here is None or attachment["attachment_id"] != here.attachment_id:

@@ -23,7 +23,8 @@ class Kind(Protocol):
     """One way to make an export a block device."""
 
     name: str
-    growth: str  # what has to be done before a device has the size of its extended volume; empty: nothing, it grows
+    grows: bool  # whether nbd_watch.py gives a device the size of its extended volume
+    growth: str  # what to do where it does not, or cannot
 
     def serves(self, info: dict[str, Any]) -> bool:
         """Whether this host and these connection data allow it."""
@@ -88,6 +89,11 @@ def user_of(device: str) -> str | None:
     holders = Path(f"/sys/class/block/{Path(device).name}/holders")
     found = sorted(path.name for path in holders.iterdir()) if holders.is_dir() else []
     return f"{found[0]} is built on it" if found else None
+
+
+def size_of(device: str) -> int:
+    """Bytes that the device has: sysfs counts sectors of 512."""
+    return int(Path(f"/sys/class/block/{Path(device).name}/size").read_text()) * 512
 
 
 def is_read_only(device: str) -> bool:

@@ -4,15 +4,20 @@ Direct I/O on the loop device is worth 2.7 to 5 times its speed, and keeps one p
 is also the way for an export with TLS, which the kernel's client cannot do.
 """
 
+import fcntl
 import os
+import struct
 import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from nbdsvc import errors, process
-from nbdsvc.connectors.attached import Attached, is_nbd
+from nbdsvc.connectors.attached import Attached, is_nbd, size_of
+from nbdsvc.datapath import source as sources
+from nbdsvc.model import names
 
 # nbdfuse connects before it mounts: a server that lives is there long before this.
 MOUNT_SECONDS = 15.0
@@ -23,7 +28,8 @@ class FuseLoop:
     """See Kind in nbdsvc/connectors/attached.py."""
 
     name = "FUSE + loop"
-    growth = "detach it and attach it again"  # nbdfuse asks for the size when it connects, and never again
+    grows = True
+    growth = "detach it and attach it again"
 
     def __init__(self, runner: process.Runner) -> None:
         self._runner = runner
@@ -32,20 +38,26 @@ class FuseLoop:
         return is_nbd(info) and Path("/dev/fuse").exists()
 
     def connect(self, home: Path, attachment_id: str, info: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """nbdfuse has a size once and for all, so it shows a file without end, and the loop device has the volume's."""
         mounted = home / "nbd"
         mounted.touch()
         pid = self._mount(home, mounted, _server(home, info))
         try:
+            uri = _sized(home, info)
+            limit = f"--sizelimit={_volume_size(uri)}"
             read_only = ["--read-only"] if info.get("access_mode") == "ro" else []
-            argv = ["losetup", "--find", "--show", "--direct-io=on", *read_only, str(mounted)]
+            argv = ["losetup", "--find", "--show", "--direct-io=on", limit, *read_only, str(mounted)]
             device = self._runner.run(argv, tries=1).stdout.strip()
         except errors.Error:
             self._unmount(mounted, pid)
             raise
-        return device, {"mountpoint": str(mounted), "pid": pid}
+        return device, {"mountpoint": str(mounted), "pid": pid, "sized": uri}
 
     def noted(self, folder: Path) -> None:
-        """Nothing: nbdfuse ends when its server does, and the device with it."""
+        """Only for its size: nbdfuse ends when its server does, and the device with it."""
+        from nbdsvc.connectors import nbd_watch
+
+        nbd_watch.ensure_running(folder)
 
     def disconnect(self, home: Path, attached: Attached) -> None:
         if _backing(attached.device):
@@ -83,12 +95,50 @@ def _is_there(mounted: Path) -> bool:
     return found.st_dev != mounted.parent.stat().st_dev and found.st_size > 0
 
 
+def grow(attached: Attached) -> int | None:
+    """Give the device the size of its volume: the new size, or None where it has it. OSError, or ReadFailed.
+
+    EAGAIN is the kernel's while pages of the device are being written: try again.
+    """
+    uri = attached.details.get("sized")
+    size = _volume_size(uri) if uri and _backing(attached.device) else 0
+    if size <= size_of(attached.device):
+        return None
+    fd = os.open(attached.device, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        status = bytearray(_STATUS_SIZE)
+        fcntl.ioctl(fd, _LOOP_GET_STATUS64, status)
+        struct.pack_into("=Q", status, _SIZE_LIMIT, size)
+        fcntl.ioctl(fd, _LOOP_SET_STATUS64, status)
+    finally:
+        os.close(fd)
+    return size
+
+
+# struct loop_info64 and its calls, linux/loop.h.
+_LOOP_SET_STATUS64, _LOOP_GET_STATUS64 = 0x4C04, 0x4C05
+_STATUS_SIZE, _SIZE_LIMIT = 232, 32
+
+
+def _volume_size(uri: str) -> int:
+    with sources.open_nbd(uri, connections=1) as export:
+        return export.size
+
+
+def _sized(home: Path, info: dict[str, Any]) -> str:
+    """The URI by which the export says its volume's size; a key is named by its file."""
+    uri = str(info["uri"])
+    return f"{uri}?tls-psk-file={quote(str(home / 'psk'))}" if info.get("tls") else uri
+
+
 def _server(home: Path, info: dict[str, Any]) -> list[str]:
     """What nbdfuse connects to. It refuses URIs with tls-psk-file (1.14), so TLS is the business of an nbdkit between."""
+    growing = names.growing_name(info["export"])
     if not info.get("tls"):
-        return [str(info["uri"])]
+        server, _, export = str(info["uri"]).rpartition("/" + quote(str(info["export"])))
+        return [f"{server}/{quote(growing)}{export}"]
     tls = ["tls=require", f"tls-psk={_key(home, info)}", f"tls-username={info['tls_psk_username']}"]
-    where = [f"hostname={info['host']}", f"port={info['port']}", f"export={info['export']}"]
+    where = [f"hostname={info['host']}", f"port={info['port']}", f"export={growing}"]
     nbdkit = [process.resolve("nbdkit"), "--exit-with-parent", "nbd", *where, *tls]
     return ["--socket-activation", *nbdkit]
 

@@ -2,17 +2,22 @@
 
 import os
 import socket
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from nbdsvc import errors, process, routes
-from nbdsvc.connectors.attached import Attached, Kind, Notes, flush, user_of
+from nbdsvc.connectors.attached import Attached, Kind, Notes, flush, size_of, user_of
 from nbdsvc.connectors.fuse_loop import FuseLoop
 from nbdsvc.connectors.iscsi import BrickIscsi, initiator_name, multipath_runs
 from nbdsvc.connectors.kernel_nbd import CONNECTIONS, KernelNbd
 
 FOLDER = Path("/run/nbdsvc/attached")
+
+# The agent asks for sizes every five seconds; a busy host takes its time.
+GROWTH_SECONDS = 20.0
+POLL_SECONDS = 0.1
 
 
 class HostConnector:
@@ -68,9 +73,15 @@ class HostConnector:
         kind.noted(self._folder)
         return attached
 
-    def growth_of(self, attached: Attached) -> str:
-        """What has to be done before the device has the size of its extended volume; empty: nothing, it grows."""
-        return self._named(attached).growth
+    def await_growth(self, attached: Attached, size: int) -> str:
+        """Return when the device has the `size` of its extended volume: "". Where it does not come: what to do."""
+        kind = self._named(attached)
+        end = time.monotonic() + (GROWTH_SECONDS if kind.grows else 0)
+        while size_of(attached.device) < size:
+            if time.monotonic() >= end:
+                return kind.growth
+            time.sleep(POLL_SECONDS)
+        return ""
 
     def detach(self, attached: Attached, *, force: bool = False) -> None:
         """Refuse while somebody uses the device, flush, take it down. Raises DeviceBusy with who and where.

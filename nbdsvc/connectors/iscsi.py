@@ -33,6 +33,7 @@ class BrickIscsi:
     """See Kind in nbdsvc/connectors/attached.py."""
 
     name = "iSCSI by os-brick"
+    grows = False
     growth = (
         "rescan its session (iscsiadm -m session --rescan, with multipath multipathd resize map), or attach it again"
     )

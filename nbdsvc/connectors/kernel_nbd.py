@@ -26,7 +26,8 @@ class KernelNbd:
     """See Kind in nbdsvc/connectors/attached.py."""
 
     name = "kernel nbd"
-    growth = ""  # nbd_watch.py sees to it
+    grows = True
+    growth = "see the log of nbdsvc agent, or attach it again"
 
     def __init__(self, runner: process.Runner, connections: int = CONNECTIONS) -> None:
         self._runner = runner
@@ -108,11 +109,6 @@ def _connect_link(info: dict[str, Any], export: str, stack: ExitStack) -> handsh
     made = handshake.connect(info.get("unix_socket"), info.get("host"), info.get("port"), export)
     stack.callback(made.sock.close)
     return made
-
-
-def size_of(index: int) -> int:
-    """Bytes that the device has: sysfs counts sectors of 512."""
-    return int(Path(f"/sys/block/nbd{index}/size").read_text()) * 512
 
 
 def _connected(index: int) -> bool:

@@ -1,4 +1,5 @@
-"""Gives devices of the kernel's NBD client new connections when theirs die: a server that was killed or restarted, a cut.
+"""Gives devices of the kernel's NBD client new connections when theirs die: a server that was killed or restarted, a cut;
+and these, and loop devices over FUSE, the size of their volume when it was extended.
 
 The kernel keeps I/O waiting for DEAD_TIMEOUT and tells a multicast group that a link is dead; somebody in user space has
 to connect again. One process a host does so for all devices, started with the first and ended with the last of them.
@@ -19,8 +20,8 @@ from pathlib import Path
 import structlog
 
 from nbdsvc import errors
-from nbdsvc.connectors import kernel_nbd, nbd_netlink
-from nbdsvc.connectors.attached import Attached, Notes
+from nbdsvc.connectors import fuse_loop, kernel_nbd
+from nbdsvc.connectors.attached import Attached, Notes, size_of
 
 log = structlog.get_logger(__name__)
 
@@ -28,6 +29,7 @@ log = structlog.get_logger(__name__)
 TICK_SECONDS = 0.5
 # How often a server is asked for its volume's size: one handshake a device, and the time until growth is seen.
 SIZE_SECONDS = 5.0
+_WATCHED = (kernel_nbd.KernelNbd.name, fuse_loop.FuseLoop.name)
 
 
 def ensure_running(folder: Path) -> None:
@@ -57,22 +59,32 @@ class Watch:
             with _locked(self._folder) as free:
                 if not free:
                     return
-                with nbd_netlink.dead_links() as events:
-                    self._broken = set(self._devices())  # what died before we came
-                    while self._devices():
-                        self._repair_all()
-                        self._grow_all()
-                        self._wait(events)
+                while self._devices():
+                    self._look_after()
 
-    def _wait(self, events: socket.socket) -> None:
+    def _look_after(self) -> None:
+        """All devices, until there is the first or no more of the kernel's client, whose dead links are told."""
+        with contextlib.ExitStack() as stack:
+            has_links = bool(self._linked())
+            events = stack.enter_context(_dead_links()) if has_links else None
+            self._broken = set(self._linked())  # what died before we came
+            while self._devices() and bool(self._linked()) == has_links:
+                self._repair_all()
+                self._grow_all()
+                self._wait(events)
+
+    def _wait(self, events: socket.socket | None) -> None:
+        if events is None:
+            time.sleep(TICK_SECONDS)
+            return
         events.settimeout(TICK_SECONDS)
         with contextlib.suppress(TimeoutError):
             events.recv(65536)
             log.warning("a link is dead")
-            self._broken = set(self._devices())
+            self._broken = set(self._linked())
 
     def _repair_all(self) -> None:
-        devices = self._devices()
+        devices = self._linked()
         for device in sorted(self._broken & set(devices)):
             if self._repair(devices[device]):
                 self._broken.discard(device)
@@ -80,6 +92,8 @@ class Watch:
 
     def _repair(self, attached: Attached) -> bool:
         """True when there is nothing more to do for it."""
+        from nbdsvc.connectors import nbd_netlink
+
         index = attached.details["index"]
         if kernel_nbd.identifier_of(index) != attached.attachment_id:
             return True  # detached, or the device is somebody else's by now
@@ -110,16 +124,33 @@ class Watch:
                     self._grow(attached)
 
     def _grow(self, attached: Attached) -> None:
-        index = attached.details["index"]
-        if kernel_nbd.identifier_of(index) != attached.attachment_id:
-            return
-        size = kernel_nbd.volume_size(attached.details["server"])
-        if size > kernel_nbd.size_of(index):
-            nbd_netlink.resize(index, size, identifier=attached.attachment_id)
+        size = fuse_loop.grow(attached) if attached.kind == fuse_loop.FuseLoop.name else self._grow_linked(attached)
+        if size:
             log.info("the volume was extended", device=attached.device, size=size)
 
+    def _grow_linked(self, attached: Attached) -> int | None:
+        from nbdsvc.connectors import nbd_netlink
+
+        index = attached.details["index"]
+        if kernel_nbd.identifier_of(index) != attached.attachment_id:
+            return None
+        size = kernel_nbd.volume_size(attached.details["server"])
+        if size <= size_of(attached.device):
+            return None
+        nbd_netlink.resize(index, size, identifier=attached.attachment_id)
+        return size
+
     def _devices(self) -> dict[str, Attached]:
-        return {found.device: found for found in self._notes.all() if found.kind == kernel_nbd.KernelNbd.name}
+        return {found.device: found for found in self._notes.all() if found.kind in _WATCHED}
+
+    def _linked(self) -> dict[str, Attached]:
+        return {device: found for device, found in self._devices().items() if found.kind == kernel_nbd.KernelNbd.name}
+
+
+def _dead_links() -> contextlib.AbstractContextManager[socket.socket]:
+    from nbdsvc.connectors import nbd_netlink  # pyroute2 takes a quarter of a second to load
+
+    return nbd_netlink.dead_links()
 
 
 @contextlib.contextmanager

@@ -88,7 +88,7 @@ MUTATIONS = [
     Mutation("a detach does not free the volume", "nbdsvc/manager/settling.py",
              '    return "available"\n\n\ndef follow_attachments', '    return "in-use"\n\n\ndef follow_attachments'),
     Mutation("a device does not grow", "nbdsvc/connectors/nbd_watch.py",
-             "        if size > kernel_nbd.size_of(index):", "        if False:", needs=("attach", "extend")),
+             "        if size <= size_of(attached.device):", "        if True:", needs=("attach", "extend")),
     Mutation("a detach leaves its access", "nbdsvc/exports/lio/exporter.py",
              "        self._settle(noted[0].volume_id if noted else export_id)\n", "", "iscsi"),
     Mutation("a reader may write over iSCSI", "nbdsvc/exports/lio/exporter.py",

@@ -1,21 +1,22 @@
 """The command line against a real service: attach as a block device, tables and JSON, exit statuses."""
 
+import contextlib
 import json
 import os
 import re
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from serving import ServiceProcess
-from waiting import wait_until
 
 from nbdsvc import errors, process
 from nbdsvc.cli import attach
+from nbdsvc.connectors.attached import size_of
 from nbdsvc.connectors.fuse_loop import FuseLoop
 from nbdsvc.connectors.host import HostConnector
 
@@ -93,28 +94,48 @@ def test_attach_as_a_block_device(make_service: Callable[..., ServiceProcess], t
     assert service.leftovers() == []
 
 
-def test_an_extended_volume_and_its_device(make_service: Callable[..., ServiceProcess]) -> None:
-    """The device grows, or the verb says which one keeps its size and what to do; that is done, and it has the new size."""
+def test_an_extended_volume_and_its_device(make_service: Callable[..., ServiceProcess], tmp_path: Path) -> None:
+    """The device has the new size when the verb ends, also while it is mounted; attachments elsewhere are spoken of."""
     service = make_service(host=socket.gethostname(), nbd_listen="127.0.0.1")
     id = json.loads(nbdsvc(service, "volume", "create", "1", "--json").stdout)["id"]
     made = json.loads(nbdsvc(service, "attach", id, "--json").stdout)
     try:
         refused = nbdsvc(service, "attach", id, "--read-only")
         assert (refused.returncode, "with mode rw" in refused.stderr) == (4, True), refused.stderr
-        said = nbdsvc(service, "volume", "extend", id, "4")
-        assert said.returncode == 0, said.stderr
-        if made["kind"] == FuseLoop.name:
-            assert said.stderr == f"{made['device']} keeps its size: {FuseLoop.growth}\n"
-            assert nbdsvc(service, "detach", id).returncode == 0
-            made = json.loads(nbdsvc(service, "attach", id, "--json").stdout)
-        wait_until(lambda: _size_of(made["device"]) == 4 << 30)
+        assert size_of(made["device"]) == 1 << 30
+        subprocess.run(["mkfs.ext4", "-q", made["device"]], check=True)
+        with mounted(made["device"], tmp_path / "mounted") as folder:
+            (folder / "file").write_bytes(os.urandom(1 << 20))
+            said = nbdsvc(service, "volume", "extend", id, "4")
+            assert (said.returncode, said.stderr) == (0, ""), said.stderr
+            assert size_of(made["device"]) == 4 << 30
+            fd = os.open(made["device"], os.O_RDWR)
+            os.pwrite(fd, b"the end", (4 << 30) - 7)
+            os.fsync(fd)
+            os.close(fd)
     finally:
         assert nbdsvc(service, "detach", id).returncode == 0
     client = service.client()
     connector = {"connector": {"host": "elsewhere", "ip": "127.0.0.1"}, "volume_uuid": id}
     elsewhere = client.post("attachments", body={"attachment": connector})["attachment"]["id"]
     client.act("attachments", elsewhere, "os-complete")
-    assert "on elsewhere: a device of the kernel" in nbdsvc(service, "volume", "extend", id, "5").stderr
+    assert "on elsewhere: a device over NBD grows" in nbdsvc(service, "volume", "extend", id, "5").stderr
+
+
+def test_a_device_over_tls_grows(make_service: Callable[..., ServiceProcess], tmp_path: Path) -> None:
+    """Through an nbdkit between, with the key in its file, as another host has it."""
+    service = make_service(nbd_listen="127.0.0.1")
+    client, connector = service.client(), HostConnector(tmp_path / "attached", kinds=[FuseLoop(process.Runner())])
+    connector.describe = lambda: {"host": "me", "ip": "127.0.0.1", "nbd_transport": "tcp"}  # type: ignore[method-assign]
+    volume = client.post("volumes", body={"volume": {"size": 1}})["volume"]["id"]
+    service.wait_status("volumes", volume)
+    attached = attach.attach_here(client, connector, volume, "rw")
+    try:
+        client.act("volumes", volume, "os-extend", {"new_size": 2})
+        assert connector.await_growth(attached, 2 << 30) == ""
+    finally:
+        attach.detach_here(client, connector, attached)
+    assert service.leftovers() == []
 
 
 def test_options_of_another_client_are_refused(service: ServiceProcess, tmp_path: Path) -> None:
@@ -136,8 +157,14 @@ def test_the_api_on_an_ipv6_address(make_service: Callable[..., ServiceProcess])
     assert nbdsvc(service, "volume", "list").returncode == 0
 
 
-def _size_of(device: str) -> int:
-    return int(Path(f"/sys/class/block/{Path(device).name}/size").read_text()) * 512
+@contextlib.contextmanager
+def mounted(device: str, folder: Path) -> Iterator[Path]:
+    folder.mkdir()
+    subprocess.run(["mount", device, folder], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", folder], check=True)
 
 
 def test_detach_when_the_server_is_gone(service: ServiceProcess, tmp_path: Path) -> None:
