@@ -30,13 +30,11 @@ static int qcow2_extent(struct nbdsvc_source *source, uint64_t offset, struct nb
 	return err;
 }
 
-/* A cluster begins in the file, but the last one may end behind it; what is not there reads as zeros, as in QEMU. */
+/* Writers store whole clusters or subclusters. QEMU reads zeros behind the end of the file: that is how a cut image loses data. */
 static int read_plain(struct qcow2 *self, void *buffer, size_t length, uint64_t offset)
 {
 	uint64_t left = offset < self->input->size ? self->input->size - offset : 0;
-	size_t there = length < left ? length : left;
-	memset((char *)buffer + there, 0, length - there);
-	return there ? self->input->pread(self->input, buffer, there, offset) : 0;
+	return length > left ? -ENODATA : self->input->pread(self->input, buffer, length, offset);
 }
 
 static int decompress(struct qcow2 *self, struct scratch *scratch, size_t length)
@@ -163,6 +161,8 @@ static const char *qcow2_reason(struct nbdsvc_source *source, int error)
 		return "the image's tables are damaged: an entry points to where no cluster can be";
 	case -EILSEQ:
 		return "a compressed cluster of the image is damaged";
+	case -ENODATA:
+		return "the image is truncated: a cluster ends behind the end of the file";
 	case -ESPIPE:
 		return "the image became shorter while it was read";
 	default:

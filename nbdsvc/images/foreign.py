@@ -10,9 +10,11 @@ import uuid
 from collections.abc import Callable, Iterable
 
 from nbdsvc import errors
+from nbdsvc.images import tables
 from nbdsvc.units import KiB, MiB, TiB
 
 Read = Callable[[int, int], bytes]
+Content = bytes  # a method is called so
 # As for the L1 table of a qcow2: what a reader keeps in memory because a header says so.
 _TABLE_MAX_BYTES = 32 * MiB
 # The largest disk that VHDX and VMDK allow; the other formats end earlier.
@@ -24,11 +26,15 @@ _DESCRIPTOR_MAX = 20 * KiB
 _BLOCK_MAX = 256 * MiB
 _VHD_VERSION = 0x00010000
 _VDI_VERSION = 0x00010001
+_VMDK_COMPRESSED = 1 << 16
 _DYNAMIC_VHD = 3
 _HAS_PARENT = 2
 _METADATA = uuid.UUID("8b7ca206-4790-4b9a-b8fe-575f050f886e").bytes_le
 _FILE_PARAMETERS = uuid.UUID("caa16737-fa36-4d43-b3b6-33f0aa44e76b").bytes_le
 _DISK_SIZE = uuid.UUID("2fa54224-cd1b-4876-b211-5dbed83bf4b8").bytes_le
+_SECTOR_SIZE = uuid.UUID("8141bf1d-a96f-4709-ba47-f233a8faab5f").bytes_le
+_VHDX_NEEDED = (_FILE_PARAMETERS, _DISK_SIZE, _SECTOR_SIZE)
+_BAT = uuid.UUID("2dc27766-f623-4200-9d64-115e9bfd4a08").bytes_le
 _PARENT_LOCATOR = uuid.UUID("a8d35f2d-b30b-454d-abf7-d3d84834ab0c").bytes_le
 
 
@@ -44,6 +50,11 @@ class _Header:
         self.refuse([(offset + length > self.size, "its header is not within the file: is it truncated?")])
         return bytes(self._read(offset, length))
 
+    def table(self, offset: int, length: int) -> Content:
+        """As `bytes`, of what tables place."""
+        self.refuse([(offset + length > self.size, "it is truncated: a table stands behind its end")])
+        return bytes(self._read(offset, length))
+
     def fields(self, layout: str, offset: int) -> tuple[int, ...]:
         return struct.unpack(layout, self.bytes(offset, struct.calcsize(layout)))
 
@@ -51,6 +62,11 @@ class _Header:
         for wrong, reason in checks:
             if wrong:
                 raise errors.BadImage(image=self._name, reason=reason)
+
+    def check_whole(self, end: int) -> None:
+        """No block that the tables place ends behind the file's end."""
+        lacking = f"it is truncated: its tables place data up to byte {end}, and it has {self.size} bytes"
+        self.refuse([(end > self.size, lacking)])
 
     def check_disk(self, virtual: int, table_at: int, table_bytes: int) -> None:
         """The virtual size is a disk's, and the table that maps it is small and within the file."""
@@ -70,12 +86,13 @@ def virtual_size(read: Read, size: int, name: str, format: str) -> int:
 
 
 def _vmdk(header: _Header) -> int:
-    virtual, descriptor_at, descriptor_size = _vmdk_sparse(header, 0)
+    virtual, descriptor_at, descriptor_size, end = _vmdk_sparse(header, 0)
     if header.fields("<Q", 56)[0] == _FOOTER_HOLDS_TABLE:
         # A stream is written in order: its directory stands in the footer, a second header before the last sector.
         footer = header.size - 2 * _SECTOR
         header.refuse([(footer < _SECTOR or header.bytes(footer, 4) != b"KDMV", "it has no footer: is it truncated?")])
-        header.refuse([(_vmdk_sparse(header, footer)[0] != virtual, "its header and its footer differ")])
+        told, _, _, end = _vmdk_sparse(header, footer)
+        header.refuse([(told != virtual, "its header and its footer differ")])
     header.refuse(
         (
             (descriptor_at == 0 or descriptor_size == 0, "it has no embedded descriptor"),
@@ -83,12 +100,13 @@ def _vmdk(header: _Header) -> int:
         )
     )
     _vmdk_descriptor(header, header.bytes(descriptor_at, descriptor_size))
+    header.check_whole(end())
     return virtual
 
 
-def _vmdk_sparse(header: _Header, at: int) -> tuple[int, int, int]:
-    """(virtual size, descriptor's offset, descriptor's length), all in bytes, of a header or footer."""
-    version, _, capacity, grain, text_at, text_size, entries, _, directory = header.fields("<IIQQQQIQQ", at + 4)
+def _vmdk_sparse(header: _Header, at: int) -> tuple[int, int, int, Callable[[], int]]:
+    """(virtual size, descriptor's offset, its length, where the data end), all in bytes, of a header or footer."""
+    version, flags, capacity, grain, text_at, text_size, entries, _, directory = header.fields("<IIQQQQIQQ", at + 4)
     header.refuse(
         (
             (version not in (1, 2, 3), f"its VMDK version is {version}, not 1 to 3"),
@@ -100,7 +118,13 @@ def _vmdk_sparse(header: _Header, at: int) -> tuple[int, int, int]:
     table = -(-capacity // (grain * entries)) * 4
     in_footer = directory == _FOOTER_HOLDS_TABLE and at == 0
     header.check_disk(capacity * _SECTOR, 0 if in_footer else directory * _SECTOR, 0 if in_footer else table)
-    return capacity * _SECTOR, text_at * _SECTOR, text_size * _SECTOR
+
+    def end() -> int:
+        places = directory * _SECTOR, table // 4
+        packed = bool(flags & _VMDK_COMPRESSED)
+        return tables.vmdk_end(header.table, places, entries, grain * _SECTOR, capacity * _SECTOR, packed)
+
+    return capacity * _SECTOR, text_at * _SECTOR, text_size * _SECTOR, end
 
 
 def _vmdk_descriptor(header: _Header, content: bytes) -> None:
@@ -148,6 +172,7 @@ def _vhd(header: _Header) -> int:
         )
     )
     header.check_disk(virtual, table, entries * 4)
+    header.check_whole(tables.vhd_end(header.table, table, -(-virtual // block), block, virtual))
     return virtual
 
 
@@ -164,12 +189,23 @@ def _vhdx(header: _Header) -> int:
             (regions[0] != b"regi" or not 2 <= regions[1] <= 2047, "it has no region table"),
         )
     )
-    found = [at for at in range(192 * KiB + 16, 192 * KiB + 16 + 32 * regions[1], 32) if _is(header, at, _METADATA)]
-    header.refuse([(len(found) != 1, "it has no metadata, or twice")])
-    return _vhdx_metadata(header, header.fields("<Q", found[0] + 16)[0])
+    places = range(192 * KiB + 16, 192 * KiB + 16 + 32 * regions[1], 32)
+    metadata = [at for at in places if _is(header, at, _METADATA)]
+    blocks = [at for at in places if _is(header, at, _BAT)]
+    header.refuse([(len(metadata) != 1 or len(blocks) != 1, "it has no metadata or no block table, or twice")])
+    virtual, block, sector = _vhdx_metadata(header, header.fields("<Q", metadata[0] + 16)[0])
+    table, length = header.fields("<QI", blocks[0] + 16)
+    # Behind each 2^23 sectors stands an entry for their bitmap.
+    count = -(-virtual // block)
+    count += (count - 1) // ((sector << 23) // block)
+    header.refuse([(count * 8 > length, "its block table is too small for its virtual size")])
+    header.check_disk(virtual, table, count * 8)
+    header.check_whole(tables.vhdx_end(header.table, table, count, block))
+    return virtual
 
 
-def _vhdx_metadata(header: _Header, table: int) -> int:
+def _vhdx_metadata(header: _Header, table: int) -> tuple[int, int, int]:
+    """(virtual size, block size, sector size), all in bytes."""
     mark, count = header.bytes(table, 8), header.fields("<H", table + 10)[0]
     header.refuse([(mark != b"metadata" or count > 2047, "it has no metadata table")])
     entries = [(header.bytes(at, 16), at) for at in range(table + 32, table + 32 + 32 * count, 32)]
@@ -177,7 +213,7 @@ def _vhdx_metadata(header: _Header, table: int) -> int:
     header.refuse(
         (
             (_PARENT_LOCATOR in kinds, "it names a parent"),
-            (kinds.count(_FILE_PARAMETERS) != 1 or kinds.count(_DISK_SIZE) != 1, "its metadata are incomplete"),
+            (any(kinds.count(kind) != 1 for kind in _VHDX_NEEDED), "its metadata are incomplete"),
         )
     )
     places = {kind: table + header.fields("<I", at + 16)[0] for kind, at in entries}
@@ -188,9 +224,10 @@ def _vhdx_metadata(header: _Header, table: int) -> int:
             (block < MiB or block > _BLOCK_MAX or block & (block - 1), f"its block size is {block}"),
         )
     )
-    virtual = header.fields("<Q", places[_DISK_SIZE])[0]
+    virtual, sector = header.fields("<Q", places[_DISK_SIZE])[0], header.fields("<I", places[_SECTOR_SIZE])[0]
+    header.refuse([(sector not in (512, 4096), f"its sector size is {sector}")])
     header.check_disk(virtual, 0, -(-virtual // block) * 8)
-    return virtual
+    return virtual, block, sector
 
 
 def _is(header: _Header, at: int, kind: bytes) -> bool:
@@ -199,7 +236,7 @@ def _is(header: _Header, at: int, kind: bytes) -> bool:
 
 def _vdi(header: _Header) -> int:
     version, _, kind = header.fields("<III", 0x44)
-    table, _ = header.fields("<II", 0x154)
+    table, data = header.fields("<II", 0x154)
     virtual, block, _, blocks = header.fields("<QIII", 0x170)
     header.refuse(
         (
@@ -211,6 +248,7 @@ def _vdi(header: _Header) -> int:
         )
     )
     header.check_disk(virtual, table, blocks * 4)
+    header.check_whole(tables.vdi_end(header.table, table, -(-virtual // block), data, block, virtual))
     return virtual
 
 
