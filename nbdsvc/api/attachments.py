@@ -2,13 +2,12 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter
 from fastapi import Body as Json
 from fastapi.responses import JSONResponse, Response
 from pydantic import Field
 
 from nbdsvc import errors
-from nbdsvc.api import filters, paging, views
+from nbdsvc.api import filters, paging, strict, views
 from nbdsvc.api.actions import Action, perform, schema
 from nbdsvc.api.request import Ask, Asked, Body, Text, answer
 from nbdsvc.api.volume_actions import Connector
@@ -19,7 +18,7 @@ from nbdsvc.manager.app import Waiting
 from nbdsvc.model.entities import Attachment
 from nbdsvc.store import nouns, tables
 
-router = APIRouter(tags=["attachments"])
+router = strict.router("attachments")
 
 _SINCE = (3, 27)
 _COMPLETE_SINCE = (3, 44)

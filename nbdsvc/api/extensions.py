@@ -1,11 +1,11 @@
 """/extensions: the older names of what is part of the API itself, by which clients find out what is served."""
 
-from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
+from nbdsvc.api import strict
 from nbdsvc.api.request import Ask, answer
 
-router = APIRouter(tags=["extensions"])
+router = strict.router("extensions")
 
 # alias, name, date and description as the block-storage API has them; only what is served.
 _SERVED = (

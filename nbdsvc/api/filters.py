@@ -6,6 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from nbdsvc import errors
+from nbdsvc.api import strict
 from nbdsvc.api.paging import ALIASES
 from nbdsvc.api.request import Asked, boolean, whole_number
 from nbdsvc.store import nouns, tables
@@ -99,7 +100,8 @@ def _typed(name: str, value: str, kind: Any) -> Any:
 def _pairs(name: str, text: str) -> dict[str, str]:
     """{'key': 'value'} as clients put it into the query: Python's or JSON's spelling."""
     try:
-        found = ast.literal_eval(text)
-        return {str(key): str(value) for key, value in found.items()}
+        found = {str(key): str(value) for key, value in ast.literal_eval(text).items()}
     except (ValueError, SyntaxError, AttributeError, TypeError, MemoryError, RecursionError):
         raise errors.InvalidInput(field=name, value=text[:80], reason="must be an object of strings") from None
+    strict.check_text(found, name)
+    return found

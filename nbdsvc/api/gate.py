@@ -14,6 +14,7 @@ from nbdsvc import errors
 from nbdsvc.api import faults, metrics, microversions
 from nbdsvc.api.auth import Authenticator
 from nbdsvc.model import names
+from nbdsvc.model.context import Context
 
 log = structlog.get_logger(__name__)
 
@@ -30,6 +31,10 @@ RESOURCES = frozenset(
 # Served to anybody: what a client must read before it can have a token, and what a load balancer asks.
 OPEN = frozenset({"/", "/v3", "/v3/", "/healthcheck", "/metrics", "/openapi.json", "/docs"})
 _READING = frozenset({"GET", "HEAD"})
+
+
+# What the columns hold.
+_MOST_NAME = 255
 
 
 class _TooLarge(Exception):
@@ -69,14 +74,16 @@ class Gate:
         state = scope.setdefault("state", {})
         state["version"] = microversions.MINIMUM
         length = headers.get("content-length", "0")
-        if length.isdigit() and int(length) > self._max_body:
+        if length.isascii() and length.isdigit() and int(length[:20]) > self._max_body:
             raise _TooLarge
         if scope["path"] in OPEN:
             return  # whatever version its client hopes for: cinderclient asks for the versions in its own newest one
+        _check_text(scope)
         state["version"] = microversions.parse(headers.get("openstack-api-version"))
         project, scope["path"] = _split(scope["path"])
         scope["raw_path"] = scope["path"].encode()
         context = self._authenticator.identify(headers, project, request_id)
+        _check_author(context)
         if scope["method"] not in _READING and not context.may_write:
             raise errors.Forbidden(reason="A reader may not change anything.")
         state["context"] = context
@@ -117,6 +124,22 @@ def _split(path: str) -> tuple[str | None, str]:
     if len(parts) > 3 and parts[1] == "v3" and parts[2] not in RESOURCES and parts[3] in RESOURCES:
         return parts[2], "/".join(["", "v3", *parts[3:]])
     return None, path
+
+
+def _check_text(scope: Scope) -> None:
+    """No database stores or compares NUL, wherever in an address it is."""
+    if "\0" in scope["path"]:
+        raise errors.NotFound(resource="Resource", id=scope["path"].replace("\0", "%00")[:255])
+    if b"%00" in scope["query_string"] or b"\0" in scope["query_string"]:
+        raise errors.InvalidInput(field="query", value=None, reason="it has the character NUL in it")
+
+
+def _check_author(context: Context) -> None:
+    """A project's and a user's name go into columns, logs and links."""
+    for field, name in (("project_id", context.project_id), ("user_id", context.user_id)):
+        if len(name) > _MOST_NAME or not name.isprintable():
+            reason = f"must be printable text of at most {_MOST_NAME} characters"
+            raise errors.InvalidInput(field=field, value=name[:80], reason=reason)
 
 
 async def _answer(send: Send, status: int, message: str) -> None:

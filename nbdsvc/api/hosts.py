@@ -3,11 +3,10 @@
 from collections import defaultdict
 from typing import Any
 
-from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
 from nbdsvc import errors
-from nbdsvc.api import views
+from nbdsvc.api import strict, views
 from nbdsvc.api.request import Ask, Asked, answer
 from nbdsvc.api.services import full_name, rows_of
 from nbdsvc.manager import placement
@@ -15,7 +14,7 @@ from nbdsvc.model import names
 from nbdsvc.model.entities import Service
 from nbdsvc.store import nouns
 
-router = APIRouter(tags=["hosts"])
+router = strict.router("hosts")
 
 _TOTAL = "(total)"
 

@@ -1,13 +1,13 @@
 """/limits: what a project may have and what it uses."""
 
-from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
 from nbdsvc import errors
+from nbdsvc.api import strict
 from nbdsvc.api.request import Ask, Asked, answer
 from nbdsvc.store import quotas
 
-router = APIRouter(tags=["limits"])
+router = strict.router("limits")
 
 _PROJECT_SINCE = (3, 39)
 

@@ -7,12 +7,11 @@ them; a marker is the reference of the last one, as its name or as JSON.
 import json
 from typing import Annotated, Any
 
-from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 from pydantic import Field
 
 from nbdsvc import errors
-from nbdsvc.api import paging, views
+from nbdsvc.api import paging, strict, views
 from nbdsvc.api.microversions import MINIMUM
 from nbdsvc.api.request import Ask, Asked, Body, Key, LongText, Metadata, Text, answer
 from nbdsvc.api.volumes import show_volumes
@@ -20,7 +19,7 @@ from nbdsvc.api.waiting import settled
 from nbdsvc.manager import managing
 from nbdsvc.units import to_gib
 
-router = APIRouter(tags=["manageable"])
+router = strict.router("manageable")
 
 _SINCE = (3, 8)
 _SORTABLE = ("size", "reference")
@@ -135,7 +134,7 @@ def _value(each: dict[str, Any], key: str) -> Any:
 def _position(found: list[dict[str, Any]], marker: str) -> int:
     try:
         reference = json.loads(marker.replace("'", '"'))
-    except ValueError:
+    except (ValueError, RecursionError):
         reference = marker
     for index, each in enumerate(found):
         if reference == each["reference"] or reference in (each["id"], *each["reference"].values()):

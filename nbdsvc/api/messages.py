@@ -9,11 +9,10 @@ from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
-from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
 
 from nbdsvc import errors
-from nbdsvc.api import filters, paging, views
+from nbdsvc.api import filters, paging, strict, views
 from nbdsvc.api.request import Ask, Asked, answer
 from nbdsvc.manager import app as manager
 from nbdsvc.model import operation as model
@@ -21,7 +20,7 @@ from nbdsvc.model.operation import Operation
 from nbdsvc.store import operations as journal
 from nbdsvc.store import tables
 
-router = APIRouter(tags=["messages"])
+router = strict.router("messages")
 
 _SINCE = (3, 3)
 _FAILED = (model.FAILED, model.ROLLBACK_FAILED)

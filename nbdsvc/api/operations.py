@@ -2,12 +2,11 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter
 from fastapi import Body as Json
 from fastapi.responses import JSONResponse, Response
 from pydantic import Field
 
-from nbdsvc.api import filters, paging, views
+from nbdsvc.api import filters, paging, strict, views
 from nbdsvc.api.actions import Action, perform, schema
 from nbdsvc.api.request import Ask, Asked, Body, answer
 from nbdsvc.manager import app as manager
@@ -15,7 +14,7 @@ from nbdsvc.model.operation import Operation
 from nbdsvc.store import operations as journal
 from nbdsvc.store import tables
 
-router = APIRouter(tags=["operations"])
+router = strict.router("operations")
 
 
 @router.get("/operations")

@@ -2,11 +2,10 @@
 
 from typing import Any
 
-from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
 from nbdsvc import errors
-from nbdsvc.api import views
+from nbdsvc.api import strict, views
 from nbdsvc.api.request import Ask, Asked, answer
 from nbdsvc.api.services import rows_of
 from nbdsvc.driver import PoolStats
@@ -15,7 +14,7 @@ from nbdsvc.model import names
 from nbdsvc.model.entities import Service
 from nbdsvc.units import GiB
 
-router = APIRouter(tags=["pools"])
+router = strict.router("pools")
 
 _NAME_SINCE, _TYPE_SINCE = (3, 28), (3, 35)
 

@@ -2,15 +2,15 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
 from pydantic import Field
 
 from nbdsvc import errors
+from nbdsvc.api import strict
 from nbdsvc.api.request import MAX_INTEGER, Ask, Asked, Body, answer
 from nbdsvc.store import quotas
 
-router = APIRouter(tags=["quota sets"])
+router = strict.router("quota sets")
 
 Limit = Annotated[int, Field(ge=-1, le=MAX_INTEGER)]
 

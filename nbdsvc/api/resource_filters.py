@@ -1,12 +1,12 @@
 """/resource_filters, from microversion 3.33: what each list may be filtered by."""
 
-from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
+from nbdsvc.api import strict
 from nbdsvc.api.filters import FILTERS
 from nbdsvc.api.request import Ask, answer
 
-router = APIRouter(tags=["resource filters"])
+router = strict.router("resource filters")
 
 _SINCE = (3, 33)
 # Lists that are filtered by hand.

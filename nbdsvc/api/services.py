@@ -2,19 +2,18 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 from pydantic import Field
 
 from nbdsvc import errors
-from nbdsvc.api import views
+from nbdsvc.api import strict, views
 from nbdsvc.api.request import Ask, Asked, Body, Key, LongText, answer
 from nbdsvc.manager import placement
 from nbdsvc.model import names
 from nbdsvc.model.entities import Service
 from nbdsvc.store import nouns
 
-router = APIRouter(tags=["services"])
+router = strict.router("services")
 
 _CLUSTER_SINCE = (3, 7)
 

@@ -2,12 +2,11 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter
 from fastapi import Body as Json
 from fastapi.responses import JSONResponse, Response
 
 from nbdsvc import errors
-from nbdsvc.api import filters, metadata, paging, views
+from nbdsvc.api import filters, metadata, paging, strict, views
 from nbdsvc.api.actions import Action, perform, plain, schema
 from nbdsvc.api.request import Ask, Asked, Body, LongText, Metadata, Text, answer
 from nbdsvc.manager import app as manager
@@ -16,7 +15,7 @@ from nbdsvc.model import states
 from nbdsvc.model.entities import Snapshot
 from nbdsvc.store import nouns, tables
 
-router = APIRouter(tags=["snapshots"])
+router = strict.router("snapshots")
 
 _SORTABLE = ("id", "name", "status", "created_at", "updated_at", "volume_id", "volume_size")
 

@@ -2,19 +2,18 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter
 from fastapi import Body as Json
 from fastapi.responses import JSONResponse, Response
 from pydantic import Field
 
 from nbdsvc import errors
-from nbdsvc.api import views
+from nbdsvc.api import strict, views
 from nbdsvc.api.actions import Action, perform, schema
 from nbdsvc.api.request import Ask, Asked, Body, Key, LongText, Metadata, answer
 from nbdsvc.manager import types
 from nbdsvc.model.entities import VolumeType
 
-router = APIRouter(tags=["volume types"])
+router = strict.router("volume types")
 
 
 class NewType(Body):

@@ -2,13 +2,12 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter
 from fastapi import Body as Json
 from fastapi.responses import Response
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
 from nbdsvc import errors
-from nbdsvc.api import views
+from nbdsvc.api import strict, views
 from nbdsvc.api.actions import Action, perform, plain, schema
 from nbdsvc.api.request import Ask, Asked, Body, Gib, Key, Metadata, Text, answer
 from nbdsvc.api.waiting import then
@@ -17,7 +16,7 @@ from nbdsvc.manager.app import Waiting
 from nbdsvc.model import states
 from nbdsvc.store import nouns
 
-router = APIRouter(tags=["volume actions"])
+router = strict.router("volume actions")
 
 # What of a connector goes into columns, and must be text there.
 _CONNECTOR_TEXT = ("host", "mountpoint", "initiator", "instance", "mode")

@@ -2,12 +2,11 @@
 
 from typing import Any
 
-from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
 from pydantic import ConfigDict, Field
 
 from nbdsvc import errors
-from nbdsvc.api import filters, metadata, paging, views
+from nbdsvc.api import filters, metadata, paging, strict, views
 from nbdsvc.api.microversions import Version
 from nbdsvc.api.request import Ask, Asked, Body, Gib, LongText, Metadata, Text, answer
 from nbdsvc.manager import app as manager
@@ -15,7 +14,7 @@ from nbdsvc.manager import types, volumes
 from nbdsvc.model.entities import Volume
 from nbdsvc.store import nouns, tables
 
-router = APIRouter(tags=["volumes"])
+router = strict.router("volumes")
 
 _SORTABLE = (
     "id",

@@ -1,12 +1,12 @@
 """/os-availability-zone: where volumes may be."""
 
-from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
+from nbdsvc.api import strict
 from nbdsvc.api.request import Ask, answer
 from nbdsvc.manager import zones
 
-router = APIRouter(tags=["availability zones"])
+router = strict.router("availability zones")
 
 
 @router.get("/os-availability-zone")

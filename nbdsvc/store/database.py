@@ -103,6 +103,9 @@ def _translated(database: Database) -> Iterator[None]:
         yield
     except exc.IntegrityError as error:
         raise errors.Conflict(reason=f"the database refused the change: {_first_line(error)}") from error
+    except (exc.DataError, UnicodeEncodeError, OverflowError) as error:  # a value, not the database, is at fault
+        reason = _first_line(error) if isinstance(error, exc.DataError) else str(error)
+        raise errors.InvalidInput(field="value", value=None, reason=f"the database cannot hold it: {reason}") from error
     except exc.DBAPIError as error:
         text = _first_line(error)
         if "malformed" in text or "not a database" in text:

@@ -1,10 +1,14 @@
 """Versions, faults, pages, filters, limits of size: what every client relies on, as a table."""
 
+import socket
 from typing import Any
 
 import pytest
 from asking import UNKNOWN, ask
 from serving import ServiceProcess
+
+from nbdsvc.cli import serve
+from nbdsvc.config import Settings
 
 
 def test_version_document_needs_no_token(shared_service: ServiceProcess) -> None:
@@ -95,6 +99,22 @@ def test_every_fault_has_its_status_envelope_and_reason(
     assert content[fault]["code"] == status
     assert word in content[fault]["message"]
     assert status != 413 or headers["retry-after"] == "0"
+
+
+def test_replies_are_sent_at_once() -> None:
+    """The listening socket says TCP, for asyncio switches Nagle's algorithm off only then: 40 ms for each kept reply."""
+    listener = serve._bind(Settings(port=0))
+    with listener:
+        assert listener.proto == socket.IPPROTO_TCP
+
+
+def test_a_body_of_another_type_is_refused(shared_service: ServiceProcess) -> None:
+    """A content type that is not JSON is 415; none at all, or JSON with parameters or a suffix, is read as JSON."""
+    body = b'{"volume": {"size": 1}}'
+    for given, status in (("text/plain", 415), ("application/x-www-form-urlencoded", 415), ("application/json; charset=utf-8", 202),
+                          ("application/vnd.x+json", 202), ("", 202)):  # fmt: skip
+        found, content, _ = ask(shared_service, "POST", "/v3/volumes", raw=body, Content_Type=given)
+        assert (found, "badMediaType" in content) == (status, status == 415), given
 
 
 def test_malformed_and_oversize_bodies(shared_service: ServiceProcess) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from asking import ask
-from serving import PATIENCE, ServiceProcess
+from serving import PATIENCE, UNFINISHED, ServiceProcess
 from shapes import Shape, Version
 
 from drivers.memory import Faults
@@ -130,7 +130,16 @@ class World:
         return str(self.good("GET", f"/v3/operations?resource_id={id}")["operations"][0]["id"])
 
     def _plan(self, **fault: Any) -> None:
+        """For the next creation; none that runs may meet the fault instead."""
+        end = time.monotonic() + 60 * PATIENCE
+        while any(self.good("GET", f"/v3/operations?state={state}")["operations"] for state in UNFINISHED):
+            assert time.monotonic() < end
+            time.sleep(0.02)
         Faults(self.service.state / "pool", "file").plan({"create_volume": [{"times": 1, **fault}]})
+
+    def enable(self) -> None:
+        """The storage host, which some operations disable."""
+        self.good("PUT", "/v3/os-services/enable", {"host": "me@file", "binary": "cinder-volume"})
 
     def foreign(self, folder: str = "volumes") -> str:
         """The name of an object in the pool that is not managed."""

@@ -1,0 +1,107 @@
+"""JSON bodies, refused where a database or a reply could not hold them.
+
+JSON text may have NaN, numbers beyond a double's range, halves of surrogate pairs and NUL: Python reads all of them, and
+each is an error of ours later, where the text is stored or said again.
+"""
+
+import json
+import math
+from collections.abc import Callable, Coroutine
+from typing import Any, NoReturn
+
+from fastapi import APIRouter, Request
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from nbdsvc import errors
+
+# As in Cinder's and most clients' JSON; +json: what a client of another kind may call it.
+_JSON, _SUFFIX = "application/json", "+json"
+
+
+def router(tag: str) -> APIRouter:
+    """A router whose routes read their bodies here."""
+    return APIRouter(tags=[tag], route_class=_Route)
+
+
+class _Request(Request):
+    async def json(self) -> Any:
+        if not hasattr(self, "_strict"):
+            self._strict = parse(await self.body())
+        return self._strict
+
+
+class _Route(APIRoute):
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+        has_body = self.body_field is not None
+
+        async def read(request: Request) -> Response:
+            if has_body:
+                request = _Request(request.scope, request.receive)
+                _check_type(request)
+                await request.json()
+            return await handle(request)
+
+        return read
+
+
+def parse(content: bytes) -> Any:
+    """The JSON value; InvalidInput (field body) says what is wrong with it. Nothing at all is null."""
+    if not content:
+        return None
+    try:
+        text = content.decode()
+        found = json.loads(text, parse_constant=_refuse, parse_float=_finite)
+    except UnicodeDecodeError:
+        _refuse("it is not UTF-8")
+    except json.JSONDecodeError as error:
+        _refuse(f"it is not JSON: {error.msg} at character {error.pos}")
+    except RecursionError:
+        _refuse("it is nested too deeply")
+    except ValueError:  # int() of more digits than Python reads
+        _refuse("a number has too many digits")
+    if "\\u" in text:  # the only way to write either: JSON has no other escape for them
+        check_text(found)
+    return found
+
+
+def _check_type(request: Request) -> None:
+    given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if not given:
+        request.scope["headers"] = [*request.scope["headers"], (b"content-type", _JSON.encode())]
+    elif given != _JSON and not given.endswith(_SUFFIX):
+        raise HTTPException(415, f"The body must be {_JSON}.")
+
+
+def check_text(found: Any, field: str = "body") -> None:
+    """InvalidInput for what no database stores: NUL and halves of surrogate pairs, in any text of the value, keys too.
+
+    Without recursion: how deep the value is, is the client's choice.
+    """
+    waiting = [found]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += [*value.keys(), *value.values()]
+        elif isinstance(value, list):
+            waiting += value
+        elif isinstance(value, str):
+            if "\0" in value:
+                _refuse("a text has the character NUL in it", field)
+            if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+                _refuse("a text has half of a surrogate pair in it", field)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _refuse("a number is too large")
+
+
+def _refuse(reason: str, field: str = "body") -> NoReturn:
+    """Also for NaN, Infinity and -Infinity, which the parser names."""
+    known = {"NaN", "Infinity", "-Infinity"}
+    raise errors.InvalidInput(
+        field=field, value=None, reason=f"{reason} is no JSON number" if reason in known else reason
+    )
