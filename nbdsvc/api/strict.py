@@ -11,8 +11,10 @@ from typing import Any, NoReturn
 
 from fastapi import APIRouter, Request
 from fastapi.routing import APIRoute
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.types import Scope
 
 from nbdsvc import errors
 
@@ -39,8 +41,8 @@ class _Route(APIRoute):
 
         async def read(request: Request) -> Response:
             if has_body:
+                _check_type(request.scope)
                 request = _Request(request.scope, request.receive)
-                _check_type(request)
                 await request.json()
             return await handle(request)
 
@@ -67,10 +69,12 @@ def parse(content: bytes) -> Any:
     return found
 
 
-def _check_type(request: Request) -> None:
-    given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+def _check_type(scope: Scope) -> None:
+    """HTTPException 415 for what is not JSON; without a type, say that it is: FastAPI would not read it."""
+    given = Headers(scope=scope).get("content-type", "").partition(";")[0].strip().lower()
     if not given:
-        request.scope["headers"] = [*request.scope["headers"], (b"content-type", _JSON.encode())]
+        others = [header for header in scope["headers"] if header[0] != b"content-type"]
+        scope["headers"] = [*others, (b"content-type", _JSON.encode())]
     elif given != _JSON and not given.endswith(_SUFFIX):
         raise HTTPException(415, f"The body must be {_JSON}.")
 
@@ -80,18 +84,27 @@ def check_text(found: Any, field: str = "body") -> None:
 
     Without recursion: how deep the value is, is the client's choice.
     """
-    waiting = [found]
+    waiting = [(field, found)]
     while waiting:
-        value = waiting.pop()
+        where, value = waiting.pop()
         if isinstance(value, dict):
-            waiting += [*value.keys(), *value.values()]
+            waiting += [(where, key) for key in value] + [(_below(where, key), each) for key, each in value.items()]
         elif isinstance(value, list):
-            waiting += value
+            waiting += [(where, each) for each in value]
         elif isinstance(value, str):
-            if "\0" in value:
-                _refuse("a text has the character NUL in it", field)
-            if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
-                _refuse("a text has half of a surrogate pair in it", field)
+            _check_characters(where, value)
+
+
+def _below(where: str, key: str) -> str:
+    """A place in a body as errors name it; no longer than a reader needs."""
+    return (key if where == "body" else f"{where}.{key}")[:80].encode(errors="replace").decode()
+
+
+def _check_characters(where: str, text: str) -> None:
+    if "\0" in text:
+        _refuse("it has the character NUL in it", where)
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        _refuse("it has half of a surrogate pair in it", where)
 
 
 def _finite(text: str) -> float:
