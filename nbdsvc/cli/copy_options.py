@@ -4,7 +4,7 @@ import stat
 from typing import Any
 
 from nbdsvc import errors
-from nbdsvc.images import references, streams
+from nbdsvc.images import incoming, references, streams
 from nbdsvc.images.places import Origin
 from nbdsvc.images.references import Reference
 
@@ -28,6 +28,7 @@ _DESTINATIONS = {
 # (option, source): likewise.
 _SOURCES = {
     ("--checksum", references.NBD): "an NBD export has no file to check",
+    ("--journal", references.STREAM): "a source whose bytes come once cannot be gone on with",
 }
 # (option, format of the destination): likewise.
 _FORMATS = {
@@ -47,10 +48,10 @@ def check(source: Reference, place: Reference, options: dict[str, Any]) -> None:
         raise errors.Conflict(reason="the destination is the source itself")
     given = _given(options)
     kind, format = _kind_of(place), options["format"]
+    once = source.kind in (references.PATH, references.STREAM) and incoming.is_incoming(source.text)
+    comes = references.STREAM if once else source.kind
     for option, value in given.items():
-        reason = (
-            _DESTINATIONS.get((option, kind)) or _SOURCES.get((option, source.kind)) or _FORMATS.get((option, format))
-        )
+        reason = _DESTINATIONS.get((option, kind)) or _SOURCES.get((option, comes)) or _FORMATS.get((option, format))
         if reason:
             raise errors.InvalidInput(field=option, value=value, reason=reason)
 

@@ -7,7 +7,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nbdsvc import errors
@@ -16,7 +16,7 @@ from nbdsvc.datapath import source as sources
 from nbdsvc.datapath.native import shown_uri
 from nbdsvc.datapath.sink import Sink
 from nbdsvc.datapath.source import Source
-from nbdsvc.images import busy, opening, parts, references, streams
+from nbdsvc.images import busy, incoming, opening, parts, references, streams
 from nbdsvc.images.inspection import ImageFacts, Read, inspect
 from nbdsvc.images.journals import Journal, identity
 from nbdsvc.images.references import Reference
@@ -80,7 +80,10 @@ class Target:
 
 
 def open_origin(reference: str, format: str | None = None, snapshot: str | None = None) -> Origin:
-    """A path, or an nbd or http URI. `format` None: as its own bytes say for a file, raw for a device and an export."""
+    """A path, "-" for standard input, or an nbd or http URI.
+
+    `format` None: as its own bytes say for a file, raw for a device and an export.
+    """
     place = references.parse(reference, "SOURCE")
     if place.kind == references.NBD:
         if format not in (None, "raw"):
@@ -91,7 +94,9 @@ def open_origin(reference: str, format: str | None = None, snapshot: str | None 
     if place.kind == references.HTTP:
         _no_snapshot(snapshot, "an image behind http")
         return _open_http(place.text, format)
-    return _open_file(Path(place.text), format, snapshot)
+    if incoming.is_incoming(place.text):
+        return _open_incoming(place.text, format, snapshot)
+    return _open_file(Path("/dev/stdin" if place.text == "-" else place.text), format, snapshot)
 
 
 def _open_http(url: str, format: str | None) -> Origin:
@@ -105,24 +110,34 @@ def _open_file(path: Path, format: str | None, snapshot: str | None) -> Origin:
     except OSError as error:
         raise _unreadable(path, error) from error
     try:
-        status = os.fstat(fd)
-        _check_kind(path, status)
-        if stat.S_ISBLK(status.st_mode) and format in (None, "raw"):
-            facts = ImageFacts("raw", 0, 0, is_plain=True)  # what a guest wrote there has no say in how it is read
-        else:
-            facts = _inspect(fd, path, format)
-        if facts.format != "qcow2" or facts.is_foreign:
-            _no_snapshot(snapshot, f"a source in the format {facts.format}")
-        mark = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, snapshot)
-        if facts.is_foreign and not stat.S_ISREG(status.st_mode):
-            raise errors.Unsupported(reason=f"{facts.format} is read from a file only")
-        opened = opening.open_fd(fd, facts, path.name, snapshot)
-        stored = os.lseek(fd, 0, os.SEEK_END)
-        return Origin(opened, facts.format, mark, opening.reader(fd), stored, status)
+        return _open_descriptor(fd, path, format, snapshot)
     except OSError as error:
         raise _unreadable(path, error) from error
     finally:
         os.close(fd)
+
+
+def _open_incoming(reference: str, format: str | None, snapshot: str | None) -> Origin:
+    """Once it is all there, a file like others; a child opens it by a name."""
+    with incoming.collect(reference) as fd, incoming.named(fd) as named:
+        return replace(_open_descriptor(named, incoming.name_of(reference), format, snapshot), status=None)
+
+
+def _open_descriptor(fd: int, path: Path, format: str | None, snapshot: str | None) -> Origin:
+    status = os.fstat(fd)
+    _check_kind(path, status)
+    if stat.S_ISBLK(status.st_mode) and format in (None, "raw"):
+        facts = ImageFacts("raw", 0, 0, is_plain=True)  # what a guest wrote there has no say in how it is read
+    else:
+        facts = _inspect(fd, path, format)
+    if facts.format != "qcow2" or facts.is_foreign:
+        _no_snapshot(snapshot, f"a source in the format {facts.format}")
+    mark = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, snapshot)
+    if facts.is_foreign and not stat.S_ISREG(status.st_mode):
+        raise errors.Unsupported(reason=f"{facts.format} is read from a file only")
+    opened = opening.open_fd(fd, facts, path.name, snapshot)
+    stored = os.lseek(fd, 0, os.SEEK_END)
+    return Origin(opened, facts.format, mark, opening.reader(fd), stored, status)
 
 
 def _unreadable(path: Path, error: OSError) -> errors.ReadFailed:
@@ -138,7 +153,6 @@ def _check_kind(path: Path, status: os.stat_result) -> None:
     for kind, reason in (
         (stat.S_ISDIR, "it is a folder"),
         (stat.S_ISCHR, "it is a character device"),
-        (stat.S_ISFIFO, "it is a pipe"),
     ):
         if kind(status.st_mode):
             raise errors.ReadFailed(source=str(path), offset=0, reason=f"{reason}, neither a file nor a block device")
