@@ -57,8 +57,8 @@ def copy(source: str, destination: str, as_json: bool, **options: Any) -> None:
     """Copy SOURCE to DESTINATION.
 
     Each is a path, a block device or an NBD URI (nbd://host/export, nbd+unix:///?socket=path); SOURCE may also be an
-    http(s) URL, - for standard input, or a pipe, and DESTINATION - for standard output, or a FIFO. Holes stay holes. A new
-    file appears under its name when it is whole.
+    http(s) URL, APPLIANCE.ova#DISK, - for standard input, or a pipe, and DESTINATION - for standard output, or a FIFO.
+    Holes stay holes. A new file appears under its name when it is whole.
     """
     place = references.parse(destination, "DESTINATION")
     options["format"] = copy_options.format_of(place, options["format"])

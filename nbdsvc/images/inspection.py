@@ -59,15 +59,20 @@ class ImageFacts:
         return self.offset > 0 or (self.format in foreign.FORMATS and not self.is_plain)
 
 
-def inspect(read: Read, size: int, name: str, declared: str | None = None) -> ImageFacts:
-    """The image's facts, or BadImage. `read(offset, length)` gives exact bytes; `size` is the file's size."""
+def inspect(read: Read, size: int, name: str, declared: str | None = None, disk: str | None = None) -> ImageFacts:
+    """The image's facts, or BadImage. `read(offset, length)` gives exact bytes; `size` is the file's size.
+
+    disk: the name of one in an appliance, which has to be one then.
+    """
     if declared is not None and declared not in ACCEPTED:
         raise errors.BadImage(image=name, reason=f"format {declared} is not supported, only {' and '.join(ACCEPTED)}")
     detected = detect(read, size, name, declared)
     if declared is not None and declared != detected:
         raise errors.BadImage(image=name, reason=f"it is declared as {declared}, but its content is {detected}")
     if detected == "ova":
-        return _inspect_ova(read, size, name)
+        return _inspect_ova(read, size, name, disk)
+    if disk is not None:
+        raise errors.BadImage(image=name, reason=f"it is no OVA, so it holds no disk {disk!r}")
     if detected == "raw":
         return _inspect_raw(read, size, name, declared)
     if detected == "vpc" and not _has(read, size, 0, _VHD_MARK):
@@ -125,16 +130,17 @@ def _inspect_fixed_vhd(read: Read, size: int, name: str) -> ImageFacts:
     return ImageFacts("vpc", virtual, size, is_plain=True)
 
 
-def _inspect_ova(read: Read, size: int, name: str) -> ImageFacts:
+def _inspect_ova(read: Read, size: int, name: str, wanted: str | None) -> ImageFacts:
     """The facts of the disk in it, which has to say itself what it is."""
-    disk = container.find_disk(read, size, name)
+    disk = container.find_disk(read, size, name, wanted)
 
     def read_disk(at: int, length: int) -> bytes:
         return read(disk.offset + at, length)
 
-    nested = container.is_ova(read_disk, disk.size)
-    facts = None if nested else inspect(read_disk, disk.size, f"{name}: {disk.name}")
-    if facts is None or facts.format == "raw":
+    inner = f"{name}: {disk.name}"
+    if detect(read_disk, disk.size, inner) not in ("raw", "ova"):
+        facts = inspect(read_disk, disk.size, inner)
+    else:
         raise errors.BadImage(image=name, reason=f"its disk {disk.name!r} is in no format that is known")
     return replace(facts, offset=disk.offset)
 

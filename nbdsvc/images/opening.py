@@ -22,6 +22,12 @@ def reader(fd: int) -> Callable[[int, int], bytes]:
     return lambda at, length: os.pread(file.fileno(), length, at)
 
 
+def split_disk(reference: str, exists: Callable[[str], bool]) -> tuple[str, str | None]:
+    """(image, disk) of IMAGE#DISK, which names one disk of an appliance; an image whose own name has a # comes first."""
+    image, mark, disk = reference.rpartition("#")
+    return (image, disk) if mark and image and not exists(reference) else (reference, None)
+
+
 def open_fd(fd: int, facts: ImageFacts, name: str, snapshot: str | None = None) -> Source:
     """An inspected file or device; the descriptor stays the caller's."""
     if facts.is_plain and not facts.is_foreign:
@@ -39,8 +45,9 @@ def open_http(url: str, declared: str | None = None) -> tuple["HttpFile", ImageF
     """A file on a web server, inspected and read in place."""
     from nbdsvc.images.http import HttpFile
 
+    url, mark, disk = url.partition("#")
     file = HttpFile(url)
-    facts = inspect(file.pread, file.size, file.name, declared)
+    facts = inspect(file.pread, file.size, file.name, declared, disk if mark else None)
     if facts.is_foreign:
         raise errors.BadImage(image=file.name, reason=f"a {facts.format} image is read from a file: download it first")
     if not facts.is_plain and not file.ranges:

@@ -96,7 +96,8 @@ def open_origin(reference: str, format: str | None = None, snapshot: str | None 
         return _open_http(place.text, format)
     if incoming.is_incoming(place.text):
         return _open_incoming(place.text, format, snapshot)
-    return _open_file(Path("/dev/stdin" if place.text == "-" else place.text), format, snapshot)
+    path, disk = opening.split_disk("/dev/stdin" if place.text == "-" else place.text, os.path.lexists)
+    return _open_file(Path(path), format, snapshot, disk)
 
 
 def _open_http(url: str, format: str | None) -> Origin:
@@ -104,13 +105,13 @@ def _open_http(url: str, format: str | None) -> Origin:
     return Origin(opened, facts.format, (file.name, file.size, file.version), file.pread, file.size)
 
 
-def _open_file(path: Path, format: str | None, snapshot: str | None) -> Origin:
+def _open_file(path: Path, format: str | None, snapshot: str | None, disk: str | None) -> Origin:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError as error:
         raise _unreadable(path, error) from error
     try:
-        return _open_descriptor(fd, path, format, snapshot)
+        return _open_descriptor(fd, path, format, snapshot, disk)
     except OSError as error:
         raise _unreadable(path, error) from error
     finally:
@@ -123,16 +124,16 @@ def _open_incoming(reference: str, format: str | None, snapshot: str | None) -> 
         return replace(_open_descriptor(named, incoming.name_of(reference), format, snapshot), status=None)
 
 
-def _open_descriptor(fd: int, path: Path, format: str | None, snapshot: str | None) -> Origin:
+def _open_descriptor(fd: int, path: Path, format: str | None, snapshot: str | None, disk: str | None = None) -> Origin:
     status = os.fstat(fd)
     _check_kind(path, status)
-    if stat.S_ISBLK(status.st_mode) and format in (None, "raw"):
+    if stat.S_ISBLK(status.st_mode) and format in (None, "raw") and disk is None:
         facts = ImageFacts("raw", 0, 0, is_plain=True)  # what a guest wrote there has no say in how it is read
     else:
-        facts = _inspect(fd, path, format)
+        facts = _inspect(fd, path, format, disk)
     if facts.format != "qcow2" or facts.is_foreign:
         _no_snapshot(snapshot, f"a source in the format {facts.format}")
-    mark = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, snapshot)
+    mark = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, snapshot, disk)
     if facts.is_foreign and not stat.S_ISREG(status.st_mode):
         raise errors.Unsupported(reason=f"{facts.format} is read from a file only")
     opened = opening.open_fd(fd, facts, path.name, snapshot)
@@ -158,9 +159,9 @@ def _check_kind(path: Path, status: os.stat_result) -> None:
             raise errors.ReadFailed(source=str(path), offset=0, reason=f"{reason}, neither a file nor a block device")
 
 
-def _inspect(fd: int, path: Path, format: str | None) -> ImageFacts:
+def _inspect(fd: int, path: Path, format: str | None, disk: str | None) -> ImageFacts:
     size = os.lseek(fd, 0, os.SEEK_END)
-    return inspect(lambda at, length: os.pread(fd, length, at), size, path.name, format)
+    return inspect(lambda at, length: os.pread(fd, length, at), size, path.name, format, disk)
 
 
 @contextmanager

@@ -41,14 +41,15 @@ class Images:
         self._http = http
 
     def open(self, reference: str) -> OpenImage:
-        """NotFound, InvalidInput (field imageRef) or BadImage where it cannot be opened."""
+        """NotFound, InvalidInput (field imageRef) or BadImage where it cannot be opened. IMAGE#DISK: of an appliance."""
         scheme = urlsplit(reference).scheme
         if scheme in ("http", "https"):
             return self._open_http(reference)
+        reference, disk = opening.split_disk(reference, self._exists)
         if scheme == "file" or reference.startswith("/"):
-            return self._open_file(self._permitted(reference), None)
+            return self._open_file(self._permitted(reference), None, disk)
         image = self.folder.get(reference)
-        return self._open_file(self.folder.path(image), image)
+        return self._open_file(self.folder.path(image), image, disk)
 
     def check(self, reference: str) -> None:
         """Raise at admission what can be known without reading: a name nobody has, a path that is not allowed."""
@@ -56,7 +57,9 @@ class Images:
         if scheme in ("http", "https"):
             if not self._http:
                 raise errors.InvalidInput(field="imageRef", value=reference, reason="images by http are switched off")
-        elif scheme == "file" or reference.startswith("/"):
+            return
+        reference, _ = opening.split_disk(reference, self._exists)
+        if scheme == "file" or reference.startswith("/"):
             self._permitted(reference)
         else:
             self.folder.get(reference)
@@ -67,6 +70,18 @@ class Images:
             return {}
         return self.folder.get(reference).properties
 
+    def _exists(self, reference: str) -> bool:
+        """Whether it is an image's whole name, though it has a # in it."""
+        if reference.startswith(("file:", "/")):
+            return not reference.startswith("file:") and Path(reference).exists()
+        try:
+            self.folder.get(reference)
+        except errors.NotFound:
+            return False
+        except errors.Conflict:
+            return True
+        return True
+
     def _permitted(self, reference: str) -> Path:
         path = Path(urlsplit(reference).path if reference.startswith("file:") else reference)
         resolved = path.resolve()
@@ -76,7 +91,7 @@ class Images:
             )
         return resolved
 
-    def _open_file(self, path: Path, image: Image | None) -> OpenImage:
+    def _open_file(self, path: Path, image: Image | None, disk: str | None) -> OpenImage:
         name = image.name if image else path.name
         try:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -87,8 +102,8 @@ class Images:
             if not stat.S_ISREG(status.st_mode):
                 raise errors.BadImage(image=name, reason="it is not a regular file")
             declared = _declared(image, path)
-            facts = inspect(lambda at, length: os.pread(fd, length, at), status.st_size, name, declared)
-            mark = [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns]
+            facts = inspect(lambda at, length: os.pread(fd, length, at), status.st_size, name, declared, disk)
+            mark = [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, disk]
             source = opening.open_fd(fd, facts, name)
             facts = replace(facts, virtual_size=source.size)  # an old VHD is as large as its geometry says
             check = Check(beside(path), opening.reader(fd), status.st_size, name)

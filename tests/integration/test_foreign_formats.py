@@ -18,6 +18,11 @@ from nbdsvc.images.sources import Images
 
 SIZE = 24 * MiB
 EXTENTS = [(0, 100, 1), (5 * MiB + 123, 3 * MiB, 2), (20 * MiB, 64 * KiB, 3)]
+DESCRIPTOR = (
+    b'<Envelope xmlns="http://schemas.dmtf.org/ovf/envelope/1" xmlns:o="http://schemas.dmtf.org/ovf/envelope/1">'
+    b'<References><File o:id="f" o:href="%s"/></References><DiskSection><Disk o:diskId="d" o:fileRef="f"/></DiskSection>'
+    b"</Envelope>"
+)
 KINDS = [
     ("vmdk", "subformat=monolithicSparse"),
     ("vmdk", "subformat=streamOptimized"),
@@ -67,15 +72,21 @@ def test_the_disk_in_an_appliance(tmp_path: Path, format: str, options: str) -> 
     disk, folder = convert(tmp_path, format, options), tmp_path / "folder"
     folder.mkdir()
     with tarfile.open(folder / "appliance.ova", "w", format=tarfile.USTAR_FORMAT) as tar:
-        for name, content in (("a.ovf", b"<Envelope/>"), (disk.name, disk.read_bytes()), ("a.mf", b"SHA1")):
+        for name, content in (
+            ("a.ovf", DESCRIPTOR % disk.name.encode()),
+            (disk.name, disk.read_bytes()),
+            ("a.mf", b"SHA1"),
+        ):
             member = tarfile.TarInfo(name)
             member.size = len(content)
             tar.addfile(member, io.BytesIO(content))
-    argv = ["nbdsvc", "copy", folder / "appliance.ova", tmp_path / "ours", "--verify"]
+    argv = ["nbdsvc", "copy", f"{folder}/appliance.ova#d", tmp_path / "ours", "--verify"]
     subprocess.run([sys.executable, "-m", *argv], check=True, capture_output=True, timeout=60)
     theirs = (tmp_path / "theirs").read_bytes()
     assert (tmp_path / "ours").read_bytes() == theirs
-    opened = Images(ImageFolder(folder)).open("appliance.ova")
+    images = Images(ImageFolder(folder))
+    images.check(f"appliance.ova#{disk.name}")
+    opened = images.open(f"appliance.ova#{disk.name}")
     with opened.source as source:
         assert (opened.facts.format, opened.facts.virtual_size) == (format, len(theirs))
         assert source.read(5 * MiB, MiB) == theirs[5 * MiB : 6 * MiB]
