@@ -4,11 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from asking import UNKNOWN, ask
 from serving import ServiceProcess
 
 from drivers.memory import Faults
-from nbdsvc.store import nouns
 from nbdsvc.store.database import Database
 
 OTHER = {"X_Auth_Token": "t:other"}
@@ -227,7 +227,7 @@ def test_force_delete_while_deleting(make_service: Callable[..., ServiceProcess]
     service.settle()
     database = Database(str(service.state / "nbdsvc.db"))
     with database.write() as conn:  # a row that says so, and nothing that works on it
-        getattr(nouns, noun).update(conn, id, status="deleting")
+        conn.execute(sa.text(f"UPDATE {noun} SET status = 'deleting' WHERE id = :id"), {"id": id})
     database.close()
     assert ask(service, "POST", f"/v3/{noun}/{id}/action", {"os-force_delete": None})[0] == 202
     assert service.wait_status(noun, id) == "gone"
