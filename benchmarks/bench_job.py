@@ -74,7 +74,7 @@ def main() -> None:
         folder = Path(name)
         image = make_sources(folder, {KIND}, TIMES)[KIND]
         (folder / "raw").unlink()
-        service = ServiceProcess(folder / "s").start()
+        service = ServiceProcess(folder / "s", image_http_networks="127.0.0.0/8").start()
         try:
             with image_server(image) as url:
                 rounds = [(ours(service, url), stand_in(folder, url)) for _ in range(ROUNDS)]

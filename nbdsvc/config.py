@@ -56,6 +56,15 @@ class Settings:
     image_paths: tuple[str, ...] = ()
     # Whether imageRef may be an http(s) URL.
     image_http: bool = True
+    # Where such URLs may lead besides public addresses: networks and host names, "10.0.0.0/8,images.example". Loopback,
+    # link-local and private addresses, and this host's own, are refused unless they are listed. The proxies of the
+    # environment (https_proxy, http_proxy, no_proxy) are used; where one is, it decides what can be reached.
+    image_http_networks: tuple[str, ...] = ()
+    # Certificates (PEM) to trust for https in place of the system's.
+    image_ca_file: Path | None = None
+    # Seconds for which a server may say nothing, and bytes a second below which it is given up; 0: no least.
+    image_http_silence: float = 30.0
+    image_http_least_rate: int = 1024
     # How volumes are exported: nbd, one nbdkit per attachment; lio, iSCSI by the kernel's target, one target per volume.
     # (lio-memory is lio without a kernel, to try out clients of the API.) Detach everything before you change it.
     exporter: str = "nbd"
@@ -199,7 +208,7 @@ def _convert(key: str, value: Any, default: Any) -> Any:
             return tuple(value.split(",") if isinstance(value, str) else value)
         if isinstance(default, dict):
             return _table(value) if isinstance(value, str) else dict(value)
-        if isinstance(default, Path) or key == "tokens_file":
+        if isinstance(default, Path) or key in ("tokens_file", "image_ca_file"):
             return Path(value)
         return type(default)(value)
     except (KeyError, TypeError, ValueError) as error:

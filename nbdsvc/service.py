@@ -20,6 +20,8 @@ from nbdsvc.exports.lio.kernel import KernelLio
 from nbdsvc.exports.lio.memory import MemoryLio
 from nbdsvc.exports.nbd import NbdExporter
 from nbdsvc.images.folder import ImageFolder
+from nbdsvc.images.http.client import Access
+from nbdsvc.images.http.reach import Reach
 from nbdsvc.images.sources import Images
 from nbdsvc.manager import attachment_kinds, hosting, managing_kinds, proving, reverting, snapshots, volume_kinds
 from nbdsvc.manager.app import App, Host
@@ -182,7 +184,22 @@ def _make_images(settings: Settings) -> Images:
     from pathlib import Path
 
     settings.images_path.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return Images(ImageFolder(settings.images_path), [Path(path) for path in settings.image_paths], settings.image_http)
+    return Images(
+        ImageFolder(settings.images_path), [Path(path) for path in settings.image_paths], _make_access(settings)
+    )
+
+
+def _make_access(settings: Settings) -> Access | None:
+    """How images are fetched by http; None where that is switched off."""
+    if not settings.image_http:
+        return None
+    try:
+        reach = Reach.parse(settings.image_http_networks)
+    except ValueError as error:
+        raise errors.ConfigError(setting="image_http_networks", reason=str(error)) from None
+    if settings.image_ca_file and not settings.image_ca_file.is_file():
+        raise errors.ConfigError(setting="image_ca_file", reason=f"there is no file {settings.image_ca_file}")
+    return Access(reach, settings.image_ca_file, settings.image_http_silence, settings.image_http_least_rate)
 
 
 def _make_driver(settings: Settings) -> contract.Driver:

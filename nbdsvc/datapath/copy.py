@@ -93,7 +93,7 @@ def copy(
             job.cpu = cpu.pointer
         ffi.memmove(job.fingerprint, fingerprint[:32].ljust(32, b"\0"), 32)
         started = time.monotonic()
-        result = _run(job, on_progress, should_stop)
+        result = _run(job, source, on_progress, should_stop)
         if result < 0:
             raise _failure(job, result, source, sink.name)
         seconds = time.monotonic() - started
@@ -108,7 +108,7 @@ def digest(source: Source, size: int, **options: Any) -> Digests:
     return found
 
 
-def _run(job: Any, on_progress: OnProgress, should_stop: Callable[[], bool]) -> int:
+def _run(job: Any, source: Source, on_progress: OnProgress, should_stop: Callable[[], bool]) -> int:
     """The C call on a thread of its own, while this one reports progress and watches for a wish to stop."""
     results: list[int] = []
     worker = threading.Thread(target=lambda: results.append(lib.nbdsvc_copy_run(job)), name="copy")
@@ -122,15 +122,17 @@ def _run(job: Any, on_progress: OnProgress, should_stop: Callable[[], bool]) -> 
                 break
             if should_stop():
                 job.cancel = 1
+                source.abort()  # a read that waits for a server would see the flag when it answers
     finally:
         if worker.is_alive():  # on_progress raised: nothing may write once this frame is gone
             job.cancel = 1
+            source.abort()
             worker.join()
     return results[0]
 
 
 def _failure(job: Any, result: int, source: Source, destination: str) -> Exception:
-    if job.cancel and job.side == 0:
+    if job.cancel and job.side in (0, native.READ):  # a read that was ended is no fault of its source
         return Stopped()
     reason = ffi.string(job.reason).decode(errors="replace")
     cause = source.callback.error if source.callback else None

@@ -1,7 +1,7 @@
 """Where a copy reads from: raw bytes or a qcow2 image, in a file, a device, or behind a Python function."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ class Source:
     """Guest-visible bytes. Use it as a context manager; `size` is the virtual size in bytes.
 
     `sequential`: can only be read in ascending order, so by one thread. `most_threads`: more do not read it faster.
+    `abort`: ends reads that wait for something far away, from any thread; `on_close`: what else goes with the source.
     """
 
     def __init__(
@@ -30,6 +31,8 @@ class Source:
         self.sequential = sequential
         self.most_threads = 1 if sequential else CALLBACK_THREADS if callback else None
         self.size = int(pointer.size)
+        self.abort: Callable[[], None] = lambda: None
+        self.on_close: Callable[[], None] = lambda: None
 
     def __enter__(self) -> "Source":
         return self
@@ -50,6 +53,7 @@ class Source:
         if self._pointer is not None:
             lib.nbdsvc_source_destroy(self._pointer)
             self._pointer = None
+            self.on_close()
 
     def cut(self, size: int) -> None:
         """Let it end at `size`, for reading less than a device or export has. Raw bytes only."""
@@ -115,5 +119,8 @@ def open_nbd(uri: str, connections: int = NBD_CONNECTIONS) -> Source:
 def open_callback(pread: native.PreadCallback, size: int, format: str, name: str, sequential: bool = False) -> Source:
     """A source over a function (offset, length) -> bytes, which several threads call unless `sequential`."""
     callback = native.Callback(pread)
-    pointer = native.source_of(native.input_of_callback(callback, size), format, name)
+    try:
+        pointer = native.source_of(native.input_of_callback(callback, size), format, name)
+    except errors.ReadFailed as error:  # C knows only that the function failed
+        raise callback.error or error from None
     return Source(pointer, name, callback, sequential)

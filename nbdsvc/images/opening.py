@@ -13,7 +13,8 @@ from nbdsvc.datapath.source import Source
 from nbdsvc.images.inspection import ImageFacts, inspect
 
 if TYPE_CHECKING:
-    from nbdsvc.images.http import HttpFile
+    from nbdsvc.images.http.client import Access
+    from nbdsvc.images.http.file import HttpFile
 
 
 def reader(fd: int) -> Callable[[int, int], bytes]:
@@ -41,20 +42,33 @@ def open_fd(fd: int, facts: ImageFacts, name: str, snapshot: str | None = None) 
     return confined.open_fd(fd, facts, name)
 
 
-def open_http(url: str, declared: str | None = None) -> tuple["HttpFile", ImageFacts, Source]:
-    """A file on a web server, inspected and read in place."""
-    from nbdsvc.images.http import HttpFile
+def open_http(
+    url: str, declared: str | None = None, access: "Access | None" = None, *, field: str = "imageRef"
+) -> tuple["HttpFile", ImageFacts, Source]:
+    """A file on a web server, inspected and read in place. `field` is what messages call the URL."""
+    from nbdsvc.images.http.file import HttpFile
 
     url, mark, disk = url.partition("#")
-    file = HttpFile(url)
-    facts = inspect(file.pread, file.size, file.name, declared, disk if mark else None)
+    file = HttpFile(url, access, field=field)
+    try:
+        return file, *_open_http(file, declared, disk if mark else None)
+    except BaseException:
+        file.close()
+        raise
+
+
+def _open_http(file: "HttpFile", declared: str | None, disk: str | None) -> tuple[ImageFacts, Source]:
+    if file.size is None:
+        raise errors.BadImage(image=file.name, reason="the server does not say how long the file is")
+    facts = inspect(file.pread, file.size, file.name, declared, disk)
     if facts.is_foreign:
         raise errors.BadImage(image=file.name, reason=f"a {facts.format} image is read from a file: download it first")
     if not facts.is_plain and not file.ranges:
         raise errors.BadImage(image=file.name, reason="a qcow2 image needs a server that serves byte ranges")
     format = "raw" if facts.is_plain else facts.format
     source = sources.open_callback(file.pread, file.size, format, file.name, sequential=not file.ranges)
-    return file, facts, _cut(source, facts)
+    source.abort, source.on_close = file.abort, file.close
+    return facts, _cut(source, facts)
 
 
 def _cut(source: Source, facts: ImageFacts) -> Source:

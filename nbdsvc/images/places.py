@@ -102,7 +102,7 @@ def open_origin(reference: str, format: str | None = None, snapshot: str | None 
 
 def _open_http(url: str, format: str | None) -> Origin:
     file, facts, opened = opening.open_http(url, format)
-    return Origin(opened, facts.format, (file.name, file.size, file.version), file.pread, file.size)
+    return Origin(opened, facts.format, (file.name, file.size, file.version), file.pread, facts.file_size)
 
 
 def _open_file(path: Path, format: str | None, snapshot: str | None, disk: str | None) -> Origin:

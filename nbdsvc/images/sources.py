@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +15,12 @@ from nbdsvc.datapath import source as datapath
 from nbdsvc.images import opening
 from nbdsvc.images.checksum import Check, beside
 from nbdsvc.images.folder import Image, ImageFolder
+from nbdsvc.images.http import url
+from nbdsvc.images.http.client import Access
 from nbdsvc.images.inspection import ImageFacts, inspect
+
+# The scheme of a URL (RFC 3986, 3.1), which no image's id or name begins with.
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
 
 @dataclass(frozen=True)
@@ -33,40 +39,39 @@ class OpenImage:
 
 
 class Images:
-    """Resolves and opens images. `allowed`: folders whose files may be named by path."""
+    """Resolves and opens images. allowed: folders whose files may be named by path; http: None switches URLs off."""
 
-    def __init__(self, folder: ImageFolder, allowed: Iterable[Path] = (), http: bool = True) -> None:
+    def __init__(self, folder: ImageFolder, allowed: Iterable[Path] = (), http: Access | None = None) -> None:
         self.folder = folder
         self._allowed = [path.resolve() for path in allowed]
         self._http = http
 
     def open(self, reference: str) -> OpenImage:
         """NotFound, InvalidInput (field imageRef) or BadImage where it cannot be opened. IMAGE#DISK: of an appliance."""
-        scheme = urlsplit(reference).scheme
-        if scheme in ("http", "https"):
+        if url.is_http(reference):
             return self._open_http(reference)
         reference, disk = opening.split_disk(reference, self._exists)
-        if scheme == "file" or reference.startswith("/"):
+        if _is_path(reference):
             return self._open_file(self._permitted(reference), None, disk)
         image = self.folder.get(reference)
         return self._open_file(self.folder.path(image), image, disk)
 
     def check(self, reference: str) -> None:
         """Raise at admission what can be known without reading: a name nobody has, a path that is not allowed."""
-        scheme = urlsplit(reference).scheme
-        if scheme in ("http", "https"):
-            if not self._http:
-                raise errors.InvalidInput(field="imageRef", value=reference, reason="images by http are switched off")
+        if url.is_http(reference):
+            self._check_url(reference)
             return
         reference, _ = opening.split_disk(reference, self._exists)
-        if scheme == "file" or reference.startswith("/"):
+        if _is_path(reference):
             self._permitted(reference)
+        elif found := _SCHEME.match(reference):
+            raise errors.InvalidInput(field="imageRef", value="URL", reason=f"{found[1]}: is not supported")
         else:
             self.folder.get(reference)
 
     def properties(self, reference: str) -> dict[str, str]:
         """What the folder's index says of an image beyond its bytes; nothing for a path or a URL."""
-        if urlsplit(reference).scheme in ("http", "https", "file") or reference.startswith("/"):
+        if url.is_http(reference) or _is_path(reference):
             return {}
         return self.folder.get(reference).properties
 
@@ -82,8 +87,18 @@ class Images:
             return True
         return True
 
+    def _check_url(self, reference: str) -> Access:
+        """What is wrong with a URL before anything is asked of the network."""
+        parsed = url.parse(reference.partition("#")[0])
+        if self._http is None:
+            raise errors.InvalidInput(field="imageRef", value=parsed.shown, reason="images by http are switched off")
+        if self._http.reach and self._http.reach.refuses_literal(parsed.host):
+            reason = f"{parsed.host} is an address that this service does not fetch from (image_http_networks)"
+            raise errors.InvalidInput(field="imageRef", value=parsed.shown, reason=reason)
+        return self._http
+
     def _permitted(self, reference: str) -> Path:
-        path = Path(urlsplit(reference).path if reference.startswith("file:") else reference)
+        path = Path(urlsplit(reference).path if reference[:5].lower() == "file:" else reference)
         resolved = path.resolve()
         if not any(resolved.is_relative_to(folder) for folder in self._allowed):
             raise errors.InvalidInput(
@@ -111,12 +126,14 @@ class Images:
         finally:
             os.close(fd)
 
-    def _open_http(self, url: str) -> OpenImage:
-        if not self._http:
-            raise errors.InvalidInput(field="imageRef", value="", reason="images by http are switched off")
-        file, facts, opened = opening.open_http(url)
-        check = Check(None, file.pread, file.size, file.name)
+    def _open_http(self, reference: str) -> OpenImage:
+        file, facts, opened = opening.open_http(reference, access=self._check_url(reference))
+        check = Check(None, file.pread, file.size or 0, file.name)
         return OpenImage(facts, opened, _digest([file.name, file.size, file.version]), file.name, None, check)
+
+
+def _is_path(reference: str) -> bool:
+    return reference.startswith("/") or reference[:5].lower() == "file:"
 
 
 def _declared(image: Image | None, path: Path) -> str | None:

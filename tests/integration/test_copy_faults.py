@@ -75,7 +75,7 @@ def make_scene(kind: str, folder: Path, stack: ExitStack) -> Scene:
         return Scene(uri, out, "failed at byte", child.kill)
     if kind == "a web server dies":
         url, server = stack.enter_context(web(raw))
-        return Scene(url, out, "no answer", server.kill)
+        return Scene(url, out, "refused", server.kill)
     if kind == "the source shrinks":
         return Scene(str(raw), out, "shorter", lambda: os.truncate(raw, SIZE // 2))
     if kind == "the destination is full":

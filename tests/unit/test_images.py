@@ -12,6 +12,7 @@ import pytest
 
 from nbdsvc import errors
 from nbdsvc.images.folder import Image, ImageFolder
+from nbdsvc.images.http.client import Access
 from nbdsvc.images.inspection import inspect
 from nbdsvc.images.sources import Images
 from nbdsvc.model import names
@@ -155,7 +156,7 @@ def web() -> Iterator[http.server.ThreadingHTTPServer]:
 
 
 def fetch(web: http.server.ThreadingHTTPServer, tmp_path: Path) -> bytes:
-    images = Images(ImageFolder(tmp_path))
+    images = Images(ImageFolder(tmp_path), http=Access())
     opened = images.open(f"http://user:secret@127.0.0.1:{web.server_port}/image?key=secret")
     from nbdsvc.datapath.copy import copy
 

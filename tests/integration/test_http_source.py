@@ -1,0 +1,325 @@
+"""Images on web servers: what was asked for, or a clear error; never wrong bytes."""
+
+import random
+import socket
+import subprocess
+import threading
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from images import KiB, MiB, qemu_img
+from odd_server import PASSING, WRONG, Site, at_random, serving
+from serving import ServiceProcess
+from waiting import wait_until
+
+from nbdsvc import errors
+from nbdsvc.datapath.copy import Stopped, copy
+from nbdsvc.images import opening
+from nbdsvc.images.http.client import Access
+from nbdsvc.images.http.file import HttpFile
+
+CONTENT = random.Random(3).randbytes(MiB + 123)
+
+
+def fetch(url: str, folder: Path, access: Access | None = None, declared: str | None = None) -> bytes:
+    """The guest's bytes behind a URL, by a copy to a file."""
+    _file, _facts, source = opening.open_http(url, declared, access)
+    (folder / "out").touch()
+    with source:
+        copy(source, folder / "out")
+    return (folder / "out").read_bytes()
+
+
+@pytest.mark.parametrize("oddity", PASSING)
+@pytest.mark.parametrize("when", [1, 3])
+def test_what_passes_is_tried_again(tmp_path: Path, oddity: str, when: int) -> None:
+    """A close, a reset, a 503 or a cut body once, at the first request or in the middle: the bytes are right all the same."""
+    site = Site(CONTENT, oddity=lambda number: oddity if number == when else "")
+    with serving(site) as url:
+        assert fetch(f"{url}/disk", tmp_path) == CONTENT
+    assert site.requests > when
+
+
+# From the beginning, a server without ranges and another file are what they are.
+ODDITIES = [
+    (oddity, since) for oddity in WRONG for since in (1, 3) if (oddity, since) not in {("whole", 1), ("other", 1)}
+]
+
+
+@pytest.mark.parametrize(("oddity", "since"), ODDITIES)
+def test_another_answer_than_was_asked_for_is_refused(tmp_path: Path, oddity: str, since: int) -> None:
+    """Other bytes, lengths, encodings, types, files or statuses than asked for: ReadFailed or BadImage with the reason."""
+    site = Site(CONTENT, oddity=lambda number: oddity if number >= since else "")
+    with serving(site) as url, pytest.raises(errors.DataError):
+        fetch(f"{url}/disk", tmp_path)
+
+
+def test_a_page_is_no_disk(make_service: Callable[..., ServiceProcess]) -> None:
+    """A server's page of HTML with 200 fails the creation in words, and the volume is not available."""
+    service = make_service(image_http_networks="127.0.0.0/8")
+    with serving(Site(CONTENT, oddity=lambda _number: "html")) as url:
+        body = {"volume": {"size": 1, "imageRef": f"{url}/disk.raw"}}
+        volume = service.client().post("volumes", body=body)["volume"]["id"]
+        assert service.wait_status("volumes", volume) == "error"
+    assert "text/html, which is no disk" in str(service.client().operation_of(volume)["error"])
+
+
+def test_a_server_that_stays_busy_is_named(tmp_path: Path) -> None:
+    """The tries are bounded, and the error has the status in words."""
+    with serving(Site(CONTENT, oddity=lambda _number: "busy")) as url, pytest.raises(errors.ReadFailed, match="503"):
+        fetch(f"{url}/disk", tmp_path)
+
+
+def test_an_idle_connection_may_end(tmp_path: Path) -> None:
+    """A server that closes each connection after an answer costs a new connection and no error."""
+    site = Site(CONTENT)
+    with serving(site) as url:
+        file = HttpFile(f"{url}/disk")
+        for at in range(0, len(CONTENT), 256 * KiB):
+            file._client._managers["", "http"].clear()
+            assert file.pread(at, 1) == CONTENT[at : at + 1]
+        file.close()
+
+
+def test_a_signed_url_that_expires_is_renewed(tmp_path: Path) -> None:
+    """The first URL is asked again for a new target of the same file; the signature is in no message."""
+    site = Site(CONTENT * 4)
+    with serving(site) as url:
+        file = HttpFile(f"{url}/first")
+        for at in range(0, MiB, 300 * KiB):
+            site.expired |= {path for path, _ in site.seen if path.startswith("/signed")}
+            assert file.pread(at, 10) == CONTENT[at : at + 10]
+        assert file.name == f"{url}/first"
+        site.expired |= {path for path, _ in site.seen if path.startswith("/signed")}
+        site.etag = '"two"'
+        with pytest.raises(errors.ReadFailed, match="changed") as caught:
+            file.pread(3 * MiB, 10)
+        assert "secret" not in str(caught.value)
+        file.close()
+
+
+def test_redirects_are_bounded_and_stay_safe(tmp_path: Path) -> None:
+    """A loop, another scheme, and nothing at all where it leads: each ends in words."""
+    for location, reason in (("/loop", "more than 5 times"), ("ftp://h/x", "http or https"), ("", "where to")):
+        site = Site(CONTENT, oddity=lambda _number: "loop")
+        with serving(site) as url:
+            handler_redirect = {"loop": lambda handler, to=location: handler._say(302, b"", {"Location": to})}
+            site.oddity = _install(handler_redirect)
+            with pytest.raises(errors.ReadFailed, match=reason):
+                HttpFile(f"{url}/x")
+
+
+def _install(odd: dict[str, Callable[..., None]]) -> Callable[[int], str]:
+    import odd_server
+
+    for name, what in odd.items():
+        setattr(odd_server._Handler, f"_odd_{name}", what)
+    return lambda _number: next(iter(odd))
+
+
+def test_without_ranges_it_is_read_once_in_order(tmp_path: Path) -> None:
+    """A raw image of a server without ranges is copied by one request; of chunks, refused or read, never cut."""
+    site = Site(CONTENT, ranges=False)
+    with serving(site) as url:
+        assert fetch(f"{url}/disk", tmp_path, declared="raw") == CONTENT
+        assert site.requests == 1
+        site.oddity = lambda number: "truncated" if number == 2 else ""
+        assert fetch(f"{url}/disk", tmp_path, declared="raw") == CONTENT
+        site.etag, site.oddity = "", lambda _number: "truncated"
+        with pytest.raises(errors.ReadFailed):
+            fetch(f"{url}/disk", tmp_path, declared="raw")
+
+
+def test_an_empty_file_is_named(tmp_path: Path) -> None:
+    """Not as a status of the server."""
+    for ranges in (True, False):
+        with serving(Site(b"", ranges=ranges)) as url, pytest.raises(errors.ReadFailed, match="the file is empty"):
+            HttpFile(f"{url}/x")
+
+
+@pytest.mark.parametrize("oddity", ["silent", "drip"])
+def test_a_cancel_is_seen_in_a_read(tmp_path: Path, oddity: str) -> None:
+    """A copy that waits for a server which says nothing, or next to nothing, ends when it is told to."""
+    site = Site(CONTENT, oddity=lambda number: oddity if number > 1 else "")
+    stop = threading.Event()
+    with serving(site) as url:
+        file = HttpFile(f"{url}/disk")
+        from nbdsvc.datapath import source as sources
+
+        source = sources.open_callback(file.pread, len(CONTENT), "raw", file.name)
+        source.abort, source.on_close = file.abort, file.close
+        (tmp_path / "out").touch()
+        ended: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                copy(source, tmp_path / "out", should_stop=stop.is_set)
+            except BaseException as error:
+                ended.append(error)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        wait_until(lambda: site.requests > 1)
+        stop.set()
+        thread.join(10)  # a third of what the server takes before it says anything
+        assert [type(error) for error in ended] == [Stopped]
+        source.close()
+
+
+def test_a_server_that_drips_is_given_up(tmp_path: Path) -> None:
+    """Below the least rate the read fails with both numbers, and is not tried again."""
+    site = Site(CONTENT, oddity=lambda number: "drip" if number > 1 else "")
+    with serving(site) as url, pytest.raises(errors.ReadFailed, match="100 a second are the least"):
+        HttpFile(f"{url}/x", Access(silence=0.5, least_rate=100)).pread(0, 1000)
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0", "127.1", "2130706433"]
+)
+def test_the_service_does_not_fetch_from_its_own_network(shared_service: ServiceProcess, host: str) -> None:
+    """A member's URL to this host, in any writing, is refused at admission or fails, and nothing is asked of the server."""
+    site = Site(CONTENT)
+    with serving(site) as url:
+        reference = f"http://{host}:{url.rpartition(':')[2]}/metrics"
+        try:
+            made = shared_service.client().post("volumes", body={"volume": {"size": 1, "imageRef": reference}})
+        except errors.Error as error:
+            assert "not fetch" in str(error)
+        else:
+            assert shared_service.wait_status("volumes", made["volume"]["id"]) == "error"
+    assert site.requests == 0
+
+
+def test_a_redirect_to_its_own_network_is_refused_too(make_service: Callable[..., ServiceProcess]) -> None:
+    """Where the first host is allowed by its address and the second is not."""
+    service = make_service(image_http_networks="127.0.0.1/32")
+    inner, outer = Site(CONTENT), Site(CONTENT)
+    with serving(inner) as url, serving(outer) as front:
+        there = url.replace("127.0.0.1", "127.0.0.2")
+        outer.oddity = _install({"inward": lambda handler: handler._say(302, b"", {"Location": f"{there}/x"})})
+        made = service.client().post("volumes", body={"volume": {"size": 1, "imageRef": f"{front}/x"}})["volume"]["id"]
+        assert service.wait_status("volumes", made) == "error"
+    assert (outer.requests > 0, inner.requests) == (True, 0)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://h:abc/x", "http://h:99999/x", "http:///x", "http://[bad/x", "http://h\n/x", "http://",
+     "HTTP://h:0/", "https://" + "h" * 300, "http://exa mple/", "ftp://h/x", "http:x", "http://" + "a" * 20000],
+)  # fmt: skip
+def test_a_wrong_url_is_400_with_the_reason(shared_service: ServiceProcess, url: str) -> None:
+    """At admission, with the field."""
+    with pytest.raises(errors.RequestError, match="imageRef"):
+        shared_service.client().post("volumes", body={"volume": {"size": 1, "imageRef": url}})
+
+
+def test_characters_outside_of_ascii_are_encoded(tmp_path: Path) -> None:
+    """A path with them is asked for in UTF-8 and percent signs; what is encoded already stays."""
+    site = Site(CONTENT)
+    with serving(site) as url:
+        assert fetch(f"{url}/ä b%20c.raw?q=ü", tmp_path) == CONTENT
+    assert site.seen[0][0] == "/%C3%A4%20b%20c.raw?q=%C3%BC"
+
+
+def test_credentials_go_to_their_own_host_only(tmp_path: Path) -> None:
+    """A user name and password in the URL are sent as Basic to that origin, and nowhere else, and are never shown."""
+    first, second = Site(CONTENT), Site(CONTENT)
+    with serving(first) as url, serving(second) as other:
+        first.oddity = _install({"away": lambda handler: handler._say(302, b"", {"Location": f"{other}/x"})})
+        file = HttpFile(url.replace("//", "//user:geheim@") + "/x")
+        assert file.pread(0, 4) == CONTENT[:4]
+        assert "geheim" not in file.name + repr(file._first)
+        file.close()
+    assert first.seen[0][1]["authorization"].startswith("Basic ")
+    assert "authorization" not in second.seen[0][1]
+
+
+def test_causes_are_in_words(tmp_path: Path) -> None:
+    """A name that is not known, a refused connection, a certificate that nobody vouches for, TLS to a server without it."""
+    import ssl
+
+    openssl(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    with serving(Site(CONTENT), context) as url, serving(Site(CONTENT)) as plain:
+        for wrong, reason in (
+            ("http://nosuch.invalid/x", "the name nosuch.invalid is not known"),
+            (f"http://127.0.0.1:{_closed_port()}/x", "refused"),
+            (f"{url}/x", "certificate is not trusted"),
+            (plain.replace("http", "https") + "/x", "TLS failed"),
+        ):
+            with pytest.raises(errors.ReadFailed, match=reason):
+                HttpFile(wrong)
+        trusting = HttpFile(f"{url}/x", Access(ca_file=tmp_path / "cert.pem"))
+        assert trusting.pread(5, 3) == CONTENT[5:8]
+        trusting.close()
+
+
+def openssl(folder: Path) -> None:
+    """A certificate for 127.0.0.1 that vouches for itself."""
+    words = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=x -addext subjectAltName=IP:127.0.0.1"
+    files = ["-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")]
+    subprocess.run(["openssl", *words.split(), *files], check=True, capture_output=True)
+
+
+def _closed_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """http_proxy is asked, no_proxy is honoured, and a SOCKS proxy is refused by name."""
+    site = Site(CONTENT)
+    with serving(site) as proxy:
+        monkeypatch.setenv("http_proxy", proxy)
+        file = HttpFile("http://images.invalid/disk")
+        assert file.pread(0, 5) == CONTENT[:5]
+        file.close()
+        assert site.seen[0][0] == "http://images.invalid/disk"
+        monkeypatch.setenv("no_proxy", "images.invalid")
+        with pytest.raises(errors.ReadFailed, match="not known"):
+            HttpFile("http://images.invalid/disk")
+    monkeypatch.setenv("http_proxy", "socks5://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy")
+    with pytest.raises(errors.ReadFailed, match="socks5, which is not supported"):
+        HttpFile("http://images.invalid/disk")
+
+
+COPIES = 1000
+
+
+def test_a_soak_of_odd_servers(tmp_path: Path) -> None:
+    """A thousand copies from servers that misbehave by a seed: the right bytes or an error of the data, never wrong bytes."""
+    raw = random.Random(5).randbytes(192 * KiB)
+    (tmp_path / "raw").write_bytes(raw)
+    qemu_img("convert", "-f", "raw", "-O", "qcow2", tmp_path / "raw", tmp_path / "qcow2")
+    files, counts = {"raw": raw, "qcow2": (tmp_path / "qcow2").read_bytes()}, Counter[str]()
+    lock = threading.Lock()
+
+    def work(seeds: range, folder: Path) -> None:
+        folder.mkdir()
+        for seed in seeds:
+            name, ranges = ("qcow2", True) if seed % 2 else ("raw", seed % 6 != 0)
+            wrong = WRONG if ranges else ("html", "gzip", "lost")
+            site = Site(files[name], oddity=at_random(seed, wrong), ranges=ranges)
+            with serving(site) as url:
+                try:
+                    right = fetch(f"{url}/{'first' if seed % 5 == 0 else 'disk'}", folder) == raw
+                    outcome = "right" if right else "WRONG"
+                except errors.DataError as error:
+                    outcome = "refused: " + error.reason[:40]
+            with lock:
+                counts[outcome] += 1
+
+    threads = [threading.Thread(target=work, args=(range(n, COPIES, 20), tmp_path / str(n))) for n in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    print("\n".join(f"{count:5} {outcome}" for outcome, count in counts.most_common()))
+    assert counts["WRONG"] == 0
+    assert sum(counts.values()) == COPIES
+    assert counts["right"] > COPIES / 3
