@@ -3,6 +3,7 @@
 `serve` is both halves in one process; `api` only answers requests, `host` only does the work. They meet in the database.
 """
 
+import contextlib
 import fcntl
 import os
 import threading
@@ -11,7 +12,7 @@ from typing import Any, TextIO
 import structlog
 
 from nbdsvc import driver as contract
-from nbdsvc import errors
+from nbdsvc import errors, state_folder
 from nbdsvc.config import Settings
 from nbdsvc.datapath.limit import Limit, cores
 from nbdsvc.exporter import Exporter
@@ -212,8 +213,8 @@ def _make_driver(settings: Settings) -> contract.Driver:
 
 def _lock_host(settings: Settings) -> TextIO:
     """Two processes of one host name would run the same step twice at once."""
+    state_folder.prepare(settings.state_dir)
     try:
-        settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         file = (settings.state_dir / f"host-{settings.host}.lock").open("a+")
     except OSError as error:
         raise errors.ConfigError(setting="state_dir", reason=f"{error.filename}: {error.strerror}") from error
@@ -226,7 +227,8 @@ def _lock_host(settings: Settings) -> TextIO:
             setting="state_dir",
             reason=f"process {holder} already serves host {settings.host} from {settings.state_dir}",
         ) from None
-    file.truncate(0)
-    file.write(str(os.getpid()))
-    file.flush()
+    with contextlib.suppress(OSError):  # on a full disk it does not say who holds it; that it is held counts
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
     return file

@@ -2,6 +2,8 @@
 
 import contextlib
 import logging
+import os
+import resource
 import signal
 import socket
 import sys
@@ -15,6 +17,12 @@ import structlog
 
 from nbdsvc import config, errors
 from nbdsvc.cli.numbers import PORT
+
+# Nothing that the service or a program of its makes is for other users.
+PRIVATE_UMASK = 0o077
+# Descriptors: an export needs one while it is looked at, a copy a dozen, a client of the API one. A shell's 1024 are few;
+# above this limit old programs become slow that close every number up to it.
+DESCRIPTORS = 65536
 
 _SETTINGS = [
     click.option("--config", "file", type=click.Path(path_type=Path), help="Settings instead of /etc/nbdsvc."),
@@ -65,6 +73,8 @@ def run(load: Callable[[], config.Settings], *, with_api: bool, with_host: bool,
 
     settings = load()
     _set_up_logging(settings)
+    os.umask(PRIVATE_UMASK)
+    raise_descriptor_limit()
     listener = _bind(settings) if with_api else None
     service = Service(settings, with_host=with_host, **({"probe": probe} if probe else {}))
     service.start()
@@ -76,6 +86,15 @@ def run(load: Callable[[], config.Settings], *, with_api: bool, with_host: bool,
             _wait_for_signal(settings.host)
     finally:
         service.stop()
+
+
+def raise_descriptor_limit() -> int:
+    """As many descriptors as this process may have, up to DESCRIPTORS; returns how many that are."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    return max(soft, allowed)
 
 
 def _reload(service: Any, load: Callable[[], config.Settings]) -> None:

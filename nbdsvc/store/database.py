@@ -14,8 +14,20 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import event, exc
 
-from nbdsvc import errors
+from nbdsvc import errors, state_folder
 
+# WAL: readers see one point in time while another writes. FULL: a commit is on stable storage. secure_delete: what was
+# deleted is overwritten, for there are keys among it. temp_store: a sort needs no room on a disk. The last two bound the
+# file of the WAL: 1000 pages are 4 MB, and what a long reader made it grow to is given back.
+_PRAGMAS = (
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "foreign_keys=ON",
+    "secure_delete=ON",
+    "temp_store=MEMORY",
+    "wal_autocheckpoint=1000",
+    f"journal_size_limit={8 << 20}",
+)
 # A writer waits this long for another: longer than any transaction of ours by far, shorter than a client's patience.
 BUSY_TIMEOUT_MS = 30_000
 
@@ -73,13 +85,13 @@ class Database:
 def _sqlite(url: str, begin: str) -> sa.Engine:
     path = sa.make_url(url).database
     if path and path != ":memory:":
-        Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _make_private(Path(path))
     engine = sa.create_engine(url, pool_size=8, max_overflow=32, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
 
     @event.listens_for(engine, "connect")
     def _configure(connection: sqlite3.Connection, _record: Any) -> None:
         connection.isolation_level = None  # we say BEGIN ourselves: the driver would begin late and deferred
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_TIMEOUT_MS}"):
+        for pragma in (f"busy_timeout={BUSY_TIMEOUT_MS}", *_PRAGMAS):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
@@ -87,6 +99,18 @@ def _sqlite(url: str, begin: str) -> sa.Engine:
         conn.exec_driver_sql(f"BEGIN {begin}")
 
     return engine
+
+
+def _make_private(path: Path) -> None:
+    """The file and its companions, for their owner only: SQLite would take the umask's mode, and give it to them."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        state_folder.make_file(path)
+        for companion in (path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
+            if companion.exists():
+                state_folder.make_file(companion)
+    except OSError as error:
+        raise errors.ConfigError(setting="database", reason=f"{error.filename}: {error.strerror}") from error
 
 
 def _postgresql(url: str) -> sa.Engine:
