@@ -15,8 +15,12 @@ static const long TURN_NS = 50 * 1000000;
 void nbdsvc_state_fail(struct nbdsvc_state *state, int err, int side, uint64_t offset)
 {
 	int none = 0;
-	if (err == -ECANCELED) /* a wait that was interrupted, because of what is known already */
+	/* A wait that was interrupted: because of a failure that is known already, or by whoever does not want the copy any
+	 * more, and then the chunk that this thread leaves behind must not be taken for copied. */
+	if (err == -ECANCELED) {
+		state->copy->cancel = 1;
 		return;
+	}
 	if (!atomic_compare_exchange_strong(&state->failed, &none, err))
 		return;
 	struct nbdsvc_copy *copy = state->copy;

@@ -80,8 +80,7 @@ static void tick(struct nbdsvc_state *state)
 /* A worker may wait for a server that never answers. */
 static void interrupt(struct nbdsvc_copy *copy)
 {
-	if (copy->source->interrupt)
-		copy->source->interrupt(copy->source);
+	nbdsvc_source_interrupt(copy->source);
 	if (copy->sink->interrupt)
 		copy->sink->interrupt(copy->sink);
 }

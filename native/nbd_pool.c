@@ -33,7 +33,8 @@ static struct nbdsvc_nbd_connection *take(struct nbdsvc_nbd_pool *pool, unsigned
 {
 	struct nbdsvc_nbd_connection *connection = &pool->connections[index % pool->facts.connections];
 	pthread_mutex_lock(&connection->lock);
-	*err = connection->broken ? -EIO : 0;
+	/* Interrupted, whoever waited for it first has left its request behind. */
+	*err = !connection->broken ? 0 : atomic_load(&pool->interrupted) ? -ECANCELED : -EIO;
 	return connection;
 }
 

@@ -112,6 +112,12 @@ void nbdsvc_source_destroy(struct nbdsvc_source *source)
 		source->destroy(source);
 }
 
+void nbdsvc_source_interrupt(struct nbdsvc_source *source)
+{
+	if (source->interrupt)
+		source->interrupt(source);
+}
+
 int nbdsvc_source_extent(struct nbdsvc_source *source, uint64_t offset, struct nbdsvc_extent *ret)
 {
 	return source->extent(source, offset, ret);

@@ -65,6 +65,8 @@ int nbdsvc_source_raw_create(struct nbdsvc_input *input, struct nbdsvc_source **
 int nbdsvc_source_qcow2_create(struct nbdsvc_input *input, const char *snapshot, struct nbdsvc_message *message,
 			       struct nbdsvc_source **ret);
 void nbdsvc_source_destroy(struct nbdsvc_source *source);
+/* Reads that wait for a server end soon with -ECANCELED, and later ones too. From any thread. */
+void nbdsvc_source_interrupt(struct nbdsvc_source *source);
 int nbdsvc_source_extent(struct nbdsvc_source *source, uint64_t offset, struct nbdsvc_extent *ret);
 int nbdsvc_source_read(struct nbdsvc_source *source, void *buffer, size_t length, uint64_t offset);
 

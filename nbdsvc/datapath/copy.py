@@ -121,18 +121,22 @@ def _run(job: Any, source: Source, on_progress: OnProgress, should_stop: Callabl
             if ended:
                 break
             if should_stop():
-                job.cancel = 1
-                source.abort()  # a read that waits for a server would see the flag when it answers
+                _end(job, source)
     finally:
         if worker.is_alive():  # on_progress raised: nothing may write once this frame is gone
-            job.cancel = 1
-            source.abort()
+            _end(job, source)
             worker.join()
     return results[0]
 
 
+def _end(job: Any, source: Source) -> None:
+    """No thread of the copy waits for its source any more."""
+    job.cancel = 1
+    source.abort()
+
+
 def _failure(job: Any, result: int, source: Source, destination: str) -> Exception:
-    if job.cancel and job.side in (0, native.READ):  # a read that was ended is no fault of its source
+    if job.cancel and job.side == 0:
         return Stopped()
     reason = ffi.string(job.reason).decode(errors="replace")
     cause = source.callback.error if source.callback else None

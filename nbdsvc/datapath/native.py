@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from nbdsvc import errors
 from nbdsvc._native import ffi, lib
+from nbdsvc.datapath.abandoning import Abandonable
 
 READ, WRITE, JOURNAL = 1, 2, 3
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -20,20 +21,41 @@ PreadCallback = Callable[[int, int], bytes]
 
 
 class Callback:
-    """A Python function as an input of the C core. Its exceptions are kept for the caller: C only sees a number."""
+    """A Python function as an input of the C core. Its exceptions are kept for the caller: C only sees a number.
 
-    def __init__(self, pread: PreadCallback) -> None:
-        self._pread = pread
+    `abort`: what makes reads under way end, where the function's owner has something that does; else they are left to end
+    by themselves, on threads of their own, and nobody waits for them.
+    """
+
+    def __init__(self, pread: PreadCallback, abort: Callable[[], None] | None = None, threads: int = 1) -> None:
+        self._reader = None if abort else Abandonable(pread, threads)
+        self._pread = self._reader.pread if self._reader else pread
+        self._stop_reads = self._reader.abort if self._reader else abort
+        self._aborted = False
         self._lock = threading.Lock()
         self.error: Exception | None = None
         self.handle = ffi.new_handle(self)
 
+    def abort(self) -> None:
+        """Reads that are under way fail as interrupted, and so do later ones. From any thread."""
+        self._aborted = True
+        if self._stop_reads:
+            self._stop_reads()
+
+    def close(self) -> None:
+        if self._reader:
+            self._reader.abort()
+
     def fill(self, buffer: Any, length: int, offset: int) -> int:
+        if self._aborted:
+            return -errno.ECANCELED
         try:
             content = self._pread(offset, length)
             if len(content) != length:
                 raise EOFError(f"{len(content)} bytes instead of {length}")
         except Exception as error:
+            if self._aborted:
+                return -errno.ECANCELED
             with self._lock:
                 self.error = self.error or error
             return -errno.EIO

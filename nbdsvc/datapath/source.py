@@ -19,7 +19,7 @@ class Source:
     """Guest-visible bytes. Use it as a context manager; `size` is the virtual size in bytes.
 
     `sequential`: can only be read in ascending order, so by one thread. `most_threads`: more do not read it faster.
-    `abort`: ends reads that wait for something far away, from any thread; `on_close`: what else goes with the source.
+    `on_close`: what else goes with the source.
     """
 
     def __init__(
@@ -31,7 +31,6 @@ class Source:
         self.sequential = sequential
         self.most_threads = 1 if sequential else CALLBACK_THREADS if callback else None
         self.size = int(pointer.size)
-        self.abort: Callable[[], None] = lambda: None
         self.on_close: Callable[[], None] = lambda: None
 
     def __enter__(self) -> "Source":
@@ -53,7 +52,16 @@ class Source:
         if self._pointer is not None:
             lib.nbdsvc_source_destroy(self._pointer)
             self._pointer = None
+            if self.callback:
+                self.callback.close()
             self.on_close()
+
+    def abort(self) -> None:
+        """Reads that wait for a server end at once, and later ones fail. From any thread, before `close`."""
+        if self._pointer is not None:
+            lib.nbdsvc_source_interrupt(self._pointer)
+        if self.callback:
+            self.callback.abort()
 
     def cut(self, size: int) -> None:
         """Let it end at `size`, for reading less than a device or export has. Raw bytes only."""
@@ -116,9 +124,19 @@ def open_nbd(uri: str, connections: int = NBD_CONNECTIONS) -> Source:
     return Source(made[0], name)
 
 
-def open_callback(pread: native.PreadCallback, size: int, format: str, name: str, sequential: bool = False) -> Source:
-    """A source over a function (offset, length) -> bytes, which several threads call unless `sequential`."""
-    callback = native.Callback(pread)
+def open_callback(
+    pread: native.PreadCallback,
+    size: int,
+    format: str,
+    name: str,
+    sequential: bool = False,
+    abort: Callable[[], None] | None = None,
+) -> Source:
+    """A source over a function (offset, length) -> bytes, which several threads call unless `sequential`.
+
+    `abort`: ends the function's calls that are under way, if there is anything that does.
+    """
+    callback = native.Callback(pread, abort, 1 if sequential else CALLBACK_THREADS)
     try:
         pointer = native.source_of(native.input_of_callback(callback, size), format, name)
     except errors.ReadFailed as error:  # C knows only that the function failed

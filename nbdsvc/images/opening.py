@@ -66,8 +66,10 @@ def _open_http(file: "HttpFile", declared: str | None, disk: str | None) -> tupl
     if not facts.is_plain and not file.ranges:
         raise errors.BadImage(image=file.name, reason="a qcow2 image needs a server that serves byte ranges")
     format = "raw" if facts.is_plain else facts.format
-    source = sources.open_callback(file.pread, file.size, format, file.name, sequential=not file.ranges)
-    source.abort, source.on_close = file.abort, file.close
+    source = sources.open_callback(
+        file.pread, file.size, format, file.name, sequential=not file.ranges, abort=file.abort
+    )
+    source.on_close = file.close
     return facts, _cut(source, facts)
 
 

@@ -7,7 +7,7 @@ files), and when the middle of a large window is reached the next is fetched mea
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from nbdsvc.datapath.source import CALLBACK_THREADS
@@ -23,7 +23,6 @@ AHEAD_FROM = 512 * KiB
 # Windows kept: each thread of a copy has one that it reads, and the one after it may be under way; fewer, and each thread
 # pushes out what another is about to read. At most 80 MiB.
 KEPT = 2 * CALLBACK_THREADS + 4
-_FETCHERS = 2
 
 
 @dataclass(eq=False)
@@ -49,7 +48,6 @@ class ReadAhead:
         self._size = size
         self._lock = threading.Lock()
         self._windows: list[_Window] = []  # the one used last is last
-        self._fetchers = ThreadPoolExecutor(_FETCHERS, "read-ahead")
 
     def pread(self, offset: int, length: int) -> bytes:
         """Exactly these bytes, or fetch's error."""
@@ -62,7 +60,8 @@ class ReadAhead:
                 self._fill(window)
             follower = self._follower(window, offset)
             if follower:
-                self._fetchers.submit(self._fill, follower)
+                # A daemon: a server that never answers must not keep the process from ending.
+                threading.Thread(target=self._fill, args=(follower,), name="read-ahead", daemon=True).start()
             at = offset - window.start
             parts.append(window.content.result()[at : at + length])
             offset, length = offset + len(parts[-1]), length - len(parts[-1])

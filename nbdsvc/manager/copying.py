@@ -2,12 +2,16 @@
 
 How many copy at once, the engine decides: see Step.copies."""
 
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
 from nbdsvc import errors
+from nbdsvc.datapath import abandoning
 from nbdsvc.datapath import copy as engine
 from nbdsvc.datapath import sink as sinks
 from nbdsvc.datapath.digests import Digests
@@ -19,6 +23,7 @@ from nbdsvc.manager.app import Host, host_of
 from nbdsvc.operations.step import Run
 from nbdsvc.store import operations as journal
 
+T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 _SUFFIX = ".copy"
@@ -97,6 +102,40 @@ def _copy(run: Run, source: Source, destination: Path | Sink, **how: Any) -> dic
         run.check()
         raise errors.Interrupted(operation=run.id) from None
     return {"size": result.size, "data": result.data, "skipped": result.skipped}
+
+
+@contextmanager
+def watched(run: Run, source: Source) -> Iterator[None]:
+    """While the block runs, the end of the operation ends every read of the source, also outside a copy."""
+    over = threading.Event()
+    watcher = threading.Thread(target=_abort_in_time, args=(run, source, over), name="watcher")
+    watcher.start()
+    try:
+        yield
+    except errors.Error:
+        run.check()  # of a read that was ended, this is the reason
+        raise
+    finally:
+        over.set()
+        watcher.join()
+
+
+def _abort_in_time(run: Run, source: Source, over: threading.Event) -> None:
+    while not over.wait(abandoning.TICK_SECONDS):
+        if run.should_stop():
+            source.abort()
+            return
+
+
+@contextmanager
+def opened(run: Run, function: Callable[[], T], late: Callable[[T], None]) -> Iterator[T]:
+    """A block with what `function` opens, which may wait for a server; not longer than the operation goes on."""
+    try:
+        with abandoning.opened(function, run.should_stop, late) as found:
+            yield found
+    except abandoning.Abandoned:
+        run.check()
+        raise errors.Interrupted(operation=run.id) from None
 
 
 def forget(run: Run) -> None:

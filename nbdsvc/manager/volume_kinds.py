@@ -63,8 +63,12 @@ def _fill_from_image(run: Run) -> dict[str, Any]:
     host, volume = host_of(run), volume_of(run)
     with host.database.write() as conn:
         settling.volume(conn, volume.id, "creating", "downloading")
-    image = host.images.open(run.args["image"])
-    with image.source, image.check:
+    with (
+        copying.opened(run, lambda: host.images.open(run.args["image"]), lambda late: late.source.close()) as image,
+        image.source,
+        copying.watched(run, image.source),
+        image.check,
+    ):
         needed = to_gib(image.facts.virtual_size)
         if needed > volume.size:
             raise errors.BadImage(

@@ -148,8 +148,8 @@ def test_a_cancel_is_seen_in_a_read(tmp_path: Path, oddity: str) -> None:
         file = HttpFile(f"{url}/disk")
         from nbdsvc.datapath import source as sources
 
-        source = sources.open_callback(file.pread, len(CONTENT), "raw", file.name)
-        source.abort, source.on_close = file.abort, file.close
+        source = sources.open_callback(file.pread, len(CONTENT), "raw", file.name, abort=file.abort)
+        source.on_close = file.close
         (tmp_path / "out").touch()
         ended: list[BaseException] = []
 
