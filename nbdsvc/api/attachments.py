@@ -61,12 +61,12 @@ def _create(asked: Asked, body: CreateBody) -> Waiting[Attachment]:
 
 @router.get("/attachments")
 def listing(asked: Ask) -> JSONResponse:
-    return _list(asked, "attachments", detail=False)
+    return _list(asked, detail=False)
 
 
 @router.get("/attachments/detail")
 def detail(asked: Ask) -> JSONResponse:
-    return _list(asked, "attachments/detail", detail=True)
+    return _list(asked, detail=True)
 
 
 @router.get("/attachments/{id}")
@@ -111,7 +111,7 @@ def _connect(asked: Asked, id: str, connector: dict[str, Any]) -> Waiting[Attach
     return attachments.connect(asked.app, asked.context, id, connector, complete=complete)
 
 
-def _list(asked: Asked, path: str, *, detail: bool) -> JSONResponse:
+def _list(asked: Asked, *, detail: bool) -> JSONResponse:
     asked.require(_SINCE)
     project = manager.scope(asked.context, asked.flag("all_tenants"))
     wanted = paging.page(asked, _SORTABLE, project=project)
@@ -121,4 +121,4 @@ def _list(asked: Asked, path: str, *, detail: bool) -> JSONResponse:
     with asked.app.database.read() as conn:
         rows = nouns.attachments.select(conn, *where, page=wanted)
     shown = [views.attachment(row, detail=detail, secrets=False) for row in rows]
-    return answer({"attachments": shown, **paging.next_link(asked, "attachments", path, wanted, rows)})
+    return answer({"attachments": shown})  # without links to pages, which the API has not for attachments

@@ -22,6 +22,7 @@ FILTERS: dict[str, tuple[str, ...]] = {
                     "project_id"),
     "operations": ("id", "kind", "state", "resource_id", "resource_type", "request_id", "project_id"),
     "messages": ("resource_uuid", "resource_type", "event_id", "request_id", "message_level", "project_id"),
+    "pools": ("name", "volume_type"),
 }  # fmt: skip
 # Only an administrator sees where things are.
 _ADMIN_ONLY = frozenset({"host", "attached_host"})
@@ -33,7 +34,9 @@ _PAIRS = {"metadata": "metadata", "glance_metadata": "image_metadata"}
 _NEVER = frozenset({"group_id", "consistencygroup_id"})
 _LIKE_SINCE = (3, 34)
 _STRICT_SINCE = (3, 31)
-_NOT_FILTERS = frozenset({"limit", "offset", "marker", "sort", "sort_key", "sort_dir", "all_tenants", "with_count"})
+_NOT_FILTERS = frozenset(
+    {"limit", "offset", "marker", "sort", "sort_key", "sort_dir", "all_tenants", "with_count", "detail"}
+)
 
 
 def conditions(asked: Asked, table: sa.Table) -> list[Any]:

@@ -19,10 +19,11 @@ from nbdsvc.model import operation as model
 from nbdsvc.model.operation import Operation
 from nbdsvc.store import operations as journal
 from nbdsvc.store import tables
+from nbdsvc.store.rows import Page
 
 router = strict.router("messages")
 
-_SINCE = (3, 3)
+_SINCE, _PAGES_SINCE = (3, 3), (3, 5)
 _FAILED = (model.FAILED, model.ROLLBACK_FAILED)
 _TYPES = {"volume": "VOLUME", "snapshot": "VOLUME_SNAPSHOT"}
 # The field's numbers of what was being done (cinder/message/message_field.py); 001 is the scheduler, 000 anything else.
@@ -41,7 +42,8 @@ _OTHER = "000"
 def listing(asked: Ask) -> JSONResponse:
     asked.require(_SINCE)
     project = manager.scope(asked.context, asked.flag("all_tenants"))
-    wanted = paging.page(asked, ("id", "created_at"), project=project)
+    most = Page(limit=asked.app.settings.max_limit)
+    wanted = most if asked.version < _PAGES_SINCE else paging.page(asked, ("id", "created_at"), project=project)
     where: list[Any] = [tables.operations.c.state.in_(_FAILED)]
     if project:
         where.append(tables.operations.c.project_id == project)

@@ -1,12 +1,14 @@
 """Lists: limit, offset, marker and sort of a query string, and the link to the next page."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from nbdsvc import errors
 from nbdsvc.api.request import Asked, whole_number
 from nbdsvc.store.rows import Page
+
+T = TypeVar("T")
 
 # Columns that clients know under another name.
 ALIASES = {"display_name": "name", "display_description": "description", "tenant_id": "project_id",
@@ -43,6 +45,18 @@ def next_link(asked: Asked, noun: str, path: str, wanted: Page, rows: list[Any])
     query = [(key, value) for key, value in asked.query.multi_items() if key not in ("marker", "offset")]
     href = asked.link("v3", asked.context.project_id, path) + "?" + urlencode([*query, ("marker", rows[-1].id)])
     return {f"{noun}_links": [{"rel": "next", "href": href}]}
+
+
+def cut(rows: list[T], wanted: Page, noun: str) -> list[T]:
+    """The page of rows that are in memory already; NotFound for a marker that is none of them."""
+    for name, down in reversed(wanted.sort):
+        rows = sorted(rows, key=lambda row: (getattr(row, name) is not None, getattr(row, name)), reverse=down)
+    if wanted.marker is not None:
+        ids = [getattr(row, "id", None) for row in rows]
+        if wanted.marker not in ids:
+            raise errors.NotFound(resource=noun, id=wanted.marker)
+        rows = rows[ids.index(wanted.marker) + 1 :]
+    return rows[wanted.offset :][: wanted.limit]
 
 
 def _number(asked: Asked, name: str) -> int | None:

@@ -5,7 +5,7 @@ from typing import Any
 from fastapi.responses import JSONResponse
 
 from nbdsvc import errors
-from nbdsvc.api import strict, views
+from nbdsvc.api import filters, strict, views
 from nbdsvc.api.request import Ask, Asked, answer
 from nbdsvc.api.services import rows_of
 from nbdsvc.driver import PoolStats
@@ -24,6 +24,7 @@ def pools(asked: Ask) -> JSONResponse:
     """The pools of all hosts. Filters: `name` from 3.28, `volume_type` (the pools whose backend it names) from 3.35."""
     asked.require_admin()
     detail = asked.flag("detail")
+    filters.known(asked, "pools")
     found = []
     for row in rows_of(asked):
         for pool in placement.pools(row):

@@ -9,8 +9,8 @@ from nbdsvc.api.request import Ask, answer
 router = strict.router("resource filters")
 
 _SINCE = (3, 33)
-# Lists that are filtered by hand.
-_MORE = {"pools": ("name", "volume_type"), "volume_types": ("is_public",)}
+# The list that is filtered by hand.
+_MORE = {"volume_types": ("is_public",)}
 
 
 @router.get("/resource_filters")

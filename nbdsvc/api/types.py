@@ -7,13 +7,16 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import Field
 
 from nbdsvc import errors
-from nbdsvc.api import strict, views
+from nbdsvc.api import paging, strict, views
 from nbdsvc.api.actions import Action, perform, schema
 from nbdsvc.api.request import Ask, Asked, Body, Key, LongText, Metadata, answer
 from nbdsvc.manager import types
 from nbdsvc.model.entities import VolumeType
 
 router = strict.router("volume types")
+
+
+_SORTABLE = ("id", "name", "created_at", "updated_at", "is_public")
 
 
 class NewType(Body):
@@ -52,7 +55,10 @@ def listing(asked: Ask) -> JSONResponse:
     if wanted not in (None, "None", "none"):
         public = asked.flag("is_public")
         rows = [row for row in rows if row.is_public == public]
-    return answer({"volume_types": [_view(asked, row) for row in rows]})
+    page = paging.page(asked, _SORTABLE)
+    rows = paging.cut(rows, page, "VolumeType")
+    shown = [_view(asked, row) for row in rows]
+    return answer({"volume_types": shown, **paging.next_link(asked, "volume_type", "types", page, rows)})
 
 
 @router.post("/types")

@@ -119,7 +119,8 @@ def summary(asked: Ask) -> JSONResponse:
     asked.require((3, 12))
     project = manager.scope(asked.context, asked.flag("all_tenants"))
     with asked.app.database.read() as conn:
-        rows = nouns.volumes.select(conn, *volumes.listing(conn, project))
+        where = volumes.listing(conn, project) + filters.conditions(asked, tables.volumes)
+        rows = nouns.volumes.select(conn, *where)
     total: dict[str, Any] = {"total_size": sum(row.size for row in rows), "total_count": len(rows)}
     if asked.version >= (3, 36):
         merged: dict[str, list[str]] = {}

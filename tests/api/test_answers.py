@@ -75,6 +75,7 @@ def test_pools_are_filtered(shared_service: ServiceProcess) -> None:
             ask(shared_service, "POST", "/v3/types", {"volume_type": {"name": name, "extra_specs": specs}})
         answered = ask(shared_service, "GET", f"/v3/scheduler-stats/get_pools?{query}", **at(version))[1]
         assert len(answered["pools"]) == found, (query, version)
+    assert ask(shared_service, "GET", "/v3/scheduler-stats/get_pools?colour=red", **at("3.31"))[0] == 400
 
 
 def test_an_administrator_sees_one_project(shared_service: ServiceProcess) -> None:
@@ -137,6 +138,33 @@ def test_hosts(service: ServiceProcess) -> None:
         "(total)": ("2", "4"), "p1": ("1", "1"), "other": ("1", "3")
     }  # fmt: skip
     assert ask(service, "GET", "/v3/os-hosts/nobody")[0] == 404
+
+
+def test_types_are_paged(service: ServiceProcess) -> None:
+    """GET types honours limit, offset, marker and sort; without limit there is no link."""
+    for name in "bdac":
+        ask(service, "POST", "/v3/types", {"volume_type": {"name": name}})
+
+    def found(query: str) -> str:
+        return "".join(row["name"][0] for row in ask(service, "GET", f"/v3/types?{query}")[1]["volume_types"])
+
+    rows = ask(service, "GET", "/v3/types?sort=name:asc")[1]
+    assert ("volume_type_links" in rows, found("sort=name:asc"), found("sort=name")) == (False, "_abcd", "dcba_")
+    marker = rows["volume_types"][1]["id"]
+    assert (found("sort=name:asc&limit=2"), found("sort=name:asc&offset=3")) == ("_a", "cd")
+    assert (found(f"sort=name:asc&marker={marker}"), found(f"sort=name:asc&marker={marker}&limit=1")) == ("bcd", "b")
+    link = ask(service, "GET", "/v3/types?limit=1")[1]["volume_type_links"][0]
+    assert (link["rel"], "marker=" in link["href"]) == ("next", True)
+    assert ask(service, "GET", f"/v3/types?marker={UNKNOWN}")[0] == 404
+    assert ask(service, "GET", "/v3/types?sort=extra_specs")[0] == 400
+
+
+def test_a_summary_is_filtered(shared_service: ServiceProcess) -> None:
+    """GET volumes/summary counts what the filters leave."""
+    volume(shared_service, name="counted", size=3)
+    for query, count in (("name=counted", 1), ("name=uncounted", 0)):
+        found = ask(shared_service, "GET", f"/v3/volumes/summary?{query}", **at("3.12"))[1]["volume-summary"]
+        assert (found["total_count"], found["total_size"]) == (count, 3 * count)
 
 
 def test_filters_by_version(shared_service: ServiceProcess) -> None:

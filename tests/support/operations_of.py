@@ -127,9 +127,9 @@ _ATTACHMENTS = (3, 27)
 ATTACHMENTS = [
     send("POST", "attachments", 200, {"attachment": ATTACHMENT},
           lambda w: ("attachments", {"attachment": {"volume_uuid": w.new_volume()}}), since=_ATTACHMENTS),
-    get("attachments", {"attachments": [ATTACHMENT_SHORT], "attachments_links": [LINK]}, "attachments?limit=1",
+    get("attachments", {"attachments": [ATTACHMENT_SHORT]}, "attachments?limit=1",
          since=_ATTACHMENTS),
-    get("attachments/detail", {"attachments": [ATTACHMENT], "attachments_links": [LINK]},
+    get("attachments/detail", {"attachments": [ATTACHMENT]},
          "attachments/detail?limit=1", since=_ATTACHMENTS),
     get("attachments/{id}", {"attachment": ATTACHMENT}, lambda w: f"attachments/{w.reserved}", since=_ATTACHMENTS),
     send("PUT", "attachments/{id}", 200, {"attachment": ATTACHMENT},
@@ -142,7 +142,7 @@ ATTACHMENTS = [
 
 _SPECS, _SPEC = "types/{id}/extra_specs", "types/{id}/extra_specs/{key}"
 TYPES = [
-    get("types", {"volume_types": [TYPE_FULL]}, "types"),
+    get("types", {"volume_types": [TYPE_FULL], "volume_type_links": [LINK]}, "types?limit=1"),
     send("POST", "types", 200, {"volume_type": TYPE_CREATED},
           lambda w: ("types", {"volume_type": {"name": w.unique("new")}}), admin=True),
     get("types/default", {"volume_type": TYPE_DEFAULT}, "types/default"),
@@ -199,7 +199,7 @@ JOURNAL = [
     get("operations/{id}", {"operation": OPERATION}, lambda w: f"operations/{w.failed}"),
     act("operations", "cancel", lambda w: w.running_operation()),
     act("operations", "limit", lambda w: w.running_operation(), {"rate": 0}),
-    get("messages", {"messages": [MESSAGE], "messages_links": [LINK]}, "messages?limit=1", since=_MESSAGES),
+    get("messages", {"messages": [MESSAGE], "messages_links@3.5": [LINK]}, "messages?limit=1", since=_MESSAGES),
     get("messages/{id}", {"message": MESSAGE}, lambda w: f"messages/{w.failed}", since=_MESSAGES),
     send("DELETE", "messages/{id}", 204, None, lambda w: (f"messages/{w.new_message()}", None), since=_MESSAGES),
 ]
