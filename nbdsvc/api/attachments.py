@@ -46,6 +46,7 @@ class UpdateBody(Body):
 
 @router.post("/attachments")
 async def create(asked: Ask, body: CreateBody) -> JSONResponse:
+    """Reserve a volume for an instance, and with a connector export it at once. From 3.27."""
     asked.require(_SINCE)
     row = await settled(asked.app, lambda: _create(asked, body))
     return answer({"attachment": views.attachment(row, detail=True)})
@@ -61,16 +62,19 @@ def _create(asked: Asked, body: CreateBody) -> Waiting[Attachment]:
 
 @router.get("/attachments")
 def listing(asked: Ask) -> JSONResponse:
+    """The attachments, short. From 3.27."""
     return _list(asked, detail=False)
 
 
 @router.get("/attachments/detail")
 def detail(asked: Ask) -> JSONResponse:
+    """The attachments, without what an initiator needs to get in. From 3.27."""
     return _list(asked, detail=True)
 
 
 @router.get("/attachments/{id}")
 def show(asked: Ask, id: str) -> JSONResponse:
+    """One attachment, with what its initiator needs to connect. From 3.27."""
     asked.require(_SINCE)
     with asked.app.database.read() as conn:
         row = nouns.attachments.get(conn, id, manager.owner_scope(asked.context))
@@ -79,6 +83,7 @@ def show(asked: Ask, id: str) -> JSONResponse:
 
 @router.put("/attachments/{id}")
 async def update(asked: Ask, id: str, body: UpdateBody) -> JSONResponse:
+    """Export the volume to this connector. From 3.27; before 3.44 this also completes the attachment."""
     asked.require(_SINCE)
     if not body.attachment.connector:
         raise errors.InvalidInput(field="attachment.connector", value=None, reason="must not be empty")
@@ -88,6 +93,7 @@ async def update(asked: Ask, id: str, body: UpdateBody) -> JSONResponse:
 
 @router.delete("/attachments/{id}")
 async def delete(asked: Ask, id: str) -> JSONResponse:
+    """End an attachment's access; answers the volume's other attachments. From 3.27."""
     asked.require(_SINCE)
     left = await settled(asked.app, lambda: attachments.delete(asked.app, asked.context, id))
     return answer({"attachments": [views.attachment(row) for row in left]})
@@ -102,6 +108,7 @@ ACTIONS = {"os-complete": Action(_complete, since=_COMPLETE_SINCE, ok=204)}
 
 @router.post("/attachments/{id}/action", status_code=204, response_class=Response, openapi_extra=schema(ACTIONS))
 async def act(asked: Ask, id: str, body: Annotated[Any, Json()]) -> Response:
+    """`os-complete`: the initiator has the volume. From 3.44."""
     asked.require(_SINCE)
     return await perform(ACTIONS, asked, id, body)
 

@@ -56,6 +56,7 @@ class SnapshotBody(Body):
 @router.post("/os-volume-manage", status_code=202)
 @router.post("/manageable_volumes", status_code=202)
 def manage(asked: Ask, body: VolumeBody) -> JSONResponse:
+    """Take over what exists in a pool as a volume. The older path serves every version, manageable_volumes from 3.8."""
     _admit(asked)
     wanted = body.volume
     wish = managing.ManageVolume(
@@ -75,6 +76,7 @@ def manage(asked: Ask, body: VolumeBody) -> JSONResponse:
 @router.post("/os-snapshot-manage", status_code=202)
 @router.post("/manageable_snapshots", status_code=202)
 def manage_snapshot(asked: Ask, body: SnapshotBody) -> JSONResponse:
+    """Take over what exists in a pool as a snapshot of a volume. The older path serves every version, the other from 3.8."""
     _admit(asked)
     wanted = body.snapshot
     made = managing.manage_snapshot(
@@ -86,24 +88,28 @@ def manage_snapshot(asked: Ask, body: SnapshotBody) -> JSONResponse:
 @router.get("/os-volume-manage")
 @router.get("/manageable_volumes")
 async def listing(asked: Ask) -> JSONResponse:
+    """What lies in the pool `host`, and whether it may be taken over as a volume."""
     return await _list(asked, "volume", detail=False)
 
 
 @router.get("/os-volume-manage/detail")
 @router.get("/manageable_volumes/detail")
 async def detail(asked: Ask) -> JSONResponse:
+    """The same, with the reason why not, and the id of what is managed already."""
     return await _list(asked, "volume", detail=True)
 
 
 @router.get("/os-snapshot-manage")
 @router.get("/manageable_snapshots")
 async def snapshots(asked: Ask) -> JSONResponse:
+    """What lies in the pool `host`, and whether it may be taken over as a snapshot."""
     return await _list(asked, "snapshot", detail=False)
 
 
 @router.get("/os-snapshot-manage/detail")
 @router.get("/manageable_snapshots/detail")
 async def snapshots_detail(asked: Ask) -> JSONResponse:
+    """The same, with the reason why not, and the id of what is managed already."""
     return await _list(asked, "snapshot", detail=True)
 
 

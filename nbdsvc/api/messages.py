@@ -40,6 +40,7 @@ _OTHER = "000"
 
 @router.get("/messages")
 def listing(asked: Ask) -> JSONResponse:
+    """Why operations failed, newest first. From 3.3; in pages from 3.5."""
     asked.require(_SINCE)
     project = manager.scope(asked.context, asked.flag("all_tenants"))
     most = Page(limit=asked.app.settings.max_limit)
@@ -57,11 +58,13 @@ def listing(asked: Ask) -> JSONResponse:
 
 @router.get("/messages/{id}")
 def show(asked: Ask, id: str) -> JSONResponse:
+    """One message. From 3.3."""
     return answer({"message": _view(asked, _get(asked, id))})
 
 
 @router.delete("/messages/{id}", status_code=204, response_class=Response)
 def delete(asked: Ask, id: str) -> Response:
+    """Forget a message, and the operation that it is read from. From 3.3."""
     found = _get(asked, id)
     with asked.app.change() as conn:
         journal.rows.delete(conn, found.id)

@@ -42,22 +42,27 @@ def add_routes(router: APIRouter, noun: str, rows: Rows[Any]) -> None:
 
     @router.get(everything)
     def metadata(asked: Ask, id: str) -> JSONResponse:
+        """All pairs, from 3.15 with an ETag."""
         return _tagged(asked, get(asked, id))
 
     @router.post(everything)
     def add(asked: Ask, id: str, body: MetadataBody) -> JSONResponse:
+        """Set these pairs, keep the others; from 3.15 with If-Match against lost updates."""
         return _tagged(asked, edit(asked, id, body.metadata))
 
     @router.put(everything)
     def replace(asked: Ask, id: str, body: MetadataBody) -> JSONResponse:
+        """Set these pairs, remove the others; from 3.15 with If-Match."""
         return _tagged(asked, edit(asked, id, body.metadata, replace=True))
 
     @router.get(one)
     def show(asked: Ask, id: str, key: str) -> JSONResponse:
+        """One pair."""
         return answer({"meta": {key: item(asked, id, key)}})
 
     @router.put(one)
     def set_one(asked: Ask, id: str, key: str, body: MetaBody) -> JSONResponse:
+        """Set one pair; from 3.15 with If-Match."""
         if key not in body.meta:
             raise errors.InvalidInput(field="meta", value=key, reason="the body must have the key that the path names")
         edit(asked, id, body.meta)
@@ -65,6 +70,7 @@ def add_routes(router: APIRouter, noun: str, rows: Rows[Any]) -> None:
 
     @router.delete(one)
     def delete(asked: Ask, id: str, key: str) -> Response:
+        """Remove one pair; from 3.15 with If-Match."""
         item(asked, id, key)
         edit(asked, id, {key: None})
         return Response(status_code=200)

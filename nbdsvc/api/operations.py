@@ -19,6 +19,7 @@ router = strict.router("operations")
 
 @router.get("/operations")
 def listing(asked: Ask) -> JSONResponse:
+    """What is under way, and what has ended not too long ago."""
     project = manager.scope(asked.context, asked.flag("all_tenants"))
     wanted = paging.page(asked, ("id", "kind", "state", "created_at", "updated_at"), project=project)
     where = filters.conditions(asked, tables.operations)
@@ -32,6 +33,7 @@ def listing(asked: Ask) -> JSONResponse:
 
 @router.get("/operations/{id}")
 def show(asked: Ask, id: str) -> JSONResponse:
+    """One operation: how far it is, or why it failed."""
     return answer({"operation": views.operation(_get(asked, id))})
 
 
@@ -59,6 +61,7 @@ ACTIONS = {"cancel": Action(_cancel), "limit": Action(_limit, Limit)}
 
 @router.post("/operations/{id}/action", status_code=202, openapi_extra=schema(ACTIONS))
 async def act(asked: Ask, id: str, body: Annotated[Any, Json()]) -> Response:
+    """`cancel` an operation, or `limit` the bytes a second of its copy."""
     return await perform(ACTIONS, asked, id, body)
 
 

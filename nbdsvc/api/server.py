@@ -63,24 +63,29 @@ def _root(app: App) -> APIRouter:
 
     @router.get("/", status_code=300)
     def versions(request: Request) -> JSONResponse:
+        """The versions of the API, for anybody."""
         return JSONResponse({"versions": [_version(request)]}, 300)
 
     @router.get("/v3", include_in_schema=False)
     def redirect(request: Request) -> Response:
+        """To the version document."""
         # Absolute, because keystoneauth follows redirects by hand and does not join them.
         return RedirectResponse(str(request.base_url).rstrip("/") + "/v3/", 302)
 
     @router.get("/v3/")
     def version(request: Request) -> JSONResponse:
+        """The document of version 3, for anybody."""
         return JSONResponse({"versions": [_version(request)]})
 
     @router.get("/healthcheck")
     def health() -> PlainTextResponse:
+        """OK, while the database answers."""
         with app.database.read():
             return PlainTextResponse("OK")
 
     @router.get("/metrics")
     def numbers() -> PlainTextResponse:
+        """Metrics in the Prometheus text format."""
         return PlainTextResponse(metrics.render(app))
 
     return router

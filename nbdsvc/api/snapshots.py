@@ -51,6 +51,7 @@ class ResetStatus(Body):
 
 @router.post("/snapshots", status_code=202)
 def create(asked: Ask, body: CreateBody) -> JSONResponse:
+    """Take a snapshot of a volume; with `force` also while it is in use."""
     wanted = body.snapshot
     if wanted.volume_id is None:
         raise errors.NotFound(resource="Volume", id="None")
@@ -68,21 +69,25 @@ def create(asked: Ask, body: CreateBody) -> JSONResponse:
 
 @router.get("/snapshots")
 def listing(asked: Ask) -> JSONResponse:
+    """The project's snapshots, short; with `all_tenants` and as an administrator everybody's."""
     return _list(asked, "snapshots", detail=False)
 
 
 @router.get("/snapshots/detail")
 def detail(asked: Ask) -> JSONResponse:
+    """The same with all attributes."""
     return _list(asked, "snapshots/detail", detail=True)
 
 
 @router.get("/snapshots/{id}")
 def show(asked: Ask, id: str) -> JSONResponse:
+    """One snapshot."""
     return answer({"snapshot": views.snapshot(_get(asked, id), asked.version, extras=True)})
 
 
 @router.put("/snapshots/{id}")
 def update(asked: Ask, id: str, body: UpdateBody) -> JSONResponse:
+    """Change name or description."""
     given = body.snapshot.model_dump(exclude_unset=True)
     changes = {key.removeprefix("display_"): value for key, value in given.items()}
     if not changes:
@@ -93,6 +98,7 @@ def update(asked: Ask, id: str, body: UpdateBody) -> JSONResponse:
 
 @router.delete("/snapshots/{id}", status_code=202)
 def delete(asked: Ask, id: str) -> Response:
+    """Delete a snapshot."""
     snapshots.delete(asked.app, asked.context, id)
     return Response(status_code=202)
 
@@ -118,6 +124,7 @@ ACTIONS = {
 
 @router.post("/snapshots/{id}/action", status_code=202, openapi_extra=schema(ACTIONS))
 async def act(asked: Ask, id: str, body: Annotated[Any, Json()]) -> Response:
+    """An administrator's `os-reset_status`, `os-force_delete` or `os-unmanage`."""
     return await perform(ACTIONS, asked, id, body)
 
 

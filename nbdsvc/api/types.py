@@ -50,6 +50,7 @@ class Access(Body):
 
 @router.get("/types")
 def listing(asked: Ask) -> JSONResponse:
+    """The volume types that the project may use."""
     rows = types.listing(asked.app, asked.context)
     wanted = asked.query.get("is_public")
     if wanted not in (None, "None", "none"):
@@ -63,6 +64,7 @@ def listing(asked: Ask) -> JSONResponse:
 
 @router.post("/types")
 def create(asked: Ask, body: CreateBody) -> JSONResponse:
+    """Make a volume type."""
     asked.require_admin()
     wanted = body.volume_type
     made = types.create(asked.app, wanted.name, wanted.description, wanted.is_public, wanted.extra_specs or {})
@@ -78,11 +80,13 @@ def default(asked: Ask) -> JSONResponse:
 
 @router.get("/types/{id}")
 def show(asked: Ask, id: str) -> JSONResponse:
+    """One volume type, by id or name."""
     return answer({"volume_type": _view(asked, types.get(asked.app, asked.context, id))})
 
 
 @router.put("/types/{id}")
 def update(asked: Ask, id: str, body: UpdateBody) -> JSONResponse:
+    """Change name, description or is_public."""
     asked.require_admin()
     changes = body.volume_type.model_dump(exclude_none=True)
     if not changes:
@@ -92,6 +96,7 @@ def update(asked: Ask, id: str, body: UpdateBody) -> JSONResponse:
 
 @router.delete("/types/{id}", status_code=202)
 def delete(asked: Ask, id: str) -> Response:
+    """Delete a type that no volume has and that is not the default."""
     asked.require_admin()
     types.delete(asked.app, id)
     return Response(status_code=202)
@@ -99,11 +104,13 @@ def delete(asked: Ask, id: str) -> Response:
 
 @router.get("/types/{id}/extra_specs")
 def extra_specs(asked: Ask, id: str) -> JSONResponse:
+    """The extra specs that the user may see."""
     return answer({"extra_specs": _shown(asked, id)})
 
 
 @router.post("/types/{id}/extra_specs")
 def set_extra_specs(asked: Ask, id: str, body: SpecsBody) -> JSONResponse:
+    """Set extra specs, keep the others."""
     asked.require_admin()
     types.edit_extra_specs(asked.app, id, dict(body.extra_specs))
     return answer({"extra_specs": body.extra_specs})
@@ -111,6 +118,7 @@ def set_extra_specs(asked: Ask, id: str, body: SpecsBody) -> JSONResponse:
 
 @router.get("/types/{id}/extra_specs/{key}")
 def extra_spec(asked: Ask, id: str, key: str) -> JSONResponse:
+    """One extra spec."""
     found = _shown(asked, id)
     if key not in found:
         raise errors.NotFound(resource="Extra spec", id=key)
@@ -119,6 +127,7 @@ def extra_spec(asked: Ask, id: str, key: str) -> JSONResponse:
 
 @router.put("/types/{id}/extra_specs/{key}")
 def set_extra_spec(asked: Ask, id: str, key: str, body: Annotated[Metadata, Json()]) -> JSONResponse:
+    """Set one extra spec."""
     asked.require_admin()
     if set(body) != {key}:
         raise errors.InvalidInput(field=key[:80], value=None, reason="the body must have exactly the key of the path")
@@ -128,6 +137,7 @@ def set_extra_spec(asked: Ask, id: str, key: str, body: Annotated[Metadata, Json
 
 @router.delete("/types/{id}/extra_specs/{key}", status_code=202)
 def delete_extra_spec(asked: Ask, id: str, key: str) -> Response:
+    """Remove one extra spec."""
     asked.require_admin()
     types.edit_extra_specs(asked.app, id, {key: None})
     return Response(status_code=202)
@@ -135,12 +145,14 @@ def delete_extra_spec(asked: Ask, id: str, key: str) -> Response:
 
 @router.get("/types/{id}/encryption")
 def encryption(asked: Ask, id: str) -> JSONResponse:
+    """The encryption of a type: there is none."""
     types.get(asked.app, asked.context, id)
     return answer({})
 
 
 @router.get("/types/{id}/os-volume-type-access")
 def access(asked: Ask, id: str) -> JSONResponse:
+    """The projects that may use a private type."""
     asked.require_admin()
     found = types.get(asked.app, asked.context, id)
     if found.is_public:
@@ -165,6 +177,7 @@ ACTIONS = {
 
 @router.post("/types/{id}/action", status_code=202, openapi_extra=schema(ACTIONS))
 async def act(asked: Ask, id: str, body: Annotated[Any, Json()]) -> Response:
+    """`addProjectAccess` or `removeProjectAccess` of a private type."""
     return await perform(ACTIONS, asked, id, body)
 
 

@@ -240,4 +240,5 @@ ACTIONS = {
 
 @router.post("/volumes/{id}/action", status_code=202, openapi_extra=schema(ACTIONS))
 async def act(asked: Ask, id: str, body: Annotated[Any, Json()]) -> Response:
+    """One action on a volume: the key of the body names it."""
     return await perform(ACTIONS, asked, id, body)

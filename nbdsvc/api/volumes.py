@@ -75,6 +75,7 @@ class UpdateBody(Body):
 
 @router.post("/volumes", status_code=202)
 def create(asked: Ask, body: CreateBody) -> JSONResponse:
+    """Make a volume: empty, or of an image, a snapshot or another volume."""
     wanted = body.volume
     _check(asked, wanted)
     wish = volumes.CreateVolume(
@@ -105,17 +106,20 @@ def _check(asked: Asked, wanted: NewVolume) -> None:
 
 @router.get("/volumes")
 def listing(asked: Ask) -> JSONResponse:
+    """The project's volumes, short; with `all_tenants` and as an administrator everybody's."""
     base = asked.link()
     return _list(asked, "volumes", lambda rows: [views.volume_summary(row, base.rstrip("/")) for row in rows])
 
 
 @router.get("/volumes/detail")
 def detail(asked: Ask) -> JSONResponse:
+    """The same with all attributes."""
     return _list(asked, "volumes/detail", lambda rows: show_volumes(asked, rows, extras=True))
 
 
 @router.get("/volumes/summary")
 def summary(asked: Ask) -> JSONResponse:
+    """How many volumes, how many GiB; from 3.36 their metadata too. From 3.12."""
     asked.require((3, 12))
     project = manager.scope(asked.context, asked.flag("all_tenants"))
     with asked.app.database.read() as conn:
@@ -133,11 +137,13 @@ def summary(asked: Ask) -> JSONResponse:
 
 @router.get("/volumes/{id}")
 def show(asked: Ask, id: str) -> JSONResponse:
+    """One volume."""
     return answer({"volume": show_volumes(asked, [_get(asked, id)], extras=True)[0]})
 
 
 @router.put("/volumes/{id}")
 def update(asked: Ask, id: str, body: UpdateBody) -> JSONResponse:
+    """Change name, description or metadata."""
     given = body.volume.model_dump(exclude_unset=True)
     changes = {key.removeprefix("display_"): value for key, value in given.items()}
     if not changes:
@@ -152,6 +158,7 @@ def update(asked: Ask, id: str, body: UpdateBody) -> JSONResponse:
 
 @router.delete("/volumes/{id}", status_code=202)
 def delete(asked: Ask, id: str) -> Response:
+    """Delete a volume; with `cascade` its snapshots too, from 3.23 with `force` whatever its status."""
     force = asked.version >= (3, 23) and asked.flag("force")
     if force:
         asked.require_admin()

@@ -52,6 +52,15 @@ def test_the_table_has_every_operation(world: World) -> None:
     assert len(OPERATIONS) == len({each.name for each in OPERATIONS})
 
 
+def test_every_operation_says_what_it_does(world: World) -> None:
+    """The OpenAPI document describes each operation: the docstring of its route."""
+    paths = ask(world.service, "GET", "/openapi.json")[1]["paths"]
+    silent = [
+        (path, method) for path, found in paths.items() for method in found if not found[method].get("description")
+    ]
+    assert silent == []
+
+
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda each: each.name.replace("/v3/", ""))
 def test_a_reply_has_exactly_its_keys(world: World, operation: Operation) -> None:
     """The documented status and keys, no more and no less; before its microversion and for others it is refused."""
