@@ -62,6 +62,7 @@ class FileDriver(BaseDriver):
     def create_snapshot(self, snapshot: SnapshotRef, owner: str) -> None:
         source = self._pool.volume_path(snapshot.volume_id) if self.capabilities.instant_clone else None
         self._share(self.snapshot_path(snapshot), snapshot.size, owner, source)
+        self._pool.set_origin(self.snapshot_path(snapshot), snapshot.volume_id)
 
     def delete_snapshot(self, snapshot: SnapshotRef) -> None:
         self._pool.discard(self.snapshot_path(snapshot))
@@ -89,6 +90,7 @@ class FileDriver(BaseDriver):
 
     def manage_existing_snapshot(self, snapshot: SnapshotRef, ref: dict[str, str], owner: str) -> None:
         self._adopt(self.snapshot_path(snapshot), snapshot.size, ref, owner)
+        self._pool.set_origin(self.snapshot_path(snapshot), snapshot.volume_id)
 
     def manage_existing_snapshot_get_size(self, snapshot: SnapshotRef, ref: dict[str, str]) -> int:
         return self._size(self.snapshot_path(snapshot), ref)
@@ -150,7 +152,8 @@ class FileDriver(BaseDriver):
 
     def _describe(self, path: Path, status: os.stat_result) -> BackendObject:
         kind, id = names.parse_name(path.name) or ("other", None)
-        return BackendObject(kind=kind, id=id, owner=self._pool.owner(path), name=path.name, size=status.st_size)
+        origin = self._pool.origin(path) if kind == "snapshot" else None
+        return BackendObject(kind, id, self._pool.owner(path), path.name, status.st_size, origin=origin)
 
     def _measure(self) -> PoolStats:
         self._pool.check()

@@ -23,6 +23,8 @@ from nbdsvc.model import names
 
 MARKER = ".nbdsvc-pool"
 OWNER = "user.nbdsvc.owner"
+# Of a snapshot: its volume's id, so that a lost database can be made anew.
+ORIGIN = "user.nbdsvc.origin"
 # From linux/fs.h: _IOW(0x94, 9, int). Shares all blocks of one file with another one of the same file system.
 FICLONE = 0x40049409
 _FOLDERS = ("volumes", "snapshots", "new", "trash")
@@ -101,8 +103,9 @@ class PoolFolder:
                     continue
                 if back is not None and found != back:
                     self._move(found, back)
-                with contextlib.suppress(OSError):  # there is no mark any more
-                    os.removexattr(back or found, OWNER, follow_symlinks=False)
+                for mark in (OWNER, ORIGIN):
+                    with contextlib.suppress(OSError):  # there is no mark any more
+                        os.removexattr(back or found, mark, follow_symlinks=False)
             durable.sync_folder(path.parent)
 
     def _move(self, path: Path, back: Path) -> None:
@@ -138,9 +141,19 @@ class PoolFolder:
         for path in (self.folder / "trash").iterdir():
             path.unlink(missing_ok=True)
 
+    def set_origin(self, path: Path, volume_id: str) -> None:
+        with self._translated(0):
+            os.setxattr(path, ORIGIN, volume_id.encode(), follow_symlinks=False)
+
     def owner(self, path: Path) -> str | None:
+        return self._mark(path, OWNER)
+
+    def origin(self, path: Path) -> str | None:
+        return self._mark(path, ORIGIN)
+
+    def _mark(self, path: Path, name: str) -> str | None:
         try:
-            return os.getxattr(path, OWNER, follow_symlinks=False).decode()
+            return os.getxattr(path, name, follow_symlinks=False).decode()
         except OSError as error:
             if error.errno in (errno.ENODATA, errno.ENOENT):
                 return None

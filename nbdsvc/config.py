@@ -50,6 +50,9 @@ class Settings:
     driver_options: dict[str, Any] = field(default_factory=dict)
     # Pool folder of the file driver; empty: state_dir/pool.
     pool: str = ""
+    # Volumes in the pool that are marked as nbdsvc's and have no row: the database was lost, or they are another
+    # installation's. refuse: do not start. leave: start, and leave them alone.
+    unknown_objects: str = "refuse"
     # Images that are named by id or by file name; empty: state_dir/images.
     images: str = ""
     # Folders whose files may be named by path in imageRef.
@@ -230,6 +233,7 @@ def _check(settings: Settings) -> Settings:
         (settings.auth == "token" and settings.tokens_file is None, "tokens_file", "auth = token needs it"),
         (not 0 <= settings.port <= 65535, "port", "must be 0 to 65535"),
         (not settings.host or set(settings.host) & set("@#/"), "host", "must be a name without @, # and /"),
+        (settings.unknown_objects not in ("refuse", "leave"), "unknown_objects", "must be refuse or leave"),
         (settings.num_shell_tries < 1, "num_shell_tries", "must be at least 1"),
         (settings.operations_kept <= 0, "operations_kept", "must be more than 0"),
         (not 1 <= settings.max_copies <= 64, "max_copies", "must be 1 to 64"),

@@ -236,7 +236,8 @@ class Driver(Protocol):
 class BackendObject:
     """One object in a pool. kind: volume, snapshot or other; id: None for an object that is not ours.
 
-    `fault`: why its bytes are lost for good; empty where they are not.
+    `fault`: why its bytes are lost for good; empty where they are not. `origin`: of a snapshot, its volume's id; None
+    where the pool does not tell.
     """
 
     kind: str
@@ -245,6 +246,7 @@ class BackendObject:
     name: str
     size: int
     fault: str = ""
+    origin: str | None = None
 
 
 def describe(driver: Driver) -> dict[str, Any]:

@@ -98,6 +98,9 @@ class Exporter(Protocol):
     def list_exports(self) -> list[str]:
         """Ids of all exports that exist in any part, alive or not, so that those nobody owns can be removed."""
 
+    def noted(self, export_id: str) -> ExportSpec | None:
+        """What an export that is there was made of, its secret too, by the exporter's own notes. None: it has none."""
+
     def initialize_connection(self, spec: ExportSpec, connector: dict[str, Any]) -> ConnectionInfo:
         """How this connector reaches the export, which must be up (S070)."""
 

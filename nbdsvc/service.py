@@ -24,7 +24,17 @@ from nbdsvc.images.folder import ImageFolder
 from nbdsvc.images.http.client import Access
 from nbdsvc.images.http.reach import Reach
 from nbdsvc.images.sources import Images
-from nbdsvc.manager import attachment_kinds, hosting, managing_kinds, proving, reverting, snapshots, volume_kinds
+from nbdsvc.manager import (
+    attachment_kinds,
+    hosting,
+    managing_kinds,
+    proving,
+    rebuilding,
+    recognition,
+    reverting,
+    snapshots,
+    volume_kinds,
+)
 from nbdsvc.manager.app import App, Host
 from nbdsvc.model import clock
 from nbdsvc.operations.client import CHANNEL, Operations
@@ -67,7 +77,8 @@ class Service:
     def start(self) -> None:
         """Returns when requests may come. What was unfinished is resumed behind this call."""
         if self.host and self.engine:
-            self._working = hosting.initialise(self.host)
+            recognition.check_exports(self.host)
+            self._working = self._initialise(self.host)
             self._publish(self.host)
             self.engine.start()
             self._housekeeper.start()
@@ -93,6 +104,13 @@ class Service:
         if self._lock:
             self._lock.close()
 
+    def rebuild(self, project: str) -> rebuilding.Rebuilt:
+        """Rows for what is on this host and has none. BackendUnavailable where its backend does not work."""
+        assert self.host
+        self.host.driver.do_setup()
+        self.host.driver.check_for_setup_error()
+        return rebuilding.rebuild(self.host, project, self.settings.default_volume_type)
+
     def _make_engine(self, host: Host, probe: Probe) -> Engine:
         settings = self.settings
         return Engine(
@@ -111,7 +129,7 @@ class Service:
             try:
                 assert self.host
                 if not self._working:
-                    self._working = hosting.initialise(self.host)
+                    self._working = self._initialise(self.host)
                 self._publish(self.host)
                 repaired = hosting.repair_exports(self.app, self.host)
                 if repaired:
@@ -121,6 +139,12 @@ class Service:
                 log.error("housekeeping failed", reason=str(error))
             if self._pause(self.settings.repair_interval):
                 return
+
+    def _initialise(self, host: Host) -> bool:
+        working = hosting.initialise(host)
+        if working and self.settings.unknown_objects == recognition.REFUSE:
+            recognition.check_objects(host)
+        return working
 
     def _publish(self, host: Host) -> None:
         self._working = hosting.publish(host, self._working)

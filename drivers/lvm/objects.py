@@ -137,7 +137,9 @@ class Objects:
     def describe(self, found: LogicalVolume) -> BackendObject:
         kind, id = names.parse_name(found.name) or ("other", None)
         fault = "the room for its volume's changes ran out" if found.overflowed else ""
-        return BackendObject(kind=kind, id=id, owner=found.owner, name=found.name, size=found.size, fault=fault)
+        origin = (names.parse_name(found.origin) or ("", None))[1] if kind == "snapshot" else None
+        # A classic snapshot reads as large as its origin was, and occupies as much as its changes need.
+        return BackendObject(kind, id, found.owner, found.name, found.reads, fault, origin)
 
     def manageable(self, kind: str, found: Iterable[LogicalVolume], unfit: Judge) -> list[Manageable]:
         return [

@@ -17,6 +17,7 @@ VERBS = {
     "serve": ("serve", "Run the API and this host's work in one process."),
     "api": ("serve", "Run the API only."),
     "host": ("serve", "Run this host's work only."),
+    "rebuild": ("rebuild", "Make new rows for the volumes of a pool whose database is lost."),
     "volume": ("volume", "Create, list, show, extend, upload and delete volumes."),
     "snapshot": ("snapshot", "Create, list, show and delete snapshots."),
     "attach": ("attach", "Attach a volume to this host as a block device."),

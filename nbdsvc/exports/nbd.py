@@ -114,6 +114,15 @@ class NbdExporter:
     def list_exports(self) -> list[str]:
         return sorted(path.name for path in self._root.iterdir() if path.is_dir())
 
+    def noted(self, export_id: str) -> ExportSpec | None:
+        folder = ExportFolder(self._root, export_id)
+        spec = folder.read()
+        if spec is None:
+            return None
+        secret = folder.psk_path.read_text().strip().partition(":")[2] if spec["tls"] else None
+        return ExportSpec(export_id, spec["volume_id"], Path(spec["path"]), spec["read_only"], spec["tcp"], secret,
+                          port=spec["port"])  # fmt: skip
+
     def refresh(self, export_id: str) -> None:
         """Nothing to do: whoever connects asks the volume for its size, and who came by `growing_name` has no bound."""
 

@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from nbdsvc import errors
-from nbdsvc.exporter import ExportSpec
+from nbdsvc.exporter import ConnectionInfo, ExportSpec
 from nbdsvc.manager import proving, settling
 from nbdsvc.manager.app import Host, host_of, volume_ref
 from nbdsvc.model import clock, keys
@@ -52,9 +52,13 @@ def _export(run: Run) -> dict[str, Any]:
     if not spec.read_only:
         proving.forget(host, spec.volume_id)
     host.exporter.create_export(spec)
-    info = host.exporter.initialize_connection(spec, connector).to_json()
-    data = {key: value for key, value in info["data"].items() if key not in keys.IN_REPLY_ONLY}
-    return {"driver_volume_type": info["driver_volume_type"], **data, "encrypted": False, "qos_specs": None}
+    return told(host.exporter.initialize_connection(spec, connector))
+
+
+def told(info: ConnectionInfo) -> dict[str, Any]:
+    """What an attachment's row keeps of it: all but the secrets."""
+    data = {key: value for key, value in info.data.items() if key not in keys.IN_REPLY_ONLY}
+    return {"driver_volume_type": info.driver_volume_type, **data, "encrypted": False, "qos_specs": None}
 
 
 def _with_shared_secret(host: Host, attachment: Attachment) -> Attachment:

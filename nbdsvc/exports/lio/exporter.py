@@ -132,6 +132,10 @@ class LioExporter:
         self._settle(noted[0].volume_id if noted else export_id)
         self._specs.remove(export_id)
 
+    def noted(self, export_id: str) -> ExportSpec | None:
+        found = self._specs.find(export_id)
+        return found[0] if found else None
+
     def list_exports(self) -> list[str]:
         """Attachments that are noted; and volumes that have a backstore of ours but no note."""
         ours = [found.serial for found in self._lio.backstores() if found.name == names.volume_name(found.serial)]

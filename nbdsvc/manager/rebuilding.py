@@ -1,0 +1,89 @@
+"""New rows for what is in the pool and has none: after the loss of a database, for `nbdsvc rebuild`.
+
+What the pool tells is size, id and, of a snapshot, its volume; names, types and metadata are gone. The project is the
+administrator's word. Exports that run keep running: their attachments get rows with the ids and keys that their notes have.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+
+from nbdsvc.driver import BackendObject, VolumeRef
+from nbdsvc.exporter import ExportSpec
+from nbdsvc.manager import attachment_kinds, recognition, settling
+from nbdsvc.manager.app import Host
+from nbdsvc.model import clock, names
+from nbdsvc.model.entities import Attachment, Snapshot, Volume
+from nbdsvc.store import nouns, tables
+from nbdsvc.units import to_gib
+
+# The user of rows that no user made.
+_USER = "nbdsvc"
+
+
+@dataclass
+class Rebuilt:
+    """Ids of the rows that were made, and of what could not get one, with the reason."""
+
+    volumes: list[str] = field(default_factory=list)
+    snapshots: list[str] = field(default_factory=list)
+    attachments: list[str] = field(default_factory=list)
+    left: dict[str, str] = field(default_factory=dict)
+
+
+def rebuild(host: Host, project: str, type_name: str) -> Rebuilt:
+    """Rows for objects and exports without one, in one transaction. Rows that are there stay as they are."""
+    done = Rebuilt()
+    objects, exports = recognition.unknown_objects(host), recognition.unknown_exports(host)
+    with host.database.write() as conn:
+        types = nouns.volume_types.select(conn, tables.volume_types.c.name == type_name)
+        type_id = types[0].id if types else None
+        for found in sorted(objects, key=lambda each: each.kind, reverse=True):  # volumes before their snapshots
+            if found.kind == "volume":
+                nouns.volumes.insert(conn, _volume(host, project, type_id, found))
+                done.volumes.append(str(found.id))
+            else:
+                _snapshot(conn, found, done)
+        for id in exports:
+            _attachment(host, conn, id, done)
+    return done
+
+
+def _volume(host: Host, project: str, type_id: str | None, found: BackendObject) -> Volume:
+    id, size = str(found.id), max(1, to_gib(found.size))
+    where = names.join_host(host.name, host.backend, host.driver.get_pool(VolumeRef(id, found.size)))
+    return Volume(id, project, _USER, size, "available", where, volume_type_id=type_id, availability_zone=host.zone)
+
+
+def _snapshot(conn: sa.Connection, found: BackendObject, done: Rebuilt) -> None:
+    id = str(found.id)
+    volume = nouns.volumes.find(conn, found.origin) if found.origin else None
+    if volume is None:
+        done.left[found.name] = "the pool does not tell whose snapshot it is"
+        return
+    row = Snapshot(id, volume.project_id, _USER, volume.id, max(1, to_gib(found.size)), "available", progress="100%")
+    nouns.snapshots.insert(conn, row)
+    done.snapshots.append(id)
+
+
+def _attachment(host: Host, conn: sa.Connection, id: str, done: Rebuilt) -> None:
+    spec = host.exporter.noted(id)
+    volume = nouns.volumes.find(conn, spec.volume_id) if spec else None
+    if spec is None or volume is None:
+        done.left[f"export {id}"] = "it has no note, or its volume is not there"
+        return
+    nouns.attachments.insert(conn, _attached(host, spec, volume))
+    settling.follow_attachments(conn, volume.id)
+    done.attachments.append(id)
+
+
+def _attached(host: Host, spec: ExportSpec, volume: Volume) -> Attachment:
+    """The connector is as much of it as leads to the same export again."""
+    transport = {"nbd_transport": "tcp" if spec.tcp else "unix"}
+    connector: dict[str, Any] = {"host": host.name, "initiator": spec.initiator, **transport}
+    info = attachment_kinds.told(host.exporter.initialize_connection(spec, connector))
+    return Attachment(
+        spec.id, volume.id, volume.project_id, "attached", mode="ro" if spec.read_only else "rw", connector=connector,
+        connection_info=info, secret=spec.secret, exported=True, attached_at=clock.now(), attached_host=host.name,
+    )  # fmt: skip

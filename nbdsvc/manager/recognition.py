@@ -1,0 +1,55 @@
+"""Whether the database knows what is on this host: a lost or older database must not end what runs, nor forget volumes.
+
+An object with our mark always has a row: rows are written before their objects, and removed after them. The same holds
+for exports. So an object or a running export without a row means that rows were lost, or that the pool is another
+installation's; either way the service does not start over it.
+"""
+
+from collections.abc import Iterable
+
+from nbdsvc import errors
+from nbdsvc.driver import BackendObject
+from nbdsvc.manager.app import Host
+from nbdsvc.store import nouns
+
+# So many ids stand in the message: enough to recognise them by, few enough to read.
+_NAMED = 3
+REFUSE, LEAVE = "refuse", "leave"
+_WAY_OUT = (
+    "Restore the newest backup of the database, or make new rows with `nbdsvc rebuild --project PROJECT`; if they are "
+    "another installation's, name another pool, or set unknown_objects = leave to start and leave them alone"
+)
+
+
+def check_objects(host: Host) -> None:
+    """ConfigError where the pool has objects of ours without a row. The driver works."""
+    if unknown := unknown_objects(host):
+        reason = f"{len(unknown)} volumes and snapshots of nbdsvc in the pool have no row in the database"
+        raise errors.ConfigError(setting="database", reason=f"{reason} ({_some(o.name for o in unknown)}). {_WAY_OUT}")
+
+
+def check_exports(host: Host) -> None:
+    """ConfigError where an export serves clients and has no row: housekeeping would end it under them."""
+    if unknown := unknown_exports(host):
+        reason = f"{len(unknown)} exports are in use and have no row in the database ({_some(unknown)})"
+        raise errors.ConfigError(setting="database", reason=f"{reason}. {_WAY_OUT}")
+
+
+def unknown_objects(host: Host) -> list[BackendObject]:
+    ours = [found for found in host.driver.list_objects() if found.id and found.owner]
+    with host.database.read() as conn:
+        known = {row.id for row in nouns.volumes.select(conn)} | {row.id for row in nouns.snapshots.select(conn)}
+    return [found for found in ours if found.id not in known]
+
+
+def unknown_exports(host: Host) -> list[str]:
+    """Ids of those that answer; what is dead or half made is removed by housekeeping."""
+    present = host.exporter.list_exports()
+    with host.database.read() as conn:
+        known = {row.id for row in nouns.attachments.select(conn)}
+    return [id for id in present if id not in known and host.exporter.healthy(id)]
+
+
+def _some(names: Iterable[str]) -> str:
+    shown = sorted(names)
+    return ", ".join(shown[:_NAMED]) + (", ..." if len(shown) > _NAMED else "")
