@@ -87,7 +87,7 @@ class Upload(Body):
     force: bool = False
     disk_format: str = "raw"
     container_format: Literal["bare"] = "bare"
-    visibility: str | None = None
+    visibility: Literal["community", "public", "private", "shared"] | None = None
     protected: bool | None = None
 
 

@@ -71,6 +71,7 @@ class Images:
 
     def properties(self, reference: str) -> dict[str, str]:
         """What the folder's index says of an image beyond its bytes; nothing for a path or a URL."""
+        reference, _ = (reference, None) if url.is_http(reference) else opening.split_disk(reference, self._exists)
         if url.is_http(reference) or _is_path(reference):
             return {}
         return self.folder.get(reference).properties
@@ -98,8 +99,13 @@ class Images:
         return self._http
 
     def _permitted(self, reference: str) -> Path:
-        path = Path(urlsplit(reference).path if reference[:5].lower() == "file:" else reference)
-        resolved = path.resolve()
+        try:
+            path = Path(urlsplit(reference).path if reference[:5].lower() == "file:" else reference)
+            resolved = path.resolve()
+        except (ValueError, OSError, RuntimeError) as error:  # no URL, or a link that leads to itself
+            raise errors.InvalidInput(
+                field="imageRef", value=reference[:80], reason=f"no such path: {error}"
+            ) from error
         if not any(resolved.is_relative_to(folder) for folder in self._allowed):
             raise errors.InvalidInput(
                 field="imageRef", value=reference, reason="this path is not below one that the administrator allowed"

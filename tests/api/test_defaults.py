@@ -99,5 +99,6 @@ def test_the_type_of_a_copy(service: ServiceProcess) -> None:
     snapshot = ask(service, "POST", "/v3/snapshots", body)[1]["snapshot"]["id"]
     service.wait_status("snapshots", snapshot)
     assert create(service, snapshot_id=snapshot)[1]["volume"]["volume_type"] == "fast"
+    assert create(service, imageRef="typed#1")[1]["volume"]["volume_type"] == "fast"
     (folder / f"{image}.json").write_text(json.dumps({**index, "properties": {"cinder_img_volume_type": "nosuch"}}))
     assert create(service, imageRef="typed")[0] == 404

@@ -5,7 +5,7 @@ import http.client
 import itertools
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -154,6 +154,21 @@ def test_odd_fields(world: World) -> None:
                 sender.send(method, target, odd(body, where, value))
         world.enable()
     assert sender.sent > 1000
+
+
+@pytest.mark.parametrize("reference", ["file://[x", "http://[bad", "http://h:99999/", "http:///x", ":abc", "file:", "/", "//x",
+                                       "/dev/full/x", "#", "x#y", "?", "\u202e", "file:///%00"])  # fmt: skip
+def test_odd_images(shared_service: ServiceProcess, reference: str) -> None:
+    """An image that is none is refused or not found, whatever its name looks like."""
+    assert ask(shared_service, "POST", "/v3/volumes", {"volume": {"size": 1, "imageRef": reference}})[0] in (400, 404)
+
+
+def test_a_link_that_leads_to_itself_is_no_image(make_service: Callable[..., ServiceProcess], tmp_path: Path) -> None:
+    """In a folder that the administrator allowed: refused with the reason."""
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    service = make_service(image_paths=str(tmp_path))
+    wish = {"volume": {"size": 1, "imageRef": str(tmp_path / "loop")}}
+    assert ask(service, "POST", "/v3/volumes", wish)[0] == 400
 
 
 def test_odd_bodies(world: World) -> None:
