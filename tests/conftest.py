@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import structlog
+from exporting import Exports
 from hypothesis import HealthCheck, settings
 from postgres import Postgres
 from serving import ServiceProcess
@@ -125,3 +126,13 @@ def shared_service() -> Iterator[ServiceProcess]:
         yield made
         made.stop()
         made.end_exports()
+
+
+@pytest.fixture
+def exports() -> Iterator[Exports]:
+    """An exporter of NBD on a folder of its own; its servers end with the test."""
+    with tempfile.TemporaryDirectory(prefix="nb-", dir="/var/tmp") as folder:
+        made = Exports(Path(folder))
+        yield made
+        for id in made.exporter.list_exports():
+            made.exporter.remove_export(id)

@@ -3,22 +3,18 @@
 <exports>/<attachment id>/spec.json   what is served, without the key
                           nbd.sock    the unix socket
                           psk         the pre-shared key, where there is one
-                          process     pid and start time of the server
+                          process     pid and start time of the shell that keeps the server (keep.sh)
                           log         what it complained of
 """
 
-import contextlib
 import json
 import os
 import shutil
-import signal
-import time
 from pathlib import Path
 from typing import Any
 
-# A killed process is gone when its last write to a slow disk has come back.
-GONE_SECONDS = 10.0
-POLL_SECONDS = 0.005
+from nbdsvc.exports import processes
+from nbdsvc.exports.processes import SPEC, stat_of
 
 
 class ExportFolder:
@@ -34,18 +30,19 @@ class ExportFolder:
 
     @property
     def spec_path(self) -> Path:
-        return self.path / "spec.json"
+        return self.path / SPEC
 
     @property
     def psk_path(self) -> Path:
         return self.path / "psk"
 
     def read(self) -> dict[str, Any] | None:
-        """The spec as written; None for an export that is not there or was only half made."""
+        """The spec as written; None for an export that is not there, was only half made, or is damaged."""
         try:
-            return dict(json.loads(self.spec_path.read_text()))
-        except (FileNotFoundError, ValueError):
+            found = json.loads(self.spec_path.read_text())
+        except (OSError, ValueError):
             return None
+        return found if isinstance(found, dict) else None
 
     def write(self, spec: dict[str, Any], psk: str | None) -> None:
         self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -57,24 +54,17 @@ class ExportFolder:
         """The server's pid if it lives: same pid, same start time, and its command line names this folder."""
         try:
             pid, started = (self.path / "process").read_text().split()
-        except (FileNotFoundError, ValueError):
+            return int(pid) if self._is_ours(int(pid), started) else None
+        except (OSError, ValueError):
             return None
-        return int(pid) if self._is_ours(int(pid), started) else None
 
     def end_process(self) -> None:
-        """SIGKILL; returns when it is gone.
+        """SIGKILL to every server of the export, also to such as no file names; returns when they are gone.
 
         After a SIGTERM nbdkit goes on until its clients have gone, and answers ESHUTDOWN to all that they ask: an I/O error
         on their hosts. What has no answer they ask the next server again, and nothing that is answered is in its memory.
         """
-        pid = self.pid()
-        if pid is None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-        end = time.monotonic() + GONE_SECONDS
-        while self.pid() is not None and time.monotonic() < end:
-            time.sleep(POLL_SECONDS)
+        processes.end(self.path.parent, self.id)
 
     def remove(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
@@ -93,12 +83,6 @@ class ExportFolder:
         except (FileNotFoundError, ProcessLookupError):
             return False
         return state != "Z" and since == started and str(self.path).encode() in command
-
-
-def stat_of(pid: int) -> tuple[str, str]:
-    """(state, start time in clock ticks) of a process, from /proc/PID/stat (proc(5))."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return fields[0], fields[19]
 
 
 def _write_private(path: Path, text: str) -> None:

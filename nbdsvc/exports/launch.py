@@ -8,6 +8,7 @@ in the foreground, so the daemon waits until its parent is gone before it become
 
 import json
 import os
+import resource
 import socket
 import sys
 import time
@@ -15,12 +16,18 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from nbdsvc.exports.folder import ExportFolder, stat_of
+from nbdsvc.exports.folder import ExportFolder
+from nbdsvc.exports.processes import stat_of
 
 # sd_listen_fds(3): the first descriptor that is handed over.
 FIRST_FD = 3
 # The worker threads of one connection: as deep a queue as block clients use.
 THREADS = "16"
+# Bytes of data of one server: eight connections whose threads all hold a request of the largest size that exports ask for
+# (plugin.py) take 512 MiB. Clients that send larger ones, or do not read their answers, would take gigabytes.
+MEMORY_MAX = 768 << 20
+# Bytes of a thread's stack: the plugin's calls are shallow, and a connection has seventeen threads.
+THREAD_STACK = 1 << 20
 
 
 def main(argv: list[str]) -> int:
@@ -122,11 +129,24 @@ def _become_server(folder: ExportFolder, spec: dict[str, Any], sockets: list[soc
         "LC_ALL": "C.UTF-8",
         "PYTHONPATH": spec["pythonpath"],
         "PYTHONDONTWRITEBYTECODE": "1",
-        "LISTEN_PID": str(pid),
+        # Memory that one thread gave back is another's: an arena a thread would keep the largest request of each.
+        "MALLOC_ARENA_MAX": "2",
         "LISTEN_FDS": str(len(sockets)),
     }
     os.chdir("/")
-    os.execve(spec["nbdkit"], _arguments(folder, spec), environment)
+    _set_limits()
+    os.execve("/bin/sh", ["sh", str(Path(__file__).with_name("keep.sh")), *_arguments(folder, spec)], environment)
+
+
+def _set_limits() -> None:
+    """What a server may take at most, whatever its clients do: beyond it a request fails with ENOMEM, or a connection ends.
+
+    As many descriptors as this host allows: a connection that cannot be accepted would keep the server busy with failing.
+    """
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_MAX, MEMORY_MAX))
+    resource.setrlimit(resource.RLIMIT_STACK, (THREAD_STACK, resource.getrlimit(resource.RLIMIT_STACK)[1]))
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _dup_above(fd: int, lowest: int) -> int:
@@ -139,7 +159,7 @@ def _arguments(folder: ExportFolder, spec: dict[str, Any]) -> list[str]:
     tls = [f"--tls-psk={folder.psk_path}", "--tls=require"] if spec["tls"] else ["--tls=off"]
     filters = [f"--filter={name}" for name in spec["filters"]]
     return [
-        "nbdkit",
+        spec["nbdkit"],
         "--threads",
         THREADS,
         *(["--readonly"] if spec["read_only"] else []),

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from nbdsvc import errors, process
 from nbdsvc.exporter import ConnectionInfo, Export, ExportSpec
+from nbdsvc.exports import processes
 from nbdsvc.exports.folder import ExportFolder
 from nbdsvc.model import names
 
@@ -112,7 +113,10 @@ class NbdExporter:
         folder.remove()
 
     def list_exports(self) -> list[str]:
-        return sorted(path.name for path in self._root.iterdir() if path.is_dir())
+        """Those that have a folder, and those that only have a server."""
+        return sorted(
+            {path.name for path in self._root.iterdir() if path.is_dir()} | set(processes.serving(self._root))
+        )
 
     def noted(self, export_id: str) -> ExportSpec | None:
         folder = ExportFolder(self._root, export_id)

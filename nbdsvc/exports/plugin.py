@@ -18,8 +18,8 @@ from nbdsvc._native import ffi, lib
 API_VERSION = 2
 READ_ONLY, WRITE_THROUGH = 1, 2
 FUA, MAY_TRIM, FAST = 1, 2, 4
-# The largest request that clients should send: 32 MiB, the limit of QEMU and the kernel.
-MAXIMUM_BLOCK = 32 << 20
+# The largest request that clients should send: larger ones are no faster, and each thread holds one in memory (launch.py).
+MAXIMUM_BLOCK = 4 << 20
 
 # What a client of `growing_name` is told: beyond any volume, and nbdkit computes with 64 bits and a sign.
 UNBOUND = 1 << 62

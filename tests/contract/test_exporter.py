@@ -5,18 +5,16 @@ import os
 import socket
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from exporting import killed
+from exporting import SIZE, Exports, killed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nbdsvc import errors
-from nbdsvc.exporter import Exporter, ExportSpec
+from nbdsvc.exporter import ExportSpec
 from nbdsvc.exports.folder import stat_of
 from nbdsvc.exports.nbd import NbdExporter
 from nbdsvc.model import names
@@ -25,39 +23,7 @@ from nbdsvc.units import MiB
 sys.path.append("/usr/lib/python3/dist-packages")
 import nbd
 
-SIZE = 64 * MiB
 KEY = "5a" * 32
-
-
-class Exports:
-    """An exporter on a short path, and a volume file."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.exporter = NbdExporter(folder / "e", "me", "127.0.0.1", (22810, 22860))
-        self.path = folder / "volume"
-        with self.path.open("wb") as file:
-            file.truncate(SIZE)
-
-    def spec(self, **given: Any) -> ExportSpec:
-        return ExportSpec(names.new_id(), names.new_id(), self.path, **given)
-
-    def up(self, **given: Any) -> tuple[ExportSpec, str]:
-        spec = self.spec(**given)
-        self.exporter.create_export(spec)
-        host = "elsewhere" if spec.tcp else "me"
-        uri = self.exporter.initialize_connection(spec, {"host": host}).data["uri"]
-        return spec, str(uri)
-
-
-@pytest.fixture
-def exports() -> Iterator[Exports]:
-    with tempfile.TemporaryDirectory(prefix="nb-", dir="/var/tmp") as folder:
-        made = Exports(Path(folder))
-        assert isinstance(made.exporter, Exporter)
-        yield made
-        for id in made.exporter.list_exports():
-            made.exporter.remove_export(id)
 
 
 def connected(uri: str) -> nbd.NBD:
@@ -80,7 +46,7 @@ def test_clients_agree_on_size_flags_and_description(exports: Exports) -> None:
     assert "nbdsvc volume" in info["description"]
     for flag in ("can_flush", "can_fua", "can_zero", "can_trim", "can_multi_conn", "can_cache", "can_fast_zero"):
         assert info[flag] is True, flag
-    assert (info["block_size_minimum"], info["block_size_maximum"]) == (1, 32 * MiB)
+    assert (info["block_size_minimum"], info["block_size_maximum"]) == (1, 4 * MiB)
     assert json.loads(run("qemu-img", "info", "-f", "raw", "--output=json", uri).stdout)["virtual-size"] == SIZE
     client = connected(uri)
     assert (client.get_size(), client.is_read_only(), client.can_trim()) == (SIZE, False, True)

@@ -1,0 +1,56 @@
+"""The servers of exports, found by what they are: processes of ours whose command line names an export's spec.
+
+What a file says of a process may be lost, or be wrong, while the process still serves a volume. Source: proc(5).
+"""
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+# A killed process is gone when its last write to a slow disk has come back.
+GONE_SECONDS = 10.0
+POLL_SECONDS = 0.005
+SPEC = "spec.json"
+
+
+def serving(exports: Path) -> dict[str, set[int]]:
+    """Export id -> pids of the processes that serve it from below this folder. Zombies serve nothing."""
+    found: dict[str, set[int]] = {}
+    for pid, arguments in _processes():
+        for argument in arguments:
+            path = Path(argument.removeprefix("spec="))
+            if argument.startswith("spec=") and path.name == SPEC and path.parent.parent == exports:
+                found.setdefault(path.parent.name, set()).add(pid)
+    return found
+
+
+def end(exports: Path, id: str) -> None:
+    """SIGKILL every server of the export; returns when they are gone, or after GONE_SECONDS."""
+    deadline = time.monotonic() + GONE_SECONDS
+    while (pids := serving(exports).get(id)) and time.monotonic() < deadline:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(POLL_SECONDS)
+
+
+def stat_of(pid: int) -> tuple[str, str]:
+    """(state, start time in clock ticks) of a process, from /proc/PID/stat."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return fields[0], fields[19]
+
+
+def _processes() -> Iterator[tuple[int, list[str]]]:
+    """(pid, arguments) of every process of this user in this mount namespace: elsewhere the same path is another folder."""
+    user, space = os.geteuid(), Path("/proc/self/ns/mnt").readlink()
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if folder.stat().st_uid != user or f"/{SPEC}".encode() not in (
+                content := (folder / "cmdline").read_bytes()
+            ):
+                continue
+            if (folder / "ns/mnt").readlink() == space and stat_of(int(folder.name))[0] not in "ZX":
+                yield int(folder.name), os.fsdecode(content).split("\0")

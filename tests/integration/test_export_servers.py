@@ -1,0 +1,169 @@
+"""Servers of exports and clients of ill will: who hangs up, who does not read, and files that are lost beside them."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import struct
+from pathlib import Path
+
+import pytest
+from exporting import Exports
+from waiting import wait_until
+
+from nbdsvc.exporter import ExportSpec
+from nbdsvc.exports import processes
+from nbdsvc.exports.launch import MEMORY_MAX
+from nbdsvc.units import MiB
+
+
+def connected(path: Path) -> socket.socket:
+    """In transmission phase, by the old way that needs no options (NBD_OPT_EXPORT_NAME of the NBD protocol)."""
+    sock = socket.socket(socket.AF_UNIX)
+    sock.settimeout(30)
+    sock.connect(str(path))
+    assert receive(sock, 18).startswith(b"NBDMAGIC")
+    sock.sendall(struct.pack(">I", 3) + struct.pack(">QII", 0x49484156454F5054, 1, 0))
+    receive(sock, 10)
+    return sock
+
+
+def receive(sock: socket.socket, length: int) -> bytes:
+    content = b""
+    while len(content) < length:
+        more = sock.recv(length - len(content))
+        if not more:
+            raise ConnectionResetError
+        content += more
+    return content
+
+
+def ask(sock: socket.socket, length: int, cookie: int = 1) -> None:
+    sock.sendall(struct.pack(">IHHQQI", 0x25609513, 0, 0, cookie, 0, length))
+
+
+def reads(path: Path) -> bool:
+    """Whether a new client gets a block."""
+    with contextlib.suppress(OSError), connected(path) as sock:
+        ask(sock, 512)
+        return len(receive(sock, 16 + 512)) == 528
+    return False
+
+
+def socket_of(exports: Exports, spec: ExportSpec) -> Path:
+    return exports.folder / "e" / spec.id / "nbd.sock"
+
+
+def servers(exports: Exports, spec: ExportSpec) -> set[int]:
+    return processes.serving(exports.folder / "e").get(spec.id, set())
+
+
+def test_a_client_that_hangs_up_takes_nobodys_server(exports: Exports) -> None:
+    """It leaves with answers unread, twenty times: the server is there for the next client, with no service running."""
+    spec, _uri = exports.up()
+    for _ in range(20):
+        # Of a server that the one before it made abort, or of the next one.
+        with contextlib.suppress(OSError), connected(socket_of(exports, spec)) as rude:
+            for cookie in range(16):
+                ask(rude, MiB, cookie)
+            receive(rude, 16)
+        wait_until(lambda: reads(socket_of(exports, spec)), 30)
+    assert exports.exporter.healthy(spec.id)
+
+
+def test_a_killed_server_is_there_again(exports: Exports) -> None:
+    """Whoever connects meanwhile waits in the queue of the sockets that outlive it; the kept shell's end is the server's."""
+    spec, _uri = exports.up()
+    keeper = int((exports.folder / "e" / spec.id / "process").read_text().split()[0])
+    [server] = _nbdkits(servers(exports, spec))
+    os.kill(server, signal.SIGSEGV)
+    assert reads(socket_of(exports, spec))
+    assert _nbdkits(servers(exports, spec)) != [server]
+    os.kill(keeper, signal.SIGKILL)
+    wait_until(lambda: servers(exports, spec) == set(), 10)
+
+
+def _nbdkits(pids: set[int]) -> list[int]:
+    return [pid for pid in pids if Path(f"/proc/{pid}/comm").read_text().strip() == "nbdkit"]
+
+
+def _resident(pids: set[int]) -> int:
+    """Bytes."""
+    status = [Path(f"/proc/{pid}/status").read_text() for pid in pids]
+    return sum(int(text.partition("VmRSS:")[2].split()[0]) << 10 for text in status)
+
+
+def test_unread_answers_have_a_bound(exports: Exports) -> None:
+    """Eight connections with reads of 32 MiB, nothing read: memory has a limit, and who was there before is served."""
+    spec, _uri = exports.up()
+    calm = connected(socket_of(exports, spec))
+    with exports.path.open("r+b") as file:
+        for at in range(0, 64 * MiB, MiB):
+            os.pwrite(file.fileno(), os.urandom(MiB), at)
+    rude = [connected(socket_of(exports, spec)) for _ in range(8)]
+    for sock in rude:
+        sock.settimeout(0.5)
+        with contextlib.suppress(OSError):  # the server takes no more of them
+            for cookie in range(200):
+                ask(sock, 32 * MiB, cookie)
+    peak = 0
+    for cookie in range(40):
+        ask(calm, 512, cookie)
+        assert len(receive(calm, 16 + 512)) == 528
+        peak = max(peak, _resident(servers(exports, spec)))
+    print(f"at most {peak >> 20} MiB resident; the limit of data is {MEMORY_MAX >> 20} MiB")
+    assert peak < MEMORY_MAX + 64 * MiB
+    for sock in rude:
+        sock.close()
+    wait_until(lambda: reads(socket_of(exports, spec)), 30)
+
+
+@pytest.mark.parametrize("lost", ["folder", "process", "spec", "half a spec"])
+def test_servers_are_found_without_their_files(exports: Exports, lost: str) -> None:
+    """A folder or a file of an export that is lost never leads to a second server, nor to one that outlives the detach."""
+    spec, _uri = exports.up()
+    folder = exports.folder / "e" / spec.id
+    old = connected(folder / "nbd.sock")
+    before = servers(exports, spec)
+    if lost == "folder":
+        shutil.rmtree(folder)
+    else:
+        path = folder / ("process" if lost == "process" else "spec.json")
+        path.write_text('{"id"' if lost == "half a spec" else "")
+    assert exports.exporter.list_exports() == [spec.id]
+    exports.exporter.ensure_export(spec)
+    assert not before & servers(exports, spec)
+    assert len(_nbdkits(servers(exports, spec))) == 1
+    assert old.recv(1) == b""
+    shutil.rmtree(folder)
+    exports.exporter.remove_export(spec.id)
+    assert servers(exports, spec) == set()
+    assert exports.exporter.list_exports() == []
+
+
+def test_others_servers_are_left_alone(exports: Exports) -> None:
+    """A server of another folder with the same attachment's id, and a program that only names ours, are not ended."""
+    spec, _uri = exports.up()
+    (exports.folder / "o").mkdir()
+    other = Exports(exports.folder / "o")
+    other.exporter.create_export(spec)
+    assert servers(other, spec)
+    exports.exporter.remove_export(spec.id)
+    assert reads(socket_of(other, spec))
+    other.exporter.remove_export(spec.id)
+
+
+def test_foreign_files_among_the_exports_are_passed_over(exports: Exports) -> None:
+    """Files and folders that are no exports neither end a listing nor a start."""
+    spec, _uri = exports.up()
+    root = exports.folder / "e"
+    (root / "notes.txt").write_text("x")
+    (root / "foreign").mkdir()
+    (root / "foreign" / "spec.json").write_text(json.dumps([1]))
+    assert spec.id in exports.exporter.list_exports()
+    assert not exports.exporter.healthy("foreign")
+    again = exports.spec(tcp=True, secret="5a" * 32)
+    exports.exporter.create_export(again)
+    assert exports.exporter.healthy(again.id)
