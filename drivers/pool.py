@@ -40,12 +40,13 @@ class PoolFolder:
 
     def set_up(self) -> None:
         """Make the folders of a new pool, or check those of an old one; learn what the file system can do."""
-        if not (self.folder / MARKER).exists():
-            self._initialise()
-        for folder in _FOLDERS:
-            (self.folder / folder).mkdir(mode=0o700, exist_ok=True)
-        self.reflinks = self._probe()
-        self.empty_trash()
+        with self._translated(0):
+            if not (self.folder / MARKER).exists():
+                self._initialise()
+            for folder in _FOLDERS:
+                (self.folder / folder).mkdir(mode=0o700, exist_ok=True)
+            self.reflinks = self._probe()
+            self.empty_trash()
 
     def check(self) -> None:
         """BackendUnavailable when the folder is gone: unmounted, renamed or emptied behind our back."""
@@ -182,7 +183,7 @@ class PoolFolder:
         """True where blocks can be shared; ConfigError where owners cannot be kept."""
         source, target = (self.folder / "new" / f".probe-{uuid.uuid4().hex}-{end}" for end in ("a", "b"))
         try:
-            source.write_bytes(b"probe")
+            source.touch()  # both stay empty: a full pool is no reason not to serve what is in it
             target.touch()
             os.setxattr(source, OWNER, b"probe")
             with source.open("rb") as from_file, target.open("r+b") as to_file:

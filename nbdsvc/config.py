@@ -31,6 +31,9 @@ class Settings:
     state_dir: Path = Path("/var/lib/nbdsvc")
     # SQLAlchemy URL or path of the database; empty: SQLite in state_dir. PostgreSQL: postgresql://USER@/NAME?host=/run/postgresql
     database: str = ""
+    # Bytes kept back beside a SQLite database, so that detaches and deletions can be recorded on a full disk; new volumes,
+    # snapshots and images are refused when less than this is free besides. 0: nothing.
+    database_reserve: int = 8 << 20
     # Name of this host in `host@backend#pool`; one process a name.
     host: str = field(default_factory=socket.gethostname)
     # Where the API listens.
@@ -234,6 +237,7 @@ def _check(settings: Settings) -> Settings:
         (not 0 <= settings.port <= 65535, "port", "must be 0 to 65535"),
         (not settings.host or set(settings.host) & set("@#/"), "host", "must be a name without @, # and /"),
         (settings.unknown_objects not in ("refuse", "leave"), "unknown_objects", "must be refuse or leave"),
+        (settings.database_reserve < 0, "database_reserve", "must not be negative"),
         (settings.num_shell_tries < 1, "num_shell_tries", "must be at least 1"),
         (settings.operations_kept <= 0, "operations_kept", "must be more than 0"),
         (not 1 <= settings.max_copies <= 64, "max_copies", "must be 1 to 64"),

@@ -60,7 +60,7 @@ class Service:
     def __init__(self, settings: Settings, *, with_host: bool = True, probe: Probe = no_probe) -> None:
         self.settings = settings
         self._lock = _lock_host(settings) if with_host else None
-        self.database = Database(settings.database_url)
+        self.database = Database(settings.database_url, settings.database_reserve)
         migrate.upgrade(self.database)
         self.database.check()
         self.host = _make_host(settings, self.database) if with_host else None
@@ -208,7 +208,8 @@ def _make_exporter(settings: Settings) -> Exporter:
 def _make_images(settings: Settings) -> Images:
     from pathlib import Path
 
-    settings.images_path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with contextlib.suppress(OSError):  # the host works without it, and says so
+        settings.images_path.mkdir(parents=True, exist_ok=True, mode=0o700)
     return Images(
         ImageFolder(settings.images_path), [Path(path) for path in settings.image_paths], _make_access(settings)
     )
@@ -252,7 +253,6 @@ def _lock_host(settings: Settings) -> TextIO:
             reason=f"process {holder} already serves host {settings.host} from {settings.state_dir}",
         ) from None
     with contextlib.suppress(OSError):  # on a full disk it does not say who holds it; that it is held counts
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+        os.ftruncate(file.fileno(), 0)
+        os.pwrite(file.fileno(), str(os.getpid()).encode(), 0)
     return file

@@ -22,6 +22,7 @@ _SUMS = {_done: "progress_done", _total: "progress_total", _data: "progress_data
 
 _pool_bytes = Gauge("nbdsvc_pool_bytes", "Room of pools, as last reported.", ["pool", "what"], registry=_registry)
 _pool_metadata = Gauge("nbdsvc_pool_metadata_percent", "How full pools' metadata is.", ["pool"], registry=_registry)
+_lacking = Gauge("nbdsvc_host_lacks", "1 for each thing that a host lacks.", ["host", "thing"], registry=_registry)
 
 
 def request(method: str, status: int, seconds: float) -> None:
@@ -45,8 +46,11 @@ def render(app: App) -> bytes:
 
 def _fill_pools(conn: sa.Connection) -> None:
     _pool_bytes.clear()
+    _lacking.clear()
     _pool_metadata.clear()
     for service in nouns.services.select(conn):
+        for finding in service.capabilities.get("findings", []):
+            _lacking.labels(service.host, finding["thing"]).set(1)
         for pool in placement.pools(service):
             name = names.join_host(service.host, service.capabilities["backend"], pool.name)
             for what in ("total", "free", "provisioned", "allocated"):

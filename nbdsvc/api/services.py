@@ -96,9 +96,15 @@ def _view(asked: Asked, row: Service) -> dict[str, Any]:
         "status": "disabled" if row.disabled else "enabled",
         "state": "up" if placement.is_up(asked.app, row) else "down",
         "updated_at": views.stamp(row.updated_at),
-        "disabled_reason": row.disabled_reason,
+        "disabled_reason": row.disabled_reason or _lacking(row),
         "replication_status": "disabled",
         "active_backend_id": None,
         "frozen": row.frozen,
     }
     return shown | ({"cluster": None} if asked.version >= _CLUSTER_SINCE else {})
+
+
+def _lacking(row: Service) -> str | None:
+    """Why a host that nobody disabled does not do all that it should; the only field that clients show as a text."""
+    found = row.capabilities.get("findings", [])
+    return "; ".join(f"{each['thing']}: {each['reason']}" for each in found) or None

@@ -13,6 +13,7 @@ from nbdsvc.datapath.limit import Limit
 from nbdsvc.driver import Driver, SnapshotRef, VolumeRef
 from nbdsvc.exporter import Exporter
 from nbdsvc.images.sources import Images
+from nbdsvc.manager import room
 from nbdsvc.model import clock, names
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Snapshot, Volume
@@ -102,7 +103,11 @@ def snapshot_of(run: Run, key: str = "snapshot_id") -> Snapshot:
 def operation(
     app: App, context: Context, kind: str, host: str, resource: tuple[str, str], locks: list[Lock], args: dict[str, Any]
 ) -> Operation:
-    """A new operation for the host that owns `host@backend#pool`. resource: (type, id)."""
+    """A new operation for the host that owns `host@backend#pool`. resource: (type, id).
+
+    OutOfSpace for one that adds something where the database has hardly any room left.
+    """
+    room.check(app.database, kind)
     seconds = app.settings.operation_deadline
     return Operation(
         id=names.new_id(),

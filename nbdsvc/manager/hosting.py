@@ -8,7 +8,7 @@ import structlog
 
 from nbdsvc import driver as contract
 from nbdsvc import errors
-from nbdsvc.manager import copying, settling
+from nbdsvc.manager import copying, findings, settling
 from nbdsvc.manager.app import App, Host, operation
 from nbdsvc.manager.locking import locks
 from nbdsvc.model import clock, names
@@ -44,8 +44,11 @@ def publish(host: Host, working: bool) -> bool:
         except errors.Error as error:
             log.error("backend went away", backend=host.backend, reason=str(error))
             working = False
+    lacking = findings.look(host)
     with host.database.write() as conn:
         found = nouns.services.select(conn, tables.services.c.host == host.name)
+        before = found[0].capabilities.get("findings", []) if found else []
+        capabilities["findings"] = findings.report(lacking, before)
         if found:
             nouns.services.update(
                 conn, found[0].id, working=working, capabilities=capabilities, availability_zone=host.zone

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy import event, exc
 
 from nbdsvc import errors, state_folder
+from nbdsvc.store.reserve import Reserve
 
 # WAL: readers see one point in time while another writes. FULL: a commit is on stable storage. secure_delete: what was
 # deleted is overwritten, for there are keys among it. temp_store: a sort needs no room on a disk. The last two bound the
@@ -33,17 +34,26 @@ BUSY_TIMEOUT_MS = 30_000
 
 
 class Database:
-    """One open database. `url` is a SQLAlchemy URL; a bare path means SQLite."""
+    """One open database. `url` is a SQLAlchemy URL; a bare path means SQLite.
 
-    def __init__(self, url: str) -> None:
+    reserve: bytes that are kept back beside a file of SQLite's, see store/reserve.py.
+    """
+
+    def __init__(self, url: str, reserve: int = 0) -> None:
         self.url = url if "://" in url else f"sqlite:///{url}"
         self.is_sqlite = self.url.startswith("sqlite")
+        path = sa.make_url(self.url).database if self.is_sqlite else None
+        self.reserve = Reserve(Path(path), reserve) if path and path != ":memory:" else None
+        if self.reserve:
+            self.reserve.give_up_if_low()
         self._write = _sqlite(self.url, "IMMEDIATE") if self.is_sqlite else _postgresql(self.url)
         self._read = _sqlite(self.url, "DEFERRED") if self.is_sqlite else self._write
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
         """A transaction that may change rows: committed at the end of the block, rolled back by an exception."""
+        if self.reserve:
+            self.reserve.give_up_if_low()
         with _translated(self), self._write.begin() as conn:
             yield conn
 
@@ -132,6 +142,8 @@ def _translated(database: Database) -> Iterator[None]:
         raise errors.InvalidInput(field="value", value=None, reason=f"the database cannot hold it: {reason}") from error
     except exc.DBAPIError as error:
         text = _first_line(error)
+        if database.reserve and "disk is full" in text:
+            database.reserve.give_up()
         if "malformed" in text or "not a database" in text:
             raise errors.ConfigError(setting="database", reason=f"the database file is damaged: {text}") from error
         raise errors.BackendUnavailable(backend="database", reason=text) from error

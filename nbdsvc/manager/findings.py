@@ -1,0 +1,108 @@
+"""What a host lacks, as a table: what it is, how it is seen, what does not work without it, and what mends it.
+
+A host with findings serves what it can. They are in the log when they come and go, in /metrics, and in os-services as the
+reason of a service that nobody disabled.
+"""
+
+import resource
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import structlog
+
+from nbdsvc import errors, process
+from nbdsvc.manager.app import Host
+from nbdsvc.units import human
+
+log = structlog.get_logger(__name__)
+
+# An export, a copy and a request need a dozen descriptors together; fewer than this are too few for a busy host.
+_DESCRIPTORS = 4096
+
+
+@dataclass(frozen=True)
+class Check:
+    """`look` returns why it is lacking, or nothing. All of these are the administrator's to mend."""
+
+    thing: str
+    look: Callable[[Host], str]
+    without: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    thing: str
+    reason: str
+    without: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.thing}: {self.reason}; without it no {self.without}; {self.remedy}"
+
+
+def _backend(host: Host) -> str:
+    host.driver.check_for_setup_error()
+    return ""
+
+
+def _database(host: Host) -> str:
+    reserve = host.database.reserve
+    if reserve is None or (reserve.keep() and not reserve.short()):
+        return ""
+    return f"{human(reserve.free())} are free, {human(reserve.size)} are needed"
+
+
+def _images(host: Host) -> str:
+    host.images.folder.list()
+    return ""
+
+
+def _descriptors(host: Host) -> str:
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    few = soft != resource.RLIM_INFINITY and soft < _DESCRIPTORS
+    return f"{soft} are allowed, {_DESCRIPTORS} are needed" if few else ""
+
+
+def _nbdkit(host: Host) -> str:
+    return _program("nbdkit") if host.exporter.protocol == "nbd" else ""
+
+
+def _program(name: str) -> str:
+    process.resolve(name)
+    return ""
+
+
+CHECKS = (
+    Check("backend", _backend, "new volumes, snapshots and clones", "bring the pool back"),
+    Check("state folder", _database, "new volumes, snapshots and images", "free room in its file system"),
+    Check("images folder", _images, "volumes from images and no uploads", "mount it, or name another one (images)"),
+    Check("open files", _descriptors, "many exports at once", "raise the hard limit (LimitNOFILE, ulimit -Hn)"),
+    Check("nbdkit", _nbdkit, "attachments", "install it"),
+    Check("bwrap", lambda _host: _program("bwrap"), "images in foreign formats", "install it"),
+)
+
+
+def look(host: Host) -> list[Finding]:
+    """All that is lacking now."""
+    found = ((check, _reason(check, host)) for check in CHECKS)
+    return [Finding(check.thing, reason, check.without, check.remedy) for check, reason in found if reason]
+
+
+def _reason(check: Check, host: Host) -> str:
+    try:
+        return check.look(host)
+    except (errors.Error, OSError) as error:
+        return str(error)
+
+
+def report(found: list[Finding], before: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Log what came and what went since the last report; the findings as JSON."""
+    known = {finding["thing"] for finding in before}
+    for finding in found:
+        if finding.thing not in known:
+            log.error("something is lacking", **asdict(finding))
+    for thing in known - {finding.thing for finding in found}:
+        log.info("nothing is lacking any more", thing=thing)
+    return [asdict(finding) for finding in found]
