@@ -71,6 +71,10 @@ class Settings:
     # Seconds for which a server may say nothing, and bytes a second below which it is given up; 0: no least.
     image_http_silence: float = 30.0
     image_http_least_rate: int = 1024
+    # Bytes that images may take in state_dir/spool while volumes are made of them, all together, for those that cannot be
+    # read where they are: a compressed qcow2, or one of a web server without ranges. 0: they are refused. A compressed raw
+    # image needs none of it.
+    image_spool: int = 0
     # How volumes are exported: nbd, one nbdkit per attachment; lio, iSCSI by the kernel's target, one target per volume.
     # (lio-memory is lio without a kernel, to try out clients of the API.) Detach everything before you change it.
     exporter: str = "nbd"

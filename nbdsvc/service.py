@@ -24,6 +24,7 @@ from nbdsvc.images.folder import ImageFolder
 from nbdsvc.images.http.client import Access
 from nbdsvc.images.http.reach import Reach
 from nbdsvc.images.sources import Images
+from nbdsvc.images.spool import Spool
 from nbdsvc.manager import (
     attachment_kinds,
     hosting,
@@ -210,9 +211,9 @@ def _make_images(settings: Settings) -> Images:
 
     with contextlib.suppress(OSError):  # the host works without it, and says so
         settings.images_path.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return Images(
-        ImageFolder(settings.images_path), [Path(path) for path in settings.image_paths], _make_access(settings)
-    )
+    spool = Spool(settings.state_dir / "spool", settings.image_spool, "the setting image_spool")
+    paths = [Path(path) for path in settings.image_paths]
+    return Images(ImageFolder(settings.images_path), paths, _make_access(settings), spool)
 
 
 def _make_access(settings: Settings) -> Access | None:

@@ -11,7 +11,7 @@ import click
 
 from nbdsvc import units
 from nbdsvc.cli import copy_options, show
-from nbdsvc.cli.numbers import Cores, Rate
+from nbdsvc.cli.numbers import Cores, Rate, Size
 from nbdsvc.datapath import copy as engine
 from nbdsvc.datapath.copy import CopyResult
 from nbdsvc.datapath.digests import Digests
@@ -20,6 +20,7 @@ from nbdsvc.images import references
 from nbdsvc.images.checksum import Check, Checksum
 from nbdsvc.images.inspection import ACCEPTED
 from nbdsvc.images.places import Origin, Target, Wanted, open_origin, open_target
+from nbdsvc.images.spool import Spool
 from nbdsvc.images.streams import is_standard_output
 
 _SECTOR = 512
@@ -51,6 +52,13 @@ class _Checksum(click.ParamType):  # type: ignore[type-arg]
 @click.option("--checksum", type=_Checksum(), help="What SOURCE's file must have: sha256:HEX or sha512:HEX.")
 @click.option("--journal", type=click.Path(path_type=Path), help="Go on where a killed copy with this journal stopped.")
 @click.option("--destination-is-zero", is_flag=True, help="A device or export that reads as zeros: write data only.")
+@click.option(
+    "--spool",
+    type=Size(),
+    default="64G",
+    show_default=True,
+    help="Room in TMPDIR for a source that is not read in place, such as a compressed qcow2. 0: none.",
+)
 @click.option("--force", is_flag=True, help="Replace a file that exists.")
 @show.json_option
 def copy(source: str, destination: str, as_json: bool, **options: Any) -> None:
@@ -63,7 +71,8 @@ def copy(source: str, destination: str, as_json: bool, **options: Any) -> None:
     place = references.parse(destination, "DESTINATION")
     options["format"] = copy_options.format_of(place, options["format"])
     copy_options.check(references.parse(source, "SOURCE"), place, options)
-    origin = open_origin(source, options["source_format"], options["snapshot"])
+    spool = Spool(None, options["spool"], "--spool")
+    origin = open_origin(source, options["source_format"], options["snapshot"], spool)
     with origin.source:
         copy_options.check_origin(origin, options)
         summary = _copy(origin, place, options, quiet=as_json)

@@ -33,6 +33,21 @@ class Rate(click.ParamType):  # type: ignore[type-arg]
         return max(int(rate), 1 if rate else 0)
 
 
+class Size(click.ParamType):  # type: ignore[type-arg]
+    """Bytes, as 20G."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        found = re.fullmatch(rf"({_DECIMAL})([KMGT]?)(?:i?B)?", str(value).strip(), re.IGNORECASE)
+        size = float(found[1]) * _UNITS[found[2].upper()] if found else _MOST_RATE
+        if size >= _MOST_RATE:
+            self.fail(f"{value} is not a size below {_MOST_RATE // units.TiB}T: write 20G for 20 GiB", param, ctx)
+        return int(size)
+
+
 class Cores(click.ParamType):  # type: ignore[type-arg]
     """Cores' worth of processor time; 0: no limit."""
 

@@ -59,6 +59,10 @@ class ImageFacts:
         return self.offset > 0 or (self.format in foreign.FORMATS and not self.is_plain)
 
 
+# A device or an export that was declared raw; its size is its own.
+RAW = ImageFacts("raw", 0, 0, is_plain=True)
+
+
 def inspect(read: Read, size: int, name: str, declared: str | None = None, disk: str | None = None) -> ImageFacts:
     """The image's facts, or BadImage. `read(offset, length)` gives exact bytes; `size` is the file's size.
 

@@ -4,17 +4,46 @@ What only some images need is loaded when one comes: HTTP and the child take a t
 """
 
 import os
+import stat
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from nbdsvc import errors
 from nbdsvc.datapath import source as sources
+from nbdsvc.datapath.copy import Stopped
 from nbdsvc.datapath.source import Source
-from nbdsvc.images.inspection import ImageFacts, inspect
+from nbdsvc.images import signatures
+from nbdsvc.images.inspection import ImageFacts, Read, inspect
+from nbdsvc.images.spool import NO_SPOOL, Spool
+from nbdsvc.units import TiB
 
 if TYPE_CHECKING:
     from nbdsvc.images.http.client import Access
     from nbdsvc.images.http.file import HttpFile
+
+
+@dataclass(frozen=True)
+class How:
+    """How an image is to be opened. declared: its format; disk, snapshot: which one in it.
+
+    most: bytes that a raw disk of unknown size may unpack to. spool: for what is not read in place. should_stop: looked
+    at all the time; when it says so, the opening ends with Stopped.
+    """
+
+    declared: str | None = None
+    disk: str | None = None
+    snapshot: str | None = None
+    most: int = 64 * TiB
+    spool: Spool = NO_SPOOL
+    should_stop: Callable[[], bool] = lambda: False
+
+    def check_stop(self) -> None:
+        if self.should_stop():
+            raise Stopped
+
+
+PLAIN = How()
 
 
 def reader(fd: int) -> Callable[[int, int], bytes]:
@@ -31,46 +60,95 @@ def split_disk(reference: str, exists: Callable[[str], bool]) -> tuple[str, str 
 
 def open_fd(fd: int, facts: ImageFacts, name: str, snapshot: str | None = None) -> Source:
     """An inspected file or device; the descriptor stays the caller's."""
-    if facts.is_plain and not facts.is_foreign:
-        return _cut(sources.open_fd(fd, "raw", name, snapshot), facts)
+    if snapshot is not None and (facts.format != "qcow2" or facts.is_foreign):
+        of = f"a source in the format {facts.format}"
+        raise errors.Unsupported(reason=f"--snapshot {snapshot}: {of} has no snapshots that are read here")
     if not facts.is_foreign:
-        return sources.open_fd(fd, facts.format, name, snapshot)
-    if snapshot:
-        raise errors.Unsupported(reason=f"of {facts.format}, snapshots are not read")
+        source = sources.open_fd(fd, "raw" if facts.is_plain else facts.format, name, snapshot)
+        return _cut(source, facts)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        raise errors.Unsupported(reason=f"{facts.format} is read from a file only")
     from nbdsvc.images import confined
 
     return confined.open_fd(fd, facts, name)
 
 
+def open_file(fd: int, name: str, how: How) -> tuple[ImageFacts, Source]:
+    """A file or device, inspected; a compressed one is read through. The descriptor stays the caller's."""
+    read, size = reader(fd), os.lseek(fd, 0, os.SEEK_END)
+    kind = _packed(read(0, min(size, signatures.HEAD)), how)
+    if kind is None:
+        facts = inspect(read, size, name, how.declared, how.disk)
+        return facts, open_fd(fd, facts, name, how.snapshot)
+    from nbdsvc.images import packed
+
+    return packed.open_stream(in_order(read), kind, name, how)
+
+
 def open_http(
-    url: str, declared: str | None = None, access: "Access | None" = None, *, field: str = "imageRef"
+    url: str, how: How = PLAIN, access: "Access | None" = None, *, field: str = "imageRef"
 ) -> tuple["HttpFile", ImageFacts, Source]:
-    """A file on a web server, inspected and read in place. `field` is what messages call the URL."""
+    """A file on a web server, inspected and read in place where it can be. `field` is what messages call the URL."""
     from nbdsvc.images.http.file import HttpFile
 
     url, mark, disk = url.partition("#")
     file = HttpFile(url, access, field=field)
     try:
-        return file, *_open_http(file, declared, disk if mark else None)
+        facts, source = _open_http(file, replace(how, disk=disk if mark else None))
     except BaseException:
         file.close()
         raise
+    also = source.on_close
+
+    def close() -> None:
+        also()
+        file.close()
+
+    source.on_close = close
+    return file, facts, source
 
 
-def _open_http(file: "HttpFile", declared: str | None, disk: str | None) -> tuple[ImageFacts, Source]:
-    if file.size is None:
-        raise errors.BadImage(image=file.name, reason="the server does not say how long the file is")
-    facts = inspect(file.pread, file.size, file.name, declared, disk)
-    if facts.is_foreign:
-        raise errors.BadImage(image=file.name, reason=f"a {facts.format} image is read from a file: download it first")
-    if not facts.is_plain and not file.ranges:
-        raise errors.BadImage(image=file.name, reason="a qcow2 image needs a server that serves byte ranges")
-    format = "raw" if facts.is_plain else facts.format
-    source = sources.open_callback(
-        file.pread, file.size, format, file.name, sequential=not file.ranges, abort=file.abort
-    )
-    source.on_close = file.close
-    return facts, _cut(source, facts)
+def _open_http(file: "HttpFile", how: How) -> tuple[ImageFacts, Source]:
+    from nbdsvc.images import packed
+
+    if file.size is None:  # everything is known at its end only
+        begin = in_order(file.read_next)
+        kind = _packed(packed.head_of(begin()), how)
+        return packed.open_stream(begin, kind, file.name, how, file.abort)
+    read, size = file.pread, file.size
+    kind = _packed(read(0, min(size, signatures.HEAD)), how)
+    if kind is None:
+        facts = inspect(read, size, file.name, how.declared, how.disk)
+        is_plain = facts.is_plain and not facts.is_foreign
+        if is_plain or (file.ranges and not facts.is_foreign):
+            format, is_once = "raw" if is_plain else facts.format, not file.ranges
+            source = sources.open_callback(read, size, format, file.name, sequential=is_once, abort=file.abort)
+            return facts, _cut(source, facts)
+    begin = in_order(lambda at, most: read(at, min(most, size - at)))
+    return packed.open_stream(begin, kind, file.name, how, file.abort)
+
+
+def _packed(head: bytes, how: How) -> str | None:
+    """How the file is compressed, if it is and was not declared to be the disk itself."""
+    found = None if how.declared == "raw" else signatures.recognise(lambda at, n: head[at : at + n], len(head))
+    return found if found in signatures.STREAMS else None
+
+
+def in_order(read: Read) -> Callable[[], Callable[[int], bytes]]:
+    """What begins to read the file: a function of the next bytes. read(offset, most): some bytes; none at the end."""
+
+    def begin() -> Callable[[int], bytes]:
+        at = 0
+
+        def take(length: int) -> bytes:
+            nonlocal at
+            piece = read(at, length)
+            at += len(piece)
+            return piece
+
+        return take
+
+    return begin
 
 
 def _cut(source: Source, facts: ImageFacts) -> Source:

@@ -17,9 +17,11 @@ from nbdsvc.datapath.native import shown_uri
 from nbdsvc.datapath.sink import Sink
 from nbdsvc.datapath.source import Source
 from nbdsvc.images import busy, incoming, opening, parts, references, streams
-from nbdsvc.images.inspection import ImageFacts, Read, inspect
+from nbdsvc.images.inspection import RAW, Read
 from nbdsvc.images.journals import Journal, identity
+from nbdsvc.images.opening import How
 from nbdsvc.images.references import Reference
+from nbdsvc.images.spool import NO_SPOOL, Spool
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,9 @@ class Target:
         return self._path.stat().st_blocks * 512
 
 
-def open_origin(reference: str, format: str | None = None, snapshot: str | None = None) -> Origin:
+def open_origin(
+    reference: str, format: str | None = None, snapshot: str | None = None, spool: Spool = NO_SPOOL
+) -> Origin:
     """A path, "-" for standard input, or an nbd or http URI.
 
     `format` None: as its own bytes say for a file, raw for a device and an export.
@@ -93,52 +97,48 @@ def open_origin(reference: str, format: str | None = None, snapshot: str | None 
         return Origin(export, "raw", (export.name, export.size))
     if place.kind == references.HTTP:
         _no_snapshot(snapshot, "an image behind http")
-        return _open_http(place.text, format)
+        return _open_http(place.text, How(format, spool=spool))
     if incoming.is_incoming(place.text):
-        return _open_incoming(place.text, format, snapshot)
+        return _open_incoming(place.text, How(format, snapshot=snapshot, spool=spool))
     path, disk = opening.split_disk("/dev/stdin" if place.text == "-" else place.text, os.path.lexists)
-    return _open_file(Path(path), format, snapshot, disk)
+    return _open_file(Path(path), How(format, disk, snapshot, spool=spool))
 
 
-def _open_http(url: str, format: str | None) -> Origin:
-    file, facts, opened = opening.open_http(url, format)
-    return Origin(opened, facts.format, (file.name, file.size, file.version), file.pread, facts.file_size)
+def _open_http(url: str, how: How) -> Origin:
+    file, facts, opened = opening.open_http(url, how)
+    read = None if file.size is None else file.pread
+    return Origin(opened, facts.format, (file.name, file.size, file.version), read, file.size or 0)
 
 
-def _open_file(path: Path, format: str | None, snapshot: str | None, disk: str | None) -> Origin:
+def _open_file(path: Path, how: How) -> Origin:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError as error:
         raise _unreadable(path, error) from error
     try:
-        return _open_descriptor(fd, path, format, snapshot, disk)
+        return _open_descriptor(fd, path, how)
     except OSError as error:
         raise _unreadable(path, error) from error
     finally:
         os.close(fd)
 
 
-def _open_incoming(reference: str, format: str | None, snapshot: str | None) -> Origin:
+def _open_incoming(reference: str, how: How) -> Origin:
     """Once it is all there, a file like others; a child opens it by a name."""
     with incoming.collect(reference) as fd, incoming.named(fd) as named:
-        return replace(_open_descriptor(named, incoming.name_of(reference), format, snapshot), status=None)
+        return replace(_open_descriptor(named, incoming.name_of(reference), how), status=None)
 
 
-def _open_descriptor(fd: int, path: Path, format: str | None, snapshot: str | None, disk: str | None = None) -> Origin:
+def _open_descriptor(fd: int, path: Path, how: How) -> Origin:
     status = os.fstat(fd)
     _check_kind(path, status)
-    if stat.S_ISBLK(status.st_mode) and format in (None, "raw") and disk is None:
-        facts = ImageFacts("raw", 0, 0, is_plain=True)  # what a guest wrote there has no say in how it is read
+    if stat.S_ISBLK(status.st_mode) and how.declared in (None, "raw") and how.disk is None:
+        # What a guest wrote there has no say in how it is read.
+        facts, opened = RAW, opening.open_fd(fd, RAW, path.name, how.snapshot)
     else:
-        facts = _inspect(fd, path, format, disk)
-    if facts.format != "qcow2" or facts.is_foreign:
-        _no_snapshot(snapshot, f"a source in the format {facts.format}")
-    mark = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, snapshot, disk)
-    if facts.is_foreign and not stat.S_ISREG(status.st_mode):
-        raise errors.Unsupported(reason=f"{facts.format} is read from a file only")
-    opened = opening.open_fd(fd, facts, path.name, snapshot)
-    stored = os.lseek(fd, 0, os.SEEK_END)
-    return Origin(opened, facts.format, mark, opening.reader(fd), stored, status)
+        facts, opened = opening.open_file(fd, path.name, how)
+    mark = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, how.snapshot, how.disk)
+    return Origin(opened, facts.format, mark, opening.reader(fd), os.lseek(fd, 0, os.SEEK_END), status)
 
 
 def _unreadable(path: Path, error: OSError) -> errors.ReadFailed:
@@ -157,11 +157,6 @@ def _check_kind(path: Path, status: os.stat_result) -> None:
     ):
         if kind(status.st_mode):
             raise errors.ReadFailed(source=str(path), offset=0, reason=f"{reason}, neither a file nor a block device")
-
-
-def _inspect(fd: int, path: Path, format: str | None, disk: str | None) -> ImageFacts:
-    size = os.lseek(fd, 0, os.SEEK_END)
-    return inspect(lambda at, length: os.pread(fd, length, at), size, path.name, format, disk)
 
 
 @contextmanager

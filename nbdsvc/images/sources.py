@@ -5,7 +5,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -17,7 +17,10 @@ from nbdsvc.images.checksum import Check, beside
 from nbdsvc.images.folder import Image, ImageFolder
 from nbdsvc.images.http import url
 from nbdsvc.images.http.client import Access
-from nbdsvc.images.inspection import ImageFacts, inspect
+from nbdsvc.images.inspection import ImageFacts
+from nbdsvc.images.opening import How
+from nbdsvc.images.spool import NO_SPOOL, Spool
+from nbdsvc.units import TiB
 
 # The scheme of a URL (RFC 3986, 3.1), which no image's id or name begins with.
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
@@ -39,22 +42,32 @@ class OpenImage:
 
 
 class Images:
-    """Resolves and opens images. allowed: folders whose files may be named by path; http: None switches URLs off."""
+    """Resolves and opens images. allowed: folders whose files may be named by path; http: None switches URLs off.
 
-    def __init__(self, folder: ImageFolder, allowed: Iterable[Path] = (), http: Access | None = None) -> None:
+    spool: what images may take on disk while they are read.
+    """
+
+    def __init__(
+        self, folder: ImageFolder, allowed: Iterable[Path] = (), http: Access | None = None, spool: Spool = NO_SPOOL
+    ) -> None:
         self.folder = folder
         self._allowed = [path.resolve() for path in allowed]
         self._http = http
+        self._spool = spool
 
-    def open(self, reference: str) -> OpenImage:
-        """NotFound, InvalidInput (field imageRef) or BadImage where it cannot be opened. IMAGE#DISK: of an appliance."""
+    def open(self, reference: str, most: int = 64 * TiB, should_stop: Callable[[], bool] = lambda: False) -> OpenImage:
+        """NotFound, InvalidInput (field imageRef) or BadImage where it cannot be opened. IMAGE#DISK: of an appliance.
+
+        most: bytes of the volume, which end an image that unpacks to more. Stopped, when `should_stop` says so meanwhile.
+        """
+        how = How(most=most, spool=self._spool, should_stop=should_stop)
         if url.is_http(reference):
-            return self._open_http(reference)
+            return self._open_http(reference, how)
         reference, disk = opening.split_disk(reference, self._exists)
         if _is_path(reference):
-            return self._open_file(self._permitted(reference), None, disk)
+            return self._open_file(self._permitted(reference), None, disk, how)
         image = self.folder.get(reference)
-        return self._open_file(self.folder.path(image), image, disk)
+        return self._open_file(self.folder.path(image), image, disk, how)
 
     def check(self, reference: str) -> None:
         """Raise at admission what can be known without reading: a name nobody has, a path that is not allowed."""
@@ -112,7 +125,7 @@ class Images:
             )
         return resolved
 
-    def _open_file(self, path: Path, image: Image | None, disk: str | None) -> OpenImage:
+    def _open_file(self, path: Path, image: Image | None, disk: str | None, how: How) -> OpenImage:
         name = image.name if image else path.name
         try:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -122,18 +135,17 @@ class Images:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):
                 raise errors.BadImage(image=name, reason="it is not a regular file")
-            declared = _declared(image, path)
-            facts = inspect(lambda at, length: os.pread(fd, length, at), status.st_size, name, declared, disk)
+            how = replace(how, declared=_declared(image, path), disk=disk)
             mark = [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, disk]
-            source = opening.open_fd(fd, facts, name)
+            facts, source = opening.open_file(fd, name, how)
             facts = replace(facts, virtual_size=source.size)  # an old VHD is as large as its geometry says
             check = Check(beside(path), opening.reader(fd), status.st_size, name)
             return OpenImage(facts, source, _digest(mark), name, image.id if image else None, check)
         finally:
             os.close(fd)
 
-    def _open_http(self, reference: str) -> OpenImage:
-        file, facts, opened = opening.open_http(reference, access=self._check_url(reference))
+    def _open_http(self, reference: str, how: How) -> OpenImage:
+        file, facts, opened = opening.open_http(reference, how, self._check_url(reference))
         check = Check(None, file.pread, file.size or 0, file.name)
         return OpenImage(facts, opened, _digest([file.name, file.size, file.version]), file.name, None, check)
 

@@ -88,7 +88,7 @@ def _copy(run: Run, source: Source, destination: Path | Sink, **how: Any) -> dic
         if run.rate != own.rate:
             own.rate = run.rate
 
-    try:
+    with stoppable(run):
         result = engine.copy(
             source,
             destination,
@@ -98,10 +98,17 @@ def _copy(run: Run, source: Source, destination: Path | Sink, **how: Any) -> dic
             should_stop=run.should_stop,
             **how,
         )
+    return {"size": result.size, "data": result.data, "skipped": result.skipped}
+
+
+@contextmanager
+def stoppable(run: Run) -> Iterator[None]:
+    """What was stopped because the run said so ends as the run wants it to end."""
+    try:
+        yield
     except engine.Stopped:
         run.check()
         raise errors.Interrupted(operation=run.id) from None
-    return {"size": result.size, "data": result.data, "skipped": result.skipped}
 
 
 @contextmanager
@@ -133,7 +140,7 @@ def opened(run: Run, function: Callable[[], T], late: Callable[[T], None]) -> It
     try:
         with abandoning.opened(function, run.should_stop, late) as found:
             yield found
-    except abandoning.Abandoned:
+    except (abandoning.Abandoned, engine.Stopped):
         run.check()
         raise errors.Interrupted(operation=run.id) from None
 

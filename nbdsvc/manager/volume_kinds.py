@@ -11,6 +11,7 @@ from nbdsvc.datapath import source as datapath
 from nbdsvc.datapath.digests import Digests
 from nbdsvc.datapath.sink import create_qcow2
 from nbdsvc.images.folder import Image
+from nbdsvc.images.sources import OpenImage
 from nbdsvc.manager import copying, proving, settling
 from nbdsvc.manager.app import host_of, snapshot_of, snapshot_ref, volume_of, volume_ref
 from nbdsvc.model import states
@@ -63,8 +64,12 @@ def _fill_from_image(run: Run) -> dict[str, Any]:
     host, volume = host_of(run), volume_of(run)
     with host.database.write() as conn:
         settling.volume(conn, volume.id, "creating", "downloading")
+
+    def open_image() -> OpenImage:
+        return host.images.open(run.args["image"], volume.size * GiB, run.should_stop)
+
     with (
-        copying.opened(run, lambda: host.images.open(run.args["image"]), lambda late: late.source.close()) as image,
+        copying.opened(run, open_image, lambda late: late.source.close()) as image,
         image.source,
         copying.watched(run, image.source),
         image.check,

@@ -73,7 +73,7 @@ def over_http(*, drips: bool) -> Iterator[Source]:
     handler = type("Mode", (Handler,), {"drips": drips})
     with serving(lambda: Quiet(("127.0.0.1", 0), handler)) as server:
         address = server.server_address
-        yield opening.open_http(f"http://127.0.0.1:{address[1]}/disk.raw", "raw")[2]
+        yield opening.open_http(f"http://127.0.0.1:{address[1]}/disk.raw", opening.How("raw"))[2]
 
 
 @contextmanager

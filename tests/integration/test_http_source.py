@@ -25,7 +25,7 @@ CONTENT = random.Random(3).randbytes(MiB + 123)
 
 def fetch(url: str, folder: Path, access: Access | None = None, declared: str | None = None) -> bytes:
     """The guest's bytes behind a URL, by a copy to a file."""
-    _file, _facts, source = opening.open_http(url, declared, access)
+    _file, _facts, source = opening.open_http(url, opening.How(declared), access)
     (folder / "out").touch()
     with source:
         copy(source, folder / "out")

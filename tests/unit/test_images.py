@@ -15,6 +15,7 @@ from nbdsvc.images.folder import Image, ImageFolder
 from nbdsvc.images.http.client import Access
 from nbdsvc.images.inspection import inspect
 from nbdsvc.images.sources import Images
+from nbdsvc.images.spool import Spool
 from nbdsvc.model import names
 
 
@@ -155,8 +156,8 @@ def web() -> Iterator[http.server.ThreadingHTTPServer]:
     server.server_close()
 
 
-def fetch(web: http.server.ThreadingHTTPServer, tmp_path: Path) -> bytes:
-    images = Images(ImageFolder(tmp_path), http=Access())
+def fetch(web: http.server.ThreadingHTTPServer, tmp_path: Path, room: int = 1 << 30) -> bytes:
+    images = Images(ImageFolder(tmp_path), http=Access(), spool=Spool(tmp_path / "spool", room, "image_spool"))
     opened = images.open(f"http://user:secret@127.0.0.1:{web.server_port}/image?key=secret")
     from nbdsvc.datapath.copy import copy
 
@@ -169,7 +170,7 @@ def fetch(web: http.server.ThreadingHTTPServer, tmp_path: Path) -> bytes:
 
 @pytest.mark.parametrize("mode", ["honest", "no ranges"])
 def test_images_by_http_are_read_in_place(web: http.server.ThreadingHTTPServer, tmp_path: Path, mode: str) -> None:
-    """Raw with and without ranges, qcow2 with them; without them a qcow2 is refused."""
+    """Raw with and without ranges, qcow2 with them; without them a qcow2 needs the spool."""
     import os
 
     noise = os.urandom(9 << 20)
@@ -183,8 +184,10 @@ def test_images_by_http_are_read_in_place(web: http.server.ThreadingHTTPServer, 
         (tmp_path / "target").unlink()
         assert fetch(web, tmp_path) == noise
     else:
-        with pytest.raises(errors.BadImage, match="byte ranges"):
-            fetch(web, tmp_path)
+        with pytest.raises(errors.BadImage, match="image_spool allows no room"):
+            fetch(web, tmp_path, 0)
+        (tmp_path / "target").unlink()
+        assert fetch(web, tmp_path) == noise
 
 
 @pytest.mark.parametrize("mode", ["lies", "changes"])
