@@ -14,7 +14,7 @@ from nbdsvc.manager.locking import locks
 from nbdsvc.model import clock, names
 from nbdsvc.model.context import ADMIN, Context
 from nbdsvc.model.entities import Attachment, Service
-from nbdsvc.store import nouns, tables
+from nbdsvc.store import nouns, secrets, tables
 from nbdsvc.store import operations as journal
 
 log = structlog.get_logger(__name__)
@@ -109,6 +109,10 @@ def repair_exports(app: App, host: Host) -> int:
 def forget_operations(host: Host, days: float) -> int:
     """What ended longer ago than that; returns how many. The journals of their copies go as soon as they have ended."""
     copying.sweep(host)
+    if not host.database.scrubbed:
+        with host.database.write() as conn:
+            secrets.sweep(conn)
+        host.database.scrub()
     with host.database.write() as conn:
         return journal.purge(conn, host.name, clock.now() - timedelta(days=days))
 

@@ -17,7 +17,7 @@ from nbdsvc.manager.app import host_of, snapshot_of, snapshot_ref, volume_of, vo
 from nbdsvc.model import states
 from nbdsvc.model.operation import Operation
 from nbdsvc.operations.step import Kind, Run, Step, always
-from nbdsvc.store import nouns
+from nbdsvc.store import nouns, secrets
 from nbdsvc.units import GiB, to_gib
 
 # Images go over networks and are read more often than written: zlib, which every reader of qcow2 understands.
@@ -60,13 +60,19 @@ def _fill(run: Run) -> dict[str, Any] | None:
     return _fill_from_image(run) if run.args["image"] else _fill_from_backend(run)
 
 
+def _reference(run: Run) -> str:
+    """With its credentials, where it has some."""
+    with host_of(run).database.read() as conn:
+        return secrets.of(conn, run.id) or str(run.args["image"])
+
+
 def _fill_from_image(run: Run) -> dict[str, Any]:
     host, volume = host_of(run), volume_of(run)
     with host.database.write() as conn:
         settling.volume(conn, volume.id, "creating", "downloading")
 
     def open_image() -> OpenImage:
-        return host.images.open(run.args["image"], volume.size * GiB, run.should_stop)
+        return host.images.open(_reference(run), volume.size * GiB, run.should_stop)
 
     with (
         copying.opened(run, open_image, lambda late: late.source.close()) as image,

@@ -1,11 +1,12 @@
 """Volumes: create, delete, extend, change, upload. Each checks everything it can before anything is written."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import sqlalchemy as sa
 
 from nbdsvc import errors
+from nbdsvc.images.http import url
 from nbdsvc.manager import ending, placement, types, zones
 from nbdsvc.manager.app import App, operation, owner_scope
 from nbdsvc.manager.locking import locks
@@ -13,7 +14,7 @@ from nbdsvc.model import names, states
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Volume, VolumeType
 from nbdsvc.model.operation import Operation
-from nbdsvc.store import nouns, quotas, tables
+from nbdsvc.store import nouns, quotas, secrets, tables
 from nbdsvc.store import operations as journal
 
 # The property by which an image names the volume type of volumes made of it.
@@ -44,6 +45,7 @@ def create(app: App, context: Context, wish: CreateVolume) -> Volume:
         )
     if wish.image is not None and app.images:
         app.images.check(wish.image)
+    reference, wish = wish.image, replace(wish, image=_public(wish.image))
     with app.change() as conn:
         origin = _origin(app, conn, context, wish)
         volume_type = _type(app, conn, context, wish, origin)
@@ -54,8 +56,15 @@ def create(app: App, context: Context, wish: CreateVolume) -> Volume:
         if origin:
             placement.check_growth(app, conn, host, size)
         volume = nouns.volumes.insert(conn, _row(context, wish, volume_type, origin, size, host, zone))
-        app.operations.admit(conn, _creation(app, context, volume, wish))
+        admitted = app.operations.admit(conn, _creation(app, context, volume, wish))
+        if reference is not None and reference != wish.image:
+            secrets.keep(conn, admitted.id, reference)
     return volume
+
+
+def _public(reference: str | None) -> str | None:
+    """A reference as rows keep it: of a URL neither user and password nor the query, which may be a signature."""
+    return url.parse(reference).shown if reference is not None and url.is_http(reference) else reference
 
 
 def delete(app: App, context: Context, id: str, *, cascade: bool = False, force: bool = False) -> None:

@@ -6,6 +6,7 @@ from nbdsvc.model import operation as model
 from nbdsvc.model.operation import Operation
 from nbdsvc.operations.step import Kind
 from nbdsvc.store import operations as rows
+from nbdsvc.store import secrets
 from nbdsvc.store.database import Database
 
 _ENDS: dict[type[errors.Error], str] = {
@@ -48,7 +49,8 @@ class Journal:
 
     def undoing(self, id: str, cursor: int, error: errors.Error) -> None:
         with self._database.write() as conn:
-            rows.update(conn, id, state=model.UNDOING, cursor=cursor, error=errors.facts_of(error))
+            facts = secrets.without(errors.facts_of(error), secrets.of(conn, id))
+            rows.update(conn, id, state=model.UNDOING, cursor=cursor, error=facts)
 
     def progress(self, id: str, done: int, total: int, text: str, data: int, rate: int) -> None:
         changes = {"progress_done": done, "progress_total": total, "progress_text": text}
@@ -60,9 +62,16 @@ class Journal:
         with self._database.write() as conn:
             rows.update(conn, operation.id, state=model.SUCCEEDED, results=results, finished_at=clock.now())
             kind.succeed(conn, rows.rows.get(conn, operation.id))
+            had_secret = secrets.forget(conn, operation.id)
+        if had_secret:
+            self._database.scrub()
 
     def fail(self, kind: Kind, operation: Operation, error: errors.Error) -> None:
         state = _ENDS.get(type(error), model.FAILED)
         with self._database.write() as conn:
-            rows.update(conn, operation.id, state=state, error=errors.facts_of(error), finished_at=clock.now())
+            facts = secrets.without(errors.facts_of(error), secrets.of(conn, operation.id))
+            rows.update(conn, operation.id, state=state, error=facts, finished_at=clock.now())
             kind.fail(conn, rows.rows.get(conn, operation.id), error)
+            had_secret = secrets.forget(conn, operation.id)
+        if had_secret:
+            self._database.scrub()

@@ -31,6 +31,8 @@ _PRAGMAS = (
 )
 # A writer waits this long for another: longer than any transaction of ours by far, shorter than a client's patience.
 BUSY_TIMEOUT_MS = 30_000
+# Readers of ours end within milliseconds; one that does not is waited for at the next housekeeping.
+_SCRUB_SECONDS = 1.0
 
 
 class Database:
@@ -46,6 +48,7 @@ class Database:
         self.reserve = Reserve(Path(path), reserve) if path and path != ":memory:" else None
         if self.reserve:
             self.reserve.give_up_if_low()
+        self.scrubbed = False
         self._write = _sqlite(self.url, "IMMEDIATE") if self.is_sqlite else _postgresql(self.url)
         self._read = _sqlite(self.url, "DEFERRED") if self.is_sqlite else self._write
 
@@ -86,6 +89,23 @@ class Database:
                     raise errors.ConfigError(setting="database", reason=f"the database file is damaged: {verdict}")
             else:
                 conn.execute(sa.text("SELECT 1"))
+
+    def scrub(self) -> bool:
+        """Let nothing that was deleted stay in SQLite's WAL; False where a reader still needs it: try again later.
+
+        Deleted rows are overwritten in the database itself by secure_delete. PostgreSQL has a WAL of its own keeping.
+        """
+        if self.reserve is None:
+            return True
+        connection = sqlite3.connect(str(sa.make_url(self.url).database), timeout=_SCRUB_SECONDS)
+        try:
+            busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        except sqlite3.Error:
+            busy = 1
+        finally:
+            connection.close()
+        self.scrubbed = not busy
+        return self.scrubbed
 
     def close(self) -> None:
         self._write.dispose()

@@ -152,3 +152,11 @@ operations = sa.Table(
     sa.Index("operations_by_host_and_state", "host", "state", "sequence"),
     sqlite_autoincrement=True,
 )
+
+# Apart from the operations, which clients and administrators look at; a row goes with the end of its operation.
+operation_secrets = sa.Table(
+    "operation_secrets",
+    metadata,
+    sa.Column("operation_id", _ID, primary_key=True),
+    sa.Column("reference", sa.Text, nullable=False),
+)

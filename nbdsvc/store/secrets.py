@@ -1,0 +1,53 @@
+"""What an operation needs and nobody may read later: an imageRef with a password or a signature, until the operation ends."""
+
+import json
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import sqlalchemy as sa
+
+from nbdsvc.model import operation as model
+from nbdsvc.store import tables
+
+_c = tables.operation_secrets.c
+_HIDDEN = "***"
+
+
+def keep(conn: sa.Connection, operation_id: str, reference: str) -> None:
+    conn.execute(tables.operation_secrets.insert().values(operation_id=operation_id, reference=reference))
+
+
+def of(conn: sa.Connection, operation_id: str) -> str | None:
+    found = conn.execute(sa.select(_c.reference).where(_c.operation_id == operation_id)).scalar()
+    return str(found) if found is not None else None
+
+
+def forget(conn: sa.Connection, operation_id: str) -> bool:
+    """True where there was one."""
+    return conn.execute(tables.operation_secrets.delete().where(_c.operation_id == operation_id)).rowcount > 0
+
+
+def sweep(conn: sa.Connection) -> int:
+    """Forget those of operations that have ended or are gone; returns how many."""
+    operations = tables.operations.c
+    alive = sa.select(operations.id).where(operations.state.in_(sorted(model.UNFINISHED)))
+    return conn.execute(tables.operation_secrets.delete().where(_c.operation_id.not_in(alive))).rowcount
+
+
+def without(facts: dict[str, Any], reference: str | None) -> dict[str, Any]:
+    """The facts of an error with nothing of a secret reference in them, should a library have put it into a message."""
+    if reference is None:
+        return facts
+    text = json.dumps(facts, ensure_ascii=False)
+    for part in _parts(reference):
+        text = text.replace(json.dumps(part, ensure_ascii=False)[1:-1], _HIDDEN)
+    return dict(json.loads(text))
+
+
+def _parts(reference: str) -> list[str]:
+    """The longest first. A user's name and one or two letters are no secret, and would blacken every word."""
+    split = urlsplit(reference)
+    password = split.password or ""
+    values = [value for _, value in parse_qsl(split.query)]
+    found = {reference, split.query, password, unquote(password), *values}
+    return sorted((part for part in found if len(part) > 2), key=len, reverse=True)
