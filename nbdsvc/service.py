@@ -7,6 +7,8 @@ import contextlib
 import fcntl
 import os
 import threading
+from dataclasses import replace
+from functools import partial
 from typing import Any, TextIO
 
 import structlog
@@ -27,6 +29,7 @@ from nbdsvc.images.sources import Images
 from nbdsvc.images.spool import Spool
 from nbdsvc.manager import (
     attachment_kinds,
+    ending,
     hosting,
     managing_kinds,
     proving,
@@ -37,6 +40,7 @@ from nbdsvc.manager import (
     volume_kinds,
 )
 from nbdsvc.manager.app import App, Host
+from nbdsvc.manager.ended import Ended
 from nbdsvc.model import clock
 from nbdsvc.operations.client import CHANNEL, Operations
 from nbdsvc.operations.engine import Engine
@@ -70,6 +74,8 @@ class Service:
         self.engine = self._make_engine(self.host, probe) if self.host else None
         images = self.host.images if self.host else None
         self.app = App(self.database, Operations(self.database, self.engine, settings.max_operations), settings, images)
+        if self.host:
+            self.app = replace(self.app, end_access=partial(ending.end_unrecorded, self.host))
         self._listener = Listener(self.database, CHANNEL, self.engine.wake) if self.engine else None
         self._stopping = threading.Event()
         self._housekeeper = threading.Thread(target=self._keep_house, name="housekeeper", daemon=True)
@@ -102,6 +108,9 @@ class Service:
         if self._housekeeper.is_alive():
             self._housekeeper.join()
         self.database.close()
+        if self.host:
+            self.host.ended.close()
+            self.host.spare.close()
         if self._lock:
             self._lock.close()
 
@@ -131,6 +140,7 @@ class Service:
                 assert self.host
                 if not self._working:
                     self._working = self._initialise(self.host)
+                hosting.record_ends(self.app, self.host)
                 self._publish(self.host)
                 repaired = hosting.repair_exports(self.app, self.host)
                 if repaired:
@@ -176,6 +186,7 @@ def _make_host(settings: Settings, database: Database) -> Host:
         journals=settings.state_dir / "journals",
         digests=settings.state_dir / "digests",
         zone=settings.availability_zone,
+        ended=Ended(settings.state_dir / "ended"),
         rate=Limit(settings.copy_rate),
         cpu=Limit(cores(settings.copy_cores)),
     )

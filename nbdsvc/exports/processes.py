@@ -47,7 +47,8 @@ def _processes() -> Iterator[tuple[int, list[str]]]:
     """(pid, arguments) of every process of this user in this mount namespace: elsewhere the same path is another folder."""
     user, space = os.geteuid(), Path("/proc/self/ns/mnt").readlink()
     for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
+        # Whoever has no descriptor left has seen nothing, which is not to be taken for nobody there.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
             if folder.stat().st_uid != user or f"/{SPEC}".encode() not in (
                 content := (folder / "cmdline").read_bytes()
             ):

@@ -14,6 +14,7 @@ from nbdsvc.driver import Driver, SnapshotRef, VolumeRef
 from nbdsvc.exporter import Exporter
 from nbdsvc.images.sources import Images
 from nbdsvc.manager import room
+from nbdsvc.manager.ended import Ended
 from nbdsvc.model import clock, names
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Snapshot, Volume
@@ -21,6 +22,7 @@ from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.client import Operations
 from nbdsvc.operations.step import Run
 from nbdsvc.process import Runner
+from nbdsvc.spare import Spare
 from nbdsvc.store import nouns
 from nbdsvc.store.database import Database
 from nbdsvc.units import GiB
@@ -40,6 +42,8 @@ class App:
     settings: Settings
     images: Images | None
     heard: dict[str, float] = field(default_factory=dict)
+    end_access: Callable[[dict[str, str]], None] | None = None
+    """Ends exports of this process without a record; None where they are another process's."""
 
     @contextmanager
     def change(self) -> Iterator[sa.Connection]:
@@ -63,6 +67,8 @@ class Host:
     journals: Path
     digests: Path
     zone: str = "nova"
+    ended: Ended = field(default_factory=Ended)
+    spare: Spare = field(default_factory=Spare)
     rate: Limit = field(default_factory=Limit)
     """Of all copies together, as is the processor time."""
     cpu: Limit = field(default_factory=Limit)

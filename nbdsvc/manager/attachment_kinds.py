@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from nbdsvc import errors
 from nbdsvc.exporter import ConnectionInfo, ExportSpec
-from nbdsvc.manager import proving, settling
+from nbdsvc.manager import ending, proving, settling
 from nbdsvc.manager.app import Host, host_of, volume_ref
 from nbdsvc.model import clock, keys
 from nbdsvc.model.entities import Attachment
@@ -52,6 +52,8 @@ def _export(run: Run) -> dict[str, Any]:
     if not spec.read_only:
         proving.forget(host, spec.volume_id)
     host.exporter.create_export(spec)
+    if spec.id in host.ended:  # meanwhile, or before: its row does not know yet
+        raise errors.Conflict(reason=f"the access of attachment {spec.id} was ended, which could not be recorded yet")
     return told(host.exporter.initialize_connection(spec, connector))
 
 
@@ -76,7 +78,7 @@ def _with_shared_secret(host: Host, attachment: Attachment) -> Attachment:
 
 
 def _unexport(run: Run) -> None:
-    host_of(run).exporter.remove_export(run.args["attachment_id"])
+    ending.remove(host_of(run), run.args["attachment_id"])
 
 
 def _connected(conn: sa.Connection, operation: Operation) -> None:
@@ -126,7 +128,7 @@ def _terminated(conn: sa.Connection, operation: Operation) -> None:
 
 def _unexport_all(run: Run) -> None:
     for id in run.args["attachment_ids"]:
-        host_of(run).exporter.remove_export(id)
+        ending.remove(host_of(run), id)
 
 
 def _all_removed(conn: sa.Connection, operation: Operation) -> None:
@@ -141,18 +143,19 @@ def _nothing(_conn: sa.Connection, _operation: Operation, _error: errors.Error |
 
 
 def _repair(run: Run) -> None:
-    """Make the export what the row says: there, or not there (row S068). Under the volume's lock, so nobody interferes."""
+    """Make the export what the row says: there, or not there (row S068). Nobody else has its attachment's lock."""
     host, attachment = host_of(run), _attachment(run)
-    if attachment is not None and attachment.exported and attachment.status != "detaching":
+    has_ended = run.args["attachment_id"] in host.ended
+    if attachment is not None and attachment.exported and attachment.status != "detaching" and not has_ended:
         host.exporter.ensure_export(export_spec(host, attachment))
     else:
-        host.exporter.remove_export(run.args["attachment_id"])
+        ending.remove(host, run.args["attachment_id"])
 
 
 KINDS = (
     Kind("attachment.connect", (Step("export", _export, _unexport),), _connected, _not_connected),
-    Kind("attachment.delete", (Step("unexport", _unexport),), _removed, _not_removed, ACCESS),
-    Kind("attachment.terminate", (Step("unexport", _unexport),), _terminated, _nothing, ACCESS),
+    Kind("attachment.delete", (Step("unexport", _unexport),), _removed, _not_removed, ACCESS, _unexport),
+    Kind("attachment.terminate", (Step("unexport", _unexport),), _terminated, _nothing, ACCESS, _unexport),
     Kind("attachment.repair", (Step("repair", _repair),), _nothing, _nothing),
-    Kind("volume.detach_all", (Step("unexport", _unexport_all),), _all_removed, _nothing, ACCESS),
+    Kind("volume.detach_all", (Step("unexport", _unexport_all),), _all_removed, _nothing, ACCESS, _unexport_all),
 )

@@ -117,7 +117,9 @@ def complete(app: App, context: Context, id: str) -> None:
 
 def delete(app: App, context: Context, id: str) -> Waiting[list[Attachment]]:
     """End this attachment's access at once. Its result: the volume's other attachments."""
-    with app.change() as conn:
+    with app.database.read() as conn:
+        nouns.attachments.get(conn, id, owner_scope(context))
+    with ending.transaction(app, {id: "attachment.delete"}) as conn:
         attachment = nouns.attachments.get(conn, id, owner_scope(context))
         volume = nouns.volumes.get(conn, attachment.volume_id)
         admitted = admit_delete(app, conn, context, volume, id)

@@ -4,13 +4,22 @@ These operations lock their attachments only (locking.py). A connect that has no
 it is cancelled, because nobody wants any more what it would export.
 """
 
-import sqlalchemy as sa
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from nbdsvc.manager.app import App, operation
+import sqlalchemy as sa
+import structlog
+
+from nbdsvc import errors
+from nbdsvc.manager.app import App, Host, operation
 from nbdsvc.manager.locking import locks
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Attachment, Volume
 from nbdsvc.store import operations as journal
+
+log = structlog.get_logger(__name__)
+_ENDS = "ends of access"
 
 
 def admit(app: App, conn: sa.Connection, context: Context, kind: str, volume: Volume, id: str) -> str:
@@ -18,6 +27,7 @@ def admit(app: App, conn: sa.Connection, context: Context, kind: str, volume: Vo
 
     A client that loses patience and repeats its request a thousand times queues one operation.
     """
+    conn.info.get(_ENDS, {})[id] = kind
     for found in journal.unfinished_of(conn, volume.id):
         if found.args.get("attachment_id") == id and found.kind == kind and not found.cancel_requested:
             return found.id
@@ -44,3 +54,45 @@ def _cancel_connects(conn: sa.Connection, volume: Volume, ids: list[str]) -> Non
     for found in journal.unfinished_of(conn, volume.id):
         if found.kind == "attachment.connect" and found.args["attachment_id"] in ids:
             journal.request_cancel(conn, found.id)
+
+
+@contextmanager
+def transaction(app: App, known: dict[str, str] | None = None) -> Iterator[sa.Connection]:
+    """A write transaction that admits ends of access. Where the database does not take it, access is ended all the same.
+
+    known: attachments of which that is clear beforehand, and the kinds of their operations. BackendUnavailable says what was
+    ended; in a process that has no exports, only that nothing was.
+    """
+    ends = dict(known or {})
+    try:
+        with app.change() as conn:
+            conn.info[_ENDS] = ends
+            try:
+                yield conn
+            finally:
+                del conn.info[_ENDS]
+    except errors.BackendUnavailable as error:
+        if error.backend != "database" or not ends or app.end_access is None:
+            raise
+        app.end_access(ends)
+        reason = f"{error.reason}; the access of {', '.join(ends)} was ended all the same, and will be recorded later"
+        raise errors.BackendUnavailable(backend="database", reason=reason) from error
+
+
+def end_unrecorded(host: Host, ends: dict[str, str]) -> None:
+    """End the access of these attachments now; noted first, so that nobody exports them again."""
+    for id, kind in ends.items():
+        host.ended.add(id, kind)
+        log.error("access is ended without a record", attachment=id)
+        remove(host, id)
+
+
+def remove(host: Host, id: str) -> None:
+    """Remove an export, also where this process has no descriptor left."""
+    try:
+        host.exporter.remove_export(id)
+    except OSError as error:
+        if error.errno not in (errno.EMFILE, errno.ENFILE):
+            raise
+        with host.spare.lent():
+            host.exporter.remove_export(id)

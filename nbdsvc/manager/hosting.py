@@ -8,10 +8,10 @@ import structlog
 
 from nbdsvc import driver as contract
 from nbdsvc import errors
-from nbdsvc.manager import copying, findings, settling
+from nbdsvc.manager import copying, ending, findings, settling
 from nbdsvc.manager.app import App, Host, operation
 from nbdsvc.manager.locking import locks
-from nbdsvc.model import clock, names
+from nbdsvc.model import clock, names, states
 from nbdsvc.model.context import ADMIN, Context
 from nbdsvc.model.entities import Attachment, Service
 from nbdsvc.store import nouns, secrets, tables
@@ -103,7 +103,22 @@ def repair_exports(app: App, host: Host) -> int:
     for id in present - set(rows):
         log.warning("removing an export that nobody owns", export=id)
         host.exporter.remove_export(id)
-    return sum(_admit_repair(app, mine[row.volume_id].host, row) for row in sick + surplus)
+    # What was ended without a record, its row does not know yet.
+    owed = [row for row in sick + surplus if row.id not in host.ended]
+    return sum(_admit_repair(app, mine[row.volume_id].host, row) for row in owed)
+
+
+def record_ends(app: App, host: Host) -> None:
+    """Admit the operations of what was ended while the database did not take them; ended again, should that be needed."""
+    for id, kind in host.ended.items():
+        ending.remove(host, id)
+        with app.change() as conn:
+            row = nouns.attachments.find(conn, id)
+            if row is not None:
+                if kind == "attachment.delete":
+                    nouns.attachments.transition_if(conn, id, states.ATTACHMENT["delete"].sources, "detaching")
+                ending.admit(app, conn, _OURSELVES, kind, nouns.volumes.get(conn, row.volume_id), id)
+        host.ended.remove(id)
 
 
 def forget_operations(host: Host, days: float) -> int:

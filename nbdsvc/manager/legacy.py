@@ -70,7 +70,7 @@ def initialize_connection(app: App, context: Context, id: str, connector: dict[s
 
 def terminate_connection(app: App, context: Context, id: str, connector: dict[str, Any] | None) -> Waiting[None]:
     """Disallow this connector (row S030); without one, every legacy connector of the volume."""
-    with app.change() as conn:
+    with ending.transaction(app) as conn:
         volume = nouns.volumes.get(conn, id, owner_scope(context))
         rows = [a for a in nouns.attachments_of(conn, id) if a.legacy and a.connector is not None]
         found = [a for a in rows if connector is None or _same(a.connector or {}, connector)]
@@ -104,7 +104,7 @@ def attach(
 
 def detach(app: App, context: Context, id: str, attachment_id: str | None) -> Waiting[None]:
     """Forget who has it, and make sure that they cannot reach it any more (row S028)."""
-    with app.change() as conn:
+    with ending.transaction(app) as conn:
         volume = nouns.volumes.get(conn, id, owner_scope(context))
         rows = [a for a in nouns.attachments_of(conn, id) if a.status != "attaching" or not a.legacy]
         if attachment_id is None and len(rows) > 1:

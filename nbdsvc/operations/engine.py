@@ -159,7 +159,8 @@ class Engine:
         operation, ended = running.operation, True
         bound = log.bind(operation=operation.id, kind=operation.kind, resource=operation.resource_id)
         try:
-            locks = [] if _to_be_abandoned(operation) else operation.lock_set()
+            # The files of locks are for children that outlive us; an end of access has none, and may have no room for a file.
+            locks = [] if _to_be_abandoned(operation) or running.lane == ACCESS else operation.lock_set()
             with self._files.hold(locks, lambda: self._check_stop(running)) as fds:
                 running.lock_fds = fds
                 ended = running.execute(may_copy=lane.copies)

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from nbdsvc import errors
@@ -96,6 +97,9 @@ class Running:
 
         Only Interrupted leaves this function, and then the journal says where to go on.
         """
+        if self._kind.first and not self.cancelled:
+            with suppress(Exception):  # its step meets the same, and has somewhere to say it
+                self._kind.first(self)
         if not self._begun:
             self._journal.begin(self.operation)
             self._begun = True

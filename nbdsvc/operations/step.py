@@ -81,3 +81,5 @@ class Kind:
     succeed: Settle
     fail: Fail
     lane: str = SHORT
+    first: Do | None = None
+    """What is done before the journal is written, which may have no room: each time, and again by a step that tells of it."""

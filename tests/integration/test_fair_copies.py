@@ -73,4 +73,4 @@ def test_a_project_queues_so_many_operations_and_no_more(make_service: Callable[
     other = service.client("p2")
     becomes(other, begin(other, None), "available")
     client.delete("attachments", attachment)
-    assert not service._servers()
+    assert not service.servers()

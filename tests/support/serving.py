@@ -11,6 +11,7 @@ from pathlib import Path
 from backends import Backend
 
 from nbdsvc.cli.client import Client
+from nbdsvc.exports import processes
 from nbdsvc.exports.folder import ExportFolder
 from nbdsvc.model import states
 
@@ -139,7 +140,7 @@ class ServiceProcess:
             if path.name not in volumes | snapshots
         ]
         found += [f"lock {name}" for name in self._locks()]
-        return found + [f"process {pid}" for pid in self._servers() - self._known_servers(attachments)]
+        return found + [f"process {pid}" for pid in self.servers() - self._known_servers(attachments)]
 
     def _locks(self, seconds: float = 5 * PATIENCE) -> list[str]:
         """Files of locks that stay: an operation lets go of its own a moment after its row says that it ended."""
@@ -148,18 +149,10 @@ class ServiceProcess:
             time.sleep(0.02)
         return names
 
-    def _servers(self) -> set[int]:
-        """nbdkit processes that serve from our state folder."""
-        found = set()
-        for path in Path("/proc").glob("[0-9]*/cmdline"):
-            try:
-                command = path.read_bytes()
-            except OSError:
-                continue
-            if command.startswith(b"nbdkit\0") and f"{self.state}/".encode() in command:
-                found.add(int(path.parent.name))
-        return found
+    def servers(self) -> set[int]:
+        """Processes that serve an export from our state folder, and those that keep them."""
+        return {pid for pids in processes.serving(self.state / "exports").values() for pid in pids}
 
     def _known_servers(self, attachments: set[str]) -> set[int]:
-        folders = [ExportFolder(self.state / "exports", id) for id in attachments]
-        return {pid for pid in (folder.pid() for folder in folders) if pid is not None}
+        found = processes.serving(self.state / "exports")
+        return {pid for id in attachments for pid in found.get(id, set())}

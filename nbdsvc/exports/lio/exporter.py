@@ -128,7 +128,7 @@ class LioExporter:
         """An id that is no attachment's is that of a volume whose target nobody owes, see list_exports."""
         noted = self._specs.find(export_id)
         if noted:
-            self._specs.write(noted[0], leaving=True)
+            self._specs.leave(noted[0])
         self._settle(noted[0].volume_id if noted else export_id)
         self._specs.remove(export_id)
 

@@ -3,6 +3,7 @@
 <exports>/<attachment id>.lio   readable by its owner only, for it has the attachment's secret
 """
 
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -46,10 +47,24 @@ class Specs:
 
     def write(self, spec: ExportSpec, *, leaving: bool = False) -> None:
         temporary = self._path(spec.id).with_suffix(".new")
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(fd, "w") as file:
-            json.dump({**asdict(spec), "path": str(spec.path), "leaving": leaving}, file)
-        temporary.replace(self._path(spec.id))
+        try:
+            fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            with os.fdopen(fd, "w") as file:
+                json.dump({**asdict(spec), "path": str(spec.path), "leaving": leaving}, file)
+            temporary.replace(self._path(spec.id))
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
+
+    def leave(self, spec: ExportSpec) -> None:
+        """Its removal begins. Without room to note that, the note goes at once: what is left of it in LIO after a crash is
+        found by what there is (LioExporter.list_exports, healthy)."""
+        try:
+            self.write(spec, leaving=True)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            self.remove(spec.id)
 
     def remove(self, id: str) -> None:
         self._path(id).unlink(missing_ok=True)
