@@ -115,6 +115,8 @@ static int start(struct nbdsvc_state *state, pthread_t *threads, int count)
 	if (started < count) {
 		atomic_fetch_sub(&state->running, count - started);
 		nbdsvc_state_fail(state, -EAGAIN, NBDSVC_SIDE_READ, 0);
+		if (state->copy->side == NBDSVC_SIDE_READ && atomic_load(&state->failed) == -EAGAIN)
+			snprintf(state->copy->reason, sizeof(state->copy->reason), "no further thread can be started");
 	}
 	return started;
 }

@@ -190,8 +190,10 @@ def _files(file: Path | None) -> list[Path]:
 def _parse(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text())
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise errors.ConfigError(setting=str(path), reason=str(error)) from error
+    except OSError as error:
+        raise errors.ConfigError(setting=str(path), reason=error.strerror or str(error)) from error
 
 
 def _settings(values: dict[str, Any]) -> Settings:

@@ -79,11 +79,15 @@ def _words(error: BaseException) -> str:
     if isinstance(error, OSError):
         name = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
         return f"{name}{error.strerror or error or type(error).__name__}"
-    import traceback
+    return f"{type(error).__name__}{_place_of(error)}: {' '.join(str(error).split())}; {_REPORT}"
 
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" at {os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""
-    return f"{type(error).__name__}{place}: {' '.join(str(error).split())}; {_REPORT}"
+
+def _place_of(error: BaseException) -> str:
+    """Without the module for it: what went wrong may be that no file can be opened."""
+    trace = error.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    return f" at {os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}" if trace else ""
 
 
 def exit_status(error: errors.Error) -> int:

@@ -136,6 +136,8 @@ def _serve_http(service: Any, settings: config.Settings, listener: socket.socket
 
 def _bind(settings: config.Settings) -> socket.socket:
     """The API's socket, before anything else is touched: a port in use is a wrong setting, said at once."""
+    if not settings.listen:  # the kernel would take that for every address
+        raise errors.ConfigError(setting="listen", reason="it is empty: every address is 0.0.0.0 or ::")
     family = socket.AF_INET6 if ":" in settings.listen else socket.AF_INET
     # Named, for asyncio switches Nagle's algorithm off only where the protocol says TCP: without it every reply on a kept
     # connection waits 40 ms for the client's acknowledgement of its head.

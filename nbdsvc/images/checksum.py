@@ -103,6 +103,9 @@ class Check:
                     raise errors.ReadFailed(source=self._name, offset=at, reason="it is shorter than it was")
                 digest.update(piece)
                 at += len(piece)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            self._failure = errors.ReadFailed(source=self._name, offset=at, reason=reason)
         except BaseException as error:
             self._failure = error
         self._found = digest.hexdigest()

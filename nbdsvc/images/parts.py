@@ -75,7 +75,8 @@ def open_part(path: Path, is_known: Callable[[int], bool], keeps: Callable[[], b
     if replaced:
         busy.check_file(path)
     name = part_of(path)
-    fd = _open(name, is_known)
+    with _said(path):
+        fd = _open(name, is_known)
     try:
         with _said(path):
             _lock(fd, name)
@@ -124,7 +125,7 @@ def _open(part: Path, is_known: Callable[[int], bool]) -> int:
     except OSError as error:
         if part.is_symlink() or part.is_dir():
             raise _foreign(part) from error
-        raise failed(part, error) from error
+        raise
     try:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode) or not (_is_marked(fd) or is_known(fd)):

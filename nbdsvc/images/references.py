@@ -3,9 +3,10 @@
 import os
 import re
 from dataclasses import dataclass
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote_to_bytes, urlsplit
 
 from nbdsvc import errors
+from nbdsvc.datapath.native import shown_uri
 
 NBD, HTTP, PATH, STREAM = "NBD export", "URL", "path", "stream"
 _KINDS = {"nbd": NBD, "nbds": NBD, "nbd+unix": NBD, "nbds+unix": NBD, "http": HTTP, "https": HTTP}
@@ -38,7 +39,20 @@ def parse(text: str, field: str) -> Reference:
         known = ", ".join([*_KINDS, "file"])
         reason = f"{field}: the scheme {found[1]}:// is not supported, only {known}; a path like this begins with ./"
         raise errors.Unsupported(reason=reason)
-    return Reference(_KINDS[scheme], scheme + text[len(found[1]) :])
+    place = Reference(_KINDS[scheme], scheme + text[len(found[1]) :])
+    if place.kind == NBD:
+        _check_port(place.text, field)
+    return place
+
+
+def _check_port(uri: str, field: str) -> None:
+    """libnbd takes a port modulo 65536."""
+    try:
+        port = urlsplit(uri).port
+    except ValueError as error:
+        raise errors.InvalidInput(field=field, value=shown_uri(uri), reason=f"{shown_uri(uri)}: {error}") from None
+    if port == 0:
+        raise errors.InvalidInput(field=field, value=shown_uri(uri), reason="there is no port 0")
 
 
 def _path_of(url: str, field: str) -> str:

@@ -262,7 +262,8 @@ def test_sources_are_read_by_their_urls_or_refused_by_their_kind(tmp_path: Path,
         ("file:///x?y", "%3F"),
         ("file:///%00", "byte 0"),
         ("HTTP://127.0.0.1:1/x", "127.0.0.1"),
-        ("nbd://[bad", "nbd"),
+        ("nbd://[bad", "SOURCE"),
+        ("nbd://127.0.0.1:99999/x", "SOURCE"),
         ("", "is empty"),
     ):
         with pytest.raises(errors.Error, match=said):

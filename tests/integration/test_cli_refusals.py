@@ -1,6 +1,8 @@
 """What the command line refuses before anything happens: options that do not go together, and numbers without an end."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +142,19 @@ def test_a_limit_is_never_rounded_to_none(raw: Path) -> None:
         1 << 30,
     ]
     assert cores(Cores().convert("0.0000001", None, None)) == 1
+
+
+def test_settings_that_are_none(tmp_path: Path) -> None:
+    """A file that is no text, a folder, and an empty address, which would be every address: each is named."""
+    (tmp_path / "binary").write_bytes(b"a = \xff")
+    for file in (tmp_path / "binary", tmp_path):
+        with pytest.raises(errors.ConfigError):
+            run("show-config", "--config", file)
+    # In a process of its own, for serving changes the process: its umask, say.
+    words = ["serve", "--listen", "", "--port", "0", "--state-dir", str(tmp_path / "state")]
+    done = subprocess.run([sys.executable, "-m", "nbdsvc", *words], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, "Setting listen" in done.stderr) == (2, True), done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["binary"]
 
 
 def test_options_that_a_verb_would_not_look_at() -> None:
