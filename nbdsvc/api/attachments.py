@@ -9,8 +9,8 @@ from pydantic import Field
 from nbdsvc import errors
 from nbdsvc.api import filters, paging, strict, views
 from nbdsvc.api.actions import Action, perform, schema
+from nbdsvc.api.connector import Connector
 from nbdsvc.api.request import Ask, Asked, Body, Text, answer
-from nbdsvc.api.volume_actions import Connector
 from nbdsvc.api.waiting import at_once, settled
 from nbdsvc.manager import app as manager
 from nbdsvc.manager import attachments

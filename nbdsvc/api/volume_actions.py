@@ -4,11 +4,12 @@ from typing import Annotated, Any, Literal
 
 from fastapi import Body as Json
 from fastapi.responses import Response
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from nbdsvc import errors
 from nbdsvc.api import strict, views
 from nbdsvc.api.actions import Action, perform, plain, schema
+from nbdsvc.api.connector import AnyConnector, Connector
 from nbdsvc.api.request import Ask, Asked, Body, Gib, Key, Metadata, Text, answer
 from nbdsvc.api.waiting import then
 from nbdsvc.manager import legacy, managing, metadata, proving, reverting, types, volumes
@@ -17,25 +18,6 @@ from nbdsvc.model import states
 from nbdsvc.store import nouns
 
 router = strict.router("volume actions")
-
-# What of a connector goes into columns, and must be text there.
-_CONNECTOR_TEXT = ("host", "mountpoint", "initiator", "instance", "mode")
-
-
-def _check_connector(connector: dict[str, Any]) -> dict[str, Any]:
-    """ValueError names the first field that is no text of at most 255 characters, or an unknown mode."""
-    for key in _CONNECTOR_TEXT:
-        value = connector.get(key)
-        if value is not None and not (isinstance(value, str) and len(value) <= 255):
-            raise ValueError(f"{key} must be text of at most 255 characters")
-    if connector.get("mode") not in (None, "rw", "ro"):
-        raise ValueError("mode must be rw or ro")
-    return connector
-
-
-Connector = Annotated[dict[Key, Any], Field(max_length=64), AfterValidator(_check_connector)]
-# Older clients send a host's name, which says no more about an initiator than nothing.
-AnyConnector = Annotated[Connector | None, BeforeValidator(lambda given: None if isinstance(given, str) else given)]
 
 
 class Extend(Body):
