@@ -1,25 +1,23 @@
 """Sources that give their bytes once and in order: standard input, pipes and sockets.
 
-Nothing is known of them before their end, neither size nor format. So they are kept in a file without a name in the
-temporary folder (TMPDIR), which ends with the program, and are inspected and read there as any file is. Zeros take no room.
+Nothing is known of them before their end, neither size nor format. So they are kept in the spool, and are inspected and
+read there as any file is.
 """
 
 import contextlib
 import os
 import stat
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from nbdsvc import errors
-from nbdsvc.units import KiB, MiB
+from nbdsvc.images.spool import PIECE, Spool
 
 _STANDARD_INPUT = ("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
 _STDIN = 0
 NAME = "standard input"
-_READ, _GRAIN = MiB, 64 * KiB
 
 
 def is_incoming(reference: str) -> bool:
@@ -30,15 +28,17 @@ def is_incoming(reference: str) -> bool:
 
 
 @contextmanager
-def collect(reference: str) -> Iterator[int]:
-    """All of it, in a file without a name: its descriptor. ReadFailed, InvalidInput, or OutOfSpace of the folder."""
-    name = NAME if reference in _STANDARD_INPUT else reference
+def collect(reference: str, spool: Spool) -> Iterator[int]:
+    """All of it, in the spool: its descriptor. ReadFailed, InvalidInput, BadImage, or WriteFailed of the folder."""
+    name = str(name_of(reference))
+    spool.check(name, "what comes once is kept on disk while it is read")
     fd = _open(reference, name)
     try:
-        kept = _make()
+        kept = spool.make()
         try:
-            _move(fd, name, kept)
-            yield kept
+            _move(fd, name, kept, spool)
+            with spool.named(kept) as named:
+                yield named
         finally:
             os.close(kept)
     finally:
@@ -48,26 +48,6 @@ def collect(reference: str) -> Iterator[int]:
 def name_of(reference: str) -> Path:
     """For messages."""
     return Path(NAME if reference in _STANDARD_INPUT else reference)
-
-
-@contextmanager
-def named(fd: int) -> Iterator[int]:
-    """The file has a name meanwhile, for a child that opens it: a descriptor that was opened by that name."""
-    path = Path(tempfile.mkdtemp(prefix="nbdsvc-incoming-")) / "image"
-    folder = os.open("/proc/self/fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.link(str(fd), path, src_dir_fd=folder)
-        other = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            yield other
-        finally:
-            os.close(other)
-    except OSError as error:
-        raise _full(error) from error
-    finally:
-        os.close(folder)
-        path.unlink(missing_ok=True)
-        path.parent.rmdir()
 
 
 def _is_once(mode: int) -> bool:
@@ -102,42 +82,16 @@ def _open(reference: str, name: str) -> int:
     return os.dup(_STDIN)
 
 
-def _make() -> int:
-    folder = tempfile.gettempdir()
-    try:
-        return os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise _full(error) from error
-
-
-def _move(fd: int, name: str, kept: int) -> None:
+def _move(fd: int, name: str, kept: int, spool: Spool) -> None:
     at = 0
     while True:
         try:
-            piece = os.read(fd, _READ)
+            piece = os.read(fd, PIECE)
         except OSError as error:
             raise errors.ReadFailed(source=name, offset=at, reason=error.strerror or str(error)) from error
         if not piece:
             break
-        _keep(kept, piece, at)
+        spool.take(len(piece), name)
+        spool.keep(kept, piece, at)
         at += len(piece)
-    try:
-        os.ftruncate(kept, at)
-    except OSError as error:
-        raise _full(error) from error
-
-
-def _keep(kept: int, piece: bytes, at: int) -> None:
-    for start in range(0, len(piece), _GRAIN):
-        part = piece[start : start + _GRAIN]
-        done = len(part) if part.count(0) == len(part) else 0
-        try:
-            while done < len(part):
-                done += os.pwrite(kept, part[done:], at + start + done)
-        except OSError as error:
-            raise _full(error) from error
-
-
-def _full(error: OSError) -> errors.WriteFailed:
-    where = f"a temporary file in {tempfile.gettempdir()} (TMPDIR)"
-    return errors.WriteFailed(destination=where, offset=0, reason=error.strerror or str(error))
+    spool.end(kept, at)

@@ -125,8 +125,8 @@ def _open_file(path: Path, how: How) -> Origin:
 
 def _open_incoming(reference: str, how: How) -> Origin:
     """Once it is all there, a file like others; a child opens it by a name."""
-    with incoming.collect(reference) as fd, incoming.named(fd) as named:
-        return replace(_open_descriptor(named, incoming.name_of(reference), how), status=None)
+    with incoming.collect(reference, how.spool) as fd:
+        return replace(_open_descriptor(fd, incoming.name_of(reference), how), status=None)
 
 
 def _open_descriptor(fd: int, path: Path, how: How) -> Origin:

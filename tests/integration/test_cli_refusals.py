@@ -111,6 +111,7 @@ ODD = [
     [
         ["copy", "a", "b", "--limit", "?"],
         ["copy", "a", "b", "--cores", "?"],
+        ["copy", "a", "b", "--spool", "?"],
         ["operation", "limit", "id", "?"],
         ["operation", "list", "--limit", "?"],
         ["volume", "create", "?"],

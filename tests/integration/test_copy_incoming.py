@@ -101,13 +101,25 @@ def test_what_does_not_come_once_and_whole(tmp_path: Path, raw: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"raw", "socket"}
 
 
+@pytest.mark.parametrize("room", ["0", "1M"])
+def test_standard_input_keeps_to_its_room(tmp_path: Path, raw: Path, spare: Path, room: str) -> None:
+    """More than --spool allows is refused by that name, and nothing stays."""
+    words = command("-", tmp_path / "out", "--spool", room)
+    done = subprocess.run(words, input=raw.read_bytes(), capture_output=True, timeout=60)
+    assert (done.returncode, b"--spool" in done.stderr) == (1, True), done.stderr
+    assert list(spare.iterdir()) == []
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_temporary_folder_is_full(tmp_path: Path, raw: Path, spare: Path) -> None:
     """It is named, with the reason, and nothing stays."""
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1M", "none", str(spare)], check=True)
     try:
         content = raw.read_bytes()
         done = subprocess.run(command("-", tmp_path / "out"), input=content, capture_output=True, timeout=60)
-        assert (done.returncode, b"TMPDIR" in done.stderr, b"No space" in done.stderr) == (1, True, True), done.stderr
+        assert (done.returncode, str(spare).encode() in done.stderr, b"No space" in done.stderr) == (1, True, True), (
+            done.stderr
+        )
         assert list(spare.iterdir()) == []
     finally:
         subprocess.run(["umount", str(spare)], check=True)
