@@ -79,6 +79,8 @@ class Service:
         self._listener = Listener(self.database, CHANNEL, self.engine.wake) if self.engine else None
         self._stopping = threading.Event()
         self._housekeeper = threading.Thread(target=self._keep_house, name="housekeeper", daemon=True)
+        # Apart from the housekeeper: a server that does not answer must not make this host look dead.
+        self._export_keeper = threading.Thread(target=self._keep_exports, name="exports", daemon=True)
         self._working = False
 
     def start(self) -> None:
@@ -89,6 +91,7 @@ class Service:
             self._publish(self.host)
             self.engine.start()
             self._housekeeper.start()
+            self._export_keeper.start()
         if self._listener:
             self._listener.start()
 
@@ -105,8 +108,9 @@ class Service:
             self._listener.stop()
         if self.engine:
             self.engine.stop()
-        if self._housekeeper.is_alive():
-            self._housekeeper.join()
+        for thread in (self._housekeeper, self._export_keeper):
+            if thread.is_alive():
+                thread.join()
         self.database.close()
         if self.host:
             self.host.ended.close()
@@ -134,7 +138,7 @@ class Service:
         )
 
     def _keep_house(self) -> None:
-        """Repair exports and report pools, now and at every interval. One failure does not end it."""
+        """Report pools and forget what ended, now and at every interval. One failure does not end it."""
         while True:
             try:
                 assert self.host
@@ -142,12 +146,22 @@ class Service:
                     self._working = self._initialise(self.host)
                 hosting.record_ends(self.app, self.host)
                 self._publish(self.host)
-                repaired = hosting.repair_exports(self.app, self.host)
-                if repaired:
-                    log.warning("exports to repair", count=repaired)
                 hosting.forget_operations(self.host, self.settings.operations_kept)
             except Exception as error:
                 log.error("housekeeping failed", reason=str(error))
+            if self._pause(self.settings.repair_interval):
+                return
+
+    def _keep_exports(self) -> None:
+        """Repair exports, now and at every interval. One failure does not end it."""
+        while True:
+            try:
+                assert self.host
+                repaired = hosting.repair_exports(self.app, self.host)
+                if repaired:
+                    log.warning("exports to repair", count=repaired)
+            except Exception as error:
+                log.error("exports cannot be looked after", reason=str(error))
             if self._pause(self.settings.repair_interval):
                 return
 

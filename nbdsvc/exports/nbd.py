@@ -1,6 +1,7 @@
 """NBD exports: one nbdkit process per attachment, so that ending an attachment's access is ending a process."""
 
 import os
+import re
 import socket
 import sys
 from collections.abc import Iterable
@@ -20,6 +21,7 @@ SOCKET_PATH_MAX = 107
 # to take a slow server for a dead one would end it under its users.
 ANSWER_SECONDS = 30.0
 NBD_MAGIC = b"NBDMAGIC"
+_ATTACHMENT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class NbdExporter:
@@ -90,14 +92,13 @@ class NbdExporter:
         return None
 
     def healthy(self, export_id: str) -> bool:
-        folder = ExportFolder(self._root, export_id)
-        return folder.read() is not None and folder.pid() is not None and _answers(folder.socket)
+        return self._lives(ExportFolder(self._root, export_id))
 
     def create_export(self, spec: ExportSpec) -> Export:
         folder = ExportFolder(self._root, spec.id)
         wanted = self._describe(spec)
         found = folder.read()
-        if not (found and self._same(found, wanted) and folder.pid() and _answers(folder.socket)):
+        if not (found and self._same(found, wanted) and self._lives(folder)):
             self._start(folder, wanted | {"port": spec.port or (found or {}).get("port")}, spec.secret)
         return self._export(folder)
 
@@ -113,10 +114,9 @@ class NbdExporter:
         folder.remove()
 
     def list_exports(self) -> list[str]:
-        """Those that have a folder, and those that only have a server."""
-        return sorted(
-            {path.name for path in self._root.iterdir() if path.is_dir()} | set(processes.serving(self._root))
-        )
+        """Those that have a folder, and those that only have a server. What no attachment is named as is somebody else's."""
+        there = {path.name for path in self._root.iterdir() if path.is_dir()} | set(processes.serving(self._root))
+        return sorted(name for name in there if _ATTACHMENT.fullmatch(name))
 
     def noted(self, export_id: str) -> ExportSpec | None:
         folder = ExportFolder(self._root, export_id)
@@ -178,6 +178,23 @@ class NbdExporter:
 
     def _same(self, found: dict[str, Any], wanted: dict[str, Any]) -> bool:
         return {**found, "port": None} == {**wanted, "port": None}
+
+    def _lives(self, folder: ExportFolder) -> bool:
+        """Its shell runs and its server answers, or uses the processor: a busy server is not dead, a stopped one is.
+
+        A server that sends a visitor away at once (door.py) is full, and lives.
+        """
+        if folder.read() is None or folder.pid() is None:
+            return False
+        before = processes.cpu_ticks(processes.serving(self._root).get(folder.id, set()))
+        try:
+            return _greeting(folder.socket) in (NBD_MAGIC, b"") and folder.pid() is not None
+        except TimeoutError:
+            return processes.cpu_ticks(processes.serving(self._root).get(folder.id, set())) > before
+        except ConnectionResetError:
+            return folder.pid() is not None
+        except OSError:
+            return False
 
     def _start(self, folder: ExportFolder, spec: dict[str, Any], secret: str | None) -> None:
         """One whose initiator was told a port stays noted when this fails: the port is nobody else's."""
@@ -244,13 +261,18 @@ def _pythonpath() -> str:
     return os.pathsep.join([_root(), str(Path(_cffi_backend.__file__).resolve().parent)])
 
 
+def _greeting(path: Path) -> bytes:
+    """The first bytes of a server, empty when it closes the connection. OSError, TimeoutError after ANSWER_SECONDS."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.settimeout(ANSWER_SECONDS)
+        sock.connect(str(path))
+        return sock.recv(8)
+
+
 def _answers(path: Path, alive: Any = lambda: True) -> bool:
     """True when a server greets on the socket within ANSWER_SECONDS."""
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-            sock.settimeout(ANSWER_SECONDS)
-            sock.connect(str(path))
-            return sock.recv(8) == NBD_MAGIC and bool(alive())
+        return _greeting(path) == NBD_MAGIC and bool(alive())
     except OSError:
         return False
 

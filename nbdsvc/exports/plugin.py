@@ -1,10 +1,11 @@
 """The export itself: a script for nbdkit's Python plugin (API version 2), control in Python and bytes in the C core.
 
 It runs in nbdkit's own interpreter, which has no virtual environment: the launcher sets PYTHONPATH. It imports nothing
-but nbdkit and the core. Each callback ends in one C call that releases the GIL; the thread state of nbdkit's worker
+but nbdkit, the core and door.py. Each callback ends in one C call that releases the GIL; the thread state of nbdkit's worker
 threads is pinned (native/pin.c), which is what makes that fast.
 """
 
+import contextlib
 import errno
 import json
 import threading
@@ -14,6 +15,7 @@ from typing import Any
 import nbdkit
 
 from nbdsvc._native import ffi, lib
+from nbdsvc.exports.door import Door
 
 API_VERSION = 2
 READ_ONLY, WRITE_THROUGH = 1, 2
@@ -25,6 +27,7 @@ MAXIMUM_BLOCK = 4 << 20
 UNBOUND = 1 << 62
 
 _spec: dict[str, Any] = {}
+_door = Door()
 _shared: dict[str, Any] = {}
 _sharing = threading.Lock()
 # Looked up once: these two run for every request.
@@ -106,8 +109,13 @@ def default_export(readonly: int, is_tls: int) -> str:
     return str(_spec["name"])
 
 
+def preconnect(readonly: int) -> None:
+    _door.arrive()
+
+
 def open(readonly: int) -> Handle:
     lib.nbdsvc_pin_thread()
+    _door.enter()
     name = nbdkit.export_name()
     if name not in ("", _spec["name"], _spec["growing_name"]):
         _check(-errno.ENOENT)
@@ -115,6 +123,8 @@ def open(readonly: int) -> Handle:
 
 
 def close(h: Handle) -> None:
+    with contextlib.suppress(PermissionError):  # NBD_OPT_INFO opens and closes, and the handshake goes on
+        _door.arrive()
     if h.readonly:
         lib.nbdsvc_vol_destroy(h.vol)
 

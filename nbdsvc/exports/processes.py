@@ -43,6 +43,16 @@ def stat_of(pid: int) -> tuple[str, str]:
     return fields[0], fields[19]
 
 
+def cpu_ticks(pids: set[int]) -> int:
+    """Processor time of these processes in clock ticks (utime and stime of /proc/PID/stat)."""
+    total = 0
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            total += int(fields[11]) + int(fields[12])
+    return total
+
+
 def _processes() -> Iterator[tuple[int, list[str]]]:
     """(pid, arguments) of every process of this user in this mount namespace: elsewhere the same path is another folder."""
     user, space = os.geteuid(), Path("/proc/self/ns/mnt").readlink()

@@ -1,5 +1,6 @@
 """What a host does for itself: start its driver, say what it has, and repair exports (rows S020-S022, S035, S036)."""
 
+from concurrent import futures
 from dataclasses import asdict
 from datetime import timedelta
 
@@ -18,6 +19,9 @@ from nbdsvc.store import nouns, secrets, tables
 from nbdsvc.store import operations as journal
 
 log = structlog.get_logger(__name__)
+
+# They wait for sockets: more than any host has servers that hang at once.
+LOOKS_AT_ONCE = 32
 
 _OURSELVES = Context("nbdsvc", "nbdsvc", frozenset({ADMIN}), "")
 
@@ -96,9 +100,7 @@ def repair_exports(app: App, host: Host) -> int:
     with app.database.read() as conn:
         rows = {row.id: row for row in nouns.attachments.select(conn)}
         mine = {v.id: v for v in nouns.volumes.select(conn) if names.split_host(v.host)[0] == host.name}
-    sick = [
-        row for row in rows.values() if row.exported and row.volume_id in mine and not host.exporter.healthy(row.id)
-    ]
+    sick = _sick(host, [row for row in rows.values() if row.exported and row.volume_id in mine])
     surplus = [rows[id] for id in present if id in rows and not rows[id].exported and rows[id].volume_id in mine]
     for id in present - set(rows):
         log.warning("removing an export that nobody owns", export=id)
@@ -106,6 +108,13 @@ def repair_exports(app: App, host: Host) -> int:
     # What was ended without a record, its row does not know yet.
     owed = [row for row in sick + surplus if row.id not in host.ended]
     return sum(_admit_repair(app, mine[row.volume_id].host, row) for row in owed)
+
+
+def _sick(host: Host, rows: list[Attachment]) -> list[Attachment]:
+    """Those whose export is not well. Side by side: each that does not answer takes its whole deadline."""
+    with futures.ThreadPoolExecutor(LOOKS_AT_ONCE, "look") as pool:
+        well = list(pool.map(lambda row: host.exporter.healthy(row.id), rows))
+    return [row for row, is_well in zip(rows, well, strict=True) if not is_well]
 
 
 def record_ends(app: App, host: Host) -> None:

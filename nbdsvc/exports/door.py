@@ -1,0 +1,105 @@
+"""Who may stand at the door of a server: nbdkit itself counts no connections and waits for a handshake for ever.
+
+Loaded by the plugin into nbdkit. A connection that has not opened the export within HANDSHAKE_SECONDS is shut down. nbdkit
+does not tell which descriptor belongs to a connection, but the kernel does: the thread of a handshake waits in a system
+call on it (proc(5), /proc/PID/task/TID/syscall).
+"""
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+# Each costs 16 threads. Clients of one attachment have up to 16 connections, and come back before the old ones have ended.
+MAX_CONNECTIONS = 32
+# Half-open ones among them: they cannot take all the room of those who have the key.
+MAX_HANDSHAKES = 16
+# Longer than any handshake of a client that lives, TLS on a loaded host included.
+HANDSHAKE_SECONDS = 10.0
+POLL_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class _Visitor:
+    """A handshake. started: of its thread, whose number may be another's later; end: when it is late."""
+
+    started: str
+    end: float
+
+
+class Door:
+    """One for a server."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: dict[int, _Visitor] = {}
+        self._watching = False
+
+    def arrive(self) -> None:
+        """A handshake begins, or begins anew, in this thread. PermissionError when there are too many."""
+        thread = threading.get_native_id()
+        with self._lock:
+            self._waiting = {tid: it for tid, it in self._waiting.items() if _started(tid) == it.started}
+            if len(self._waiting) >= MAX_HANDSHAKES or _connections() > MAX_CONNECTIONS:
+                raise PermissionError("too many connections")
+            self._waiting[thread] = _Visitor(_started(thread), time.monotonic() + HANDSHAKE_SECONDS)
+            if not self._watching:
+                self._watching = True
+                threading.Thread(target=self._watch, name="door", daemon=True).start()
+
+    def enter(self) -> None:
+        """The handshake of this thread's connection is over."""
+        with self._lock:
+            self._waiting.pop(threading.get_native_id(), None)
+
+    def _watch(self) -> None:
+        while True:
+            time.sleep(POLL_SECONDS)
+            with self._lock:
+                self._waiting = {tid: it for tid, it in self._waiting.items() if _started(tid) == it.started}
+                for thread, visitor in self._waiting.items():
+                    if visitor.end < time.monotonic():
+                        _shut(thread)
+                if not self._waiting:
+                    self._watching = False
+                    return
+
+
+def _started(thread: int) -> str:
+    try:
+        return Path(f"/proc/self/task/{thread}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return ""
+
+
+def _connections() -> int:
+    """How many connected sockets this process has."""
+    return sum(1 for path in Path("/proc/self/fd").iterdir() if _is_connected(int(path.name)))
+
+
+def _is_connected(fd: int) -> bool:
+    with contextlib.suppress(OSError), _borrowed(fd) as sock:
+        sock.getpeername()  # fails for what listens, and for what is no socket
+        return True
+    return False
+
+
+def _shut(thread: int) -> None:
+    """nbdkit sees the end of the connection and closes it. Nothing while the thread does not wait: the next look is soon."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        fd = int(Path(f"/proc/self/task/{thread}/syscall").read_text().split()[1], 16)
+        if _is_connected(fd):
+            with _borrowed(fd) as sock:
+                sock.shutdown(socket.SHUT_RDWR)
+
+
+@contextlib.contextmanager
+def _borrowed(fd: int) -> Iterator[socket.socket]:
+    sock = socket.socket(fileno=fd)
+    try:
+        yield sock
+    finally:
+        sock.detach()
