@@ -144,7 +144,8 @@ def _failure(job: Any, result: int, source: Source, destination: str) -> Excepti
         return cause
     if job.side == native.READ and cause is not None:
         reason = str(cause)
-    return native.error_of(result, job.side, int(job.offset), reason, source.name, destination)
+    error = native.error_of(result, job.side, int(job.offset), reason, source.name, destination)
+    return source.cause(error) if job.side == native.READ else error
 
 
 def _open_journal(stack: ExitStack, path: Path) -> int:

@@ -56,6 +56,10 @@ class Source:
                 self.callback.close()
             self.on_close()
 
+    def cause(self, error: errors.Error) -> errors.Error:
+        """What lies behind an error of a read, where more is known of it than the core says."""
+        return error
+
     def abort(self) -> None:
         """Reads that wait for a server end at once, and later ones fail. From any thread, before `close`."""
         if self._pointer is not None:
@@ -90,7 +94,7 @@ class Source:
         buffer = bytearray(length)
         result = lib.nbdsvc_source_read(self.pointer, ffi.from_buffer(buffer), length, offset)
         if result < 0:
-            raise native.error_of(result, native.READ, offset, os.strerror(-result), self.name, "")
+            raise self.cause(native.error_of(result, native.READ, offset, os.strerror(-result), self.name, ""))
         return bytes(buffer)
 
 

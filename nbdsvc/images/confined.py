@@ -7,12 +7,12 @@ readable by us alone; /proc is left out, because its files trust that user.
 """
 
 import contextlib
+import fcntl
 import os
 import shutil
 import socket
 import stat
 import subprocess
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +20,7 @@ from pathlib import Path
 from nbdsvc import errors, process
 from nbdsvc.datapath import source as sources
 from nbdsvc.images.inspection import ImageFacts
+from nbdsvc.images.spool import NO_SPOOL, Spool
 from nbdsvc.units import GiB, MiB
 
 IMAGE = "/image"
@@ -34,12 +35,15 @@ _START_SECONDS = 20
 _POLL_SECONDS = 0.02
 _LAST_WORDS_SECONDS = 2
 _NOBODY = "65534"
+# Ends with the command, or with whoever holds the other end of its standard input; bwrap ends what is left with it. Not
+# bwrap's --die-with-parent: killed while it makes its namespaces, it leaves a half of itself behind that waits for ever.
+_LIFELINE = 'exec 3<&0; "$@" 3<&- & p=$!; { read -r _ <&3; kill -KILL $p; } & wait $p'
 
 
 def argv(image: Path, folder: Path, command: Sequence[str], cpu_seconds: int = _CPU_SECONDS) -> list[str]:
     """The command in the locked-down child: it sees /usr, IMAGE read-only and the writable SOCKET_FOLDER."""
     limits = [f"--as={ADDRESS_SPACE}", f"--cpu={cpu_seconds}", f"--nofile={OPEN_FILES}", "--core=0", "--fsize=0"]
-    room = "--unshare-all --unshare-user --disable-userns --die-with-parent --new-session --clearenv --cap-drop ALL"
+    room = "--unshare-all --unshare-user --disable-userns --new-session --clearenv --cap-drop ALL"
     system = "--ro-bind /usr /usr --symlink usr/lib /lib --symlink usr/lib64 /lib64 --dev-bind /dev/null /dev/null"
     return [
         *(process.resolve("prlimit"), *limits, process.resolve("bwrap"), *room.split()),
@@ -47,6 +51,11 @@ def argv(image: Path, folder: Path, command: Sequence[str], cpu_seconds: int = _
         *("--ro-bind", str(image), IMAGE, "--bind", str(folder), SOCKET_FOLDER, "--remount-ro", "/", "--chdir", "/"),
         *("--", *command),
     ]
+
+
+def held(command: Sequence[str]) -> list[str]:
+    """The command, which ends when its standard input does: a pipe whose other end the parent has."""
+    return ["/usr/bin/sh", "-c", _LIFELINE, "sh", *command]
 
 
 def _layers(facts: ImageFacts) -> str:
@@ -61,7 +70,7 @@ def _layers(facts: ImageFacts) -> str:
 
 
 class ConfinedSource(sources.Source):
-    """The child's export; closing it ends the child."""
+    """The child's export; closing it ends the child. A read that failed because the child ended says why that was."""
 
     def __init__(self, export: sources.Source, child: "_Child", name: str) -> None:
         super().__init__(export.pointer, name)
@@ -71,21 +80,27 @@ class ConfinedSource(sources.Source):
         super().close()
         self.child.end()
 
+    def cause(self, error: errors.Error) -> errors.Error:
+        return self.child.end_of(self.name) or error
+
 
 class _Child:
-    """A running qemu-nbd and its socket folder."""
+    """A running qemu-nbd and its socket folder, which it holds a lock on: the folders of the dead have none."""
 
-    def __init__(self, path: Path, facts: ImageFacts) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="nbdsvc-image-"))
-        self.socket = self.folder / "nbd"
+    def __init__(self, path: Path, facts: ImageFacts, spool: Spool) -> None:
+        self.folder = spool.make_folder()
+        self._held = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.flock(self._held, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        # By the descriptor: the address of a socket has room for 107 bytes only, and a state folder may be anywhere.
+        self.socket = f"/proc/self/fd/{self._held}/nbd"
         seconds = _CPU_SECONDS + (facts.file_size + facts.virtual_size // 100) // _BYTES_PER_CPU_SECOND
         serve = ["/usr/bin/qemu-nbd", "-r", "-t", "-e", str(sources.NBD_CONNECTIONS), "-k", f"{SOCKET_FOLDER}/nbd"]
         command = [*serve, "--image-opts", _layers(facts)]
         try:
             process.resolve("qemu-nbd")
-            self.process, self._said = _start(argv(path, self.folder, command, seconds))
+            self.process, self._said, self._lifeline = _start(argv(path, self.folder, held(command), seconds))
         except BaseException:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            self._remove()
             raise
 
     def wait(self, name: str) -> None:
@@ -102,13 +117,23 @@ class _Child:
             self.process.wait(_LAST_WORDS_SECONDS)
         return errors.BadImage(image=name, reason=f"qemu-nbd does not open it: {self._complaint()}")
 
+    def end_of(self, name: str) -> errors.BadImage | None:
+        """Why it ended by itself; None while it runs."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            status = self.process.wait(_LAST_WORDS_SECONDS)
+            # A shell, and bwrap, report the signal that ended what they ran as 128 and its number.
+            signal = -status if status < 0 else max(status - 128, 0)
+            how = f"was ended by signal {signal}" if signal else f"ended with status {status}"
+            return errors.BadImage(image=name, reason=f"qemu-nbd, which reads it, {how}: {self._complaint()}")
+        return None
+
     def _listens(self) -> bool:
         # The child may put anything into its folder: only a socket is connected to, never a link to one elsewhere.
         try:
-            if not stat.S_ISSOCK(self.socket.lstat().st_mode):
+            if not stat.S_ISSOCK(os.lstat(self.socket).st_mode):
                 return False
             with socket.socket(socket.AF_UNIX) as probe:
-                probe.connect(str(self.socket))
+                probe.connect(self.socket)
         except OSError:
             return False
         return True
@@ -121,32 +146,42 @@ class _Child:
         return said.decode(errors="replace").strip() or "no answer"
 
     def end(self) -> None:
-        """Kill and reap it. Its pid namespace dies with it."""
-        self.process.kill()
-        self.process.wait()
+        """Let it end and reap it. Its pid namespace dies with it."""
         if self._said >= 0:
+            os.close(self._lifeline)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(_LAST_WORDS_SECONDS)
+            self.process.kill()
+            self.process.wait()
             os.close(self._said)
             self._said = -1
+            self._remove()
+
+    def _remove(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
+        os.close(self._held)
 
 
-def _start(command: list[str]) -> tuple[subprocess.Popen[bytes], int]:
-    """The running child, and where to read what it complains of."""
+def _start(command: list[str]) -> tuple[subprocess.Popen[bytes], int, int]:
+    """The running child, where to read what it complains of, and what it lives as long as."""
     # Neither end blocks: a child that talks more than anybody reads loses words, not time.
     said, words = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    other, lifeline = os.pipe2(os.O_CLOEXEC)
     try:
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=words, stderr=words, env={}), said
+        return subprocess.Popen(command, stdin=other, stdout=words, stderr=words, env={}), said, lifeline
     except BaseException:
         os.close(said)
+        os.close(lifeline)
         raise
     finally:
         os.close(words)
+        os.close(other)
 
 
-def open_fd(fd: int, facts: ImageFacts, name: str) -> sources.Source:
-    """A source over an inspected image in a foreign format; the descriptor stays the caller's."""
+def open_fd(fd: int, facts: ImageFacts, name: str, spool: Spool = NO_SPOOL) -> sources.Source:
+    """A source over an inspected image in a foreign format; the descriptor stays the caller's. spool: whose folder it has."""
     path = Path(f"/proc/self/fd/{fd}").readlink()
-    child = _Child(path, facts)
+    child = _Child(path, facts, spool)
     try:
         child.wait(name)
         _check_same(fd, path, name)

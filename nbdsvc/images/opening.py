@@ -58,7 +58,7 @@ def split_disk(reference: str, exists: Callable[[str], bool]) -> tuple[str, str 
     return (image, disk) if mark and image and not exists(reference) else (reference, None)
 
 
-def open_fd(fd: int, facts: ImageFacts, name: str, snapshot: str | None = None) -> Source:
+def open_fd(fd: int, facts: ImageFacts, name: str, snapshot: str | None = None, spool: Spool = NO_SPOOL) -> Source:
     """An inspected file or device; the descriptor stays the caller's."""
     if snapshot is not None and (facts.format != "qcow2" or facts.is_foreign):
         of = f"a source in the format {facts.format}"
@@ -70,7 +70,7 @@ def open_fd(fd: int, facts: ImageFacts, name: str, snapshot: str | None = None) 
         raise errors.Unsupported(reason=f"{facts.format} is read from a file only")
     from nbdsvc.images import confined
 
-    return confined.open_fd(fd, facts, name)
+    return confined.open_fd(fd, facts, name, spool)
 
 
 def open_file(fd: int, name: str, how: How) -> tuple[ImageFacts, Source]:
@@ -79,7 +79,7 @@ def open_file(fd: int, name: str, how: How) -> tuple[ImageFacts, Source]:
     kind = _packed(read(0, min(size, signatures.HEAD)), how)
     if kind is None:
         facts = inspect(read, size, name, how.declared, how.disk)
-        return facts, open_fd(fd, facts, name, how.snapshot)
+        return facts, open_fd(fd, facts, name, how.snapshot, how.spool)
     from nbdsvc.images import packed
 
     return packed.open_stream(in_order(read), kind, name, how)

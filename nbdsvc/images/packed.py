@@ -160,4 +160,4 @@ def _open_spooled(fd: int, size: int, name: str, how: opening.How) -> tuple[Imag
     how.spool.end(fd, size)
     with how.spool.named(fd) as named:
         facts = inspection.inspect(opening.reader(named), size, name, how.declared, how.disk)
-        return facts, opening.open_fd(named, facts, name, how.snapshot)
+        return facts, opening.open_fd(named, facts, name, how.snapshot, how.spool)

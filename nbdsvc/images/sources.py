@@ -55,6 +55,10 @@ class Images:
         self._http = http
         self._spool = spool
 
+    def sweep(self) -> None:
+        """Remove what a killed process left of its images."""
+        self._spool.sweep()
+
     def open(self, reference: str, most: int = 64 * TiB, should_stop: Callable[[], bool] = lambda: False) -> OpenImage:
         """NotFound, InvalidInput (field imageRef) or BadImage where it cannot be opened. IMAGE#DISK: of an appliance.
 

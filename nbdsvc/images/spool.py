@@ -3,8 +3,12 @@
 A spooled image is a file without a name, which ends with its last reader, also after a SIGKILL; zeros take no room in it.
 """
 
+import contextlib
+import fcntl
 import os
+import shutil
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +18,8 @@ from nbdsvc.units import KiB, MiB
 
 _GRAIN = 64 * KiB
 PIECE = MiB
+_PREFIX = "nbdsvc-image-"
+_GRACE_SECONDS = 60
 
 
 class Spool:
@@ -76,29 +82,58 @@ class Spool:
         except OSError as error:
             raise self.full(error) from error
 
+    def make_folder(self) -> Path:
+        """A folder of its own, for a child. Those that the dead left are removed first."""
+        import tempfile
+
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.sweep()
+            return Path(tempfile.mkdtemp(prefix=_PREFIX, dir=self._folder))
+        except OSError as error:
+            raise self.full(error) from error
+
+    def sweep(self) -> None:
+        """Remove folders of ours that nobody holds: their makers were killed. A new one has a minute to be held."""
+        for path in self._folder.glob(f"{_PREFIX}*"):
+            with contextlib.suppress(OSError):
+                status = path.lstat()
+                if status.st_uid == os.geteuid() and time.time() - status.st_mtime > _GRACE_SECONDS:
+                    _remove_unheld(path)
+
     @contextmanager
     def named(self, fd: int) -> Iterator[int]:
         """The file has a name meanwhile, for a child that opens it: a descriptor that was opened by that name."""
-        import tempfile
-
-        with tempfile.TemporaryDirectory(prefix="nbdsvc-image-", dir=self._folder) as folder:
+        folder = self.make_folder()
+        path = folder / "image"
+        try:
+            own = os.open("/proc/self/fd", os.O_RDONLY | os.O_CLOEXEC)
             try:
-                path, own = Path(folder) / "image", os.open("/proc/self/fd", os.O_RDONLY | os.O_CLOEXEC)
-                try:
-                    os.link(str(fd), path, src_dir_fd=own)
-                finally:
-                    os.close(own)
-                other = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            except OSError as error:
-                raise self.full(error) from error
-            try:
-                yield other
+                os.link(str(fd), path, src_dir_fd=own)
             finally:
-                os.close(other)
+                os.close(own)
+            other = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise self.full(error) from error
+        try:
+            yield other
+        finally:
+            os.close(other)
+            shutil.rmtree(folder, ignore_errors=True)
 
     def full(self, error: OSError) -> errors.WriteFailed:
         where = f"a temporary file in {self._folder}"
         return errors.WriteFailed(destination=where, offset=0, reason=error.strerror or str(error))
+
+
+def _remove_unheld(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(path, ignore_errors=True)
+    finally:
+        os.close(fd)
 
 
 NO_SPOOL = Spool(None, 0, "nobody")

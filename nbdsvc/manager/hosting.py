@@ -137,6 +137,7 @@ def forget_operations(host: Host, days: float) -> int:
         with host.database.write() as conn:
             secrets.sweep(conn)
         host.database.scrub()
+    host.images.sweep()
     with host.database.write() as conn:
         return journal.purge(conn, host.name, clock.now() - timedelta(days=days))
 

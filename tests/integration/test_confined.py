@@ -124,10 +124,9 @@ def test_it_ends_with_its_parent_and_its_time(attempts: list[str]) -> None:
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     assert subprocess.run(spin, timeout=60, capture_output=True).returncode != 0
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < 10
-    sleep = confined.argv(
-        image, image.parent, ["/usr/bin/python3", "-c", "import time; print(1, flush=True); time.sleep(50)"]
-    )
-    launch = "import os, subprocess, sys; p = subprocess.Popen(sys.argv[1:]); os.wait()"
+    sleeper = ["/usr/bin/python3", "-c", "import time; print(1, flush=True); time.sleep(50)"]
+    sleep = confined.argv(image, image.parent, confined.held(sleeper))
+    launch = "import os, subprocess, sys; p = subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE); os.wait()"
     parent = subprocess.Popen([sys.executable, "-c", launch, *sleep], stdout=subprocess.PIPE)
     assert parent.stdout
     assert parent.stdout.readline() == b"1\n"

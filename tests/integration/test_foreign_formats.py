@@ -1,6 +1,9 @@
 """VMDK, VHD, VHDX and VDI through the locked-down child: the same bytes as by qemu-img, and nothing left behind."""
 
+import fcntl
 import io
+import os
+import signal
 import subprocess
 import sys
 import tarfile
@@ -8,13 +11,17 @@ from pathlib import Path
 
 import pytest
 from images import KiB, MiB, qemu_img, write_extents
+from waiting import wait_until
 
 from nbdsvc import errors
+from nbdsvc.datapath.copy import copy
+from nbdsvc.datapath.source import Source
 from nbdsvc.images import confined
 from nbdsvc.images.folder import ImageFolder
 from nbdsvc.images.inspection import ImageFacts
 from nbdsvc.images.places import open_origin
 from nbdsvc.images.sources import Images
+from nbdsvc.images.spool import Spool
 
 SIZE = 24 * MiB
 EXTENTS = [(0, 100, 1), (5 * MiB + 123, 3 * MiB, 2), (20 * MiB, 64 * KiB, 3)]
@@ -110,3 +117,71 @@ def test_wrong_declaration_and_snapshots_are_refused(tmp_path: Path) -> None:
         open_origin(str(image), "vdi")
     with pytest.raises(errors.Unsupported):
         open_origin(str(image), snapshot="one")
+
+
+def test_a_child_that_ends_gives_its_cause(tmp_path: Path) -> None:
+    """Killed in the middle: the error says so, not that a socket is not connected."""
+    image = convert(tmp_path, "vdi", "static=on")
+    with open_origin(str(image)).source as source:
+        assert isinstance(source, confined.ConfinedSource)
+        os.kill(descendant_of(source.child.process.pid, "qemu-nbd"), signal.SIGKILL)
+        # The kernel ends its processes one after the other, and until then they answer.
+        words = wait_until(lambda: complaint_of(source))
+        assert "ended by signal 9" in words
+        with pytest.raises(errors.BadImage, match="ended by signal 9"):
+            copy(source, tmp_path / "raw")
+
+
+def descendant_of(pid: int, name: str) -> int:
+    """The process of this name below pid."""
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        if Path(f"/proc/{child}/comm").read_text().strip() == name:
+            return int(child)
+        if found := descendant_of(int(child), name):
+            return found
+    return 0
+
+
+def complaint_of(source: Source) -> str:
+    try:
+        source.read(5 * MiB, MiB)
+    except errors.BadImage as error:
+        return str(error)
+    return ""
+
+
+def test_nothing_outlives_a_killed_copy(tmp_path: Path) -> None:
+    """SIGKILL in the middle of a copy: no child is left, and the next one removes the folder, which nobody holds."""
+    image, spool = convert(tmp_path, "vmdk", "subformat=monolithicSparse"), tmp_path / "t"
+    spool.mkdir()
+    argv = [sys.executable, "-m", "nbdsvc", "copy", image, tmp_path / "out", "--limit", "1M"]
+    for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        with subprocess.Popen(argv, env={**os.environ, "TMPDIR": str(spool)}, stderr=subprocess.DEVNULL) as copying:
+            wait_until(lambda: children_of(spool))
+            copying.send_signal(number)
+            copying.wait(30)
+        wait_until(lambda: not children_of(spool))
+        left = list(spool.iterdir())
+        assert len(left) == (number == signal.SIGKILL)
+        for folder in left:
+            os.utime(folder, (0, 0))
+            held = os.open(folder, os.O_RDONLY)
+            fcntl.flock(held, fcntl.LOCK_SH)
+            Spool(spool, 0, "").sweep()
+            assert folder.exists()
+            os.close(held)
+            Spool(spool, 0, "").sweep()
+            assert not folder.exists()
+
+
+def children_of(folder: Path) -> list[str]:
+    """The processes with this folder in their command line that are not the copy itself: bwrap and what it runs."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes()
+        except OSError:
+            continue
+        if b"bwrap" in words and str(folder).encode() in words:
+            found.append(path.parent.name)
+    return found
