@@ -3,6 +3,7 @@
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,7 @@ from serving import ServiceProcess
 
 from drivers.memory import Faults
 from nbdsvc import errors
+from nbdsvc.exports import processes
 
 sys.path.append("/usr/lib/python3/dist-packages")
 import nbd
@@ -205,6 +207,29 @@ class ApiMachine(RuleBasedStateMachine):
             for row in self.client.get("snapshots", volume_id=volume)["snapshots"]:
                 self.client.act("snapshots", row["id"], "os-reset_status", {"status": "available"})
         self.model[volume].grow(shown["size"])
+
+    @rule(volume=volumes, events=st.lists(st.sampled_from(["kill", "server dies", "wait"]), max_size=3))
+    def detach(self, volume: str, events: list[str]) -> None:
+        """While an upload of the volume is under way, and whatever happens meanwhile: access ends, and nothing serves it."""
+        if volume not in self.model:
+            return
+        wish = {"volume_uuid": volume, "connector": LOCAL}
+        attachment = str(self.client.post("attachments", body={"attachment": wish})["attachment"]["id"])
+        self.client.act("attachments", attachment, "os-complete")
+        self.client.act("volumes", volume, "os-volume_upload_image", {"image_name": "up", "force": True})
+        for event in events:
+            if event == "kill":
+                self.kill()
+            elif event == "wait":
+                time.sleep(0.5)  # as long as housekeeping does, which repairs
+            else:
+                processes.end(self.service.state / "exports", attachment)
+        self.client.delete("attachments", attachment)
+        assert attachment not in processes.serving(self.service.state / "exports")
+        self.service.settle()
+        assert attachment not in processes.serving(self.service.state / "exports")
+        for path in (self.service.state / "images").glob("*-*"):
+            path.unlink()
 
     @rule(
         verb=st.sampled_from(["create_volume", "create_cloned_volume", "create_snapshot", "extend_volume"]),
