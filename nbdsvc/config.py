@@ -36,6 +36,9 @@ class Settings:
     database_reserve: int = 8 << 20
     # Name of this host in `host@backend#pool`; one process a name.
     host: str = field(default_factory=socket.gethostname)
+    # Seconds without a heartbeat in the database after which another process may take over this name. A killed process of the
+    # same machine is known to be dead at once.
+    claim_seconds: float = 10.0
     # Where the API listens.
     listen: str = "127.0.0.1"
     port: int = 8776
@@ -244,6 +247,7 @@ def _check(settings: Settings) -> Settings:
         (not settings.host or set(settings.host) & set("@#/"), "host", "must be a name without @, # and /"),
         (settings.unknown_objects not in ("refuse", "leave"), "unknown_objects", "must be refuse or leave"),
         (settings.database_reserve < 0, "database_reserve", "must not be negative"),
+        (settings.claim_seconds <= 0, "claim_seconds", "must be more than 0"),
         (settings.num_shell_tries < 1, "num_shell_tries", "must be at least 1"),
         (settings.operations_kept <= 0, "operations_kept", "must be more than 0"),
         (not 1 <= settings.max_copies <= 64, "max_copies", "must be 1 to 64"),

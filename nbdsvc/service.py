@@ -6,6 +6,7 @@
 import contextlib
 import fcntl
 import os
+import socket
 import threading
 from dataclasses import replace
 from functools import partial
@@ -47,6 +48,7 @@ from nbdsvc.operations.engine import Engine
 from nbdsvc.operations.running import Probe, no_probe
 from nbdsvc.process import Runner
 from nbdsvc.store import migrate
+from nbdsvc.store.claims import Claim
 from nbdsvc.store.database import Database
 from nbdsvc.store.listening import Listener
 
@@ -68,6 +70,7 @@ class Service:
         self.database = Database(settings.database_url, settings.database_reserve)
         migrate.upgrade(self.database)
         self.database.check()
+        self._claim = self._take_host() if with_host else None
         self.host = _make_host(settings, self.database) if with_host else None
         if self.host:
             hosting.check_transport(self.host)
@@ -111,6 +114,9 @@ class Service:
         for thread in (self._housekeeper, self._export_keeper):
             if thread.is_alive():
                 thread.join()
+        if self._claim:
+            with contextlib.suppress(errors.Error):  # without the database, others see that this process is dead
+                self._claim.release()
         self.database.close()
         if self.host:
             self.host.ended.close()
@@ -125,6 +131,12 @@ class Service:
         self.host.driver.check_for_setup_error()
         return rebuilding.rebuild(self.host, project, self.settings.default_volume_type)
 
+    def _take_host(self) -> Claim:
+        note = f"{socket.gethostname()} with state folder {self.settings.state_dir}"
+        claim = Claim(self.database, self.settings.host, self.settings.claim_seconds, note)
+        claim.take()
+        return claim
+
     def _make_engine(self, host: Host, probe: Probe) -> Engine:
         settings = self.settings
         return Engine(
@@ -135,13 +147,16 @@ class Service:
             settings.state_dir / "locks",
             probe=probe,
             copies=settings.max_copies,
+            claim=self._claim,
         )
 
     def _keep_house(self) -> None:
         """Report pools and forget what ended, now and at every interval. One failure does not end it."""
         while True:
             try:
-                assert self.host
+                assert self.host and self._claim
+                if not self._claim.confirm():
+                    return
                 if not self._working:
                     self._working = self._initialise(self.host)
                 hosting.record_ends(self.app, self.host)
@@ -156,7 +171,9 @@ class Service:
         """Repair exports, now and at every interval. One failure does not end it."""
         while True:
             try:
-                assert self.host
+                assert self.host and self._claim
+                if not self._claim.confirm():
+                    return
                 repaired = hosting.repair_exports(self.app, self.host)
                 if repaired:
                     log.warning("exports to repair", count=repaired)

@@ -22,6 +22,7 @@ from nbdsvc.operations.locks import FileLocks, LockTable
 from nbdsvc.operations.running import Probe, Running, no_probe
 from nbdsvc.operations.slots import Slots
 from nbdsvc.operations.step import ACCESS, COPY, SHORT, Kind
+from nbdsvc.store.claims import Claim
 from nbdsvc.store.database import Database
 
 log = structlog.get_logger(__name__)
@@ -54,8 +55,10 @@ class Engine:
         poll_seconds: float = 1.0,
         probe: Probe = no_probe,
         copies: int = 4,
+        claim: Claim | None = None,
     ) -> None:
-        self._journal = Journal(database, host)
+        self._journal = Journal(database, host, claim)
+        self._claim = claim
         self._kinds = kinds
         self._environment = environment
         self._files = FileLocks(locks_folder)
@@ -105,7 +108,13 @@ class Engine:
             self._work.wait(self._poll)
             self._work.clear()
 
+    def _is_interrupted(self) -> bool:
+        """The service stops, or another process serves this host now."""
+        return self._stopping.is_set() or (self._claim is not None and not self._claim.held)
+
     def _dispatch(self) -> None:
+        if self._is_interrupted():
+            return
         unfinished = self._journal.unfinished()
         with self._mutex:
             self._grant(unfinished)
@@ -144,7 +153,7 @@ class Engine:
                 self._lanes[ACCESS].slots.wait(operation.id, operation.project_id)
 
     def _starting(self, lane: _Lane) -> Iterator[str]:
-        while not self._stopping.is_set() and (id := lane.slots.next(self._counts)):
+        while not self._is_interrupted() and (id := lane.slots.next(self._counts)):
             yield id
 
     def _counts(self, id: str) -> bool:
@@ -153,7 +162,7 @@ class Engine:
 
     def _running(self, operation: Operation) -> Running:
         kind = self._kinds.get(operation.kind) or _unknown(operation.kind)
-        return Running(operation, kind, self._journal, self._environment, self._stopping.is_set, self._probe)
+        return Running(operation, kind, self._journal, self._environment, self._is_interrupted, self._probe)
 
     def _run(self, running: Running, lane: _Lane) -> None:
         operation, ended = running.operation, True
@@ -189,7 +198,7 @@ class Engine:
 
     def _check_stop(self, running: Running) -> None:
         """While waiting for an orphan's lock only a stop of the service ends the wait; a cancel is seen by execute."""
-        if self._stopping.is_set():
+        if self._is_interrupted():
             raise errors.Interrupted(operation=running.id)
 
 

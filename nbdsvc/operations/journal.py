@@ -1,5 +1,10 @@
 """What the engine writes: each function is one transaction."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import sqlalchemy as sa
+
 from nbdsvc import errors
 from nbdsvc.model import clock
 from nbdsvc.model import operation as model
@@ -7,6 +12,7 @@ from nbdsvc.model.operation import Operation
 from nbdsvc.operations.step import Kind
 from nbdsvc.store import operations as rows
 from nbdsvc.store import secrets
+from nbdsvc.store.claims import Claim
 from nbdsvc.store.database import Database
 
 _ENDS: dict[type[errors.Error], str] = {
@@ -18,9 +24,18 @@ _ENDS: dict[type[errors.Error], str] = {
 class Journal:
     """The journal of one host."""
 
-    def __init__(self, database: Database, host: str) -> None:
+    def __init__(self, database: Database, host: str, claim: Claim | None = None) -> None:
         self._database = database
         self._host = host
+        self._claim = claim
+
+    @contextmanager
+    def _change(self, id: str) -> Iterator[sa.Connection]:
+        """A transaction for what an operation came to; Interrupted where this process has lost its host to another."""
+        with self._database.write() as conn:
+            if self._claim:
+                self._claim.check(conn, id)
+            yield conn
 
     def unfinished(self) -> list[Operation]:
         with self._database.read() as conn:
@@ -37,29 +52,29 @@ class Journal:
 
     def begin(self, operation: Operation) -> None:
         """It was taken up (again): count the attempt."""
-        with self._database.write() as conn:
+        with self._change(operation.id) as conn:
             state = operation.state if operation.state == model.UNDOING else model.RUNNING
             started = operation.started_at or clock.now()
             rows.update(conn, operation.id, state=state, attempts=operation.attempts + 1, started_at=started)
 
     def intend(self, id: str, cursor: int, results: dict[str, object]) -> None:
         """The results so far, and that step `cursor` is begun."""
-        with self._database.write() as conn:
+        with self._change(id) as conn:
             rows.update(conn, id, state=model.RUNNING, cursor=cursor, results=results)
 
     def undoing(self, id: str, cursor: int, error: errors.Error) -> None:
-        with self._database.write() as conn:
+        with self._change(id) as conn:
             facts = secrets.without(errors.facts_of(error), secrets.of(conn, id))
             rows.update(conn, id, state=model.UNDOING, cursor=cursor, error=facts)
 
     def progress(self, id: str, done: int, total: int, text: str, data: int, rate: int) -> None:
         changes = {"progress_done": done, "progress_total": total, "progress_text": text}
-        with self._database.write() as conn:
+        with self._change(id) as conn:
             rows.update(conn, id, **changes, progress_data=data, progress_rate=rate)
 
     def succeed(self, kind: Kind, operation: Operation, results: dict[str, object]) -> None:
         """The rows reach their settled status in the transaction that ends the operation."""
-        with self._database.write() as conn:
+        with self._change(operation.id) as conn:
             rows.update(conn, operation.id, state=model.SUCCEEDED, results=results, finished_at=clock.now())
             kind.succeed(conn, rows.rows.get(conn, operation.id))
             had_secret = secrets.forget(conn, operation.id)
@@ -68,7 +83,7 @@ class Journal:
 
     def fail(self, kind: Kind, operation: Operation, error: errors.Error) -> None:
         state = _ENDS.get(type(error), model.FAILED)
-        with self._database.write() as conn:
+        with self._change(operation.id) as conn:
             facts = secrets.without(errors.facts_of(error), secrets.of(conn, operation.id))
             rows.update(conn, operation.id, state=state, error=facts, finished_at=clock.now())
             kind.fail(conn, rows.rows.get(conn, operation.id), error)

@@ -160,3 +160,17 @@ operation_secrets = sa.Table(
     sa.Column("operation_id", _ID, primary_key=True),
     sa.Column("reference", sa.Text, nullable=False),
 )
+
+# Which process serves a host, see store/claims.py. machine, pid, started: of the process; note: for people.
+host_claims = sa.Table(
+    "host_claims",
+    metadata,
+    sa.Column("host", _NAME, primary_key=True),
+    sa.Column("instance", _ID, nullable=False),
+    sa.Column("machine", _NAME, nullable=False),
+    sa.Column("pid", sa.Integer, nullable=False),
+    sa.Column("started", sa.String(32), nullable=False),
+    sa.Column("beat", sa.BigInteger, nullable=False),
+    sa.Column("seconds", sa.Float, nullable=False),
+    sa.Column("note", sa.Text, nullable=False),
+)

@@ -1,0 +1,134 @@
+"""One process a host name, in the database itself: what a lock file cannot see from another folder, container or machine.
+
+A claim is a row with a beat that its holder counts up. Who wants a name that is claimed looks whether the holder is a dead
+process of this machine, which is known at once, else whether the beat stands still, by its own monotonic clock: no time
+of day is compared. A holder that lost its claim while it was paused finds out before it writes to the journal.
+"""
+
+import os
+import threading
+import time
+import uuid
+from pathlib import Path
+
+import sqlalchemy as sa
+import structlog
+
+from nbdsvc import errors
+from nbdsvc.store import tables
+from nbdsvc.store.database import Database
+
+log = structlog.get_logger(__name__)
+
+_c = tables.host_claims.c
+# Beats in the time after which a claim is taken over: a slow disk may cost some of them.
+_BEATS = 4
+_LOOK_SECONDS = 0.1
+
+
+class Claim:
+    """The claim of this process on `host`. seconds: without a beat after which others take it over; note: shown to them."""
+
+    def __init__(self, database: Database, host: str, seconds: float, note: str) -> None:
+        self.held = False
+        self._database = database
+        self._host = host
+        self._seconds = seconds
+        self._note = note
+        self._instance = str(uuid.uuid4())
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._keep, name="claim", daemon=True)
+
+    def take(self) -> None:
+        """Return with the claim, which is kept until `release`. ConfigError, naming the holder, where it is alive."""
+        seen, since = None, time.monotonic()
+        while not self.held:
+            row = self._row()
+            beat = (row.instance, row.beat) if row else None
+            if seen is not None and beat is not None and beat != seen:
+                raise self._taken(row)
+            free = row is None or _is_dead(row) or (seen == beat and time.monotonic() - since >= row.seconds)
+            self.held = free and self._write(row)
+            seen = seen or beat
+            time.sleep(0 if self.held else _LOOK_SECONDS)
+        self._thread.start()
+
+    def check(self, conn: sa.Connection, operation: str) -> None:
+        """In the transaction that writes to the journal: Interrupted where the host has another holder by now."""
+        holder = sa.select(_c.instance).where(_c.host == self._host).with_for_update(read=True)
+        if conn.execute(holder).scalar() != self._instance:
+            self._lose()
+            raise errors.Interrupted(operation=operation)
+
+    def confirm(self) -> bool:
+        """Look into the database whether the claim is ours still; BackendUnavailable where that cannot be told."""
+        row = self._row()
+        if self.held and (row is None or row.instance != self._instance):
+            self._lose()
+        return self.held
+
+    def release(self) -> None:
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        with self._database.write() as conn:
+            conn.execute(tables.host_claims.delete().where(*self._mine()))
+
+    def _keep(self) -> None:
+        while self.held and not self._stopping.wait(self._seconds / _BEATS):
+            try:
+                with self._database.write() as conn:
+                    update = tables.host_claims.update().where(*self._mine()).values(beat=_c.beat + 1)
+                    found = conn.execute(update).rowcount
+                if not found:
+                    self._lose()
+            except errors.Error as error:  # nobody else can take it either while the database is away
+                log.warning("the claim on the host could not be renewed", host=self._host, reason=str(error))
+
+    def _write(self, row: "sa.Row[tuple[object, ...]] | None") -> bool:
+        """Ours, unless somebody was faster: of two that saw the same row one finds it."""
+        values = {"instance": self._instance, "machine": _machine(), "pid": os.getpid(), "started": _started(os.getpid()),
+                  "beat": 0, "seconds": self._seconds, "note": self._note}  # fmt: skip
+        table = tables.host_claims
+        with self._database.write() as conn:
+            self._database.lock_name(conn, f"claim-{self._host}")
+            if row is None:
+                known = conn.execute(sa.select(_c.host).where(_c.host == self._host)).scalar()
+                return known is None and bool(conn.execute(table.insert().values(host=self._host, **values)).rowcount)
+            same = (_c.host == self._host, _c.instance == row.instance, _c.beat == row.beat)
+            return conn.execute(table.update().where(*same).values(**values)).rowcount == 1
+
+    def _row(self) -> "sa.Row[tuple[object, ...]] | None":
+        with self._database.read() as conn:
+            return conn.execute(sa.select(tables.host_claims).where(_c.host == self._host)).one_or_none()
+
+    def _mine(self) -> tuple["sa.ColumnElement[bool]", ...]:
+        return _c.host == self._host, _c.instance == self._instance
+
+    def _lose(self) -> None:
+        self.held = False
+        log.error("another process serves this host now: this one stops its work", host=self._host)
+
+    def _taken(self, row: "sa.Row[tuple[object, ...]] | None") -> errors.ConfigError:
+        assert row is not None
+        reason = f"process {row.pid} on {row.note} already serves host {self._host} from this database"
+        return errors.ConfigError(setting="host", reason=reason)
+
+
+def _is_dead(row: "sa.Row[tuple[object, ...]]") -> bool:
+    """Known only of a process that this one would see: same boot, same PID namespace."""
+    return bool(row.machine == _machine() and _started(int(row.pid)) != row.started)
+
+
+def _machine() -> str:
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+
+
+def _started(pid: int) -> str:
+    """Start time in clock ticks of a process that lives, by /proc/PID/stat (proc(5)); empty for one that does not."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+    return "" if fields[0] in "ZX" else fields[19]
