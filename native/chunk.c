@@ -207,6 +207,36 @@ static int next_run(struct nbdsvc_worker *worker, uint64_t offset, uint64_t end,
 	return 0;
 }
 
+static unsigned char *early_byte(struct nbdsvc_state *state, uint64_t index)
+{
+	return &state->early[index % NBDSVC_EARLY / 8];
+}
+
+/* The next chunk is placed, and with it those of zeros behind it. The lock is held. */
+static void advance(struct nbdsvc_state *state)
+{
+	state->placed++;
+	while (*early_byte(state, state->placed) >> state->placed % 8 & 1) {
+		*early_byte(state, state->placed) &= ~(1 << state->placed % 8);
+		state->placed++;
+	}
+	if (state->waiting)
+		pthread_cond_broadcast(&state->advanced);
+}
+
+/* Whether the chunk of zeros could be noted without waiting for its turn: an empty image is as fast as a raw file. */
+static int place_early(struct nbdsvc_state *state, uint64_t index)
+{
+	pthread_mutex_lock(&state->lock);
+	int fits = index - state->placed < NBDSVC_EARLY;
+	if (index == state->placed)
+		advance(state);
+	else if (fits)
+		*early_byte(state, index) |= 1 << index % 8;
+	pthread_mutex_unlock(&state->lock);
+	return fits;
+}
+
 /* An ordered sink places chunk after chunk. Whoever waits here waits for a smaller index, so nobody waits for ever. */
 static int place(struct nbdsvc_worker *worker, uint64_t index)
 {
@@ -214,6 +244,7 @@ static int place(struct nbdsvc_worker *worker, uint64_t index)
 	struct nbdsvc_sink *sink = state->copy->sink;
 	int err = 0;
 	pthread_mutex_lock(&state->lock);
+	state->waiting++;
 	while (state->placed != index && !nbdsvc_state_stopped(state)) {
 		struct timespec until;
 		clock_gettime(CLOCK_REALTIME, &until);
@@ -222,12 +253,13 @@ static int place(struct nbdsvc_worker *worker, uint64_t index)
 		until.tv_nsec %= 1000000000;
 		pthread_cond_timedwait(&state->advanced, &state->lock, &until);
 	}
-	if (state->placed != index) {
+	state->waiting--;
+	if (state->placed != index)
 		err = -ECANCELED;
-	} else if ((err = sink->place(sink, worker->sink_scratch)) == 0) {
-		state->placed++;
-	}
-	pthread_cond_broadcast(&state->advanced);
+	else if ((err = sink->place(sink, worker->sink_scratch)) == 0)
+		advance(state);
+	if (err)
+		pthread_cond_broadcast(&state->advanced);
 	pthread_mutex_unlock(&state->lock);
 	if (!err)
 		err = sink->store(sink, worker->sink_scratch);
@@ -269,7 +301,10 @@ int nbdsvc_chunk_copy(struct nbdsvc_worker *worker, uint64_t index)
 	}
 	if (worker->hash)
 		keep_digest(worker, index, all_zero);
-	return state->copy->sink->place && !worker->dry ? place(worker, index) : 0;
+	struct nbdsvc_sink *sink = state->copy->sink;
+	if (!sink->place || worker->dry || (all_zero && sink->zeros_are_nothing && place_early(state, index)))
+		return 0;
+	return place(worker, index);
 }
 
 int nbdsvc_worker_init(struct nbdsvc_worker *worker, struct nbdsvc_state *state)

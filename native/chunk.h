@@ -9,6 +9,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+enum { NBDSVC_EARLY = 1 << 16 };
+
 struct nbdsvc_state {
 	struct nbdsvc_copy *copy;
 	struct nbdsvc_journal journal;
@@ -20,6 +22,9 @@ struct nbdsvc_state {
 	pthread_mutex_t lock;
 	pthread_cond_t ended; /* a worker ended */
 	uint64_t placed; /* chunks that an ordered sink has placed */
+	int waiting; /* threads that wait for their turn to place a chunk */
+	/* Chunks of zeros that need no place and did not wait for their turn: a bit for each of so many from `placed` on. */
+	unsigned char early[NBDSVC_EARLY / 8];
 	pthread_cond_t advanced; /* placed grew, or all is over */
 	struct nbdsvc_share shares[2], cpu_share; /* of the limits */
 };

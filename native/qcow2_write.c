@@ -269,6 +269,7 @@ int nbdsvc_sink_qcow2_create(int fd, int direct_fd, uint64_t size, int compressi
 	}
 	self->sink = (struct nbdsvc_sink){
 		.grain = CLUSTER,
+		.zeros_are_nothing = 1,
 		.scratch_size = sizeof(struct scratch),
 		.scratch_init = writer_scratch_init,
 		.scratch_deinit = writer_scratch_deinit,

@@ -25,6 +25,7 @@ struct nbdsvc_sink {
 	uint64_t grain;
 	size_t scratch_size; /* bytes of per-thread working memory */
 	int resumable; /* a journal may speak of it: a chunk that was written and flushed stays what it is */
+	int zeros_are_nothing; /* of an ordered sink: a chunk of zeros needs no place */
 	int kernel_only; /* pwrite hands its bytes to the kernel and does not look at them: they may be mapped from a file */
 	int (*scratch_init)(struct nbdsvc_sink *sink, void *scratch);
 	void (*scratch_deinit)(struct nbdsvc_sink *sink, void *scratch);
