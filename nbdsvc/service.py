@@ -298,4 +298,6 @@ def _lock_host(settings: Settings) -> TextIO:
     with contextlib.suppress(OSError):  # on a full disk it does not say who holds it; that it is held counts
         os.ftruncate(file.fileno(), 0)
         os.pwrite(file.fileno(), str(os.getpid()).encode(), 0)
+    if swept := state_folder.sweep(settings.state_dir):
+        log.info("half written files of a killed service are removed", count=swept)
     return file

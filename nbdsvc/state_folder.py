@@ -16,6 +16,8 @@ FOLDER_MODE, FILE_MODE = 0o700, 0o600
 SUBFOLDERS = ("digests", "exports", "images", "journals", "locks", "pool", "tmp")
 # Whose files are closed one by one: few, and with keys, names or digests in them.
 _NOTES = ("", "digests", "exports", "exports/*", "journals", "locks")
+# What a killed service leaves half written: nobody but the service writes these, and their names are ours.
+_HALF_WRITTEN = ("digests/.*.part", "exports/*.new", "exports/*/spec.new", "exports/*/psk.new")
 _OTHERS_READ, _OTHERS_WRITE = 0o077, 0o022
 
 
@@ -34,6 +36,14 @@ def prepare(folder: Path, setting: str = "state_dir") -> None:
             _close_file(note)
     except OSError as error:
         raise errors.ConfigError(setting=setting, reason=f"{error.filename}: {error.strerror}") from error
+
+
+def sweep(folder: Path) -> int:
+    """Remove what an earlier, killed service left half written; how many. The caller is the only service of the folder."""
+    found = [path for pattern in _HALF_WRITTEN for path in folder.glob(pattern) if path.is_file()]
+    for path in found:
+        path.unlink(missing_ok=True)
+    return len(found)
 
 
 def close(folder: Path, setting: str) -> None:

@@ -93,3 +93,15 @@ def test_descriptors_are_raised(make_service: Callable[..., ServiceProcess]) -> 
     assert service.process
     limits = Path(f"/proc/{service.process.pid}/limits").read_text()
     assert int(limits.partition("Max open files")[2].split()[0]) == min(hard, 65536)
+
+
+def test_what_was_half_written_is_swept(make_service: Callable[..., ServiceProcess]) -> None:
+    """A start removes what a killed service was writing, and leaves files that are not its own."""
+    service = make_service(start=False)
+    ours = [service.state / name for name in ("digests/.x.part", "exports/a.new")]
+    theirs = [service.state / name for name in ("digests/x.part", "notes.new")]
+    for path in ours + theirs:
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    service.start()
+    assert [path.exists() for path in ours + theirs] == [False, False, True, True]
