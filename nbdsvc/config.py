@@ -140,6 +140,9 @@ class Settings:
     quota_snapshots: int = 10
     quota_gigabytes: int = 1000
     quota_per_volume_gigabytes: int = -1
+    # Images that a project uploads: how many, and how many GiB of the image folder they may take; -1 is unlimited.
+    quota_images: int = 100
+    quota_image_gigabytes: int = 1000
     # json or console.
     log_format: str = "console"
     log_level: str = "info"
@@ -155,6 +158,10 @@ class Settings:
     @property
     def images_path(self) -> Path:
         return Path(self.images) if self.images else self.state_dir / "images"
+
+    @property
+    def quota_image_bytes(self) -> int:
+        return self.quota_image_gigabytes << 30 if self.quota_image_gigabytes >= 0 else -1
 
     @property
     def quotas(self) -> dict[str, int]:

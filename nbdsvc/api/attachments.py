@@ -74,11 +74,11 @@ def detail(asked: Ask) -> JSONResponse:
 
 @router.get("/attachments/{id}")
 def show(asked: Ask, id: str) -> JSONResponse:
-    """One attachment, with what its initiator needs to connect. From 3.27."""
+    """One attachment, with what its initiator needs to connect; its keys only for who may attach. From 3.27."""
     asked.require(_SINCE)
     with asked.app.database.read() as conn:
         row = nouns.attachments.get(conn, id, manager.owner_scope(asked.context))
-    return answer({"attachment": views.attachment(row, detail=True)})
+    return answer({"attachment": views.attachment(row, detail=True, secrets=asked.context.may_write)})
 
 
 @router.put("/attachments/{id}")

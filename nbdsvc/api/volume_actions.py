@@ -12,7 +12,7 @@ from nbdsvc.api.actions import Action, perform, plain, schema
 from nbdsvc.api.connector import AnyConnector, Connector
 from nbdsvc.api.request import Ask, Asked, Body, Gib, Key, Metadata, Text, answer
 from nbdsvc.api.waiting import then
-from nbdsvc.manager import legacy, managing, metadata, proving, reverting, types, volumes
+from nbdsvc.manager import legacy, managing, metadata, proving, reverting, types, uploading, volumes
 from nbdsvc.manager.app import Waiting
 from nbdsvc.model import states
 from nbdsvc.store import nouns
@@ -135,7 +135,10 @@ def _terminate(asked: Asked, id: str, wish: Terminate) -> Waiting[None]:
 
 
 def _upload(asked: Asked, id: str, wish: Upload) -> Response:
-    volume, image_id = volumes.upload(asked.app, asked.context, id, wish.image_name, wish.disk_format, force=wish.force)
+    wanted = uploading.UploadImage(
+        wish.image_name, wish.disk_format, wish.visibility or "private", bool(wish.protected), wish.force
+    )
+    volume, image_id = uploading.upload(asked.app, asked.context, id, wanted)
     shown = {
         "id": volume.id,
         "updated_at": views.stamp(volume.updated_at),

@@ -20,6 +20,7 @@ from nbdsvc.images.http.client import Access
 from nbdsvc.images.inspection import ImageFacts
 from nbdsvc.images.opening import How
 from nbdsvc.images.spool import NO_SPOOL, Spool
+from nbdsvc.model.context import NOBODY, Context
 from nbdsvc.units import TiB
 
 # The scheme of a URL (RFC 3986, 3.1), which no image's id or name begins with.
@@ -59,46 +60,57 @@ class Images:
         """Remove what a killed process left of its images."""
         self._spool.sweep()
 
-    def open(self, reference: str, most: int = 64 * TiB, should_stop: Callable[[], bool] = lambda: False) -> OpenImage:
-        """NotFound, InvalidInput (field imageRef) or BadImage where it cannot be opened. IMAGE#DISK: of an appliance.
+    def open(
+        self,
+        reference: str,
+        context: Context = NOBODY,
+        most: int = 64 * TiB,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> OpenImage:
+        """What `context` may use of this name. NotFound, InvalidInput (field imageRef) or BadImage where that is nothing.
 
-        most: bytes of the volume, which end an image that unpacks to more. Stopped, when `should_stop` says so meanwhile.
+        IMAGE#DISK names a disk of an appliance. most: bytes of the volume, which end an image that unpacks to more.
+        Stopped, when `should_stop` says so meanwhile.
         """
         how = How(most=most, spool=self._spool, should_stop=should_stop)
         if url.is_http(reference):
             return self._open_http(reference, how)
-        reference, disk = opening.split_disk(reference, self._exists)
+        reference, disk = opening.split_disk(reference, lambda name: self._exists(name, context))
+        how = replace(how, disk=disk)
         if _is_path(reference):
-            return self._open_file(self._permitted(reference), None, disk, how)
-        image = self.folder.get(reference)
-        return self._open_file(self.folder.path(image), image, disk, how)
+            return self._open_path(self._permitted(reference), how)
+        image = self.folder.get(reference, context)
+        return self._open_file(self.folder.open(image), self.folder.path(image), image, how)
 
-    def check(self, reference: str) -> None:
-        """Raise at admission what can be known without reading: a name nobody has, a path that is not allowed."""
+    def resolve(self, reference: str, context: Context) -> str:
+        """What the host is to open: an image's id for its name, since names may come and go meanwhile.
+
+        Raises at admission what can be known without reading: a name that the project has not, a path that is not allowed.
+        """
         if url.is_http(reference):
             self._check_url(reference)
-            return
-        reference, _ = opening.split_disk(reference, self._exists)
-        if _is_path(reference):
-            self._permitted(reference)
-        elif found := _SCHEME.match(reference):
+            return reference
+        name, disk = opening.split_disk(reference, lambda name: self._exists(name, context))
+        if _is_path(name):
+            self._permitted(name)
+            return reference
+        if found := _SCHEME.match(name):
             raise errors.InvalidInput(field="imageRef", value="URL", reason=f"{found[1]}: is not supported")
-        else:
-            self.folder.get(reference)
+        return self.folder.get(name, context).id + ("" if disk is None else f"#{disk}")
 
-    def properties(self, reference: str) -> dict[str, str]:
+    def properties(self, reference: str, context: Context) -> dict[str, str]:
         """What the folder's index says of an image beyond its bytes; nothing for a path or a URL."""
-        reference, _ = (reference, None) if url.is_http(reference) else opening.split_disk(reference, self._exists)
-        if url.is_http(reference) or _is_path(reference):
+        if url.is_http(reference):
             return {}
-        return self.folder.get(reference).properties
+        name, _disk = opening.split_disk(reference, lambda name: self._exists(name, context))
+        return {} if _is_path(name) else self.folder.get(name, context).properties
 
-    def _exists(self, reference: str) -> bool:
+    def _exists(self, reference: str, context: Context) -> bool:
         """Whether it is an image's whole name, though it has a # in it."""
-        if reference.startswith(("file:", "/")):
-            return not reference.startswith("file:") and Path(reference).exists()
+        if _is_path(reference):
+            return reference.startswith("/") and Path(reference).exists()
         try:
-            self.folder.get(reference)
+            self.folder.get(reference, context)
         except errors.NotFound:
             return False
         except errors.Conflict:
@@ -129,18 +141,22 @@ class Images:
             )
         return resolved
 
-    def _open_file(self, path: Path, image: Image | None, disk: str | None, how: How) -> OpenImage:
-        name = image.name if image else path.name
+    def _open_path(self, path: Path, how: How) -> OpenImage:
         try:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError as error:
-            raise errors.NotFound(resource="Image", id=name) from error
+            raise errors.NotFound(resource="Image", id=path.name) from error
+        return self._open_file(fd, path, None, how)
+
+    def _open_file(self, fd: int, path: Path, image: Image | None, how: How) -> OpenImage:
+        """Of an open file, whose descriptor is closed. `path`: beside which its checksums lie."""
+        name = image.name if image else path.name
         try:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):
                 raise errors.BadImage(image=name, reason="it is not a regular file")
-            how = replace(how, declared=_declared(image, path), disk=disk)
-            mark = [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, disk]
+            how = replace(how, declared=_declared(image, path))
+            mark = [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, how.disk]
             facts, source = opening.open_file(fd, name, how)
             facts = replace(facts, virtual_size=source.size)  # an old VHD is as large as its geometry says
             check = Check(beside(path), opening.reader(fd), status.st_size, name)
@@ -151,7 +167,7 @@ class Images:
     def _open_http(self, reference: str, how: How) -> OpenImage:
         file, facts, opened = opening.open_http(reference, how, self._check_url(reference))
         check = Check(None, file.pread, file.size or 0, file.name)
-        return OpenImage(facts, opened, _digest(file.mark()), file.name, None, check)
+        return OpenImage(facts, opened, _digest([file.name, file.size, file.version]), file.name, None, check)
 
 
 def _is_path(reference: str) -> bool:

@@ -10,11 +10,13 @@ from nbdsvc import errors
 from nbdsvc.datapath import source as datapath
 from nbdsvc.datapath.digests import Digests
 from nbdsvc.datapath.sink import create_qcow2
-from nbdsvc.images.folder import Image
+from nbdsvc.images.index import Image
 from nbdsvc.images.sources import OpenImage
 from nbdsvc.manager import copying, proving, settling
 from nbdsvc.manager.app import host_of, snapshot_of, snapshot_ref, volume_of, volume_ref
 from nbdsvc.model import states
+from nbdsvc.model.context import ADMIN, MEMBER, Context
+from nbdsvc.model.entities import Volume
 from nbdsvc.model.operation import Operation
 from nbdsvc.operations.step import Kind, Run, Step, always
 from nbdsvc.store import nouns, secrets
@@ -72,7 +74,7 @@ def _fill_from_image(run: Run) -> dict[str, Any]:
         settling.volume(conn, volume.id, "creating", "downloading")
 
     def open_image() -> OpenImage:
-        return host.images.open(_reference(run), volume.size * GiB, run.should_stop)
+        return host.images.open(_reference(run), _for_whom(run, volume), volume.size * GiB, run.should_stop)
 
     with (
         copying.opened(run, open_image, lambda late: late.source.close()) as image,
@@ -93,6 +95,12 @@ def _fill_from_image(run: Run) -> dict[str, Any]:
     proving.keep(host, volume.id, digests)
     facts = {"image_id": image.id or "", "image_name": image.name, "disk_format": image.facts.format}
     return {**result, "image": {**facts, "size": str(image.facts.file_size), "container_format": "bare"}}
+
+
+def _for_whom(run: Run, volume: Volume) -> Context:
+    """Who may open the image: where it was judged at admission, its id is enough; else the volume's project."""
+    roles = frozenset({ADMIN if run.args.get("image_resolved") else MEMBER})
+    return Context(volume.project_id, volume.user_id, roles, "")
 
 
 def _fill_from_backend(run: Run) -> dict[str, int]:
@@ -211,6 +219,8 @@ def _image(run: Run) -> Image:
         virtual_size=volume.size * GiB,
         owner=run.id,
         project_id=volume.project_id,
+        visibility=run.args.get("visibility", "private"),
+        protected=run.args.get("protected", False),
     )
 
 
@@ -218,7 +228,7 @@ def _write_image(run: Run) -> None:
     host = host_of(run)
     volume_path = host.driver.local_path(volume_ref(volume_of(run)))
     image = _image(run)
-    target = host.images.folder.begin(image)
+    target = host.images.folder.begin(image, tuple(run.args.get("limits", (-1, -1))))
     if image.disk_format == "raw":
         _write_raw(run, volume_path, target)
     else:

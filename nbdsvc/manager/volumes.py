@@ -1,4 +1,4 @@
-"""Volumes: create, delete, extend, change, upload. Each checks everything it can before anything is written."""
+"""Volumes: create, delete, extend, change. Each checks everything it can before anything is written."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -44,7 +44,7 @@ def create(app: App, context: Context, wish: CreateVolume) -> Volume:
             field="volume", value=None, reason="only one of snapshot_id, source_volid and imageRef may be given"
         )
     if wish.image is not None and app.images:
-        app.images.check(wish.image)
+        wish = replace(wish, image=app.images.resolve(wish.image, context))
     reference, wish = wish.image, replace(wish, image=_public(wish.image))
     with app.change() as conn:
         origin = _origin(app, conn, context, wish)
@@ -64,7 +64,10 @@ def create(app: App, context: Context, wish: CreateVolume) -> Volume:
 
 def _public(reference: str | None) -> str | None:
     """A reference as rows keep it: of a URL neither user and password nor the query, which may be a signature."""
-    return url.parse(reference).shown if reference is not None and url.is_http(reference) else reference
+    if reference is None or not url.is_http(reference):
+        return reference
+    address, mark, disk = reference.partition("#")
+    return url.parse(address).shown + mark + disk
 
 
 def delete(app: App, context: Context, id: str, *, cascade: bool = False, force: bool = False) -> None:
@@ -131,26 +134,6 @@ def extend(app: App, context: Context, id: str, new_size: int, *, online: bool) 
         args = {"volume_id": id, "new_size": new_size}
         held = locks("volume.extend", volume=id)
         app.operations.admit(conn, operation(app, context, "volume.extend", volume.host, ("volume", id), held, args))
-
-
-def upload(
-    app: App, context: Context, id: str, image_name: str, disk_format: str, *, force: bool
-) -> tuple[Volume, str]:
-    """Admit a copy of the volume as an image of the local folder. Returns the volume and the image's id (row S032)."""
-    if disk_format not in ("raw", "qcow2"):
-        raise errors.InvalidInput(field="disk_format", value=disk_format, reason="must be raw or qcow2")
-    rule = states.VOLUME["force upload to image" if force else "upload to image"]
-    with app.change() as conn:
-        volume = nouns.volumes.get(conn, id, owner_scope(context))
-        previous = volume.status
-        volume = nouns.volumes.transition(
-            conn, id, rule.sources, "uploading", action="upload", previous_status=previous
-        )
-        image_id = names.new_id()
-        args = {"volume_id": id, "image_id": image_id, "image_name": image_name, "disk_format": disk_format}
-        held = locks("volume.upload in use" if previous == "in-use" else "volume.upload", volume=id)
-        app.operations.admit(conn, operation(app, context, "volume.upload", volume.host, ("volume", id), held, args))
-    return volume, image_id
 
 
 def update(app: App, context: Context, id: str, **changes: Any) -> Volume:
@@ -236,7 +219,7 @@ def _type(app: App, conn: sa.Connection, context: Context, wish: CreateVolume, o
         return nouns.volume_types.get(conn, origin.type_id)
     named = wish.volume_type
     if named is None and wish.image is not None and app.images:
-        named = app.images.properties(wish.image).get(_IMAGE_TYPE)
+        named = app.images.properties(wish.image, context).get(_IMAGE_TYPE)
     return type_of(app, conn, context, named)
 
 
@@ -317,6 +300,7 @@ def _creation(app: App, context: Context, volume: Volume, wish: CreateVolume) ->
         "snapshot_id": wish.snapshot_id,
         "source_volid": wish.source_volid,
         "image": wish.image,
+        "image_resolved": app.images is not None,
     }
     return operation(app, context, "volume.create", volume.host, ("volume", volume.id), held, args)
 

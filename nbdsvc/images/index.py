@@ -1,0 +1,90 @@
+"""What is known of an image, and whom it is for. Pure: the bytes of an index in, an Image out.
+
+An index is `<id>.json` of the image folder. Whatever else lies there is somebody else's file and says nothing.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+from nbdsvc.model.context import Context
+
+# The words of the field. `shared` is for the members of an image, whom nobody can name here: its own project only.
+VISIBILITIES = ("private", "shared", "community", "public")
+SAVING, ACTIVE = "saving", "active"
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image. status: saving or active. Sizes in bytes; `owner` is the operation that makes it.
+
+    disk_format: what its bytes are declared to be; empty: nobody declared anything, so the content decides.
+    project_id: empty for one that an administrator put into the folder. file: the name of its data there, in no index.
+    """
+
+    id: str
+    name: str
+    disk_format: str = ""
+    status: str = ACTIVE
+    container_format: str = "bare"
+    size: int = 0
+    virtual_size: int = 0
+    owner: str = ""
+    project_id: str = ""
+    visibility: str = "private"
+    protected: bool = False
+    properties: dict[str, str] = field(default_factory=dict)
+    file: str = ""
+
+    @property
+    def is_public(self) -> bool:
+        return not self.project_id or self.visibility == "public"
+
+    @property
+    def is_dropped(self) -> bool:
+        """Whether it is a plain file that an administrator put into the folder, without an index."""
+        return self.file == self.name
+
+    def belongs_to(self, context: Context) -> bool:
+        return bool(self.project_id) and self.project_id == context.project_id
+
+    def reachable(self, context: Context) -> bool:
+        """Whether this request may use it by its id; by its name, and in lists, community images are not shown."""
+        return context.is_admin or self.is_public or self.visibility == "community" or self.belongs_to(context)
+
+
+_TYPES: dict[str, type] = {f.name: type(f.default) for f in fields(Image) if f.name not in ("id", "name", "properties")}
+_TYPES |= {"id": str, "name": str, "properties": dict}
+
+
+def parse(content: bytes, id: str) -> Image | None:
+    """The image of `<id>.json`; None for what is no index of that image. Fields of newer versions are passed over."""
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(found, dict) or found.get("id") != id:
+        return None
+    known = {key: value for key, value in found.items() if key in _TYPES and key != "file"}
+    if not {"id", "name"} <= set(known) or not all(_fits(key, value) for key, value in known.items()):
+        return None
+    if known.get("visibility", "private") not in VISIBILITIES:
+        known["visibility"] = "private"
+    return replace(Image(**known), file=f"{id}.data")
+
+
+def unparse(image: Image) -> bytes:
+    return json.dumps({key: value for key, value in asdict(image).items() if key != "file"}).encode()
+
+
+def _fits(key: str, value: Any) -> bool:
+    """Exactly the type, so that true is no size; a size is not negative, and text can be written as UTF-8."""
+    if type(value) is not _TYPES[key]:
+        return False
+    if isinstance(value, dict):
+        return all(_is_text(part) for pair in value.items() for part in pair)
+    return value >= 0 if isinstance(value, int) else _is_text(value)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and value.isprintable()
