@@ -107,7 +107,7 @@ def open_origin(
 def _open_http(url: str, how: How) -> Origin:
     file, facts, opened = opening.open_http(url, how)
     read = None if file.size is None else file.pread
-    return Origin(opened, facts.format, (file.name, file.size, file.version), read, file.size or 0)
+    return Origin(opened, facts.format, file.mark(), read, file.size or 0)
 
 
 def _open_file(path: Path, how: How) -> Origin:

@@ -167,7 +167,7 @@ class Images:
     def _open_http(self, reference: str, how: How) -> OpenImage:
         file, facts, opened = opening.open_http(reference, how, self._check_url(reference))
         check = Check(None, file.pread, file.size or 0, file.name)
-        return OpenImage(facts, opened, _digest([file.name, file.size, file.version]), file.name, None, check)
+        return OpenImage(facts, opened, _digest(file.mark()), file.name, None, check)
 
 
 def _is_path(reference: str) -> bool:

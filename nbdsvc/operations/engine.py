@@ -140,7 +140,8 @@ class Engine:
                 self._table.release(operation.id)
                 continue
             self._active[operation.id] = running
-            lane = ACCESS if _is_to_end(operation) else running.lane
+            # Not among the ends of access: a project may have queued, and cancelled, a thousand connects before its detach.
+            lane = SHORT if _is_to_end(operation) and running.lane != ACCESS else running.lane
             self._lanes[lane].slots.wait(operation.id, operation.project_id)
 
     def _let_out(self, unfinished: list[Operation]) -> None:
@@ -150,7 +151,7 @@ class Engine:
             if running and waits.is_waiting(operation.id) and (running.cancelled or _is_to_end(operation)):
                 running.cancelled |= operation.cancel_requested
                 waits.leave(operation.id)
-                self._lanes[ACCESS].slots.wait(operation.id, operation.project_id)
+                self._lanes[SHORT].slots.wait(operation.id, operation.project_id)
 
     def _starting(self, lane: _Lane) -> Iterator[str]:
         while not self._is_interrupted() and (id := lane.slots.next(self._counts)):

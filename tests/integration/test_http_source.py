@@ -4,9 +4,11 @@ import random
 import socket
 import subprocess
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from images import KiB, MiB, qemu_img
@@ -16,9 +18,10 @@ from waiting import wait_until
 
 from nbdsvc import errors
 from nbdsvc.datapath.copy import Stopped, copy
-from nbdsvc.images import opening
+from nbdsvc.images import opening, places
 from nbdsvc.images.http.client import Access
 from nbdsvc.images.http.file import HttpFile
+from nbdsvc.images.http.reach import Reach
 
 CONTENT = random.Random(3).randbytes(MiB + 123)
 
@@ -173,6 +176,76 @@ def test_a_server_that_drips_is_given_up(tmp_path: Path) -> None:
     site = Site(CONTENT, oddity=lambda number: "drip" if number > 1 else "")
     with serving(site) as url, pytest.raises(errors.ReadFailed, match="100 a second are the least"):
         HttpFile(f"{url}/x", Access(silence=0.5, least_rate=100)).pread(0, 1000)
+
+
+def test_a_stream_that_drips_is_given_up(tmp_path: Path) -> None:
+    """The least rate holds for a server without ranges too, and begins anew: what came quickly before excuses nothing."""
+    site = Site(CONTENT, ranges=False, oddity=_install({"slows": _slow_down}))
+    with serving(site) as url:
+        file = HttpFile(f"{url}/x", Access(silence=0.5, least_rate=100))
+        assert file.pread(0, MiB // 2) == CONTENT[: MiB // 2]
+        with pytest.raises(errors.ReadFailed, match="100 a second are the least"):
+            file.pread(MiB // 2, MiB // 2)
+        file.close()
+
+
+def _slow_down(handler: Any) -> None:
+    """Half of the file at once, then ten bytes a second."""
+    handler.send_response(200)
+    handler.send_header("Content-Length", str(len(CONTENT)))
+    handler.end_headers()
+    handler.wfile.write(CONTENT[: MiB // 2])
+    for at in range(MiB // 2, MiB // 2 + 300):
+        handler.wfile.write(CONTENT[at : at + 1])
+        time.sleep(0.1)
+
+
+def test_a_journal_goes_on_only_where_the_server_tells_versions(tmp_path: Path) -> None:
+    """With an ETag two openings are one source; without anything that changes with the content they are two."""
+    for etag, same in (('"one"', True), ("", False)):
+        with serving(Site(CONTENT, etag=etag)) as url:
+            marks = {places.open_origin(f"{url}/x").fingerprint() for _ in range(2)}
+        assert (len(marks) == 1) is same
+
+
+def test_a_coded_transfer_is_no_disk(tmp_path: Path) -> None:
+    """Chunks with another coding in them are refused, and two Content-Encodings are not the last one."""
+    for headers in (
+        {"Transfer-Encoding": "gzip, chunked"},
+        {"Content-Encoding": "gzip", "content-encoding": "identity"},
+    ):
+        site = Site(
+            CONTENT, ranges=False, oddity=_install({"coded": lambda handler, h=headers: handler._serve(headers=h)})
+        )
+        with serving(site) as url, pytest.raises(errors.ReadFailed, match="which was not asked for"):
+            fetch(f"{url}/disk", tmp_path, declared="raw")
+
+
+def test_what_is_not_http_is_named_and_not_quoted(tmp_path: Path) -> None:
+    """A banner of another protocol is not in the error; a head that does not end is not read for ever."""
+    for sent in (b"SSH-2.0-secret banner\r\n", b"HTTP/1.1 206 x\r\n" + b"a: b\r\n" * 200 + b"\r\n"):
+        site = Site(CONTENT, oddity=_install({"raw": lambda handler, sent=sent: _answer(handler, sent)}))
+        with serving(site) as url, pytest.raises(errors.ReadFailed, match="no head of HTTP") as caught:
+            HttpFile(f"{url}/x")
+        assert "secret" not in str(caught.value)
+        assert site.requests == 1
+
+
+def _answer(handler: Any, sent: bytes) -> None:
+    handler.wfile.write(sent)
+    handler._end()
+
+
+def test_a_proxy_is_not_asked_for_inner_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that this host resolves to an address that is refused does not reach the proxy either."""
+    site = Site(CONTENT)
+    with serving(site) as address:
+        monkeypatch.setenv("http_proxy", address)
+        monkeypatch.setenv("no_proxy", "")
+        for host in ("127.0.0.1", "localhost", "[::ffff:10.0.0.1]"):
+            with pytest.raises(errors.ReadFailed, match="not fetched from"):
+                HttpFile(f"http://{host}:1/x", Access(Reach()))
+    assert site.requests == 0
 
 
 @pytest.mark.parametrize(

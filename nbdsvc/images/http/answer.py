@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
+from http import HTTPStatus
 
 # Statuses after which the same request may succeed.
 TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -43,7 +44,7 @@ class Verdict:
     ranges: bool = False
 
 
-def judge(status: int, reason: str, headers: Mapping[str, str], wanted: tuple[int, int] | None) -> Verdict:
+def judge(status: int, headers: Mapping[str, str], wanted: tuple[int, int] | None) -> Verdict:
     """wanted: first and last byte of the range that was asked for; None: the whole file. header names in small letters."""
     if status in REDIRECTS:
         return Verdict(Kind.REDIRECT, location=headers.get("location", ""))
@@ -51,7 +52,12 @@ def judge(status: int, reason: str, headers: Mapping[str, str], wanted: tuple[in
         return _body(status, headers, wanted)
     empty = status == 416 and re.fullmatch(r"bytes \*/0+", headers.get("content-range", ""))
     kind = Kind.AGAIN if status in TRANSIENT else Kind.EXPIRED if status in EXPIRED else Kind.WRONG
-    return Verdict(kind, "the file is empty" if empty else f"the server answered {status} {reason}".strip())
+    return Verdict(kind, "the file is empty" if empty else f"the server answered {status} {_phrase(status)}".strip())
+
+
+def _phrase(status: int) -> str:
+    """As the standard has it: a server's own words may be long, or tell of what a project is not to see."""
+    return HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else ""
 
 
 def _body(status: int, headers: Mapping[str, str], wanted: tuple[int, int] | None) -> Verdict:
@@ -64,6 +70,9 @@ def _wrong_representation(headers: Mapping[str, str]) -> str:
     encoding = headers.get("content-encoding", "").strip().lower()
     if encoding not in ("", "identity"):
         return f"the server sends it encoded as {encoding[:40]!r}, which was not asked for"
+    coding = headers.get("transfer-encoding", "").strip().lower()
+    if coding not in ("", "chunked"):  # RFC 9112, 6.1: chunks may have another coding in them
+        return f"the server sends it in the transfer coding {coding[:40]!r}, which was not asked for"
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     if _NO_DISK.fullmatch(kind):
         return f"the server sends {kind}, which is no disk"

@@ -7,10 +7,11 @@ file that was opened.
 import contextlib
 import errno
 import os
+import select
 import socket
 import ssl
 import threading
-import urllib.request
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,15 +22,15 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from nbdsvc.datapath.source import CALLBACK_THREADS
+from nbdsvc.images.http import proxy
 from nbdsvc.images.http.reach import Reach
+from nbdsvc.images.http.unreachable import Unreachable, in_words
 from nbdsvc.images.http.url import Url
 
 # A server that lives takes a connection within this, also from the other side of the world.
 CONNECT_SECONDS = 10.0
 # How often a wait that a socket does not end looks whether it should go on.
 _TICK_SECONDS = 0.05
-# Trying again helps nothing while this process has no descriptors or memory.
-_OUR_LIMITS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 @dataclass(frozen=True)
@@ -44,19 +45,6 @@ class Access:
     ca_file: Path | None = None
     silence: float = 30.0
     least_rate: int = 0
-
-
-class Unreachable(Exception):
-    """No answer from a server. passing: the same request may succeed later, after so many seconds (0: it is not said).
-
-    may_restart: it may succeed where the server answered before; where none was ever seen, its address is wrong.
-    """
-
-    def __init__(self, reason: str, *, passing: bool, may_restart: bool = False, after: float = 0.0) -> None:
-        super().__init__(reason)
-        self.passing = passing
-        self.may_restart = may_restart
-        self.after = after
 
 
 class Client:
@@ -79,9 +67,8 @@ class Client:
         if url.authorization:
             given["Authorization"] = url.authorization
         timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=self._access.silence)
-        manager = self._manager(url)
         try:
-            return manager.request(
+            return self._manager(url).request(
                 "GET", url.text, headers=given, timeout=timeout, redirect=False, retries=False, preload_content=False
             )
         except Exception as error:
@@ -113,19 +100,18 @@ class Client:
             manager.clear()
 
     def _manager(self, url: Url) -> urllib3.PoolManager:
-        proxy = _proxy_of(url)
-        key = proxy, url.scheme
+        key = proxy.of(url), url.scheme
         with self._lock:
             if key not in self._managers:
                 self._managers[key] = self._make_manager(*key)
             return self._managers[key]
 
-    def _make_manager(self, proxy: str, scheme: str) -> urllib3.PoolManager:
+    def _make_manager(self, proxied: str, scheme: str) -> urllib3.PoolManager:
         # Loading the system's certificates takes longer than a small file.
-        is_tls = scheme == "https" or proxy.startswith("https")
-        context = ssl.create_default_context(cafile=self._access.ca_file) if is_tls else None
+        is_tls = scheme == "https" or proxied.startswith("https")
+        context = _trust(self._access.ca_file) if is_tls else None
         kept: dict[str, Any] = {"num_pools": 4, "maxsize": 2 * CALLBACK_THREADS, "ssl_context": context}
-        made = urllib3.ProxyManager(proxy, **kept) if proxy else urllib3.PoolManager(**kept)
+        made = proxy.through(proxied, kept) if proxied else urllib3.PoolManager(**kept)
         made.pool_classes_by_scheme = _pools(self._dial)
         return made
 
@@ -137,7 +123,7 @@ class Client:
         allowed = [info for info in addresses if reach is None or reach.allows(target, str(info[4][0]))]
         if not allowed:
             raise Unreachable(f"{target} leads to an address that is not fetched from", passing=False)
-        sock = _connected(allowed)
+        sock = _connected(allowed, self._aborted)
         if connection.socket_options:
             for option in connection.socket_options:
                 sock.setsockopt(*option)
@@ -150,12 +136,14 @@ class Client:
     def judge_proxied(self, url: Url) -> None:
         """Refuse a target that its proxy would be asked for, where this host resolves it to an address that is refused."""
         reach = self._access.reach
-        if reach is None or not _proxy_of(url):
+        if reach is None or not proxy.of(url):
             return
-        with contextlib.suppress(Unreachable):  # only the proxy knows it: the operator's proxy says where it may lead
-            for info in self._resolve(url.host, url.port):
-                if not reach.allows(url.host, str(info[4][0])):
-                    raise Unreachable(f"{url.host} leads to an address that is not fetched from", passing=False)
+        try:
+            addresses = self._resolve(url.host, url.port)
+        except Unreachable:
+            return  # only the proxy knows it: the operator's proxy says where it may lead
+        if not all(reach.allows(url.host, str(info[4][0])) for info in addresses):
+            raise Unreachable(f"{url.host} leads to an address that is not fetched from", passing=False)
 
     def _resolve(self, host: str, port: int) -> "list[Any]":
         """getaddrinfo(3) takes as long as its servers let it, so a thread waits for it, which an abort leaves alone."""
@@ -181,7 +169,7 @@ class Client:
     def _unreachable(self, error: Exception) -> Unreachable:
         if self._aborted.is_set():
             return Unreachable("it was cancelled", passing=False)
-        return error if isinstance(error, Unreachable) else _in_words(error, self._access.silence)
+        return error if isinstance(error, Unreachable) else in_words(error, self._access.silence)
 
 
 def _pools(dial: Callable[[HTTPConnection], socket.socket]) -> dict[str, Any]:
@@ -204,20 +192,43 @@ def _pools(dial: Callable[[HTTPConnection], socket.socket]) -> dict[str, Any]:
     return {"http": HttpPool, "https": HttpsPool}
 
 
-def _connected(addresses: Iterable[Any]) -> socket.socket:
+def _trust(ca_file: Path | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as error:  # of the file, or of what stands in it
+        reason = os.strerror(error.errno) if error.errno and not isinstance(error, ssl.SSLError) else "no certificates"
+        raise Unreachable(
+            f"the certificates to trust cannot be read from {ca_file}: {reason}", passing=False
+        ) from error
+
+
+def _connected(addresses: Iterable[Any], aborted: threading.Event) -> socket.socket:
     """To the first of these addresses that takes it."""
     failed: OSError | None = None
     for family, kind, protocol, _name, address in addresses:
         sock = socket.socket(family, kind, protocol)
         try:
-            sock.settimeout(CONNECT_SECONDS)
-            sock.connect(address)
+            _connect(sock, address, aborted)
         except OSError as error:
             sock.close()
             failed = error
         else:
             return sock
     raise failed or OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
+
+
+def _connect(sock: socket.socket, address: Any, aborted: threading.Event) -> None:
+    """OSError when nobody takes it in time, or when it is aborted meanwhile."""
+    sock.setblocking(False)
+    failed, end = sock.connect_ex(address), time.monotonic() + CONNECT_SECONDS
+    while failed == errno.EINPROGRESS:
+        if aborted.is_set() or time.monotonic() > end:
+            raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+        if select.select([], [sock], [], _TICK_SECONDS)[1]:
+            failed = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if failed:
+        raise OSError(failed, os.strerror(failed))
+    sock.settimeout(CONNECT_SECONDS)
 
 
 def _is_open(handle: socket.socket) -> bool:
@@ -228,48 +239,3 @@ def _is_open(handle: socket.socket) -> bool:
         handle.close()
         return False
     return True
-
-
-def _proxy_of(url: Url) -> str:
-    """The proxy that the environment names for it (http_proxy, https_proxy, no_proxy); "" for none."""
-    proxy = urllib.request.getproxies().get(url.scheme, "")
-    if not proxy or urllib.request.proxy_bypass(f"{url.host}:{url.port}"):
-        return ""
-    proxy = proxy if "://" in proxy else f"http://{proxy}"
-    if not proxy.lower().startswith(("http://", "https://")):
-        scheme = proxy.partition(":")[0]
-        raise Unreachable(f"the proxy of {url.scheme}_proxy is of kind {scheme}, which is not supported", passing=False)
-    return proxy
-
-
-def _in_words(error: Exception, silence: float) -> Unreachable:
-    """The cause in words, and whether it may pass: the first of these that it is."""
-    cause = _cause(error)
-    if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError):
-        return Unreachable(_tls_reason(cause), passing=False)
-    if isinstance(error, urllib3.exceptions.ProxyError):
-        return Unreachable(f"the proxy cannot be used: {cause}", passing=False)
-    if isinstance(cause, TimeoutError | urllib3.exceptions.TimeoutError):
-        return Unreachable(f"the server said nothing for {silence:g} s", passing=True)
-    if isinstance(cause, ConnectionRefusedError):
-        return Unreachable("the connection was refused", passing=False, may_restart=True)
-    if isinstance(cause, OSError) and cause.errno and not isinstance(cause, ConnectionError):
-        return Unreachable(f"no connection: {os.strerror(cause.errno)}", passing=cause.errno not in _OUR_LIMITS)
-    return Unreachable("the server closed the connection", passing=True)
-
-
-def _tls_reason(error: ssl.SSLError) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not trusted: {error.verify_message}"
-    return f"TLS failed: {(error.reason or str(error)).replace('_', ' ').lower()}"
-
-
-def _cause(error: BaseException) -> BaseException:
-    """What is behind urllib3's wrappings: the innermost exception of a socket or of TLS, else the error itself."""
-    for found in (error, *error.args):
-        inner = found.__cause__ or found.__context__ if isinstance(found, BaseException) else None
-        if isinstance(found, OSError) and not isinstance(found, urllib3.exceptions.HTTPError):
-            return found
-        if isinstance(inner, OSError):
-            return inner
-    return error

@@ -6,6 +6,7 @@ error. Several threads read at once, each over a connection of its own.
 """
 
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -15,7 +16,8 @@ import urllib3
 from nbdsvc import errors
 from nbdsvc.images.http import answer
 from nbdsvc.images.http.answer import Kind, Verdict
-from nbdsvc.images.http.client import Access, Client, Unreachable
+from nbdsvc.images.http.client import Access, Client
+from nbdsvc.images.http.unreachable import Unreachable
 from nbdsvc.images.http.url import Url, parse, redirected
 from nbdsvc.images.readahead import ReadAhead
 from nbdsvc.units import KiB
@@ -38,6 +40,7 @@ class _Stream:
     """An answer that is read in order, and how far it was read."""
 
     response: urllib3.BaseHTTPResponse
+    pace: "_Pace"
     at: int = 0
 
 
@@ -76,6 +79,12 @@ class HttpFile:
         """Of a file that is read in order: from `offset` at most so many bytes, none at its end."""
         return self._from_stream(offset, most, exact=False)
 
+    def mark(self) -> tuple[str, int | None, str]:
+        """What changes with the file's content, for a journal. Of a server that gives no version, every opening is another
+        file: chunks that an interrupted copy wrote may be of what the file was before.
+        """
+        return self.name, self.size, self.version or f"opened as {uuid.uuid4()}"
+
     def abort(self) -> None:
         self._client.abort()
 
@@ -89,7 +98,7 @@ class HttpFile:
                 self._body(response, 1)
             self.ranges, self.size = verdict.ranges, verdict.total
             self.version = answer.pin_of(_small(response))
-            self._stream = None if verdict.ranges else _Stream(response)
+            self._stream = None if verdict.ranges else _Stream(response, _Pace(self._access))
 
         self._again(0, once)
         self._is_open = True
@@ -139,7 +148,7 @@ class HttpFile:
         for _ in range(REDIRECTS + 1):
             self._client.judge_proxied(url)
             response = self._client.get(url, headers)
-            verdict = answer.judge(response.status, response.reason or "", _small(response), wanted)
+            verdict = answer.judge(response.status, _small(response), wanted)
             if verdict.kind is not Kind.REDIRECT:
                 return response, verdict, url
             response.close()
@@ -154,12 +163,10 @@ class HttpFile:
         content, pace = bytearray(), _Pace(self._access)
         try:
             while len(content) <= length:
-                piece = self._client.read(response, min(_PIECE, length - len(content)) or 1)
+                piece = pace.read(self._client, response, min(_PIECE, length - len(content)) or 1)
                 if not piece:
                     break
                 content += piece
-                if len(content) < length:
-                    pace.check(len(content))
         except Unreachable:
             response.close()
             raise
@@ -214,7 +221,7 @@ class HttpFile:
         """The stream's next bytes, the first of which are kept."""
         assert self._stream
         try:
-            piece = self._client.read(self._stream.response, most)
+            piece = self._stream.pace.read(self._client, self._stream.response, most)
         except Unreachable:
             self._stream.response.close()
             self._stream = None
@@ -229,7 +236,7 @@ class HttpFile:
         if self._stream:
             self._stream.response.close()
         response, verdict = self._ask(None)
-        self._stream, self._tail, kept, again = _Stream(response), b"", self._head, b""
+        self._stream, self._tail, kept, again = _Stream(response, _Pace(self._access)), b"", self._head, b""
         while len(again) < len(kept) and (more := self._step(len(kept) - len(again))):
             again += more
         if verdict.total != self.size or again != kept:
@@ -245,26 +252,39 @@ class HttpFile:
 
 
 class _Pace:
-    """Whether a server sends at least what is asked of it, over a time in which a slow network has its chance."""
+    """Whether a server sends at least what is asked of it, over a time in which a slow network has its chance.
+
+    Counted is the time in which its bytes are waited for, in rounds of `silence` seconds: a reader that is slow itself, and
+    bytes that came quickly an hour ago, say nothing of it.
+    """
 
     def __init__(self, access: Access) -> None:
         self._access = access
-        self._began = time.monotonic()
+        self._waited, self._done = 0.0, 0
 
-    def check(self, done: int) -> None:
-        seconds = time.monotonic() - self._began
-        if seconds > self._access.silence and done < self._access.least_rate * seconds:
-            reason = (
-                f"the server sent {done} bytes in {seconds:.0f} s; {self._access.least_rate} a second are the least"
-            )
-            raise Unreachable(reason, passing=False)
+    def read(self, client: Client, response: urllib3.BaseHTTPResponse, most: int) -> bytes:
+        """Some bytes, none at the end. Unreachable below the least rate."""
+        began = time.monotonic()
+        piece = client.read(response, most)
+        self._waited += time.monotonic() - began
+        self._done += len(piece)
+        if piece and self._waited > self._access.silence:
+            self._check()
+            self._waited, self._done = 0.0, 0
+        return piece
+
+    def _check(self) -> None:
+        if self._done < self._access.least_rate * self._waited:
+            least = f"{self._access.least_rate} a second are the least"
+            raise Unreachable(f"the server sent {self._done} bytes in {self._waited:.0f} s; {least}", passing=False)
 
 
 def _small(response: urllib3.BaseHTTPResponse) -> dict[str, str]:
-    return {name.lower(): value for name, value in response.headers.items()}
+    """Headers by their names in small letters; one that comes twice is one with both values, which is no number or range."""
+    return {name.lower(): response.headers[name] for name in response.headers}
 
 
 def _retry_after(response: urllib3.BaseHTTPResponse) -> float:
     """Seconds that the server asks to wait; 0 where it does not say, or names a date."""
     text = response.headers.get("Retry-After", "")
-    return float(text) if text.isdigit() else 0.0
+    return float(text) if text.isascii() and text.isdigit() else 0.0

@@ -6,6 +6,7 @@ Source: RFC 3986 (syntax), RFC 3987 (characters outside of ASCII are percent-enc
 import re
 from base64 import b64encode
 from dataclasses import dataclass, field
+from ipaddress import IPv6Address
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from nbdsvc import errors
@@ -66,7 +67,7 @@ def redirected(url: Url, location: str) -> Url:
     """Where an answer's Location leads; ValueError where an image is not to be fetched from there."""
     if not location:
         raise ValueError("it redirects without saying where to")
-    found = _parse(urljoin(url.text, location))
+    found = _parse(urljoin(url.text, location).partition("#")[0])
     if url.scheme == "https" and found.scheme == "http":
         raise ValueError("it redirects from https to http, which nothing protects")
     if found.authorization is None and found.origin == url.origin:
@@ -105,8 +106,11 @@ def _plain(reason: str) -> str:
 def _host(host: str | None) -> str:
     if not host:
         raise ValueError("it names no host")
-    if ":" in host:  # an IPv6 address, which urlsplit has checked
-        return host
+    if ":" in host:
+        try:
+            return str(IPv6Address(host))
+        except ValueError:
+            raise ValueError("its host is no IPv6 address") from None
     try:
         name = host.encode("idna").decode("ascii")
     except UnicodeError:

@@ -1,0 +1,77 @@
+"""Why there is no answer from a server: the cause in words, and whether the same request may succeed later."""
+
+import errno
+import http.client
+import os
+import ssl
+from urllib.parse import quote
+
+import urllib3
+
+# Trying again helps nothing while this process has no descriptors or memory.
+_OUR_LIMITS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+# Another protocol, a head that is too long, lengths that contradict each other.
+_NO_HEAD = (http.client.HTTPException, urllib3.exceptions.InvalidHeader)
+
+
+class Unreachable(Exception):
+    """No answer from a server. passing: the same request may succeed later, after so many seconds (0: it is not said).
+
+    may_restart: it may succeed where the server answered before; where none was ever seen, its address is wrong.
+    """
+
+    def __init__(self, reason: str, *, passing: bool, may_restart: bool = False, after: float = 0.0) -> None:
+        super().__init__(reason)
+        self.passing = passing
+        self.may_restart = may_restart
+        self.after = after
+
+
+def in_words(error: Exception, silence: float) -> Unreachable:
+    """Of an exception of urllib3, of a socket or of TLS. silence: seconds after which a read ends."""
+    cause = _cause(error)
+    if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+        return Unreachable(_tls_reason(cause), passing=False)
+    if isinstance(error, urllib3.exceptions.ProxyError):
+        return Unreachable(f"the proxy cannot be used: {_printable(cause)}", passing=False)
+    if isinstance(cause, OSError):
+        return _of_socket(cause, silence)
+    if isinstance(cause, urllib3.exceptions.TimeoutError):
+        return Unreachable(f"the server said nothing for {silence:g} s", passing=True)
+    if isinstance(cause, _NO_HEAD) and not isinstance(cause, http.client.IncompleteRead):
+        return Unreachable("its answer has no head of HTTP that can be read", passing=False, may_restart=True)
+    return Unreachable("the server closed the connection", passing=True)
+
+
+def _of_socket(cause: OSError, silence: float) -> Unreachable:
+    if isinstance(cause, TimeoutError):
+        return Unreachable(f"the server said nothing for {silence:g} s", passing=True)
+    if isinstance(cause, ConnectionRefusedError):
+        return Unreachable("the connection was refused", passing=False, may_restart=True)
+    if cause.errno and not isinstance(cause, ConnectionError):
+        return Unreachable(f"no connection: {os.strerror(cause.errno)}", passing=cause.errno not in _OUR_LIMITS)
+    return Unreachable("the server closed the connection", passing=True)
+
+
+def _tls_reason(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {error.verify_message}"
+    return f"TLS failed: {(getattr(error, 'reason', None) or str(error)).replace('_', ' ').lower()}"
+
+
+def _printable(cause: BaseException) -> str:
+    """What another host may have said, short and without control characters."""
+    return quote(str(cause)[:100], safe=" :/()[]'\",.-")
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What is behind urllib3's wrappings: the exception of a socket, of TLS or of HTTP, else the error itself."""
+    for found in (error, *error.args):
+        inner = found.__cause__ or found.__context__ if isinstance(found, BaseException) else None
+        if isinstance(found, OSError) and not isinstance(found, urllib3.exceptions.HTTPError):
+            return found
+        if isinstance(inner, OSError):
+            return inner
+        if isinstance(found, http.client.HTTPException) and not isinstance(found, urllib3.exceptions.HTTPError):
+            return found
+    return error
