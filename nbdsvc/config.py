@@ -4,6 +4,7 @@ Read from /etc/nbdsvc/nbdsvc.toml, then /etc/nbdsvc/conf.d/*.toml in order of th
 the environment: NBDSVC_PORT=9000 sets `port`, NBDSVC_DRIVER_OPTIONS="a = 1, b = 'x'" a table. An unknown key is an error.
 """
 
+import ipaddress
 import os
 import re
 import socket
@@ -42,7 +43,8 @@ class Settings:
     # Where the API listens.
     listen: str = "127.0.0.1"
     port: int = 8776
-    # noauth: everybody is an administrator, as in the reference's noauth. token: the tokens of tokens_file.
+    # noauth: everybody is an administrator, as in the reference's noauth; unless it is set, the API then listens on this
+    # host's own addresses (127.0.0.1, ::1) only. token: the tokens of tokens_file.
     auth: str = "noauth"
     # TOML: [tokens.NAME] token = "...", project = "...", user = "...", roles = ["member"]. Readable by its owner only.
     tokens_file: Path | None = None
@@ -214,7 +216,18 @@ def _settings(values: dict[str, Any]) -> Settings:
         if key not in known:
             raise errors.ConfigError(setting=key, reason="there is no such setting")
         converted[key] = _convert(key, value, getattr(defaults, key))
-    return _check(replace(defaults, **converted))
+    settings = replace(defaults, **converted)
+    if "auth" not in values and not _is_loopback(settings.listen):
+        reason = "everybody who reaches this address would be an administrator: set auth = token (or noauth, if so be it)"
+        raise errors.ConfigError(setting="listen", reason=reason)
+    return _check(settings)
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return address == "localhost" or ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
 
 
 def _convert(key: str, value: Any, default: Any) -> Any:

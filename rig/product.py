@@ -31,8 +31,8 @@ class Service:
     def __init__(self, agent: Agent, *, lasting: bool = False, **settings: Any) -> None:
         self.agent = agent
         self.lasting = lasting
-        self.settings = {"LISTEN": "0.0.0.0", "HOST": agent.host.name, "REPAIR_INTERVAL": 2, "QUOTA_VOLUMES": 100,
-                         "QUOTA_SNAPSHOTS": 100, "QUOTA_GIGABYTES": 1000, **settings}  # fmt: skip
+        self.settings = {"LISTEN": "0.0.0.0", "AUTH": "noauth", "HOST": agent.host.name, "REPAIR_INTERVAL": 2,
+                         "QUOTA_VOLUMES": 100, "QUOTA_SNAPSHOTS": 100, "QUOTA_GIGABYTES": 1000, **settings}  # fmt: skip
 
     def start(self, *, up: bool = True) -> None:
         """As a unit, which comes back by itself where `lasting`, also after a power cut. Returns when it serves.

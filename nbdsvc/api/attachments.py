@@ -123,7 +123,7 @@ def _list(asked: Asked, *, detail: bool) -> JSONResponse:
     project = manager.scope(asked.context, asked.flag("all_tenants"))
     wanted = paging.page(asked, _SORTABLE, project=project)
     where = filters.conditions(asked, tables.attachments)
-    if project:
+    if project is not None:
         where.append(tables.attachments.c.project_id == project)
     with asked.app.database.read() as conn:
         rows = nouns.attachments.select(conn, *where, page=wanted)

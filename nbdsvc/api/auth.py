@@ -5,12 +5,15 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from nbdsvc import errors
 from nbdsvc.model.context import ADMIN, MEMBER, READER, Context
 
 _ROLES = frozenset({ADMIN, MEMBER, READER})
+_KEYS = frozenset({"token", "project", "user", "roles"})
+# Characters: 16 of hexadecimal are 64 bits, beyond guessing over a network.
+_TOKEN_LENGTH = 16
 
 
 class Authenticator(Protocol):
@@ -59,16 +62,32 @@ def _load(path: Path) -> list[Token]:
         if path.stat().st_mode & 0o077:
             raise errors.ConfigError(setting="tokens_file", reason=f"{path} must not be readable by others (chmod 600)")
         entries = tomllib.loads(path.read_text()).get("tokens", {})
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise errors.ConfigError(setting="tokens_file", reason=f"{path}: {type(error).__name__}") from error
-    return [_token(name, entry) for name, entry in entries.items()]
+    if not isinstance(entries, dict):
+        raise errors.ConfigError(setting="tokens_file", reason=f"{path}: tokens must be tables, [tokens.NAME]")
+    tokens = [_token(name, entry) for name, entry in entries.items()]
+    if len({token.token for token in tokens}) < len(tokens):
+        raise errors.ConfigError(setting="tokens_file", reason=f"{path}: two entries have the same token")
+    return tokens
 
 
-def _token(name: str, entry: dict[str, object]) -> Token:
-    roles = entry.get("roles", [MEMBER])
-    token = str(entry.get("token", ""))
-    if not isinstance(roles, list) or not set(roles) <= _ROLES:
-        raise errors.ConfigError(setting=f"tokens.{name}.roles", reason=f"must be of {', '.join(sorted(_ROLES))}")
-    if len(token) < 16:
-        raise errors.ConfigError(setting=f"tokens.{name}.token", reason="must have at least 16 characters")
-    return Token(str(entry.get("project", "admin")), str(entry.get("user", name)), frozenset(roles), token)
+def _token(name: str, entry: Any) -> Token:
+    """One entry. A project or a role that is empty would be a right that nobody meant to give."""
+    given = {"project": "admin", "user": name, "roles": [MEMBER], **(entry if isinstance(entry, dict) else {})}
+    roles, token = given["roles"], given.get("token")
+    texts = [value for value in (given["project"], given["user"]) if isinstance(value, str) and value]
+    for wrong, key, reason in (
+        (not isinstance(entry, dict), "token", "must be in a table, [tokens.NAME]"),
+        (not isinstance(token, str) or len(token) < _TOKEN_LENGTH, "token", f"must be text of {_TOKEN_LENGTH} or more"),
+        (len(texts) < 2, "project", "and user must be text, and not empty"),
+        (not _is_roles(roles), "roles", f"must be one or more of {', '.join(sorted(_ROLES))}"),
+        (bool(set(given) - _KEYS), "token", f"has keys that are none: {', '.join(sorted(set(given) - _KEYS))}"),
+    ):
+        if wrong:
+            raise errors.ConfigError(setting=f"tokens.{name}.{key}", reason=reason)
+    return Token(*texts, frozenset(roles), str(token))
+
+
+def _is_roles(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(r, str) and r in _ROLES for r in value)

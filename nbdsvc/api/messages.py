@@ -46,7 +46,7 @@ def listing(asked: Ask) -> JSONResponse:
     most = Page(limit=asked.app.settings.max_limit)
     wanted = most if asked.version < _PAGES_SINCE else paging.page(asked, ("id", "created_at"), project=project)
     where: list[Any] = [tables.operations.c.state.in_(_FAILED)]
-    if project:
+    if project is not None:
         where.append(tables.operations.c.project_id == project)
     for name, value, _ in filters.known(asked, "messages"):
         where.append(_condition(name, value))

@@ -23,7 +23,7 @@ def listing(asked: Ask) -> JSONResponse:
     project = manager.scope(asked.context, asked.flag("all_tenants"))
     wanted = paging.page(asked, ("id", "kind", "state", "created_at", "updated_at"), project=project)
     where = filters.conditions(asked, tables.operations)
-    if project:
+    if project is not None:
         where.append(tables.operations.c.project_id == project)
     with asked.app.database.read() as conn:
         rows = journal.rows.select(conn, *where, page=wanted)

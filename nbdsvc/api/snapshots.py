@@ -132,7 +132,7 @@ def _list(asked: Asked, path: str, *, detail: bool) -> JSONResponse:
     project = manager.scope(asked.context, asked.flag("all_tenants"))
     wanted = paging.page(asked, _SORTABLE, project=project)
     where = filters.conditions(asked, tables.snapshots)
-    if project:
+    if project is not None:
         where.append(tables.snapshots.c.project_id == project)
     with asked.app.database.read() as conn:
         rows = nouns.snapshots.select(conn, *where, page=wanted)

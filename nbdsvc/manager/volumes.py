@@ -307,4 +307,4 @@ def _creation(app: App, context: Context, volume: Volume, wish: CreateVolume) ->
 
 def listing(conn: sa.Connection, project_id: str | None) -> list[Any]:
     """The condition for a project's volumes; None: everybody's."""
-    return [tables.volumes.c.project_id == project_id] if project_id else []
+    return [tables.volumes.c.project_id == project_id] if project_id is not None else []

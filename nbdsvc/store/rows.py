@@ -63,7 +63,7 @@ class Rows(Generic[R]):
         return found
 
     def find(self, conn: sa.Connection, id: str, project_id: str | None = None) -> R | None:
-        where = [self.table.c.id == id] + ([self.table.c.project_id == project_id] if project_id else [])
+        where = [self.table.c.id == id] + ([self.table.c.project_id == project_id] if project_id is not None else [])
         found = self.select(conn, *where)
         return found[0] if found else None
 
@@ -140,7 +140,7 @@ class Rows(Generic[R]):
     def _after(self, conn: sa.Connection, page: Page) -> Any:
         """The rows that sort behind the marker: equal in the first k keys and beyond it in the next."""
         where = [self.table.c.id == page.marker]
-        if page.marker_project:
+        if page.marker_project is not None:
             where.append(self.table.c.project_id == page.marker_project)
         row = conn.execute(sa.select(self.table).where(*where)).mappings().one_or_none()
         if row is None:
