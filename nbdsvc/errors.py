@@ -44,12 +44,18 @@ class Error(Exception):
     """
 
     template: ClassVar[str] = "{reason}"
+    # Where facts are the storage host's (commands, paths, names of pools and hosts): the same for whoever only uses it.
+    outside: ClassVar[str] = ""
 
     def __init__(self, **facts: Any) -> None:
         self.facts = facts
         for name, value in facts.items():
             setattr(self, name, value)
         super().__init__(self.template.format(**facts))
+
+    def told(self, *, everything: bool) -> str:
+        """In words: with every fact for an administrator, else without those of the storage host."""
+        return str(self) if everything or not self.outside else self.outside.format(**self.facts)
 
 
 class RequestError(Error):
@@ -136,6 +142,8 @@ class Forbidden(RequestError):
 class BackendError(Error):
     """The storage's or the host's fault."""
 
+    outside = "The storage could not do this; its administrator finds the reason in the operation and in the log."
+
 
 class CommandFailed(BackendError):
     """An external program failed. Facts: argv (list), rc, stderr (its end)."""
@@ -150,6 +158,7 @@ class OutOfSpace(BackendError):
     """Facts: pool, requested (bytes or None), free (bytes or None), reason."""
 
     template = "Pool {pool} has no room: {reason}"
+    outside = "The storage has no room for this."
     pool: str
     reason: str
 
@@ -158,6 +167,7 @@ class DeviceBusy(BackendError):
     """Facts: device, reason."""
 
     template = "{device} is busy: {reason}"
+    outside = "The device is busy: somebody still uses it."
     device: str
     reason: str
 
@@ -166,6 +176,7 @@ class ExportFailed(BackendError):
     """Facts: export (its id), reason."""
 
     template = "Export {export} failed: {reason}"
+    outside = "Export {export} failed."
     export: str
     reason: str
 
@@ -174,6 +185,7 @@ class BackendUnavailable(BackendError):
     """Facts: backend, reason."""
 
     template = "Backend {backend} is unavailable: {reason}"
+    outside = "The storage is not available now."
     backend: str
     reason: str
 
@@ -195,6 +207,7 @@ class WriteFailed(DataError):
     """Facts: destination, offset (bytes), reason."""
 
     template = "Writing {destination} failed at byte {offset}: {reason}"
+    outside = "Writing failed at byte {offset}."
     destination: str
     offset: int
     reason: str
@@ -247,6 +260,7 @@ class RollbackFailed(OperationError):
     """The undo failed too. Facts: operation, step, cause (message), undo_error (message)."""
 
     template = "Operation {operation} failed ({cause}), and undoing step {step} failed too: {undo_error}"
+    outside = "Operation {operation} failed at step {step}, and undoing it failed too: an administrator has to look."
     operation: str
     step: str
     cause: str
@@ -257,6 +271,7 @@ class ConfigError(Error):
     """A setting is wrong. Facts: setting, reason."""
 
     template = "Setting {setting}: {reason}"
+    outside = "The service is not set up for this."
     setting: str
     reason: str
 
@@ -265,6 +280,7 @@ class InternalError(Error):
     """A bug of nbdsvc. Facts: reason."""
 
     template = "Internal error: {reason}"
+    outside = "An internal error happened; it was logged."
     reason: str
 
 

@@ -62,8 +62,11 @@ _QUOTAS = {
 }
 
 
-def message(error: errors.Error) -> str:
-    """The error in the words that clients match on, where they do; else in our own."""
+def message(error: errors.Error, *, everything: bool = False) -> str:
+    """The error in the words that clients match on, where they do; else in our own.
+
+    everything: with the facts of the storage host, for an administrator.
+    """
     if isinstance(error, errors.InvalidInput):
         value = "" if error.value is None else f" Value: {error.value}."
         where, _, name = error.field.rpartition(".")
@@ -72,7 +75,7 @@ def message(error: errors.Error) -> str:
         return _QUOTAS[error.resource].format(**error.facts)
     if isinstance(error, errors.NotFound) and error.resource in _NOUNS:
         return error.template.format(resource=_NOUNS[error.resource], id=error.id)
-    return str(error)
+    return error.told(everything=everything)
 
 
 def body(status: int, message: str) -> dict[str, Any]:

@@ -110,7 +110,7 @@ def _view(asked: Asked, row: Operation) -> dict[str, Any]:
     return {
         "id": row.id,
         "event_id": f"VOLUME_{kind}_{_ACTIONS.get(row.kind, _OTHER)}_001",
-        "user_message": f"{row.kind.replace('.', ' ')}: {(row.error or {}).get('message', 'it failed')}",
+        "user_message": f"{row.kind.replace('.', ' ')}: {views.failure(row, asked.context) or 'it failed'}",
         "message_level": "ERROR",
         "resource_type": kind,
         "resource_uuid": row.resource_id,

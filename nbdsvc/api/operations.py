@@ -27,14 +27,14 @@ def listing(asked: Ask) -> JSONResponse:
         where.append(tables.operations.c.project_id == project)
     with asked.app.database.read() as conn:
         rows = journal.rows.select(conn, *where, page=wanted)
-    shown = [views.operation(row) for row in rows]
+    shown = [views.operation(row, asked.context) for row in rows]
     return answer({"operations": shown, **paging.next_link(asked, "operations", "operations", wanted, rows)})
 
 
 @router.get("/operations/{id}")
 def show(asked: Ask, id: str) -> JSONResponse:
     """One operation: how far it is, or why it failed."""
-    return answer({"operation": views.operation(_get(asked, id))})
+    return answer({"operation": views.operation(_get(asked, id), asked.context)})
 
 
 def _cancel(asked: Asked, id: str, _wish: Any) -> None:

@@ -34,6 +34,7 @@ from nbdsvc.api.actions import invalid
 from nbdsvc.api.auth import Authenticator
 from nbdsvc.api.gate import Gate
 from nbdsvc.manager.app import App
+from nbdsvc.model.context import NOBODY
 
 log = structlog.get_logger(__name__)
 
@@ -109,9 +110,12 @@ def _fault(status: int, message: str) -> JSONResponse:
     return JSONResponse(faults.body(status, message), status, headers)
 
 
-def _on_error(_request: Request, error: Exception) -> JSONResponse:
+def _on_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, errors.Error)
-    return _fault(faults.status_of(error), faults.message(error))
+    context = getattr(request.state, "context", NOBODY)
+    if not isinstance(error, errors.RequestError):
+        log.warning("refused", path=request.url.path, request=context.request_id, reason=str(error))
+    return _fault(faults.status_of(error), faults.message(error, everything=context.is_admin))
 
 
 def _on_invalid(_request: Request, error: Exception) -> JSONResponse:

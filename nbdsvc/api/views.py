@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any
 
+from nbdsvc import errors
 from nbdsvc.api.microversions import Version
 from nbdsvc.manager import attachments as use_case
 from nbdsvc.model.context import Context
@@ -191,7 +192,12 @@ def uploaded_type(row: VolumeType, context: Context) -> dict[str, Any]:
     }
 
 
-def operation(row: Operation) -> dict[str, Any]:
+def failure(row: Operation, context: Context) -> str:
+    """Why it failed, in words for this reader; empty where it did not."""
+    return errors.from_facts(row.error).told(everything=context.is_admin) if row.error else ""
+
+
+def operation(row: Operation, context: Context) -> dict[str, Any]:
     """Ours: how far, and if it failed, why, in words."""
     return {
         "id": row.id,
@@ -201,7 +207,7 @@ def operation(row: Operation) -> dict[str, Any]:
         "resource_id": row.resource_id,
         "request_id": row.request_id,
         "progress": _progress(row),
-        "error": {"kind": row.error["kind"], "message": row.error["message"]} if row.error else None,
+        "error": {"kind": row.error["kind"], "message": failure(row, context)} if row.error else None,
         "cancel_requested": row.cancel_requested,
         "rate": row.rate,
         "attempts": row.attempts,

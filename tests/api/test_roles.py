@@ -1,0 +1,40 @@
+"""What a reply tells depends on the role of whoever reads it."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from asking import ask
+from serving import ServiceProcess
+
+TOKENS = {role: f"token-of-{role}-{'0' * 16}" for role in ("admin", "member", "reader")}
+
+
+@pytest.fixture
+def guarded(make_service: Callable[..., ServiceProcess]) -> Iterator[Callable[..., tuple[int, Any]]]:
+    """A service with a token for each role in project p1; asks it as one of them."""
+    service = make_service("t", start=False, auth="token", quota_gigabytes=-1)
+    file = service.state.parent / "tokens.toml"
+    entries = [f'[tokens.{role}]\ntoken = "{token}"\nproject = "p1"\nroles = ["{role}"]\n' for role, token in TOKENS.items()]
+    file.write_text("".join(entries))
+    file.chmod(0o600)
+    service.settings["TOKENS_FILE"] = file
+    service.start()
+
+    def asked(role: str, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        headers = {"X_Auth_Token": TOKENS[role], "OpenStack_API_Version": "volume 3.44"}
+        return ask(service, method, path, body, **headers)[:2]
+
+    yield asked
+
+
+def test_a_refusal_names_pools_and_hosts_to_administrators_only(guarded: Callable[..., tuple[int, Any]]) -> None:
+    """A volume larger than the pool: the administrator reads which pool has how much, a member that there is none."""
+    wish = {"volume": {"size": 0x7FFFFFFF}}
+    status, told = guarded("admin", "POST", "/v3/volumes", wish)
+    assert status == 400
+    assert "me@file#file" in str(told)
+    status, told = guarded("member", "POST", "/v3/volumes", wish)
+    assert status == 400
+    assert "no room" in str(told)
+    assert "me@" not in str(told)
