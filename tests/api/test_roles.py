@@ -15,7 +15,9 @@ def guarded(make_service: Callable[..., ServiceProcess]) -> Iterator[Callable[..
     """A service with a token for each role in project p1; asks it as one of them."""
     service = make_service("t", start=False, auth="token", quota_gigabytes=-1)
     file = service.state.parent / "tokens.toml"
-    entries = [f'[tokens.{role}]\ntoken = "{token}"\nproject = "p1"\nroles = ["{role}"]\n' for role, token in TOKENS.items()]
+    entries = [
+        f'[tokens.{role}]\ntoken = "{token}"\nproject = "p1"\nroles = ["{role}"]\n' for role, token in TOKENS.items()
+    ]
     file.write_text("".join(entries))
     file.chmod(0o600)
     service.settings["TOKENS_FILE"] = file
