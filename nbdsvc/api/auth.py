@@ -86,7 +86,7 @@ def _token(name: str, entry: Any) -> Token:
     ):
         if wrong:
             raise errors.ConfigError(setting=f"tokens.{name}.{key}", reason=reason)
-    return Token(*texts, frozenset(roles), str(token))
+    return Token(texts[0], texts[1], frozenset(roles), str(token))
 
 
 def _is_roles(value: Any) -> bool:
