@@ -199,7 +199,8 @@ class Service:
             if self._stopping.wait(min(left, CLOCK_SECONDS)):
                 return True
             if abs(jumped := clock.offset() - offset) > JUMP_SECONDS:
-                log.warning("the clock jumped", seconds=round(jumped))
+                if threading.current_thread() is self._housekeeper:  # once is enough
+                    log.warning("the clock jumped", seconds=round(jumped))
                 break
         return self._stopping.is_set()
 

@@ -4,12 +4,14 @@ import errno
 import os
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
 from nbdsvc import errors
 from nbdsvc._native import ffi, lib
-from nbdsvc.datapath.abandoning import Abandonable
+
+if TYPE_CHECKING:
+    from nbdsvc.datapath.abandoning import Abandonable
 
 READ, WRITE, JOURNAL = 1, 2, 3
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -28,7 +30,7 @@ class Callback:
     """
 
     def __init__(self, pread: PreadCallback, abort: Callable[[], None] | None = None, threads: int = 1) -> None:
-        self._reader = None if abort else Abandonable(pread, threads)
+        self._reader = None if abort else _abandonable(pread, threads)
         self._pread = self._reader.pread if self._reader else pread
         self._stop_reads = self._reader.abort if self._reader else abort
         self._aborted = False
@@ -61,6 +63,12 @@ class Callback:
             return -errno.EIO
         ffi.memmove(buffer, content, length)
         return 0
+
+
+def _abandonable(pread: PreadCallback, threads: int) -> "Abandonable":
+    from nbdsvc.datapath.abandoning import Abandonable  # loads thread pools, which a copy of files does not need
+
+    return Abandonable(pread, threads)
 
 
 @ffi.def_extern(error=-errno.EIO)  # type: ignore[untyped-decorator]

@@ -148,8 +148,10 @@ class Engine:
         """What waits for a slot and is to end, needs none: its undo is short."""
         for operation in unfinished:
             running, waits = self._active.get(operation.id), self._lanes[COPY].slots
-            if running and waits.is_waiting(operation.id) and (running.cancelled or _is_to_end(operation)):
-                running.cancelled |= operation.cancel_requested
+            if not running or not waits.is_waiting(operation.id):
+                continue
+            running.cancelled |= operation.cancel_requested
+            if running.cancelled or running.is_late():  # by the clock that does not jump, as its steps see it
                 waits.leave(operation.id)
                 self._lanes[SHORT].slots.wait(operation.id, operation.project_id)
 

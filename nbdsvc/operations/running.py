@@ -73,8 +73,11 @@ class Running:
             return  # an undo is not cancelled: it is the way out
         if self._cancel_seen():
             raise errors.Cancelled(operation=self.id)
-        if time.monotonic() > self._end:
+        if self.is_late():
             raise errors.TimedOut(operation=self.id, seconds=_allowed(self.operation))
+
+    def is_late(self) -> bool:
+        return time.monotonic() > self._end
 
     def should_stop(self) -> bool:
         try:
