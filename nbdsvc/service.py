@@ -256,7 +256,8 @@ def _make_images(settings: Settings) -> Images:
         settings.images_path.mkdir(parents=True, exist_ok=True, mode=0o700)
     spool = Spool(settings.state_dir / "spool", settings.image_spool, "the setting image_spool")
     paths = [Path(path) for path in settings.image_paths]
-    return Images(ImageFolder(settings.images_path), paths, _make_access(settings), spool)
+    kept = (settings.state_dir, settings.pool_path)
+    return Images(ImageFolder(settings.images_path), paths, _make_access(settings), spool, kept)
 
 
 def _make_access(settings: Settings) -> Access | None:

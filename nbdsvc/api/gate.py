@@ -25,7 +25,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 # The first path segments behind /v3 that are resources; anything else there is a project.
 RESOURCES = frozenset(
     """volumes snapshots snapshot attachments types os-quota-sets limits os-services scheduler-stats capabilities
-    os-hosts os-availability-zone extensions operations messages resource_filters
+    os-hosts os-availability-zone extensions operations messages images resource_filters
     manageable_volumes manageable_snapshots os-volume-manage os-snapshot-manage""".split()
 )
 # Served to anybody: what a client must read before it can have a token, and what a load balancer asks.

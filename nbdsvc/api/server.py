@@ -14,6 +14,7 @@ from nbdsvc.api import (
     extensions,
     faults,
     hosts,
+    images,
     limits,
     manageable,
     messages,
@@ -40,7 +41,7 @@ log = structlog.get_logger(__name__)
 
 _UPDATED = "2026-11-23T00:00:00Z"
 _ROUTERS = (volumes, volume_actions, snapshots, attachments, types, limits, quota_sets, services, hosts, pools, zones,
-            extensions, resource_filters, operations, messages, manageable)  # fmt: skip
+            extensions, resource_filters, operations, messages, images, manageable)  # fmt: skip
 
 
 def create(app: App, authenticator: Authenticator) -> Gate:

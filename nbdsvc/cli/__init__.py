@@ -20,6 +20,7 @@ VERBS = {
     "rebuild": ("rebuild", "Make new rows for the volumes of a pool whose database is lost."),
     "volume": ("volume", "Create, list, show, extend, upload and delete volumes."),
     "snapshot": ("snapshot", "Create, list, show and delete snapshots."),
+    "image": ("image", "List and delete the images that volumes may be made of."),
     "attach": ("attach", "Attach a volume to this host as a block device."),
     "detach": ("attach", "Detach a volume from this host."),
     "agent": ("agent", "Keep this host's NBD devices connected; attach starts it."),

@@ -45,14 +45,22 @@ class OpenImage:
 class Images:
     """Resolves and opens images. allowed: folders whose files may be named by path; http: None switches URLs off.
 
+    kept: folders of the service (its database, the volumes of all projects), which an allowed folder above does not allow.
+
     spool: what images may take on disk while they are read.
     """
 
     def __init__(
-        self, folder: ImageFolder, allowed: Iterable[Path] = (), http: Access | None = None, spool: Spool = NO_SPOOL
+        self,
+        folder: ImageFolder,
+        allowed: Iterable[Path] = (),
+        http: Access | None = None,
+        spool: Spool = NO_SPOOL,
+        kept: Iterable[Path] = (),
     ) -> None:
         self.folder = folder
         self._allowed = [path.resolve() for path in allowed]
+        self._kept = [path.resolve() for path in kept]
         self._http = http
         self._spool = spool
 
@@ -135,7 +143,11 @@ class Images:
             raise errors.InvalidInput(
                 field="imageRef", value=reference[:80], reason=f"no such path: {error}"
             ) from error
-        if not any(resolved.is_relative_to(folder) for folder in self._allowed):
+        allowed = [folder for folder in self._allowed if resolved.is_relative_to(folder)]
+        kept = [folder for folder in self._kept if resolved.is_relative_to(folder)]
+        if allowed and any(not any(folder.is_relative_to(own) for folder in allowed) for own in kept):
+            raise errors.InvalidInput(field="imageRef", value=reference, reason="the service keeps its own files there")
+        if not allowed:
             raise errors.InvalidInput(
                 field="imageRef", value=reference, reason="this path is not below one that the administrator allowed"
             )

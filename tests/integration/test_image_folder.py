@@ -104,6 +104,32 @@ def test_uploads_count_against_a_quota(service: ServiceProcess) -> None:
     assert (refused[0], "images" in str(refused[1])) == (413, True)
 
 
+def test_a_project_removes_its_own_images(service: ServiceProcess) -> None:
+    """Others are told that there is none, public and protected ones are an administrator's; what is removed frees the quota."""
+    id = upload(service, "a", "to go")[1]["os-volume_upload_image"]["image_id"]  # type: ignore[index]
+    kept = upload(service, "a", "kept", protected=True)[1]["os-volume_upload_image"]["image_id"]  # type: ignore[index]
+    path = f"/v3/images/{id}"
+    assert request(service, "b", "DELETE", path)[0] == 404
+    assert request(service, "a", "DELETE", f"/v3/images/{kept}")[0] == 403
+    listed = request(service, "a", "GET", "/v3/images")[1]["images"]
+    assert {id, kept} <= {image["id"] for image in listed}  # type: ignore[index, attr-defined]
+    assert request(service, "a", "DELETE", path)[0] == 204
+    assert request(service, "a", "DELETE", path)[0] == 404
+    assert not list((service.state / "images").glob(f"{id}*"))
+    assert request(service, "root", "DELETE", f"/v3/images/{kept}")[0] == 204
+
+
+def test_what_the_service_keeps_is_no_image(tmp_path: Path) -> None:
+    """A path below the state folder or the pool is refused, also where a folder above them is allowed."""
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "nbdsvc.db").write_bytes(bytes(512))
+    (tmp_path / "free.raw").write_bytes(bytes(512))
+    images = Images(ImageFolder(tmp_path / "i"), [tmp_path], kept=[tmp_path / "state"])
+    images.open(str(tmp_path / "free.raw")).source.close()
+    with pytest.raises(errors.InvalidInput, match="the service keeps"):
+        images.open(str(tmp_path / "state" / "nbdsvc.db"))
+
+
 def test_a_name_of_an_index_is_no_path(tmp_path: Path) -> None:
     """An index whose data is gone is passed over, whatever its name names; so is one whose data is a link."""
     secret = tmp_path / "secret"

@@ -204,6 +204,12 @@ JOURNAL = [
     send("DELETE", "messages/{id}", 204, None, lambda w: (f"messages/{w.new_message()}", None), since=_MESSAGES),
 ]
 
+_IMAGE = keys("id name status disk_format container_format size virtual_size visibility protected owner")
+IMAGES = [
+    get("images", {"images": [_IMAGE]}, lambda w: f"images?{w.new_image()}"),
+    send("DELETE", "images/{id}", 204, None, lambda w: (f"images/{w.new_image()}", None)),
+]
+
 
 def _manage(path: str, since: Any) -> list[Operation]:
     pool, more = f"{HOST_NAME}#file", {"admin": True, "since": since}
@@ -234,4 +240,14 @@ MANAGING = [
     *_manage("os-volume-manage", (3, 0)), *_manage("os-snapshot-manage", (3, 0)),
 ]  # fmt: skip
 
-OPERATIONS = [*VOLUMES, *VOLUME_ACTIONS, *SNAPSHOTS, *ATTACHMENTS, *TYPES, *SERVICE_ITSELF, *JOURNAL, *MANAGING]
+OPERATIONS = [
+    *VOLUMES,
+    *VOLUME_ACTIONS,
+    *SNAPSHOTS,
+    *ATTACHMENTS,
+    *TYPES,
+    *SERVICE_ITSELF,
+    *JOURNAL,
+    *IMAGES,
+    *MANAGING,
+]

@@ -123,6 +123,14 @@ class World:
         id = self.new_volume()
         return str(self.good("GET", f"/v3/messages?resource_uuid={id}")["messages"][0]["id"])
 
+    def new_image(self) -> str:
+        """An uploaded one, whole."""
+        action = {"os-volume_upload_image": {"image_name": self.unique("image")}}
+        volume = self.new_volume()
+        made = self.good("POST", f"/v3/volumes/{volume}/action", action)["os-volume_upload_image"]["image_id"]
+        self.settled("volumes", volume)
+        return str(made)
+
     def running_operation(self) -> str:
         """A creation that takes half a second."""
         self._plan(delay=0.5)

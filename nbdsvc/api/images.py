@@ -1,0 +1,43 @@
+"""/images: ours. What a project has uploaded, and what is there for everybody. The names of the fields are Glance's."""
+
+from typing import Any
+
+from fastapi.responses import JSONResponse, Response
+
+from nbdsvc.api import strict
+from nbdsvc.api.request import Ask, answer
+from nbdsvc.images.index import Image
+from nbdsvc.manager import stored_images
+
+router = strict.router("images")
+
+
+@router.get("/images")
+def listing(asked: Ask) -> JSONResponse:
+    """The images that a volume may be made of: the project's own and public ones; all of them for an administrator."""
+    return answer({"images": [_shown(image) for image in stored_images.listing(asked.app, asked.context)]})
+
+
+@router.delete("/images/{id}", status_code=204, response_class=Response)
+def delete(asked: Ask, id: str) -> Response:
+    """Remove an image that the project has uploaded. 403 for a protected one and for another's; 404 where there is none.
+
+    An upload that is under way is ended by cancelling its operation.
+    """
+    stored_images.delete(asked.app, asked.context, id)
+    return Response(status_code=204)
+
+
+def _shown(image: Image) -> dict[str, Any]:
+    return {
+        "id": image.id,
+        "name": image.name,
+        "status": image.status,
+        "disk_format": image.disk_format or None,
+        "container_format": image.container_format,
+        "size": image.size,
+        "virtual_size": image.virtual_size or None,
+        "visibility": "public" if image.is_public else image.visibility,
+        "protected": image.protected,
+        "owner": image.project_id or None,
+    }
