@@ -158,6 +158,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(body[index : index + 1])
             time.sleep(0.1)
 
+    def _odd_head(self) -> None:
+        """One byte of the head after the other."""
+        for byte in b"HTTP/1.1 206 " + b"x" * 200:
+            self.wfile.write(bytes([byte]))
+            time.sleep(0.1)
+        self._end()
+
     def _odd_lost(self) -> None:
         self._redirect("/gone")
 
@@ -192,6 +199,13 @@ def at_random(seed: int, wrong: Sequence[str] = WRONG, often: float = 0.25) -> C
             return dice.choice(PASSING if dice.random() < 0.85 else wrong)
 
     return choose
+
+
+def install(odd: dict[str, Callable[..., None]]) -> Callable[[int], str]:
+    """An oddity of the test's own, for each request."""
+    for name, answer in odd.items():
+        setattr(_Handler, f"_odd_{name}", answer)
+    return lambda _number: next(iter(odd))
 
 
 @contextmanager

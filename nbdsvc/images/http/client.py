@@ -29,6 +29,8 @@ from nbdsvc.images.http.url import Url
 
 # A server that lives takes a connection within this, also from the other side of the world.
 CONNECT_SECONDS = 10.0
+# A head has so many times what a server may say nothing for: it may begin late, and be slow.
+_HEADS = 2
 # How often a wait that a socket does not end looks whether it should go on.
 _TICK_SECONDS = 0.05
 
@@ -112,7 +114,7 @@ class Client:
         context = _trust(self._access.ca_file) if is_tls else None
         kept: dict[str, Any] = {"num_pools": 4, "maxsize": 2 * CALLBACK_THREADS, "ssl_context": context}
         made = proxy.through(proxied, kept) if proxied else urllib3.PoolManager(**kept)
-        made.pool_classes_by_scheme = _pools(self._dial)
+        made.pool_classes_by_scheme = _pools(self._dial, _HEADS * self._access.silence)
         return made
 
     def _dial(self, connection: HTTPConnection) -> socket.socket:
@@ -172,16 +174,22 @@ class Client:
         return error if isinstance(error, Unreachable) else in_words(error, self._access.silence)
 
 
-def _pools(dial: Callable[[HTTPConnection], socket.socket]) -> dict[str, Any]:
-    """urllib3's pools, with connections that `dial` makes."""
+def _pools(dial: Callable[[HTTPConnection], socket.socket], head_seconds: float) -> dict[str, Any]:
+    """urllib3's pools, with connections that `dial` makes, whose answers begin in time."""
 
     class Http(HTTPConnection):
         def _new_conn(self) -> socket.socket:
             return dial(self)
 
+        def getresponse(self) -> Any:
+            return _in_time(self, super().getresponse, head_seconds)
+
     class Https(HTTPSConnection):
         def _new_conn(self) -> socket.socket:
             return dial(self)
+
+        def getresponse(self) -> Any:
+            return _in_time(self, super().getresponse, head_seconds)
 
     class HttpPool(HTTPConnectionPool):
         ConnectionCls = Http
@@ -190,6 +198,28 @@ def _pools(dial: Callable[[HTTPConnection], socket.socket]) -> dict[str, Any]:
         ConnectionCls = Https
 
     return {"http": HttpPool, "https": HttpsPool}
+
+
+def _in_time(connection: HTTPConnection, getresponse: Callable[[], Any], seconds: float) -> Any:
+    """A head that comes byte by byte would keep each byte's time limit, and never end."""
+    late = threading.Event()
+
+    def end() -> None:
+        late.set()
+        with contextlib.suppress(OSError, AttributeError):  # it may have ended by itself
+            connection.sock.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        return getresponse()
+    except Exception as error:
+        if late.is_set():
+            raise Unreachable(f"the head of its answer took more than {seconds:g} s", passing=False) from error
+        raise
+    finally:
+        timer.cancel()
 
 
 def _trust(ca_file: Path | None) -> ssl.SSLContext:
