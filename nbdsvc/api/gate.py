@@ -70,6 +70,8 @@ class Gate:
         log.debug("request", method=scope["method"], path=scope["path"], status=outcome["status"], request=request_id)
 
     def _admit(self, scope: Scope, request_id: str) -> None:
+        if _is_framed_twice(scope):
+            raise errors.InvalidInput(field="Content-Length", value=None, reason="not together with Transfer-Encoding")
         headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
         state = scope.setdefault("state", {})
         state["version"] = microversions.MINIMUM
@@ -112,10 +114,16 @@ class Gate:
                     (b"x-openstack-request-id", request_id.encode()),
                     (b"openstack-api-version", f"volume {version}".encode()),
                     (b"vary", b"OpenStack-API-Version"),
+                    *([(b"connection", b"close")] if _is_framed_twice(scope) else []),
                 ]
             await send(message)
 
         return sender
+
+
+def _is_framed_twice(scope: Scope) -> bool:
+    """A body with two ends (RFC 9112, 6.3): whoever forwards may take the other one, and the rest for a request."""
+    return {b"content-length", b"transfer-encoding"} <= {key for key, _ in scope["headers"]}
 
 
 def _split(path: str) -> tuple[str | None, str]:

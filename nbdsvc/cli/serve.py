@@ -110,6 +110,7 @@ def _serve_http(service: Any, settings: config.Settings, listener: socket.socket
 
     from nbdsvc.api import server
     from nbdsvc.api.auth import Authenticator, NoAuth, StaticTokens
+    from nbdsvc.cli.guarded import GuardedProtocol
 
     tokens = settings.tokens_file if settings.auth == "token" else None
     authenticator: Authenticator = StaticTokens(tokens) if tokens else NoAuth()
@@ -120,7 +121,13 @@ def _serve_http(service: Any, settings: config.Settings, listener: socket.socket
     click.echo(f"nbdsvc ready on http://{shown}:{port}/v3", err=True)
     listening = uvicorn.Server(
         uvicorn.Config(
-            app, log_config=None, access_log=False, server_header=False, lifespan="off", timeout_graceful_shutdown=5
+            app,
+            http=GuardedProtocol,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            lifespan="off",
+            timeout_graceful_shutdown=5,
         )
     )
 
