@@ -15,6 +15,7 @@ WAIT_SECONDS = 10.0
 LOOK_SECONDS = 1.0
 # Connections at once, far below the descriptors of a process. One more ends the one that has been waited for longest.
 MAX_CONNECTIONS = 768
+_TO_READ = "to read"
 
 
 class GuardedProtocol(H11Protocol):
@@ -40,18 +41,19 @@ class GuardedProtocol(H11Protocol):
 
     def _look(self) -> None:
         stage, now = self._stage(), self.loop.time()
-        if stage != self._seen:
-            self._seen, self._since = stage, now
+        if _is_progress(self._seen, stage):
+            self._since = now
         elif stage[0] and now - self._since > WAIT_SECONDS:
             self.transport.abort()
             return
+        self._seen = stage
         self._timer = self.loop.call_later(LOOK_SECONDS, self._look)
 
     def _stage(self) -> tuple[str, int]:
         """What the client is waited for, and of which request or how much; empty while the server works."""
         unread = self.transport.get_write_buffer_size()
         if unread:
-            return "to read", unread
+            return _TO_READ, unread
         if self.conn.their_state in (h11.IDLE, h11.SEND_BODY):
             return str(self.conn.their_state), id(self.cycle)
         return "", 0
@@ -61,3 +63,10 @@ class GuardedProtocol(H11Protocol):
         slowest = min(others, key=lambda it: it._since, default=self)
         slowest.connections.discard(slowest)
         slowest.transport.abort()
+
+
+def _is_progress(before: tuple[str, int], now: tuple[str, int]) -> bool:
+    """Whether the client did something meanwhile: what it has not read grows by our doing, and shrinks by its own."""
+    if before[0] == now[0] == _TO_READ:
+        return now[1] < before[1]
+    return before != now
