@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from measure import save, shown, spread
-from served import Server
+from served import Server, nbdkit_of
 
 from nbdsvc.exporter import ExportSpec
 from nbdsvc.exports.nbd import NbdExporter
@@ -37,7 +37,9 @@ def start(folder: Path, number: int, write_through: bool) -> tuple[NbdExporter, 
     )
     made = exporter.create_export(ExportSpec(f"00000000-0000-4000-8000-00000000000{number}", "v", disk, tcp=True))
     return exporter, Server(
-        "through" if write_through else "back", made.pid, f"nbd://127.0.0.1:{made.port}/{made.name}"
+        "through" if write_through else "back",
+        nbdkit_of(folder / f"e{number}", made.id),
+        f"nbd://127.0.0.1:{made.port}/{made.name}",
     )
 
 

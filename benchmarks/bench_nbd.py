@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from measure import save, shown, spread
-from served import WINDOW_SECONDS, Server
+from served import WINDOW_SECONDS, Server, nbdkit_of
 
 from nbdsvc.exporter import ExportSpec
 from nbdsvc.exports.nbd import NbdExporter
@@ -57,7 +57,7 @@ def start_servers(folder: Path) -> tuple[list[Server], list[subprocess.Popen[byt
     processes = [subprocess.Popen(command, stderr=subprocess.DEVNULL) for command in commands.values()]
     while not all((folder / name).exists() for name in commands):
         time.sleep(0.05)
-    servers = [Server("ours", export.pid, uri)]
+    servers = [Server("ours", nbdkit_of(folder / "e", export.id), uri)]
     servers += [
         Server(name, process.pid, f"nbd+unix:///?socket={folder / name}")
         for name, process in zip(commands, processes, strict=True)

@@ -2,10 +2,19 @@
 
 import json
 import subprocess
+from pathlib import Path
 
 from measure import cpu_seconds
 
+from nbdsvc.exports import processes
+
 WINDOW_SECONDS = 1
+
+
+def nbdkit_of(exports: Path, id: str) -> int:
+    """The pid of the server itself: the export's own is the shell's that keeps it."""
+    found = processes.serving(exports)[id]
+    return next(pid for pid in found if Path(f"/proc/{pid}/comm").read_text().strip() == "nbdkit")
 
 
 class Server:

@@ -38,10 +38,10 @@ class FileDriver(BaseDriver):
         self._pool.check()
 
     def local_path(self, volume: VolumeRef) -> Path:
-        return self._pool.volume_path(volume.id)
+        return self._pool.plain(self._pool.volume_path(volume.id))
 
     def snapshot_path(self, snapshot: SnapshotRef) -> Path:
-        return self._pool.snapshot_path(snapshot.id)
+        return self._pool.plain(self._pool.snapshot_path(snapshot.id))
 
     def list_objects(self) -> list[BackendObject]:
         self._pool.check()
@@ -51,7 +51,7 @@ class FileDriver(BaseDriver):
         self._pool.make(self.local_path(volume), volume.size, owner)
 
     def delete_volume(self, volume: VolumeRef) -> None:
-        self._pool.discard(self.local_path(volume))
+        self._pool.discard(self._pool.volume_path(volume.id))
 
     def extend_volume(self, volume: VolumeRef, new_size: int) -> None:
         self._pool.grow(self.local_path(volume), new_size)
@@ -60,12 +60,13 @@ class FileDriver(BaseDriver):
         self._share(self.local_path(volume), volume.size, owner, self.local_path(source))
 
     def create_snapshot(self, snapshot: SnapshotRef, owner: str) -> None:
-        source = self._pool.volume_path(snapshot.volume_id) if self.capabilities.instant_clone else None
+        origin = self._pool.plain(self._pool.volume_path(snapshot.volume_id))
+        source = origin if self.capabilities.instant_clone else None
         self._share(self.snapshot_path(snapshot), snapshot.size, owner, source)
         self._pool.set_origin(self.snapshot_path(snapshot), snapshot.volume_id)
 
     def delete_snapshot(self, snapshot: SnapshotRef) -> None:
-        self._pool.discard(self.snapshot_path(snapshot))
+        self._pool.discard(self._pool.snapshot_path(snapshot.id))
 
     def create_volume_from_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef, owner: str) -> None:
         self._share(self.local_path(volume), volume.size, owner, self.snapshot_path(snapshot))

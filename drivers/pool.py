@@ -61,6 +61,14 @@ class PoolFolder:
     def snapshot_path(self, snapshot_id: str) -> Path:
         return self.folder / "snapshots" / names.snapshot_name(snapshot_id)
 
+    def plain(self, path: Path) -> Path:
+        """The path; BackendUnavailable where a link, a pipe or anything else took the place of the object's file."""
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            if not stat.S_ISREG(path.lstat().st_mode):
+                reason = f"{path.name} in its pool is no regular file: something has replaced it"
+                raise errors.BackendUnavailable(backend=self.name, reason=reason)
+        return path
+
     def make(self, path: Path, size: int, owner: str, source: Path | None = None) -> None:
         """An object of `size` bytes with the bytes of `source` (its blocks shared) or zeros. There and mine: success."""
         self.check()

@@ -7,6 +7,7 @@
 #include <linux/falloc.h>
 #include <linux/fs.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -46,7 +47,10 @@ int nbdsvc_vol_create(const char *path, int flags, struct nbdsvc_vol **ret)
 	nbdsvc_durable_init(&vol->durable);
 	int err;
 	struct stat st;
-	vol->fd = open(path, (flags & NBDSVC_VOL_READ_ONLY ? O_RDONLY : O_RDWR) | O_CLOEXEC);
+	/* A volume's file is never a link or a pipe: who puts one in its place would have another file served. An LV's name
+	 * below /dev is a link of udev's. */
+	int plain = strncmp(path, "/dev/", 5) ? O_NOFOLLOW | O_NONBLOCK : 0;
+	vol->fd = open(path, (flags & NBDSVC_VOL_READ_ONLY ? O_RDONLY : O_RDWR) | O_CLOEXEC | plain);
 	if (vol->fd < 0 || fstat(vol->fd, &st) < 0) {
 		err = -errno;
 		goto fail;

@@ -173,7 +173,7 @@ def _set_bootable(asked: Asked, id: str, wish: Bootable) -> None:
 
 
 def _set_readonly(asked: Asked, id: str, wish: ReadOnly) -> None:
-    volumes.update(asked.app, asked.context, id, readonly=wish.readonly)
+    volumes.set_readonly(asked.app, asked.context, id, readonly=wish.readonly)
 
 
 def _show_image_metadata(asked: Asked, id: str, _wish: Any) -> Response:

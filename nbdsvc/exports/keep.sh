@@ -1,8 +1,8 @@
 # Keeps the server of an export: sh keep.sh NBDKIT ARGUMENT... Started by launch.py, which has made the listening sockets.
 #
 # A server that a signal ended is started again at once, on the sockets that this shell holds: whoever connects meanwhile
-# waits in their queue. nbdkit before 1.33.10 aborts when a client hangs up with answers unread ("raw_send_socket: Assertion
-# `sock >= 0' failed"; mended there by its commit 9d82aa4f), and takes the connections of all other clients with it.
+# waits in their queue. nbdkit 1.32.4, 1.32.5 and 1.33.3 to 1.33.9 abort when a client hangs up with answers unread
+# ("raw_send_socket: Assertion `sock >= 0' failed"; mended by its commit 9d82aa4f), and take all other connections along.
 # A server that ended by itself has said why in its log, and would do so again. The server dies with this shell.
 restarts=0
 while :; do

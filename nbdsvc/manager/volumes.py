@@ -144,6 +144,15 @@ def update(app: App, context: Context, id: str, **changes: Any) -> Volume:
         return nouns.volumes.get(conn, id)
 
 
+def set_readonly(app: App, context: Context, id: str, *, readonly: bool) -> None:
+    """InvalidState unless the volume is available: whoever has it attached would write on."""
+    rule = states.VOLUME["update readonly flag"]
+    with app.change() as conn:
+        nouns.volumes.get(conn, id, owner_scope(context))
+        action = "have its read-only flag updated"
+        nouns.volumes.transition(conn, id, rule.sources, "available", action=action, readonly=readonly)
+
+
 def reset_status(app: App, context: Context, id: str, changes: dict[str, str]) -> None:
     """An administrator's explicit word on what the rows say. Refused while an operation works on the volume.
 

@@ -109,6 +109,7 @@ VOLUME = _table(
     ),
     ("extend", "available", "extending", PREVIOUS, "error_extending"),
     ("extend online", "available in-use", "extending", PREVIOUS, "error_extending"),
+    ("update readonly flag", "available", None, "available", None),
     ("verify", "available", "maintenance", PREVIOUS, PREVIOUS),
     ("upload to image", "available", "uploading", PREVIOUS, PREVIOUS),
     ("force upload to image", "available in-use", "uploading", PREVIOUS, PREVIOUS),

@@ -68,3 +68,16 @@ def test_a_snapshot_that_is_not_there_cannot_be_reset(shared_service: ServicePro
         body = {"os-reset_status": {"status": "error"}}
         assert ask(shared_service, "POST", f"/v3/snapshots/{id}/action", body)[0] == expected
     assert shared_service.client().get("snapshots", snapshot)["snapshot"]["status"] == "error"
+
+
+def test_the_readonly_flag_of_a_volume_in_use_stays(shared_service: ServiceProcess) -> None:
+    """Its user would write on, so os-update_readonly_flag is refused with the statuses that would do."""
+    client, volume = shared_service.client(), _volume(shared_service)
+    client.act("volumes", volume, "os-attach", USER)
+    body = {"os-update_readonly_flag": {"readonly": True}}
+    answered = ask(shared_service, "POST", f"/v3/volumes/{volume}/action", body)
+    assert answered[0] == 400
+    assert "allowed from: available" in answered[1]["badRequest"]["message"]
+    client.act("volumes", volume, "os-detach", {})
+    shared_service.wait_status("volumes", volume)
+    assert ask(shared_service, "POST", f"/v3/volumes/{volume}/action", body)[0] == 202
