@@ -22,4 +22,5 @@ def test_fuzzing_the_reader_finds_nothing() -> None:
     for name, lines, branches in reached:
         assert float(lines) > 80, name
         assert float(branches) > 60, name
+    assert re.search(r"^unpack\.c .*?([89]\d|100)\.\d %", done.stdout, re.MULTILINE), done.stdout
     print(done.stdout)

@@ -1,9 +1,10 @@
 /*
- * Fuzzes the readers with libFuzzer: any bytes as an image, opened as it is and at a snapshot, from memory, from a file,
+ * Fuzzes the readers with libFuzzer: any bytes as zstd frames, and as an image, opened as it is and at a snapshot, from memory, from a file,
  * and from one that fails in the middle; every extent walked and every stored byte read, along extents and across them.
  * `make fuzz SECONDS=600`, and shortly in tests/integration/test_fuzz.py.
  */
 #include "source.h"
+#include "unpack.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -180,6 +181,28 @@ static void run_failing(const uint8_t *data, size_t size)
 		run(input, size % 3 == 1 ? "s" : NULL);
 }
 
+/* Any bytes as zstd frames, in pieces whose length the bytes choose: no piece is overrun, and what is taken is not taken twice. */
+static void unpack(const uint8_t *data, size_t size)
+{
+	enum { WINDOW_LOG = 20 };
+	struct nbdsvc_unpack *unpack;
+	size_t at = 0, total = 0, taken = 1, made = 1;
+	static uint8_t out[PIECE];
+	if (nbdsvc_unpack_create(WINDOW_LOG, &unpack))
+		abort();
+	while (total < MOST_BYTES && (taken || made)) {
+		size_t piece = size - at > 1 ? 1 + data[at] * 16 : size - at;
+		size_t length = piece < size - at ? piece : size - at, room = at % 7 ? sizeof(out) : 1;
+		if (nbdsvc_unpack_run(unpack, data + at, length, out, room, &taken, &made) < 0)
+			break;
+		if (taken > length || made > room)
+			abort();
+		at += taken;
+		total += made;
+	}
+	nbdsvc_unpack_destroy(unpack);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -188,5 +211,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	run(file_input(data, size), NULL);
 	run_failing(data, size);
 	run_raw(file_input(data, size), size && data[0] % 2 ? size / 2 : size);
+	unpack(data, size);
 	return 0;
 }

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-READER = ("input.c", "source.c", "qcow2.c", "qcow2_open.c", "qcow2_map.c")
+READER = ("input.c", "source.c", "qcow2.c", "qcow2_open.c", "qcow2_map.c", "unpack.c")
 FLAGS = ["-g", "-O1", "-std=gnu11", "-D_GNU_SOURCE", "-Wno-macro-redefined"]
 COVERED = ["-fsanitize=fuzzer", "-fprofile-instr-generate", "-fcoverage-mapping"]
 
