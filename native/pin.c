@@ -10,6 +10,9 @@
  */
 #include "vol.h"
 
+#include <signal.h>
+#include <sys/prctl.h>
+
 extern int PyGILState_Ensure(void);
 extern void PyGILState_Release(int state);
 extern void *PyEval_SaveThread(void);
@@ -50,4 +53,11 @@ int nbdsvc_served_pwrite(struct nbdsvc_vol *vol, const void *buffer, size_t leng
 {
 	nbdsvc_pin_thread();
 	return nbdsvc_vol_pwrite(vol, buffer, length, offset, flags);
+}
+
+/* Of the thread that was started first, whose parent is the shell that keeps the server. nbdkit in the foreground asks for
+ * SIGTERM, after which it answers ESHUTDOWN to its clients: an I/O error on their hosts. */
+void nbdsvc_die_with_parent(void)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 }

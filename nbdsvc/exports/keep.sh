@@ -3,11 +3,12 @@
 # A server that a signal ended is started again at once, on the sockets that this shell holds: whoever connects meanwhile
 # waits in their queue. nbdkit 1.32.4, 1.32.5 and 1.33.3 to 1.33.9 abort when a client hangs up with answers unread
 # ("raw_send_socket: Assertion `sock >= 0' failed"; mended by its commit 9d82aa4f), and take all other connections along.
-# A server that ended by itself has said why in its log, and would do so again. The server dies with this shell.
+# A server that ended by itself has said why in its log, and would do so again. The server dies with this shell, by SIGKILL
+# (plugin.py).
 restarts=0
 while :; do
     # LISTEN_PID has to be the server's own (sd_listen_fds(3)): the inner shell's, which becomes the server.
-    setpriv --pdeathsig KILL -- sh -c 'LISTEN_PID=$$ exec "$0" "$@"' "$@"
+    sh -c 'LISTEN_PID=$$ exec "$0" "$@"' "$@"
     status=$?
     restarts=$((restarts + 1))
     # After so many the service has to look: it starts a new shell, as for every server that is away.

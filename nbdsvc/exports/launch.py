@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from nbdsvc.exports.folder import ExportFolder
-from nbdsvc.exports.processes import stat_of
+from nbdsvc.exports.processes import KEEPER, stat_of
 
 # sd_listen_fds(3): the first descriptor that is handed over.
 FIRST_FD = 3
@@ -135,7 +135,7 @@ def _become_server(folder: ExportFolder, spec: dict[str, Any], sockets: list[soc
     }
     os.chdir("/")
     _set_limits()
-    os.execve("/bin/sh", ["sh", str(Path(__file__).with_name("keep.sh")), *_arguments(folder, spec)], environment)
+    os.execve("/bin/sh", ["sh", str(Path(__file__).with_name(KEEPER)), *_arguments(folder, spec)], environment)
 
 
 def _set_limits() -> None:

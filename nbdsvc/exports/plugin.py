@@ -97,6 +97,11 @@ def config_complete() -> None:
         raise ValueError("the parameter spec is missing")
 
 
+def after_fork() -> None:
+    """Called by nbdkit's first thread before it listens."""
+    lib.nbdsvc_die_with_parent()
+
+
 def thread_model() -> int:
     return int(nbdkit.THREAD_MODEL_PARALLEL)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 # A killed process is gone when its last write to a slow disk has come back.
 GONE_SECONDS = 10.0
 POLL_SECONDS = 0.005
-SPEC = "spec.json"
+SPEC, KEEPER = "spec.json", "keep.sh"
 
 
 def serving(exports: Path) -> dict[str, set[int]]:
@@ -28,13 +28,29 @@ def serving(exports: Path) -> dict[str, set[int]]:
 
 
 def end(exports: Path, id: str) -> None:
-    """SIGKILL every server of the export; returns when they are gone, or after GONE_SECONDS."""
+    """SIGKILL every server of the export; returns when they are gone, or after GONE_SECONDS.
+
+    A keeping shell is stopped first: it would start another server, and its end is told to the one that it has.
+    """
     deadline = time.monotonic() + GONE_SECONDS
     while (pids := serving(exports).get(id)) and time.monotonic() < deadline:
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        keepers = {pid for pid in pids if _is_keeper(pid)}
+        _signal(keepers, signal.SIGSTOP)
+        _signal(pids - keepers, signal.SIGKILL)
+        _signal(keepers, signal.SIGKILL)
         time.sleep(POLL_SECONDS)
+
+
+def _signal(pids: set[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def _is_keeper(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        return KEEPER.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return False
 
 
 def stat_of(pid: int) -> tuple[str, str]:

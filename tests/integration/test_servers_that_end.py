@@ -2,6 +2,7 @@
 next one where it was."""
 
 import os
+import signal
 import socket
 import sys
 import tempfile
@@ -15,6 +16,7 @@ from exporting import killed
 
 from nbdsvc import errors
 from nbdsvc.exporter import ExportSpec
+from nbdsvc.exports import processes
 from nbdsvc.exports.nbd import NbdExporter
 from nbdsvc.model import names
 
@@ -62,7 +64,7 @@ def exporters() -> Iterator[list[NbdExporter]]:
     folder.rmdir()
 
 
-@pytest.mark.parametrize("how", ["replaced", "removed"])
+@pytest.mark.parametrize("how", ["replaced", "removed", "keeper killed", "server killed"])
 def test_a_server_that_ends_refuses_nothing(exporters: list[NbdExporter], spec: ExportSpec, how: str) -> None:
     """A kernel asks the next server again for what has no answer; ESHUTDOWN, nbdkit's word, it hands on as EIO."""
     export = exporters[0].create_export(spec)
@@ -77,8 +79,11 @@ def test_a_server_that_ends_refuses_nothing(exporters: list[NbdExporter], spec: 
         assert all(writer.is_alive() for writer in writers), [writer.error for writer in writers]
     if how == "replaced":
         assert exporters[1].create_export(spec).pid != export.pid
-    else:
+    elif how == "removed":
         exporters[1].remove_export(spec.id)
+    else:
+        servers = processes.serving(exporters[0]._root)[spec.id]
+        os.kill(export.pid if how == "keeper killed" else max(servers - {export.pid}), signal.SIGKILL)
     for writer in writers:
         writer.join(10)
         assert not writer.is_alive()

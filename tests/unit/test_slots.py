@@ -132,7 +132,8 @@ def test_copies_that_never_end_keep_nobody_else_waiting(stage: Stage) -> None:
 
 def test_what_waits_for_a_slot_keeps_its_locks(stage: Stage) -> None:
     """A copy's earlier steps are done and its locks held while it waits; what excludes it, waits for it."""
-    stage.admit("endless", "p1")
+    first = stage.admit("endless", "p1")
+    wait_until(lambda: stage.engine._journal.get(first).cursor == 1)  # it has the slot
     waiting = stage.admit("endless", "p1", Lock("v"))
     wait_until(lambda: stage.engine._journal.get(waiting).cursor == 0)
     excluded = stage.admit("short", "p1", Lock("v"))
