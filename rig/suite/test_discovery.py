@@ -49,7 +49,7 @@ def test_portals_on_all_addresses(make_iscsi: Callable[..., Service], agents: di
         service.delete("attachments", attachment)
     service.agent.shell(f"echo 1 > {ENFORCED}")
     try:
-        with pytest.raises(Refused, match=r"value for volume: discovery failed: .*refused with status 0x0201"):
+        with pytest.raises(Refused, match=r"field/attribute volume\..*discovery failed: .*refused with status 0x0201"):
             one.reserve(volume)
     finally:
         service.agent.shell(f"echo 0 > {ENFORCED}")
