@@ -8,6 +8,7 @@ from typing import Any
 
 from backends import INITIATOR
 from serving import ServiceProcess
+from waiting import wait_until
 
 from nbdsvc import errors
 from nbdsvc.service import KINDS
@@ -220,15 +221,23 @@ def _prepare_attachment(world: World, kind: str, variant: str, volume: str) -> C
     return lambda: client.delete("attachments", attachment)
 
 
+def _asked(request: Callable[[], Any]) -> bool:
+    """Whether the service took it, or died before it answered. A repair may be at the volume meanwhile: then once more."""
+    try:
+        request()
+    except errors.Conflict:
+        return False
+    except errors.Error:
+        pass
+    return True
+
+
 def run_case(world: World, case: Case) -> None:
     service = world.service
     request = prepare(world, case)
     fail = KINDS[case.kind].steps[-1].name if case.moment in BACKWARD else None
     service.crash_at(case.kind, case.moment, case.step, fail)
-    try:
-        request()
-    except errors.Error:
-        pass  # the service may die before it answers
+    wait_until(lambda: _asked(request), 60)
     assert service.wait_dead(), f"the service did not come to {case}"
     service.start()
     service.settle()
