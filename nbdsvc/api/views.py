@@ -179,11 +179,7 @@ def volume_type_qos(context: Context) -> dict[str, Any]:
 def uploaded_type(row: VolumeType, context: Context) -> dict[str, Any]:
     """The whole row, as only the reply of os-volume_upload_image shows a type."""
     return {
-        "id": row.id,
-        "name": row.name,
-        "description": row.description,
-        "is_public": row.is_public,
-        "extra_specs": extra_specs(row, context),
+        **volume_type(row, context),
         "qos_specs_id": None,
         "created_at": stamp(row.created_at),
         "updated_at": stamp(row.updated_at),
