@@ -7,6 +7,7 @@ import pytest
 
 from nbdsvc import errors
 from nbdsvc.process import Runner, resolve
+from tests.support.waiting import wait_until
 
 
 @pytest.mark.row("S007")
@@ -37,7 +38,8 @@ def test_timeout_and_cancel_end_the_whole_group(tmp_path: Path) -> None:
         noted.unlink(missing_ok=True)
         with pytest.raises(errors.CommandFailed, match="no end within|cancelled"):
             Runner(1).run(["sh", "-c", f"sleep 300 & echo $$ > {noted}; sleep 300"], **given)  # type: ignore[arg-type]
-        assert _running_in(noted.read_text().strip()) == []
+        # SIGKILL has been sent to all; a member may close its pipes a moment before it is a zombie.
+        wait_until(lambda: not _running_in(noted.read_text().strip()))
 
 
 def _running_in(group: str) -> list[str]:
