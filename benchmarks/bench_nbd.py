@@ -11,7 +11,7 @@ from measure import save, shown, spread
 from served import WINDOW_SECONDS, Server, nbdkit_of
 
 from nbdsvc.exporter import ExportSpec
-from nbdsvc.exports.nbd import NbdExporter
+from nbdsvc.exports.nbd.exporter import NbdExporter
 
 ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 5
 SIZE = 256 << 20

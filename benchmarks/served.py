@@ -6,7 +6,7 @@ from pathlib import Path
 
 from measure import cpu_seconds
 
-from nbdsvc.exports import processes
+from nbdsvc.exports.nbd import processes
 
 WINDOW_SECONDS = 1
 

@@ -22,7 +22,7 @@ from nbdsvc.exporter import Exporter
 from nbdsvc.exports.lio import LioExporter, portals
 from nbdsvc.exports.lio.kernel import KernelLio
 from nbdsvc.exports.lio.memory import MemoryLio
-from nbdsvc.exports.nbd import NbdExporter
+from nbdsvc.exports.nbd.exporter import NbdExporter
 from nbdsvc.images.folder import ImageFolder
 from nbdsvc.images.http.client import Access
 from nbdsvc.images.http.reach import Reach

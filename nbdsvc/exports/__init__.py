@@ -1,1 +1,1 @@
-"""Transports, one a file: how a connector reaches a volume's bytes. They are given paths and know no database."""
+"""Transports, a folder each: how a connector reaches a volume's bytes. They know no database and no driver."""

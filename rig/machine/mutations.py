@@ -38,16 +38,16 @@ class Mutation:
 # itself; tests/contract/test_exporter.py asks for them by libnbd.
 MUTATIONS = [
     # A flush alone has nothing to do where writes are answered when they are there.
-    Mutation("nothing is made durable", "nbdsvc/exports/plugin.py",
+    Mutation("nothing is made durable", "nbdsvc/exports/nbd/plugin.py",
              "    _check_durable(h, lib.nbdsvc_vol_flush(h.vol))", "    pass", needs=("attach", "write", "cut_storage"),
              also=('_open_vol(WRITE_THROUGH if _spec["write_through"] else 0)', "_open_vol(0)")),
     Mutation("read-only is ignored", "nbdsvc/manager/attachment_kinds.py",
              'read_only=attachment.mode == "ro" or bool(volume.readonly)', "read_only=False",
              needs=("attach", "write")),
-    Mutation("a detach leaves its export", "nbdsvc/exports/nbd.py",
+    Mutation("a detach leaves its export", "nbdsvc/exports/nbd/exporter.py",
              "        folder.end_process()\n        folder.remove()\n\n    def list_exports",
              "        return\n\n    def list_exports"),
-    Mutation("a port is used again too early", "nbdsvc/exports/launch.py", "if port not in owed]", "]",
+    Mutation("a port is used again too early", "nbdsvc/exports/nbd/launch.py", "if port not in owed]", "]",
              needs=("attach", "kill_server"),
              also=("zlib.crc32(folder.id.encode()) % (last - first + 1)", "0")),
     Mutation("an export is not repaired", "nbdsvc/manager/attachment_kinds.py",
@@ -97,7 +97,7 @@ MUTATIONS = [
              "    def ensure_export(self, spec: ExportSpec) -> bool:\n        return self._settle_with(spec)",
              "    def ensure_export(self, spec: ExportSpec) -> bool:\n        return False", "iscsi",
              ("attach", "restart_storage")),
-    Mutation("an error of the disk is not told", "nbdsvc/exports/plugin.py",
+    Mutation("an error of the disk is not told", "nbdsvc/exports/nbd/plugin.py",
              "    if result < 0 and lib.nbdsvc_vol_has_lost(h.vol):\n        _lost_mark().touch()\n    _check(result)",
              "    return", needs=("attach", "fail_disk")),
     Mutation("metadata that is full is not minded", "drivers/lvm/watching.py",

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from nbdsvc import errors
 from nbdsvc.exporter import ExportSpec
-from nbdsvc.exports.folder import stat_of
-from nbdsvc.exports.nbd import NbdExporter
+from nbdsvc.exports.nbd.exporter import NbdExporter
+from nbdsvc.exports.nbd.state_dir import stat_of
 from nbdsvc.model import names
 from nbdsvc.units import MiB
 

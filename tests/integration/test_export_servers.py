@@ -7,15 +7,17 @@ import shutil
 import signal
 import socket
 import struct
+import subprocess
 from pathlib import Path
 
 import pytest
 from exporting import Exports
 from waiting import wait_until
 
+from nbdsvc import exports as plugin_package
 from nbdsvc.exporter import ExportSpec
-from nbdsvc.exports import processes
-from nbdsvc.exports.launch import MEMORY_MAX
+from nbdsvc.exports.nbd import processes
+from nbdsvc.exports.nbd.launch import MEMORY_MAX
 from nbdsvc.units import MiB
 
 
@@ -167,3 +169,16 @@ def test_foreign_files_among_the_exports_are_passed_over(exports: Exports) -> No
     again = exports.spec(tcp=True, secret="5a" * 32)
     exports.exporter.create_export(again)
     assert exports.exporter.healthy(again.id)
+
+
+def test_a_keeper_from_before_the_move_starts_its_server(exports: Exports) -> None:
+    """The plugin is found by its old path too, by which keeping shells of live exports start it again."""
+    spec, _uri = exports.up()
+    old, note = Path(plugin_package.__file__).with_name("plugin.py"), exports.folder / "e" / spec.id / "spec.json"
+    environment = {**os.environ, "PYTHONPATH": json.loads(note.read_text())["pythonpath"]}
+    socket_path = exports.folder / "old.sock"
+    command = ["nbdkit", "-f", "-U", str(socket_path), "python", str(old), f"spec={note}"]
+    with subprocess.Popen(command, env=environment) as server:
+        wait_until(lambda: reads(socket_path), 30)
+        exports.exporter.remove_export(spec.id)
+        assert server.wait(10) == -signal.SIGKILL

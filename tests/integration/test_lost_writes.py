@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nbdsvc.exporter import ExportSpec
-from nbdsvc.exports.nbd import NbdExporter
+from nbdsvc.exports.nbd.exporter import NbdExporter
 from nbdsvc.model import names
 
 sys.path.append("/usr/lib/python3/dist-packages")

@@ -24,7 +24,7 @@ from serving import ServiceProcess
 
 from drivers.memory import Faults
 from nbdsvc import errors
-from nbdsvc.exports import processes
+from nbdsvc.exports.nbd import processes
 
 sys.path.append("/usr/lib/python3/dist-packages")
 import nbd

@@ -16,8 +16,8 @@ import pytest
 from serving import ServiceProcess
 
 from nbdsvc.exporter import Export, ExportSpec
-from nbdsvc.exports import processes
-from nbdsvc.exports.nbd import NbdExporter
+from nbdsvc.exports.nbd import processes
+from nbdsvc.exports.nbd.exporter import NbdExporter
 from nbdsvc.model import names
 
 sys.path.append("/usr/lib/python3/dist-packages")
@@ -131,7 +131,7 @@ def test_a_damaged_neighbour_does_not_keep_an_export_from_its_port(exports: Expo
 
 def test_a_server_that_was_stopped_is_sick(exports: Exports, monkeypatch: pytest.MonkeyPatch) -> None:
     """It does not answer and takes no processor time; the repair puts another one in its place."""
-    from nbdsvc.exports import nbd as exporting
+    from nbdsvc.exports.nbd import exporter as exporting
 
     monkeypatch.setattr(exporting, "ANSWER_SECONDS", 1.0)
     spec, export = exports.up()

@@ -16,8 +16,8 @@ from exporting import killed
 
 from nbdsvc import errors
 from nbdsvc.exporter import ExportSpec
-from nbdsvc.exports import processes
-from nbdsvc.exports.nbd import NbdExporter
+from nbdsvc.exports.nbd import processes
+from nbdsvc.exports.nbd.exporter import NbdExporter
 from nbdsvc.model import names
 
 sys.path.append("/usr/lib/python3/dist-packages")

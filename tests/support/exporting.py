@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nbdsvc.exporter import Export, ExportSpec
-from nbdsvc.exports.nbd import NbdExporter
+from nbdsvc.exports.nbd.exporter import NbdExporter
 from nbdsvc.model import names
 from nbdsvc.units import MiB
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from backends import Backend
 
 from nbdsvc.cli.client import Client
-from nbdsvc.exports import processes
-from nbdsvc.exports.folder import ExportFolder
+from nbdsvc.exports.nbd import processes
+from nbdsvc.exports.nbd.state_dir import ExportFolder
 from nbdsvc.model import states
 
 HERE = Path(__file__).resolve().parent

@@ -1,4 +1,4 @@
-"""Starts the server of one export: `python -m nbdsvc.exports.launch FOLDER`. Prints the TCP port ("-" without one).
+"""Starts the server of one export: `python -m nbdsvc.exports.nbd.launch FOLDER`. Prints the TCP port ("-" without one).
 
 It binds the sockets itself and hands them to nbdkit as systemd would (sd_listen_fds(3)): nbdkit listens on only one of
 unix and TCP by itself, and so a port that is taken is found here and not in a log. It makes a daemon with a session of
@@ -16,8 +16,8 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from nbdsvc.exports.folder import ExportFolder
-from nbdsvc.exports.processes import KEEPER, stat_of
+from nbdsvc.exports.nbd.processes import KEEPER, stat_of
+from nbdsvc.exports.nbd.state_dir import ExportFolder
 
 # sd_listen_fds(3): the first descriptor that is handed over.
 FIRST_FD = 3

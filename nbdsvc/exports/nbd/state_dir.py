@@ -13,8 +13,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from nbdsvc.exports import processes
-from nbdsvc.exports.processes import SPEC, stat_of
+from nbdsvc.exports.nbd import processes
+from nbdsvc.exports.nbd.processes import SPEC, stat_of
 
 
 class ExportFolder:

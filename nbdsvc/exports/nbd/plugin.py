@@ -1,0 +1,238 @@
+"""The export itself: a script for nbdkit's Python plugin (API version 2), control in Python and bytes in the C core.
+
+It runs in nbdkit's own interpreter, which has no virtual environment: the launcher sets PYTHONPATH. It imports nothing
+but nbdkit, the core and door.py. Each callback ends in one C call that releases the GIL; the thread state of nbdkit's worker
+threads is pinned (native/pin.c), which is what makes that fast.
+"""
+
+import contextlib
+import errno
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import nbdkit
+
+from nbdsvc._native import ffi, lib
+from nbdsvc.exports.nbd.door import Door
+
+API_VERSION = 2
+READ_ONLY, WRITE_THROUGH = 1, 2
+FUA, MAY_TRIM, FAST = 1, 2, 4
+# The largest request that clients should send: larger ones are no faster, and each thread holds one in memory (launch.py).
+MAXIMUM_BLOCK = 4 << 20
+
+# What a client of `growing_name` is told: beyond any volume, and nbdkit computes with 64 bits and a sign.
+UNBOUND = 1 << 62
+
+_spec: dict[str, Any] = {}
+_door = Door()
+_shared: dict[str, Any] = {}
+_sharing = threading.Lock()
+# Looked up once: these two run for every request.
+_pread, _pwrite, _from_buffer = lib.nbdsvc_served_pread, lib.nbdsvc_served_pwrite, ffi.from_buffer
+_FUA_FLAG = nbdkit.FLAG_FUA
+
+
+class Handle:
+    """One connection's volume. All that write share one: a write that got lost is known to each (native/durable.c)."""
+
+    def __init__(self, readonly: bool, growing: bool) -> None:
+        self.growing = growing
+        self.readonly = readonly or _spec["read_only"]
+        self.vol = _open_vol(READ_ONLY) if self.readonly else _shared_vol()
+
+
+def _open_vol(flags: int) -> Any:
+    made = ffi.new("struct nbdsvc_vol **")
+    _check(lib.nbdsvc_vol_create(_spec["path"].encode(), flags, made))
+    return made[0]
+
+
+def _shared_vol() -> Any:
+    """Open as long as this process lives: the kernel tells an error to those who had the volume open when it happened."""
+    with _sharing:
+        if "vol" not in _shared:
+            _shared["vol"] = _open_vol(WRITE_THROUGH if _spec["write_through"] else 0)
+            if _lost_mark().exists():
+                lib.nbdsvc_vol_set_lost(_shared["vol"])
+        return _shared["vol"]
+
+
+def _lost_mark() -> Path:
+    """A server that is started anew for the same attachment owes its clients the same answer."""
+    return Path(_spec["folder"]) / "lost"
+
+
+def _check_durable(h: Handle, result: int) -> None:
+    """For a request that was to reach stable storage."""
+    if result < 0 and lib.nbdsvc_vol_has_lost(h.vol):
+        _lost_mark().touch()
+    _check(result)
+
+
+def _check(result: int) -> None:
+    if result < 0:
+        nbdkit.set_error(-result)
+        raise OSError(-result, errno.errorcode.get(-result, "error"))
+
+
+def _flags(flags: int) -> int:
+    return (
+        (FUA if flags & nbdkit.FLAG_FUA else 0)
+        | (MAY_TRIM if flags & nbdkit.FLAG_MAY_TRIM else 0)
+        | (FAST if flags & nbdkit.FLAG_FAST_ZERO else 0)
+    )
+
+
+def config(key: str, value: str) -> None:
+    if key != "spec":
+        raise ValueError(f"unknown parameter {key}")
+    _spec.update(json.loads(Path(value).read_text(encoding="utf-8")), folder=str(Path(value).parent))
+
+
+def config_complete() -> None:
+    if not _spec:
+        raise ValueError("the parameter spec is missing")
+
+
+def after_fork() -> None:
+    """Called by nbdkit's first thread before it listens."""
+    lib.nbdsvc_die_with_parent()
+
+
+def thread_model() -> int:
+    return int(nbdkit.THREAD_MODEL_PARALLEL)
+
+
+def list_exports(readonly: int, is_tls: int) -> list[tuple[str, str]]:
+    return [(_spec["name"], _spec["description"])]
+
+
+def default_export(readonly: int, is_tls: int) -> str:
+    return str(_spec["name"])
+
+
+def preconnect(readonly: int) -> None:
+    _door.arrive()
+
+
+def open(readonly: int) -> Handle:
+    lib.nbdsvc_pin_thread()
+    _door.enter()
+    name = nbdkit.export_name()
+    if name not in ("", _spec["name"], _spec["growing_name"]):
+        _check(-errno.ENOENT)
+    return Handle(bool(readonly), name == _spec["growing_name"])
+
+
+def close(h: Handle) -> None:
+    with contextlib.suppress(PermissionError):  # NBD_OPT_INFO opens and closes, and the handshake goes on
+        _door.arrive()
+    if h.readonly:
+        lib.nbdsvc_vol_destroy(h.vol)
+
+
+def export_description(h: Handle) -> str:
+    return str(_spec["description"])
+
+
+def get_size(h: Handle) -> int:
+    if h.growing:
+        return UNBOUND
+    size = lib.nbdsvc_vol_size(h.vol)
+    _check(size)
+    return int(size)
+
+
+def block_size(h: Handle) -> tuple[int, int, int]:
+    return (1, 4096, MAXIMUM_BLOCK)
+
+
+def is_rotational(h: Handle) -> bool:
+    return bool(lib.nbdsvc_vol_is_rotational(h.vol))
+
+
+def can_write(h: Handle) -> bool:
+    return not h.readonly
+
+
+def can_flush(h: Handle) -> bool:
+    return True
+
+
+def can_fua(h: Handle) -> int:
+    return int(nbdkit.FUA_NATIVE)
+
+
+def can_zero(h: Handle) -> bool:
+    return not h.readonly
+
+
+def can_fast_zero(h: Handle) -> bool:
+    return not h.readonly
+
+
+def can_trim(h: Handle) -> bool:
+    return bool(lib.nbdsvc_vol_can_punch(h.vol))
+
+
+def can_extents(h: Handle) -> bool:
+    return True
+
+
+def can_cache(h: Handle) -> int:
+    return int(nbdkit.CACHE_NATIVE)
+
+
+def can_multi_conn(h: Handle) -> bool:
+    # All connections, also those of other exports of this volume, share one page cache; flush is fdatasync of the file.
+    # Connections of this export share its open file too, so that none of them misses an error.
+    return True
+
+
+def pread(h: Handle, buf: Any, offset: int, flags: int) -> None:
+    result = _pread(h.vol, _from_buffer(buf), len(buf), offset)
+    if result:
+        _check(result)
+
+
+def pwrite(h: Handle, buf: Any, offset: int, flags: int) -> None:
+    result = _pwrite(h.vol, _from_buffer(buf), len(buf), offset, FUA if flags & _FUA_FLAG else 0)
+    if result:
+        _check_durable(h, result)
+
+
+def zero(h: Handle, count: int, offset: int, flags: int) -> None:
+    lib.nbdsvc_pin_thread()
+    _check_durable(h, lib.nbdsvc_vol_zero(h.vol, count, offset, _flags(flags)))
+
+
+def trim(h: Handle, count: int, offset: int, flags: int) -> None:
+    lib.nbdsvc_pin_thread()
+    _check_durable(h, lib.nbdsvc_vol_trim(h.vol, count, offset, _flags(flags)))
+
+
+def flush(h: Handle, flags: int) -> None:
+    lib.nbdsvc_pin_thread()
+    _check_durable(h, lib.nbdsvc_vol_flush(h.vol))
+
+
+def cache(h: Handle, count: int, offset: int, flags: int) -> None:
+    lib.nbdsvc_pin_thread()
+    _check(lib.nbdsvc_vol_cache(h.vol, count, offset))
+
+
+def extents(h: Handle, count: int, offset: int, flags: int) -> list[tuple[int, int, int]]:
+    lib.nbdsvc_pin_thread()
+    length, hole = ffi.new("uint64_t *"), ffi.new("int *")
+    found: list[tuple[int, int, int]] = []
+    end = offset + count
+    while offset < end:
+        _check(lib.nbdsvc_vol_extent(h.vol, end - offset, offset, length, hole))
+        found.append((offset, int(length[0]), nbdkit.EXTENT_HOLE | nbdkit.EXTENT_ZERO if hole[0] else 0))
+        offset += int(length[0])
+        if flags & nbdkit.FLAG_REQ_ONE:
+            break
+    return found
