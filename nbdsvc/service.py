@@ -38,7 +38,6 @@ from nbdsvc.manager import (
     recognition,
     reverting,
     snapshots,
-    volume_kinds,
 )
 from nbdsvc.manager.app import App, Host
 from nbdsvc.manager.ended import Ended
@@ -51,14 +50,19 @@ from nbdsvc.store import migrate
 from nbdsvc.store.claims import Claim
 from nbdsvc.store.database import Database
 from nbdsvc.store.listening import Listener
+from nbdsvc.volumes.create import CREATE_VOLUME
+from nbdsvc.volumes.delete import DELETE_VOLUME
+from nbdsvc.volumes.extend import EXTEND_VOLUME
+from nbdsvc.volumes.upload import UPLOAD_VOLUME
 
 log = structlog.get_logger(__name__)
 
 # How often the clock is looked at, and what counts as a jump: more than NTP slews in that time, less than placement grants.
 CLOCK_SECONDS = 1.0
 JUMP_SECONDS = 5.0
-_MODULES = (volume_kinds, snapshots, reverting, attachment_kinds, managing_kinds, proving)
-KINDS = {kind.name: kind for module in _MODULES for kind in module.KINDS}
+_VOLUMES = (CREATE_VOLUME, DELETE_VOLUME, EXTEND_VOLUME, UPLOAD_VOLUME)
+_MODULES = (snapshots, reverting, attachment_kinds, managing_kinds, proving)
+KINDS = {kind.name: kind for kind in (*_VOLUMES, *(kind for module in _MODULES for kind in module.KINDS))}
 
 
 class Service:

@@ -1,7 +1,7 @@
 """/NOUN/{id}/metadata, the same for every noun that has any. From microversion 3.15 with ETag and If-Match."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
@@ -9,8 +9,8 @@ from pydantic import Field
 
 from nbdsvc import errors
 from nbdsvc.api.request import Ask, Asked, Body, Metadata, answer
-from nbdsvc.manager import metadata as manager
-from nbdsvc.store.rows import Rows
+from nbdsvc.metadata import Metadata as ResourceMetadata
+from nbdsvc.metadata import etag
 
 _TAGS_SINCE = (3, 15)
 
@@ -23,16 +23,16 @@ class MetaBody(Body):
     meta: Annotated[Metadata, Field(min_length=1, max_length=1)]
 
 
-def add_routes(router: APIRouter, noun: str, rows: Rows[Any]) -> None:
+def add_routes(router: APIRouter, noun: str, pairs: ResourceMetadata) -> None:
     """Add the six routes to the noun's router."""
     everything, one = f"/{noun}/{{id}}/metadata", f"/{noun}/{{id}}/metadata/{{key}}"
 
     def get(asked: Asked, id: str) -> dict[str, str]:
-        return manager.read(asked.app, asked.context, rows, id)
+        return pairs.read(asked.app, asked.context, id)
 
     def edit(asked: Asked, id: str, changes: Mapping[str, str | None], *, replace: bool = False) -> dict[str, str]:
         expected = _if_match(asked)
-        return manager.edit(asked.app, asked.context, rows, id, changes, replace=replace, expected=expected)
+        return pairs.edit(asked.app, asked.context, id, changes, replace=replace, expected=expected)
 
     def item(asked: Asked, id: str, key: str) -> str:
         found = get(asked, id)
@@ -79,7 +79,7 @@ def add_routes(router: APIRouter, noun: str, rows: Rows[Any]) -> None:
 def _tagged(asked: Asked, content: dict[str, str]) -> JSONResponse:
     made = answer({"metadata": content})
     if asked.version >= _TAGS_SINCE:
-        made.headers["ETag"] = f'"{manager.etag(content)}"'
+        made.headers["ETag"] = f'"{etag(content)}"'
     return made
 
 

@@ -6,6 +6,7 @@ from fastapi import Body as Json
 from fastapi.responses import JSONResponse, Response
 
 from nbdsvc import errors
+from nbdsvc import metadata as resource_metadata
 from nbdsvc.api import filters, metadata, paging, strict, views
 from nbdsvc.api.actions import Action, perform, plain, schema
 from nbdsvc.api.request import Ask, Asked, Body, LongText, Metadata, Text, answer
@@ -148,4 +149,4 @@ def _get(asked: Asked, id: str) -> Snapshot:
         return nouns.snapshots.get(conn, id, manager.owner_scope(asked.context))
 
 
-metadata.add_routes(router, "snapshots", nouns.snapshots)
+metadata.add_routes(router, "snapshots", resource_metadata.SNAPSHOT)

@@ -6,16 +6,20 @@ from fastapi import Body as Json
 from fastapi.responses import Response
 from pydantic import ConfigDict, Field
 
-from nbdsvc import errors
+from nbdsvc import errors, metadata
 from nbdsvc.api import strict, views
 from nbdsvc.api.actions import Action, perform, plain, schema
 from nbdsvc.api.connector import AnyConnector, Connector
 from nbdsvc.api.request import Ask, Asked, Body, Gib, Key, Metadata, Text, answer
 from nbdsvc.api.waiting import then
-from nbdsvc.manager import legacy, managing, metadata, proving, reverting, types, uploading, volumes
+from nbdsvc.manager import legacy, managing, proving, reverting, types
 from nbdsvc.manager.app import Waiting
 from nbdsvc.model import states
-from nbdsvc.store import nouns
+from nbdsvc.volumes.delete import delete_volume
+from nbdsvc.volumes.extend import extend_volume
+from nbdsvc.volumes.reset_status import reset_status
+from nbdsvc.volumes.update import set_readonly, update_volume
+from nbdsvc.volumes.upload import UploadVolumeRequest, upload_volume
 
 router = strict.router("volume actions")
 
@@ -90,7 +94,7 @@ class UnsetImageMetadata(Body):
 
 
 def _extend(asked: Asked, id: str, wish: Extend) -> None:
-    volumes.extend(asked.app, asked.context, id, wish.new_size, online=asked.version >= (3, 42))
+    extend_volume(asked.app, asked.context, id, wish.new_size, online=asked.version >= (3, 42))
 
 
 def _reset(asked: Asked, id: str, wish: ResetStatus) -> None:
@@ -104,7 +108,7 @@ def _reset(asked: Asked, id: str, wish: ResetStatus) -> None:
             )
     if not changes:
         raise errors.InvalidInput(field="os-reset_status", value=None, reason="must name a status")
-    volumes.reset_status(asked.app, asked.context, id, changes)
+    reset_status(asked.app, asked.context, id, changes)
 
 
 def _attach(asked: Asked, id: str, wish: Attach) -> None:
@@ -135,10 +139,10 @@ def _terminate(asked: Asked, id: str, wish: Terminate) -> Waiting[None]:
 
 
 def _upload(asked: Asked, id: str, wish: Upload) -> Response:
-    wanted = uploading.UploadImage(
+    wanted = UploadVolumeRequest(
         wish.image_name, wish.disk_format, wish.visibility or "private", bool(wish.protected), wish.force
     )
-    volume, image_id = uploading.upload(asked.app, asked.context, id, wanted)
+    volume, image_id = upload_volume(asked.app, asked.context, id, wanted)
     shown = {
         "id": volume.id,
         "updated_at": views.stamp(volume.updated_at),
@@ -157,7 +161,7 @@ def _upload(asked: Asked, id: str, wish: Upload) -> Response:
 
 
 def _image_metadata(asked: Asked, id: str, changes: dict[str, str | None]) -> dict[str, str]:
-    return metadata.edit(asked.app, asked.context, nouns.volumes, id, changes, column="image_metadata")
+    return metadata.VOLUME_IMAGE.edit(asked.app, asked.context, id, changes)
 
 
 def _revert(asked: Asked, id: str, wish: Revert) -> None:
@@ -165,15 +169,15 @@ def _revert(asked: Asked, id: str, wish: Revert) -> None:
 
 
 def _force_delete(asked: Asked, id: str, _wish: Any) -> None:
-    volumes.delete(asked.app, asked.context, id, force=True)
+    delete_volume(asked.app, asked.context, id, force=True)
 
 
 def _set_bootable(asked: Asked, id: str, wish: Bootable) -> None:
-    volumes.update(asked.app, asked.context, id, bootable=wish.bootable)
+    update_volume(asked.app, asked.context, id, bootable=wish.bootable)
 
 
 def _set_readonly(asked: Asked, id: str, wish: ReadOnly) -> None:
-    volumes.set_readonly(asked.app, asked.context, id, readonly=wish.readonly)
+    set_readonly(asked.app, asked.context, id, readonly=wish.readonly)
 
 
 def _show_image_metadata(asked: Asked, id: str, _wish: Any) -> Response:

@@ -6,13 +6,18 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import ConfigDict, Field
 
 from nbdsvc import errors
+from nbdsvc import metadata as resource_metadata
 from nbdsvc.api import filters, metadata, paging, strict, views
 from nbdsvc.api.microversions import Version
 from nbdsvc.api.request import Ask, Asked, Body, Gib, LongText, Metadata, Text, answer
 from nbdsvc.manager import app as manager
-from nbdsvc.manager import types, volumes
+from nbdsvc.manager import types
 from nbdsvc.model.entities import Volume
 from nbdsvc.store import nouns, tables
+from nbdsvc.volumes import select
+from nbdsvc.volumes.create import CreateVolumeRequest, create_volume
+from nbdsvc.volumes.delete import delete_volume
+from nbdsvc.volumes.update import update_volume
 
 router = strict.router("volumes")
 
@@ -78,7 +83,7 @@ def create(asked: Ask, body: CreateBody) -> JSONResponse:
     """Make a volume: empty, or of an image, a snapshot or another volume."""
     wanted = body.volume
     _check(asked, wanted)
-    wish = volumes.CreateVolume(
+    wish = CreateVolumeRequest(
         size=wanted.size,
         name=wanted.name if wanted.name is not None else wanted.display_name,
         description=wanted.description if wanted.description is not None else wanted.display_description,
@@ -90,7 +95,7 @@ def create(asked: Ask, body: CreateBody) -> JSONResponse:
         multiattach=wanted.multiattach,
         metadata=wanted.metadata or {},
     )
-    made = volumes.create(asked.app, asked.context, wish)
+    made = create_volume(asked.app, asked.context, wish)
     return answer({"volume": show_volumes(asked, [made])[0]}, 202)
 
 
@@ -123,7 +128,7 @@ def summary(asked: Ask) -> JSONResponse:
     asked.require((3, 12))
     project = manager.scope(asked.context, asked.flag("all_tenants"))
     with asked.app.database.read() as conn:
-        where = volumes.listing(conn, project) + filters.conditions(asked, tables.volumes)
+        where = select.of_project(project) + filters.conditions(asked, tables.volumes)
         rows = nouns.volumes.select(conn, *where)
     total: dict[str, Any] = {"total_size": sum(row.size for row in rows), "total_count": len(rows)}
     if asked.version >= (3, 36):
@@ -152,7 +157,7 @@ def update(asked: Ask, id: str, body: UpdateBody) -> JSONResponse:
         )
     if changes.get("metadata", {}) is None:
         changes["metadata"] = {}
-    made = volumes.update(asked.app, asked.context, id, **changes)
+    made = update_volume(asked.app, asked.context, id, **changes)
     return answer({"volume": show_volumes(asked, [made])[0]})
 
 
@@ -162,7 +167,7 @@ def delete(asked: Ask, id: str) -> Response:
     force = asked.version >= (3, 23) and asked.flag("force")
     if force:
         asked.require_admin()
-    volumes.delete(asked.app, asked.context, id, cascade=asked.flag("cascade"), force=force)
+    delete_volume(asked.app, asked.context, id, cascade=asked.flag("cascade"), force=force)
     return Response(status_code=202)
 
 
@@ -191,7 +196,7 @@ def _list(asked: Asked, path: str, show: Any) -> JSONResponse:
     wanted = paging.page(asked, _SORTABLE, project=project)
     where = filters.conditions(asked, tables.volumes)
     with asked.app.database.read() as conn:
-        where += volumes.listing(conn, project)
+        where += select.of_project(project)
         rows = nouns.volumes.select(conn, *where, page=wanted)
     return answer({"volumes": show(rows), **paging.next_link(asked, "volumes", path, wanted, rows)})
 
@@ -201,4 +206,4 @@ def _get(asked: Asked, id: str) -> Volume:
         return nouns.volumes.get(conn, id, manager.owner_scope(asked.context))
 
 
-metadata.add_routes(router, "volumes", nouns.volumes)
+metadata.add_routes(router, "volumes", resource_metadata.VOLUME)

@@ -10,22 +10,19 @@ import sqlalchemy as sa
 
 from nbdsvc.config import Settings
 from nbdsvc.datapath.limit import Limit
-from nbdsvc.driver import Driver, SnapshotRef, VolumeRef
+from nbdsvc.driver import Driver
 from nbdsvc.exporter import Exporter
 from nbdsvc.images.sources import Images
 from nbdsvc.manager import room
 from nbdsvc.manager.ended import Ended
 from nbdsvc.model import clock, names
 from nbdsvc.model.context import Context
-from nbdsvc.model.entities import Snapshot, Volume
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.client import Operations
 from nbdsvc.operations.step import Run
 from nbdsvc.process import Runner
 from nbdsvc.spare import Spare
-from nbdsvc.store import nouns
 from nbdsvc.store.database import Database
-from nbdsvc.units import GiB
 
 T = TypeVar("T")
 
@@ -86,24 +83,6 @@ class Waiting(Generic[T]):
     operations: tuple[str, ...]
     seconds: float
     result: Callable[[], T]
-
-
-def volume_ref(volume: Volume, size: int | None = None, extra_specs: dict[str, str] | None = None) -> VolumeRef:
-    return VolumeRef(volume.id, (size or volume.size) * GiB, extra_specs or {})
-
-
-def snapshot_ref(snapshot: Snapshot) -> SnapshotRef:
-    return SnapshotRef(snapshot.id, snapshot.volume_id, snapshot.volume_size * GiB)
-
-
-def volume_of(run: Run, key: str = "volume_id") -> Volume:
-    with host_of(run).database.read() as conn:
-        return nouns.volumes.get(conn, run.args[key])
-
-
-def snapshot_of(run: Run, key: str = "snapshot_id") -> Snapshot:
-    with host_of(run).database.read() as conn:
-        return nouns.snapshots.get(conn, run.args[key])
 
 
 def operation(

@@ -8,11 +8,12 @@ import sqlalchemy as sa
 from nbdsvc import errors
 from nbdsvc.exporter import ConnectionInfo, ExportSpec
 from nbdsvc.manager import ending, proving, settling
-from nbdsvc.manager.app import Host, host_of, volume_ref
+from nbdsvc.manager.app import Host, host_of
 from nbdsvc.model import clock, keys
 from nbdsvc.model.entities import Attachment
 from nbdsvc.model.operation import Operation
 from nbdsvc.operations.step import ACCESS, Kind, Run, Step
+from nbdsvc.refs import volume_ref
 from nbdsvc.store import nouns
 
 # Where a row is while it is connected: one that is attached already may be connected again.

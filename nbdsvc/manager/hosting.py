@@ -8,8 +8,8 @@ import sqlalchemy as sa
 import structlog
 
 from nbdsvc import driver as contract
-from nbdsvc import errors
-from nbdsvc.manager import copying, ending, findings, settling
+from nbdsvc import errors, journaled_copy
+from nbdsvc.manager import ending, findings, settling
 from nbdsvc.manager.app import App, Host, operation
 from nbdsvc.manager.locking import locks
 from nbdsvc.model import clock, names, states
@@ -132,7 +132,7 @@ def record_ends(app: App, host: Host) -> None:
 
 def forget_operations(host: Host, days: float) -> int:
     """What ended longer ago than that; returns how many. The journals of their copies go as soon as they have ended."""
-    copying.sweep(host)
+    journaled_copy.remove_stale_journals(host)
     if not host.database.scrubbed:
         with host.database.write() as conn:
             secrets.sweep(conn)

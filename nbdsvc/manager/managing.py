@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from nbdsvc import errors
 from nbdsvc.driver import PoolStats
-from nbdsvc.manager import placement, volumes, zones
+from nbdsvc.manager import placement, types, zones
 from nbdsvc.manager.app import App, Waiting, operation, owner_scope
 from nbdsvc.manager.locking import locks
 from nbdsvc.model import names, states
@@ -35,7 +35,7 @@ def manage(app: App, context: Context, wish: ManageVolume) -> Volume:
     """Admit it. The size is not known before the backend has looked, so it is 0 until then."""
     with app.change() as conn:
         host = _pool(app, conn, wish.host)
-        volume_type = volumes.type_of(app, conn, context, wish.volume_type)
+        volume_type = types.usable(app, conn, context, wish.volume_type)
         quotas.check(app.database, conn, context.project_id, app.settings.quotas, {"volumes": 1})
         volume = Volume(
             id=names.new_id(),

@@ -6,10 +6,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from nbdsvc import errors
-from nbdsvc.manager import proving, settling, volumes
-from nbdsvc.manager.app import host_of, snapshot_of, snapshot_ref, volume_of, volume_ref
+from nbdsvc.manager import proving, settling
+from nbdsvc.manager.app import host_of
 from nbdsvc.model.operation import Operation
 from nbdsvc.operations.step import Kind, Run, Step
+from nbdsvc.refs import snapshot_of, snapshot_ref, volume_of, volume_ref
 from nbdsvc.store import nouns, quotas
 from nbdsvc.units import to_gib
 
@@ -19,8 +20,7 @@ def _measure(run: Run) -> dict[str, int]:
     volume = volume_of(run)
     size = to_gib(host_of(run).driver.manage_existing_get_size(volume_ref(volume), run.args["ref"]))
     with host_of(run).database.write() as conn:
-        limits = quotas.limits(conn, volume.project_id, run.args["quotas"])
-        volumes.check_size_limit(limits["per_volume_gigabytes"], size)
+        quotas.check_volume_size(conn, volume.project_id, run.args["quotas"], size)
         _check_quota(run, conn, volume.project_id, size - volume.size)
         nouns.volumes.update(conn, volume.id, size=size)
     return {"size": size}

@@ -10,16 +10,17 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from nbdsvc import durable, errors
+from nbdsvc import durable, errors, journaled_copy
 from nbdsvc.datapath import source as datapath
 from nbdsvc.datapath.digests import Digests
-from nbdsvc.manager import copying, settling
-from nbdsvc.manager.app import App, Host, host_of, operation, owner_scope, volume_of, volume_ref
+from nbdsvc.manager import settling
+from nbdsvc.manager.app import App, Host, host_of, operation, owner_scope
 from nbdsvc.manager.locking import locks
 from nbdsvc.model import states
 from nbdsvc.model.context import Context
 from nbdsvc.model.operation import Operation
 from nbdsvc.operations.step import Kind, Run, Step, always
+from nbdsvc.refs import volume_of, volume_ref
 from nbdsvc.store import nouns
 
 
@@ -63,7 +64,7 @@ def _verify(run: Run) -> dict[str, int]:
     host, volume = host_of(run), volume_of(run)
     expected = None if run.args["record"] else _expected(host, volume.id)
     with datapath.open_path(host.driver.local_path(volume_ref(volume)), from_storage=True) as source:
-        found = copying.digest(run, source)
+        found = journaled_copy.compute_digests(run, source)
     if expected:
         expected.compare(found, f"volume {volume.id}")
     else:

@@ -2,15 +2,16 @@
 
 import sqlalchemy as sa
 
-from nbdsvc import errors
-from nbdsvc.manager import copying, proving, settling
-from nbdsvc.manager.app import App, host_of, operation, owner_scope, snapshot_of, snapshot_ref, volume_of, volume_ref
+from nbdsvc import errors, journaled_copy
+from nbdsvc.manager import proving, settling
+from nbdsvc.manager.app import App, host_of, operation, owner_scope
 from nbdsvc.manager.locking import locks
 from nbdsvc.model import states
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Snapshot, Volume
 from nbdsvc.model.operation import Operation
 from nbdsvc.operations.step import Kind, Run, Step
+from nbdsvc.refs import snapshot_of, snapshot_ref, volume_of, volume_ref
 from nbdsvc.store import nouns
 
 
@@ -53,7 +54,7 @@ def _revert(run: Run) -> None:
     if driver.capabilities.instant_clone:
         driver.revert_to_snapshot(volume, snapshot, run.id)
     else:
-        copying.restore(run, driver.snapshot_path(snapshot), driver.local_path(volume), volume.size)
+        journaled_copy.write_differences(run, driver.snapshot_path(snapshot), driver.local_path(volume), volume.size)
     proving.pass_on(host_of(run), snapshot.id, volume.id)
 
 

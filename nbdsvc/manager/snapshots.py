@@ -2,16 +2,17 @@
 
 import sqlalchemy as sa
 
-from nbdsvc import errors
+from nbdsvc import errors, journaled_copy
 from nbdsvc.datapath import source as datapath
-from nbdsvc.manager import copying, placement, proving, settling
-from nbdsvc.manager.app import App, host_of, operation, owner_scope, snapshot_of, snapshot_ref, volume_of, volume_ref
+from nbdsvc.manager import placement, proving, settling
+from nbdsvc.manager.app import App, host_of, operation, owner_scope
 from nbdsvc.manager.locking import locks
 from nbdsvc.model import names, states
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Snapshot
 from nbdsvc.model.operation import Operation
 from nbdsvc.operations.step import Kind, Run, Step
+from nbdsvc.refs import snapshot_of, snapshot_ref, volume_of, volume_ref
 from nbdsvc.store import nouns, quotas
 from nbdsvc.store import operations as journal
 
@@ -102,7 +103,7 @@ def _take(run: Run) -> dict[str, bool]:
 def _release(run: Run) -> None:
     proving.forget(host_of(run), run.args["snapshot_id"])
     host_of(run).driver.delete_snapshot(snapshot_ref(snapshot_of(run)))
-    copying.forget(run)
+    journaled_copy.remove_journal(run)
 
 
 def _is_to_be_filled(run: Run) -> bool:
@@ -115,9 +116,9 @@ def _fill(run: Run) -> dict[str, int] | None:
         return None
     host, snapshot = host_of(run), snapshot_ref(snapshot_of(run))
     with datapath.open_path(host.driver.local_path(volume_ref(volume_of(run)))) as source:
-        copying.check_room(run, source)
+        journaled_copy.check_room(run, source)
         path = host.driver.snapshot_path(snapshot)
-        result = copying.fill(run, source, path, snapshot.size, snapshot.id.encode()[:32], empty=True)
+        result = journaled_copy.fill(run, source, path, snapshot.size, snapshot.id.encode()[:32], empty=True)
     proving.pass_on(host, run.args["volume_id"], snapshot.id)
     return result
 
@@ -150,7 +151,7 @@ KINDS = (
         (
             Step("take", _take, _release),
             Step("fill", _fill, copies=_is_to_be_filled),
-            Step("tidy", copying.forget),
+            Step("tidy", journaled_copy.remove_journal),
         ),
         _taken,
         _not_taken,

@@ -44,6 +44,16 @@ def default_in(app: App, conn: sa.Connection) -> VolumeType:
     return nouns.volume_type(conn, app.settings.default_volume_type)
 
 
+def usable(app: App, conn: sa.Connection, context: Context, wanted: str | None) -> VolumeType:
+    """The type of this name or id for a new volume; None: the default one. NotFound where the project may not use it."""
+    if wanted is None:
+        return default_in(app, conn)
+    found = nouns.volume_type(conn, wanted)
+    if not visible(found, context):
+        raise errors.NotFound(resource="VolumeType", id=wanted)
+    return found
+
+
 def of(app: App, id: str | None) -> VolumeType:
     """A volume's type, by its row."""
     with app.database.read() as conn:

@@ -58,3 +58,10 @@ def check(
         limit = allowed.get(resource, UNLIMITED)
         if limit != UNLIMITED and used.get(resource, 0) + requested > limit:
             raise errors.QuotaExceeded(resource=resource, limit=limit, used=used.get(resource, 0), requested=requested)
+
+
+def check_volume_size(conn: sa.Connection, project_id: str, defaults: dict[str, int], size: int) -> None:
+    """QuotaExceeded if one volume of the project may not have `size` GiB."""
+    limit = limits(conn, project_id, defaults)["per_volume_gigabytes"]
+    if limit != UNLIMITED and size > limit:
+        raise errors.QuotaExceeded(resource="per_volume_gigabytes", limit=limit, used=0, requested=size)

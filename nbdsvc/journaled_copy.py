@@ -1,6 +1,6 @@
-"""A copy as part of an operation: journalled so that it resumes, with progress, cancel and limits of its speed.
+"""A copy as a step of an operation: journalled so that it resumes, with progress, cancel and rate limits.
 
-How many copy at once, the engine decides: see Step.copies."""
+How many copies run at once, the engine decides: see Step.copies."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -39,26 +39,30 @@ def fill(
     empty: bool,
     digests: Digests | None = None,
 ) -> dict[str, int]:
-    """Copy `source` to `destination`, whose `size` bytes are zeros if `empty` and it is not a resumed copy."""
+    """Copy `source` to the `size` bytes of `destination`; a copy that was interrupted goes on where its journal says.
+
+    fingerprint: identifies the source, so that a journal of another one is not used. empty: the destination reads as zeros
+    before the first try. digests: filled with those of the bytes. Returns bytes: size, data (written), skipped (zeros).
+    """
     path = _journal(run)
     how = {"journal": path, "fingerprint": fingerprint, "digests": digests}
     return _copy(run, source, destination, size=size, destination_is_zero=empty and not path.exists(), **how)
 
 
-def pack(run: Run, source: Source, sink: Sink) -> dict[str, int]:
-    """Copy `source` to a sink that cannot resume: what an earlier try wrote is worth nothing."""
+def write_to_sink(run: Run, source: Source, sink: Sink) -> dict[str, int]:
+    """Copy `source` to a sink that cannot resume: every try begins anew."""
     return _copy(run, source, sink)
 
 
-def digest(run: Run, source: Source) -> Digests:
+def compute_digests(run: Run, source: Source) -> Digests:
     """The digests of all bytes of `source`."""
-    found = Digests(source.size)
+    digests = Digests(source.size)
     with sinks.nowhere() as nowhere:
-        _copy(run, source, nowhere, size=source.size, digests=found)
-    return found
+        _copy(run, source, nowhere, size=source.size, digests=digests)
+    return digests
 
 
-def restore(run: Run, source: Path, destination: Path, size: int) -> dict[str, int]:
+def write_differences(run: Run, source: Path, destination: Path, size: int) -> dict[str, int]:
     """Make `destination` read like `source`, writing only what differs."""
     written = reconcile(
         source,
@@ -88,7 +92,7 @@ def _copy(run: Run, source: Source, destination: Path | Sink, **how: Any) -> dic
         if run.rate != own.rate:
             own.rate = run.rate
 
-    with stoppable(run):
+    with _stop_as_error(run):
         result = engine.copy(
             source,
             destination,
@@ -102,8 +106,8 @@ def _copy(run: Run, source: Source, destination: Path | Sink, **how: Any) -> dic
 
 
 @contextmanager
-def stoppable(run: Run) -> Iterator[None]:
-    """What was stopped because the run said so ends as the run wants it to end."""
+def _stop_as_error(run: Run) -> Iterator[None]:
+    """A copy that stopped because of should_stop raises what the run raises: Cancelled, TimedOut or Interrupted."""
     try:
         yield
     except engine.Stopped:
@@ -112,31 +116,31 @@ def stoppable(run: Run) -> Iterator[None]:
 
 
 @contextmanager
-def watched(run: Run, source: Source) -> Iterator[None]:
-    """While the block runs, the end of the operation ends every read of the source, also outside a copy."""
-    over = threading.Event()
-    watcher = threading.Thread(target=_abort_in_time, args=(run, source, over), name="watcher")
+def abort_reads_on_stop(run: Run, source: Source) -> Iterator[None]:
+    """In this block, a cancel or deadline of the operation aborts a blocked read of the source, also outside a copy."""
+    finished = threading.Event()
+    watcher = threading.Thread(target=_abort_on_stop, args=(run, source, finished), name="copy-watcher")
     watcher.start()
     try:
         yield
     except errors.Error:
-        run.check()  # of a read that was ended, this is the reason
+        run.check()  # raises the reason where the read was aborted
         raise
     finally:
-        over.set()
+        finished.set()
         watcher.join()
 
 
-def _abort_in_time(run: Run, source: Source, over: threading.Event) -> None:
-    while not over.wait(abandoning.TICK_SECONDS):
+def _abort_on_stop(run: Run, source: Source, finished: threading.Event) -> None:
+    while not finished.wait(abandoning.TICK_SECONDS):
         if run.should_stop():
             source.abort()
             return
 
 
 @contextmanager
-def opened(run: Run, function: Callable[[], T], late: Callable[[T], None]) -> Iterator[T]:
-    """A block with what `function` opens, which may wait for a server; not longer than the operation goes on."""
+def open_interruptibly(run: Run, function: Callable[[], T], late: Callable[[T], None]) -> Iterator[T]:
+    """What `function` opens, which may block on a server until the operation is to stop; `late` closes a late result."""
     try:
         with abandoning.opened(function, run.should_stop, late) as found:
             yield found
@@ -145,18 +149,18 @@ def opened(run: Run, function: Callable[[], T], late: Callable[[T], None]) -> It
         raise errors.Interrupted(operation=run.id) from None
 
 
-def forget(run: Run) -> None:
-    """The copy is recorded as done, or undone: its journal is not needed any more."""
+def remove_journal(run: Run) -> None:
+    """Remove the journal of a copy that is recorded as done, or undone."""
     _journal(run).unlink(missing_ok=True)
 
 
-def sweep(host: Host) -> None:
-    """Remove the journals of operations that have ended: one whose undo failed, say, leaves its own behind."""
+def remove_stale_journals(host: Host) -> None:
+    """Remove the journals of operations that have ended: one whose undo failed leaves its own."""
     for path in host.journals.glob(f"*{_SUFFIX}"):
         with host.database.read() as conn:
             found = journal.rows.find(conn, path.stem)
         if found is None or found.finished:
-            log.warning("removing a copy's journal that nobody needs", operation=path.stem)
+            log.warning("removing the journal of a copy that has ended", operation=path.stem)
             path.unlink(missing_ok=True)
 
 

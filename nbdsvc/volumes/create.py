@@ -1,0 +1,202 @@
+"""Create a volume: empty, or with the bytes of an image, a snapshot or another volume."""
+
+from dataclasses import dataclass, field, replace
+
+import sqlalchemy as sa
+
+from nbdsvc import errors, journaled_copy
+from nbdsvc.images.http import url
+from nbdsvc.manager import placement, proving, settling, types, zones
+from nbdsvc.manager.app import App, host_of, operation, owner_scope
+from nbdsvc.manager.locking import locks
+from nbdsvc.model import names
+from nbdsvc.model.context import Context
+from nbdsvc.model.entities import Volume, VolumeType
+from nbdsvc.model.operation import Operation
+from nbdsvc.operations.step import Kind, Run, Step
+from nbdsvc.refs import snapshot_of, snapshot_ref, volume_of, volume_ref
+from nbdsvc.store import nouns, quotas, secrets
+from nbdsvc.volumes import fill
+from nbdsvc.volumes.source import VolumeSource, find_source
+
+# The property by which an image names the volume type of volumes made of it, as in Cinder.
+_IMAGE_TYPE = "cinder_img_volume_type"
+
+
+@dataclass(frozen=True)
+class CreateVolumeRequest:
+    """At most one of snapshot_id, source_volid and image."""
+
+    size: int | None = None
+    """GiB; None: the size of the source."""
+    name: str | None = None
+    description: str | None = None
+    volume_type: str | None = None
+    """Name or id; None: the type of the source, of the image, or the default one."""
+    snapshot_id: str | None = None
+    source_volid: str | None = None
+    image: str | None = None
+    """The id of an image, or a URL."""
+    availability_zone: str | None = None
+    multiattach: bool = False
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+def create_volume(app: App, context: Context, request: CreateVolumeRequest) -> Volume:
+    """Write the new volume's row (`creating`), its quota and its operation in one transaction, and return the row.
+
+    Raises InvalidInput (two sources, no size, smaller than the source, another zone than the source's), NotFound
+    (source, type, image), InvalidState (source), QuotaExceeded, OutOfSpace, BackendUnavailable (no host takes volumes).
+    """
+    if sum(source is not None for source in (request.snapshot_id, request.source_volid, request.image)) > 1:
+        raise errors.InvalidInput(
+            field="volume", value=None, reason="only one of snapshot_id, source_volid and imageRef may be given"
+        )
+    if request.image is not None and app.images:
+        request = replace(request, image=app.images.resolve(request.image, context))
+    reference, request = request.image, replace(request, image=_without_credentials(request.image))
+    with app.change() as conn:
+        volume = nouns.volumes.insert(conn, _new_row(app, conn, context, request))
+        submitted = app.operations.admit(conn, _operation(app, context, volume, request))
+        if reference is not None and reference != request.image:
+            secrets.keep(conn, submitted.id, reference)
+    return volume
+
+
+def _without_credentials(reference: str | None) -> str | None:
+    """A reference as rows keep it: of a URL neither user and password nor the query, which may be a signature."""
+    if reference is None or not url.is_http(reference):
+        return reference
+    address, mark, disk = reference.partition("#")
+    return url.parse(address).shown + mark + disk
+
+
+def _new_row(app: App, conn: sa.Connection, context: Context, request: CreateVolumeRequest) -> Volume:
+    source = find_source(conn, owner_scope(context), request.snapshot_id, request.source_volid)
+    volume_type = _type(app, conn, context, request, source)
+    zone = _zone(app, conn, request, source)
+    size = _size(request, source)
+    _check_quota(app, conn, context, size)
+    host = source.host if source else placement.choose(app, conn, size, zone)
+    if source:
+        placement.check_growth(app, conn, host, size)
+    return Volume(
+        id=names.new_id(),
+        project_id=context.project_id,
+        user_id=context.user_id,
+        size=size,
+        status="creating",
+        host=host,
+        name=request.name,
+        description=request.description,
+        availability_zone=zone,
+        volume_type_id=volume_type.id,
+        snapshot_id=request.snapshot_id,
+        source_volid=request.source_volid,
+        image_id=request.image,
+        bootable=bool(source and source.bootable),
+        multiattach=request.multiattach or volume_type.multiattach,
+        metadata=request.metadata,
+        image_metadata=source.image_metadata if source else {},
+    )
+
+
+def _type(
+    app: App, conn: sa.Connection, context: Context, request: CreateVolumeRequest, source: VolumeSource | None
+) -> VolumeType:
+    """The type that the request names, else the type of the snapshot or volume, else the one that the image names."""
+    if request.volume_type is None and source and source.type_id:
+        return nouns.volume_types.get(conn, source.type_id)
+    name = request.volume_type
+    if name is None and request.image is not None and app.images:
+        name = app.images.properties(request.image, context).get(_IMAGE_TYPE)
+    return types.usable(app, conn, context, name)
+
+
+def _zone(app: App, conn: sa.Connection, request: CreateVolumeRequest, source: VolumeSource | None) -> str:
+    """The zone of the source, because the bytes are there; else the one that the request names."""
+    if source is None:
+        return zones.choose(app, conn, request.availability_zone)
+    if request.availability_zone not in (None, source.zone):
+        raise errors.InvalidInput(
+            field="availability_zone", value=request.availability_zone, reason=f"its source is in zone {source.zone}"
+        )
+    return source.zone
+
+
+def _size(request: CreateVolumeRequest, source: VolumeSource | None) -> int:
+    size = request.size if request.size is not None else (source.size if source else None)
+    if size is None:
+        raise errors.InvalidInput(field="size", value=None, reason="a new volume needs a size")
+    if source and size < source.size:
+        raise errors.InvalidInput(
+            field="size", value=size, reason=f"must not be smaller than its source's {source.size} GiB"
+        )
+    return size
+
+
+def _check_quota(app: App, conn: sa.Connection, context: Context, size: int) -> None:
+    more = {"volumes": 1, "gigabytes": size}
+    quotas.check(app.database, conn, context.project_id, app.settings.quotas, more)
+    quotas.check_volume_size(conn, context.project_id, app.settings.quotas, size)
+
+
+def _operation(app: App, context: Context, volume: Volume, request: CreateVolumeRequest) -> Operation:
+    # Shared with other clones of the source, but not with its deletion nor with an attach that could write to it.
+    held = locks("volume.create", volume=volume.id, snapshot=request.snapshot_id, source=request.source_volid)
+    args = {
+        "volume_id": volume.id,
+        "snapshot_id": request.snapshot_id,
+        "source_volid": request.source_volid,
+        "image": request.image,
+        "image_resolved": app.images is not None,
+    }
+    return operation(app, context, "volume.create", volume.host, ("volume", volume.id), held, args)
+
+
+def _allocate(run: Run) -> dict[str, bool]:
+    """Make the object: cloned at once where the backend can, else empty, to be filled by the next step."""
+    driver, volume = host_of(run).driver, volume_ref(volume_of(run))
+    instant = driver.capabilities.instant_clone
+    if run.args["snapshot_id"] and instant:
+        driver.create_volume_from_snapshot(volume, snapshot_ref(snapshot_of(run)), run.id)
+        proving.pass_on(host_of(run), run.args["snapshot_id"], volume.id)
+    elif run.args["source_volid"] and instant:
+        driver.create_cloned_volume(volume, volume_ref(volume_of(run, "source_volid")), run.id)
+        proving.pass_on(host_of(run), run.args["source_volid"], volume.id)
+    else:
+        driver.create_volume(volume, run.id)
+        return {"filled": not (run.args["snapshot_id"] or run.args["source_volid"] or run.args["image"])}
+    return {"filled": True}
+
+
+def _undo_allocate(run: Run) -> None:
+    proving.forget(host_of(run), run.args["volume_id"])
+    host_of(run).driver.delete_volume(volume_ref(volume_of(run)))
+    journaled_copy.remove_journal(run)
+
+
+def _has_to_be_filled(run: Run) -> bool:
+    return not run.results["allocate"]["filled"]
+
+
+def _available(conn: sa.Connection, operation: Operation) -> None:
+    image = (operation.results.get("fill") or {}).get("image")
+    changes = {"image_metadata": image, "bootable": True} if image else {}
+    settling.volume(conn, operation.resource_id, ("creating", "downloading"), "available", **changes)
+
+
+def _error(conn: sa.Connection, operation: Operation, error: errors.Error) -> None:
+    settling.volume(conn, operation.resource_id, ("creating", "downloading"), "error")
+
+
+CREATE_VOLUME = Kind(
+    "volume.create",
+    (
+        Step("allocate", _allocate, _undo_allocate),
+        Step("fill", fill.fill, copies=_has_to_be_filled),
+        Step("tidy", journaled_copy.remove_journal),
+    ),
+    _available,
+    _error,
+)

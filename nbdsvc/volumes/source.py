@@ -1,0 +1,62 @@
+"""What a new volume is made of: its snapshot or source volume, in a status that allows a copy."""
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from nbdsvc import errors
+from nbdsvc.manager import placement
+from nbdsvc.model import states
+from nbdsvc.model.entities import Snapshot, Volume
+from nbdsvc.store import nouns
+
+
+@dataclass(frozen=True)
+class VolumeSource:
+    """What a new volume takes over from its source."""
+
+    host: str
+    """`host@backend#pool`: a copy stays in the pool of its source."""
+    zone: str
+    type_id: str | None
+    size: int
+    """GiB; the new volume is not smaller."""
+    bootable: bool
+    image_metadata: dict[str, str]
+
+
+def find_source(
+    conn: sa.Connection, project_id: str | None, snapshot_id: str | None, source_volid: str | None
+) -> VolumeSource | None:
+    """The snapshot or volume to copy; None where neither is given.
+
+    project_id: whose rows may be copied; None: every project's.
+    Raises NotFound, and InvalidState where its status does not allow a copy.
+    """
+    if snapshot_id is not None:
+        return _of_snapshot(conn, nouns.snapshots.get(conn, snapshot_id, project_id))
+    if source_volid is not None:
+        return _of_volume(conn, nouns.volumes.get(conn, source_volid, project_id))
+    return None
+
+
+def _of_snapshot(conn: sa.Connection, snapshot: Snapshot) -> VolumeSource:
+    _require("Snapshot", snapshot.id, snapshot.status, {"available"})
+    return _source(nouns.volumes.get(conn, snapshot.volume_id), snapshot.volume_size)
+
+
+def _of_volume(conn: sa.Connection, volume: Volume) -> VolumeSource:
+    instant = placement.instant_clone(conn, volume.host)
+    _require("Volume", volume.id, volume.status, set(states.CLONE_SOURCE) if instant else {"available"})
+    return _source(volume, volume.size)
+
+
+def _source(volume: Volume, size: int) -> VolumeSource:
+    return VolumeSource(
+        volume.host, volume.availability_zone, volume.volume_type_id, size, volume.bootable, volume.image_metadata
+    )
+
+
+def _require(noun: str, id: str, status: str, allowed: set[str]) -> None:
+    if status not in allowed:
+        raise errors.InvalidState(resource=noun, id=id, action="be copied", status=status, allowed=sorted(allowed))

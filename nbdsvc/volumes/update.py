@@ -1,0 +1,29 @@
+"""Change what needs no work on the backend: name, description, metadata, bootable, the read-only flag."""
+
+from typing import Any
+
+from nbdsvc.manager.app import App, owner_scope
+from nbdsvc.model import states
+from nbdsvc.model.context import Context
+from nbdsvc.model.entities import Volume
+from nbdsvc.store import nouns
+
+
+def update_volume(app: App, context: Context, id: str, **changes: Any) -> Volume:
+    """Set these columns (never the status) and return the row. NotFound."""
+    with app.change() as conn:
+        nouns.volumes.get(conn, id, owner_scope(context))
+        nouns.volumes.update(conn, id, **changes)
+        return nouns.volumes.get(conn, id)
+
+
+def set_readonly(app: App, context: Context, id: str, *, readonly: bool) -> None:
+    """Set the read-only flag (os-update_readonly_flag).
+
+    NotFound; InvalidState unless the volume is available: an attachment that exists would go on writing.
+    """
+    rule = states.VOLUME["update readonly flag"]
+    with app.change() as conn:
+        nouns.volumes.get(conn, id, owner_scope(context))
+        action = "have its read-only flag updated"
+        nouns.volumes.transition(conn, id, rule.sources, "available", action=action, readonly=readonly)

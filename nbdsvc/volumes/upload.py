@@ -1,0 +1,134 @@
+"""Upload a volume as an image of the host's image folder (os-volume_upload_image)."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from nbdsvc import errors, journaled_copy
+from nbdsvc.datapath.sink import create_qcow2
+from nbdsvc.datapath.source import open_path
+from nbdsvc.images.folder import check_limits
+from nbdsvc.images.index import Image
+from nbdsvc.manager import settling
+from nbdsvc.manager.app import App, host_of, operation, owner_scope
+from nbdsvc.manager.locking import locks
+from nbdsvc.model import names, states
+from nbdsvc.model.context import Context
+from nbdsvc.model.entities import Volume
+from nbdsvc.model.operation import Operation
+from nbdsvc.operations.step import Kind, Run, Step, always
+from nbdsvc.refs import volume_of, volume_ref
+from nbdsvc.store import nouns
+from nbdsvc.units import GiB
+
+# Images go over networks and are read more often than written: zlib, which every reader of qcow2 understands.
+COMPRESSION = "zlib"
+
+
+@dataclass(frozen=True)
+class UploadVolumeRequest:
+    """The image to make of a volume."""
+
+    name: str
+    disk_format: str = "raw"
+    """raw or qcow2."""
+    visibility: str = "private"
+    """As os-volume_upload_image has it; public: by an administrator only."""
+    protected: bool = False
+    force: bool = False
+    """Also of a volume in use."""
+
+
+def upload_volume(app: App, context: Context, id: str, request: UploadVolumeRequest) -> tuple[Volume, str]:
+    """Start copying the volume to an image of the local folder; returns the volume and the image's id (row S032).
+
+    Raises InvalidInput (format), Forbidden (public), NotFound, InvalidState, and QuotaExceeded where the project's
+    images would be too many or too large.
+    """
+    if request.disk_format not in ("raw", "qcow2"):
+        raise errors.InvalidInput(field="disk_format", value=request.disk_format, reason="must be raw or qcow2")
+    if request.visibility == "public" and not context.is_admin:
+        raise errors.Forbidden(reason="Only an administrator may make a public image.")
+    rule = states.VOLUME["force upload to image" if request.force else "upload to image"]
+    with app.change() as conn:
+        before = nouns.volumes.get(conn, id, owner_scope(context)).status
+        volume = nouns.volumes.transition(conn, id, rule.sources, "uploading", action="upload", previous_status=before)
+        image_id, limits = names.new_id(), (app.settings.quota_images, app.settings.quota_image_bytes)
+        if app.images:
+            check_limits(limits, app.images.folder.usage(volume.project_id), volume.size * GiB)
+        args = {
+            "volume_id": id,
+            "image_id": image_id,
+            "image_name": request.name,
+            "disk_format": request.disk_format,
+            "visibility": request.visibility,
+            "protected": request.protected,
+            "limits": limits,
+        }
+        held = locks("volume.upload in use" if before == "in-use" else "volume.upload", volume=id)
+        app.operations.admit(conn, operation(app, context, "volume.upload", volume.host, ("volume", id), held, args))
+    return volume, image_id
+
+
+def _image(run: Run) -> Image:
+    volume = volume_of(run)
+    return Image(
+        id=run.args["image_id"],
+        name=run.args["image_name"],
+        disk_format=run.args["disk_format"],
+        virtual_size=volume.size * GiB,
+        owner=run.id,
+        project_id=volume.project_id,
+        visibility=run.args.get("visibility", "private"),
+        protected=run.args.get("protected", False),
+    )
+
+
+def _write_image(run: Run) -> None:
+    host = host_of(run)
+    volume_path = host.driver.local_path(volume_ref(volume_of(run)))
+    image = _image(run)
+    target = host.images.folder.begin(image, tuple(run.args.get("limits", (-1, -1))))
+    if image.disk_format == "raw":
+        _write_raw(run, volume_path, target)
+    else:
+        _write_qcow2(run, volume_path, target)
+    host.images.folder.commit(image)
+
+
+def _undo_write_image(run: Run) -> None:
+    host_of(run).images.folder.remove(run.args["image_id"], run.id)
+    journaled_copy.remove_journal(run)
+
+
+def _write_raw(run: Run, volume_path: Path, target: Path) -> None:
+    # The image's file is new, so the journal of an earlier try tells of bytes that are gone.
+    journaled_copy.remove_journal(run)
+    with open_path(volume_path) as source:
+        target.touch(0o600)
+        os.truncate(target, source.size)
+        journaled_copy.fill(run, source, target, source.size, b"upload", empty=True)
+
+
+def _write_qcow2(run: Run, volume_path: Path, target: Path) -> None:
+    """From the beginning after an interruption: a compressed qcow2 cannot be continued, and is no image until complete."""
+    with open_path(volume_path) as source, create_qcow2(target, source.size, COMPRESSION) as sink:
+        journaled_copy.write_to_sink(run, source, sink)
+
+
+def _restore(conn: sa.Connection, operation: Operation, error: errors.Error | None = None) -> None:
+    """Uploaded or not, the volume is as it was."""
+    settling.volume(conn, operation.resource_id, "uploading", states.PREVIOUS)
+
+
+UPLOAD_VOLUME = Kind(
+    "volume.upload",
+    (
+        Step("write image", _write_image, _undo_write_image, copies=always),
+        Step("tidy", journaled_copy.remove_journal),
+    ),
+    _restore,
+    _restore,
+)
