@@ -5,13 +5,12 @@ import json
 import os
 import shutil
 import signal
-import socket
-import struct
 import subprocess
 from pathlib import Path
 
 import pytest
 from exporting import Exports
+from nbd_client import ask, connected, receive
 from waiting import wait_until
 
 from nbdsvc import exports as plugin_package
@@ -19,31 +18,6 @@ from nbdsvc.exporter import ExportSpec
 from nbdsvc.exports.nbd import processes
 from nbdsvc.exports.nbd.launch import MEMORY_MAX
 from nbdsvc.units import MiB
-
-
-def connected(path: Path) -> socket.socket:
-    """In transmission phase, by the old way that needs no options (NBD_OPT_EXPORT_NAME of the NBD protocol)."""
-    sock = socket.socket(socket.AF_UNIX)
-    sock.settimeout(30)
-    sock.connect(str(path))
-    assert receive(sock, 18).startswith(b"NBDMAGIC")
-    sock.sendall(struct.pack(">I", 3) + struct.pack(">QII", 0x49484156454F5054, 1, 0))
-    receive(sock, 10)
-    return sock
-
-
-def receive(sock: socket.socket, length: int) -> bytes:
-    content = b""
-    while len(content) < length:
-        more = sock.recv(length - len(content))
-        if not more:
-            raise ConnectionResetError
-        content += more
-    return content
-
-
-def ask(sock: socket.socket, length: int, cookie: int = 1) -> None:
-    sock.sendall(struct.pack(">IHHQQI", 0x25609513, 0, 0, cookie, 0, length))
 
 
 def reads(path: Path) -> bool:

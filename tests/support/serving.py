@@ -35,6 +35,8 @@ class ServiceProcess:
                          "QUOTA_GIGABYTES": 100000, **self.backend.settings, **settings}  # fmt: skip
         self.role = "serve"  # or: api, host
         self.environment: dict[str, str] = {}  # more than its settings, for what is preloaded
+        self.tree = HERE.parents[1]  # of the version that runs
+        self.script = HERE / "crashing.py"
         self.process: subprocess.Popen[bytes] | None = None
         self.url = ""
 
@@ -42,10 +44,11 @@ class ServiceProcess:
         environment = {key: value for key, value in os.environ.items() if not key.startswith("NBDSVC_")}
         environment |= {f"NBDSVC_{key.upper()}": str(value) for key, value in self.settings.items()}
         environment["NBDSVC_STATE_DIR"] = str(self.state)
-        environment |= {"CRASH_PLAN": str(self.plan), "ROLE": self.role, **self.environment}
+        environment |= {"CRASH_PLAN": str(self.plan), "ROLE": self.role}
+        environment |= {"PYTHONPATH": str(self.tree), **self.environment}
         before = self.log.read_text().count(READY) if self.log.exists() else 0
         with self.log.open("ab") as output:
-            argv = [sys.executable, str(HERE / "crashing.py")]
+            argv = [sys.executable, str(self.script)]
             self.process = subprocess.Popen(
                 argv, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
             )
