@@ -1,4 +1,6 @@
-"""The rows of an operation as a driver gets to know them: sizes in bytes, where rows have GiB."""
+"""The rows of an operation, and what a driver gets to know of them: sizes in bytes, where rows have GiB."""
+
+import sqlalchemy as sa
 
 from nbdsvc.driver import SnapshotRef, VolumeRef
 from nbdsvc.manager.app import host_of
@@ -6,6 +8,35 @@ from nbdsvc.model.entities import Snapshot, Volume
 from nbdsvc.operations.step import Run
 from nbdsvc.store import nouns
 from nbdsvc.units import GiB
+
+
+def read_volume(run: Run, id: str) -> Volume:
+    """The volume's row as it is now. NotFound."""
+    with host_of(run).database.read() as conn:
+        return nouns.volumes.get(conn, id)
+
+
+def read_snapshot(run: Run, id: str) -> Snapshot:
+    """The snapshot's row as it is now. NotFound."""
+    with host_of(run).database.read() as conn:
+        return nouns.snapshots.get(conn, id)
+
+
+def read_volume_ref(run: Run, id: str) -> VolumeRef:
+    """The volume as its driver gets it, with the extra specs of its type. NotFound."""
+    with host_of(run).database.read() as conn:
+        return typed_ref(conn, nouns.volumes.get(conn, id))
+
+
+def read_snapshot_ref(run: Run, id: str) -> SnapshotRef:
+    """The snapshot as its driver gets it. NotFound."""
+    return snapshot_ref(read_snapshot(run, id))
+
+
+def typed_ref(conn: sa.Connection, volume: Volume) -> VolumeRef:
+    """A volume with the extra specs of its type, as they are now; one without a type has none."""
+    found = nouns.volume_types.find(conn, volume.volume_type_id) if volume.volume_type_id else None
+    return volume_ref(volume, extra_specs=found.extra_specs if found else None)
 
 
 def volume_ref(volume: Volume, size: int | None = None, extra_specs: dict[str, str] | None = None) -> VolumeRef:

@@ -14,7 +14,7 @@ from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Volume, VolumeType
 from nbdsvc.model.operation import Operation
 from nbdsvc.operations.step import Kind, Run, Step
-from nbdsvc.refs import snapshot_of, snapshot_ref, volume_of, volume_ref
+from nbdsvc.refs import read_snapshot_ref, read_volume_ref
 from nbdsvc.store import nouns, quotas, secrets
 from nbdsvc.volumes import fill
 from nbdsvc.volumes.source import VolumeSource, find_source
@@ -156,13 +156,13 @@ def _operation(app: App, context: Context, volume: Volume, request: CreateVolume
 
 def _allocate(run: Run) -> dict[str, bool]:
     """Make the object: cloned at once where the backend can, else empty, to be filled by the next step."""
-    driver, volume = host_of(run).driver, volume_ref(volume_of(run))
+    driver, volume = host_of(run).driver, read_volume_ref(run, run.args["volume_id"])
     instant = driver.capabilities.instant_clone
     if run.args["snapshot_id"] and instant:
-        driver.create_volume_from_snapshot(volume, snapshot_ref(snapshot_of(run)), run.id)
+        driver.create_volume_from_snapshot(volume, read_snapshot_ref(run, run.args["snapshot_id"]), run.id)
         proving.pass_on(host_of(run), run.args["snapshot_id"], volume.id)
     elif run.args["source_volid"] and instant:
-        driver.create_cloned_volume(volume, volume_ref(volume_of(run, "source_volid")), run.id)
+        driver.create_cloned_volume(volume, read_volume_ref(run, run.args["source_volid"]), run.id)
         proving.pass_on(host_of(run), run.args["source_volid"], volume.id)
     else:
         driver.create_volume(volume, run.id)
@@ -172,7 +172,7 @@ def _allocate(run: Run) -> dict[str, bool]:
 
 def _undo_allocate(run: Run) -> None:
     proving.forget(host_of(run), run.args["volume_id"])
-    host_of(run).driver.delete_volume(volume_ref(volume_of(run)))
+    host_of(run).driver.delete_volume(read_volume_ref(run, run.args["volume_id"]))
     journaled_copy.remove_journal(run)
 
 

@@ -11,7 +11,7 @@ from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Snapshot, Volume
 from nbdsvc.model.operation import Operation
 from nbdsvc.operations.step import Kind, Run, Step
-from nbdsvc.refs import snapshot_ref, volume_of, volume_ref
+from nbdsvc.refs import read_volume_ref, snapshot_ref
 from nbdsvc.store import nouns
 from nbdsvc.store import operations as journal
 
@@ -94,7 +94,7 @@ def _delete_snapshots(run: Run) -> None:
 
 
 def _delete(run: Run) -> None:
-    driver, volume = host_of(run).driver, volume_ref(volume_of(run))
+    driver, volume = host_of(run).driver, read_volume_ref(run, run.args["volume_id"])
     proving.forget(host_of(run), volume.id)
     if run.args.get("keep"):
         driver.unmanage(volume)

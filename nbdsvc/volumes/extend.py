@@ -11,7 +11,7 @@ from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Volume
 from nbdsvc.model.operation import Operation
 from nbdsvc.operations.step import Kind, Run, Step
-from nbdsvc.refs import volume_of, volume_ref
+from nbdsvc.refs import read_volume_ref
 from nbdsvc.store import nouns, quotas
 from nbdsvc.units import GiB
 
@@ -46,7 +46,7 @@ def _check_growth(app: App, conn: sa.Connection, volume: Volume, new_size: int) 
 
 def _extend(run: Run) -> None:
     host = host_of(run)
-    host.driver.extend_volume(volume_ref(volume_of(run)), run.args["new_size"] * GiB)
+    host.driver.extend_volume(read_volume_ref(run, run.args["volume_id"]), run.args["new_size"] * GiB)
     with host.database.read() as conn:
         attachments = nouns.attachments_of(conn, run.args["volume_id"])
     for attachment in attachments:

@@ -11,7 +11,7 @@ from nbdsvc.manager.app import host_of
 from nbdsvc.model.context import ADMIN, MEMBER, Context
 from nbdsvc.model.entities import Volume
 from nbdsvc.operations.step import Run
-from nbdsvc.refs import snapshot_of, snapshot_ref, volume_of, volume_ref
+from nbdsvc.refs import read_snapshot_ref, read_volume, read_volume_ref
 from nbdsvc.store import secrets
 from nbdsvc.units import GiB, to_gib
 
@@ -30,7 +30,7 @@ def _reference(run: Run) -> str:
 
 
 def _fill_from_image(run: Run) -> dict[str, Any]:
-    host, volume = host_of(run), volume_of(run)
+    host, volume = host_of(run), read_volume(run, run.args["volume_id"])
     with host.database.write() as conn:
         settling.volume(conn, volume.id, "creating", "downloading")
 
@@ -49,7 +49,7 @@ def _fill_from_image(run: Run) -> dict[str, Any]:
                 image=image.name, reason=f"its virtual size needs {needed} GiB, and the volume has {volume.size} GiB"
             )
         journaled_copy.check_room(run, image.source)
-        path, digests = host.driver.local_path(volume_ref(volume)), Digests(volume.size * GiB)
+        path, digests = host.driver.local_path(read_volume_ref(run, volume.id)), Digests(volume.size * GiB)
         result = journaled_copy.fill(
             run, image.source, path, digests.size, image.fingerprint, empty=True, digests=digests
         )
@@ -67,18 +67,18 @@ def _image_context(run: Run, volume: Volume) -> Context:
 
 
 def _fill_from_backend(run: Run) -> dict[str, int]:
-    host, volume = host_of(run), volume_of(run)
+    host, volume = host_of(run), read_volume(run, run.args["volume_id"])
     if run.args["snapshot_id"]:
-        path = host.driver.snapshot_path(snapshot_ref(snapshot_of(run)))
+        path = host.driver.snapshot_path(read_snapshot_ref(run, run.args["snapshot_id"]))
     else:
-        origin = volume_of(run, "source_volid")
+        origin = read_volume(run, run.args["source_volid"])
         if origin.status == "in-use":
             raise errors.Unsupported(reason="this backend cannot clone a volume while it is in use")
-        path = host.driver.local_path(volume_ref(origin))
+        path = host.driver.local_path(read_volume_ref(run, origin.id))
     fingerprint = path.name.encode()[-32:]
     with open_path(path) as source:
         journaled_copy.check_room(run, source)
-        target = host.driver.local_path(volume_ref(volume))
+        target = host.driver.local_path(read_volume_ref(run, volume.id))
         result = journaled_copy.fill(run, source, target, volume.size * GiB, fingerprint, empty=True)
     proving.pass_on(host, run.args["snapshot_id"] or run.args["source_volid"], volume.id)
     return result

@@ -19,7 +19,7 @@ from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Volume
 from nbdsvc.model.operation import Operation
 from nbdsvc.operations.step import Kind, Run, Step, always
-from nbdsvc.refs import volume_of, volume_ref
+from nbdsvc.refs import read_volume, read_volume_ref
 from nbdsvc.store import nouns
 from nbdsvc.units import GiB
 
@@ -73,7 +73,7 @@ def upload_volume(app: App, context: Context, id: str, request: UploadVolumeRequ
 
 
 def _image(run: Run) -> Image:
-    volume = volume_of(run)
+    volume = read_volume(run, run.args["volume_id"])
     return Image(
         id=run.args["image_id"],
         name=run.args["image_name"],
@@ -88,7 +88,7 @@ def _image(run: Run) -> Image:
 
 def _write_image(run: Run) -> None:
     host = host_of(run)
-    volume_path = host.driver.local_path(volume_ref(volume_of(run)))
+    volume_path = host.driver.local_path(read_volume_ref(run, run.args["volume_id"]))
     image = _image(run)
     target = host.images.folder.begin(image, tuple(run.args.get("limits", (-1, -1))))
     if image.disk_format == "raw":
