@@ -16,7 +16,9 @@ import structlog
 
 from nbdsvc import driver as contract
 from nbdsvc import errors, state_folder
+from nbdsvc.backends.list_manageable import LIST_MANAGEABLE
 from nbdsvc.config import Settings
+from nbdsvc.datapath.digest_store import DigestStore
 from nbdsvc.datapath.limit import Limit, cores
 from nbdsvc.exporter import Exporter
 from nbdsvc.exports.lio import LioExporter, portals
@@ -32,12 +34,8 @@ from nbdsvc.manager import (
     attachment_kinds,
     ending,
     hosting,
-    managing_kinds,
-    proving,
     rebuilding,
     recognition,
-    reverting,
-    snapshots,
 )
 from nbdsvc.manager.app import App, Host
 from nbdsvc.manager.ended import Ended
@@ -46,6 +44,10 @@ from nbdsvc.operations.client import CHANNEL, Operations
 from nbdsvc.operations.engine import Engine
 from nbdsvc.operations.running import Probe, no_probe
 from nbdsvc.process import Runner
+from nbdsvc.snapshots.create import CREATE_SNAPSHOT
+from nbdsvc.snapshots.delete import DELETE_SNAPSHOT
+from nbdsvc.snapshots.manage import MANAGE_SNAPSHOT
+from nbdsvc.snapshots.unmanage import UNMANAGE_SNAPSHOT
 from nbdsvc.store import migrate
 from nbdsvc.store.claims import Claim
 from nbdsvc.store.database import Database
@@ -53,16 +55,34 @@ from nbdsvc.store.listening import Listener
 from nbdsvc.volumes.create import CREATE_VOLUME
 from nbdsvc.volumes.delete import DELETE_VOLUME
 from nbdsvc.volumes.extend import EXTEND_VOLUME
+from nbdsvc.volumes.manage import MANAGE_VOLUME
+from nbdsvc.volumes.revert import REVERT_VOLUME
+from nbdsvc.volumes.unmanage import UNMANAGE_VOLUME
 from nbdsvc.volumes.upload import UPLOAD_VOLUME
+from nbdsvc.volumes.verify import VERIFY_VOLUME
 
 log = structlog.get_logger(__name__)
 
 # How often the clock is looked at, and what counts as a jump: more than NTP slews in that time, less than placement grants.
 CLOCK_SECONDS = 1.0
 JUMP_SECONDS = 5.0
-_VOLUMES = (CREATE_VOLUME, DELETE_VOLUME, EXTEND_VOLUME, UPLOAD_VOLUME)
-_MODULES = (snapshots, reverting, attachment_kinds, managing_kinds, proving)
-KINDS = {kind.name: kind for kind in (*_VOLUMES, *(kind for module in _MODULES for kind in module.KINDS))}
+OPERATION_TYPES = (
+    CREATE_VOLUME,
+    DELETE_VOLUME,
+    EXTEND_VOLUME,
+    MANAGE_VOLUME,
+    REVERT_VOLUME,
+    UNMANAGE_VOLUME,
+    UPLOAD_VOLUME,
+    VERIFY_VOLUME,
+    CREATE_SNAPSHOT,
+    DELETE_SNAPSHOT,
+    MANAGE_SNAPSHOT,
+    UNMANAGE_SNAPSHOT,
+    *attachment_kinds.KINDS,
+    LIST_MANAGEABLE,
+)
+KINDS = {kind.name: kind for kind in OPERATION_TYPES}
 
 
 class Service:
@@ -220,7 +240,7 @@ def _make_host(settings: Settings, database: Database) -> Host:
         images=_make_images(settings),
         runner=runner,
         journals=settings.state_dir / "journals",
-        digests=settings.state_dir / "digests",
+        digests=DigestStore(settings.state_dir / "digests"),
         zone=settings.availability_zone,
         ended=Ended(settings.state_dir / "ended"),
         rate=Limit(settings.copy_rate),

@@ -6,8 +6,8 @@ from fastapi.responses import JSONResponse, Response
 
 from nbdsvc.api import strict
 from nbdsvc.api.request import Ask, answer
+from nbdsvc.images.catalog import delete_image, list_images
 from nbdsvc.images.index import Image
-from nbdsvc.manager import stored_images
 
 router = strict.router("images")
 
@@ -15,7 +15,7 @@ router = strict.router("images")
 @router.get("/images")
 def listing(asked: Ask) -> JSONResponse:
     """The images that a volume may be made of: the project's own and public ones; all of them for an administrator."""
-    return answer({"images": [_shown(image) for image in stored_images.listing(asked.app, asked.context)]})
+    return answer({"images": [_shown(image) for image in list_images(asked.app.images, asked.context)]})
 
 
 @router.delete("/images/{id}", status_code=204, response_class=Response)
@@ -24,7 +24,7 @@ def delete(asked: Ask, id: str) -> Response:
 
     An upload that is under way is ended by cancelling its operation.
     """
-    stored_images.delete(asked.app, asked.context, id)
+    delete_image(asked.app.images, asked.context, id)
     return Response(status_code=204)
 
 

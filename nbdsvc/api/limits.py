@@ -5,7 +5,7 @@ from fastapi.responses import JSONResponse
 from nbdsvc import errors
 from nbdsvc.api import strict
 from nbdsvc.api.request import Ask, Asked, answer
-from nbdsvc.store import quotas
+from nbdsvc.quotas.show import quotas_of
 
 router = strict.router("limits")
 
@@ -15,10 +15,8 @@ _PROJECT_SINCE = (3, 39)
 @router.get("/limits")
 def limits(asked: Ask) -> JSONResponse:
     """The project's absolute limits; from 3.39 an administrator may name another project by `project_id`."""
-    project = _project(asked)
-    with asked.app.database.read() as conn:
-        allowed = quotas.limits(conn, project, asked.app.settings.quotas)
-        used = quotas.usage(conn, project)
+    found = quotas_of(asked.app, _project(asked))
+    allowed, used = found.limits, found.used
     absolute = {
         "maxTotalVolumes": allowed["volumes"],
         "maxTotalSnapshots": allowed["snapshots"],

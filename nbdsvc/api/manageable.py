@@ -16,8 +16,11 @@ from nbdsvc.api.microversions import MINIMUM
 from nbdsvc.api.request import Ask, Asked, Body, Key, LongText, Metadata, Text, answer
 from nbdsvc.api.volumes import show_volumes
 from nbdsvc.api.waiting import settled
-from nbdsvc.manager import managing
+from nbdsvc.backends.list_manageable import Noun, list_manageable
+from nbdsvc.snapshots.manage import ManageSnapshotRequest
+from nbdsvc.snapshots.manage import manage_snapshot as start_manage_snapshot
 from nbdsvc.units import to_gib
+from nbdsvc.volumes.manage import ManageVolumeRequest, manage_volume
 
 router = strict.router("manageable")
 
@@ -59,7 +62,7 @@ def manage(asked: Ask, body: VolumeBody) -> JSONResponse:
     """Take over what exists in a pool as a volume. The older path serves every version, manageable_volumes from 3.8."""
     _admit(asked)
     wanted = body.volume
-    wish = managing.ManageVolume(
+    request = ManageVolumeRequest(
         host=wanted.host,
         ref=wanted.ref,
         name=wanted.name,
@@ -69,7 +72,7 @@ def manage(asked: Ask, body: VolumeBody) -> JSONResponse:
         bootable=wanted.bootable,
         metadata=wanted.metadata or {},
     )
-    made = managing.manage(asked.app, asked.context, wish)
+    made = manage_volume(asked.app, asked.context, request)
     return answer({"volume": show_volumes(asked, [made], version=MINIMUM)[0]}, 202)
 
 
@@ -79,9 +82,10 @@ def manage_snapshot(asked: Ask, body: SnapshotBody) -> JSONResponse:
     """Take over what exists in a pool as a snapshot of a volume. The older path serves every version, the other from 3.8."""
     _admit(asked)
     wanted = body.snapshot
-    made = managing.manage_snapshot(
-        asked.app, asked.context, wanted.volume_id, wanted.ref, wanted.name, wanted.description, wanted.metadata or {}
+    request = ManageSnapshotRequest(
+        wanted.volume_id, wanted.ref, wanted.name, wanted.description, wanted.metadata or {}
     )
+    made = start_manage_snapshot(asked.app, asked.context, request)
     return answer({"snapshot": views.snapshot_summary(made)}, 202)
 
 
@@ -119,12 +123,12 @@ def _admit(asked: Asked) -> None:
     asked.require_admin()
 
 
-async def _list(asked: Asked, noun: str, *, detail: bool) -> JSONResponse:
+async def _list(asked: Asked, noun: Noun, *, detail: bool) -> JSONResponse:
     _admit(asked)
     wanted = paging.page(asked, _SORTABLE, "reference:desc", last=None)
     if "host" not in asked.query:
         raise errors.InvalidInput(field="host", value=None, reason="must name the pool: host@backend#pool")
-    found = await settled(asked.app, lambda: managing.manageable(asked.app, asked.context, asked.query["host"], noun))
+    found = await settled(asked.app, lambda: list_manageable(asked.app, asked.context, asked.query["host"], noun))
     for key, descending in reversed(wanted.sort):
         found.sort(key=lambda each: _value(each, key), reverse=descending)
     if wanted.marker is not None:

@@ -9,9 +9,10 @@ from nbdsvc.api import filters, strict, views
 from nbdsvc.api.request import Ask, Asked, answer
 from nbdsvc.api.services import rows_of
 from nbdsvc.driver import PoolStats
-from nbdsvc.manager import placement, types
+from nbdsvc.manager import placement
 from nbdsvc.model import names
 from nbdsvc.model.entities import Service
+from nbdsvc.types.queries import get_type
 from nbdsvc.units import GiB
 
 router = strict.router("pools")
@@ -58,7 +59,7 @@ def _wanted(asked: Asked, row: Service, name: str) -> bool:
         return False
     if asked.version < _TYPE_SINCE or "volume_type" not in asked.query:
         return True
-    specs = types.get(asked.app, asked.context, asked.query["volume_type"]).extra_specs
+    specs = get_type(asked.app, asked.context, asked.query["volume_type"]).extra_specs
     backend = row.capabilities["backend"]
     return bool(specs.get("volume_backend_name", backend) == backend)
 

@@ -11,9 +11,11 @@ from nbdsvc.api import filters, metadata, paging, strict, views
 from nbdsvc.api.actions import Action, perform, plain, schema
 from nbdsvc.api.request import Ask, Asked, Body, LongText, Metadata, Text, answer
 from nbdsvc.manager import app as manager
-from nbdsvc.manager import managing, snapshots
-from nbdsvc.model import states
 from nbdsvc.model.entities import Snapshot
+from nbdsvc.snapshots.create import CreateSnapshotRequest, create_snapshot
+from nbdsvc.snapshots.delete import delete_snapshot
+from nbdsvc.snapshots.unmanage import unmanage_snapshot
+from nbdsvc.snapshots.update import reset_snapshot_status, update_snapshot
 from nbdsvc.store import nouns, tables
 
 router = strict.router("snapshots")
@@ -56,15 +58,14 @@ def create(asked: Ask, body: CreateBody) -> JSONResponse:
     wanted = body.snapshot
     if wanted.volume_id is None:
         raise errors.NotFound(resource="Volume", id="None")
-    made = snapshots.create(
-        asked.app,
-        asked.context,
+    request = CreateSnapshotRequest(
         wanted.volume_id,
         wanted.name if wanted.name is not None else wanted.display_name,
         wanted.description if wanted.description is not None else wanted.display_description,
         wanted.metadata or {},
         force=wanted.force,
     )
+    made = create_snapshot(asked.app, asked.context, request)
     return answer({"snapshot": views.snapshot(made, asked.version)}, 202)
 
 
@@ -93,33 +94,30 @@ def update(asked: Ask, id: str, body: UpdateBody) -> JSONResponse:
     changes = {key.removeprefix("display_"): value for key, value in given.items()}
     if not changes:
         raise errors.InvalidInput(field="snapshot", value=None, reason="needs name or description")
-    made = snapshots.update(asked.app, asked.context, id, **changes)
+    made = update_snapshot(asked.app, asked.context, id, **changes)
     return answer({"snapshot": views.snapshot(made, asked.version)})
 
 
 @router.delete("/snapshots/{id}", status_code=202)
 def delete(asked: Ask, id: str) -> Response:
     """Delete a snapshot."""
-    snapshots.delete(asked.app, asked.context, id)
+    delete_snapshot(asked.app, asked.context, id)
     return Response(status_code=202)
 
 
 def _reset(asked: Asked, id: str, wish: ResetStatus) -> None:
     """An administrator's word; refused while an operation works on the snapshot."""
-    if wish.status not in states.SNAPSHOT_RESET:
-        allowed = ", ".join(sorted(states.SNAPSHOT_RESET))
-        raise errors.InvalidInput(field="status", value=wish.status[:80], reason=f"must be one of {allowed}")
-    snapshots.reset_status(asked.app, id, wish.status)
+    reset_snapshot_status(asked.app, id, wish.status)
 
 
 def _force_delete(asked: Asked, id: str, _wish: Any) -> None:
-    snapshots.delete(asked.app, asked.context, id, force=True)
+    delete_snapshot(asked.app, asked.context, id, force=True)
 
 
 ACTIONS = {
     "os-reset_status": Action(_reset, ResetStatus, admin=True),
     "os-force_delete": Action(_force_delete, admin=True),
-    "os-unmanage": Action(plain(managing.unmanage_snapshot), admin=True),
+    "os-unmanage": Action(plain(unmanage_snapshot), admin=True),
 }
 
 

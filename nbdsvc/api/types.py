@@ -10,8 +10,11 @@ from nbdsvc import errors
 from nbdsvc.api import paging, strict, views
 from nbdsvc.api.actions import Action, perform, schema
 from nbdsvc.api.request import Ask, Asked, Body, Key, LongText, Metadata, answer
-from nbdsvc.manager import types
 from nbdsvc.model.entities import VolumeType
+from nbdsvc.types.access import add_access, remove_access
+from nbdsvc.types.change import create_type, delete_type, update_type
+from nbdsvc.types.extra_specs import edit_extra_specs
+from nbdsvc.types.queries import default_type, get_type, list_types
 
 router = strict.router("volume types")
 
@@ -51,7 +54,7 @@ class Access(Body):
 @router.get("/types")
 def listing(asked: Ask) -> JSONResponse:
     """The volume types that the project may use."""
-    rows = types.listing(asked.app, asked.context)
+    rows = list_types(asked.app, asked.context)
     wanted = asked.query.get("is_public")
     if wanted not in (None, "None", "none"):
         public = asked.flag("is_public")
@@ -67,21 +70,21 @@ def create(asked: Ask, body: CreateBody) -> JSONResponse:
     """Make a volume type."""
     asked.require_admin()
     wanted = body.volume_type
-    made = types.create(asked.app, wanted.name, wanted.description, wanted.is_public, wanted.extra_specs or {})
+    made = create_type(asked.app, wanted.name, wanted.description, wanted.is_public, wanted.extra_specs or {})
     return answer({"volume_type": views.volume_type(made, asked.context) | views.volume_type_access(made)})
 
 
 @router.get("/types/default")
 def default(asked: Ask) -> JSONResponse:
     """The type that a volume gets where its creation names none."""
-    row = types.default(asked.app)
+    row = default_type(asked.app)
     return answer({"volume_type": views.volume_type(row, asked.context) | views.volume_type_qos(asked.context)})
 
 
 @router.get("/types/{id}")
 def show(asked: Ask, id: str) -> JSONResponse:
     """One volume type, by id or name."""
-    return answer({"volume_type": _view(asked, types.get(asked.app, asked.context, id))})
+    return answer({"volume_type": _view(asked, get_type(asked.app, asked.context, id))})
 
 
 @router.put("/types/{id}")
@@ -91,14 +94,14 @@ def update(asked: Ask, id: str, body: UpdateBody) -> JSONResponse:
     changes = body.volume_type.model_dump(exclude_none=True)
     if not changes:
         raise errors.InvalidInput(field="volume_type", value=None, reason="needs name, description or is_public")
-    return answer({"volume_type": views.volume_type(types.update(asked.app, id, **changes), asked.context)})
+    return answer({"volume_type": views.volume_type(update_type(asked.app, id, **changes), asked.context)})
 
 
 @router.delete("/types/{id}", status_code=202)
 def delete(asked: Ask, id: str) -> Response:
     """Delete a type that no volume has and that is not the default."""
     asked.require_admin()
-    types.delete(asked.app, id)
+    delete_type(asked.app, id)
     return Response(status_code=202)
 
 
@@ -112,7 +115,7 @@ def extra_specs(asked: Ask, id: str) -> JSONResponse:
 def set_extra_specs(asked: Ask, id: str, body: SpecsBody) -> JSONResponse:
     """Set extra specs, keep the others."""
     asked.require_admin()
-    types.edit_extra_specs(asked.app, id, dict(body.extra_specs))
+    edit_extra_specs(asked.app, id, dict(body.extra_specs))
     return answer({"extra_specs": body.extra_specs})
 
 
@@ -131,7 +134,7 @@ def set_extra_spec(asked: Ask, id: str, key: str, body: Annotated[Metadata, Json
     asked.require_admin()
     if set(body) != {key}:
         raise errors.InvalidInput(field=key[:80], value=None, reason="the body must have exactly the key of the path")
-    types.edit_extra_specs(asked.app, id, dict(body))
+    edit_extra_specs(asked.app, id, dict(body))
     return answer(body)
 
 
@@ -139,14 +142,14 @@ def set_extra_spec(asked: Ask, id: str, key: str, body: Annotated[Metadata, Json
 def delete_extra_spec(asked: Ask, id: str, key: str) -> Response:
     """Remove one extra spec."""
     asked.require_admin()
-    types.edit_extra_specs(asked.app, id, {key: None})
+    edit_extra_specs(asked.app, id, {key: None})
     return Response(status_code=202)
 
 
 @router.get("/types/{id}/encryption")
 def encryption(asked: Ask, id: str) -> JSONResponse:
     """The encryption of a type: there is none."""
-    types.get(asked.app, asked.context, id)
+    get_type(asked.app, asked.context, id)
     return answer({})
 
 
@@ -154,7 +157,7 @@ def encryption(asked: Ask, id: str) -> JSONResponse:
 def access(asked: Ask, id: str) -> JSONResponse:
     """The projects that may use a private type."""
     asked.require_admin()
-    found = types.get(asked.app, asked.context, id)
+    found = get_type(asked.app, asked.context, id)
     if found.is_public:
         raise errors.NotFound(resource="Access list of public type", id=id)
     rows = [{"volume_type_id": found.id, "project_id": project} for project in found.projects]
@@ -162,11 +165,11 @@ def access(asked: Ask, id: str) -> JSONResponse:
 
 
 def _add_access(asked: Asked, id: str, wish: Access) -> None:
-    types.edit_access(asked.app, id, wish.project, add=True)
+    add_access(asked.app, id, wish.project)
 
 
 def _remove_access(asked: Asked, id: str, wish: Access) -> None:
-    types.edit_access(asked.app, id, wish.project, add=False)
+    remove_access(asked.app, id, wish.project)
 
 
 ACTIONS = {
@@ -182,7 +185,7 @@ async def act(asked: Ask, id: str, body: Annotated[Any, Json()]) -> Response:
 
 
 def _shown(asked: Asked, id: str) -> dict[str, str]:
-    return views.extra_specs(types.get(asked.app, asked.context, id), asked.context)
+    return views.extra_specs(get_type(asked.app, asked.context, id), asked.context)
 
 
 def _view(asked: Asked, row: VolumeType) -> dict[str, Any]:

@@ -12,14 +12,18 @@ from nbdsvc.api.actions import Action, perform, plain, schema
 from nbdsvc.api.connector import AnyConnector, Connector
 from nbdsvc.api.request import Ask, Asked, Body, Gib, Key, Metadata, Text, answer
 from nbdsvc.api.waiting import then
-from nbdsvc.manager import legacy, managing, proving, reverting, types
+from nbdsvc.manager import legacy
 from nbdsvc.manager.app import Waiting
 from nbdsvc.model import states
+from nbdsvc.types.queries import type_of_volume
 from nbdsvc.volumes.delete import delete_volume
 from nbdsvc.volumes.extend import extend_volume
 from nbdsvc.volumes.reset_status import reset_status
+from nbdsvc.volumes.revert import revert_volume
+from nbdsvc.volumes.unmanage import unmanage_volume
 from nbdsvc.volumes.update import set_readonly, update_volume
 from nbdsvc.volumes.upload import UploadVolumeRequest, upload_volume
+from nbdsvc.volumes.verify import verify_volume
 
 router = strict.router("volume actions")
 
@@ -149,7 +153,7 @@ def _upload(asked: Asked, id: str, wish: Upload) -> Response:
         "status": volume.status,
         "display_description": volume.description,
         "size": volume.size,
-        "volume_type": views.uploaded_type(types.of(asked.app, volume.volume_type_id), asked.context),
+        "volume_type": views.uploaded_type(type_of_volume(asked.app, volume.volume_type_id), asked.context),
         "image_id": image_id,
         "container_format": "bare",
         "disk_format": wish.disk_format,
@@ -165,7 +169,7 @@ def _image_metadata(asked: Asked, id: str, changes: dict[str, str | None]) -> di
 
 
 def _revert(asked: Asked, id: str, wish: Revert) -> None:
-    reverting.revert(asked.app, asked.context, id, wish.snapshot_id)
+    revert_volume(asked.app, asked.context, id, wish.snapshot_id)
 
 
 def _force_delete(asked: Asked, id: str, _wish: Any) -> None:
@@ -199,7 +203,7 @@ class Verify(Body):
 
 
 def _verify(asked: Asked, id: str, wish: Verify) -> None:
-    proving.verify(asked.app, asked.context, id, record=wish.record)
+    verify_volume(asked.app, asked.context, id, record=wish.record)
 
 
 ACTIONS = {
@@ -218,7 +222,7 @@ ACTIONS = {
     "os-terminate_connection": Action(_terminate, Terminate),
     "os-volume_upload_image": Action(_upload, Upload),
     "os-force_delete": Action(_force_delete, admin=True),
-    "os-unmanage": Action(plain(managing.unmanage), admin=True),
+    "os-unmanage": Action(plain(unmanage_volume), admin=True),
     "os-set_bootable": Action(_set_bootable, Bootable, ok=200),
     "os-update_readonly_flag": Action(_set_readonly, ReadOnly),
     "os-set_image_metadata": Action(_set_image_metadata, SetImageMetadata),

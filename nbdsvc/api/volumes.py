@@ -11,9 +11,9 @@ from nbdsvc.api import filters, metadata, paging, strict, views
 from nbdsvc.api.microversions import Version
 from nbdsvc.api.request import Ask, Asked, Body, Gib, LongText, Metadata, Text, answer
 from nbdsvc.manager import app as manager
-from nbdsvc.manager import types
 from nbdsvc.model.entities import Volume
 from nbdsvc.store import nouns, tables
+from nbdsvc.types.queries import type_names
 from nbdsvc.volumes import select
 from nbdsvc.volumes.create import CreateVolumeRequest, create_volume
 from nbdsvc.volumes.delete import delete_volume
@@ -177,8 +177,7 @@ def show_volumes(
     """Views of many rows with two more queries, not two each. `version`: another than the request's."""
     with asked.app.database.read() as conn:
         attached = nouns.attachments_of(conn, *(row.id for row in rows)) if rows else []
-        names = types.by_id(conn)
-        default = types.default_in(asked.app, conn).name
+        names, default = type_names(asked.app, conn)
     base = asked.link().rstrip("/")
     by_volume: dict[str, list[Any]] = {}
     for attachment in attached:

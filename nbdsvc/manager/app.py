@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar, cast
 import sqlalchemy as sa
 
 from nbdsvc.config import Settings
+from nbdsvc.datapath.digest_store import DigestStore
 from nbdsvc.datapath.limit import Limit
 from nbdsvc.driver import Driver
 from nbdsvc.exporter import Exporter
@@ -62,7 +63,7 @@ class Host:
     images: Images
     runner: Runner
     journals: Path
-    digests: Path
+    digests: DigestStore
     zone: str = "nova"
     ended: Ended = field(default_factory=Ended)
     spare: Spare = field(default_factory=Spare)

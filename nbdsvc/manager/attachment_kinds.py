@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from nbdsvc import errors
 from nbdsvc.exporter import ConnectionInfo, ExportSpec
-from nbdsvc.manager import ending, proving, settling
+from nbdsvc.manager import ending, settling
 from nbdsvc.manager.app import Host, host_of
 from nbdsvc.model import clock, keys
 from nbdsvc.model.entities import Attachment
@@ -51,7 +51,7 @@ def _export(run: Run) -> dict[str, Any]:
     host.exporter.validate_connector(connector)
     spec = export_spec(host, _with_shared_secret(host, attachment))
     if not spec.read_only:
-        proving.forget(host, spec.volume_id)
+        host.digests.discard(spec.volume_id)
     host.exporter.create_export(spec)
     if spec.id in host.ended:  # meanwhile, or before: its row does not know yet
         raise errors.Conflict(reason=f"the access of attachment {spec.id} was ended, which could not be recorded yet")

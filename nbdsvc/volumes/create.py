@@ -5,8 +5,9 @@ from dataclasses import dataclass, field, replace
 import sqlalchemy as sa
 
 from nbdsvc import errors, journaled_copy
+from nbdsvc.backends.zones import choose_zone
 from nbdsvc.images.http import url
-from nbdsvc.manager import placement, proving, settling, types, zones
+from nbdsvc.manager import placement, settling
 from nbdsvc.manager.app import App, host_of, operation, owner_scope
 from nbdsvc.manager.locking import locks
 from nbdsvc.model import names
@@ -16,6 +17,7 @@ from nbdsvc.model.operation import Operation
 from nbdsvc.operations.step import Kind, Run, Step
 from nbdsvc.refs import read_snapshot_ref, read_volume_ref
 from nbdsvc.store import nouns, quotas, secrets
+from nbdsvc.types.queries import usable_type
 from nbdsvc.volumes import fill
 from nbdsvc.volumes.source import VolumeSource, find_source
 
@@ -110,13 +112,13 @@ def _type(
     name = request.volume_type
     if name is None and request.image is not None and app.images:
         name = app.images.properties(request.image, context).get(_IMAGE_TYPE)
-    return types.usable(app, conn, context, name)
+    return usable_type(app, conn, context, name)
 
 
 def _zone(app: App, conn: sa.Connection, request: CreateVolumeRequest, source: VolumeSource | None) -> str:
     """The zone of the source, because the bytes are there; else the one that the request names."""
     if source is None:
-        return zones.choose(app, conn, request.availability_zone)
+        return choose_zone(app, conn, request.availability_zone)
     if request.availability_zone not in (None, source.zone):
         raise errors.InvalidInput(
             field="availability_zone", value=request.availability_zone, reason=f"its source is in zone {source.zone}"
@@ -160,10 +162,10 @@ def _allocate(run: Run) -> dict[str, bool]:
     instant = driver.capabilities.instant_clone
     if run.args["snapshot_id"] and instant:
         driver.create_volume_from_snapshot(volume, read_snapshot_ref(run, run.args["snapshot_id"]), run.id)
-        proving.pass_on(host_of(run), run.args["snapshot_id"], volume.id)
+        host_of(run).digests.copy(run.args["snapshot_id"], volume.id)
     elif run.args["source_volid"] and instant:
         driver.create_cloned_volume(volume, read_volume_ref(run, run.args["source_volid"]), run.id)
-        proving.pass_on(host_of(run), run.args["source_volid"], volume.id)
+        host_of(run).digests.copy(run.args["source_volid"], volume.id)
     else:
         driver.create_volume(volume, run.id)
         return {"filled": not (run.args["snapshot_id"] or run.args["source_volid"] or run.args["image"])}
@@ -171,7 +173,7 @@ def _allocate(run: Run) -> dict[str, bool]:
 
 
 def _undo_allocate(run: Run) -> None:
-    proving.forget(host_of(run), run.args["volume_id"])
+    host_of(run).digests.discard(run.args["volume_id"])
     host_of(run).driver.delete_volume(read_volume_ref(run, run.args["volume_id"]))
     journaled_copy.remove_journal(run)
 

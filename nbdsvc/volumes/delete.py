@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 
 from nbdsvc import errors
-from nbdsvc.manager import ending, proving, settling
+from nbdsvc.manager import ending, settling
 from nbdsvc.manager.app import App, host_of, operation, owner_scope
 from nbdsvc.manager.locking import locks
 from nbdsvc.model import states
@@ -90,12 +90,12 @@ def _delete_snapshots(run: Run) -> None:
     for snapshot in found:
         run.check()
         host.driver.delete_snapshot(snapshot_ref(snapshot))
-        proving.forget(host, snapshot.id)
+        host.digests.discard(snapshot.id)
 
 
 def _delete(run: Run) -> None:
     driver, volume = host_of(run).driver, read_volume_ref(run, run.args["volume_id"])
-    proving.forget(host_of(run), volume.id)
+    host_of(run).digests.discard(volume.id)
     if run.args.get("keep"):
         driver.unmanage(volume)
     else:

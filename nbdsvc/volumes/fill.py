@@ -6,7 +6,7 @@ from nbdsvc import errors, journaled_copy
 from nbdsvc.datapath.digests import Digests
 from nbdsvc.datapath.source import open_path
 from nbdsvc.images.sources import OpenImage
-from nbdsvc.manager import proving, settling
+from nbdsvc.manager import settling
 from nbdsvc.manager.app import host_of
 from nbdsvc.model.context import ADMIN, MEMBER, Context
 from nbdsvc.model.entities import Volume
@@ -55,7 +55,7 @@ def _fill_from_image(run: Run) -> dict[str, Any]:
         )
         image.check.finish(run.should_stop)
         run.check()
-    proving.keep(host, volume.id, digests)
+    host.digests.save(volume.id, digests)
     facts = {"image_id": image.id or "", "image_name": image.name, "disk_format": image.facts.format}
     return {**result, "image": {**facts, "size": str(image.facts.file_size), "container_format": "bare"}}
 
@@ -80,5 +80,5 @@ def _fill_from_backend(run: Run) -> dict[str, int]:
         journaled_copy.check_room(run, source)
         target = host.driver.local_path(read_volume_ref(run, volume.id))
         result = journaled_copy.fill(run, source, target, volume.size * GiB, fingerprint, empty=True)
-    proving.pass_on(host, run.args["snapshot_id"] or run.args["source_volid"], volume.id)
+    host.digests.copy(run.args["snapshot_id"] or run.args["source_volid"], volume.id)
     return result

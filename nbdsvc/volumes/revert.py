@@ -1,9 +1,9 @@
-"""A volume back to its newest snapshot, in place (microversion 3.40)."""
+"""Revert a volume to its newest snapshot, in place (microversion 3.40)."""
 
 import sqlalchemy as sa
 
 from nbdsvc import errors, journaled_copy
-from nbdsvc.manager import proving, settling
+from nbdsvc.manager import settling
 from nbdsvc.manager.app import App, host_of, operation, owner_scope
 from nbdsvc.manager.locking import locks
 from nbdsvc.model import states
@@ -15,8 +15,12 @@ from nbdsvc.refs import snapshot_of, snapshot_ref, volume_of, volume_ref
 from nbdsvc.store import nouns
 
 
-def revert(app: App, context: Context, volume_id: str, snapshot_id: str) -> None:
-    """Admit it. Only to the newest snapshot, and only while the volume has its size and is not in use."""
+def revert_volume(app: App, context: Context, volume_id: str, snapshot_id: str) -> None:
+    """Start reverting a volume to a snapshot.
+
+    Raises NotFound, Conflict where the status of the volume does not allow it, InvalidState where that of the snapshot does
+    not, InvalidInput where it is not the volume's newest snapshot or had another size.
+    """
     with app.change() as conn:
         volume = nouns.volumes.get(conn, volume_id, owner_scope(context))
         _check(conn, volume, nouns.snapshots.get(conn, snapshot_id, owner_scope(context)))
@@ -30,17 +34,26 @@ def revert(app: App, context: Context, volume_id: str, snapshot_id: str) -> None
 
 
 def _check(conn: sa.Connection, volume: Volume, snapshot: Snapshot) -> None:
-    def refuse(reason: str) -> None:
-        raise errors.InvalidInput(field="snapshot_id", value=snapshot.id, reason=reason)
-
     if volume.status not in states.VOLUME["revert"].sources:
         raise errors.Conflict(reason=f"volume {volume.id} is {volume.status}, so it cannot be reverted now")
+    newest = nouns.snapshots_of(conn, volume.id)[-1:]
+    if reason := reject_reason(volume, snapshot, newest):
+        raise errors.InvalidInput(field="snapshot_id", value=snapshot.id, reason=reason)
+
+
+def reject_reason(volume: Volume, snapshot: Snapshot, newest: list[Snapshot]) -> str | None:
+    """Why the volume cannot be reverted to this snapshot; None where it can. newest: its newest snapshot, if it has one."""
     if snapshot.volume_id != volume.id:
-        refuse(f"it is not a snapshot of volume {volume.id}")
-    if nouns.snapshots_of(conn, volume.id)[-1].id != snapshot.id:
-        refuse("it is not the newest snapshot of its volume")
+        return f"it is not a snapshot of volume {volume.id}"
+    if [each.id for each in newest] != [snapshot.id]:
+        return "it is not the newest snapshot of its volume"
     if snapshot.volume_size != volume.size:
-        refuse(f"the volume has {volume.size} GiB now, and had {snapshot.volume_size} GiB when it was taken")
+        return f"the volume has {volume.size} GiB now, and had {snapshot.volume_size} GiB when it was taken"
+    return None
+
+
+def _copies(run: Run) -> bool:
+    return not host_of(run).driver.capabilities.instant_clone
 
 
 def _revert(run: Run) -> None:
@@ -48,29 +61,25 @@ def _revert(run: Run) -> None:
 
     A copy of everything would overflow a snapshot that has room for its volume's changes only, and so lose it.
     """
-    driver = host_of(run).driver
+    driver, digests = host_of(run).driver, host_of(run).digests
     volume, snapshot = volume_ref(volume_of(run)), snapshot_ref(snapshot_of(run))
-    proving.forget(host_of(run), volume.id)
+    digests.discard(volume.id)
     if driver.capabilities.instant_clone:
         driver.revert_to_snapshot(volume, snapshot, run.id)
     else:
         journaled_copy.write_differences(run, driver.snapshot_path(snapshot), driver.local_path(volume), volume.size)
-    proving.pass_on(host_of(run), snapshot.id, volume.id)
+    digests.copy(snapshot.id, volume.id)
 
 
-def _reverted(conn: sa.Connection, operation: Operation) -> None:
+def _succeed(conn: sa.Connection, operation: Operation) -> None:
     settling.volume(conn, operation.resource_id, "reverting", "available")
     settling.snapshot(conn, operation.args["snapshot_id"], "restoring", "available")
 
 
-def _not_reverted(conn: sa.Connection, operation: Operation, error: errors.Error) -> None:
-    """Some of its bytes may be of then and some of now: the snapshot is still whole, so reverting again mends it."""
+def _fail(conn: sa.Connection, operation: Operation, error: errors.Error) -> None:
+    """Some of its bytes may be the snapshot's and some newer: the snapshot is whole, so that reverting again mends it."""
     settling.volume(conn, operation.resource_id, "reverting", "error")
     settling.snapshot(conn, operation.args["snapshot_id"], "restoring", "available")
 
 
-def _copies(run: Run) -> bool:
-    return not host_of(run).driver.capabilities.instant_clone
-
-
-KINDS = (Kind("volume.revert", (Step("revert", _revert, copies=_copies),), _reverted, _not_reverted),)
+REVERT_VOLUME = Kind("volume.revert", (Step("revert", _revert, copies=_copies),), _succeed, _fail)

@@ -1,0 +1,54 @@
+"""List what a pool holds and what of it may be managed. Only the pool's host can look, so this is an operation."""
+
+from dataclasses import asdict
+from typing import Any, Literal
+
+import sqlalchemy as sa
+
+from nbdsvc import errors
+from nbdsvc.backends.find_pool import find_pool
+from nbdsvc.manager.app import App, Waiting, host_of, operation
+from nbdsvc.model import names
+from nbdsvc.model.context import Context
+from nbdsvc.model.operation import Operation
+from nbdsvc.operations.step import Kind, Run, Step
+from nbdsvc.store import nouns
+from nbdsvc.store import operations as journal
+
+Noun = Literal["volume", "snapshot"]
+
+
+def list_manageable(app: App, context: Context, host: str, noun: Noun) -> Waiting[list[dict[str, Any]]]:
+    """Start listing the objects of the pool `host`, and wait for {reference, size (bytes), reason, id, source} of each.
+
+    `id` only of what has a row. Raises InvalidInput, BackendUnavailable.
+    """
+    with app.change() as conn:
+        pool = find_pool(app, conn, host)
+        resource, args = ("host", names.split_host(pool)[0]), {"noun": noun}
+        started = app.operations.admit(conn, operation(app, context, "host.list_manageable", pool, resource, [], args))
+    return Waiting((started.id,), app.settings.attach_timeout, lambda: _result(app, started.id, noun))
+
+
+def _result(app: App, operation_id: str, noun: Noun) -> list[dict[str, Any]]:
+    rows: Any = nouns.volumes if noun == "volume" else nouns.snapshots
+    with app.database.read() as conn:
+        found: list[dict[str, Any]] = journal.rows.get(conn, operation_id).results["list"]
+        return [{**each, "id": each["id"] if each["id"] and rows.find(conn, each["id"]) else None} for each in found]
+
+
+def _list(run: Run) -> list[dict[str, Any]]:
+    driver = host_of(run).driver
+    found = driver.get_manageable_volumes() if run.args["noun"] == "volume" else driver.get_manageable_snapshots()
+    return [asdict(each) for each in found]
+
+
+def _succeed(conn: sa.Connection, operation: Operation) -> None:
+    """It changes no row."""
+
+
+def _fail(conn: sa.Connection, operation: Operation, error: errors.Error) -> None:
+    """It changes no row; whoever waits for it gets the error."""
+
+
+LIST_MANAGEABLE = Kind("host.list_manageable", (Step("list", _list),), _succeed, _fail)

@@ -1,0 +1,1 @@
+"""Quotas: what a project may have, and what it uses."""

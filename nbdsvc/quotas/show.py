@@ -1,0 +1,34 @@
+"""What a project may have, and what it uses."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from nbdsvc.manager.app import App
+from nbdsvc.store import quotas
+
+
+@dataclass(frozen=True)
+class QuotaSet:
+    """The quotas of a project, by resource: counts, and GiB of gigabytes; a limit of -1 is unlimited."""
+
+    limits: dict[str, int]
+    used: dict[str, int]
+
+    def detailed(self) -> dict[str, dict[str, Any]]:
+        """Each limit with what is used of it."""
+        return {
+            name: {"limit": limit, "in_use": self.used.get(name, 0), "reserved": 0}
+            for name, limit in self.limits.items()
+        }
+
+
+def default_limits(app: App) -> dict[str, int]:
+    """The limits of a project that has none of its own."""
+    return dict(app.settings.quotas)
+
+
+def quotas_of(app: App, project_id: str) -> QuotaSet:
+    """The quotas of a project; one that has no rows has the defaults, and uses nothing."""
+    with app.database.read() as conn:
+        limits = quotas.limits(conn, project_id, app.settings.quotas)
+        return QuotaSet(limits, quotas.usage(conn, project_id))

@@ -1,0 +1,21 @@
+"""Change what a project may have."""
+
+from nbdsvc import errors
+from nbdsvc.manager.app import App
+from nbdsvc.store import quotas
+
+_LONGEST_ID = 255
+
+
+def set_limits(app: App, project_id: str, limits: dict[str, int]) -> None:
+    """Set limits by resource, -1 for unlimited; the others stay. InvalidInput for the id of a project that is too long."""
+    if len(project_id) > _LONGEST_ID:
+        raise errors.InvalidInput(field="project_id", value=project_id[:80], reason="is too long")
+    with app.change() as conn:
+        quotas.set_limits(conn, project_id, limits)
+
+
+def reset_limits(app: App, project_id: str) -> None:
+    """Give a project the default limits again."""
+    with app.change() as conn:
+        quotas.reset_limits(conn, project_id)

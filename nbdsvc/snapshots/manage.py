@@ -1,0 +1,109 @@
+"""Manage an existing object of a pool: it becomes a snapshot of a volume (rows S097-S100)."""
+
+from dataclasses import dataclass, field
+
+import sqlalchemy as sa
+
+from nbdsvc import errors
+from nbdsvc.manager import settling
+from nbdsvc.manager.app import App, host_of, operation, owner_scope
+from nbdsvc.manager.locking import locks
+from nbdsvc.model import names, states
+from nbdsvc.model.context import Context
+from nbdsvc.model.entities import Snapshot, Volume
+from nbdsvc.model.operation import Operation
+from nbdsvc.operations.step import Kind, Run, Step
+from nbdsvc.refs import snapshot_of, snapshot_ref
+from nbdsvc.store import nouns, quotas
+from nbdsvc.units import to_gib
+
+
+@dataclass(frozen=True)
+class ManageSnapshotRequest:
+    """What a client wants to manage, and what the snapshot is to be."""
+
+    volume_id: str
+    ref: dict[str, str]
+    """What the driver knows the object by: source-name or source-id."""
+    name: str | None = None
+    description: str | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+def manage_snapshot(app: App, context: Context, request: ManageSnapshotRequest) -> Snapshot:
+    """Start managing an object as a snapshot of a volume; it has 0 GiB until the backend has looked.
+
+    Raises NotFound, InvalidState for the status of the volume, QuotaExceeded. What is wrong with the object is the error of
+    the operation.
+    """
+    with app.change() as conn:
+        volume = nouns.volumes.get(conn, request.volume_id, owner_scope(context))
+        _check_status(volume)
+        quotas.check(app.database, conn, context.project_id, app.settings.quotas, {"snapshots": 1})
+        snapshot = nouns.snapshots.insert(conn, _row(context, request))
+        held = locks("snapshot.manage", snapshot=snapshot.id, volume=volume.id, pool=volume.host)
+        args = {
+            "snapshot_id": snapshot.id,
+            "volume_id": volume.id,
+            "ref": request.ref,
+            "quotas": app.settings.quotas,
+        }
+        resource = ("snapshot", snapshot.id)
+        app.operations.admit(conn, operation(app, context, "snapshot.manage", volume.host, resource, held, args))
+    return snapshot
+
+
+def _check_status(volume: Volume) -> None:
+    allowed = states.SNAPSHOT_SOURCE_FORCED
+    if volume.status not in allowed:
+        action = "be given a snapshot"
+        raise errors.InvalidState(
+            resource="Volume", id=volume.id, action=action, status=volume.status, allowed=sorted(allowed)
+        )
+
+
+def _row(context: Context, request: ManageSnapshotRequest) -> Snapshot:
+    return Snapshot(
+        id=names.new_id(),
+        project_id=context.project_id,
+        user_id=context.user_id,
+        volume_id=request.volume_id,
+        volume_size=0,
+        status="creating",
+        name=request.name,
+        description=request.description,
+        metadata=request.metadata,
+    )
+
+
+def _measure(run: Run) -> dict[str, int]:
+    """Give the row the size of the object (GiB), as far as the project's quota allows it."""
+    host, snapshot = host_of(run), snapshot_of(run)
+    size = to_gib(host.driver.manage_existing_snapshot_get_size(snapshot_ref(snapshot), run.args["ref"]))
+    more = {"gigabytes": size - snapshot.volume_size}
+    with host.database.write() as conn:
+        quotas.check(host.database, conn, snapshot.project_id, run.args["quotas"], more)
+        nouns.snapshots.update(conn, snapshot.id, volume_size=size)
+    return {"size": size}
+
+
+def _manage(run: Run) -> None:
+    host_of(run).driver.manage_existing_snapshot(snapshot_ref(snapshot_of(run)), run.args["ref"], run.id)
+
+
+def _unmanage(run: Run) -> None:
+    host_of(run).driver.unmanage_snapshot(snapshot_ref(snapshot_of(run)), run.id, run.args["ref"])
+
+
+def _succeed(conn: sa.Connection, operation: Operation) -> None:
+    settling.snapshot(conn, operation.resource_id, "creating", "available", progress="100%")
+
+
+def _fail(conn: sa.Connection, operation: Operation, error: errors.Error) -> None:
+    """The row has no object: it takes no gigabytes, and deleting it deletes nothing."""
+    settling.snapshot(conn, operation.resource_id, "creating", "error", volume_size=0)
+
+
+MANAGE_SNAPSHOT = Kind(
+    "snapshot.manage", (Step("measure", _measure), Step("adopt", _manage, _unmanage)), _succeed, _fail
+)

@@ -1,0 +1,1 @@
+"""Volume types, their extra specs and who may use them."""

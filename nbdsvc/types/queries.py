@@ -1,0 +1,58 @@
+"""Which volume types there are, which of them a project may use, and which one a volume has."""
+
+import sqlalchemy as sa
+
+from nbdsvc import errors
+from nbdsvc.manager.app import App
+from nbdsvc.model.context import Context
+from nbdsvc.model.entities import VolumeType
+from nbdsvc.store import nouns
+
+
+def list_types(app: App, context: Context) -> list[VolumeType]:
+    """The types that the project may use; all of them for an administrator."""
+    with app.database.read() as conn:
+        return [found for found in nouns.volume_types.select(conn) if _is_visible(found, context)]
+
+
+def get_type(app: App, context: Context, id: str) -> VolumeType:
+    """A type by id or name. Raises NotFound, also for one that the project may not use."""
+    with app.database.read() as conn:
+        return _visible_type(conn, context, id)
+
+
+def default_type(app: App) -> VolumeType:
+    """The type of a volume whose request names none. Raises NotFound where the setting names one that there is not."""
+    with app.database.read() as conn:
+        return _default(app, conn)
+
+
+def type_of_volume(app: App, volume_type_id: str | None) -> VolumeType:
+    """The type of a volume's row. Raises NotFound where it has none and there is no default."""
+    with app.database.read() as conn:
+        return (nouns.volume_types.find(conn, volume_type_id) if volume_type_id else None) or _default(app, conn)
+
+
+def usable_type(app: App, conn: sa.Connection, context: Context, named: str | None) -> VolumeType:
+    """The type that a request names by id or name, or the default one. Raises NotFound as `get_type`."""
+    return _default(app, conn) if named is None else _visible_type(conn, context, named)
+
+
+def type_names(app: App, conn: sa.Connection) -> tuple[dict[str, str], str]:
+    """The names of all types by id, and the name of the default one. Raises NotFound where there is no default."""
+    return {found.id: found.name for found in nouns.volume_types.select(conn)}, _default(app, conn).name
+
+
+def _default(app: App, conn: sa.Connection) -> VolumeType:
+    return nouns.volume_type(conn, app.settings.default_volume_type)
+
+
+def _visible_type(conn: sa.Connection, context: Context, id: str) -> VolumeType:
+    found = nouns.volume_type(conn, id)
+    if not _is_visible(found, context):
+        raise errors.NotFound(resource="VolumeType", id=id)
+    return found
+
+
+def _is_visible(found: VolumeType, context: Context) -> bool:
+    return found.is_public or context.is_admin or context.project_id in found.projects
