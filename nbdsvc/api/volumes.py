@@ -12,9 +12,8 @@ from nbdsvc.api.microversions import Version
 from nbdsvc.api.request import Ask, Asked, Body, Gib, LongText, Metadata, Text, answer
 from nbdsvc.manager import app as manager
 from nbdsvc.model.entities import Volume
-from nbdsvc.store import nouns, tables
-from nbdsvc.types.queries import type_names
-from nbdsvc.volumes import select
+from nbdsvc.store import tables
+from nbdsvc.volumes import read
 from nbdsvc.volumes.create import CreateVolumeRequest, create_volume
 from nbdsvc.volumes.delete import delete_volume
 from nbdsvc.volumes.update import update_volume
@@ -127,9 +126,7 @@ def summary(asked: Ask) -> JSONResponse:
     """How many volumes, how many GiB; from 3.36 their metadata too. From 3.12."""
     asked.require((3, 12))
     project = manager.scope(asked.context, asked.flag("all_tenants"))
-    with asked.app.database.read() as conn:
-        where = select.of_project(project) + filters.conditions(asked, tables.volumes)
-        rows = nouns.volumes.select(conn, *where)
+    rows = read.list_volumes(asked.app, project, filters.conditions(asked, tables.volumes))
     total: dict[str, Any] = {"total_size": sum(row.size for row in rows), "total_count": len(rows)}
     if asked.version >= (3, 36):
         merged: dict[str, list[str]] = {}
@@ -143,7 +140,7 @@ def summary(asked: Ask) -> JSONResponse:
 @router.get("/volumes/{id}")
 def show(asked: Ask, id: str) -> JSONResponse:
     """One volume."""
-    return answer({"volume": show_volumes(asked, [_get(asked, id)], extras=True)[0]})
+    return answer({"volume": show_volumes(asked, [read.get_volume(asked.app, asked.context, id)], extras=True)[0]})
 
 
 @router.put("/volumes/{id}")
@@ -175,17 +172,12 @@ def show_volumes(
     asked: Asked, rows: list[Volume], *, extras: bool = False, version: Version | None = None
 ) -> list[dict[str, Any]]:
     """Views of many rows with two more queries, not two each. `version`: another than the request's."""
-    with asked.app.database.read() as conn:
-        attached = nouns.attachments_of(conn, *(row.id for row in rows)) if rows else []
-        names, default = type_names(asked.app, conn)
+    related = read.related_to(asked.app, rows)
     base = asked.link().rstrip("/")
-    by_volume: dict[str, list[Any]] = {}
-    for attachment in attached:
-        by_volume.setdefault(attachment.volume_id, []).append(attachment)
     shown = []
     for row in rows:
-        named = names.get(row.volume_type_id or "", default)
-        view = views.volume(row, by_volume.get(row.id, []), named, asked.context, version or asked.version, base)
+        attachments, type_name = related.attachments_of(row), related.type_of(row)
+        view = views.volume(row, attachments, type_name, asked.context, version or asked.version, base)
         shown.append(view | (views.volume_extras(row, asked.context) if extras else {}))
     return shown
 
@@ -193,16 +185,8 @@ def show_volumes(
 def _list(asked: Asked, path: str, show: Any) -> JSONResponse:
     project = manager.scope(asked.context, asked.flag("all_tenants"))
     wanted = paging.page(asked, _SORTABLE, project=project)
-    where = filters.conditions(asked, tables.volumes)
-    with asked.app.database.read() as conn:
-        where += select.of_project(project)
-        rows = nouns.volumes.select(conn, *where, page=wanted)
+    rows = read.list_volumes(asked.app, project, filters.conditions(asked, tables.volumes), wanted)
     return answer({"volumes": show(rows), **paging.next_link(asked, "volumes", path, wanted, rows)})
-
-
-def _get(asked: Asked, id: str) -> Volume:
-    with asked.app.database.read() as conn:
-        return nouns.volumes.get(conn, id, manager.owner_scope(asked.context))
 
 
 metadata.add_routes(router, "volumes", resource_metadata.VOLUME)

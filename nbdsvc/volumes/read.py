@@ -1,0 +1,56 @@
+"""Read volumes: one, a page of a project's, and what is shown together with them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nbdsvc.manager.app import App, owner_scope
+from nbdsvc.model.context import Context
+from nbdsvc.model.entities import Attachment, Volume
+from nbdsvc.store import nouns, tables
+from nbdsvc.store.rows import Page
+from nbdsvc.types.queries import type_names
+
+
+@dataclass(frozen=True)
+class Related:
+    """What is shown with volumes that is not in their rows."""
+
+    attachments: Mapping[str, list[Attachment]]
+    """By the volume's id; none for a volume without attachments."""
+    type_names: Mapping[str, str]
+    """By the type's id."""
+    default_type: str
+    """Name of the type of a volume whose row names none."""
+
+    def attachments_of(self, volume: Volume) -> list[Attachment]:
+        """The attachments of one of the volumes."""
+        return self.attachments.get(volume.id, [])
+
+    def type_of(self, volume: Volume) -> str:
+        """The name of its type."""
+        return self.type_names.get(volume.volume_type_id or "", self.default_type)
+
+
+def get_volume(app: App, context: Context, id: str) -> Volume:
+    """The volume; an administrator's of any project. NotFound."""
+    with app.database.read() as conn:
+        return nouns.volumes.get(conn, id, owner_scope(context))
+
+
+def list_volumes(app: App, project_id: str | None, filters: Sequence[Any], page: Page | None = None) -> list[Volume]:
+    """The volumes of a project that match all filters; project_id None: of every project. NotFound for the marker."""
+    where = [tables.volumes.c.project_id == project_id] if project_id is not None else []
+    with app.database.read() as conn:
+        return nouns.volumes.select(conn, *where, *filters, page=page)
+
+
+def related_to(app: App, volumes: Sequence[Volume]) -> Related:
+    """Attachments and type names of many volumes, by as many queries as for one."""
+    by_volume: dict[str, list[Attachment]] = {}
+    with app.database.read() as conn:
+        attached = nouns.attachments_of(conn, *(volume.id for volume in volumes)) if volumes else []
+        names, default = type_names(app, conn)
+    for attachment in attached:
+        by_volume.setdefault(attachment.volume_id, []).append(attachment)
+    return Related(by_volume, names, default)
