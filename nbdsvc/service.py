@@ -16,6 +16,12 @@ import structlog
 
 from nbdsvc import driver as contract
 from nbdsvc import errors, state_folder
+from nbdsvc.attachments import end_of_access
+from nbdsvc.attachments.connect import CONNECT_ATTACHMENT
+from nbdsvc.attachments.delete import DELETE_ATTACHMENT
+from nbdsvc.attachments.detach_all import DETACH_ALL
+from nbdsvc.attachments.repair import REPAIR_EXPORT
+from nbdsvc.attachments.terminate_connection import TERMINATE_CONNECTION
 from nbdsvc.backends.list_manageable import LIST_MANAGEABLE
 from nbdsvc.config import Settings
 from nbdsvc.datapath.digest_store import DigestStore
@@ -31,14 +37,11 @@ from nbdsvc.images.http.reach import Reach
 from nbdsvc.images.sources import Images
 from nbdsvc.images.spool import Spool
 from nbdsvc.manager import (
-    attachment_kinds,
-    ending,
     hosting,
     rebuilding,
     recognition,
 )
 from nbdsvc.manager.app import App, Host
-from nbdsvc.manager.ended import Ended
 from nbdsvc.model import clock
 from nbdsvc.operations.client import CHANNEL, Operations
 from nbdsvc.operations.engine import Engine
@@ -52,6 +55,7 @@ from nbdsvc.store import migrate
 from nbdsvc.store.claims import Claim
 from nbdsvc.store.database import Database
 from nbdsvc.store.listening import Listener
+from nbdsvc.store.unrecorded_ends import UnrecordedEnds
 from nbdsvc.volumes.create import CREATE_VOLUME
 from nbdsvc.volumes.delete import DELETE_VOLUME
 from nbdsvc.volumes.extend import EXTEND_VOLUME
@@ -79,7 +83,11 @@ OPERATION_TYPES = (
     DELETE_SNAPSHOT,
     MANAGE_SNAPSHOT,
     UNMANAGE_SNAPSHOT,
-    *attachment_kinds.KINDS,
+    CONNECT_ATTACHMENT,
+    DELETE_ATTACHMENT,
+    TERMINATE_CONNECTION,
+    DETACH_ALL,
+    REPAIR_EXPORT,
     LIST_MANAGEABLE,
 )
 KINDS = {kind.name: kind for kind in OPERATION_TYPES}
@@ -102,7 +110,7 @@ class Service:
         images = self.host.images if self.host else None
         self.app = App(self.database, Operations(self.database, self.engine, settings.max_operations), settings, images)
         if self.host:
-            self.app = replace(self.app, end_access=partial(ending.end_unrecorded, self.host))
+            self.app = replace(self.app, end_access=partial(end_of_access.end_unrecorded, self.host))
         self._listener = Listener(self.database, CHANNEL, self.engine.wake) if self.engine else None
         self._stopping = threading.Event()
         self._housekeeper = threading.Thread(target=self._keep_house, name="housekeeper", daemon=True)
@@ -242,7 +250,7 @@ def _make_host(settings: Settings, database: Database) -> Host:
         journals=settings.state_dir / "journals",
         digests=DigestStore(settings.state_dir / "digests"),
         zone=settings.availability_zone,
-        ended=Ended(settings.state_dir / "ended"),
+        ended=UnrecordedEnds(settings.state_dir / "ended"),
         rate=Limit(settings.copy_rate),
         cpu=Limit(cores(settings.copy_cores)),
     )

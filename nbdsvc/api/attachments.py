@@ -12,8 +12,11 @@ from nbdsvc.api.actions import Action, perform, schema
 from nbdsvc.api.connector import Connector
 from nbdsvc.api.request import Ask, Asked, Body, Text, answer
 from nbdsvc.api.waiting import at_once, settled
+from nbdsvc.attachments.complete import complete_attachment
+from nbdsvc.attachments.connect import connect_attachment
+from nbdsvc.attachments.delete import delete_attachment
+from nbdsvc.attachments.reserve import reserve_attachment
 from nbdsvc.manager import app as manager
-from nbdsvc.manager import attachments
 from nbdsvc.manager.app import Waiting
 from nbdsvc.model.entities import Attachment
 from nbdsvc.store import nouns, tables
@@ -56,7 +59,7 @@ def _create(asked: Asked, body: CreateBody) -> Waiting[Attachment]:
     wanted = body.attachment
     connector = wanted.connector or {}
     mode = wanted.mode or connector.get("mode") or "rw"
-    row = attachments.reserve(asked.app, asked.context, wanted.volume_uuid, wanted.instance_uuid, mode)
+    row = reserve_attachment(asked.app, asked.context, wanted.volume_uuid, wanted.instance_uuid, mode)
     return _connect(asked, row.id, connector) if connector else at_once(row)
 
 
@@ -95,12 +98,12 @@ async def update(asked: Ask, id: str, body: UpdateBody) -> JSONResponse:
 async def delete(asked: Ask, id: str) -> JSONResponse:
     """End an attachment's access; answers the volume's other attachments. From 3.27."""
     asked.require(_SINCE)
-    left = await settled(asked.app, lambda: attachments.delete(asked.app, asked.context, id))
+    left = await settled(asked.app, lambda: delete_attachment(asked.app, asked.context, id))
     return answer({"attachments": [views.attachment(row) for row in left]})
 
 
 def _complete(asked: Asked, id: str, _wish: Any) -> None:
-    attachments.complete(asked.app, asked.context, id)
+    complete_attachment(asked.app, asked.context, id)
 
 
 ACTIONS = {"os-complete": Action(_complete, since=_COMPLETE_SINCE, ok=204)}
@@ -115,7 +118,7 @@ async def act(asked: Ask, id: str, body: Annotated[Any, Json()]) -> Response:
 
 def _connect(asked: Asked, id: str, connector: dict[str, Any]) -> Waiting[Attachment]:
     complete = asked.version < _COMPLETE_SINCE
-    return attachments.connect(asked.app, asked.context, id, connector, complete=complete)
+    return connect_attachment(asked.app, asked.context, id, connector, complete=complete)
 
 
 def _list(asked: Asked, *, detail: bool) -> JSONResponse:

@@ -5,7 +5,7 @@ from typing import Any
 
 from nbdsvc import errors
 from nbdsvc.api.microversions import Version
-from nbdsvc.manager import attachments as use_case
+from nbdsvc.attachments.desired_export import with_secret
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Attachment, Snapshot, Volume, VolumeType
 from nbdsvc.model.operation import Operation
@@ -133,7 +133,7 @@ def attachment(row: Attachment, *, detail: bool = False, secrets: bool = True) -
 
 def _connection_info(row: Attachment, secrets: bool) -> dict[str, Any]:
     """With the attachment's id, by which clients that got only this complete it."""
-    found = use_case.connection_info(row) if secrets else row.connection_info
+    found = with_secret(row) if secrets else row.connection_info
     return {**found, "attachment_id": row.id} if found else {}
 
 

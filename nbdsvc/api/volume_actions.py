@@ -12,7 +12,11 @@ from nbdsvc.api.actions import Action, perform, plain, schema
 from nbdsvc.api.connector import AnyConnector, Connector
 from nbdsvc.api.request import Ask, Asked, Body, Gib, Key, Metadata, Text, answer
 from nbdsvc.api.waiting import then
-from nbdsvc.manager import legacy
+from nbdsvc.attachments import status_actions
+from nbdsvc.attachments.attach import attach_volume
+from nbdsvc.attachments.detach import detach_volume, force_detach_volume
+from nbdsvc.attachments.initialize_connection import initialize_connection
+from nbdsvc.attachments.terminate_connection import terminate_connection
 from nbdsvc.manager.app import Waiting
 from nbdsvc.model import states
 from nbdsvc.types.queries import type_of_volume
@@ -118,19 +122,19 @@ def _reset(asked: Asked, id: str, wish: ResetStatus) -> None:
 def _attach(asked: Asked, id: str, wish: Attach) -> None:
     if (wish.instance_uuid is None) == (wish.host_name is None):
         raise errors.InvalidInput(field="os-attach", value=None, reason="needs either instance_uuid or host_name")
-    legacy.attach(asked.app, asked.context, id, wish.instance_uuid, wish.host_name, wish.mountpoint, wish.mode)
+    attach_volume(asked.app, asked.context, id, wish.instance_uuid, wish.host_name, wish.mountpoint, wish.mode)
 
 
 def _detach(asked: Asked, id: str, wish: Detach) -> Waiting[None]:
-    return legacy.detach(asked.app, asked.context, id, wish.attachment_id)
+    return detach_volume(asked.app, asked.context, id, wish.attachment_id)
 
 
 def _force_detach(asked: Asked, id: str, wish: ForceDetach) -> Waiting[None]:
-    return legacy.force_detach(asked.app, asked.context, id, wish.attachment_id, wish.connector)
+    return force_detach_volume(asked.app, asked.context, id, wish.attachment_id, wish.connector)
 
 
 def _initialize(asked: Asked, id: str, wish: Connect) -> Waiting[Response]:
-    return then(legacy.initialize_connection(asked.app, asked.context, id, wish.connector), _show_connection)
+    return then(initialize_connection(asked.app, asked.context, id, wish.connector), _show_connection)
 
 
 def _show_connection(info: dict[str, Any]) -> Response:
@@ -139,7 +143,7 @@ def _show_connection(info: dict[str, Any]) -> Response:
 
 
 def _terminate(asked: Asked, id: str, wish: Terminate) -> Waiting[None]:
-    return legacy.terminate_connection(asked.app, asked.context, id, wish.connector)
+    return terminate_connection(asked.app, asked.context, id, wish.connector)
 
 
 def _upload(asked: Asked, id: str, wish: Upload) -> Response:
@@ -211,10 +215,10 @@ ACTIONS = {
     "os-extend": Action(_extend, Extend),
     "revert": Action(_revert, Revert, since=(3, 40)),
     "os-reset_status": Action(_reset, ResetStatus, admin=True),
-    "os-reserve": Action(plain(legacy.reserve)),
-    "os-unreserve": Action(plain(legacy.unreserve)),
-    "os-begin_detaching": Action(plain(legacy.begin_detaching)),
-    "os-roll_detaching": Action(plain(legacy.roll_detaching)),
+    "os-reserve": Action(plain(status_actions.reserve_volume)),
+    "os-unreserve": Action(plain(status_actions.unreserve_volume)),
+    "os-begin_detaching": Action(plain(status_actions.begin_detaching)),
+    "os-roll_detaching": Action(plain(status_actions.roll_detaching)),
     "os-attach": Action(_attach, Attach),
     "os-detach": Action(_detach, Detach),
     "os-force_detach": Action(_force_detach, ForceDetach, admin=True),

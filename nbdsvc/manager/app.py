@@ -15,7 +15,6 @@ from nbdsvc.driver import Driver
 from nbdsvc.exporter import Exporter
 from nbdsvc.images.sources import Images
 from nbdsvc.manager import room
-from nbdsvc.manager.ended import Ended
 from nbdsvc.model import clock, names
 from nbdsvc.model.context import Context
 from nbdsvc.model.operation import Lock, Operation
@@ -24,6 +23,7 @@ from nbdsvc.operations.step import Run
 from nbdsvc.process import Runner
 from nbdsvc.spare import Spare
 from nbdsvc.store.database import Database
+from nbdsvc.store.unrecorded_ends import UnrecordedEnds
 
 T = TypeVar("T")
 
@@ -65,7 +65,7 @@ class Host:
     journals: Path
     digests: DigestStore
     zone: str = "nova"
-    ended: Ended = field(default_factory=Ended)
+    ended: UnrecordedEnds = field(default_factory=UnrecordedEnds)
     spare: Spare = field(default_factory=Spare)
     rate: Limit = field(default_factory=Limit)
     """Of all copies together, as is the processor time."""

@@ -9,9 +9,10 @@ import structlog
 
 from nbdsvc import driver as contract
 from nbdsvc import errors, journaled_copy
-from nbdsvc.manager import ending, findings, settling
-from nbdsvc.manager.app import App, Host, operation
-from nbdsvc.manager.locking import locks
+from nbdsvc.attachments import end_of_access
+from nbdsvc.attachments.repair import submit_repair
+from nbdsvc.manager import findings, settling
+from nbdsvc.manager.app import App, Host
 from nbdsvc.model import clock, names, states
 from nbdsvc.model.context import ADMIN, Context
 from nbdsvc.model.entities import Attachment, Service
@@ -120,13 +121,13 @@ def _sick(host: Host, rows: list[Attachment]) -> list[Attachment]:
 def record_ends(app: App, host: Host) -> None:
     """Admit the operations of what was ended while the database did not take them; ended again, should that be needed."""
     for id, kind in host.ended.items():
-        ending.remove(host, id)
+        end_of_access.remove_export(host, id)
         with app.change() as conn:
             row = nouns.attachments.find(conn, id)
             if row is not None:
                 if kind == "attachment.delete":
                     nouns.attachments.transition_if(conn, id, states.ATTACHMENT["delete"].sources, "detaching")
-                ending.admit(app, conn, _OURSELVES, kind, nouns.volumes.get(conn, row.volume_id), id)
+                end_of_access.submit(app, conn, _OURSELVES, kind, nouns.volumes.get(conn, row.volume_id), id)
         host.ended.remove(id)
 
 
@@ -148,11 +149,7 @@ def _admit_repair(app: App, host: str, seen: Attachment) -> bool:
         row = nouns.attachments.find(conn, seen.id)
         if row is None or row.exported != seen.exported or _is_busy(conn, row):
             return False
-        volume_id = seen.volume_id
-        args = {"volume_id": volume_id, "attachment_id": seen.id}
-        resource = ("volume", volume_id)
-        held = locks("attachment.repair", attachment=seen.id)
-        app.operations.admit(conn, operation(app, _OURSELVES, "attachment.repair", host, resource, held, args))
+        submit_repair(app, conn, _OURSELVES, host, seen.volume_id, seen.id)
     return True
 
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from nbdsvc.attachments.desired_export import without_secret
 from nbdsvc.driver import BackendObject, VolumeRef
 from nbdsvc.exporter import ExportSpec
-from nbdsvc.manager import attachment_kinds, recognition, settling
+from nbdsvc.manager import recognition, settling
 from nbdsvc.manager.app import Host
 from nbdsvc.model import clock, names
 from nbdsvc.model.entities import Attachment, Snapshot, Volume
@@ -82,7 +83,7 @@ def _attached(host: Host, spec: ExportSpec, volume: Volume) -> Attachment:
     """The connector is as much of it as leads to the same export again."""
     transport = {"nbd_transport": "tcp" if spec.tcp else "unix"}
     connector: dict[str, Any] = {"host": host.name, "initiator": spec.initiator, **transport}
-    info = attachment_kinds.told(host.exporter.initialize_connection(spec, connector))
+    info = without_secret(host.exporter.initialize_connection(spec, connector))
     return Attachment(
         spec.id, volume.id, volume.project_id, "attached", mode="ro" if spec.read_only else "rw", connector=connector,
         connection_info=info, secret=spec.secret, exported=True, attached_at=clock.now(), attached_host=host.name,

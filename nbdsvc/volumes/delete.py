@@ -3,7 +3,8 @@
 import sqlalchemy as sa
 
 from nbdsvc import errors
-from nbdsvc.manager import ending, settling
+from nbdsvc.attachments.detach_all import submit_detach_all
+from nbdsvc.manager import settling
 from nbdsvc.manager.app import App, host_of, operation, owner_scope
 from nbdsvc.manager.locking import locks
 from nbdsvc.model import states
@@ -61,7 +62,7 @@ def _end_access(app: App, conn: sa.Connection, context: Context, volume: Volume)
     """At once: the deletion itself may have to wait for copies that read the volume."""
     exported = [found for found in nouns.attachments_of(conn, volume.id) if found.connector is not None]
     if exported:
-        ending.admit_all(app, conn, context, volume, exported, "deleting")
+        submit_detach_all(app, conn, context, volume, exported, "deleting")
 
 
 def _operation(app: App, conn: sa.Connection, context: Context, volume: Volume, snapshots: list[Snapshot]) -> Operation:

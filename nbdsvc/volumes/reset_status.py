@@ -1,7 +1,7 @@
 """Force the status of a volume (os-reset_status)."""
 
 from nbdsvc import errors
-from nbdsvc.manager import ending
+from nbdsvc.attachments.detach_all import submit_detach_all
 from nbdsvc.manager.app import App
 from nbdsvc.model.context import Context
 from nbdsvc.store import nouns
@@ -25,4 +25,4 @@ def reset_status(app: App, context: Context, id: str, changes: dict[str, str]) -
             nouns.volumes.update(conn, id, migration_status=changes["migration_status"])
         nouns.volumes.force_status(conn, id, changes.get("status", volume.status), target_size=None)
         if changes.get("attach_status") == "detached":
-            ending.admit_all(app, conn, context, volume, attachments, changes.get("status"))
+            submit_detach_all(app, conn, context, volume, attachments, changes.get("status"))

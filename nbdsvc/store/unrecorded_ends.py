@@ -1,7 +1,7 @@
 """Attachments whose access was ended although that could not be recorded: the database has no room, or does not answer.
 
-They stand in a file of a fixed size, taken beforehand and written in place, so that to note one needs no room. Who stands
-there is not exported again, and its end is recorded as soon as that is possible.
+They are in a file of a fixed size, allocated beforehand and written in place, so that adding one needs no room. What is in
+it is not exported again, and its end is recorded as soon as that is possible.
 """
 
 import json
@@ -17,8 +17,8 @@ log = structlog.get_logger(__name__)
 SIZE = 64 << 10
 
 
-class Ended:
-    """By attachment: the kind of the operation that is owed. `path` None: in memory only."""
+class UnrecordedEnds:
+    """By attachment: the kind of the operation that is still to be recorded. `path` None: in memory only."""
 
     def __init__(self, path: Path | None = None) -> None:
         self._lock = threading.Lock()
@@ -55,7 +55,7 @@ class Ended:
             os.pwrite(self._fd, content.ljust(SIZE), 0)
             os.fdatasync(self._fd)
         except OSError as error:
-            log.error("an end of access is noted in memory only", reason=str(error))
+            log.error("an end of access is kept in memory only", reason=str(error))
 
 
 def _open(path: Path) -> int:

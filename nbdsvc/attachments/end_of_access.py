@@ -1,7 +1,7 @@
-"""How access ends: admitted at once, whatever else is under way on the volume, and done without waiting for it.
+"""How access ends: submitted at once, whatever else is under way on the volume, and done without waiting for it.
 
-These operations lock their attachments only (locking.py). A connect that has not ended may wait for a copy of the volume;
-it is cancelled, because nobody wants any more what it would export.
+These operations lock their attachments only. A connect that has not ended may wait for a copy of the volume; it is
+cancelled, because what it would export is to be removed.
 """
 
 import errno
@@ -15,14 +15,15 @@ from nbdsvc import errors
 from nbdsvc.manager.app import App, Host, operation
 from nbdsvc.manager.locking import locks
 from nbdsvc.model.context import Context
-from nbdsvc.model.entities import Attachment, Volume
+from nbdsvc.model.entities import Volume
 from nbdsvc.store import operations as journal
 
 log = structlog.get_logger(__name__)
+# Key of sa.Connection.info: attachment -> name of the operation that ends its access.
 _ENDS = "ends of access"
 
 
-def admit(app: App, conn: sa.Connection, context: Context, kind: str, volume: Volume, id: str) -> str:
+def submit(app: App, conn: sa.Connection, context: Context, kind: str, volume: Volume, id: str) -> str:
     """The operation of this kind (attachment.delete, attachment.terminate) for the attachment: a new one, or one under way.
 
     A client that loses patience and repeats its request a thousand times queues one operation.
@@ -31,26 +32,15 @@ def admit(app: App, conn: sa.Connection, context: Context, kind: str, volume: Vo
     for found in journal.unfinished_of(conn, volume.id):
         if found.args.get("attachment_id") == id and found.kind == kind and not found.cancel_requested:
             return found.id
-    _cancel_connects(conn, volume, [id])
+    cancel_connects(conn, volume, [id])
     args = {"volume_id": volume.id, "attachment_id": id}
     resource, held = ("volume", volume.id), locks(kind, attachment=id)
     made = operation(app, context, kind, volume.host, resource, held, args)
     return app.operations.admit(conn, made, bounded=False).id
 
 
-def admit_all(
-    app: App, conn: sa.Connection, context: Context, volume: Volume, attachments: list[Attachment], status: str | None
-) -> str:
-    """End these attachments and remove their rows. status: what the volume's is to be afterwards; None: it follows them."""
-    ids = [attachment.id for attachment in attachments]
-    _cancel_connects(conn, volume, ids)
-    args = {"volume_id": volume.id, "attachment_ids": ids, "status": status}
-    resource, held = ("volume", volume.id), locks("volume.detach_all", attachment=ids)
-    made = operation(app, context, "volume.detach_all", volume.host, resource, held, args)
-    return app.operations.admit(conn, made, bounded=False).id
-
-
-def _cancel_connects(conn: sa.Connection, volume: Volume, ids: list[str]) -> None:
+def cancel_connects(conn: sa.Connection, volume: Volume, ids: list[str]) -> None:
+    """Request the cancellation of every unfinished connect of these attachments."""
     for found in journal.unfinished_of(conn, volume.id):
         if found.kind == "attachment.connect" and found.args["attachment_id"] in ids:
             journal.request_cancel(conn, found.id)
@@ -58,7 +48,7 @@ def _cancel_connects(conn: sa.Connection, volume: Volume, ids: list[str]) -> Non
 
 @contextmanager
 def transaction(app: App, known: dict[str, str] | None = None) -> Iterator[sa.Connection]:
-    """A write transaction that admits ends of access. Where the database does not take it, access is ended all the same.
+    """A write transaction that submits ends of access. Where the database does not take it, access is ended all the same.
 
     known: attachments of which that is clear beforehand, and the kinds of their operations. BackendUnavailable says what was
     ended; in a process that has no exports, only that nothing was.
@@ -80,15 +70,15 @@ def transaction(app: App, known: dict[str, str] | None = None) -> Iterator[sa.Co
 
 
 def end_unrecorded(host: Host, ends: dict[str, str]) -> None:
-    """End the access of these attachments now; noted first, so that nobody exports them again."""
+    """End the access of these attachments now; written down first, so that nothing exports them again."""
     for id, kind in ends.items():
         host.ended.add(id, kind)
         log.error("access is ended without a record", attachment=id)
-        remove(host, id)
+        remove_export(host, id)
 
 
-def remove(host: Host, id: str) -> None:
-    """Remove an export, also where this process has no descriptor left."""
+def remove_export(host: Host, id: str) -> None:
+    """Remove the export of this attachment, also where this process has no file descriptor left. ExportFailed."""
     try:
         host.exporter.remove_export(id)
     except OSError as error:

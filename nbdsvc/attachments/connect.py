@@ -1,0 +1,127 @@
+"""Connecting an attachment: export its volume to a connector (PUT /attachments, os-initialize_connection)."""
+
+from dataclasses import replace
+from typing import Any
+
+import sqlalchemy as sa
+
+from nbdsvc import errors
+from nbdsvc.attachments import end_of_access
+from nbdsvc.attachments.access_mode import check_mode
+from nbdsvc.attachments.desired_export import attachment_of, export_spec, share_secret, without_secret
+from nbdsvc.manager import settling
+from nbdsvc.manager.app import App, Waiting, host_of, operation, owner_scope
+from nbdsvc.manager.locking import locks
+from nbdsvc.model import clock, states
+from nbdsvc.model.context import Context
+from nbdsvc.model.entities import Attachment, Volume
+from nbdsvc.model.operation import Operation
+from nbdsvc.operations.step import Kind, Run, Step
+from nbdsvc.store import nouns
+
+# The status of a row while it is connected: an attached one may be connected again.
+_CONNECTING = ("attaching", "attached")
+
+
+def connect_attachment(
+    app: App, context: Context, id: str, connector: dict[str, Any], *, complete: bool
+) -> Waiting[Attachment]:
+    """Export the volume to this connector; its result is the attachment's row. complete: it becomes `attached` too, because
+    no os-complete will follow (before 3.44).
+
+    Errors: NotFound, InvalidState, InvalidInput (mode); by the operation: InvalidInput (connector), Conflict, ExportFailed.
+    """
+    with app.change() as conn:
+        attachment = nouns.attachments.get(conn, id, owner_scope(context))
+        volume = nouns.volumes.get(conn, attachment.volume_id)
+        mode = connector.get("mode") or attachment.mode
+        check_mode(volume, mode)
+        wanted = replace(attachment, mode=mode)
+        submitted = submit_connect(app, conn, context, volume, wanted, connector, complete=complete)
+
+    def connected() -> Attachment:
+        with app.database.read() as conn:
+            return nouns.attachments.get(conn, id)
+
+    return Waiting((submitted,), app.settings.attach_timeout, connected)
+
+
+def submit_connect(
+    app: App,
+    conn: sa.Connection,
+    context: Context,
+    volume: Volume,
+    attachment: Attachment,
+    connector: dict[str, Any],
+    *,
+    complete: bool,
+) -> str:
+    """In the caller's transaction: the row's new columns and the operation that exports. Returns the operation's id.
+
+    InvalidState when the attachment cannot be connected.
+    """
+    rule = states.ATTACHMENT["connect"]
+    target = attachment.status if attachment.status == "attached" else "attaching"
+    nouns.attachments.transition(
+        conn,
+        attachment.id,
+        rule.sources,
+        target,
+        action="connect",
+        connector=connector,
+        attached_host=connector.get("host"),
+        mountpoint=connector.get("mountpoint"),
+        mode=attachment.mode,
+    )
+    if not attachment.legacy:
+        settling.follow_attachments(conn, volume.id)
+    args = {"volume_id": volume.id, "attachment_id": attachment.id, "complete": complete}
+    held = locks("attachment.connect", volume=volume.id, attachment=attachment.id)
+    made = operation(app, context, "attachment.connect", volume.host, ("volume", volume.id), held, args)
+    return app.operations.admit(conn, made).id
+
+
+def _export(run: Run) -> dict[str, Any]:
+    """Export the volume; the result is its connection_info without the secret, which stays in the attachment's row."""
+    host, attachment = host_of(run), attachment_of(run)
+    if attachment is None:
+        raise errors.NotFound(resource="VolumeAttachment", id=run.args["attachment_id"])
+    connector = attachment.connector or {}
+    host.exporter.validate_connector(connector)
+    spec = export_spec(host, share_secret(host, attachment))
+    if not spec.read_only:
+        host.digests.discard(spec.volume_id)
+    host.exporter.create_export(spec)
+    if spec.id in host.ended:  # meanwhile, or before: its row does not show it yet
+        raise errors.Conflict(reason=f"the access of attachment {spec.id} was ended, which could not be recorded yet")
+    return without_secret(host.exporter.initialize_connection(spec, connector))
+
+
+def _unexport(run: Run) -> None:
+    end_of_access.remove_export(host_of(run), run.args["attachment_id"])
+
+
+def _succeed(conn: sa.Connection, operation: Operation) -> None:
+    id, info = operation.args["attachment_id"], operation.results["export"]
+    nouns.attachments.update(conn, id, connection_info=info, exported=True)
+    if operation.args["complete"]:
+        settling.attachment(conn, id, _CONNECTING, "attached", attached_at=clock.now())
+    if not nouns.attachments.get(conn, id).legacy:
+        settling.follow_attachments(conn, operation.args["volume_id"])
+
+
+def _fail(conn: sa.Connection, operation: Operation, error: errors.Error) -> None:
+    """The volume is as free as before. A row of the volume actions was made for this operation, so it is deleted."""
+    id = operation.args["attachment_id"]
+    attachment = nouns.attachments.find(conn, id)
+    if attachment is None:
+        return
+    if attachment.legacy and attachment.status == "attaching":
+        nouns.attachments.delete(conn, id)
+        return
+    nouns.attachments.update(conn, id, exported=False, connection_info=None)
+    settling.attachment(conn, id, _CONNECTING, "error_attaching")
+    settling.follow_attachments(conn, operation.args["volume_id"])
+
+
+CONNECT_ATTACHMENT = Kind("attachment.connect", (Step("export", _export, _unexport),), _succeed, _fail)

@@ -1,0 +1,57 @@
+"""Deleting an attachment: its access ends at once, its row goes when the export is removed."""
+
+import sqlalchemy as sa
+
+from nbdsvc import errors
+from nbdsvc.attachments import end_of_access
+from nbdsvc.manager import settling
+from nbdsvc.manager.app import App, Waiting, host_of, owner_scope
+from nbdsvc.model import states
+from nbdsvc.model.context import Context
+from nbdsvc.model.entities import Attachment, Volume
+from nbdsvc.model.operation import Operation
+from nbdsvc.operations.step import ACCESS, Kind, Run, Step
+from nbdsvc.store import nouns
+
+
+def delete_attachment(app: App, context: Context, id: str) -> Waiting[list[Attachment]]:
+    """End this attachment's access; its result: the volume's other attachments.
+
+    Errors: NotFound; InvalidState; BackendUnavailable when the database does not take it, after access has ended.
+    """
+    with app.database.read() as conn:
+        nouns.attachments.get(conn, id, owner_scope(context))
+    with end_of_access.transaction(app, {id: DELETE_ATTACHMENT.name}) as conn:
+        attachment = nouns.attachments.get(conn, id, owner_scope(context))
+        volume = nouns.volumes.get(conn, attachment.volume_id)
+        submitted = submit_delete(app, conn, context, volume, id)
+
+    def left() -> list[Attachment]:
+        with app.database.read() as conn:
+            return nouns.attachments_of(conn, volume.id)
+
+    return Waiting((submitted,), app.settings.attach_timeout, left)
+
+
+def submit_delete(app: App, conn: sa.Connection, context: Context, volume: Volume, id: str) -> str:
+    """In the caller's transaction: row `detaching`, and the operation. Returns the operation's id. InvalidState."""
+    nouns.attachments.transition(conn, id, states.ATTACHMENT["delete"].sources, "detaching", action="delete")
+    return end_of_access.submit(app, conn, context, DELETE_ATTACHMENT.name, volume, id)
+
+
+def _unexport(run: Run) -> None:
+    end_of_access.remove_export(host_of(run), run.args["attachment_id"])
+
+
+def _succeed(conn: sa.Connection, operation: Operation) -> None:
+    nouns.attachments.delete(conn, operation.args["attachment_id"])
+    settling.follow_attachments(conn, operation.args["volume_id"])
+    if not nouns.attachments_of(conn, operation.args["volume_id"]):
+        nouns.volumes.update(conn, operation.args["volume_id"], attached_mode=None)
+
+
+def _fail(conn: sa.Connection, operation: Operation, error: errors.Error) -> None:
+    settling.attachment(conn, operation.args["attachment_id"], ("detaching",), "error_detaching")
+
+
+DELETE_ATTACHMENT = Kind("attachment.delete", (Step("unexport", _unexport),), _succeed, _fail, ACCESS, _unexport)

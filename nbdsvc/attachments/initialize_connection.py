@@ -1,0 +1,70 @@
+"""os-initialize_connection: export a volume to a connector, before or after os-attach (row S029).
+
+Attachments of the volume actions are rows like all others, marked `legacy`; the API shows them after os-attach only.
+"""
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from nbdsvc import errors
+from nbdsvc.attachments.access_mode import check_mode, new_secret
+from nbdsvc.attachments.connect import submit_connect
+from nbdsvc.attachments.desired_export import with_secret
+from nbdsvc.manager.app import App, Waiting, owner_scope
+from nbdsvc.model import names, states
+from nbdsvc.model.context import Context
+from nbdsvc.model.entities import Attachment, Volume
+from nbdsvc.store import nouns
+
+
+def initialize_connection(app: App, context: Context, id: str, connector: dict[str, Any]) -> Waiting[dict[str, Any]]:
+    """Export the volume to this connector; the result is its connection_info, with the secret.
+
+    Errors: NotFound, InvalidState, InvalidInput (mode); by the operation: InvalidInput (connector), Conflict, ExportFailed.
+    """
+    with app.change() as conn:
+        volume = nouns.volumes.get(conn, id, owner_scope(context))
+        if volume.status in states.VOLUME_IN_FLIGHT:
+            raise errors.InvalidState(
+                resource="Volume",
+                id=id,
+                action="be connected",
+                status=volume.status,
+                allowed=["available", "attaching", "in-use"],
+            )
+        attachment = _of_connector(conn, id, connector) or insert_legacy(conn, volume, connector)
+        submitted = submit_connect(app, conn, context, volume, attachment, connector, complete=False)
+
+    def info() -> dict[str, Any]:
+        with app.database.read() as conn:
+            return with_secret(nouns.attachments.get(conn, attachment.id))
+
+    return Waiting((submitted,), app.settings.attach_timeout, info)
+
+
+def insert_legacy(conn: sa.Connection, volume: Volume, connector: dict[str, Any] | None) -> Attachment:
+    """A new row of the volume actions. InvalidInput (mode)."""
+    mode = "ro" if volume.readonly else ((connector or {}).get("mode") or volume.attached_mode or "rw")
+    check_mode(volume, mode)
+    made = Attachment(
+        id=names.new_id(),
+        volume_id=volume.id,
+        project_id=volume.project_id,
+        status="attaching",
+        mode=mode,
+        legacy=True,
+        secret=new_secret(),
+    )
+    return nouns.attachments.insert(conn, made)
+
+
+def is_same_connector(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether both describe one initiator."""
+    return all(one.get(key) == other.get(key) for key in ("host", "initiator", "instance"))
+
+
+def _of_connector(conn: sa.Connection, volume_id: str, connector: dict[str, Any]) -> Attachment | None:
+    rows = nouns.attachments_of(conn, volume_id)
+    found = [a for a in rows if a.legacy and is_same_connector(a.connector or {}, connector)]
+    return found[0] if found else None

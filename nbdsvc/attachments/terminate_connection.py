@@ -1,0 +1,49 @@
+"""os-terminate_connection: a connector has no access any more (row S030)."""
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from nbdsvc import errors
+from nbdsvc.attachments import end_of_access
+from nbdsvc.attachments.initialize_connection import is_same_connector
+from nbdsvc.manager.app import App, Waiting, host_of, owner_scope
+from nbdsvc.model.context import Context
+from nbdsvc.model.operation import Operation
+from nbdsvc.operations.step import ACCESS, Kind, Run, Step
+from nbdsvc.store import nouns
+
+
+def terminate_connection(app: App, context: Context, id: str, connector: dict[str, Any] | None) -> Waiting[None]:
+    """End the access of this connector to the volume; without one, of every connector of the volume actions.
+
+    Errors: NotFound; BackendUnavailable when the database does not take it, after access has ended.
+    """
+    with end_of_access.transaction(app) as conn:
+        volume = nouns.volumes.get(conn, id, owner_scope(context))
+        rows = [a for a in nouns.attachments_of(conn, id) if a.legacy and a.connector is not None]
+        found = [a for a in rows if connector is None or is_same_connector(a.connector or {}, connector)]
+        submitted = [end_of_access.submit(app, conn, context, TERMINATE_CONNECTION.name, volume, a.id) for a in found]
+    return Waiting(tuple(submitted), app.settings.attach_timeout, lambda: None)
+
+
+def _unexport(run: Run) -> None:
+    end_of_access.remove_export(host_of(run), run.args["attachment_id"])
+
+
+def _succeed(conn: sa.Connection, operation: Operation) -> None:
+    """A row that was never completed goes; a completed one stays until os-detach."""
+    attachment = nouns.attachments.find(conn, operation.args["attachment_id"])
+    if attachment is None:
+        return
+    if attachment.status == "attaching":
+        nouns.attachments.delete(conn, attachment.id)
+    else:
+        nouns.attachments.update(conn, attachment.id, connection_info=None, exported=False)
+
+
+def _fail(_conn: sa.Connection, _operation: Operation, _error: errors.Error) -> None:
+    """The row stays as it was: its status says nothing of connections."""
+
+
+TERMINATE_CONNECTION = Kind("attachment.terminate", (Step("unexport", _unexport),), _succeed, _fail, ACCESS, _unexport)
