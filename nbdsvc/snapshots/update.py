@@ -26,7 +26,7 @@ def reset_snapshot_status(app: App, id: str, status: str) -> None:
         allowed = ", ".join(sorted(states.SNAPSHOT_RESET))
         raise errors.InvalidInput(field="status", value=status[:80], reason=f"must be one of {allowed}")
     with app.change() as conn:
+        nouns.snapshots.get_for_update(conn, id)  # an operation that begins now would move it
         if journal.busy(conn, id):
             raise errors.Conflict(reason=f"an operation on snapshot {id} is under way; cancel it instead")
-        if not nouns.snapshots.force_status(conn, id, status):
-            raise errors.NotFound(resource="Snapshot", id=id)
+        nouns.snapshots.force_status(conn, id, status)

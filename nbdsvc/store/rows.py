@@ -62,6 +62,11 @@ class Rows(Generic[R]):
             raise errors.NotFound(resource=self.noun, id=id)
         return found
 
+    def get_for_update(self, conn: sa.Connection, id: str) -> R:
+        """As `get`, and no other transaction changes the row until this one ends: for what is checked before a change."""
+        conn.execute(sa.select(self.table.c.id).where(self.table.c.id == id).with_for_update())
+        return self.get(conn, id)
+
     def find(self, conn: sa.Connection, id: str, project_id: str | None = None) -> R | None:
         where = [self.table.c.id == id] + ([self.table.c.project_id == project_id] if project_id is not None else [])
         found = self.select(conn, *where)
