@@ -19,7 +19,7 @@ from nbdsvc.datapath.limit import Limit
 from nbdsvc.datapath.reconcile import reconcile
 from nbdsvc.datapath.sink import Sink
 from nbdsvc.datapath.source import Source
-from nbdsvc.manager.app import Host, host_of
+from nbdsvc.host import Host, backend_of, host_of
 from nbdsvc.operations.step import Run
 from nbdsvc.store import operations as journal
 
@@ -79,13 +79,13 @@ def write_differences(run: Run, source: Path, destination: Path, size: int) -> d
 
 def check_room(run: Run, source: Source) -> None:
     """OutOfSpace before the first byte where the pool has no room for what the source has."""
-    driver = host_of(run).driver
+    driver = backend_of(run).driver
     if driver.capabilities.thin and not source.sequential:
         driver.check_room(sum(length for _, length, zero in source.extents() if not zero))
 
 
 def _copy(run: Run, source: Source, destination: Path | Sink, **how: Any) -> dict[str, int]:
-    own, host = Limit(run.rate), host_of(run)
+    own, backend = Limit(run.rate), backend_of(run)
 
     def report(done: int, total: int, data: int) -> None:
         run.progress(done, total, "copying", data)
@@ -96,8 +96,8 @@ def _copy(run: Run, source: Source, destination: Path | Sink, **how: Any) -> dic
         result = engine.copy(
             source,
             destination,
-            limits=[own, host.rate],
-            cpu=host.cpu,
+            limits=[own, backend.rate],
+            cpu=backend.cpu,
             on_progress=report,
             should_stop=run.should_stop,
             **how,

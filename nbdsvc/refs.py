@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 
 from nbdsvc.driver import SnapshotRef, VolumeRef
-from nbdsvc.manager.app import host_of
+from nbdsvc.host import host_of
 from nbdsvc.model.entities import Snapshot, Volume
 from nbdsvc.operations.step import Run
 from nbdsvc.store import nouns

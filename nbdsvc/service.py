@@ -31,6 +31,7 @@ from nbdsvc.exports.lio import LioExporter, portals
 from nbdsvc.exports.lio.kernel import KernelLio
 from nbdsvc.exports.lio.memory import MemoryLio
 from nbdsvc.exports.nbd.exporter import NbdExporter
+from nbdsvc.host import Backend, Host
 from nbdsvc.images.folder import ImageFolder
 from nbdsvc.images.http.client import Access
 from nbdsvc.images.http.reach import Reach
@@ -41,7 +42,7 @@ from nbdsvc.manager import (
     rebuilding,
     recognition,
 )
-from nbdsvc.manager.app import App, Host
+from nbdsvc.manager.app import App
 from nbdsvc.model import clock
 from nbdsvc.operations.client import CHANNEL, Operations
 from nbdsvc.operations.engine import Engine
@@ -133,7 +134,8 @@ class Service:
     def limit_copies(self, settings: Settings) -> None:
         """Let this host's copies, also those that run, go on by the limits of these settings."""
         if self.host:
-            self.host.rate.rate, self.host.cpu.rate = settings.copy_rate, cores(settings.copy_cores)
+            for backend in self.host.backends.values():
+                backend.rate.rate, backend.cpu.rate = settings.copy_rate, cores(settings.copy_cores)
             log.info("copies are limited", copy_rate=settings.copy_rate, copy_cores=settings.copy_cores)
 
     def stop(self) -> None:
@@ -159,8 +161,9 @@ class Service:
     def rebuild(self, project: str) -> rebuilding.Rebuilt:
         """Rows for what is on this host and has none. BackendUnavailable where its backend does not work."""
         assert self.host
-        self.host.driver.do_setup()
-        self.host.driver.check_for_setup_error()
+        driver = self.host.backend("").driver
+        driver.do_setup()
+        driver.check_for_setup_error()
         return rebuilding.rebuild(self.host, project, self.settings.default_volume_type)
 
     def _take_host(self) -> Claim:
@@ -241,19 +244,20 @@ def _make_host(settings: Settings, database: Database) -> Host:
     runner = Runner(settings.num_shell_tries)
     return Host(
         name=settings.host,
-        backend=settings.backend,
+        backends={settings.backend: _make_backend(settings)},
         database=database,
-        driver=_make_driver(settings),
-        exporter=_make_exporter(settings),
         images=_make_images(settings),
         runner=runner,
         journals=settings.state_dir / "journals",
         digests=DigestStore(settings.state_dir / "digests"),
         zone=settings.availability_zone,
         ended=UnrecordedEnds(settings.state_dir / "ended"),
-        rate=Limit(settings.copy_rate),
-        cpu=Limit(cores(settings.copy_cores)),
     )
+
+
+def _make_backend(settings: Settings) -> Backend:
+    rate, cpu = Limit(settings.copy_rate), Limit(cores(settings.copy_cores))
+    return Backend(settings.backend, _make_driver(settings), (_make_exporter(settings),), rate, cpu)
 
 
 def _make_exporter(settings: Settings) -> Exporter:

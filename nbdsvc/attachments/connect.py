@@ -9,8 +9,9 @@ from nbdsvc import errors
 from nbdsvc.attachments import end_of_access
 from nbdsvc.attachments.access_mode import check_mode
 from nbdsvc.attachments.desired_export import attachment_of, export_spec, share_secret, without_secret
+from nbdsvc.host import backend_of, host_of
 from nbdsvc.manager import settling
-from nbdsvc.manager.app import App, Waiting, host_of, operation, owner_scope
+from nbdsvc.manager.app import App, Waiting, operation, owner_scope
 from nbdsvc.manager.locking import locks
 from nbdsvc.model import clock, states
 from nbdsvc.model.context import Context
@@ -83,18 +84,18 @@ def submit_connect(
 
 def _export(run: Run) -> dict[str, Any]:
     """Export the volume; the result is its connection_info without the secret, which stays in the attachment's row."""
-    host, attachment = host_of(run), attachment_of(run)
+    host, exporter, attachment = host_of(run), backend_of(run).exporter, attachment_of(run)
     if attachment is None:
         raise errors.NotFound(resource="VolumeAttachment", id=run.args["attachment_id"])
     connector = attachment.connector or {}
-    host.exporter.validate_connector(connector)
-    spec = export_spec(host, share_secret(host, attachment))
+    exporter.validate_connector(connector)
+    spec = export_spec(host, share_secret(host, exporter, attachment))
     if not spec.read_only:
         host.digests.discard(spec.volume_id)
-    host.exporter.create_export(spec)
+    exporter.create_export(spec)
     if spec.id in host.ended:  # meanwhile, or before: its row does not show it yet
         raise errors.Conflict(reason=f"the access of attachment {spec.id} was ended, which could not be recorded yet")
-    return without_secret(host.exporter.initialize_connection(spec, connector))
+    return without_secret(exporter.initialize_connection(spec, connector))
 
 
 def _unexport(run: Run) -> None:

@@ -3,8 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
-from nbdsvc.exporter import ConnectionInfo, ExportSpec
-from nbdsvc.manager.app import Host, host_of
+from nbdsvc.exporter import ConnectionInfo, Exporter, ExportSpec
+from nbdsvc.host import Host, host_of
 from nbdsvc.model import keys
 from nbdsvc.model.entities import Attachment
 from nbdsvc.operations.step import Run
@@ -22,27 +22,27 @@ def export_spec(host: Host, attachment: Attachment) -> ExportSpec:
     """What is to be exported for this attachment. Its secret is used only where the export is on the network. NotFound."""
     with host.database.read() as conn:
         volume = nouns.volumes.get(conn, attachment.volume_id)
-    connector = attachment.connector or {}
+    backend, connector = host.of(volume), attachment.connector or {}
     return ExportSpec(
         id=attachment.id,
         volume_id=volume.id,
-        path=host.driver.local_path(volume_ref(volume)),
+        path=backend.driver.local_path(volume_ref(volume)),
         read_only=attachment.mode == "ro" or bool(volume.readonly),
-        tcp=host.exporter.needs_tcp(connector),
-        secret=attachment.secret if host.exporter.needs_secret(connector) else None,
+        tcp=backend.exporter.needs_tcp(connector),
+        secret=attachment.secret if backend.exporter.needs_secret(connector) else None,
         initiator=connector.get("initiator"),
         port=(attachment.connection_info or {}).get("port"),
     )
 
 
-def share_secret(host: Host, attachment: Attachment) -> Attachment:
+def share_secret(host: Host, exporter: Exporter, attachment: Attachment) -> Attachment:
     """The attachment, with the secret of another by which this connector has the volume already, where there is one."""
-    shared_by = host.exporter.shared_by(attachment.connector or {})
+    shared_by = exporter.shared_by(attachment.connector or {})
     if shared_by is None:
         return attachment
     with host.database.write() as conn:
         for other in nouns.attachments_of(conn, attachment.volume_id):
-            same = host.exporter.shared_by(other.connector or {}) == shared_by
+            same = exporter.shared_by(other.connector or {}) == shared_by
             if other.exported and same and other.id != attachment.id:
                 nouns.attachments.update(conn, attachment.id, secret=other.secret)
                 return replace(attachment, secret=other.secret)

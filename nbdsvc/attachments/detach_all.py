@@ -4,8 +4,9 @@ import sqlalchemy as sa
 
 from nbdsvc import errors
 from nbdsvc.attachments import end_of_access
+from nbdsvc.host import host_of
 from nbdsvc.manager import settling
-from nbdsvc.manager.app import App, host_of, operation
+from nbdsvc.manager.app import App, operation
 from nbdsvc.manager.locking import locks
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Attachment, Volume

@@ -12,7 +12,8 @@ import sqlalchemy as sa
 import structlog
 
 from nbdsvc import errors
-from nbdsvc.manager.app import App, Host, operation
+from nbdsvc.host import Host
+from nbdsvc.manager.app import App, operation
 from nbdsvc.manager.locking import locks
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Volume
@@ -80,9 +81,9 @@ def end_unrecorded(host: Host, ends: dict[str, str]) -> None:
 def remove_export(host: Host, id: str) -> None:
     """Remove the export of this attachment, also where this process has no file descriptor left. ExportFailed."""
     try:
-        host.exporter.remove_export(id)
+        host.remove_export(id)
     except OSError as error:
         if error.errno not in (errno.EMFILE, errno.ENFILE):
             raise
         with host.spare.lent():
-            host.exporter.remove_export(id)
+            host.remove_export(id)

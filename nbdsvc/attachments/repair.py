@@ -5,7 +5,8 @@ import sqlalchemy as sa
 from nbdsvc import errors
 from nbdsvc.attachments import end_of_access
 from nbdsvc.attachments.desired_export import attachment_of, export_spec
-from nbdsvc.manager.app import App, host_of, operation
+from nbdsvc.host import backend_of, host_of
+from nbdsvc.manager.app import App, operation
 from nbdsvc.manager.locking import locks
 from nbdsvc.model.context import Context
 from nbdsvc.model.operation import Operation
@@ -25,7 +26,7 @@ def _repair(run: Run) -> None:
     host, attachment = host_of(run), attachment_of(run)
     has_ended = run.args["attachment_id"] in host.ended
     if attachment is not None and attachment.exported and attachment.status != "detaching" and not has_ended:
-        host.exporter.ensure_export(export_spec(host, attachment))
+        backend_of(run).exporter.ensure_export(export_spec(host, attachment))
     else:
         end_of_access.remove_export(host, run.args["attachment_id"])
 

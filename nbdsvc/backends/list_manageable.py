@@ -7,7 +7,8 @@ import sqlalchemy as sa
 
 from nbdsvc import errors
 from nbdsvc.backends.find_pool import find_pool
-from nbdsvc.manager.app import App, Waiting, host_of, operation
+from nbdsvc.host import backend_of
+from nbdsvc.manager.app import App, Waiting, operation
 from nbdsvc.model import names
 from nbdsvc.model.context import Context
 from nbdsvc.model.operation import Operation
@@ -38,7 +39,7 @@ def _result(app: App, operation_id: str, noun: Noun) -> list[dict[str, Any]]:
 
 
 def _list(run: Run) -> list[dict[str, Any]]:
-    driver = host_of(run).driver
+    driver = backend_of(run).driver
     found = driver.get_manageable_volumes() if run.args["noun"] == "volume" else driver.get_manageable_snapshots()
     return [asdict(each) for each in found]
 

@@ -1,29 +1,20 @@
-"""What use cases work with: `App` where requests are admitted, `Host` where operations run. Both meet in the database."""
+"""What use cases work with: `App`, where requests are admitted. Where operations run is host.py."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
 
 from nbdsvc.config import Settings
-from nbdsvc.datapath.digest_store import DigestStore
-from nbdsvc.datapath.limit import Limit
-from nbdsvc.driver import Driver
-from nbdsvc.exporter import Exporter
 from nbdsvc.images.sources import Images
 from nbdsvc.manager import room
 from nbdsvc.model import clock, names
 from nbdsvc.model.context import Context
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.client import Operations
-from nbdsvc.operations.step import Run
-from nbdsvc.process import Runner
-from nbdsvc.spare import Spare
 from nbdsvc.store.database import Database
-from nbdsvc.store.unrecorded_ends import UnrecordedEnds
 
 T = TypeVar("T")
 
@@ -52,32 +43,6 @@ class App:
 
 
 @dataclass(frozen=True)
-class Host:
-    """The side that does the work, next to the storage."""
-
-    name: str
-    backend: str
-    database: Database
-    driver: Driver
-    exporter: Exporter
-    images: Images
-    runner: Runner
-    journals: Path
-    digests: DigestStore
-    zone: str = "nova"
-    ended: UnrecordedEnds = field(default_factory=UnrecordedEnds)
-    spare: Spare = field(default_factory=Spare)
-    rate: Limit = field(default_factory=Limit)
-    """Of all copies together, as is the processor time."""
-    cpu: Limit = field(default_factory=Limit)
-
-
-def host_of(run: Run) -> Host:
-    """The Host of the engine that runs this operation."""
-    return cast("Host", run.environment)
-
-
-@dataclass(frozen=True)
 class Waiting(Generic[T]):
     """What a use case has admitted, and its result when that has ended. Whoever waits, need not hold a thread for it."""
 
@@ -94,11 +59,13 @@ def operation(
     OutOfSpace for one that adds something where the database has hardly any room left.
     """
     room.check(app.database, kind)
+    name, backend, _pool = names.split_host(host)
     seconds = app.settings.operation_deadline
     return Operation(
         id=names.new_id(),
         kind=kind,
-        host=names.split_host(host)[0],
+        host=name,
+        backend=backend,
         project_id=context.project_id,
         user_id=context.user_id,
         request_id=context.request_id,

@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 
 from nbdsvc import errors, process
-from nbdsvc.manager.app import Host
+from nbdsvc.host import Host
 from nbdsvc.units import human
 
 log = structlog.get_logger(__name__)
@@ -43,7 +43,7 @@ class Finding:
 
 
 def _backend(host: Host) -> str:
-    host.driver.check_for_setup_error()
+    host.backend("").driver.check_for_setup_error()
     return ""
 
 
@@ -66,7 +66,7 @@ def _descriptors(host: Host) -> str:
 
 
 def _nbdkit(host: Host) -> str:
-    return _program("nbdkit") if host.exporter.protocol == "nbd" else ""
+    return _program("nbdkit") if host.backend("").exporter.protocol == "nbd" else ""
 
 
 def _program(name: str) -> str:

@@ -11,8 +11,9 @@ from nbdsvc import driver as contract
 from nbdsvc import errors, journaled_copy
 from nbdsvc.attachments import end_of_access
 from nbdsvc.attachments.repair import submit_repair
+from nbdsvc.host import Host
 from nbdsvc.manager import findings, settling
-from nbdsvc.manager.app import App, Host
+from nbdsvc.manager.app import App
 from nbdsvc.model import clock, names, states
 from nbdsvc.model.context import ADMIN, Context
 from nbdsvc.model.entities import Attachment, Service
@@ -30,24 +31,24 @@ _OURSELVES = Context("nbdsvc", "nbdsvc", frozenset({ADMIN}), "")
 def initialise(host: Host) -> bool:
     """do_setup and check_for_setup_error; False, and a word in the log, when the driver cannot work (row S021)."""
     try:
-        host.driver.do_setup()
-        host.driver.check_for_setup_error()
+        host.backend("").driver.do_setup()
+        host.backend("").driver.check_for_setup_error()
     except errors.Error as error:
-        log.error("backend is not usable", backend=host.backend, reason=str(error))
+        log.error("backend is not usable", backend=host.backend("").name, reason=str(error))
         return False
     return True
 
 
 def publish(host: Host, working: bool) -> bool:
     """Write what this host has into its service row, for the API and placement. Returns whether the driver works."""
-    capabilities: dict[str, object] = {"backend": host.backend, "pools": []}
+    capabilities: dict[str, object] = {"backend": host.backend("").name, "pools": []}
     if working:
         try:
-            host.driver.check_for_setup_error()
+            host.backend("").driver.check_for_setup_error()
             _look_after(host)
             capabilities = _capabilities(host)
         except errors.Error as error:
-            log.error("backend went away", backend=host.backend, reason=str(error))
+            log.error("backend went away", backend=host.backend("").name, reason=str(error))
             working = False
     lacking = findings.look(host)
     with host.database.write() as conn:
@@ -70,10 +71,14 @@ def publish(host: Host, working: bool) -> bool:
 def _look_after(host: Host) -> None:
     """Let the driver watch its pool, and say of every snapshot whose bytes are lost that it is."""
     try:
-        host.driver.watch()
+        host.backend("").driver.watch()
     except errors.Error as error:  # what is there still serves; whether it does, check_for_setup_error says
-        log.error("the pool cannot be looked after", backend=host.backend, reason=str(error))
-    lost = {found.id: found.fault for found in host.driver.list_objects() if found.kind == "snapshot" and found.fault}
+        log.error("the pool cannot be looked after", backend=host.backend("").name, reason=str(error))
+    lost = {
+        found.id: found.fault
+        for found in host.backend("").driver.list_objects()
+        if found.kind == "snapshot" and found.fault
+    }
     for id, fault in lost.items():
         with host.database.write() as conn:
             row = nouns.snapshots.find(conn, str(id))
@@ -88,7 +93,7 @@ def check_transport(host: Host) -> None:
         mine = {v.id for v in nouns.volumes.select(conn) if names.split_host(v.host)[0] == host.name}
         exported = [row for row in nouns.attachments.select(conn) if row.exported and row.volume_id in mine]
     others = [(row.connection_info or {}).get("driver_volume_type") for row in exported]
-    foreign = sorted({str(kind) for kind in others if kind != host.exporter.protocol.lower()})
+    foreign = sorted({str(kind) for kind in others if kind != host.backend("").exporter.protocol.lower()})
     if foreign:
         reason = f"volumes are still attached by {', '.join(foreign)}: detach them first, or go back to it"
         raise errors.ConfigError(setting="exporter", reason=reason)
@@ -97,7 +102,7 @@ def check_transport(host: Host) -> None:
 def repair_exports(app: App, host: Host) -> int:
     """Admit a repair for each export that is not as its row says; returns how many. Looks only, so it is cheap."""
     # Exports before rows: one that is made between the two looks has its row, and is not taken for nobody's.
-    present = set(host.exporter.list_exports())
+    present = set(host.backend("").exporter.list_exports())
     with app.database.read() as conn:
         rows = {row.id: row for row in nouns.attachments.select(conn)}
         mine = {v.id: v for v in nouns.volumes.select(conn) if names.split_host(v.host)[0] == host.name}
@@ -105,7 +110,7 @@ def repair_exports(app: App, host: Host) -> int:
     surplus = [rows[id] for id in present if id in rows and not rows[id].exported and rows[id].volume_id in mine]
     for id in present - set(rows):
         log.warning("removing an export that nobody owns", export=id)
-        host.exporter.remove_export(id)
+        host.backend("").exporter.remove_export(id)
     # What was ended without a record, its row does not know yet.
     owed = [row for row in sick + surplus if row.id not in host.ended]
     return sum(_admit_repair(app, mine[row.volume_id].host, row) for row in owed)
@@ -114,7 +119,7 @@ def repair_exports(app: App, host: Host) -> int:
 def _sick(host: Host, rows: list[Attachment]) -> list[Attachment]:
     """Those whose export is not well. Side by side: each that does not answer takes its whole deadline."""
     with futures.ThreadPoolExecutor(LOOKS_AT_ONCE, "look") as pool:
-        well = list(pool.map(lambda row: host.exporter.healthy(row.id), rows))
+        well = list(pool.map(lambda row: host.backend("").exporter.healthy(row.id), rows))
     return [row for row, is_well in zip(rows, well, strict=True) if not is_well]
 
 
@@ -162,12 +167,12 @@ def _is_busy(conn: sa.Connection, row: Attachment) -> bool:
 
 def _capabilities(host: Host) -> dict[str, object]:
     return {
-        "backend": host.backend,
-        "storage_protocol": host.exporter.protocol,
-        "instant_clone": host.driver.capabilities.instant_clone,
-        "instant_snapshot": host.driver.capabilities.point_in_time,
-        "pools": [asdict(pool) for pool in host.driver.get_volume_stats(refresh=True)],
-        "description": contract.describe(host.driver),
-        "filter_function": host.driver.get_filter_function(),
-        "goodness_function": host.driver.get_goodness_function(),
+        "backend": host.backend("").name,
+        "storage_protocol": host.backend("").exporter.protocol,
+        "instant_clone": host.backend("").driver.capabilities.instant_clone,
+        "instant_snapshot": host.backend("").driver.capabilities.point_in_time,
+        "pools": [asdict(pool) for pool in host.backend("").driver.get_volume_stats(refresh=True)],
+        "description": contract.describe(host.backend("").driver),
+        "filter_function": host.backend("").driver.get_filter_function(),
+        "goodness_function": host.backend("").driver.get_goodness_function(),
     }

@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from nbdsvc.attachments.desired_export import without_secret
 from nbdsvc.driver import BackendObject, VolumeRef
 from nbdsvc.exporter import ExportSpec
+from nbdsvc.host import Host
 from nbdsvc.manager import recognition, settling
-from nbdsvc.manager.app import Host
 from nbdsvc.model import clock, names
 from nbdsvc.model.entities import Attachment, Snapshot, Volume
 from nbdsvc.store import nouns, tables
@@ -53,7 +53,9 @@ def rebuild(host: Host, project: str, type_name: str) -> Rebuilt:
 
 def _volume(host: Host, project: str, type_id: str | None, found: BackendObject) -> Volume:
     id, size = str(found.id), max(1, to_gib(found.size))
-    where = names.join_host(host.name, host.backend, host.driver.get_pool(VolumeRef(id, found.size)))
+    where = names.join_host(
+        host.name, host.backend("").name, host.backend("").driver.get_pool(VolumeRef(id, found.size))
+    )
     return Volume(id, project, _USER, size, "available", where, volume_type_id=type_id, availability_zone=host.zone)
 
 
@@ -69,7 +71,7 @@ def _snapshot(conn: sa.Connection, found: BackendObject, done: Rebuilt) -> None:
 
 
 def _attachment(host: Host, conn: sa.Connection, id: str, done: Rebuilt) -> None:
-    spec = host.exporter.noted(id)
+    spec = host.backend("").exporter.noted(id)
     volume = nouns.volumes.find(conn, spec.volume_id) if spec else None
     if spec is None or volume is None:
         done.left[f"export {id}"] = "it has no note, or its volume is not there"
@@ -83,7 +85,7 @@ def _attached(host: Host, spec: ExportSpec, volume: Volume) -> Attachment:
     """The connector is as much of it as leads to the same export again."""
     transport = {"nbd_transport": "tcp" if spec.tcp else "unix"}
     connector: dict[str, Any] = {"host": host.name, "initiator": spec.initiator, **transport}
-    info = without_secret(host.exporter.initialize_connection(spec, connector))
+    info = without_secret(host.backend("").exporter.initialize_connection(spec, connector))
     return Attachment(
         spec.id, volume.id, volume.project_id, "attached", mode="ro" if spec.read_only else "rw", connector=connector,
         connection_info=info, secret=spec.secret, exported=True, attached_at=clock.now(), attached_host=host.name,

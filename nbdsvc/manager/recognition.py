@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from nbdsvc import errors
 from nbdsvc.driver import BackendObject
-from nbdsvc.manager.app import Host
+from nbdsvc.host import Host
 from nbdsvc.store import nouns
 
 # So many ids stand in the message: enough to recognise them by, few enough to read.
@@ -36,7 +36,7 @@ def check_exports(host: Host) -> None:
 
 
 def unknown_objects(host: Host) -> list[BackendObject]:
-    ours = [found for found in host.driver.list_objects() if found.id and found.owner]
+    ours = [found for found in host.backend("").driver.list_objects() if found.id and found.owner]
     with host.database.read() as conn:
         known = {row.id for row in nouns.volumes.select(conn)} | {row.id for row in nouns.snapshots.select(conn)}
     return [found for found in ours if found.id not in known]
@@ -44,10 +44,10 @@ def unknown_objects(host: Host) -> list[BackendObject]:
 
 def unknown_exports(host: Host) -> list[str]:
     """Ids of those that answer; what is dead or half made is removed by housekeeping."""
-    present = host.exporter.list_exports()
+    present = host.backend("").exporter.list_exports()
     with host.database.read() as conn:
         known = {row.id for row in nouns.attachments.select(conn)}
-    return [id for id in present if id not in known and host.exporter.healthy(id)]
+    return [id for id in present if id not in known and host.backend("").exporter.healthy(id)]
 
 
 def _some(names: Iterable[str]) -> str:

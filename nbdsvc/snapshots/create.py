@@ -6,8 +6,9 @@ import sqlalchemy as sa
 
 from nbdsvc import errors, journaled_copy
 from nbdsvc.datapath import source as sources
+from nbdsvc.host import backend_of, host_of
 from nbdsvc.manager import placement, settling
-from nbdsvc.manager.app import App, host_of, operation, owner_scope
+from nbdsvc.manager.app import App, operation, owner_scope
 from nbdsvc.manager.locking import locks
 from nbdsvc.model import names, states
 from nbdsvc.model.context import Context
@@ -75,15 +76,15 @@ def _row(context: Context, request: CreateSnapshotRequest, volume: Volume) -> Sn
 
 def _take(run: Run) -> dict[str, bool]:
     host = host_of(run)
-    host.driver.create_snapshot(snapshot_ref(snapshot_of(run)), run.id)
-    if host.driver.capabilities.point_in_time:
+    backend_of(run).driver.create_snapshot(snapshot_ref(snapshot_of(run)), run.id)
+    if backend_of(run).driver.capabilities.point_in_time:
         host.digests.copy(run.args["volume_id"], run.args["snapshot_id"])
-    return {"filled": host.driver.capabilities.point_in_time}
+    return {"filled": backend_of(run).driver.capabilities.point_in_time}
 
 
 def _remove(run: Run) -> None:
     host_of(run).digests.discard(run.args["snapshot_id"])
-    host_of(run).driver.delete_snapshot(snapshot_ref(snapshot_of(run)))
+    backend_of(run).driver.delete_snapshot(snapshot_ref(snapshot_of(run)))
     journaled_copy.remove_journal(run)
 
 
@@ -96,9 +97,9 @@ def _fill(run: Run) -> dict[str, int] | None:
     if run.results["take"]["filled"]:
         return None
     host, snapshot = host_of(run), snapshot_ref(snapshot_of(run))
-    with sources.open_path(host.driver.local_path(volume_ref(volume_of(run)))) as source:
+    with sources.open_path(backend_of(run).driver.local_path(volume_ref(volume_of(run)))) as source:
         journaled_copy.check_room(run, source)
-        path = host.driver.snapshot_path(snapshot)
+        path = backend_of(run).driver.snapshot_path(snapshot)
         result = journaled_copy.fill(run, source, path, snapshot.size, snapshot.id.encode()[:32], empty=True)
     host.digests.copy(run.args["volume_id"], snapshot.id)
     return result

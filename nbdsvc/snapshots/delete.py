@@ -3,8 +3,9 @@
 import sqlalchemy as sa
 
 from nbdsvc import errors
+from nbdsvc.host import backend_of, host_of
 from nbdsvc.manager import settling
-from nbdsvc.manager.app import App, host_of, operation, owner_scope
+from nbdsvc.manager.app import App, operation, owner_scope
 from nbdsvc.manager.locking import locks
 from nbdsvc.model import states
 from nbdsvc.model.context import Context
@@ -38,7 +39,7 @@ def delete_snapshot(app: App, context: Context, id: str, *, force: bool = False)
 
 def _delete(run: Run) -> None:
     host_of(run).digests.discard(run.args["snapshot_id"])
-    host_of(run).driver.delete_snapshot(snapshot_ref(snapshot_of(run)))
+    backend_of(run).driver.delete_snapshot(snapshot_ref(snapshot_of(run)))
 
 
 def _succeed(conn: sa.Connection, operation: Operation) -> None:

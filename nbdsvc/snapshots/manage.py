@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 import sqlalchemy as sa
 
 from nbdsvc import errors
+from nbdsvc.host import backend_of, host_of
 from nbdsvc.manager import settling
-from nbdsvc.manager.app import App, host_of, operation, owner_scope
+from nbdsvc.manager.app import App, operation, owner_scope
 from nbdsvc.manager.locking import locks
 from nbdsvc.model import names, states
 from nbdsvc.model.context import Context
@@ -79,7 +80,7 @@ def _row(context: Context, request: ManageSnapshotRequest) -> Snapshot:
 def _measure(run: Run) -> dict[str, int]:
     """Give the row the size of the object (GiB), as far as the project's quota allows it."""
     host, snapshot = host_of(run), snapshot_of(run)
-    size = to_gib(host.driver.manage_existing_snapshot_get_size(snapshot_ref(snapshot), run.args["ref"]))
+    size = to_gib(backend_of(run).driver.manage_existing_snapshot_get_size(snapshot_ref(snapshot), run.args["ref"]))
     more = {"gigabytes": size - snapshot.volume_size}
     with host.database.write() as conn:
         quotas.check(host.database, conn, snapshot.project_id, run.args["quotas"], more)
@@ -88,11 +89,11 @@ def _measure(run: Run) -> dict[str, int]:
 
 
 def _manage(run: Run) -> None:
-    host_of(run).driver.manage_existing_snapshot(snapshot_ref(snapshot_of(run)), run.args["ref"], run.id)
+    backend_of(run).driver.manage_existing_snapshot(snapshot_ref(snapshot_of(run)), run.args["ref"], run.id)
 
 
 def _unmanage(run: Run) -> None:
-    host_of(run).driver.unmanage_snapshot(snapshot_ref(snapshot_of(run)), run.id, run.args["ref"])
+    backend_of(run).driver.unmanage_snapshot(snapshot_ref(snapshot_of(run)), run.id, run.args["ref"])
 
 
 def _succeed(conn: sa.Connection, operation: Operation) -> None:

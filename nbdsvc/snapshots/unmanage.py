@@ -3,8 +3,9 @@
 import sqlalchemy as sa
 
 from nbdsvc import errors
+from nbdsvc.host import backend_of, host_of
 from nbdsvc.manager import settling
-from nbdsvc.manager.app import App, host_of, operation, owner_scope
+from nbdsvc.manager.app import App, operation, owner_scope
 from nbdsvc.manager.locking import locks
 from nbdsvc.model import states
 from nbdsvc.model.context import Context
@@ -28,7 +29,7 @@ def unmanage_snapshot(app: App, context: Context, id: str) -> None:
 
 def _unmanage(run: Run) -> None:
     host_of(run).digests.discard(run.args["snapshot_id"])
-    host_of(run).driver.unmanage_snapshot(snapshot_ref(snapshot_of(run)))
+    backend_of(run).driver.unmanage_snapshot(snapshot_ref(snapshot_of(run)))
 
 
 def _succeed(conn: sa.Connection, operation: Operation) -> None:

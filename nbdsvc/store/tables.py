@@ -126,6 +126,7 @@ operations = sa.Table(
     sa.Column("id", _ID, nullable=False, unique=True),
     sa.Column("kind", sa.String(64), nullable=False),
     sa.Column("host", _NAME, nullable=False),
+    sa.Column("backend", _NAME, nullable=False, server_default=""),
     sa.Column("project_id", _NAME, nullable=False, index=True),
     sa.Column("resource_type", sa.String(32), nullable=False),
     sa.Column("resource_id", _ID, nullable=False, index=True),

@@ -6,9 +6,10 @@ import sqlalchemy as sa
 
 from nbdsvc import errors, journaled_copy
 from nbdsvc.backends.zones import choose_zone
+from nbdsvc.host import backend_of, host_of
 from nbdsvc.images.http import url
 from nbdsvc.manager import placement, settling
-from nbdsvc.manager.app import App, host_of, operation, owner_scope
+from nbdsvc.manager.app import App, operation, owner_scope
 from nbdsvc.manager.locking import locks
 from nbdsvc.model import names
 from nbdsvc.model.context import Context
@@ -158,7 +159,7 @@ def _operation(app: App, context: Context, volume: Volume, request: CreateVolume
 
 def _allocate(run: Run) -> dict[str, bool]:
     """Make the object: cloned at once where the backend can, else empty, to be filled by the next step."""
-    driver, volume = host_of(run).driver, read_volume_ref(run, run.args["volume_id"])
+    driver, volume = backend_of(run).driver, read_volume_ref(run, run.args["volume_id"])
     instant = driver.capabilities.instant_clone
     if run.args["snapshot_id"] and instant:
         driver.create_volume_from_snapshot(volume, read_snapshot_ref(run, run.args["snapshot_id"]), run.id)
@@ -174,7 +175,7 @@ def _allocate(run: Run) -> dict[str, bool]:
 
 def _undo_allocate(run: Run) -> None:
     host_of(run).digests.discard(run.args["volume_id"])
-    host_of(run).driver.delete_volume(read_volume_ref(run, run.args["volume_id"]))
+    backend_of(run).driver.delete_volume(read_volume_ref(run, run.args["volume_id"]))
     journaled_copy.remove_journal(run)
 
 

@@ -4,8 +4,9 @@ import sqlalchemy as sa
 
 from nbdsvc import errors
 from nbdsvc.attachments.detach_all import submit_detach_all
+from nbdsvc.host import backend_of, host_of
 from nbdsvc.manager import settling
-from nbdsvc.manager.app import App, host_of, operation, owner_scope
+from nbdsvc.manager.app import App, operation, owner_scope
 from nbdsvc.manager.locking import locks
 from nbdsvc.model import states
 from nbdsvc.model.context import Context
@@ -81,7 +82,7 @@ def _unexport(run: Run) -> None:
     with host.database.read() as conn:
         attachments = nouns.attachments_of(conn, run.args["volume_id"])
     for attachment in attachments:
-        host.exporter.remove_export(attachment.id)
+        backend_of(run).exporter.remove_export(attachment.id)
 
 
 def _delete_snapshots(run: Run) -> None:
@@ -90,12 +91,12 @@ def _delete_snapshots(run: Run) -> None:
         found = nouns.snapshots_of(conn, run.args["volume_id"])
     for snapshot in found:
         run.check()
-        host.driver.delete_snapshot(snapshot_ref(snapshot))
+        backend_of(run).driver.delete_snapshot(snapshot_ref(snapshot))
         host.digests.discard(snapshot.id)
 
 
 def _delete(run: Run) -> None:
-    driver, volume = host_of(run).driver, read_volume_ref(run, run.args["volume_id"])
+    driver, volume = backend_of(run).driver, read_volume_ref(run, run.args["volume_id"])
     host_of(run).digests.discard(volume.id)
     if run.args.get("keep"):
         driver.unmanage(volume)

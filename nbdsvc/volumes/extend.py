@@ -3,8 +3,9 @@
 import sqlalchemy as sa
 
 from nbdsvc import errors
+from nbdsvc.host import backend_of, host_of
 from nbdsvc.manager import placement, settling
-from nbdsvc.manager.app import App, host_of, operation, owner_scope
+from nbdsvc.manager.app import App, operation, owner_scope
 from nbdsvc.manager.locking import locks
 from nbdsvc.model import states
 from nbdsvc.model.context import Context
@@ -46,12 +47,12 @@ def _check_growth(app: App, conn: sa.Connection, volume: Volume, new_size: int) 
 
 def _extend(run: Run) -> None:
     host = host_of(run)
-    host.driver.extend_volume(read_volume_ref(run, run.args["volume_id"]), run.args["new_size"] * GiB)
+    backend_of(run).driver.extend_volume(read_volume_ref(run, run.args["volume_id"]), run.args["new_size"] * GiB)
     with host.database.read() as conn:
         attachments = nouns.attachments_of(conn, run.args["volume_id"])
     for attachment in attachments:
         if attachment.exported:
-            host.exporter.refresh(attachment.id)
+            backend_of(run).exporter.refresh(attachment.id)
 
 
 def _extended(conn: sa.Connection, operation: Operation) -> None:

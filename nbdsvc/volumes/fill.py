@@ -5,9 +5,9 @@ from typing import Any
 from nbdsvc import errors, journaled_copy
 from nbdsvc.datapath.digests import Digests
 from nbdsvc.datapath.source import open_path
+from nbdsvc.host import backend_of, host_of
 from nbdsvc.images.sources import OpenImage
 from nbdsvc.manager import settling
-from nbdsvc.manager.app import host_of
 from nbdsvc.model.context import ADMIN, MEMBER, Context
 from nbdsvc.model.entities import Volume
 from nbdsvc.operations.step import Run
@@ -49,7 +49,7 @@ def _fill_from_image(run: Run) -> dict[str, Any]:
                 image=image.name, reason=f"its virtual size needs {needed} GiB, and the volume has {volume.size} GiB"
             )
         journaled_copy.check_room(run, image.source)
-        path, digests = host.driver.local_path(read_volume_ref(run, volume.id)), Digests(volume.size * GiB)
+        path, digests = backend_of(run).driver.local_path(read_volume_ref(run, volume.id)), Digests(volume.size * GiB)
         result = journaled_copy.fill(
             run, image.source, path, digests.size, image.fingerprint, empty=True, digests=digests
         )
@@ -69,16 +69,16 @@ def _image_context(run: Run, volume: Volume) -> Context:
 def _fill_from_backend(run: Run) -> dict[str, int]:
     host, volume = host_of(run), read_volume(run, run.args["volume_id"])
     if run.args["snapshot_id"]:
-        path = host.driver.snapshot_path(read_snapshot_ref(run, run.args["snapshot_id"]))
+        path = backend_of(run).driver.snapshot_path(read_snapshot_ref(run, run.args["snapshot_id"]))
     else:
         origin = read_volume(run, run.args["source_volid"])
         if origin.status == "in-use":
             raise errors.Unsupported(reason="this backend cannot clone a volume while it is in use")
-        path = host.driver.local_path(read_volume_ref(run, origin.id))
+        path = backend_of(run).driver.local_path(read_volume_ref(run, origin.id))
     fingerprint = path.name.encode()[-32:]
     with open_path(path) as source:
         journaled_copy.check_room(run, source)
-        target = host.driver.local_path(read_volume_ref(run, volume.id))
+        target = backend_of(run).driver.local_path(read_volume_ref(run, volume.id))
         result = journaled_copy.fill(run, source, target, volume.size * GiB, fingerprint, empty=True)
     host.digests.copy(run.args["snapshot_id"] or run.args["source_volid"], volume.id)
     return result

@@ -7,8 +7,9 @@ import sqlalchemy as sa
 from nbdsvc import errors
 from nbdsvc.backends.find_pool import find_pool
 from nbdsvc.backends.zones import choose_zone
+from nbdsvc.host import backend_of, host_of
 from nbdsvc.manager import settling
-from nbdsvc.manager.app import App, host_of, operation
+from nbdsvc.manager.app import App, operation
 from nbdsvc.manager.locking import locks
 from nbdsvc.model import names
 from nbdsvc.model.context import Context
@@ -81,7 +82,7 @@ def _row(context: Context, request: ManageVolumeRequest, volume_type: VolumeType
 def _measure(run: Run) -> dict[str, int]:
     """Give the row the size of the object (GiB), as far as the project's quota allows it."""
     volume = volume_of(run)
-    size = to_gib(host_of(run).driver.manage_existing_get_size(volume_ref(volume), run.args["ref"]))
+    size = to_gib(backend_of(run).driver.manage_existing_get_size(volume_ref(volume), run.args["ref"]))
     with host_of(run).database.write() as conn:
         _check_quota(run, conn, volume, size)
         nouns.volumes.update(conn, volume.id, size=size)
@@ -96,11 +97,11 @@ def _check_quota(run: Run, conn: sa.Connection, volume: Volume, size: int) -> No
 
 def _manage(run: Run) -> None:
     volume = volume_ref(volume_of(run), extra_specs=run.args["extra_specs"])
-    host_of(run).driver.manage_existing(volume, run.args["ref"], run.id)
+    backend_of(run).driver.manage_existing(volume, run.args["ref"], run.id)
 
 
 def _unmanage(run: Run) -> None:
-    host_of(run).driver.unmanage(volume_ref(volume_of(run)), run.id, run.args["ref"])
+    backend_of(run).driver.unmanage(volume_ref(volume_of(run)), run.id, run.args["ref"])
 
 
 def _succeed(conn: sa.Connection, operation: Operation) -> None:

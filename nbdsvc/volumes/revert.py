@@ -3,8 +3,9 @@
 import sqlalchemy as sa
 
 from nbdsvc import errors, journaled_copy
+from nbdsvc.host import backend_of, host_of
 from nbdsvc.manager import settling
-from nbdsvc.manager.app import App, host_of, operation, owner_scope
+from nbdsvc.manager.app import App, operation, owner_scope
 from nbdsvc.manager.locking import locks
 from nbdsvc.model import states
 from nbdsvc.model.context import Context
@@ -53,7 +54,7 @@ def reject_reason(volume: Volume, snapshot: Snapshot, newest: list[Snapshot]) ->
 
 
 def _copies(run: Run) -> bool:
-    return not host_of(run).driver.capabilities.instant_clone
+    return not backend_of(run).driver.capabilities.instant_clone
 
 
 def _revert(run: Run) -> None:
@@ -61,7 +62,7 @@ def _revert(run: Run) -> None:
 
     A copy of everything would overflow a snapshot that has room for its volume's changes only, and so lose it.
     """
-    driver, digests = host_of(run).driver, host_of(run).digests
+    driver, digests = backend_of(run).driver, host_of(run).digests
     volume, snapshot = volume_ref(volume_of(run)), snapshot_ref(snapshot_of(run))
     digests.discard(volume.id)
     if driver.capabilities.instant_clone:

@@ -9,10 +9,11 @@ import sqlalchemy as sa
 from nbdsvc import errors, journaled_copy
 from nbdsvc.datapath.sink import create_qcow2
 from nbdsvc.datapath.source import open_path
+from nbdsvc.host import backend_of, host_of
 from nbdsvc.images.folder import check_limits
 from nbdsvc.images.index import Image
 from nbdsvc.manager import settling
-from nbdsvc.manager.app import App, host_of, operation, owner_scope
+from nbdsvc.manager.app import App, operation, owner_scope
 from nbdsvc.manager.locking import locks
 from nbdsvc.model import names, states
 from nbdsvc.model.context import Context
@@ -88,7 +89,7 @@ def _image(run: Run) -> Image:
 
 def _write_image(run: Run) -> None:
     host = host_of(run)
-    volume_path = host.driver.local_path(read_volume_ref(run, run.args["volume_id"]))
+    volume_path = backend_of(run).driver.local_path(read_volume_ref(run, run.args["volume_id"]))
     image = _image(run)
     target = host.images.folder.begin(image, tuple(run.args.get("limits", (-1, -1))))
     if image.disk_format == "raw":

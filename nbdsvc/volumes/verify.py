@@ -4,8 +4,9 @@ import sqlalchemy as sa
 
 from nbdsvc import errors, journaled_copy
 from nbdsvc.datapath import source as sources
+from nbdsvc.host import backend_of, host_of
 from nbdsvc.manager import settling
-from nbdsvc.manager.app import App, host_of, operation, owner_scope
+from nbdsvc.manager.app import App, operation, owner_scope
 from nbdsvc.manager.locking import locks
 from nbdsvc.model import states
 from nbdsvc.model.context import Context
@@ -39,7 +40,7 @@ def _verify(run: Run) -> dict[str, int]:
             f"there is nothing to compare volume {volume.id} with: it was made empty, or attached for writing since"
         )
         raise errors.Conflict(reason=f"{reason}; record what it holds now")
-    with sources.open_path(host.driver.local_path(volume_ref(volume)), from_storage=True) as source:
+    with sources.open_path(backend_of(run).driver.local_path(volume_ref(volume)), from_storage=True) as source:
         found = journaled_copy.compute_digests(run, source)
     if expected:
         expected.compare(found, f"volume {volume.id}")

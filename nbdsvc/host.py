@@ -1,0 +1,96 @@
+"""What this process serves next to the storage: a Host, and the registry of its Backends.
+
+A Host is one name in `host@backend#pool`; a Backend is one driver with its pools and the transports that export them. An
+operation belongs to the backend that its row names, so that a step finds its driver without asking for a setting.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+from nbdsvc import errors
+from nbdsvc.datapath.digest_store import DigestStore
+from nbdsvc.datapath.limit import Limit
+from nbdsvc.driver import Driver
+from nbdsvc.exporter import Exporter
+from nbdsvc.images.sources import Images
+from nbdsvc.model import names
+from nbdsvc.model.entities import Volume
+from nbdsvc.operations.step import Run
+from nbdsvc.process import Runner
+from nbdsvc.spare import Spare
+from nbdsvc.store.database import Database
+from nbdsvc.store.unrecorded_ends import UnrecordedEnds
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One driver of a host, and how its volumes are exported."""
+
+    name: str
+    driver: Driver
+    # Best first.
+    exporters: tuple[Exporter, ...]
+    # Bytes a second and cores that all copies of this backend may take together.
+    rate: Limit = field(default_factory=Limit)
+    cpu: Limit = field(default_factory=Limit)
+
+    @property
+    def exporter(self) -> Exporter:
+        """The transport of an attachment that calls for no other one."""
+        return self.exporters[0]
+
+
+@dataclass(frozen=True)
+class Host:
+    """The side that does the work, next to the storage."""
+
+    name: str
+    # By name; the first one is the default of rows that name none.
+    backends: Mapping[str, Backend]
+    database: Database
+    images: Images
+    runner: Runner
+    # Folder of the journals by which copies are resumed.
+    journals: Path
+    digests: DigestStore
+    zone: str = "nova"
+    ended: UnrecordedEnds = field(default_factory=UnrecordedEnds)
+    spare: Spare = field(default_factory=Spare)
+
+    def backend(self, name: str) -> Backend:
+        """The backend of that name, the first one for an empty name; BackendUnavailable where none is configured so."""
+        if not name:
+            return next(iter(self.backends.values()))
+        found = self.backends.get(name)
+        if found is None:
+            known = ", ".join(self.backends)
+            raise errors.BackendUnavailable(
+                backend=name, reason=f"host {self.name} serves no such backend, but {known}"
+            )
+        return found
+
+    def of(self, volume: Volume) -> Backend:
+        """The backend that holds the volume; BackendUnavailable where it is not configured any more."""
+        return self.backend(names.split_host(volume.host)[1])
+
+    @property
+    def exporters(self) -> tuple[Exporter, ...]:
+        """The transports of all backends, each once: a transport may serve several of them."""
+        return tuple({id(each): each for backend in self.backends.values() for each in backend.exporters}.values())
+
+    def remove_export(self, id: str) -> None:
+        """Remove an attachment's export, whichever transport it has; one that is not there is removed."""
+        for exporter in self.exporters:
+            exporter.remove_export(id)
+
+
+def host_of(run: Run) -> Host:
+    """The Host of the engine that runs this operation."""
+    return cast("Host", run.environment)
+
+
+def backend_of(run: Run) -> Backend:
+    """The backend that this operation belongs to; BackendUnavailable where it is not configured any more."""
+    return host_of(run).backend(run.operation.backend)
