@@ -61,13 +61,12 @@ def submit_connect(
 
     InvalidState when the attachment cannot be connected.
     """
-    rule = states.ATTACHMENT["connect"]
-    target = attachment.status if attachment.status == "attached" else "attaching"
+    rule = states.ATTACHMENT["connect again" if attachment.status == "attached" else "connect"]
     nouns.attachments.transition(
         conn,
         attachment.id,
         rule.sources,
-        target,
+        rule.done or "",
         action="connect",
         connector=connector,
         attached_host=connector.get("host"),

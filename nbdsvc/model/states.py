@@ -152,7 +152,9 @@ ATTACHMENT_WAITING = frozenset({"reserved", "attaching"})
 
 ATTACHMENT = _table(
     ("reserve", NEW, None, "reserved", None),
+    ("reserve by a volume action", NEW, None, "attaching", None),
     ("connect", "reserved attaching attached error_attaching", None, "attaching", "error_attaching"),
+    ("connect again", "attached", None, "attached", "error_attaching"),
     ("complete", "attaching reserved attached", None, "attached", None),
     (
         "delete",
@@ -161,6 +163,9 @@ ATTACHMENT = _table(
         None,
         "error_detaching",
     ),
+    # os-unreserve, or an os-initialize_connection that failed: what was reserved for it has no export.
+    ("give up a volume action", "attaching", None, None, None),
+    ("go with the volume", " ".join(sorted(ATTACHMENT_STATUSES)), None, None, None),
 )
 
 # Which statuses an administrator may set by hand; `in-use` needs attachments (checked by the manager).

@@ -81,3 +81,16 @@ def test_the_readonly_flag_of_a_volume_in_use_stays(shared_service: ServiceProce
     client.act("volumes", volume, "os-detach", {})
     shared_service.wait_status("volumes", volume)
     assert ask(shared_service, "POST", f"/v3/volumes/{volume}/action", body)[0] == 202
+
+
+def test_an_attachment_that_is_attached_is_connected_again(shared_service: ServiceProcess) -> None:
+    """As a host does that lost its device: the reply has the same export, and the attachment stays attached."""
+    volume, connector = _volume(shared_service), {"host": "me", "ip": "127.0.0.1"}
+    version = {"OpenStack_API_Version": "volume 3.44"}
+    body = {"attachment": {"volume_uuid": volume, "connector": connector}}
+    made = ask(shared_service, "POST", "/v3/attachments", body, **version)[1]["attachment"]
+    path, again = f"/v3/attachments/{made['id']}", {"attachment": {"connector": connector}}
+    ask(shared_service, "POST", f"{path}/action", {"os-complete": {}}, **version)
+    status, reply, _ = ask(shared_service, "PUT", path, again, **version)
+    assert (status, reply["attachment"]["status"]) == (200, "attached")
+    assert reply["attachment"]["connection_info"] == made["connection_info"]
