@@ -14,8 +14,9 @@ from nbdsvc.manager import app as manager
 from nbdsvc.model.entities import Snapshot
 from nbdsvc.snapshots.create import CreateSnapshotRequest, create_snapshot
 from nbdsvc.snapshots.delete import delete_snapshot
+from nbdsvc.snapshots.reset_status import reset_snapshot_status
 from nbdsvc.snapshots.unmanage import unmanage_snapshot
-from nbdsvc.snapshots.update import reset_snapshot_status, update_snapshot
+from nbdsvc.snapshots.update import update_snapshot
 from nbdsvc.store import nouns, tables
 
 router = strict.router("snapshots")

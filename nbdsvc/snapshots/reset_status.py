@@ -1,0 +1,22 @@
+"""Force the status of a snapshot."""
+
+from nbdsvc import errors
+from nbdsvc.manager.app import App
+from nbdsvc.model import states
+from nbdsvc.store import nouns
+from nbdsvc.store import operations as journal
+
+
+def reset_snapshot_status(app: App, id: str, status: str) -> None:
+    """Force the status (os-reset_status), whatever it is.
+
+    Raises InvalidInput for a status that cannot be forced, Conflict while an operation works on the snapshot, NotFound.
+    """
+    if status not in states.SNAPSHOT_RESET:
+        allowed = ", ".join(sorted(states.SNAPSHOT_RESET))
+        raise errors.InvalidInput(field="status", value=status[:80], reason=f"must be one of {allowed}")
+    with app.change() as conn:
+        nouns.snapshots.get_for_update(conn, id)  # an operation that begins now would move it
+        if journal.busy(conn, id):
+            raise errors.Conflict(reason=f"an operation on snapshot {id} is under way; cancel it instead")
+        nouns.snapshots.force_status(conn, id, status)
