@@ -177,7 +177,8 @@ def _begin_and_end(service: ServiceProcess, before: Older, kinds: list[str], mom
     service.settle()
     expected = "succeeded" if moment == "after do" else "failed"
     for id, where in (line.split(maxsplit=1) for line in _halted(service)):
-        assert world.client.get("operations", id)["operation"]["state"] == expected, where
+        ended = world.client.get("operations", id)["operation"]
+        assert ended["state"] == expected, (where, ended["error"])
     rows = world.client.get("volumes", "detail")["volumes"] + world.client.get("snapshots", "detail")["snapshots"]
     assert {row["status"] for row in rows} <= SETTLED
     _remove_unmanaged(world)
