@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rig.fleet import Host
-from rig.say import say
+from rig.log import log
 
 _SOURCE = (Path(__file__).parent / "guest" / "agentd.py").read_text()
 SSH = ["ssh", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR",
@@ -147,5 +147,5 @@ def connect_all(hosts: list[Host]) -> dict[str, Agent]:
     missing = [host.name for host in hosts if host.name not in made]
     if missing:
         raise HostFailed(f"not to be reached: {', '.join(missing)}")
-    say(f"agents run on {', '.join(made)}")
+    log(f"agents run on {', '.join(made)}")
     return made

@@ -18,8 +18,8 @@ from typing import Any
 from rig import install, iscsi, storage
 from rig.agent import Agent, connect_all
 from rig.fleet import FLEET, Fleet
+from rig.log import log
 from rig.product import Initiator, Service, disconnect_all
-from rig.say import say
 
 RESULTS = Path(__file__).resolve().parent.parent / "benchmarks" / "results" / "rig.json"
 # Rounds of each cell, and seconds of one fio in it: many short ones, for a median that noise does not move.
@@ -74,7 +74,7 @@ def measure(agent: Agent, protocol: Protocol) -> dict[str, Any]:
     """All cells and latencies of one protocol, on a volume of its own."""
     with _service(agent, protocol) as service:
         initiator, volume = Initiator(agent, service, PATIENCE), service.volume()
-        say(f"{protocol.name}: attaching")
+        log(f"{protocol.name}: attaching")
         attach, detach = _latencies(initiator, volume, protocol.options)
         device = initiator.attach(volume, *protocol.options)
         below = agent.run("readlink", "-f", f"/dev/{storage.GROUP}/volume-{volume}").out.strip()

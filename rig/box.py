@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 from rig import initrd
-from rig.say import say
+from rig.log import log
 
 GUEST = Path(__file__).parent / "guest"
 # Not below a home folder: the machines' emulator is another user and reads the tree from here.
@@ -51,7 +51,7 @@ def build() -> Path:
     """The folder with `disk.qcow2`, `rig.box` and the key `id` that its root lets in; built unless it is cached."""
     home = CACHE / recipe()
     if (home / "rig.box").exists():
-        say(f"box {home.name} is cached")
+        log(f"box {home.name} is cached")
         return home
     CACHE.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix="building-", dir=CACHE))
@@ -65,7 +65,7 @@ def build() -> Path:
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
         raise
-    say(f"box {home.name} built")
+    log(f"box {home.name} built")
     return home
 
 
@@ -86,7 +86,7 @@ def base() -> Path:
     made = CACHE / f"base-{hashlib.sha256(' '.join(PACKAGES).encode()).hexdigest()[:16]}.tar"
     if made.exists():
         return made
-    say("box: installing Debian")
+    log("box: installing Debian")
     unfinished = made.with_suffix(".unfinished")
     suite = ["--variant=minbase", "--mode=root", f"--include={','.join(PACKAGES)}", "--skip=cleanup/apt/lists"]
     trims = ["--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*",
@@ -128,7 +128,7 @@ def _boot(tree: Path) -> None:
 
 
 def _disk(work: Path) -> None:
-    say("box: making the disk")
+    log("box: making the disk")
     raw, tree = work / "disk.raw", work / "tree"
     (tree / "boot/grub").mkdir(parents=True, exist_ok=True)
     (tree / "boot/grub/grub.cfg").write_text(f"linux /boot/vmlinuz {CMDLINE}\ninitrd /boot/initrd\nboot\n")

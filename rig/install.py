@@ -11,7 +11,7 @@ from pathlib import Path
 from rig import box
 from rig.agent import Agent, connect_all
 from rig.fleet import Fleet
-from rig.say import say
+from rig.log import log
 
 ROOT = Path(__file__).resolve().parent.parent
 TEST_LIBRARIES = ["pytest", "pytest-timeout", "hypothesis"]
@@ -68,7 +68,7 @@ def disk(change: Callable[[Path], None] = lambda tree: None) -> Path:
     argv = ["mksquashfs", str(stage), str(made), "-quiet", "-no-progress", "-noI", "-noD", "-noF", "-noX"]
     subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
     made.chmod(0o644)
-    say(f"working tree packed: {made.stat().st_size >> 20} MiB")
+    log(f"working tree packed: {made.stat().st_size >> 20} MiB")
     return made
 
 
@@ -79,7 +79,7 @@ def _dependencies() -> Path:
     wanted = [*project["dependencies"], *extras, *TEST_LIBRARIES, *FOREIGN_LIBRARIES]
     home = box.CACHE / f"site-{hashlib.sha256(' '.join([*wanted, *ALONE]).encode()).hexdigest()[:16]}"
     if not home.exists():
-        say("fetching Python dependencies for the machines")
+        log("fetching Python dependencies for the machines")
         unfinished = home.with_suffix(".unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
         argv = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--target", str(unfinished),

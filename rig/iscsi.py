@@ -38,13 +38,13 @@ class OpenIscsi:
 
     def reserve(self, volume: str, mode: str = "rw", **more: Any) -> tuple[str, dict[str, Any]]:
         """(attachment's id, connection_info)."""
-        wish = {
+        body = {
             "volume_uuid": volume,
             "instance_uuid": None,
             "mode": mode,
             "connector": self.connector(mode=mode, **more),
         }
-        made = self.service.call("POST", "attachments", {"attachment": wish})["attachment"]
+        made = self.service.call("POST", "attachments", {"attachment": body})["attachment"]
         return made["id"], made["connection_info"]
 
     def attach(self, volume: str, mode: str = "rw", patience: int = QUICK) -> Disk:

@@ -7,7 +7,7 @@ from pathlib import Path
 from rig import box, network
 from rig.agent import Agent, HostFailed
 from rig.fleet import Fleet, Host
-from rig.say import say
+from rig.log import log
 
 ROOT = Path(__file__).resolve().parent.parent
 HOSTS = {"storage": 10, "hyper1": 11, "hyper2": 12}
@@ -26,9 +26,9 @@ def up(names: list[str]) -> Fleet:
         _add_box(home)
         # A boot in emulation hangs now and then; Vagrant removes such a machine, and the second try makes a new one.
         if _vagrant(home, "up", "--provider=libvirt", *missing, final=False) is None:
-            say(f"trying again: {', '.join(_missing(names))}")
+            log(f"trying again: {', '.join(_missing(names))}")
             _vagrant(home, "up", "--provider=libvirt", *_missing(names))
-    say(f"machines are up: {', '.join(names)}")
+    log(f"machines are up: {', '.join(names)}")
     disks = {"storage": ["/dev/vdb", "/dev/vdc"]}
     return Fleet([Host(name, address(name), str(home / "id"), True, disks.get(name, [])) for name in names])
 
@@ -65,7 +65,7 @@ def power_on(agent: Agent) -> None:
     try:
         agent.reconnect()
     except HostFailed:
-        say(f"{name} does not come up: trying again")
+        log(f"{name} does not come up: trying again")
         power_cut(name)
         _must("start", _PREFIX + name)
         agent.reconnect()

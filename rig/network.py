@@ -11,7 +11,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from rig.say import say
+from rig.log import log
 
 # Another name, and other folders for libvirt mounted over its own, make a second rig on one machine.
 NAMESPACE = os.environ.get("RIG_NAMESPACE", "nbdsvc-rig")
@@ -40,7 +40,7 @@ def up() -> None:
         if time.monotonic() > end:
             raise SystemExit("libvirtd does not answer")
         time.sleep(0.2)
-    say(f"libvirtd runs in network namespace {NAMESPACE}")
+    log(f"libvirtd runs in network namespace {NAMESPACE}")
 
 
 def _without_kvm() -> list[str]:
@@ -72,7 +72,7 @@ def down() -> None:
             os.kill(int(line), signal.SIGTERM)
     _run("ip", "netns", "delete", NAMESPACE, check=False)
     shutil.rmtree(_PRIVATE, ignore_errors=True)
-    say("network namespace removed")
+    log("network namespace removed")
 
 
 def _alive(pidfile: Path, name: str) -> bool:

@@ -122,12 +122,12 @@ class Service:
             raise Refused(response.status, str(next(iter(decoded.values()))["message"]))
         return decoded
 
-    def act(self, noun: str, id: str, action: str, wish: Any = None) -> Any:
-        return self.call("POST", f"{noun}/{id}/action", {action: wish or {}})
+    def act(self, noun: str, id: str, action: str, body: Any = None) -> Any:
+        return self.call("POST", f"{noun}/{id}/action", {action: body or {}})
 
-    def volume(self, **wish: Any) -> str:
+    def volume(self, **body: Any) -> str:
         """A new volume's id, once it is available."""
-        made = self.call("POST", "volumes", {"volume": {"size": 1, **wish}})["volume"]["id"]
+        made = self.call("POST", "volumes", {"volume": {"size": 1, **body}})["volume"]["id"]
         self.settled("volumes", made, "available")
         return str(made)
 

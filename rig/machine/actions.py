@@ -38,16 +38,16 @@ IMAGE, IMAGE_VALUE, BROKEN = "seed.img", 1 << 40, "broken.qcow2"
 def ready(world: World, thing: T) -> T:
     """The same, once its creation is over."""
     assert isinstance(thing, Volume | Snapshot)
-    if thing.asked:
+    if thing.pending:
         noun = "volumes" if isinstance(thing, Volume) else "snapshots"
         world.settle(noun, thing.id, "available")
-        thing.asked = False
+        thing.pending = False
     return thing
 
 
-def ask(world: World, disk: Disk, **wish: Any) -> Volume:
-    made = world.call("POST", "volumes", {"volume": {"size": disk.size, **wish}})["volume"]["id"]
-    volume = Volume(made, disk, asked=True)
+def request(world: World, disk: Disk, **body: Any) -> Volume:
+    made = world.call("POST", "volumes", {"volume": {"size": disk.size, **body}})["volume"]["id"]
+    volume = Volume(made, disk, pending=True)
     world.volumes.append(volume)
     world.counts.volumes += 1
     return volume
@@ -55,13 +55,13 @@ def ask(world: World, disk: Disk, **wish: Any) -> Volume:
 
 @action()
 def create(world: World, size: int) -> str:
-    return f"volume {ready(world, ask(world, Disk(1 + size % 2))).id}"
+    return f"volume {ready(world, request(world, Disk(1 + size % 2))).id}"
 
 
 @action()
 def create_several(world: World, count: int) -> str:
     """Asked for at once and not waited for: whatever comes next comes on top."""
-    return ", ".join(ask(world, Disk(1)).id for _ in range(2 + count % 2))
+    return ", ".join(request(world, Disk(1)).id for _ in range(2 + count % 2))
 
 
 @action()
@@ -69,7 +69,7 @@ def from_image(world: World) -> str:
     disk = Disk(1)
     disk.write(0, IMAGE_VALUE)
     disk.flush()
-    return f"volume {ask(world, disk, imageRef=IMAGE).id}"
+    return f"volume {request(world, disk, imageRef=IMAGE).id}"
 
 
 @action()
@@ -87,7 +87,7 @@ def from_broken_image(world: World) -> str:
 @action(volumes)
 def clone(world: World, source: int, more: int) -> str:
     origin = ready(world, pick(fullest(world.volumes), source))
-    made = ask(world, origin.disk.copy(min(MAX_GIB, origin.disk.size + more % 2)), source_volid=origin.id)
+    made = request(world, origin.disk.copy(min(MAX_GIB, origin.disk.size + more % 2)), source_volid=origin.id)
     return f"volume {ready(world, made).id} of {origin.id}"
 
 
@@ -98,8 +98,10 @@ def snapshot(world: World, volume: int) -> str:
 
 
 def ask_snapshot(world: World, origin: Volume) -> Snapshot:
-    wish = {"snapshot": {"volume_id": origin.id, "force": True}}
-    made = Snapshot(world.call("POST", "snapshots", wish)["snapshot"]["id"], origin.id, origin.disk.copy(), asked=True)
+    body = {"snapshot": {"volume_id": origin.id, "force": True}}
+    made = Snapshot(
+        world.call("POST", "snapshots", body)["snapshot"]["id"], origin.id, origin.disk.copy(), pending=True
+    )
     world.snapshots.append(made)
     return made
 
@@ -107,7 +109,7 @@ def ask_snapshot(world: World, origin: Volume) -> Snapshot:
 @action(snapshots)
 def from_snapshot(world: World, source: int, more: int) -> str:
     origin = ready(world, pick(fullest(outdated(world)), source))
-    made = ask(world, origin.disk.copy(min(MAX_GIB, origin.disk.size + more % 2)), snapshot_id=origin.id)
+    made = request(world, origin.disk.copy(min(MAX_GIB, origin.disk.size + more % 2)), snapshot_id=origin.id)
     return f"volume {ready(world, made).id} of {origin.id}"
 
 

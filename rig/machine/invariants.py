@@ -13,7 +13,7 @@ def cheap(world: World) -> None:
         raise Violation(f"volumes that should not be: {set(rows) - wanted}; that are missing: {wanted - set(rows)}")
     for volume in world.volumes:
         status, right = rows[volume.id]["status"], "in-use" if volume.host else "available"
-        if status != right and not (volume.asked and status in PASSING):
+        if status != right and not (volume.pending and status in PASSING):
             raise Violation(f"volume {volume.id} is {status} and should be {right}: {world.operations(volume.id)}")
         if rows[volume.id]["size"] != volume.disk.size:
             raise Violation(f"volume {volume.id} has {rows[volume.id]['size']} GiB and not {volume.disk.size}")
@@ -41,7 +41,7 @@ def settled(world: World) -> None:
     cheap(world)
 
 
-def dear(world: World) -> None:
+def expensive(world: World) -> None:
     """Settled, every byte, and nothing on any host that nobody owns."""
     settled(world)
     for volume in choices.taken(world):
@@ -53,8 +53,8 @@ def dear(world: World) -> None:
 
 
 def everything(world: World) -> None:
-    """As `dear`, and the bytes of what nobody has attached too."""
-    dear(world)
+    """As `expensive`, and the bytes of what nobody has attached too."""
+    expensive(world)
     for volume in choices.free(world):
         actions.give(world, volume, world.hosts[0])
         actions.check(world, volume)

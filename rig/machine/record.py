@@ -6,15 +6,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rig.log import log
 from rig.machine import disks, invariants  # noqa: F401 - its faults are actions
 from rig.machine.choices import ACTIONS, Skipped
 from rig.machine.faults import FAULTS
 from rig.machine.world import Violation, World
-from rig.say import say
 
 Plan = list[dict[str, Any]]
 # After so many steps all is checked that can be without detaching anything.
-DEAR_STEPS = 12
+EXPENSIVE_STEPS = 12
 
 
 @dataclass
@@ -77,7 +77,7 @@ def perform(world: World, record: Record, action: dict[str, Any]) -> bool:
         step.outcome = what.act(world, *(action[name] for name in what.takes))
         world.counts.steps += 1
         world.counts.faults += action["do"] in FAULTS
-        (invariants.dear if world.counts.steps % DEAR_STEPS == 0 else invariants.cheap)(world)
+        (invariants.expensive if world.counts.steps % EXPENSIVE_STEPS == 0 else invariants.cheap)(world)
     except Skipped:
         step.outcome = "skipped"
         world.counts.skipped += 1
@@ -86,7 +86,7 @@ def perform(world: World, record: Record, action: dict[str, Any]) -> bool:
     step.seconds = time.time() - step.began
     record.steps.append(step)
     if step.outcome != "skipped":
-        say(f"{len(record.steps):3} {action['do']}: {step.outcome[:160]} ({step.seconds:.1f} s)")
+        log(f"{len(record.steps):3} {action['do']}: {step.outcome[:160]} ({step.seconds:.1f} s)")
     return not step.wrong
 
 

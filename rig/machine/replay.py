@@ -6,9 +6,9 @@ from pathlib import Path
 
 from rig import install
 from rig.fleet import FLEET, Fleet
+from rig.log import log
 from rig.machine import report, run
 from rig.machine.record import load
-from rig.say import say
 
 PAGE = Path("build/rig/replay.html")
 
@@ -20,7 +20,7 @@ def main(saved: str) -> int:
     made, world = run.replay(run.Lab.of(agents, transport), plan)
     report.write(PAGE, made, report.logs(agents))
     run.clear_away(world)
-    say(f"{made.violation or 'nothing was wrong'}; shown: {PAGE}")
+    log(f"{made.violation or 'nothing was wrong'}; shown: {PAGE}")
     return 1 if made.violation else 0
 
 

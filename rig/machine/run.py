@@ -18,12 +18,12 @@ from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_a
 
 from rig import machines, storage
 from rig.agent import Agent
+from rig.log import log
 from rig.machine import actions, choices, record
 from rig.machine.faults import FAULTS
 from rig.machine.record import Plan, Record
 from rig.machine.transports import TRANSPORTS
 from rig.machine.world import Transport, World
-from rig.say import say
 
 # Steps of one sequence; then everything is checked and all volumes go. Long enough that things meet, short enough to read.
 STEPS = 40
@@ -181,7 +181,7 @@ def shrink(lab: Lab, failed: Record, seconds: float) -> Plan:
         shorter = _without_a_part(lab, best, size, end)
         if shorter is not None:
             best = shorter
-            say(f"shrunk to {len(best)} actions")
+            log(f"shrunk to {len(best)} actions")
         elif size == 1:
             break
         size = max(1, min(size if shorter else size // 2, len(best) // 2))

@@ -45,31 +45,31 @@ class Pool:
         self.lvs[id] = lv
         return id
 
-    def create(self, wish: dict[str, Any]) -> Lv:
-        size, source = wish["size"], wish.get("source_volid") or wish.get("snapshot_id")
-        if wish.get("imageRef") == actions.BROKEN:
+    def create(self, body: dict[str, Any]) -> Lv:
+        size, source = body["size"], body.get("source_volid") or body.get("snapshot_id")
+        if body.get("imageRef") == actions.BROKEN:
             return Lv(size, status="error", there=self.bug == "the undo of a create is lost")
-        if "imageRef" in wish:
+        if "imageRef" in body:
             return Lv(size, {0: oracle.block(0, actions.IMAGE_VALUE)[:16].hex()})
-        if source is None or (self.bug == "a clone is empty" and "source_volid" in wish):
+        if source is None or (self.bug == "a clone is empty" and "source_volid" in body):
             return Lv(size)
-        if self.bug == "a volume of a snapshot is one of its volume" and "snapshot_id" in wish:
+        if self.bug == "a volume of a snapshot is one of its volume" and "snapshot_id" in body:
             source = self.lvs[source].of
         return self.lvs[source].copy(size)
 
-    def snapshot(self, wish: dict[str, Any]) -> Lv:
-        origin = self.lvs[wish["volume_id"]]
-        made = origin.copy(origin.size, wish["volume_id"])
+    def snapshot(self, body: dict[str, Any]) -> Lv:
+        origin = self.lvs[body["volume_id"]]
+        made = origin.copy(origin.size, body["volume_id"])
         made.marked = self.bug != "a snapshot's tag is forgotten"
         return made
 
-    def act(self, lv: Lv, name: str, wish: dict[str, Any]) -> None:
+    def act(self, lv: Lv, name: str, body: dict[str, Any]) -> None:
         if name == "revert" and self.bug != "a revert does nothing":
-            lv.blocks = dict(self.lvs[wish["snapshot_id"]].blocks)
+            lv.blocks = dict(self.lvs[body["snapshot_id"]].blocks)
         if name == "os-extend":
-            lv.size = wish["new_size"]
+            lv.size = body["new_size"]
         if name == "os-reset_status":
-            lv.status = wish["status"]
+            lv.status = body["status"]
 
     def attach(self, id: str, host: str, *, read_only: bool) -> None:
         lv = self.lvs[id]

@@ -37,10 +37,10 @@ class SimulatedService(Service):
         return []
 
     def _post(self, noun: str, id: str, body: Any) -> Any:
-        [(name, wish)] = body.items()
+        [(name, value)] = body.items()
         if id:
-            return self._pool.act(self._pool.lvs[id.partition("/")[0]], name, wish)
-        made = self._pool.create(wish) if noun == "volumes" else self._pool.snapshot(wish)
+            return self._pool.act(self._pool.lvs[id.partition("/")[0]], name, value)
+        made = self._pool.create(value) if noun == "volumes" else self._pool.snapshot(value)
         return {name: {"id": self._pool.make(made)}}
 
     def _get(self, noun: str, id: str, _body: Any) -> Any:

@@ -68,8 +68,8 @@ class Iscsi:
     def attach(self, world: World, host: str, volume: str, mode: str) -> str:
         """An attachment whose login fails is given back, as a compute service does it."""
         one = iscsi.OpenIscsi(world.agents[host], world.service)
-        wish = {"volume_uuid": volume, "instance_uuid": None, "mode": mode, "connector": one.connector(mode=mode)}
-        made = world.call("POST", "attachments", {"attachment": wish})["attachment"]
+        body = {"volume_uuid": volume, "instance_uuid": None, "mode": mode, "connector": one.connector(mode=mode)}
+        made = world.call("POST", "attachments", {"attachment": body})["attachment"]
         try:
             device = one.login(made["connection_info"], patience=iscsi.PATIENT)
         except HostFailed:

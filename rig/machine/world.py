@@ -11,7 +11,7 @@ from rig.agent import Agent
 from rig.machine.oracle import Disk
 from rig.product import READY_SECONDS, Refused, Service
 
-# Anything that is asked for is there or has failed after this long, faults included.
+# Anything that is requested is there or has failed after this long, faults included.
 SETTLE_SECONDS = 300.0
 POLL_SECONDS = 0.2
 PASSING = ("creating", "deleting", "extending", "reverting", "attaching", "detaching", "reserved", "downloading",
@@ -24,14 +24,14 @@ class Violation(AssertionError):
 
 @dataclass
 class Volume:
-    """host, device: where it is attached. asked: its creation was asked for and not waited for."""
+    """host, device: where it is attached. pending: its creation was requested and not waited for."""
 
     id: str
     disk: Disk
     host: str | None = None
     device: str = ""
     read_only: bool = False
-    asked: bool = False
+    pending: bool = False
 
 
 @dataclass
@@ -39,7 +39,7 @@ class Snapshot:
     id: str
     volume: str
     disk: Disk
-    asked: bool = False
+    pending: bool = False
 
 
 Thing = Volume | Snapshot
@@ -99,7 +99,7 @@ class World:
     volumes: list[Volume] = field(default_factory=list)
     snapshots: list[Snapshot] = field(default_factory=list)
     counts: Counts = field(default_factory=Counts)
-    # What was asked to go: (noun, id).
+    # Deletions that were requested: (noun, id).
     leaving: list[tuple[str, str]] = field(default_factory=list)
     _values: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
@@ -119,12 +119,12 @@ class World:
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """As Service.call, but a service that is not there is waited for. Refused passes through."""
-        # A question may be asked again whatever became of it; a wish only if nobody can have heard it.
+        # A GET may be repeated whatever became of it; a change only if it cannot have arrived.
         again = OSError if method == "GET" else ConnectionRefusedError
         return self.patiently(lambda: self.service.call(method, path, body), again)
 
-    def act(self, noun: str, id: str, action: str, wish: Any = None) -> Any:
-        return self.call("POST", f"{noun}/{id}/action", {action: wish or {}})
+    def act(self, noun: str, id: str, action: str, body: Any = None) -> Any:
+        return self.call("POST", f"{noun}/{id}/action", {action: body or {}})
 
     def patiently(self, ask: Callable[[], Any], again: type[OSError] = ConnectionRefusedError) -> Any:
         end = time.monotonic() + READY_SECONDS

@@ -86,8 +86,8 @@ def test_a_lost_write_is_told_until_the_volume_is_attached_anew(
     device = local.attach(volume)
 
     def io(byte: int = 0, length: int = 0, flush: bool = False, fua: bool = False, offset: int = 0) -> str:
-        wish = {"byte": byte, "length": length, "flush": flush, "fua": fua, "offset": offset}
-        return str(local.agent.python(_IO, device=device, **wish))
+        body = {"byte": byte, "length": length, "flush": flush, "fua": fua, "offset": offset}
+        return str(local.agent.python(_IO, device=device, **body))
 
     assert io(1, MIB, flush=True) == "done"
     disk.lose()
@@ -120,9 +120,9 @@ def test_a_direct_writer_of_the_volume_itself_sees_it_at_once(agents: dict[str, 
     """The rig's disk really loses: a direct write to an LV on it fails as long as it does, and not after."""
     agent = agents["storage"]
     agent.run("lvcreate", "-q", "-y", "-L", "16m", "-n", "plain", GROUP)
-    path, wish = f"/dev/{GROUP}/plain", {"offset": 0, "byte": 1, "length": 4096, "flush": False, "fua": True}
-    assert agent.python(_IO, device=path, **wish) == "done"
+    path, body = f"/dev/{GROUP}/plain", {"offset": 0, "byte": 1, "length": 4096, "flush": False, "fua": True}
+    assert agent.python(_IO, device=path, **body) == "done"
     disk.lose()
-    assert agent.python(_IO, device=path, **wish) == os.strerror(5)
+    assert agent.python(_IO, device=path, **body) == os.strerror(5)
     disk.heal()
-    assert agent.python(_IO, device=path, **wish) == "done"
+    assert agent.python(_IO, device=path, **body) == "done"

@@ -72,8 +72,8 @@ def lost(agent: Agent) -> Iterator[None]:
 
 def reserve(service: Service, volume: str, connector: dict[str, str]) -> dict[str, Any]:
     """An attachment as a hypervisor's compute service makes it."""
-    wish = {"volume_uuid": volume, "instance_uuid": None, "mode": connector["mode"], "connector": connector}
-    made: dict[str, Any] = service.call("POST", "attachments", {"attachment": wish})["attachment"]
+    body = {"volume_uuid": volume, "instance_uuid": None, "mode": connector["mode"], "connector": connector}
+    made: dict[str, Any] = service.call("POST", "attachments", {"attachment": body})["attachment"]
     service.act("attachments", made["id"], "os-complete")
     return made
 

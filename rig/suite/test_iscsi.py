@@ -20,8 +20,8 @@ PORTALS = ("10.77.1.10", "10.77.2.10")
 
 def shared_type(service: Service) -> str:
     """The id of a volume type that allows several attachments."""
-    wish = {"name": "shared", "extra_specs": {"multiattach": "<is> True"}}
-    return str(service.call("POST", "types", {"volume_type": wish})["volume_type"]["id"])
+    body = {"name": "shared", "extra_specs": {"multiattach": "<is> True"}}
+    return str(service.call("POST", "types", {"volume_type": body})["volume_type"]["id"])
 
 
 def content_of(initiator: OpenIscsi) -> Initiator:

@@ -100,8 +100,8 @@ def test_the_service_on_thick_volumes(
     service.act("volumes", copy, "os-unmanage")
     service.settled("volumes", copy, "gone")
     pool = service.call("GET", "scheduler-stats/get_pools")["pools"][0]["name"]
-    wish = {"host": pool, "ref": {"source-name": f"volume-{copy}"}}
-    taken = service.call("POST", "manageable_volumes", {"volume": wish})["volume"]["id"]
+    body = {"host": pool, "ref": {"source-name": f"volume-{copy}"}}
+    taken = service.call("POST", "manageable_volumes", {"volume": body})["volume"]["id"]
     service.settled("volumes", taken, "available")
     assert content(taken) == digests(first)[0]
     service.delete("snapshots", snapshot)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from rig.agent import Agent
+from rig.log import log
 from rig.machine import report, run
-from rig.say import say
 
 # Where a run leaves what a person or a machine reads.
 OUTPUT = Path(__file__).resolve().parents[2] / "build" / "rig"
@@ -28,10 +28,10 @@ def test_random_work_and_faults(agents: dict[str, Agent], transport: str) -> Non
     """Every flushed block is there whatever was done or broken, nothing is left behind, and every row settles."""
     lab, minutes = run.Lab.of(agents, transport), MINUTES * SHARES[transport]
     number = int(os.environ.get("RIG_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
-    say(f"the machine runs over {transport} for {minutes:g} minutes from seed {number}")
+    log(f"the machine runs over {transport} for {minutes:g} minutes from seed {number}")
     began = time.monotonic()
     record, world = run.generate(lab, minutes * 60, number)
-    say(run.summary(lab, world, number, time.monotonic() - began))
+    log(run.summary(lab, world, number, time.monotonic() - began))
     page = OUTPUT / f"report-{transport}.html"
     report.write(page, record, report.logs(lab.agents))
     if record.violation:

@@ -7,9 +7,9 @@ import time
 import pytest
 
 from rig.agent import Agent
-from rig.machine import cuts, run
+from rig.log import log
+from rig.machine import power_loss, run
 from rig.machine.transports import TRANSPORTS
-from rig.say import say
 
 COUNT = int(os.environ.get("RIG_CUTS", "3"))
 
@@ -20,13 +20,13 @@ COUNT = int(os.environ.get("RIG_CUTS", "3"))
 def test_nothing_is_lost_when_the_power_goes(agents: dict[str, Agent], transport: str) -> None:
     """No acknowledged flush is lost, every row settles and every export serves again, without an administrator."""
     number = int(os.environ.get("RIG_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
-    say(f"{COUNT} power cuts over {transport} from seed {number}")
-    world, chance, tally = run.Lab.of(agents, transport).world(), random.Random(number), cuts.Tally()
-    cuts.prepare(world)
+    log(f"{COUNT} power cuts over {transport} from seed {number}")
+    world, chance, tally = run.Lab.of(agents, transport).world(), random.Random(number), power_loss.Tally()
+    power_loss.prepare(world)
     began = time.monotonic()
     while tally.cuts < COUNT:
-        cuts.one(world, chance, tally)
+        power_loss.one(world, chance, tally)
     each = (time.monotonic() - began) / COUNT
-    say(f"seed {number}: {tally.cuts} power cuts, {tally.operations} operations on their way, {tally.acknowledged}"
+    log(f"seed {number}: {tally.cuts} power cuts, {tally.operations} operations on their way, {tally.acknowledged}"
         f" acknowledged flushes, none lost; the longest write took {tally.longest:.1f} s; {each:.0f} s a cut")  # fmt: skip
     run.clear_away(world)

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 from rig import machines
 from rig.agent import HostFailed
+from rig.log import log
 from rig.machine import actions, blocks, choices, invariants
 from rig.machine.choices import Skipped
 from rig.machine.world import Violation, Volume, World
-from rig.say import say
 
 # A cut comes this long after the writes and the operations began: in the middle of them, or between two.
 LATEST_SECONDS = 4.0
@@ -73,7 +73,7 @@ def prepare(world: World) -> None:
 def one(world: World, chance: random.Random, tally: Tally) -> None:
     """One cut: writes and operations begin, power goes and comes, and everything is as it should be without any help."""
     writers = [Writer(world, volume) for volume in choices.taken(world)]
-    asked = _ask(world, chance)
+    begun = _begin(world, chance)
     time.sleep(chance.uniform(0, LATEST_SECONDS))
     machines.power_cut("storage")
     machines.power_on(world.storage)
@@ -85,10 +85,10 @@ def one(world: World, chance: random.Random, tally: Tally) -> None:
         actions.check(world, writer.volume)
         tally.acknowledged += writer.acknowledged
         tally.longest = max(tally.longest, writer.longest)
-    invariants.dear(world)
+    invariants.expensive(world)
     tally.cuts += 1
-    tally.operations += len(asked)
-    say(f"cut {tally.cuts} amid {', '.join(asked) or 'writes only'}: {sum(w.acknowledged for w in writers)} flushes kept;"
+    tally.operations += len(begun)
+    log(f"cut {tally.cuts} amid {', '.join(begun) or 'writes only'}: {sum(w.acknowledged for w in writers)} flushes kept;"
         f" longest {max(w.longest for w in writers):.1f} s")  # fmt: skip
 
 
@@ -101,17 +101,17 @@ def _until_written(writers: list[Writer], before: list[int]) -> None:
         time.sleep(0.2)
 
 
-def _ask(world: World, chance: random.Random) -> list[str]:
+def _begin(world: World, chance: random.Random) -> list[str]:
     """One or two requests that are answered with 202 and not waited for, so that the cut meets them on their way."""
-    asked = []
+    begun = []
     for _ in range(chance.randint(0, 2)):
         name = chance.choice(_choices(world))
         try:
             _REQUESTS[name](world, chance)
-            asked.append(name)
+            begun.append(name)
         except Skipped:
             continue
-    return asked
+    return begun
 
 
 def _choices(world: World) -> list[str]:
@@ -125,11 +125,11 @@ def _create(world: World, chance: random.Random) -> None:
     if source is None:
         actions.create_several(world, 0)
     else:
-        actions.ask(world, source.disk.copy(), snapshot_id=actions.ready(world, source).id)
+        actions.request(world, source.disk.copy(), snapshot_id=actions.ready(world, source).id)
 
 
 def _delete(world: World, chance: random.Random) -> None:
-    """Of a volume without snapshots; asked for, and gone at once as far as the model goes."""
+    """Of a volume without snapshots; requested, and gone at once as far as the model goes."""
     having = {each.volume for each in world.snapshots}
     target = actions.ready(
         world, choices.pick([v for v in choices.free(world) if v.id not in having], chance.randrange(99))
@@ -155,7 +155,7 @@ def _extend(world: World, chance: random.Random) -> None:
     target = choices.pick([v for v in choices.free(world) if v.disk.size < choices.MAX_GIB], chance.randrange(99))
     world.act("volumes", actions.ready(world, target).id, "os-extend", {"new_size": target.disk.size + 1})
     target.disk.size += 1
-    target.asked = True
+    target.pending = True
 
 
 _REQUESTS = {"create": _create, "delete": _delete, "delete_snapshot": _delete_snapshot, "snapshot": _snapshot,

@@ -1,4 +1,4 @@
-"""What the rig tells the person who waits for it."""
+"""Progress of the rig on standard error, with the seconds since its start."""
 
 import sys
 import time
@@ -6,5 +6,6 @@ import time
 _BEGAN = time.monotonic()
 
 
-def say(text: str) -> None:
+def log(text: str) -> None:
+    """Print one line."""
     print(f"[rig {time.monotonic() - _BEGAN:6.1f} s] {text}", file=sys.stderr, flush=True)
