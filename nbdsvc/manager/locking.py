@@ -19,14 +19,16 @@ _NAMES: dict[str, Callable[[str], str]] = {
     "snapshot": names.delete_snapshot_lock,
     "source": str,
     "source_deletion": names.delete_volume_lock,
+    "source_connects": names.connect_volume_lock,
     "pool": names.manage_lock,
 }
 
 # kind of operation -> words; "~": shared with others that share it. A volume's `volume` lock is held by whoever changes or
 # reads its bytes; its `deletion` lock is shared by whoever needs it to stay; `connects`: one at a time, because what the
-# initiators of one volume share (the target of LIO) is looked at before it is changed.
+# initiators of one volume share (the target of LIO) is looked at before it is changed. Clones share that of
+# their source, so that nobody begins to write what they copy.
 TABLE: dict[str, tuple[str, ...]] = {
-    "volume.create": ("volume", "snapshot~", "source~", "source_deletion~"),
+    "volume.create": ("volume", "snapshot~", "source~", "source_deletion~", "source_connects~"),
     "volume.delete": ("volume", "deletion", "snapshot", "attachment"),
     "volume.extend": ("volume",),
     "volume.upload": ("volume", "deletion~"),
@@ -54,7 +56,7 @@ def locks(kind: str, **ids: str | list[str] | None) -> list[Lock]:
     ids: by the words of the table, each one or several; `deletion` and `connects` are those of `volume`.
     """
     found = {**dict.fromkeys(("deletion", "connects"), ids.get("volume")), **ids}
-    found["source_deletion"] = ids.get("source")
+    found["source_deletion"] = found["source_connects"] = ids.get("source")
     return [
         Lock(_NAMES[name](id), word.endswith("~"))
         for word in TABLE[kind]

@@ -46,3 +46,14 @@ def test_a_volume_being_copied_is_not_connected() -> None:
         assert table.try_acquire("copy", locking.locks(kind, **IDS), set())
         assert table.try_acquire("connect", locking.locks("attachment.connect", **IDS), set()) is not excluded
     assert locking.locks("attachment.connect", **IDS)[0] == Lock("v", shared=True)
+
+
+def test_clones_of_one_source_go_on_together_and_nobody_writes_it() -> None:
+    """Two clones share their source; its attachment, which could write it, waits for both, and they for one that begins."""
+    table = LockTable()
+    for number in "12":
+        assert table.try_acquire(number, locking.locks("volume.create", volume=f"clone{number}", source="v"), set())
+    assert not table.try_acquire("connect", locking.locks("attachment.connect", **IDS), set())
+    table = LockTable()
+    assert table.try_acquire("connect", locking.locks("attachment.connect", **IDS), set())
+    assert not table.try_acquire("1", locking.locks("volume.create", volume="clone1", source="v"), set())
