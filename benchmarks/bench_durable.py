@@ -12,7 +12,7 @@ from pathlib import Path
 from measure import save, shown, spread
 from served import Server, nbdkit_of
 
-from nbdsvc.exporter import ExportSpec
+from nbdsvc.exporter import Access, ExportSpec
 from nbdsvc.exports.nbd.exporter import NbdExporter
 
 ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 5
@@ -35,11 +35,12 @@ def start(folder: Path, number: int, write_through: bool) -> tuple[NbdExporter, 
     exporter = NbdExporter(
         folder / f"e{number}", "bench", "127.0.0.1", (first, first + 9), tls=False, write_through=write_through
     )
-    made = exporter.create_export(ExportSpec(f"00000000-0000-4000-8000-00000000000{number}", "v", disk, tcp=True))
+    id = f"00000000-0000-4000-8000-00000000000{number}"
+    made = exporter.ensure(ExportSpec(id, "v", disk, Access(network=True)))
     return exporter, Server(
         "through" if write_through else "back",
-        nbdkit_of(folder / f"e{number}", made.id),
-        f"nbd://127.0.0.1:{made.port}/{made.name}",
+        nbdkit_of(folder / f"e{number}", id),
+        str(made.data["uri"]),
     )
 
 
@@ -59,8 +60,8 @@ def main() -> None:
             results = measure([server for _, server in made])
         finally:
             for exporter, _ in made:
-                for id in exporter.list_exports():
-                    exporter.remove_export(id)
+                for id in exporter.inventory().exports:
+                    exporter.remove(id)
     table = {}
     for cell, found in results.items():
         ratio = spread([a / b for a, b in zip(found["through"], found["back"], strict=True)])

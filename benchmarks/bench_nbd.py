@@ -36,8 +36,8 @@ def start_servers(folder: Path) -> tuple[list[Server], list[subprocess.Popen[byt
         files[name] = folder / f"{name}.raw"
         files[name].write_bytes(b"\1" * SIZE)
     exporter = NbdExporter(folder / "e", "bench")
-    export = exporter.create_export(ExportSpec("00000000-0000-4000-8000-000000000001", "v", files["ours"]))
-    uri = f"nbd+unix:///{export.name}?socket={export.unix_socket}"
+    id = "00000000-0000-4000-8000-000000000001"
+    uri = exporter.ensure(ExportSpec(id, "v", files["ours"])).data["uri"]
     naive = Path(__file__).with_name("naive_plugin.py")
     commands = {
         "naive": ["nbdkit", "-f", "-U", str(folder / "naive"), "python", str(naive), f"path={files['naive']}"],
@@ -57,7 +57,7 @@ def start_servers(folder: Path) -> tuple[list[Server], list[subprocess.Popen[byt
     processes = [subprocess.Popen(command, stderr=subprocess.DEVNULL) for command in commands.values()]
     while not all((folder / name).exists() for name in commands):
         time.sleep(0.05)
-    servers = [Server("ours", nbdkit_of(folder / "e", export.id), uri)]
+    servers = [Server("ours", nbdkit_of(folder / "e", id), uri)]
     servers += [
         Server(name, process.pid, f"nbd+unix:///?socket={folder / name}")
         for name, process in zip(commands, processes, strict=True)
@@ -87,8 +87,8 @@ def main() -> None:
             for process in processes:
                 process.terminate()
                 process.wait()
-            for id in exporter.list_exports():
-                exporter.remove_export(id)
+            for id in exporter.inventory().exports:
+                exporter.remove(id)
     table = {}
     print(f"{'':16} {'server':9} {'iops':>9} {'CPU us/op':>10}  ours / it: median (min-max)")
     for cell, by_server in results.items():

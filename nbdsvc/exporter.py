@@ -1,108 +1,190 @@
-"""Contract of an export: the transport by which a connector reaches a volume's bytes.
+"""Contract of an exporter: a transport by which an initiator reaches a volume's bytes.
 
-One export serves one attachment. That makes the rule "a detach ends that attachment's access at once, and nobody
-else's" a matter of ending one process, and lets each attachment have its own key and its own access mode. Where a
-transport knows initiators and not attachments, it keeps that rule by counting (`shared_by`).
+    connector --accept--> Access --+
+                                   +--> ExportSpec --ensure--> ConnectionInfo --with_secret--> the initiator
+    attachment, volume ------------+
 
-All methods are idempotent and look before they act; an exporter knows no database and no driver: it is given a path.
+One export serves one attachment, so that a detach ends that attachment's access at once and no other's. Where a transport
+knows initiators and not attachments, several attachments share one access, and the last one takes it along (`sharing_key`).
+
+All methods look before they act and may be called again. An exporter knows neither database nor driver. What it has to
+know of its exports after a restart it keeps in notes of its own, whose format has a version. docs/writing-an-exporter.md
+has a complete example.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from nbdsvc import errors
+
+# Fields of connection_info that are in the reply to their initiator and nowhere else: in no row, journal or log.
+SECRET_FIELDS = frozenset({"tls_psk_key", "auth_password"})
+
+
+@dataclass(frozen=True)
+class Connector:
+    """An initiator, as it describes itself (os-brick's get_connector_properties). Parsed once; no field is required here."""
+
+    host: str | None = None
+    ip: str | None = None
+    # iSCSI names (iqn., eui., naa.).
+    initiators: tuple[str, ...] = ()
+    # World wide port names of Fibre Channel, and the NVMe qualified name.
+    wwpns: tuple[str, ...] = ()
+    nqn: str | None = None
+    multipath: bool = False
+    # "tcp" or "unix", where an initiator asks for one of NBD's transports.
+    nbd_transport: str | None = None
+    # The whole connector as given: what only one transport knows.
+    extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def parse(cls, given: Mapping[str, Any]) -> "Connector":
+        """InvalidInput names the field that is no text."""
+        initiator, wwpns, nqn = _text(given, "initiator"), given.get("wwpns"), given.get("nqn")
+        return cls(
+            host=_text(given, "host") or None,
+            ip=_text(given, "ip"),
+            initiators=(initiator,) if initiator else (),
+            wwpns=tuple(map(str, wwpns)) if isinstance(wwpns, list | tuple) else (),
+            nqn=nqn if isinstance(nqn, str) else None,
+            multipath=bool(given.get("multipath")),
+            nbd_transport=_text(given, "nbd_transport") or None,
+            extra=given,
+        )
+
+
+def _text(given: Mapping[str, Any], key: str) -> str | None:
+    found = given.get(key)
+    if found is not None and not isinstance(found, str):
+        raise errors.InvalidInput(field=f"connector.{key}", value=None, reason="must be a string")
+    return found
+
+
+@dataclass(frozen=True)
+class Access:
+    """How an exporter lets an accepted connector in."""
+
+    # Whether it comes over the network.
+    network: bool = False
+    # Whether the attachment's secret protects the export.
+    needs_secret: bool = False
+    # The names by which the transport knows the initiator.
+    initiators: tuple[str, ...] = ()
+    # Exported attachments of one volume with the same key share secret and access. None: this one has its own.
+    sharing_key: str | None = None
+    # The initiator's address, and whether it can use several paths.
+    peer: str | None = None
+    multipath: bool = False
+
 
 @dataclass(frozen=True)
 class ExportSpec:
-    """What is to be exported, to whom and how.
+    """What is to be exported, to whom and how. No size: an export serves what `path` holds, so that an extend is seen."""
 
-    id: the attachment's id. volume_id: for names and descriptions. path: local file or block device. size is not here:
-    an export serves what the path holds, so that an extend is seen. read_only: writes are refused by the server.
-    tcp: listen on the network as well; otherwise only on a unix socket. secret: the pre-shared
-    key as hexadecimal digits, written to a file of mode 0600 and never to a command line or a log. initiator: the
-    connector's iSCSI name, where it has one. port: of the export's own, that its initiator was told, and which it has again
-    after a repair; None: any that no other export has.
-    """
-
+    # The attachment's id.
     id: str
+    # For names and descriptions.
     volume_id: str
+    # Local file or block device.
     path: Path
+    access: Access = field(default_factory=Access)
+    # Writes are refused by the server.
     read_only: bool = False
-    tcp: bool = False
+    # The attachment's secret, hexadecimal; written to files of mode 0600 only, never to a command line or a log.
     secret: str | None = field(default=None, repr=False)
-    initiator: str | None = None
+    # The TCP port that the initiator was given, and that the export has again after a repair. None: any that is free.
     port: int | None = None
 
 
 @dataclass(frozen=True)
-class Export:
-    """A living export: where clients find it. `port` is None without TCP.
-
-    unix_socket, pid: where a process serves it. location: provider_location of the reference, for iSCSI.
-    """
-
-    id: str
-    volume_id: str
-    name: str
-    read_only: bool
-    host: str | None
-    port: int | None
-    unix_socket: Path | None = None
-    pid: int | None = None
-    location: str | None = None
-
-
-@dataclass(frozen=True)
 class ConnectionInfo:
-    """What initialize_connection returns: JSON only (S029), field names as the reference has them."""
+    """How an initiator reaches an export, without secrets: JSON only (row S029), keys as in Cinder."""
 
     driver_volume_type: str
     data: dict[str, Any]
+    # Cinder's provider_location, where the transport has one; for logs.
+    location: str | None = None
 
     def to_json(self) -> dict[str, Any]:
+        """As os-initialize_connection replies."""
         return {"driver_volume_type": self.driver_volume_type, "data": self.data}
+
+    def flat(self) -> dict[str, Any]:
+        """As the attachments API shows it, and rows keep it."""
+        return {"driver_volume_type": self.driver_volume_type, **self.data}
+
+    @classmethod
+    def from_flat(cls, flat: Mapping[str, Any]) -> "ConnectionInfo":
+        """The reverse of flat()."""
+        return cls(flat["driver_volume_type"], {key: flat[key] for key in flat if key != "driver_volume_type"})
+
+
+@dataclass(frozen=True)
+class Health:
+    """Whether an export serves. fault: why not; empty when it does."""
+
+    fault: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return not self.fault
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """What an exporter has on this host, alive or not."""
+
+    # Attachments of which it has a note or a server.
+    exports: tuple[str, ...] = ()
+    # Ids, for `remove`, of what it made and has no note of any more.
+    orphans: tuple[str, ...] = ()
+
+
+# Adds an attachment's secret to the connection_info of its transport.
+AddSecret = Callable[[ConnectionInfo, str], ConnectionInfo]
 
 
 @runtime_checkable
 class Exporter(Protocol):
-    """A transport. `protocol` is the storage_protocol of the pool statistics."""
+    """A transport. `protocol` is the storage_protocol of pool statistics; in lower case, driver_volume_type and the
+    `protocol` of attachments.
+    """
 
     protocol: str
 
-    def validate_connector(self, connector: dict[str, Any]) -> None:
-        """InvalidInput naming the key that this transport needs and the connector lacks (S072)."""
+    def accept(self, connector: Connector) -> Access:
+        """How this connector would get in. Looks at nothing but the connector and the exporter's settings.
 
-    def needs_tcp(self, connector: dict[str, Any]) -> bool:
-        """Whether this connector can only reach the export over the network."""
-
-    def needs_secret(self, connector: dict[str, Any]) -> bool:
-        """Whether the export for this connector is to be protected by the attachment's key."""
-
-    def shared_by(self, connector: dict[str, Any]) -> str | None:
-        """Attachments of one volume for which this is the same share their secret and their access, until the last of
-        them is removed. None: each has its own.
+        InvalidInput names what this transport needs and the connector lacks (row S072).
         """
 
-    def healthy(self, export_id: str) -> bool:
-        """True when the export is there and answers; looks, and changes nothing."""
+    def ensure(self, spec: ExportSpec) -> ConnectionInfo:
+        """Make the export, or repair it, or find it as it should be (rows S067, S068); how its initiator reaches it (S070).
 
-    def create_export(self, spec: ExportSpec) -> Export:
-        """Bring the export up, or find it up already (S067)."""
+        Errors: ExportFailed; Conflict with another export of the volume; InvalidInput when the initiator cannot reach it.
+        """
 
-    def ensure_export(self, spec: ExportSpec) -> bool:
-        """Repair whatever is missing or different; True when something had to be done (S068)."""
+    def remove(self, export_id: str) -> None:
+        """End it: no client of it can read or write once this returns, and nothing of it is left (row S069). ExportFailed."""
 
-    def remove_export(self, export_id: str) -> None:
-        """End it: no client of it can read or write once this returns; nothing of it is left (S069)."""
+    def resize(self, export_id: str, size: int) -> None:
+        """The volume has `size` bytes now. Does nothing where an export sees that by itself. ExportFailed."""
 
-    def list_exports(self) -> list[str]:
-        """Ids of all exports that exist in any part, alive or not, so that those nobody owns can be removed."""
+    def health(self, export_id: str) -> Health:
+        """Whether the export is there and answers. Changes nothing."""
 
-    def noted(self, export_id: str) -> ExportSpec | None:
-        """What an export that is there was made of, its secret too, by the exporter's own notes. None: it has none."""
+    def inventory(self) -> Inventory:
+        """All exports of this host of which any part exists."""
 
-    def initialize_connection(self, spec: ExportSpec, connector: dict[str, Any]) -> ConnectionInfo:
-        """How this connector reaches the export, which must be up (S070)."""
+    def find(self, export_id: str) -> tuple[ExportSpec, ConnectionInfo] | None:
+        """An export that serves, from the exporter's own notes, with its secret: for rows that were lost. None: no note.
 
-    def refresh(self, export_id: str) -> None:
-        """Let the export see a new size of its path. A no-op where it sees it by itself."""
+        Errors: ExportFailed, InvalidInput.
+        """
+
+    @staticmethod
+    def with_secret(info: ConnectionInfo, secret: str) -> ConnectionInfo:
+        """connection_info as its initiator gets it. Called also in processes that export nothing."""

@@ -83,7 +83,7 @@ class Host:
     def remove_export(self, id: str) -> None:
         """Remove an attachment's export, whichever transport it has; one that is not there is removed."""
         for exporter in self.exporters:
-            exporter.remove_export(id)
+            exporter.remove(id)
 
 
 def host_of(run: Run) -> Host:

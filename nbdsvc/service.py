@@ -71,6 +71,8 @@ log = structlog.get_logger(__name__)
 # How often the clock is looked at, and what counts as a jump: more than NTP slews in that time, less than placement grants.
 CLOCK_SECONDS = 1.0
 JUMP_SECONDS = 5.0
+# By driver_volume_type. Of all transports, because an attachment keeps the one that it got.
+ADD_SECRET = {"nbd": NbdExporter.with_secret, "iscsi": LioExporter.with_secret}
 OPERATION_TYPES = (
     CREATE_VOLUME,
     DELETE_VOLUME,
@@ -109,7 +111,13 @@ class Service:
             hosting.check_transport(self.host)
         self.engine = self._make_engine(self.host, probe) if self.host else None
         images = self.host.images if self.host else None
-        self.app = App(self.database, Operations(self.database, self.engine, settings.max_operations), settings, images)
+        self.app = App(
+            self.database,
+            Operations(self.database, self.engine, settings.max_operations),
+            settings,
+            images,
+            add_secret=ADD_SECRET,
+        )
         if self.host:
             self.app = replace(self.app, end_access=partial(end_of_access.end_unrecorded, self.host))
         self._listener = Listener(self.database, CHANNEL, self.engine.wake) if self.engine else None

@@ -134,5 +134,5 @@ def exports() -> Iterator[Exports]:
     with tempfile.TemporaryDirectory(prefix="nb-", dir="/var/tmp") as folder:
         made = Exports(Path(folder))
         yield made
-        for id in made.exporter.list_exports():
-            made.exporter.remove_export(id)
+        for id in made.exporter.inventory().exports:
+            made.exporter.remove(id)

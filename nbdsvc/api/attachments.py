@@ -14,6 +14,7 @@ from nbdsvc.api.request import Ask, Asked, Body, Text, answer
 from nbdsvc.api.waiting import at_once, settled
 from nbdsvc.attachments.complete import complete_attachment
 from nbdsvc.attachments.connect import connect_attachment
+from nbdsvc.attachments.connection_info import connection_info
 from nbdsvc.attachments.delete import delete_attachment
 from nbdsvc.attachments.reserve import reserve_attachment
 from nbdsvc.manager import app as manager
@@ -52,7 +53,7 @@ async def create(asked: Ask, body: CreateBody) -> JSONResponse:
     """Reserve a volume for an instance, and with a connector export it at once. From 3.27."""
     asked.require(_SINCE)
     row = await settled(asked.app, lambda: _create(asked, body))
-    return answer({"attachment": views.attachment(row, detail=True)})
+    return answer({"attachment": _view(asked, row)})
 
 
 def _create(asked: Asked, body: CreateBody) -> Waiting[Attachment]:
@@ -81,7 +82,7 @@ def show(asked: Ask, id: str) -> JSONResponse:
     asked.require(_SINCE)
     with asked.app.database.read() as conn:
         row = nouns.attachments.get(conn, id, manager.owner_scope(asked.context))
-    return answer({"attachment": views.attachment(row, detail=True, secrets=asked.context.may_write)})
+    return answer({"attachment": _view(asked, row) if asked.context.may_write else views.attachment(row, detail=True)})
 
 
 @router.put("/attachments/{id}")
@@ -91,7 +92,7 @@ async def update(asked: Ask, id: str, body: UpdateBody) -> JSONResponse:
     if not body.attachment.connector:
         raise errors.InvalidInput(field="attachment.connector", value=None, reason="must not be empty")
     row = await settled(asked.app, lambda: _connect(asked, id, body.attachment.connector))
-    return answer({"attachment": views.attachment(row, detail=True)})
+    return answer({"attachment": _view(asked, row)})
 
 
 @router.delete("/attachments/{id}")
@@ -121,6 +122,11 @@ def _connect(asked: Asked, id: str, connector: dict[str, Any]) -> Waiting[Attach
     return connect_attachment(asked.app, asked.context, id, connector, complete=complete)
 
 
+def _view(asked: Asked, row: Attachment) -> dict[str, Any]:
+    """With the secrets that its initiator needs."""
+    return views.attachment(row, detail=True, connection_info=connection_info(asked.app, row))
+
+
 def _list(asked: Asked, *, detail: bool) -> JSONResponse:
     asked.require(_SINCE)
     project = manager.scope(asked.context, asked.flag("all_tenants"))
@@ -130,5 +136,5 @@ def _list(asked: Asked, *, detail: bool) -> JSONResponse:
         where.append(tables.attachments.c.project_id == project)
     with asked.app.database.read() as conn:
         rows = nouns.attachments.select(conn, *where, page=wanted)
-    shown = [views.attachment(row, detail=detail, secrets=False) for row in rows]
+    shown = [views.attachment(row, detail=detail) for row in rows]
     return answer({"attachments": shown})  # without links to pages, which the API has not for attachments

@@ -5,7 +5,6 @@ from typing import Any
 
 from nbdsvc import errors
 from nbdsvc.api.microversions import Version
-from nbdsvc.attachments.desired_export import with_secret
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Attachment, Snapshot, Volume, VolumeType
 from nbdsvc.model.operation import Operation
@@ -113,8 +112,10 @@ def snapshot(snapshot: Snapshot, version: Version, *, extras: bool = False) -> d
     return shown
 
 
-def attachment(row: Attachment, *, detail: bool = False, secrets: bool = True) -> dict[str, Any]:
-    """`secrets`: with what the initiator needs to get in, for whoever asks for this one attachment."""
+def attachment(
+    row: Attachment, *, detail: bool = False, connection_info: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """connection_info: with the secrets of the export; None: as the row has it, without them."""
     shown: dict[str, Any] = {
         "id": row.id,
         "instance": row.instance_uuid,
@@ -126,14 +127,13 @@ def attachment(row: Attachment, *, detail: bool = False, secrets: bool = True) -
             "attached_at": stamp(row.attached_at) or "",
             "detached_at": "",
             "attach_mode": row.mode,
-            "connection_info": _connection_info(row, secrets),
+            "connection_info": _connection_info(row, connection_info or row.connection_info),
         }
     return shown
 
 
-def _connection_info(row: Attachment, secrets: bool) -> dict[str, Any]:
+def _connection_info(row: Attachment, found: dict[str, Any] | None) -> dict[str, Any]:
     """With the attachment's id, by which clients that got only this complete it."""
-    found = with_secret(row) if secrets else row.connection_info
     return {**found, "attachment_id": row.id} if found else {}
 
 

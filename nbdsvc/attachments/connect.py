@@ -4,11 +4,13 @@ from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
+import structlog
 
 from nbdsvc import errors
 from nbdsvc.attachments import end_of_access
 from nbdsvc.attachments.access_mode import check_mode
-from nbdsvc.attachments.desired_export import attachment_of, export_spec, share_secret, without_secret
+from nbdsvc.attachments.connection_info import stored_info
+from nbdsvc.attachments.desired_export import access_of, attachment_of, export_spec, share_secret
 from nbdsvc.host import backend_of, host_of
 from nbdsvc.manager import settling
 from nbdsvc.manager.app import App, Waiting, operation, owner_scope
@@ -20,6 +22,7 @@ from nbdsvc.model.operation import Operation
 from nbdsvc.operations.step import Kind, Run, Step
 from nbdsvc.store import nouns
 
+log = structlog.get_logger(__name__)
 # The status of a row while it is connected: an attached one may be connected again.
 _CONNECTING = ("attaching", "attached")
 
@@ -86,15 +89,15 @@ def _export(run: Run) -> dict[str, Any]:
     host, exporter, attachment = host_of(run), backend_of(run).exporter, attachment_of(run)
     if attachment is None:
         raise errors.NotFound(resource="VolumeAttachment", id=run.args["attachment_id"])
-    connector = attachment.connector or {}
-    exporter.validate_connector(connector)
-    spec = export_spec(host, share_secret(host, exporter, attachment))
+    access = access_of(exporter, attachment)
+    spec = export_spec(host, share_secret(host, exporter, attachment, access), access)
     if not spec.read_only:
         host.digests.discard(spec.volume_id)
-    exporter.create_export(spec)
+    info = exporter.ensure(spec)
     if spec.id in host.ended:  # meanwhile, or before: its row does not show it yet
         raise errors.Conflict(reason=f"the access of attachment {spec.id} was ended, which could not be recorded yet")
-    return without_secret(exporter.initialize_connection(spec, connector))
+    log.info("exported", attachment=spec.id, protocol=info.driver_volume_type, location=info.location)
+    return stored_info(info)
 
 
 def _unexport(run: Run) -> None:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from nbdsvc import errors
 from nbdsvc.attachments.access_mode import check_mode, new_secret
 from nbdsvc.attachments.connect import submit_connect
-from nbdsvc.attachments.desired_export import with_secret
+from nbdsvc.attachments.connection_info import connection_info
 from nbdsvc.manager.app import App, Waiting, owner_scope
 from nbdsvc.model import names, states
 from nbdsvc.model.context import Context
@@ -38,7 +38,7 @@ def initialize_connection(app: App, context: Context, id: str, connector: dict[s
 
     def info() -> dict[str, Any]:
         with app.database.read() as conn:
-            return with_secret(nouns.attachments.get(conn, attachment.id))
+            return connection_info(app, nouns.attachments.get(conn, attachment.id))
 
     return Waiting((submitted,), app.settings.attach_timeout, info)
 

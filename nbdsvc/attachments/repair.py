@@ -4,7 +4,7 @@ import sqlalchemy as sa
 
 from nbdsvc import errors
 from nbdsvc.attachments import end_of_access
-from nbdsvc.attachments.desired_export import attachment_of, export_spec
+from nbdsvc.attachments.desired_export import access_of, attachment_of, export_spec
 from nbdsvc.host import backend_of, host_of
 from nbdsvc.manager.app import App, operation
 from nbdsvc.manager.locking import locks
@@ -26,7 +26,8 @@ def _repair(run: Run) -> None:
     host, attachment = host_of(run), attachment_of(run)
     has_ended = run.args["attachment_id"] in host.ended
     if attachment is not None and attachment.exported and attachment.status != "detaching" and not has_ended:
-        backend_of(run).exporter.ensure_export(export_spec(host, attachment))
+        exporter = backend_of(run).exporter
+        exporter.ensure(export_spec(host, attachment, access_of(exporter, attachment)))
     else:
         end_of_access.remove_export(host, run.args["attachment_id"])
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from nbdsvc import errors
 from nbdsvc.connectors.attached import Attached
-from nbdsvc.model import keys
+from nbdsvc.exporter import SECRET_FIELDS
 
 NAME_FILE = Path("/etc/iscsi/initiatorname.iscsi")
 # Of open-iscsi: one file a record, readable by root only; where they are depends on its version.
@@ -49,7 +49,7 @@ class BrickIscsi:
         except Exception as error:
             _take_back(connector, info)
             raise errors.ExportFailed(export=info["target_iqn"], reason=_text(error)) from None
-        public = {key: value for key, value in info.items() if key not in keys.IN_REPLY_ONLY}
+        public = {key: value for key, value in info.items() if key not in SECRET_FIELDS}
         device = os.path.realpath(found["path"])
         return device, {"connection": public, "found": found, "multipath": multipath}
 

@@ -1,6 +1,6 @@
 """What use cases work with: `App`, where requests are admitted. Where operations run is host.py."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 import sqlalchemy as sa
 
 from nbdsvc.config import Settings
+from nbdsvc.exporter import AddSecret
 from nbdsvc.images.sources import Images
 from nbdsvc.manager import room
 from nbdsvc.model import clock, names
@@ -33,6 +34,9 @@ class App:
     heard: dict[str, float] = field(default_factory=dict)
     end_access: Callable[[dict[str, str]], None] | None = None
     """Ends exports of this process without a record; None where they are another process's."""
+
+    add_secret: Mapping[str, AddSecret] = field(default_factory=dict)
+    """By driver_volume_type: what completes the connection_info of an attachment."""
 
     @contextmanager
     def change(self) -> Iterator[sa.Connection]:

@@ -102,15 +102,16 @@ def check_transport(host: Host) -> None:
 def repair_exports(app: App, host: Host) -> int:
     """Admit a repair for each export that is not as its row says; returns how many. Looks only, so it is cheap."""
     # Exports before rows: one that is made between the two looks has its row, and is not taken for nobody's.
-    present = set(host.backend("").exporter.list_exports())
+    inventory = host.backend("").exporter.inventory()
+    present = set(inventory.exports)
     with app.database.read() as conn:
         rows = {row.id: row for row in nouns.attachments.select(conn)}
         mine = {v.id: v for v in nouns.volumes.select(conn) if names.split_host(v.host)[0] == host.name}
     sick = _sick(host, [row for row in rows.values() if row.exported and row.volume_id in mine])
     surplus = [rows[id] for id in present if id in rows and not rows[id].exported and rows[id].volume_id in mine]
-    for id in present - set(rows):
+    for id in (present - set(rows)) | set(inventory.orphans):
         log.warning("removing an export that nobody owns", export=id)
-        host.backend("").exporter.remove_export(id)
+        host.remove_export(id)
     # What was ended without a record, its row does not know yet.
     owed = [row for row in sick + surplus if row.id not in host.ended]
     return sum(_admit_repair(app, mine[row.volume_id].host, row) for row in owed)
@@ -119,7 +120,7 @@ def repair_exports(app: App, host: Host) -> int:
 def _sick(host: Host, rows: list[Attachment]) -> list[Attachment]:
     """Those whose export is not well. Side by side: each that does not answer takes its whole deadline."""
     with futures.ThreadPoolExecutor(LOOKS_AT_ONCE, "look") as pool:
-        well = list(pool.map(lambda row: host.backend("").exporter.healthy(row.id), rows))
+        well = list(pool.map(lambda row: host.backend("").exporter.health(row.id).ok, rows))
     return [row for row, is_well in zip(rows, well, strict=True) if not is_well]
 
 

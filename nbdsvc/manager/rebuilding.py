@@ -9,9 +9,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from nbdsvc.attachments.desired_export import without_secret
+from nbdsvc.attachments.connection_info import stored_info
 from nbdsvc.driver import BackendObject, VolumeRef
-from nbdsvc.exporter import ExportSpec
+from nbdsvc.exporter import ConnectionInfo, ExportSpec
 from nbdsvc.host import Host
 from nbdsvc.manager import recognition, settling
 from nbdsvc.model import clock, names
@@ -71,22 +71,23 @@ def _snapshot(conn: sa.Connection, found: BackendObject, done: Rebuilt) -> None:
 
 
 def _attachment(host: Host, conn: sa.Connection, id: str, done: Rebuilt) -> None:
-    spec = host.backend("").exporter.noted(id)
-    volume = nouns.volumes.find(conn, spec.volume_id) if spec else None
-    if spec is None or volume is None:
+    found = host.backend("").exporter.find(id)
+    volume = nouns.volumes.find(conn, found[0].volume_id) if found else None
+    if found is None or volume is None:
         done.left[f"export {id}"] = "it has no note, or its volume is not there"
         return
-    nouns.attachments.insert(conn, _attached(host, spec, volume))
+    nouns.attachments.insert(conn, _attached(host, *found, volume))
     settling.follow_attachments(conn, volume.id)
     done.attachments.append(id)
 
 
-def _attached(host: Host, spec: ExportSpec, volume: Volume) -> Attachment:
+def _attached(host: Host, spec: ExportSpec, info: ConnectionInfo, volume: Volume) -> Attachment:
     """The connector is as much of it as leads to the same export again."""
-    transport = {"nbd_transport": "tcp" if spec.tcp else "unix"}
-    connector: dict[str, Any] = {"host": host.name, "initiator": spec.initiator, **transport}
-    info = without_secret(host.backend("").exporter.initialize_connection(spec, connector))
+    transport = {"nbd_transport": "tcp" if spec.access.network else "unix"}
+    initiator = spec.access.initiators[0] if spec.access.initiators else None
+    connector: dict[str, Any] = {"host": host.name, "initiator": initiator, **transport}
     return Attachment(
         spec.id, volume.id, volume.project_id, "attached", mode="ro" if spec.read_only else "rw", connector=connector,
-        connection_info=info, secret=spec.secret, exported=True, attached_at=clock.now(), attached_host=host.name,
+        connection_info=stored_info(info), secret=spec.secret, exported=True, attached_at=clock.now(),
+        attached_host=host.name,
     )  # fmt: skip

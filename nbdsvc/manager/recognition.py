@@ -44,10 +44,11 @@ def unknown_objects(host: Host) -> list[BackendObject]:
 
 def unknown_exports(host: Host) -> list[str]:
     """Ids of those that answer; what is dead or half made is removed by housekeeping."""
-    present = host.backend("").exporter.list_exports()
+    exporter = host.backend("").exporter
+    inventory = exporter.inventory()
     with host.database.read() as conn:
         known = {row.id for row in nouns.attachments.select(conn)}
-    return [id for id in present if id not in known and host.backend("").exporter.healthy(id)]
+    return [id for id in inventory.exports if id not in known and exporter.health(id).ok]
 
 
 def _some(names: Iterable[str]) -> str:

@@ -77,12 +77,12 @@ def _operation(app: App, conn: sa.Connection, context: Context, volume: Volume, 
 
 
 def _unexport(run: Run) -> None:
-    """remove_export always comes first (row S024)."""
+    """The exports always come first (row S024)."""
     host = host_of(run)
     with host.database.read() as conn:
         attachments = nouns.attachments_of(conn, run.args["volume_id"])
     for attachment in attachments:
-        backend_of(run).exporter.remove_export(attachment.id)
+        host.remove_export(attachment.id)
 
 
 def _delete_snapshots(run: Run) -> None:

@@ -52,7 +52,7 @@ def _extend(run: Run) -> None:
         attachments = nouns.attachments_of(conn, run.args["volume_id"])
     for attachment in attachments:
         if attachment.exported:
-            backend_of(run).exporter.refresh(attachment.id)
+            backend_of(run).exporter.resize(attachment.id, run.args["new_size"] * GiB)
 
 
 def _extended(conn: sa.Connection, operation: Operation) -> None:

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from nbdsvc import errors
-from nbdsvc.exporter import Exporter, ExportSpec
-from nbdsvc.exports.lio import LioExporter
+from nbdsvc.exporter import Access, Exporter, ExportSpec, Inventory
+from nbdsvc.exports.lio import LioExporter, chap
 from nbdsvc.exports.lio.kernel import KernelLio
 from nbdsvc.exports.lio.portals import parse
-from nbdsvc.model import keys, names
+from nbdsvc.model import names
 from nbdsvc.units import MiB
 
 FOLDER = Path(os.environ["NBDSVC_TEST_LIO"])
@@ -46,12 +46,14 @@ class Storage:
         return LioExporter(folder, lio, parse(self.portals), PREFIX, self.block_size, write_through=self.write_through)
 
     def spec(self, volume: str | None = None, initiator: str = HOSTS[0], **given: Any) -> ExportSpec:
+        access = Access(network=True, needs_secret=True, initiators=(initiator,))
         given = {"secret": os.urandom(32).hex(), **given}
-        return ExportSpec(names.new_id(), volume or names.new_id(), self.path, initiator=initiator, **given)
+        return ExportSpec(names.new_id(), volume or names.new_id(), self.path, access, **given)
 
     def close(self) -> None:
-        for id in self.exporter.list_exports():
-            self.exporter.remove_export(id)
+        there = self.exporter.inventory()
+        for id in there.exports + there.orphans:
+            self.exporter.remove(id)
         if self.kind != "file":
             run("losetup", "--detach", str(self.path))
 
@@ -88,19 +90,19 @@ def test_an_export_comes_is_found_and_goes(storage: Storage) -> None:
     """Made twice it is one; what LIO has is as the notes say; removed twice it is gone, also for a new process."""
     assert isinstance(storage.exporter, Exporter)
     spec = storage.spec()
-    assert storage.exporter.create_export(spec) == storage.exporter.create_export(spec)
+    assert storage.exporter.ensure(spec) == storage.exporter.ensure(spec)
     acl = tpg(spec) / "acls" / HOSTS[0]
-    assert (acl / "auth" / "password").read_text().strip() == keys.chap_password(spec.secret or "")
+    assert (acl / "auth" / "password").read_text().strip() == chap.password(spec.secret or "")
     assert (tpg(spec) / "attrib" / "authentication").read_text().strip() == "1"
     assert (tpg(spec) / "attrib" / "generate_node_acls").read_text().strip() == "0"
     assert {path.name for path in (tpg(spec) / "np").iterdir()} == {"127.0.0.1:3261", "[::1]:3261"}
     assert (backstore(spec) / "wwn" / "vpd_unit_serial").read_text().split()[-1] == spec.volume_id
     again = storage.service()
-    assert (again.list_exports(), again.healthy(spec.id)) == ([spec.id], True)
-    assert not again.ensure_export(spec)
+    assert (again.inventory(), again.health(spec.id).ok) == (Inventory((spec.id,)), True)
+    again.ensure(spec)
     for _ in range(2):
-        again.remove_export(spec.id)
-    assert (again.list_exports(), left()) == ([], [])
+        again.remove(spec.id)
+    assert (again.inventory(), left()) == (Inventory(), [])
 
 
 @pytest.mark.row("S069", "S071")
@@ -110,15 +112,15 @@ def test_the_last_attachment_of_an_initiator_takes_its_access(storage: Storage) 
     second = storage.spec(first.volume_id, secret=first.secret)
     other = storage.spec(first.volume_id, HOSTS[1], read_only=True)
     for spec in (first, second, other):
-        storage.exporter.create_export(spec)
+        storage.exporter.ensure(spec)
     acls = tpg(first) / "acls"
     assert (acls / HOSTS[1] / "lun_0" / "write_protect").read_text().strip() == "1"
     assert (acls / HOSTS[0] / "lun_0" / "write_protect").read_text().strip() == "0"
-    storage.exporter.remove_export(first.id)
+    storage.exporter.remove(first.id)
     assert {path.name for path in acls.iterdir()} == set(HOSTS)
-    storage.exporter.remove_export(second.id)
+    storage.exporter.remove(second.id)
     assert {path.name for path in acls.iterdir()} == {HOSTS[1]}
-    storage.exporter.remove_export(other.id)
+    storage.exporter.remove(other.id)
     assert left() == []
 
 
@@ -193,13 +195,13 @@ HARM: dict[str, Callable[[ExportSpec], Any]] = {
 def test_any_loss_is_seen_and_repaired(storage: Storage, harm: str) -> None:
     """What somebody removed or changed in LIO's files is found by looking only, and repaired at once."""
     spec = storage.spec()
-    storage.exporter.create_export(spec)
+    storage.exporter.ensure(spec)
     HARM[harm](spec)
-    assert not storage.exporter.healthy(spec.id)
-    assert storage.exporter.ensure_export(spec)
-    assert storage.exporter.healthy(spec.id)
+    assert not storage.exporter.health(spec.id).ok
+    storage.exporter.ensure(spec)
+    assert storage.exporter.health(spec.id).ok
     assert {path.name for path in (tpg(spec) / "acls").iterdir()} == {HOSTS[0]}
-    storage.exporter.remove_export(spec.id)
+    storage.exporter.remove(spec.id)
     assert left() == []
 
 
@@ -241,26 +243,26 @@ def test_killed_at_every_write_it_is_finished_or_removed(storage: Storage) -> No
     """SIGKILL before each change of LIO's files, while an export is made and while it is removed: the next process
     finishes it, or removes it, and nothing is left."""
     spec, write, made, removed = storage.spec(), 0, 0, 0
-    while die_at(write, lambda: storage.exporter.create_export(spec)):
+    while die_at(write, lambda: storage.exporter.ensure(spec)):
         if write % 2:
-            assert storage.service().create_export(spec)
-            assert storage.exporter.healthy(spec.id)
-        storage.service().remove_export(spec.id)
+            storage.service().ensure(spec)
+            assert storage.exporter.health(spec.id).ok
+        storage.service().remove(spec.id)
         storage.exporter = storage.service()
         assert _ours() == [], write
         write, made = write + 1, made + 1
-    storage.exporter.create_export(spec)
-    while die_at(removed, lambda: storage.exporter.remove_export(spec.id)):
-        storage.service().remove_export(spec.id)
+    storage.exporter.ensure(spec)
+    while die_at(removed, lambda: storage.exporter.remove(spec.id)):
+        storage.service().remove(spec.id)
         assert _ours() == [], removed
-        storage.service().create_export(spec)
+        storage.service().ensure(spec)
         removed += 1
     print(f"killed at {made} writes of making and {removed} of removing")
     assert made > 15
     assert removed > 8
     # An index without a backstore may be left by the last kill; it goes when the next is made.
-    storage.exporter.create_export(spec)
-    storage.exporter.remove_export(spec.id)
+    storage.exporter.ensure(spec)
+    storage.exporter.remove(spec.id)
     assert left() == []
 
 
@@ -278,11 +280,11 @@ def test_a_device_in_use_is_said_and_nothing_is_left(tmp_path_factory: pytest.Te
     spec = storage.spec()
     try:
         with pytest.raises(errors.ExportFailed, match="in use"):
-            storage.exporter.create_export(spec)
-        assert (storage.exporter.list_exports(), left()) == ([], [])
+            storage.exporter.ensure(spec)
+        assert (storage.exporter.inventory(), left()) == (Inventory(), [])
     finally:
         os.close(holder)
-    storage.exporter.create_export(spec)
+    storage.exporter.ensure(spec)
     storage.close()
     assert left() == []
 
@@ -291,8 +293,8 @@ def test_a_portal_that_is_not_there_is_named(tmp_path_factory: pytest.TempPathFa
     """An address that this host lacks: the error has it, and nothing is left."""
     storage = Storage(tmp_path_factory.mktemp("lio"), "file", "127.0.0.1:3261", "192.0.2.77")
     with pytest.raises(errors.ExportFailed, match=r"192\.0\.2\.77:3260"):
-        storage.exporter.create_export(storage.spec())
-    assert (storage.exporter.list_exports(), left()) == ([], [])
+        storage.exporter.ensure(storage.spec())
+    assert (storage.exporter.inventory(), left()) == (Inventory(), [])
 
 
 @pytest.mark.parametrize("block_size", [512, 4096])
@@ -300,9 +302,8 @@ def test_logical_blocks(tmp_path_factory: pytest.TempPathFactory, block_size: in
     """The LUN's logical block is as the setting says, and connection_info says so too."""
     storage = Storage(tmp_path_factory.mktemp("lio"), "device", block_size=block_size)
     spec = storage.spec()
-    storage.exporter.create_export(spec)
+    info = storage.exporter.ensure(spec)
     assert (backstore(spec) / "attrib" / "block_size").read_text().strip() == str(block_size)
-    info = storage.exporter.initialize_connection(spec, {"initiator": HOSTS[0]})
     assert info.data["logical_block_size"] == block_size
     storage.close()
     assert left() == []
@@ -312,13 +313,13 @@ def test_a_device_is_written_through_its_cache(tmp_path_factory: pytest.TempPath
     """As the setting says at the first attach: a disk that is in use stays what it is. No cache, so nothing to flush."""
     storage = Storage(tmp_path_factory.mktemp("lio"), "device")
     spec = storage.spec()
-    storage.exporter.create_export(spec)
+    storage.exporter.ensure(spec)
     storage.write_through = True
     other = storage.service()
-    assert not other.ensure_export(spec)
+    other.ensure(spec)
     assert backstore(spec).parent.name.startswith("iblock_")
-    other.remove_export(spec.id)
-    other.create_export(spec)
+    other.remove(spec.id)
+    other.ensure(spec)
     assert backstore(spec).parent.name.startswith("fileio_")
     assert (backstore(spec) / "attrib" / "emulate_write_cache").read_text().strip() == "0"
     assert (backstore(spec) / "attrib" / "unmap_zeroes_data").read_text().strip() == "0"
@@ -331,10 +332,10 @@ def test_a_device_is_written_through_its_cache(tmp_path_factory: pytest.TempPath
 def test_growth_is_seen(storage: Storage) -> None:
     """A file that grew is as large for LIO after a refresh; a device's size it asks for each time."""
     spec = storage.spec()
-    storage.exporter.create_export(spec)
+    storage.exporter.ensure(spec)
     os.truncate(storage.file, 32 * MiB)
-    storage.exporter.refresh(spec.id)
-    assert storage.exporter.healthy(spec.id)
+    storage.exporter.resize(spec.id, 32 * MiB)
+    assert storage.exporter.health(spec.id).ok
     if storage.kind == "file":
         assert f"Size: {32 * MiB}" in (backstore(spec) / "info").read_text()
 
@@ -346,9 +347,9 @@ def test_somebody_elses_objects_are_left_alone(storage: Storage) -> None:
     theirs = CONFIGFS / "iscsi" / "iqn.2010-10.org.openstack:theirs"
     theirs.mkdir()
     spec = storage.spec()
-    storage.exporter.create_export(spec)
-    assert storage.exporter.list_exports() == [spec.id]
-    storage.exporter.remove_export(spec.id)
+    storage.exporter.ensure(spec)
+    assert storage.exporter.inventory() == Inventory((spec.id,))
+    storage.exporter.remove(spec.id)
     assert foreign.is_dir()
     assert theirs.is_dir()
     theirs.rmdir()

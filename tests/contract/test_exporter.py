@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nbdsvc import errors
-from nbdsvc.exporter import ExportSpec
+from nbdsvc.exporter import Connector, ExportSpec, Inventory
 from nbdsvc.exports.nbd.exporter import NbdExporter
 from nbdsvc.exports.nbd.state_dir import stat_of
 from nbdsvc.model import names
@@ -96,7 +96,7 @@ def test_a_client_by_the_growing_name_sees_the_volume_grow(exports: Exports) -> 
     assert exports.path.stat().st_size == SIZE
     assert connected(uri).pread(4096, last) == b"\1" * 4096
     os.truncate(exports.path, 2 * SIZE)
-    exports.exporter.refresh(spec.id)
+    exports.exporter.resize(spec.id, 2 * SIZE)
     client.pwrite(b"\3" * 4096, added)
     client.zero(4096, last)
     client.flush()
@@ -164,16 +164,16 @@ def test_removing_ends_a_connected_clients_access_at_once(exports: Exports) -> N
     spec, uri = exports.up()
     other, other_uri = exports.up()
     client, neighbour = connected(uri), connected(other_uri)
-    pid = exports.exporter.create_export(spec).pid
+    pid = exports.pid(spec)
     for _ in range(2):
-        exports.exporter.remove_export(spec.id)
+        exports.exporter.remove(spec.id)
     with pytest.raises(nbd.Error):
         client.pread(512, 0)
     with pytest.raises(nbd.Error):
         connected(uri)
     # Gone, or waiting for init to collect it: either way it serves nobody.
     assert not Path(f"/proc/{pid}").exists() or stat_of(pid)[0] == "Z"
-    assert exports.exporter.list_exports() == [other.id]
+    assert exports.exporter.inventory() == Inventory((other.id,))
     assert neighbour.pread(512, 0) == bytes(512)
 
 
@@ -182,14 +182,20 @@ def test_ensure_export_repairs_what_is_lost(exports: Exports) -> None:
     """A killed server, a removed socket and another access mode are repaired; a healthy export is left alone."""
     spec, uri = exports.up()
     connected(uri).pwrite(b"kept" * 128, 0, nbd.CMD_FLAG_FUA)
-    assert not exports.exporter.ensure_export(spec)
+    first = exports.pid(spec)
+    exports.exporter.ensure(spec)
+    assert exports.pid(spec) == first
     killed(exports.exporter, spec)
-    assert exports.exporter.ensure_export(spec)
+    assert exports.exporter.health(spec.id).fault == "its server does not run"
+    exports.exporter.ensure(spec)
+    second = exports.pid(spec)
+    assert second not in (None, first)
     assert connected(uri).pread(512, 0) == b"kept" * 128
     (exports.folder / "e" / spec.id / "nbd.sock").unlink()
-    assert exports.exporter.ensure_export(spec)
-    read_only = ExportSpec(spec.id, spec.volume_id, spec.path, read_only=True)
-    assert exports.exporter.ensure_export(read_only)
+    assert exports.exporter.health(spec.id).fault == "its server does not answer"
+    exports.exporter.ensure(spec)
+    assert exports.pid(spec) not in (None, second)
+    exports.exporter.ensure(ExportSpec(spec.id, spec.volume_id, spec.path, read_only=True))
     assert connected(uri).is_read_only()
 
 
@@ -203,8 +209,8 @@ def test_stale_socket_and_half_made_folder_are_no_obstacle(exports: Exports) -> 
     stale = socket.socket(socket.AF_UNIX)
     stale.bind(str(folder / "nbd.sock"))
     stale.close()
-    exports.exporter.create_export(spec)
-    assert exports.exporter.healthy(spec.id)
+    exports.exporter.ensure(spec)
+    assert exports.exporter.health(spec.id).ok
 
 
 def test_read_only_export_refuses_writes(exports: Exports) -> None:
@@ -225,16 +231,16 @@ def test_without_tls_only_where_the_operator_says_so(exports: Exports) -> None:
     with pytest.raises(errors.ExportFailed, match="needs a key"):
         exports.up(tcp=True)
     plain = NbdExporter(exports.folder / "p", "here", "127.0.0.1", tls=False, tcp_ports=(12110, 12190))
-    remote = {"host": "elsewhere"}
-    assert (exports.exporter.needs_secret(remote), plain.needs_secret(remote)) == (True, False)
+    remote = Connector(host="elsewhere")
+    assert (exports.exporter.accept(remote).needs_secret, plain.accept(remote).needs_secret) == (True, False)
     spec = exports.spec(tcp=True)
     try:
-        plain.create_export(spec)
-        data = plain.initialize_connection(spec, remote).data
-        assert (data["tls"], data["tls_psk_key"], data["uri"].partition(":")[0]) == (False, None, "nbd")
+        info = plain.with_secret(plain.ensure(spec), KEY)
+        data = info.data
+        assert (data["tls"], "tls_psk_key" in data, data["uri"].partition(":")[0]) == (False, False, "nbd")
         assert run("nbdinfo", "--size", data["uri"]).stdout.strip() == str(SIZE)
     finally:
-        plain.remove_export(spec.id)
+        plain.remove(spec.id)
 
 
 @pytest.mark.row("S070", "S008")
@@ -247,7 +253,7 @@ def test_tls_needs_the_attachments_own_key(exports: Exports) -> None:
         assert (run("nbdinfo", "--size", f"{uri}?tls-psk-file={psk}").returncode == 0) is works
     assert run("nbdinfo", "--size", uri.replace("nbds", "nbd")).returncode != 0
     folder = exports.folder / "e" / spec.id
-    pid = exports.exporter.create_export(spec).pid
+    pid = exports.pid(spec)
     assert KEY.encode() not in Path(f"/proc/{pid}/cmdline").read_bytes() + Path(f"/proc/{pid}/environ").read_bytes()
     assert KEY not in (folder / "log").read_text() + (folder / "spec.json").read_text()
     assert (folder / "psk").stat().st_mode & 0o777 == 0o600
@@ -262,22 +268,22 @@ def test_a_port_in_use_is_passed_over_and_a_full_range_is_said(exports: Exports)
         port = taken.getsockname()[1]
         narrow = NbdExporter(exports.folder / "n", "me", "127.0.0.1", (port, port))
         with pytest.raises(errors.ExportFailed, match=str(port)):
-            narrow.create_export(exports.spec(tcp=True, secret=KEY))
-        assert narrow.list_exports() == []
+            narrow.ensure(exports.spec(tcp=True, secret=KEY))
+        assert narrow.inventory() == Inventory()
 
 
 def test_network_without_a_key_is_refused(exports: Exports) -> None:
     """No export listens on the network without a key."""
     with pytest.raises(errors.ExportFailed, match="needs a key"):
-        exports.exporter.create_export(exports.spec(tcp=True))
+        exports.exporter.ensure(exports.spec(tcp=True))
 
 
 @pytest.mark.row("S072", "S070")
 @pytest.mark.parametrize("connector", [{}, {"host": ""}, {"host": 5}, {"host": "me", "initiator": 7}])
 def test_connector_that_lacks_something_is_named(exports: Exports, connector: dict[str, Any]) -> None:
-    """validate_connector names the key that is missing or no string."""
+    """What is missing or no string is named."""
     with pytest.raises(errors.InvalidInput, match=r"connector\.(host|initiator)"):
-        exports.exporter.validate_connector(connector)
+        exports.exporter.accept(Connector.parse(connector))
 
 
 def test_two_exports_of_a_volume_see_each_others_writes(exports: Exports) -> None:
@@ -310,7 +316,7 @@ def test_full_file_system_reaches_the_client(exports: Exports) -> None:
                 client.pwrite(b"x" * MiB, offset)
         assert caught.value.errno == "ENOSPC"
         assert client.pread(512, 0) == b"x" * 512
-        exports.exporter.remove_export(spec.id)
+        exports.exporter.remove(spec.id)
     finally:
         subprocess.run(["umount", "-l", str(mounted)], check=True)
 
@@ -318,7 +324,7 @@ def test_full_file_system_reaches_the_client(exports: Exports) -> None:
 def test_connections_leak_nothing(exports: Exports) -> None:
     """The server's memory does not grow with the connections that came and went."""
     spec, uri = exports.up()
-    pid = exports.exporter.create_export(spec).pid
+    pid = exports.pid(spec)
 
     def visit(times: int) -> int:
         for _ in range(times):

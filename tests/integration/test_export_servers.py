@@ -46,7 +46,7 @@ def test_a_client_that_hangs_up_takes_nobodys_server(exports: Exports) -> None:
                 ask(rude, MiB, cookie)
             receive(rude, 16)
         wait_until(lambda: reads(socket_of(exports, spec)), 30)
-    assert exports.exporter.healthy(spec.id)
+    assert exports.exporter.health(spec.id).ok
 
 
 def test_a_killed_server_is_there_again(exports: Exports) -> None:
@@ -108,15 +108,15 @@ def test_servers_are_found_without_their_files(exports: Exports, lost: str) -> N
     else:
         path = folder / ("process" if lost == "process" else "spec.json")
         path.write_text('{"id"' if lost == "half a spec" else "")
-    assert exports.exporter.list_exports() == [spec.id]
-    exports.exporter.ensure_export(spec)
+    assert exports.exporter.inventory().exports == (spec.id,)
+    exports.exporter.ensure(spec)
     assert not before & servers(exports, spec)
     assert len(_nbdkits(servers(exports, spec))) == 1
     assert old.recv(1) == b""
     shutil.rmtree(folder)
-    exports.exporter.remove_export(spec.id)
+    exports.exporter.remove(spec.id)
     assert servers(exports, spec) == set()
-    assert exports.exporter.list_exports() == []
+    assert exports.exporter.inventory().exports == ()
 
 
 def test_others_servers_are_left_alone(exports: Exports) -> None:
@@ -124,11 +124,11 @@ def test_others_servers_are_left_alone(exports: Exports) -> None:
     spec, _uri = exports.up()
     (exports.folder / "o").mkdir()
     other = Exports(exports.folder / "o")
-    other.exporter.create_export(spec)
+    other.exporter.ensure(spec)
     assert servers(other, spec)
-    exports.exporter.remove_export(spec.id)
+    exports.exporter.remove(spec.id)
     assert reads(socket_of(other, spec))
-    other.exporter.remove_export(spec.id)
+    other.exporter.remove(spec.id)
 
 
 def test_foreign_files_among_the_exports_are_passed_over(exports: Exports) -> None:
@@ -138,11 +138,11 @@ def test_foreign_files_among_the_exports_are_passed_over(exports: Exports) -> No
     (root / "notes.txt").write_text("x")
     (root / "foreign").mkdir()
     (root / "foreign" / "spec.json").write_text(json.dumps([1]))
-    assert spec.id in exports.exporter.list_exports()
-    assert not exports.exporter.healthy("foreign")
+    assert spec.id in exports.exporter.inventory().exports
+    assert not exports.exporter.health("foreign").ok
     again = exports.spec(tcp=True, secret="5a" * 32)
-    exports.exporter.create_export(again)
-    assert exports.exporter.healthy(again.id)
+    exports.exporter.ensure(again)
+    assert exports.exporter.health(again.id).ok
 
 
 def test_a_keeper_from_before_the_move_starts_its_server(exports: Exports) -> None:
@@ -154,5 +154,19 @@ def test_a_keeper_from_before_the_move_starts_its_server(exports: Exports) -> No
     command = ["nbdkit", "-f", "-U", str(socket_path), "python", str(old), f"spec={note}"]
     with subprocess.Popen(command, env=environment) as server:
         wait_until(lambda: reads(socket_path), 30)
-        exports.exporter.remove_export(spec.id)
+        exports.exporter.remove(spec.id)
         assert server.wait(10) == -signal.SIGKILL
+
+
+def test_a_server_that_an_older_version_started_is_left_alone(exports: Exports) -> None:
+    """A note without a version, of programs that are elsewhere now: an ensured export keeps its server and its clients."""
+    spec, _uri = exports.up()
+    path = exports.folder / "e" / spec.id / "spec.json"
+    note = {**json.loads(path.read_text()), "pythonpath": "/elsewhere", "ports": [1, 2]}
+    del note["version"]
+    path.write_text(json.dumps(note))
+    client, before = connected(socket_of(exports, spec)), servers(exports, spec)
+    exports.exporter.ensure(spec)
+    assert servers(exports, spec) == before
+    ask(client, 512)
+    assert len(receive(client, 16 + 512)) == 528

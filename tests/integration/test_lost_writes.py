@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from exporting import NETWORK, ensure
 
 from nbdsvc.exporter import ExportSpec
 from nbdsvc.exports.nbd.exporter import NbdExporter
@@ -41,15 +42,15 @@ def full_disk(tmp_path: Path) -> Iterator[Path]:
 def exporter() -> Iterator[NbdExporter]:
     made = NbdExporter(Path(tempfile.mkdtemp(prefix="nb-", dir="/var/tmp")), "me")
     yield made
-    for id in made.list_exports():
-        made.remove_export(id)
+    for id in made.inventory().exports:
+        made.remove(id)
     made._root.rmdir()
 
 
 def connect(exporter: NbdExporter, spec: ExportSpec) -> nbd.NBD:
     client = nbd.NBD()
     client.set_export_name(names.export_name(spec.volume_id))
-    client.connect_unix(str(exporter.create_export(spec).unix_socket))
+    client.connect_unix(str(ensure(exporter, spec).unix_socket))
     return client
 
 
@@ -80,11 +81,11 @@ def test_a_lost_write_is_told_by_every_flush_from_then_on(full_disk: Path, expor
     one.pwrite(b"more" * 256, 0)
     with pytest.raises(nbd.Error):
         one.flush()
-    subprocess.run(["kill", "-9", str(exporter.create_export(spec).pid)], check=True)
+    subprocess.run(["kill", "-9", str(ensure(exporter, spec).pid)], check=True)
     again = connect(exporter, spec)
     with pytest.raises(nbd.Error):
         again.flush()
-    exporter.remove_export(spec.id)
+    exporter.remove(spec.id)
     anew = ExportSpec(id=names.new_id(), volume_id=spec.volume_id, path=full_disk)
     client = connect(exporter, anew)
     client.pwrite(b"anew" * 256, 4096)
@@ -98,7 +99,7 @@ def test_over_the_network_a_write_is_answered_when_it_is_on_disk(full_disk: Path
     this host, and where the operator says so, it is accepted and the flush fails.
     """
     folder = Path(tempfile.mkdtemp(prefix="nb-", dir="/var/tmp"))
-    spec = ExportSpec(id=names.new_id(), volume_id=names.new_id(), path=full_disk, tcp=True)
+    spec = ExportSpec(id=names.new_id(), volume_id=names.new_id(), path=full_disk, access=NETWORK)
     room = range(MIB, 24 * MIB, MIB)
     try:
         for write_through in (True, False):
@@ -114,7 +115,7 @@ def test_over_the_network_a_write_is_answered_when_it_is_on_disk(full_disk: Path
             with pytest.raises(nbd.Error):
                 client.flush()
             client.shutdown()
-            made.remove_export(spec.id)
+            made.remove(spec.id)
     finally:
         folder.rmdir()
 
@@ -122,7 +123,7 @@ def test_over_the_network_a_write_is_answered_when_it_is_on_disk(full_disk: Path
 def test_a_server_that_begins_to_write_through_flushes_what_the_one_before_answered(full_disk: Path) -> None:
     """Writes that were answered from the page cache, and lost, fail the first flush at a server that writes through."""
     folder = Path(tempfile.mkdtemp(prefix="nb-", dir="/var/tmp"))
-    spec = ExportSpec(id=names.new_id(), volume_id=names.new_id(), path=full_disk, tcp=True)
+    spec = ExportSpec(id=names.new_id(), volume_id=names.new_id(), path=full_disk, access=NETWORK)
     before, after = (
         NbdExporter(folder, "me", "127.0.0.1", (23810, 23860), tls=False, write_through=through)
         for through in (False, True)
@@ -132,7 +133,7 @@ def test_a_server_that_begins_to_write_through_flushes_what_the_one_before_answe
         with pytest.raises(nbd.Error):
             connect(after, spec).flush()
     finally:
-        after.remove_export(spec.id)
+        after.remove(spec.id)
         folder.rmdir()
 
 

@@ -54,4 +54,4 @@ def test_a_link_is_not_served_by_a_server_that_runs(exports: Exports, tmp_path: 
     client = nbd.NBD()
     with pytest.raises(nbd.Error):
         client.connect_uri(uri)
-    assert exports.exporter.healthy(spec.id)
+    assert exports.exporter.health(spec.id).ok

@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from exporting import Export, ensure
 from serving import ServiceProcess
 
-from nbdsvc.exporter import Export, ExportSpec
+from nbdsvc.exporter import Access, ExportSpec
 from nbdsvc.exports.nbd import processes
 from nbdsvc.exports.nbd.exporter import NbdExporter
 from nbdsvc.model import names
@@ -37,9 +38,9 @@ class Exports:
         self.folder, self.volume = folder, volume
         self.exporter = NbdExporter(folder, "me", "127.0.0.1", (24210, 24260), tls=False)
 
-    def up(self, **given: object) -> tuple[ExportSpec, Export]:
-        spec = ExportSpec(names.new_id(), names.new_id(), self.volume, **given)  # type: ignore[arg-type]
-        return spec, self.exporter.create_export(spec)
+    def up(self, *, tcp: bool = False) -> tuple[ExportSpec, Export]:
+        spec = ExportSpec(names.new_id(), names.new_id(), self.volume, Access(network=tcp))
+        return spec, ensure(self.exporter, spec)
 
     def server(self, spec: ExportSpec) -> int:
         pids = processes.serving(self.folder)[spec.id]
@@ -50,8 +51,8 @@ class Exports:
 def exports(tmp_path: Path) -> Iterator[Exports]:
     made = Exports(Path(tempfile.mkdtemp(prefix="nb-", dir="/var/tmp")), tmp_path / "volume")
     yield made
-    for id in made.exporter.list_exports():
-        made.exporter.remove_export(id)
+    for id in made.exporter.inventory().exports:
+        made.exporter.remove(id)
     shutil.rmtree(made.folder)
 
 
@@ -84,8 +85,8 @@ def test_a_handshake_that_nobody_goes_on_with_ends(exports: Exports, over: str) 
         return sock
 
     half = [dial() for _ in range(40)]
-    assert exports.exporter.healthy(spec.id)
-    assert not exports.exporter.ensure_export(spec)
+    assert exports.exporter.health(spec.id).ok
+    assert ensure(exports.exporter, spec).pid == export.pid
     assert client.pread(512, 0) == bytes(512)
     for sock in half:
         while sock.recv(64):
@@ -109,12 +110,12 @@ def test_another_state_folders_server_of_the_same_attachment_is_left_alone(expor
     (exports.folder / "lost+found").mkdir()
     (exports.folder / "notes").write_text("mine")
     try:
-        client = connected(other.exporter.create_export(spec))
-        assert exports.exporter.list_exports() == [spec.id]
-        exports.exporter.remove_export(spec.id)
+        client = connected(ensure(other.exporter, spec))
+        assert exports.exporter.inventory().exports == (spec.id,)
+        exports.exporter.remove(spec.id)
         assert client.pread(512, 0) == bytes(512)
     finally:
-        other.exporter.remove_export(spec.id)
+        other.exporter.remove(spec.id)
         shutil.rmtree(other.folder)
 
 
@@ -137,8 +138,8 @@ def test_a_server_that_was_stopped_is_sick(exports: Exports, monkeypatch: pytest
     spec, export = exports.up()
     server = exports.server(spec)
     os.kill(server, signal.SIGSTOP)
-    assert not exports.exporter.healthy(spec.id)
-    assert exports.exporter.ensure_export(spec)
+    assert not exports.exporter.health(spec.id).ok
+    assert exports.exporter.ensure(spec)
     assert exports.server(spec) != server
     assert connected(export).pread(512, 0) == bytes(512)
 

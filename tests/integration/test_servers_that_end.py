@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from exporting import killed
+from exporting import NETWORK, ensure, killed
 
 from nbdsvc import errors
 from nbdsvc.exporter import ExportSpec
@@ -49,7 +49,7 @@ class Writer(threading.Thread):
 def spec(tmp_path: Path) -> ExportSpec:
     with (tmp_path / "volume").open("wb") as file:
         file.truncate(8 * MIB)
-    return ExportSpec(id=names.new_id(), volume_id=names.new_id(), path=tmp_path / "volume", tcp=True)
+    return ExportSpec(id=names.new_id(), volume_id=names.new_id(), path=tmp_path / "volume", access=NETWORK)
 
 
 @pytest.fixture
@@ -59,15 +59,15 @@ def exporters() -> Iterator[list[NbdExporter]]:
     ports = (FIRST_PORT, FIRST_PORT + 1)
     made = [NbdExporter(folder, "me", "127.0.0.1", ports, tls=False, write_through=it) for it in (False, True)]
     yield made
-    for id in made[0].list_exports():
-        made[0].remove_export(id)
+    for id in made[0].inventory().exports:
+        made[0].remove(id)
     folder.rmdir()
 
 
 @pytest.mark.parametrize("how", ["replaced", "removed", "keeper killed", "server killed"])
 def test_a_server_that_ends_refuses_nothing(exporters: list[NbdExporter], spec: ExportSpec, how: str) -> None:
     """A kernel asks the next server again for what has no answer; ESHUTDOWN, nbdkit's word, it hands on as EIO."""
-    export = exporters[0].create_export(spec)
+    export = ensure(exporters[0], spec)
     name = names.export_name(spec.volume_id)
     writers = [
         Writer(f"nbd+unix:///{name}?socket={export.unix_socket}"),
@@ -78,9 +78,9 @@ def test_a_server_that_ends_refuses_nothing(exporters: list[NbdExporter], spec: 
     while not all(writer.writes for writer in writers):
         assert all(writer.is_alive() for writer in writers), [writer.error for writer in writers]
     if how == "replaced":
-        assert exporters[1].create_export(spec).pid != export.pid
+        assert ensure(exporters[1], spec).pid != export.pid
     elif how == "removed":
-        exporters[1].remove_export(spec.id)
+        exporters[1].remove(spec.id)
     else:
         servers = processes.serving(exporters[0]._root)[spec.id]
         os.kill(export.pid if how == "keeper killed" else max(servers - {export.pid}), signal.SIGKILL)
@@ -98,21 +98,20 @@ def test_a_port_is_its_attachments_until_the_detach(exporters: list[NbdExporter]
     exporter, port = exporters[0], killed(exporters[0], spec).port
     assert port
     other, third = replace(spec, id=names.new_id()), replace(spec, id=names.new_id())
-    assert exporter.create_export(other).port != port
+    assert ensure(exporter, other).port != port
     with socket.create_server(("127.0.0.1", port)):
         for _ in range(2):
-            with pytest.raises(errors.ExportFailed, match=f"port {port} on 127.0.0.1, which its initiator was told"):
-                exporter.ensure_export(spec)
+            with pytest.raises(errors.ExportFailed, match=f"port {port} on 127.0.0.1, which its initiator has"):
+                exporter.ensure(spec)
     with pytest.raises(errors.ExportFailed, match="no free port"):
-        exporter.create_export(third)
-    assert exporter.ensure_export(spec)
-    assert exporter.create_export(spec).port == port
-    exporter.remove_export(spec.id)
-    assert exporter.create_export(third).port == port
+        exporter.ensure(third)
+    assert ensure(exporter, spec).port == port
+    exporter.remove(spec.id)
+    assert ensure(exporter, third).port == port
 
 
 def test_a_port_that_was_told_is_had_without_any_note(exporters: list[NbdExporter], spec: ExportSpec) -> None:
     """The attachment's row has it, where the exports' folder was lost with its host's power."""
     for port in (FIRST_PORT + 1, FIRST_PORT):
-        assert exporters[0].create_export(replace(spec, port=port)).port == port
-        exporters[0].remove_export(spec.id)
+        assert ensure(exporters[0], replace(spec, port=port)).port == port
+        exporters[0].remove(spec.id)

@@ -3,15 +3,38 @@
 import os
 import signal
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nbdsvc.exporter import Export, ExportSpec
+from nbdsvc.exporter import Access, ExportSpec
 from nbdsvc.exports.nbd.exporter import NbdExporter
+from nbdsvc.exports.nbd.state_dir import StateDir
 from nbdsvc.model import names
 from nbdsvc.units import MiB
 
 SIZE = 64 * MiB
+NETWORK = Access(network=True)
+
+
+@dataclass(frozen=True)
+class Export:
+    """An NBD export that is up, as its folder has it. pid: of the shell that keeps its server."""
+
+    id: str
+    name: str
+    unix_socket: Path
+    port: int | None
+    pid: int
+
+
+def ensure(exporter: NbdExporter, spec: ExportSpec) -> Export:
+    """Make it, or find it, and what it is then."""
+    exporter.ensure(spec)
+    state = StateDir(exporter._root, spec.id)
+    note, pid = state.read(), state.pid()
+    assert note and pid
+    return Export(spec.id, note["name"], state.socket, note["port"], pid)
 
 
 class Exports:
@@ -24,23 +47,23 @@ class Exports:
         with self.path.open("wb") as file:
             file.truncate(SIZE)
 
-    def spec(self, **given: Any) -> ExportSpec:
-        return ExportSpec(names.new_id(), names.new_id(), self.path, **given)
+    def spec(self, tcp: bool = False, **given: Any) -> ExportSpec:
+        return ExportSpec(names.new_id(), names.new_id(), self.path, Access(network=tcp), **given)
 
     def up(self, **given: Any) -> tuple[ExportSpec, str]:
         spec = self.spec(**given)
-        self.exporter.create_export(spec)
-        host = "elsewhere" if spec.tcp else "me"
-        uri = self.exporter.initialize_connection(spec, {"host": host}).data["uri"]
-        return spec, str(uri)
+        return spec, str(self.exporter.ensure(spec).data["uri"])
+
+    def pid(self, spec: ExportSpec) -> int | None:
+        """Of the shell that keeps its server."""
+        return StateDir(self.exporter._root, spec.id).pid()
 
 
 def killed(exporter: NbdExporter, spec: ExportSpec) -> Export:
-    """As it was: its server has died since, and nobody has looked yet."""
-    export = exporter.create_export(spec)
-    assert export.pid
+    """As it was: its server has died since, and nothing has looked yet."""
+    export = ensure(exporter, spec)
     os.kill(export.pid, signal.SIGKILL)
     end = time.monotonic() + 5
-    while exporter.healthy(spec.id) and time.monotonic() < end:
+    while exporter.health(spec.id).ok and time.monotonic() < end:
         time.sleep(0.01)
     return export

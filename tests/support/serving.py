@@ -12,7 +12,7 @@ from backends import Backend
 
 from nbdsvc.cli.client import Client
 from nbdsvc.exports.nbd import processes
-from nbdsvc.exports.nbd.state_dir import ExportFolder
+from nbdsvc.exports.nbd.state_dir import StateDir
 from nbdsvc.model import states
 
 HERE = Path(__file__).resolve().parent
@@ -95,7 +95,7 @@ class ServiceProcess:
         """Exports outlive the service by design: end them when a test is over."""
         root = self.state / "exports"
         for path in (path for path in root.iterdir() if path.is_dir()) if root.is_dir() else ():
-            folder = ExportFolder(root, path.name)
+            folder = StateDir(root, path.name)
             folder.end_process()
             folder.remove()
 

@@ -9,14 +9,16 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nbdsvc import errors, routes
-from nbdsvc.exporter import ExportSpec
+from nbdsvc.exporter import Access, Connector, ExportSpec
 from nbdsvc.exports.lio import LioExporter
 from nbdsvc.exports.lio.discovery import DiscoveryFailed, send_targets
 from nbdsvc.exports.lio.memory import MemoryLio
@@ -163,18 +165,19 @@ class Storage:
         )
         path = folder / "volume"
         path.write_bytes(bytes(1 << 20))
-        self.spec = ExportSpec(names.new_id(), names.new_id(), path, initiator=ME, secret=os.urandom(32).hex())
-        self.made = self.exporter.create_export(self.spec)
+        self.spec = ExportSpec(names.new_id(), names.new_id(), path, self.access(), secret=os.urandom(32).hex())
+
+    def access(self, **given: Any) -> Access:
+        return self.exporter.accept(Connector.parse({"initiator": ME, "ip": "192.0.2.9", **given}))
 
 
 @pytest.mark.row("S124", "S120")
 def test_portals_that_are_all_addresses_are_discovered(tmp_path: Path) -> None:
     """No provider_location; the initiator is told the portal that discovery tells, and that it was discovered."""
     storage = Storage(tmp_path)
-    assert (storage.made.location, storage.made.host) == (None, None)
-    data = storage.exporter.initialize_connection(
-        storage.spec, {"initiator": ME, "ip": "192.0.2.9", "multipath": True}
-    ).data
+    info = storage.exporter.ensure(replace(storage.spec, access=storage.access(multipath=True)))
+    assert info.location is None
+    data = info.data
     assert (data["target_discovered"], data["target_portal"], data["target_lun"]) == (True, "192.0.2.1:3260", 0)
     assert (data["target_portals"], data["target_luns"]) == (["192.0.2.1:3260"], [0])
 
@@ -187,11 +190,11 @@ def test_a_target_that_is_not_discovered_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         errors.InvalidInput, match="value for volume: discovery failed: 192.0.2.1:3260: Connection refused"
     ):
-        storage.exporter.initialize_connection(storage.spec, {"initiator": ME, "ip": "192.0.2.9"})
+        storage.exporter.ensure(storage.spec)
     storage.lio.silent = None
-    storage.lio.hidden = {storage.made.name}
+    storage.lio.hidden = {f"iqn.2010-10.org.openstack:volume-{storage.spec.volume_id}"}
     with pytest.raises(errors.InvalidInput, match=f"value for volume: discovery does not tell {ME}"):
-        storage.exporter.initialize_connection(storage.spec, {"initiator": ME, "ip": "192.0.2.9"})
+        storage.exporter.ensure(storage.spec)
     for ip in (None, "", "host", 7):
         with pytest.raises(errors.InvalidInput, match=r"connector\.ip"):
-            storage.exporter.validate_connector({"initiator": ME, "ip": ip})
+            storage.access(ip=ip)

@@ -13,17 +13,22 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from machines import machine_test
 
 from nbdsvc import errors
-from nbdsvc.exporter import Exporter, ExportSpec
-from nbdsvc.exports.lio import LioExporter
+from nbdsvc.exporter import Access, Connector, Exporter, ExportSpec, Inventory
+from nbdsvc.exports.lio import LioExporter, chap
 from nbdsvc.exports.lio.memory import MemoryLio
-from nbdsvc.exports.lio.plan import Access, Mapped, Portal, Target
+from nbdsvc.exports.lio.plan import MappedLun, NodeAcl, Portal, Target
 from nbdsvc.exports.lio.portals import parse
-from nbdsvc.model import keys, names
+from nbdsvc.model import names
 from nbdsvc.units import MiB
 
 PREFIX = "iqn.2010-10.org.openstack:"
 HOSTS = [f"iqn.2026-11.org.example:host{number}" for number in range(3)]
 PORTALS = ("192.0.2.1", "[2001:db8::1]:3261")
+
+
+def access_of(initiator: str, multipath: bool = False) -> Access:
+    """Of a connector with this initiator, as the exporter takes it."""
+    return Access(network=True, needs_secret=True, initiators=(initiator,), multipath=multipath)
 
 
 class Killed(BaseException):
@@ -64,7 +69,7 @@ class Storage:
             path.touch()
             os.truncate(path, MiB)
         secret = {"secret": os.urandom(32).hex(), **given}
-        return ExportSpec(names.new_id(), volume, path, initiator=initiator, **secret)
+        return ExportSpec(names.new_id(), volume, path, access_of(initiator), **secret)
 
     def target(self, volume: str) -> Target | None:
         return self.lio.targets.get(f"{PREFIX}volume-{volume}")
@@ -103,21 +108,21 @@ class Machine(RuleBasedStateMachine):
           kill=st.none() | st.integers(0, 20))  # fmt: skip
     def attach(self, volume: int, host: str, read_only: bool, kill: int | None) -> None:
         id = self.volumes[volume]
-        others = [spec for spec in self.owed.values() if (spec.volume_id, spec.initiator) == (id, host)]
+        others = [spec for spec in self.owed.values() if (spec.volume_id, spec.access.initiators) == (id, (host,))]
         shared = {"secret": others[0].secret} if others else {}
         spec = self.storage.spec(id, host, read_only=read_only, **shared)
         if any(other.read_only != read_only for other in others):
             with pytest.raises(errors.Conflict, match="cannot have both"):
-                self.storage.exporter.create_export(spec)
+                self.storage.exporter.ensure(spec)
             return
-        self._try(kill, lambda: self.storage.exporter.create_export(spec))
+        self._try(kill, lambda: self.storage.exporter.ensure(spec))
         self.owed[spec.id] = spec
 
     @rule(which=st.integers(0, 9), kill=st.none() | st.integers(0, 20))
     def detach(self, which: int, kill: int | None) -> None:
         if self.owed:
             id = sorted(self.owed)[which % len(self.owed)]
-            self._try(kill, lambda: self.storage.exporter.remove_export(id))
+            self._try(kill, lambda: self.storage.exporter.remove(id))
             del self.owed[id]
 
     @rule(what=st.sampled_from(["acls", "passwords", "luns", "portals", "enabled", "attributes", "all", "stranger",
@@ -133,9 +138,9 @@ class Machine(RuleBasedStateMachine):
             self.storage.lio.targets.clear()
             self.storage.lio.objects.clear()
         if what not in ("acls", "passwords", "luns", "protection") or self.owed:
-            assert all(not self.storage.exporter.healthy(id) for id in self.owed)
+            assert all(not self.storage.exporter.health(id).ok for id in self.owed)
         for spec in self.owed.values():
-            self._try(kill, lambda spec=spec: self.storage.exporter.ensure_export(spec))
+            self._try(kill, lambda spec=spec: self.storage.exporter.ensure(spec))
 
     @rule(volume=st.integers(0, 1), size=st.integers(1, 8))
     def extend(self, volume: int, size: int) -> None:
@@ -143,15 +148,15 @@ class Machine(RuleBasedStateMachine):
         if path.exists():
             os.truncate(path, max(path.stat().st_size, size * MiB))
             for spec in self.owed.values():
-                self.storage.exporter.refresh(spec.id)
+                self.storage.exporter.resize(spec.id, path.stat().st_size)
 
     @invariant()
     def exactly_what_is_owed(self) -> None:
         if not hasattr(self, "owed"):
             return
         exporter = self.storage.exporter
-        assert sorted(self.owed) == exporter.list_exports()
-        assert all(exporter.healthy(id) for id in self.owed)
+        assert exporter.inventory() == Inventory(tuple(sorted(self.owed)))
+        assert all(exporter.health(id).ok for id in self.owed)
         for volume in self.volumes:
             owed = [spec for spec in self.owed.values() if spec.volume_id == volume]
             target, backstore = self.storage.target(volume), self.storage.lio.objects.get(f"volume-{volume}")
@@ -160,8 +165,8 @@ class Machine(RuleBasedStateMachine):
                 continue
             assert target and backstore and target.enabled
             seen = {(a.initiator, a.user, a.password, a.mapped) for a in target.accesses}
-            assert seen == {(s.initiator, keys.chap_user(s.secret), keys.chap_password(s.secret),
-                             (Mapped(0, s.read_only),)) for s in owed}  # fmt: skip
+            assert seen == {(s.access.initiators[0], chap.user(s.secret), chap.password(s.secret),
+                             (MappedLun(0, s.read_only),)) for s in owed}  # fmt: skip
             assert len(seen) == len(target.accesses)
             assert dict(target.attributes)["authentication"] == "1"
             assert target.portals == set(parse(PORTALS))
@@ -169,12 +174,12 @@ class Machine(RuleBasedStateMachine):
 
 
 def _harmed(target: Target, what: str) -> Target:
-    stranger = Access("iqn.2026-11.org.example:stranger", "u", "p", (Mapped(0, False),))
+    stranger = NodeAcl("iqn.2026-11.org.example:stranger", "u", "p", (MappedLun(0, False),))
     changes: dict[str, dict[str, Any]] = {
         "acls": {"accesses": frozenset()},
         "passwords": {"accesses": frozenset(dataclasses.replace(a, password="x") for a in target.accesses)},
         "protection": {"accesses": frozenset(
-            dataclasses.replace(a, mapped=(Mapped(0, not a.mapped[0].read_only),)) for a in target.accesses)},
+            dataclasses.replace(a, mapped=(MappedLun(0, not a.mapped[0].read_only),)) for a in target.accesses)},
         "luns": {"luns": frozenset(), "accesses": frozenset(
             dataclasses.replace(a, mapped=()) for a in target.accesses)},
         "portals": {"portals": frozenset()},
@@ -199,15 +204,16 @@ def test_killed_at_every_write_nothing_is_reachable_that_should_not_be(storage: 
         second = storage.spec(first.volume_id, HOSTS[1], read_only=True)
         storage.kill.left = steps
         try:
-            storage.exporter.create_export(first)
-            storage.exporter.create_export(second)
-            storage.exporter.remove_export(first.id)
-            storage.exporter.remove_export(second.id)
+            storage.exporter.ensure(first)
+            storage.exporter.ensure(second)
+            storage.exporter.remove(first.id)
+            storage.exporter.remove(second.id)
         except Killed:
             _assert_safe(storage, first.volume_id)
             storage.exporter = storage.service()
-            for id in storage.exporter.list_exports():
-                storage.exporter.remove_export(id)
+            there = storage.exporter.inventory()
+            for id in there.exports + there.orphans:
+                storage.exporter.remove(id)
             assert (storage.lio.targets, storage.lio.objects) == ({}, {})
         else:
             break
@@ -228,39 +234,39 @@ def _assert_safe(storage: Storage, volume: str) -> None:
 def test_a_volume_whose_notes_are_lost_is_found_and_removed(storage: Storage) -> None:
     """Without its note a target of ours is listed by its volume's id; somebody else's backstore is not ours."""
     spec = storage.spec()
-    storage.exporter.create_export(spec)
+    storage.exporter.ensure(spec)
     foreign = names.new_id()
     mine = storage.lio.objects[f"volume-{spec.volume_id}"]
     storage.lio.objects[f"volume-{foreign}"] = dataclasses.replace(mine, name=f"volume-{foreign}", serial="cinder's")
     (storage.folder / "exports" / f"{spec.id}.lio").unlink()
-    assert storage.exporter.list_exports() == [spec.volume_id]
-    storage.exporter.remove_export(spec.volume_id)
+    assert storage.exporter.inventory() == Inventory((), (spec.volume_id,))
+    storage.exporter.remove(spec.volume_id)
     assert (list(storage.lio.objects), storage.lio.targets) == ([f"volume-{foreign}"], {})
 
 
 @pytest.mark.row("S120", "S121", "S122", "S123", "S029")
 def test_connection_info(tmp_path: Path) -> None:
-    """The reference's keys; lists as long as there are portals, when there are several or the connector can multipath."""
+    """Cinder's keys; lists as long as there are portals, when there are several or the connector can multipath."""
     one, two = Storage(tmp_path / "1", ("192.0.2.1",)), Storage(tmp_path / "2")
     for made in (one, two):
         made.folder.mkdir(exist_ok=True)
     spec = one.spec(secret="5a" * 32)
-    export = one.exporter.create_export(spec)
     iqn = f"iqn.2010-10.org.openstack:volume-{spec.volume_id}"
     plain = {
         "target_discovered": False, "target_iqn": iqn, "target_portal": "192.0.2.1:3260", "target_lun": 0,
-        "volume_id": spec.volume_id, "auth_method": "CHAP", "auth_username": keys.chap_user("5a" * 32),
-        "auth_password": keys.chap_password("5a" * 32), "access_mode": "rw", "discard": True, "logical_block_size": 512,
+        "volume_id": spec.volume_id, "auth_method": "CHAP", "auth_username": chap.user("5a" * 32),
+        "access_mode": "rw", "discard": True, "logical_block_size": 512,
     }  # fmt: skip
-    info = one.exporter.initialize_connection(spec, {"initiator": HOSTS[0]}).to_json()
-    assert info == {"driver_volume_type": "iscsi", "data": plain}
-    info = one.exporter.initialize_connection(spec, {"initiator": HOSTS[0], "multipath": True}).to_json()
-    assert info["data"] == plain | {
+    info = one.exporter.ensure(spec)
+    assert (info.to_json(), info.location) == (
+        {"driver_volume_type": "iscsi", "data": plain}, f"192.0.2.1:3260,1 {iqn} 0")  # fmt: skip
+    assert one.exporter.with_secret(info, "5a" * 32).data == plain | {"auth_password": chap.password("5a" * 32)}
+    info = one.exporter.ensure(dataclasses.replace(spec, access=access_of(HOSTS[0], multipath=True)))
+    assert info.data == plain | {
         "target_portals": ["192.0.2.1:3260"], "target_iqns": [iqn], "target_luns": [0]}  # fmt: skip
-    assert export.location == f"192.0.2.1:3260,1 {iqn} 0"
-    other = two.spec()
-    assert (two.exporter.create_export(other).location or "").startswith("192.0.2.1:3260;[2001:db8::1]:3261,1 iqn.")
-    data = two.exporter.initialize_connection(other, {"initiator": HOSTS[0]}).data
+    other = two.exporter.ensure(two.spec())
+    assert (other.location or "").startswith("192.0.2.1:3260;[2001:db8::1]:3261,1 iqn.")
+    data = other.data
     assert data["target_portals"] == ["192.0.2.1:3260", "[2001:db8::1]:3261"]
     assert (data["target_iqns"], data["target_luns"]) == ([data["target_iqn"]] * 2, [0, 0])
     assert data["target_portal"] == "192.0.2.1:3260"
@@ -274,15 +280,15 @@ def test_connection_info(tmp_path: Path) -> None:
 def test_an_initiator_that_is_none_is_named(storage: Storage, initiator: Any) -> None:
     """What is missing, no iSCSI name, or would leave LIO's folders is refused by name."""
     with pytest.raises(errors.InvalidInput, match=r"connector\.initiator"):
-        storage.exporter.validate_connector({"host": "h", "initiator": initiator})
+        storage.exporter.accept(Connector.parse({"host": "h", "initiator": initiator}))
 
 
 @pytest.mark.parametrize("initiator", [HOSTS[0], "iqn.1993-08.org.debian:01:abc-DEF", "eui.0123456789abcdef"])
 def test_initiators_of_the_field_are_taken(storage: Storage, initiator: str) -> None:
     """Also with capitals, which iSCSI takes for small letters."""
-    storage.exporter.validate_connector({"initiator": initiator})
-    spec = storage.spec(initiator=initiator)
-    storage.exporter.create_export(spec)
+    access = storage.exporter.accept(Connector.parse({"initiator": initiator}))
+    spec = dataclasses.replace(storage.spec(), access=access)
+    storage.exporter.ensure(spec)
     target = storage.target(spec.volume_id)
     assert target and [access.initiator for access in target.accesses] == [initiator.lower()]
 
@@ -294,39 +300,39 @@ def test_a_missing_portal_is_named_and_the_others_serve(storage: Storage) -> Non
     storage.lio.absent = {lost}
     spec = storage.spec()
     with pytest.raises(errors.ExportFailed, match=r"192\.0\.2\.1:3260: Cannot assign"):
-        storage.exporter.create_export(spec)
-    assert (storage.exporter.list_exports(), storage.lio.targets, storage.lio.objects) == ([], {}, {})
+        storage.exporter.ensure(spec)
+    assert (storage.exporter.inventory(), storage.lio.targets, storage.lio.objects) == (Inventory(), {}, {})
     storage.lio.absent = set()
-    storage.exporter.create_export(spec)
+    storage.exporter.ensure(spec)
     storage.lio.targets.clear()
     storage.lio.objects.clear()
     storage.lio.absent = {lost}
     with pytest.raises(errors.ExportFailed, match=r"192\.0\.2\.1"):
-        storage.exporter.ensure_export(spec)
+        storage.exporter.ensure(spec)
     target = storage.target(spec.volume_id)
     assert target and target.enabled and target.portals == {Portal("[2001:db8::1]", 3261)}
-    assert not storage.exporter.healthy(spec.id)
+    assert not storage.exporter.health(spec.id).ok
     storage.lio.absent = set()
-    assert storage.exporter.ensure_export(spec)
-    assert storage.exporter.healthy(spec.id)
+    storage.exporter.ensure(spec)
+    assert storage.exporter.health(spec.id).ok
 
 
 def test_a_volume_that_is_not_there_is_refused_but_can_be_detached(storage: Storage) -> None:
     """No target for a path that does not exist; a path that went away keeps nobody's access."""
     spec, other = storage.spec(), None
     other = storage.spec(spec.volume_id, HOSTS[1])
-    storage.exporter.create_export(spec)
-    storage.exporter.create_export(other)
+    storage.exporter.ensure(spec)
+    storage.exporter.ensure(other)
     spec.path.unlink()
-    assert not storage.exporter.healthy(spec.id)
-    storage.exporter.remove_export(spec.id)
+    assert not storage.exporter.health(spec.id).ok
+    storage.exporter.remove(spec.id)
     target = storage.target(spec.volume_id)
     assert target and [access.initiator for access in target.accesses] == [HOSTS[1]]
-    storage.exporter.remove_export(other.id)
+    storage.exporter.remove(other.id)
     assert storage.target(spec.volume_id) is None
     with pytest.raises(errors.ExportFailed, match="no volume at"):
-        storage.exporter.create_export(spec)
-    assert storage.exporter.list_exports() == []
+        storage.exporter.ensure(spec)
+    assert storage.exporter.inventory() == Inventory()
 
 
 @pytest.mark.parametrize(
@@ -360,27 +366,23 @@ def test_portals_that_are_none(written: tuple[str, ...]) -> None:
 
 def test_credentials() -> None:
     """As long as the reference's, never NULL, different for each secret, and not in a repr."""
-    seen = {keys.chap_password(os.urandom(32).hex()) for _ in range(500)}
+    seen = {chap.password(os.urandom(32).hex()) for _ in range(500)}
     assert len(seen) == 500
     assert {len(each) for each in seen} == {16}
     secret = "ab" * 32
-    assert len(keys.chap_user(secret)) == 20
+    assert len(chap.user(secret)) == 20
     # One in 256 would begin like that (drivers/target/iscsi/iscsi_target_nego.c, extract_param).
     assert not [
-        user for number in range(4096) if (user := keys.chap_user(f"{number:064x}")).startswith(("0b", "0x", "NULL"))
+        user for number in range(4096) if (user := chap.user(f"{number:064x}")).startswith(("0b", "0x", "NULL"))
     ]
-    access = Access("iqn", keys.chap_user(secret), keys.chap_password(secret), ())
-    assert keys.chap_password(secret) not in repr(access)
-    info = {"auth_method": "CHAP", "auth_username": keys.chap_user(secret)}
-    assert keys.with_secret(info, secret) == info | {"auth_password": keys.chap_password(secret)}
-    assert keys.with_secret({"tls": True}, secret) == {"tls": True, "tls_psk_key": secret}
-    assert keys.with_secret({"tls": False}, secret) == {"tls": False}
+    access = NodeAcl("iqn", chap.user(secret), chap.password(secret), ())
+    assert chap.password(secret) not in repr(access)
 
 
 def test_it_is_an_exporter(storage: Storage) -> None:
     """It has all that the contract asks for, and its notes are readable by their owner only."""
     assert isinstance(storage.exporter, Exporter)
     spec = storage.spec()
-    storage.exporter.create_export(spec)
+    storage.exporter.ensure(spec)
     (note,) = (storage.folder / "exports").iterdir()
     assert (note.stat().st_mode & 0o777, note.parent.stat().st_mode & 0o777) == (0o600, 0o700)

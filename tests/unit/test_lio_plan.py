@@ -2,13 +2,13 @@
 
 from dataclasses import replace
 
-from nbdsvc.exports.lio.plan import BLOCK, FILE, Config, Grant, Portal, Source, desired, plan
+from nbdsvc.exports.lio.plan import BLOCK, FILE, Config, ExportAccess, Portal, Source, desired, plan
 
 PATH = "/dev/cinder-volumes/volume-v"
 
 
 def owed(source: Source) -> Config:
-    grant = Grant("iqn.2026-11.org.example:one", "user", "password", read_only=False)
+    grant = ExportAccess("iqn.2026-11.org.example:one", "user", "password", read_only=False)
     return desired("volume-v", "v", source, [grant], [Portal("127.0.0.1", 3260)])
 
 

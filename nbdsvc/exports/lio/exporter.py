@@ -1,6 +1,6 @@
 """iSCSI exports by LIO: one target per volume, one access per initiator, each with CHAP credentials of its own.
 
-The bytes are served by the kernel; this only configures it. What is owed is noted in a file an attachment, what is
+The bytes are served by the kernel; this only configures it. What is wanted is noted in a file an attachment, what is
 there is read from LIO, and the difference is a list of actions (plan.py). So creating, repairing after a reboot and
 removing are the same few lines, and there is no saved configuration to be out of date.
 """
@@ -11,17 +11,17 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from nbdsvc import errors
-from nbdsvc.exporter import ConnectionInfo, Export, ExportSpec
-from nbdsvc.exports.lio import connection
+from nbdsvc.exporter import Access, ConnectionInfo, Connector, ExportSpec, Health, Inventory
+from nbdsvc.exports.lio import chap, connection
 from nbdsvc.exports.lio.discovery import DiscoveryFailed
-from nbdsvc.exports.lio.plan import BLOCK, FILE, Action, Backstore, Config, Grant, Portal, Source, plan
+from nbdsvc.exports.lio.plan import BLOCK, FILE, Action, Backstore, Config, ExportAccess, Portal, Source, plan
 from nbdsvc.exports.lio.plan import desired as desired_config
 from nbdsvc.exports.lio.portals import parse
-from nbdsvc.exports.lio.spec import Specs
-from nbdsvc.model import keys, names
+from nbdsvc.exports.lio.state_dir import StateDir
+from nbdsvc.model import names
 
 # RFC 7143 section 4.2.7, as far as LIO takes them. They become names of folders, so nothing else may pass.
 _INITIATOR = re.compile(r"iqn\.[0-9]{4}-[01][0-9]\.[a-z0-9-]+\.[a-z0-9.:-]+|eui\.[0-9a-f]{16}|naa\.[125][0-9a-f]{15}")
@@ -32,10 +32,10 @@ class Lio(Protocol):
     """What is configured on a host, by targets' IQNs and backstores' names."""
 
     def locked(self) -> AbstractContextManager[None]:
-        """Nobody else of this host changes anything meanwhile."""
+        """Excludes every other process of this host that changes LIO."""
 
     def backstores(self) -> list[Backstore]:
-        """All of the host, whoever made them."""
+        """All of the host, also foreign ones."""
 
     def read(self, iqn: str, name: str) -> Config:
         """One volume's."""
@@ -53,8 +53,10 @@ class Lio(Protocol):
 class LioExporter:
     """See nbdsvc/exporter.py for the contract.
 
-    portals: where every target is reached; the first is the one that initiators without multipath are told. prefix: of the
-    targets' IQNs (target_prefix of the reference). write_through: writes are answered when they are on stable storage.
+    portals: where every target is reached; the first is the one that initiators without multipath are given.
+    prefix: of the targets' IQNs (Cinder's target_prefix).
+    block_size: bytes of a logical block.
+    write_through: writes are answered when they are on stable storage.
     """
 
     protocol = "iSCSI"
@@ -69,132 +71,110 @@ class LioExporter:
         *,
         write_through: bool,
     ) -> None:
-        self._specs = Specs(exports_folder)
+        self._state = StateDir(exports_folder)
         self._lio = lio
         self._portals = list(portals)
         self._prefix = prefix
         self._block_size = block_size
         self._write_through = write_through
-        # No address is known that an initiator could be told, so it is told what discovery says.
+        # No address is known beforehand that an initiator could reach, so it gets what discovery reports.
         self._everywhere = portals[0].wildcard
 
-    def validate_connector(self, connector: dict[str, Any]) -> None:
-        """A connector needs an `initiator` (row S125) whose name LIO takes; and an `ip`, where portals are all addresses."""
-        found = connector.get("initiator")
-        if not isinstance(found, str) or not found:
+    def accept(self, connector: Connector) -> Access:
+        """An `initiator` (row S125) whose name LIO takes; and an `ip`, where the portals are all addresses of the host."""
+        if not connector.initiators:
             raise errors.InvalidInput(
                 field="connector.initiator", value=None, reason="iSCSI needs the initiator's name"
             )
-        if len(found) > _INITIATOR_MAX or not _INITIATOR.fullmatch(found.lower()):
-            reason = "must be an iSCSI name: iqn.YYYY-MM.DOMAIN[:NAME], eui.* or naa.*"
-            raise errors.InvalidInput(field="connector.initiator", value=found[:80], reason=reason)
-
+        initiators = tuple(_checked_name(name) for name in connector.initiators)
         if self._everywhere:
-            _check_ip(connector.get("ip"))
+            _check_ip(connector.ip)
+        # LIO knows one password and one list of LUNs for each initiator.
+        return Access(network=True, needs_secret=True, initiators=initiators, sharing_key=initiators[0],
+                      peer=connector.ip, multipath=connector.multipath)  # fmt: skip
 
-    def needs_tcp(self, connector: dict[str, Any]) -> bool:
-        return True
-
-    def needs_secret(self, connector: dict[str, Any]) -> bool:
-        return True
-
-    def shared_by(self, connector: dict[str, Any]) -> str | None:
-        """The initiator: LIO knows one password and one list of LUNs for each."""
-        found = connector.get("initiator")
-        return found.lower() if isinstance(found, str) else None
-
-    def healthy(self, export_id: str) -> bool:
-        noted = self._specs.find(export_id)
-        if noted is None or noted[1] or self._source(noted[0].path) is None:
-            return False
-        return not self._missing(noted[0].volume_id)
-
-    def create_export(self, spec: ExportSpec) -> Export:
-        self._settle_with(spec)
-        return Export(
-            id=spec.id,
-            volume_id=spec.volume_id,
-            name=self._iqn(spec.volume_id),
-            read_only=spec.read_only,
-            host=None if self._everywhere else self._portals[0].ip.strip("[]"),
-            port=self._portals[0].port,
-            location=connection.location(self._iqn(spec.volume_id), self._portals),
-        )
-
-    def ensure_export(self, spec: ExportSpec) -> bool:
-        return self._settle_with(spec)
-
-    def remove_export(self, export_id: str) -> None:
-        """An id that is no attachment's is that of a volume whose target nobody owes, see list_exports."""
-        noted = self._specs.find(export_id)
-        if noted:
-            self._specs.leave(noted[0])
-        self._settle(noted[0].volume_id if noted else export_id)
-        self._specs.remove(export_id)
-
-    def noted(self, export_id: str) -> ExportSpec | None:
-        found = self._specs.find(export_id)
-        return found[0] if found else None
-
-    def list_exports(self) -> list[str]:
-        """Attachments that are noted; and volumes that have a backstore of ours but no note."""
-        ours = [found.serial for found in self._lio.backstores() if found.name == names.volume_name(found.serial)]
-        return sorted([*self._specs.ids(), *(set(ours) - set(self._specs.volumes()))])
-
-    def refresh(self, export_id: str) -> None:
-        """A device's size LIO sees by itself; a file's it is told."""
-        if noted := self._specs.find(export_id):
-            self._settle(noted[0].volume_id)
-
-    def initialize_connection(self, spec: ExportSpec, connector: dict[str, Any]) -> ConnectionInfo:
-        self.validate_connector(connector)
-        if not self.healthy(spec.id):
-            raise errors.ExportFailed(export=spec.id, reason="its target is not complete")
-        iqn, portals = self._iqn(spec.volume_id), self._portals
-        if self._everywhere:
-            portals = self._discovered(spec, connector, iqn)
-        return connection.info(spec, iqn, portals, block_size=self._block_size, discovered=self._everywhere,
-                               multipath=bool(connector.get("multipath")))  # fmt: skip
-
-    def _discovered(self, spec: ExportSpec, connector: dict[str, Any], iqn: str) -> list[Portal]:
-        """Row S124: where discovery tells this initiator of the target, asked at the address that faces it."""
-        initiator = str(spec.initiator).lower()
-        try:
-            told = self._lio.discover(initiator, connector["ip"], self._portals[0].port)
-            reason = f"discovery does not tell {initiator} of its target"
-        except (DiscoveryFailed, OSError) as error:
-            told, reason = [], f"discovery failed: {error}"
-        addresses = dict.fromkeys(address for name, address in told if name == iqn)
-        if not addresses:
-            raise errors.InvalidInput(field="volume", value=spec.volume_id, reason=reason)
-        return parse(addresses)
-
-    def _settle_with(self, spec: ExportSpec) -> bool:
-        """Note it and make LIO so. What was not noted before is not afterwards either when that fails."""
-        spec = replace(spec, initiator=(spec.initiator or "").lower())
-        if not spec.initiator or not spec.secret:
+    def ensure(self, spec: ExportSpec) -> ConnectionInfo:
+        """See the contract. What was not noted before is not noted afterwards either when it fails."""
+        if not spec.access.initiators or not spec.secret:
             raise errors.ExportFailed(export=spec.id, reason="an iSCSI export needs an initiator and a key")
         if self._source(spec.path) is None:
             raise errors.ExportFailed(export=spec.id, reason=f"there is no volume at {spec.path}")
         self._refuse_two_modes(spec)
-        known = self._specs.find(spec.id) is not None
-        self._specs.write(spec)
+        is_new = self._state.find(spec.id) is None
+        self._state.write(spec)
         try:
-            return self._settle(spec.volume_id)
+            self._configure(spec.volume_id)
         except errors.Error:
-            if not known:
-                self.remove_export(spec.id)
+            if is_new:
+                self.remove(spec.id)
             raise
+        return self._info(spec)
+
+    def remove(self, export_id: str) -> None:
+        """An id that is no attachment's is that of a volume whose target is an orphan, see inventory."""
+        note = self._state.find(export_id)
+        if note:
+            self._state.begin_removal(note.spec)
+        self._configure(note.spec.volume_id if note else export_id)
+        self._state.remove(export_id)
+
+    def resize(self, export_id: str, size: int) -> None:
+        """LIO asks a device for its size each time; that of a file it has to be given."""
+        if note := self._state.find(export_id):
+            self._configure(note.spec.volume_id)
+
+    def health(self, export_id: str) -> Health:
+        """Whether LIO has all of the volume's target."""
+        note = self._state.find(export_id)
+        if note is None or note.removing:
+            return Health("it is not noted")
+        if self._source(note.spec.path) is None:
+            return Health(f"there is no volume at {note.spec.path}")
+        missing = self._missing(note.spec.volume_id)
+        return Health(f"LIO lacks: {', '.join(each.verb for each in missing)}" if missing else "")
+
+    def inventory(self) -> Inventory:
+        """Orphans are volumes that have a backstore of ours but no note."""
+        ours = [found.serial for found in self._lio.backstores() if found.name == names.volume_name(found.serial)]
+        return Inventory(tuple(self._state.ids()), tuple(sorted(set(ours) - set(self._state.volumes()))))
+
+    def find(self, export_id: str) -> tuple[ExportSpec, ConnectionInfo] | None:
+        note = self._state.find(export_id)
+        return (note.spec, self._info(note.spec)) if note else None
+
+    @staticmethod
+    def with_secret(info: ConnectionInfo, secret: str) -> ConnectionInfo:
+        """With the password of CHAP."""
+        return replace(info, data={**info.data, "auth_password": chap.password(secret)})
+
+    def _info(self, spec: ExportSpec) -> ConnectionInfo:
+        iqn = self._iqn(spec.volume_id)
+        portals = self._discovered(spec, iqn) if self._everywhere else self._portals
+        return connection.info(spec, iqn, portals, block_size=self._block_size, discovered=self._everywhere)
+
+    def _discovered(self, spec: ExportSpec, iqn: str) -> list[Portal]:
+        """Row S124: the portals that discovery reports to this initiator, at the address that it can reach. InvalidInput."""
+        peer, initiator = _check_ip(spec.access.peer), spec.access.initiators[0]
+        try:
+            found = self._lio.discover(initiator, peer, self._portals[0].port)
+            reason = f"discovery does not tell {initiator} of its target"
+        except (DiscoveryFailed, OSError) as error:
+            found, reason = [], f"discovery failed: {error}"
+        addresses = dict.fromkeys(address for name, address in found if name == iqn)
+        if not addresses:
+            raise errors.InvalidInput(field="volume", value=spec.volume_id, reason=reason)
+        return parse(addresses)
 
     def _refuse_two_modes(self, spec: ExportSpec) -> None:
-        for other in self._specs.of(spec.volume_id):
-            if other.id != spec.id and other.initiator == spec.initiator and other.read_only != spec.read_only:
+        for other in self._state.of(spec.volume_id):
+            shared = set(other.access.initiators) & set(spec.access.initiators)
+            if other.id != spec.id and shared and other.read_only != spec.read_only:
                 mode = "read-only" if other.read_only else "writable"
-                reason = f"initiator {spec.initiator} has volume {spec.volume_id} already, {mode}: it cannot have both"
+                reason = f"initiator {min(shared)} has volume {spec.volume_id} already, {mode}: it cannot have both"
                 raise errors.Conflict(reason=reason)
 
-    def _settle(self, volume_id: str) -> bool:
-        """Make LIO what the volume's notes owe; whether there was anything to do. What can be done is, before it fails."""
+    def _configure(self, volume_id: str) -> None:
+        """Make LIO as the volume's notes have it. What can be done is done before it fails. ExportFailed."""
         iqn, name = self._iqn(volume_id), names.volume_name(volume_id)
         failed: errors.Error | None = None
         with self._lio.locked():
@@ -211,17 +191,16 @@ class LioExporter:
             raise failed
         if left:
             raise errors.ExportFailed(export=iqn, reason=f"LIO did not take: {', '.join(each.verb for each in left)}")
-        return bool(actions)
 
     def _missing(self, volume_id: str) -> list[Action]:
         """What is to be done. A device whose name went away is still there for LIO, which holds it open."""
         iqn, name = self._iqn(volume_id), names.volume_name(volume_id)
-        specs, found = self._specs.of(volume_id), self._lio.read(iqn, name)
-        grants = [_grant(spec) for spec in specs]
+        specs, found = self._state.of(volume_id), self._lio.read(iqn, name)
+        accesses = [access for spec in specs for access in _accesses(spec)]
         source = (self._source(specs[0].path) if specs else None) or (
             found.backstore.source if found.backstore else None
         )
-        return plan(found, desired_config(name, volume_id, source, grants, self._portals))
+        return plan(found, desired_config(name, volume_id, source, accesses, self._portals))
 
     def _source(self, path: Path) -> Source | None:
         """None when there is nothing to export. LIO opens a device as a file to write it through its cache."""
@@ -235,14 +214,24 @@ class LioExporter:
         return self._prefix + names.volume_name(volume_id)
 
 
-def _check_ip(found: Any) -> None:
+def _checked_name(name: str) -> str:
+    """An initiator's name in the lower case that iSCSI compares. InvalidInput."""
+    if len(name) > _INITIATOR_MAX or not _INITIATOR.fullmatch(name.lower()):
+        reason = "must be an iSCSI name: iqn.YYYY-MM.DOMAIN[:NAME], eui.* or naa.*"
+        raise errors.InvalidInput(field="connector.initiator", value=name[:80], reason=reason)
+    return name.lower()
+
+
+def _check_ip(found: str | None) -> str:
     try:
-        ipaddress.ip_address(found if isinstance(found, str) else "")
+        ipaddress.ip_address(found or "")
     except ValueError:
-        reason = "iscsi_portals is all addresses of the host: which one faces this initiator, its own address tells"
+        reason = "iscsi_portals is all addresses of the host: which one this initiator can reach, its own address tells"
         raise errors.InvalidInput(field="connector.ip", value=str(found)[:80], reason=reason) from None
+    return str(found)
 
 
-def _grant(spec: ExportSpec) -> Grant:
-    assert spec.initiator and spec.secret
-    return Grant(spec.initiator, keys.chap_user(spec.secret), keys.chap_password(spec.secret), spec.read_only)
+def _accesses(spec: ExportSpec) -> list[ExportAccess]:
+    assert spec.secret
+    user, password = chap.user(spec.secret), chap.password(spec.secret)
+    return [ExportAccess(name, user, password, spec.read_only) for name in spec.access.initiators]

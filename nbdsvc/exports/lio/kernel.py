@@ -19,11 +19,11 @@ from nbdsvc.exports.lio.plan import (
     BLOCK,
     FILE,
     TPG_TAG,
-    Access,
     Action,
     Backstore,
     Config,
-    Mapped,
+    MappedLun,
+    NodeAcl,
     Portal,
     Source,
     Target,
@@ -151,7 +151,7 @@ class KernelLio:
                     self._rtslib.MappedLUN(self._rtslib.NodeACL(tpg, acl.name), found.number).delete()
         self._rtslib.LUN(tpg, number).delete()
 
-    def _allow(self, iqn: str, _name: str, access: Access) -> None:
+    def _allow(self, iqn: str, _name: str, access: NodeAcl) -> None:
         """Credentials before the LUN: what an initiator reaches is never without them."""
         acl = self._rtslib.NodeACL(self._tpg(iqn), access.initiator)
         if (acl.chap_userid, acl.chap_password) != (access.user, access.password):
@@ -232,13 +232,15 @@ def _target(tpg: Path) -> Target:
     )
 
 
-def _access(acl: Path) -> Access:
-    return Access(acl.name, _auth(acl, "userid"), _auth(acl, "password"), _mapped(acl))
+def _access(acl: Path) -> NodeAcl:
+    return NodeAcl(acl.name, _auth(acl, "userid"), _auth(acl, "password"), _mapped(acl))
 
 
-def _mapped(acl: Path) -> tuple[Mapped, ...]:
+def _mapped(acl: Path) -> tuple[MappedLun, ...]:
     luns = sorted((path for path in acl.glob("lun_*") if path.is_dir()), key=_number)
-    return tuple(Mapped(_number(lun), _value(lun / "write_protect") == "1" if _behind(lun) else None) for lun in luns)
+    return tuple(
+        MappedLun(_number(lun), _value(lun / "write_protect") == "1" if _behind(lun) else None) for lun in luns
+    )
 
 
 def _behind(lun: Path) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from nbdsvc import errors
 from nbdsvc.exports.lio.discovery import DiscoveryFailed
-from nbdsvc.exports.lio.plan import Access, Action, Backstore, Config, Mapped, Portal, Target
+from nbdsvc.exports.lio.plan import Action, Backstore, Config, MappedLun, NodeAcl, Portal, Target
 
 
 class MemoryLio:
@@ -109,18 +109,18 @@ class MemoryLio:
             self._replace(iqn, access, mapped=tuple(each for each in access.mapped if each.number != number))
         self._put(iqn, luns=frozenset(lun for lun in self.targets[iqn].luns if lun[0] != number))
 
-    def _allow(self, iqn: str, _name: str, access: Access) -> None:
+    def _allow(self, iqn: str, _name: str, access: NodeAcl) -> None:
         luns = [number for number, behind in self.targets[iqn].luns if behind]
         found = next((each for each in self.targets[iqn].accesses if each.initiator == access.initiator), None)
         if found is None:
-            found = Access(access.initiator, "", "", ())
+            found = NodeAcl(access.initiator, "", "", ())
             self._put(iqn, accesses=self.targets[iqn].accesses | {found})
         found = self._replace(iqn, found, user=access.user)
         found = self._replace(iqn, found, password=access.password, mapped=found.mapped)
         for wanted in access.mapped:
             if wanted.number not in luns:
                 raise errors.ExportFailed(export=iqn, reason=f"allow: LUN {wanted.number} does not exist")
-            found = self._replace(iqn, found, mapped=(Mapped(wanted.number, None),))
+            found = self._replace(iqn, found, mapped=(MappedLun(wanted.number, None),))
             found = self._replace(iqn, found, mapped=(wanted,))
 
     def _disallow(self, iqn: str, _name: str, initiator: str) -> None:
@@ -135,7 +135,7 @@ class MemoryLio:
     def _remove_portal(self, iqn: str, _name: str, portal: Portal) -> None:
         self._put(iqn, portals=self.targets[iqn].portals - {portal})
 
-    def _replace(self, iqn: str, access: Access, **changes: Any) -> Access:
+    def _replace(self, iqn: str, access: NodeAcl, **changes: Any) -> NodeAcl:
         changed = replace(access, **changes)
         self._put(iqn, accesses=self.targets[iqn].accesses - {access} | {changed})
         return changed

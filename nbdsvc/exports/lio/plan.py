@@ -1,7 +1,7 @@
 """What LIO has for a volume, what it should have, and the actions between: data and pure functions, no I/O.
 
-                        desired(grants, ...)          plan(found, wanted)
-    grants of a volume ---------------------> Config -------------------> actions
+                        desired(accesses, ...)          plan(found, wanted)
+    accesses of a volume -------------------> Config -------------------> actions
                                      found by Lio.read ^
 
 The order of actions keeps two promises at every kill between them: nothing is reachable that should not be (a target is
@@ -39,7 +39,7 @@ class Portal:
 
     @property
     def wildcard(self) -> bool:
-        """All addresses of the host: none that an initiator could be told."""
+        """All addresses of the host: none that an initiator could connect to."""
         return self.ip in ("0.0.0.0", "[::]")
 
 
@@ -66,7 +66,7 @@ class Backstore:
 
 
 @dataclass(frozen=True)
-class Mapped:
+class MappedLun:
     """What an initiator sees under LUN `number`. read_only: None for a LUN behind which there is nothing."""
 
     number: int
@@ -74,13 +74,13 @@ class Mapped:
 
 
 @dataclass(frozen=True)
-class Access:
+class NodeAcl:
     """One initiator's: its CHAP credentials and the LUNs that it sees."""
 
     initiator: str
     user: str
     password: str = field(repr=False)
-    mapped: tuple[Mapped, ...]
+    mapped: tuple[MappedLun, ...]
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Target:
     attributes: tuple[tuple[str, str], ...] = ()
     enabled: bool = False
     luns: frozenset[tuple[int, str]] = frozenset()
-    accesses: frozenset[Access] = frozenset()
+    accesses: frozenset[NodeAcl] = frozenset()
     portals: frozenset[Portal] = frozenset()
 
 
@@ -103,8 +103,8 @@ class Config:
 
 
 @dataclass(frozen=True)
-class Grant:
-    """What one attachment owes: this initiator reaches the volume with these credentials."""
+class ExportAccess:
+    """What one attachment calls for: this initiator reaches the volume with these credentials."""
 
     initiator: str
     user: str
@@ -127,28 +127,28 @@ class Action:
 
 
 def desired(
-    name: str, serial: str, source: Source | None, grants: Iterable[Grant], portals: Iterable[Portal]
+    name: str, serial: str, source: Source | None, accesses: Iterable[ExportAccess], portals: Iterable[Portal]
 ) -> Config:
-    """What is owed. Grants of one initiator are one access, because LIO has one list entry for each; the strictest wins."""
-    by_initiator: dict[str, list[Grant]] = {}
-    for grant in grants:
-        by_initiator.setdefault(grant.initiator, []).append(grant)
+    """What LIO is to have. Accesses of one initiator are one ACL, because LIO has one for each; the strictest wins."""
+    by_initiator: dict[str, list[ExportAccess]] = {}
+    for access in accesses:
+        by_initiator.setdefault(access.initiator, []).append(access)
     if not by_initiator or source is None:
         return Config()
     target = Target(
         attributes=ATTRIBUTES,
         enabled=True,
         luns=frozenset({(LUN, name)}),
-        accesses=frozenset(_access(found) for found in by_initiator.values()),
+        accesses=frozenset(_acl(found) for found in by_initiator.values()),
         portals=frozenset(portals),
     )
     return Config(Backstore(name, source, serial), target)
 
 
-def _access(grants: list[Grant]) -> Access:
-    first = grants[0]
-    read_only = any(grant.read_only for grant in grants)
-    return Access(first.initiator, first.user, first.password, (Mapped(LUN, read_only),))
+def _acl(accesses: list[ExportAccess]) -> NodeAcl:
+    first = accesses[0]
+    read_only = any(access.read_only for access in accesses)
+    return NodeAcl(first.initiator, first.user, first.password, (MappedLun(LUN, read_only),))
 
 
 def plan(found: Config, wanted: Config) -> list[Action]:
@@ -168,8 +168,8 @@ def plan(found: Config, wanted: Config) -> list[Action]:
     # An initiator's LUNs go with the LUN behind them, and are mapped again.
     seen = target.accesses if kept == wanted.target.luns else frozenset()
     names = {access.initiator for access in wanted.target.accesses}
-    strangers = sorted(access.initiator for access in target.accesses if access.initiator not in names)
-    actions += [Action("disallow", name) for name in strangers]
+    unknown = sorted(access.initiator for access in target.accesses if access.initiator not in names)
+    actions += [Action("disallow", name) for name in unknown]
     actions += [Action("allow", access) for access in _sorted(wanted.target.accesses - seen)]
     actions += [Action("remove_portal", portal) for portal in _portals(target.portals - wanted.target.portals)]
     actions += [] if target.enabled else [Action("enable")]
@@ -193,7 +193,7 @@ def _serves(found: Backstore, wanted: Backstore) -> bool:
     return found.source.path == wanted.source.path and found.working and found.serial == wanted.serial
 
 
-def _sorted(accesses: Iterable[Access]) -> list[Access]:
+def _sorted(accesses: Iterable[NodeAcl]) -> list[NodeAcl]:
     return sorted(accesses, key=lambda access: access.initiator)
 
 

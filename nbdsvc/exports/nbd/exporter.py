@@ -5,14 +5,15 @@ import re
 import socket
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from nbdsvc import errors, process
-from nbdsvc.exporter import ConnectionInfo, Export, ExportSpec
-from nbdsvc.exports.nbd import processes
-from nbdsvc.exports.nbd.state_dir import ExportFolder
+from nbdsvc.exporter import Access, ConnectionInfo, Connector, ExportSpec, Health, Inventory
+from nbdsvc.exports.nbd import connection, processes
+from nbdsvc.exports.nbd.state_dir import StateDir
+from nbdsvc.exports.note_version import VERSION, check_version
 from nbdsvc.model import names
 
 # A unix socket's path must fit into sockaddr_un with its final zero (unix(7)).
@@ -21,17 +22,22 @@ SOCKET_PATH_MAX = 107
 # to take a slow server for a dead one would end it under its users.
 ANSWER_SECONDS = 30.0
 NBD_MAGIC = b"NBDMAGIC"
+# Of a note: what clients see of its server.
+_SERVED = ("volume_id", "path", "read_only", "write_through", "tcp", "tls", "host", "filters", "filter_args")
 _ATTACHMENT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class NbdExporter:
     """See nbdsvc/exporter.py for the contract.
 
-    host_name: connectors on this host get the unix socket, others TCP. listen_address: where TCP listens; None refuses
-    remote connectors. tcp_ports: first and last port of the range. filters: nbdkit filters in front of every export, for
-    tests of what is behind it, with their arguments. tls: exports on the network ask for TLS with the attachment's key;
-    without it whoever reaches the port has the volume, which only a network of its own makes right. write_through: they
-    answer a write when it is on stable storage, because their clients outlive this host (native/vol.h).
+    host_name: connectors on this host get the unix socket, others TCP.
+    listen_address: where TCP listens; None refuses remote connectors.
+    tcp_ports: first and last port of the range.
+    filters, filter_args: nbdkit filters in front of every export, for tests of what is behind it, with their arguments.
+    tls: exports on the network ask for TLS with the attachment's key; without it every host that reaches the port has the
+    volume, which only a network of its own makes right.
+    write_through: exports on the network answer a write when it is on stable storage, because their clients outlive this
+    host (native/vol.h).
     """
 
     protocol = "nbd"
@@ -66,104 +72,80 @@ class NbdExporter:
                 reason=f"a socket below {self._root} would have {longest} characters, not {SOCKET_PATH_MAX}",
             )
 
-    def validate_connector(self, connector: dict[str, Any]) -> None:
-        if not isinstance(connector.get("host"), str) or not connector["host"]:
+    def accept(self, connector: Connector) -> Access:
+        """The unix socket for an initiator on this host, else TCP; `nbd_transport` in the connector overrides that."""
+        if not connector.host:
             raise errors.InvalidInput(field="connector.host", value=None, reason="NBD needs the initiator's host name")
-        for key in ("initiator", "ip", "nbd_transport"):
-            if connector.get(key) is not None and not isinstance(connector[key], str):
-                raise errors.InvalidInput(field=f"connector.{key}", value=None, reason="must be a string")
-        if self.needs_tcp(connector) and self._address is None:
+        network = connector.nbd_transport == "tcp" if connector.nbd_transport else connector.host != self._host_name
+        if network and self._address is None:
             raise errors.InvalidInput(
                 field="connector.host",
-                value=connector["host"],
+                value=connector.host,
                 reason=f"it is not {self._host_name}, and this service does not export over the network (nbd_listen)",
             )
+        return Access(network=network, needs_secret=self._tls and network, peer=connector.ip)
 
-    def needs_tcp(self, connector: dict[str, Any]) -> bool:
-        """True for an initiator on another host, or one that asks for `nbd_transport: tcp`."""
-        asked = connector.get("nbd_transport")
-        return asked == "tcp" if asked else connector.get("host") != self._host_name
+    def ensure(self, spec: ExportSpec) -> ConnectionInfo:
+        """See the contract. A server that serves as it should is left alone, also one that an older version started."""
+        state = StateDir(self._root, spec.id)
+        wanted, found = self._describe(spec), self._note(state)
+        if not (found and _serves(found, wanted) and self._fault(state) == ""):
+            self._start(state, wanted | {"port": spec.port or (found or {}).get("port")}, spec.secret)
+        return self._info(state, network=spec.access.network)
 
-    def needs_secret(self, connector: dict[str, Any]) -> bool:
-        return self._tls and self.needs_tcp(connector)
+    def remove(self, export_id: str) -> None:
+        """Ends every server of the export, also one of which nothing is noted."""
+        state = StateDir(self._root, export_id)
+        state.end_process()
+        state.remove()
 
-    def shared_by(self, connector: dict[str, Any]) -> str | None:
-        """Nobody: each attachment has a server of its own."""
-        return None
+    def resize(self, export_id: str, size: int) -> None:
+        """Nothing to do: a new client asks the volume for its size, and one that came by `growing_name` has no bound."""
 
-    def healthy(self, export_id: str) -> bool:
-        return self._lives(ExportFolder(self._root, export_id))
+    def health(self, export_id: str) -> Health:
+        """Whether its server greets, or is busy; waits ANSWER_SECONDS for it at most."""
+        return Health(self._fault(StateDir(self._root, export_id)))
 
-    def create_export(self, spec: ExportSpec) -> Export:
-        folder = ExportFolder(self._root, spec.id)
-        wanted = self._describe(spec)
-        found = folder.read()
-        if not (found and self._same(found, wanted) and self._lives(folder)):
-            self._start(folder, wanted | {"port": spec.port or (found or {}).get("port")}, spec.secret)
-        return self._export(folder)
-
-    def ensure_export(self, spec: ExportSpec) -> bool:
-        folder = ExportFolder(self._root, spec.id)
-        before = folder.pid()
-        self.create_export(spec)
-        return folder.pid() != before
-
-    def remove_export(self, export_id: str) -> None:
-        folder = ExportFolder(self._root, export_id)
-        folder.end_process()
-        folder.remove()
-
-    def list_exports(self) -> list[str]:
-        """Those that have a folder, and those that only have a server. What no attachment is named as is somebody else's."""
+    def inventory(self) -> Inventory:
+        """Those that have a folder, and those that only have a server. Other names than attachments' ids are not ours."""
         there = {path.name for path in self._root.iterdir() if path.is_dir()} | set(processes.serving(self._root))
-        return sorted(name for name in there if _ATTACHMENT.fullmatch(name))
+        return Inventory(tuple(sorted(name for name in there if _ATTACHMENT.fullmatch(name))))
 
-    def noted(self, export_id: str) -> ExportSpec | None:
-        folder = ExportFolder(self._root, export_id)
-        spec = folder.read()
-        if spec is None:
+    def find(self, export_id: str) -> tuple[ExportSpec, ConnectionInfo] | None:
+        state = StateDir(self._root, export_id)
+        note = self._note(state)
+        if note is None:
             return None
-        secret = folder.psk_path.read_text().strip().partition(":")[2] if spec["tls"] else None
-        return ExportSpec(export_id, spec["volume_id"], Path(spec["path"]), spec["read_only"], spec["tcp"], secret,
-                          port=spec["port"])  # fmt: skip
+        access = Access(network=note["tcp"], needs_secret=note["tls"])
+        spec = ExportSpec(export_id, note["volume_id"], Path(note["path"]), access, note["read_only"],
+                          state.secret() if note["tls"] else None, note.get("port"))  # fmt: skip
+        return spec, self._info(state, network=note["tcp"])
 
-    def refresh(self, export_id: str) -> None:
-        """Nothing to do: whoever connects asks the volume for its size, and who came by `growing_name` has no bound."""
+    @staticmethod
+    def with_secret(info: ConnectionInfo, secret: str) -> ConnectionInfo:
+        """With the pre-shared key of TLS, where the export asks for one."""
+        return replace(info, data={**info.data, "tls_psk_key": secret}) if info.data.get("tls") else info
 
-    def initialize_connection(self, spec: ExportSpec, connector: dict[str, Any]) -> ConnectionInfo:
-        self.validate_connector(connector)
-        export = self._export(ExportFolder(self._root, spec.id))
-        over_tcp = self.needs_tcp(connector)
-        if over_tcp and export.port is None:
-            raise errors.ExportFailed(export=spec.id, reason="it does not listen on the network")
-        data = {
-            "volume_id": spec.volume_id,
-            "export": export.name,
-            "uri": _uri(export, spec.secret is not None, over_tcp),
-            "unix_socket": None if over_tcp else str(export.unix_socket),
-            "host": export.host if over_tcp else None,
-            "port": export.port if over_tcp else None,
-            "tls": spec.secret is not None,
-            "tls_psk_username": spec.id if spec.secret else None,
-            "tls_psk_key": spec.secret,
-            "access_mode": "ro" if spec.read_only else "rw",
-            "target_discovered": False,
-            "discard": True,
-            "logical_block_size": 512,
-            "physical_block_size": 4096,
-        }
-        return ConnectionInfo("nbd", data)
+    def _info(self, state: StateDir, *, network: bool) -> ConnectionInfo:
+        """How the export is reached. ExportFailed when its server does not run."""
+        note = self._note(state)
+        if note is None or state.pid() is None:
+            raise errors.ExportFailed(export=state.id, reason=state.log_tail() or "its server does not run")
+        if network and note.get("port") is None:
+            raise errors.ExportFailed(export=state.id, reason="it does not listen on the network")
+        return connection.info(state.id, note, None if network else state.socket)
 
     def _describe(self, spec: ExportSpec) -> dict[str, Any]:
-        if spec.tcp and self._tls and not spec.secret:
+        if spec.access.network and self._tls and not spec.secret:
             raise errors.ExportFailed(export=spec.id, reason="an export on the network needs a key")
         return {
+            "version": VERSION,
             "id": spec.id,
             "volume_id": spec.volume_id,
             "path": str(spec.path),
             "read_only": spec.read_only,
-            "write_through": spec.tcp and self._write_through,
-            "tcp": spec.tcp,
+            "write_through": spec.access.network and self._write_through,
+            "tcp": spec.access.network,
             "tls": spec.secret is not None,
             "host": self._address,
             "ports": list(self._ports),
@@ -176,71 +158,60 @@ class NbdExporter:
             "filter_args": self._filter_args,
         }
 
-    def _same(self, found: dict[str, Any], wanted: dict[str, Any]) -> bool:
-        return {**found, "port": None} == {**wanted, "port": None}
+    def _note(self, state: StateDir) -> dict[str, Any] | None:
+        note = state.read()
+        if note is not None:
+            check_version(state.id, note)
+        return note
 
-    def _lives(self, folder: ExportFolder) -> bool:
-        """Its shell runs and its server answers, or uses the processor: a busy server is not dead, a stopped one is.
+    def _fault(self, state: StateDir) -> str:
+        """Empty when its shell runs, and its server answers or uses the processor.
 
-        A server that sends a visitor away at once (door.py) is full, and lives.
+        So a busy server is not dead, and a stopped one is. One that closes new connections at once (door.py) is full.
         """
-        if folder.read() is None or folder.pid() is None:
-            return False
-        before = processes.cpu_ticks(processes.serving(self._root).get(folder.id, set()))
+        if state.read() is None or state.pid() is None:
+            return "its server does not run"
+        before = processes.cpu_ticks(processes.serving(self._root).get(state.id, set()))
         try:
-            return _greeting(folder.socket) in (NBD_MAGIC, b"") and folder.pid() is not None
+            lives = _greeting(state.socket) in (NBD_MAGIC, b"") and state.pid() is not None
         except TimeoutError:
-            return processes.cpu_ticks(processes.serving(self._root).get(folder.id, set())) > before
+            lives = processes.cpu_ticks(processes.serving(self._root).get(state.id, set())) > before
         except ConnectionResetError:
-            return folder.pid() is not None
+            lives = state.pid() is not None
         except OSError:
-            return False
+            lives = False
+        return "" if lives else "its server does not answer"
 
-    def _start(self, folder: ExportFolder, spec: dict[str, Any], secret: str | None) -> None:
-        """One whose initiator was told a port stays noted when this fails: the port is nobody else's."""
-        folder.end_process()
-        folder.write(spec, secret)
+    def _start(self, state: StateDir, spec: dict[str, Any], secret: str | None) -> None:
+        """One whose initiator was given a port keeps its note when this fails: no other export gets the port."""
+        state.end_process()
+        state.write(spec, secret)
         try:
-            port = self._launch(folder)
+            port = self._launch(state)
         except errors.CommandFailed as error:
             if spec["port"] is None:
-                folder.remove()
-            raise errors.ExportFailed(export=folder.id, reason=error.stderr or "it could not be started") from error
-        if not _answers(folder.socket, lambda: folder.pid() is not None):
-            complaint = folder.complaint()
-            folder.end_process()
-            raise errors.ExportFailed(export=folder.id, reason=complaint or "it does not answer")
-        folder.write({**spec, "port": int(port) if port.isdigit() else None}, secret)
+                state.remove()
+            raise errors.ExportFailed(export=state.id, reason=error.stderr or "it could not be started") from error
+        if not _answers(state.socket, lambda: state.pid() is not None):
+            log = state.log_tail()
+            state.end_process()
+            raise errors.ExportFailed(export=state.id, reason=log or "it does not answer")
+        state.write({**spec, "port": int(port) if port.isdigit() else None}, secret)
 
-    def _launch(self, folder: ExportFolder) -> str:
+    def _launch(self, state: StateDir) -> str:
         """Start the daemon; what it prints is its TCP port.
 
         Where systemd runs, in a scope of its own: a daemon alone would still be in the service's control group, and be
         killed with it at a restart. A scope and not a service unit, because its start is over when the sockets listen,
         and its errors and the port come back the same way as without systemd. At the host's shutdown it is killed, see
-        ExportFolder.end_process.
+        StateDir.end_process.
         """
-        command = [sys.executable, "-I", "-S", "-c", _BOOT, _root(), str(folder.path)]
+        command = [sys.executable, "-I", "-S", "-c", _BOOT, _root(), str(state.path)]
         if Path("/run/systemd/system").is_dir():
-            scope = f"--unit=nbdsvc-export-{folder.id}.scope"
+            scope = f"--unit=nbdsvc-export-{state.id}.scope"
             command = ["systemd-run", "--quiet", "--scope", "--collect", scope,
                        "--property=KillSignal=SIGKILL", *command]  # fmt: skip
         return self._runner.run(command, timeout=30).stdout.strip()
-
-    def _export(self, folder: ExportFolder) -> Export:
-        spec, pid = folder.read(), folder.pid()
-        if spec is None or pid is None:
-            raise errors.ExportFailed(export=folder.id, reason=folder.complaint() or "its server does not run")
-        return Export(
-            id=folder.id,
-            volume_id=spec["volume_id"],
-            unix_socket=folder.socket,
-            host=spec["host"] if spec["tcp"] else None,
-            port=spec.get("port"),
-            name=spec["name"],
-            read_only=spec["read_only"],
-            pid=pid,
-        )
 
 
 # Isolated and without site: 40 ms faster to start. The launcher needs nothing but the standard library and its folder.
@@ -248,6 +219,13 @@ _BOOT = (
     "import sys; sys.path.insert(0, sys.argv[1]); from nbdsvc.exports.nbd import launch; "
     "sys.exit(launch.main(sys.argv[3:] + [sys.argv[2]]))"
 )
+
+
+def _serves(found: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    """Whether a server that was started by one note serves what another one calls for. What an older note has not, and what
+    only matters at a start (paths of programs, the range of ports), ends no live server."""
+    keys = [key for key in _SERVED if key != "host" or wanted["tcp"]]
+    return all(found.get(key, wanted[key]) == wanted[key] for key in keys)
 
 
 def _root() -> str:
@@ -275,13 +253,3 @@ def _answers(path: Path, alive: Any = lambda: True) -> bool:
         return _greeting(path) == NBD_MAGIC and bool(alive())
     except OSError:
         return False
-
-
-def _uri(export: Export, tls: bool, over_tcp: bool) -> str:
-    """As in the NBD URI specification: nbd[s][+unix]://[user@][host:port]/export[?socket=path]."""
-    scheme = "nbds" if tls else "nbd"
-    user = f"{export.id}@" if tls else ""
-    if over_tcp:
-        host = f"[{export.host}]" if export.host and ":" in export.host else export.host
-        return f"{scheme}://{user}{host}:{export.port}/{quote(export.name)}"
-    return f"{scheme}+unix://{user}/{quote(export.name)}?socket={quote(str(export.unix_socket))}"

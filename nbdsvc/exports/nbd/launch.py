@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from nbdsvc.exports.nbd.processes import KEEPER, stat_of
-from nbdsvc.exports.nbd.state_dir import ExportFolder
+from nbdsvc.exports.nbd.state_dir import StateDir
 
 # sd_listen_fds(3): the first descriptor that is handed over.
 FIRST_FD = 3
@@ -31,7 +31,7 @@ THREAD_STACK = 1 << 20
 
 
 def main(argv: list[str]) -> int:
-    folder = ExportFolder(Path(argv[-1]).parent, Path(argv[-1]).name)
+    folder = StateDir(Path(argv[-1]).parent, Path(argv[-1]).name)
     spec = json.loads(folder.spec_path.read_text())
     try:
         sockets, port = _listen(folder, spec)
@@ -57,7 +57,7 @@ def _until_orphaned(grandparent: int) -> None:
         time.sleep(0.001)
 
 
-def _listen(folder: ExportFolder, spec: dict[str, Any]) -> tuple[list[socket.socket], int | None]:
+def _listen(folder: StateDir, spec: dict[str, Any]) -> tuple[list[socket.socket], int | None]:
     folder.socket.unlink(missing_ok=True)  # a stale one: the caller has made sure that nobody serves it
     unix = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     os.umask(0o177)
@@ -67,13 +67,13 @@ def _listen(folder: ExportFolder, spec: dict[str, Any]) -> tuple[list[socket.soc
         return [unix], None
     tcp = _listen_tcp(spec["host"], _ports(folder, spec))
     if tcp is None and spec.get("port"):
-        raise OSError(98, f"port {spec['port']} on {spec['host']}, which its initiator was told, is in use")
+        raise OSError(98, f"port {spec['port']} on {spec['host']}, which its initiator has, is in use")
     if tcp is None:
         raise OSError(98, f"no free port on {spec['host']} between {spec['ports'][0]} and {spec['ports'][1]}")
     return [unix, tcp], int(tcp.getsockname()[1])
 
 
-def _ports(folder: ExportFolder, spec: dict[str, Any]) -> list[int]:
+def _ports(folder: StateDir, spec: dict[str, Any]) -> list[int]:
     """The one that it had, since its initiator knows no other; else those of the range that no other export has.
 
     An export whose server died has its port until it is removed: its initiator will come back there, and must not find
@@ -82,7 +82,7 @@ def _ports(folder: ExportFolder, spec: dict[str, Any]) -> list[int]:
     """
     if spec.get("port"):
         return [spec["port"]]
-    others = (ExportFolder(folder.path.parent, path.name).read() for path in folder.path.parent.iterdir())
+    others = (StateDir(folder.path.parent, path.name).read() for path in folder.path.parent.iterdir())
     owed = {other.get("port") for other in others if other}
     first, last = spec["ports"]
     begin = zlib.crc32(folder.id.encode()) % (last - first + 1)
@@ -108,14 +108,14 @@ def _listen_tcp(host: str, ports: list[int]) -> socket.socket | None:
     return None
 
 
-def _leave_terminal(folder: ExportFolder) -> None:
+def _leave_terminal(folder: StateDir) -> None:
     null = os.open(os.devnull, os.O_RDONLY)
     log = os.open(folder.path / "log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     for target, fd in ((0, null), (1, log), (2, log)):
         os.dup2(fd, target)
 
 
-def _become_server(folder: ExportFolder, spec: dict[str, Any], sockets: list[socket.socket]) -> None:
+def _become_server(folder: StateDir, spec: dict[str, Any], sockets: list[socket.socket]) -> None:
     # Out of the way first: a socket may itself be descriptor 3 or 4.
     moved = [os.dup(sock.fileno()) for sock in sockets]
     high = [_dup_above(fd, FIRST_FD + len(moved)) for fd in moved]
@@ -155,7 +155,7 @@ def _dup_above(fd: int, lowest: int) -> int:
     return fcntl.fcntl(fd, fcntl.F_DUPFD, lowest)
 
 
-def _arguments(folder: ExportFolder, spec: dict[str, Any]) -> list[str]:
+def _arguments(folder: StateDir, spec: dict[str, Any]) -> list[str]:
     tls = [f"--tls-psk={folder.psk_path}", "--tls=require"] if spec["tls"] else ["--tls=off"]
     filters = [f"--filter={name}" for name in spec["filters"]]
     return [

@@ -4,7 +4,7 @@
                           nbd.sock    the unix socket
                           psk         the pre-shared key, where there is one
                           process     pid and start time of the shell that keeps the server (keep.sh)
-                          log         what it complained of
+                          log         its warnings and errors
 """
 
 import json
@@ -17,7 +17,7 @@ from nbdsvc.exports.nbd import processes
 from nbdsvc.exports.nbd.processes import SPEC, stat_of
 
 
-class ExportFolder:
+class StateDir:
     """One export's folder and the process that serves it."""
 
     def __init__(self, root: Path, id: str) -> None:
@@ -50,6 +50,10 @@ class ExportFolder:
             _write_private(self.psk_path, f"{self.id}:{psk}\n")
         _write_private(self.spec_path, json.dumps(spec))
 
+    def secret(self) -> str:
+        """The pre-shared key as written, without the name of its owner."""
+        return self.psk_path.read_text().strip().partition(":")[2]
+
     def pid(self) -> int | None:
         """The server's pid if it lives: same pid, same start time, and its command line names this folder."""
         try:
@@ -69,7 +73,7 @@ class ExportFolder:
     def remove(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
 
-    def complaint(self) -> str:
+    def log_tail(self) -> str:
         """The end of the server's log."""
         try:
             return (self.path / "log").read_text(errors="replace").strip()[-500:]

@@ -1,0 +1,21 @@
+"""connection_info: what an initiator is given to reach its export."""
+
+from typing import Any
+
+from nbdsvc.exporter import ConnectionInfo
+from nbdsvc.manager.app import App
+from nbdsvc.model.entities import Attachment
+
+
+def stored_info(info: ConnectionInfo) -> dict[str, Any]:
+    """As an attachment's row and the journal keep it: without its secret."""
+    return {**info.flat(), "encrypted": False, "qos_specs": None}
+
+
+def connection_info(app: App, attachment: Attachment) -> dict[str, Any]:
+    """As its initiator gets it, with its secret: the only place where that leaves its row. Empty without a connection."""
+    if not attachment.connection_info or not attachment.secret:
+        return dict(attachment.connection_info or {})
+    info = ConnectionInfo.from_flat(attachment.connection_info)
+    add_secret = app.add_secret.get(info.driver_volume_type)
+    return add_secret(info, attachment.secret).flat() if add_secret else info.flat()

@@ -1,0 +1,117 @@
+"""What LIO is to have, noted in a file an attachment in the folder of exports: several of one volume are one target.
+
+<exports>/<attachment id>.lio   readable by its owner only, for it has the attachment's secret
+
+Version 1: id, volume_id, path, read_only, secret, port, initiators, peer, multipath, removing.
+Version 0 (without `version`): one `initiator`, `leaving` for removing, and tcp, which LIO has no use for.
+"""
+
+import errno
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nbdsvc.exporter import Access, ExportSpec
+from nbdsvc.exports.note_version import VERSION, check_version
+
+_SUFFIX = ".lio"
+
+
+@dataclass(frozen=True)
+class Note:
+    """An export as noted. removing: its removal has begun."""
+
+    spec: ExportSpec
+    removing: bool = False
+
+
+class StateDir:
+    """The noted exports in `root`. Files are replaced whole, so they are there or not at every kill."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        root.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def find(self, id: str) -> Note | None:
+        """None for one that is not there, or is damaged. ExportFailed for a note of a newer version."""
+        try:
+            noted: dict[str, Any] = json.loads(self._path(id).read_text())
+        except (FileNotFoundError, ValueError):
+            return None
+        return _read_0(noted) if check_version(id, noted) == 0 else _read_1(noted)
+
+    def of(self, volume_id: str) -> list[ExportSpec]:
+        """Those of a volume that are not being removed; in the order of their ids."""
+        found = [self.find(id) for id in self.ids()]
+        return [note.spec for note in filter(None, found) if note.spec.volume_id == volume_id and not note.removing]
+
+    def ids(self) -> list[str]:
+        return sorted(path.stem for path in self._root.glob(f"*{_SUFFIX}"))
+
+    def volumes(self) -> Iterator[str]:
+        """The volume of each note, as often as it has notes."""
+        for id in self.ids():
+            if note := self.find(id):
+                yield note.spec.volume_id
+
+    def write(self, spec: ExportSpec, *, removing: bool = False) -> None:
+        """OSError when it cannot be written; what was noted before stays then."""
+        temporary = self._path(spec.id).with_suffix(".new")
+        try:
+            fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            with os.fdopen(fd, "w") as file:
+                json.dump(_to_json(spec, removing), file)
+            temporary.replace(self._path(spec.id))
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
+
+    def begin_removal(self, spec: ExportSpec) -> None:
+        """Its removal begins. Without room to note that, the note goes at once: what is left of it in LIO after a crash is
+        found by what there is (LioExporter.inventory, health)."""
+        try:
+            self.write(spec, removing=True)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            self.remove(spec.id)
+
+    def remove(self, id: str) -> None:
+        self._path(id).unlink(missing_ok=True)
+
+    def _path(self, id: str) -> Path:
+        return self._root / f"{id}{_SUFFIX}"
+
+
+def _to_json(spec: ExportSpec, removing: bool) -> dict[str, Any]:
+    return {
+        "version": VERSION,
+        "id": spec.id,
+        "volume_id": spec.volume_id,
+        "path": str(spec.path),
+        "read_only": spec.read_only,
+        "secret": spec.secret,
+        "port": spec.port,
+        "initiators": list(spec.access.initiators),
+        "peer": spec.access.peer,
+        "multipath": spec.access.multipath,
+        "removing": removing,
+    }
+
+
+def _read_1(noted: dict[str, Any]) -> Note:
+    return Note(_spec(noted, tuple(noted["initiators"]), noted["peer"], noted["multipath"]), noted["removing"])
+
+
+def _read_0(noted: dict[str, Any]) -> Note:
+    initiator = noted.get("initiator")
+    return Note(_spec(noted, (initiator,) if initiator else (), None, False), noted["leaving"])
+
+
+def _spec(noted: dict[str, Any], initiators: tuple[str, ...], peer: str | None, multipath: bool) -> ExportSpec:
+    access = Access(network=True, needs_secret=True, initiators=initiators, peer=peer, multipath=multipath)
+    return ExportSpec(noted["id"], noted["volume_id"], Path(noted["path"]), access, noted["read_only"],
+                      noted["secret"], noted.get("port"))  # fmt: skip
