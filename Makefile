@@ -21,7 +21,7 @@ check: test-tools ## Lint, types, import contracts, C warnings, limits of the ho
 	.venv/bin/ruff format --check $(SOURCES)
 	.venv/bin/mypy
 	.venv/bin/lint-imports
-	set -e; for source in native/*.c; do gcc -std=gnu11 -O2 -Wall -Wextra -Werror -fsyntax-only $$source; done
+	set -e; for source in native/*/*.c; do gcc -Inative -std=gnu11 -O2 -Wall -Wextra -Werror -fsyntax-only $$source; done
 	$(PYTHON) .ci/house
 
 rows: test-tools ## Which acceptance rows are proved by which tests

@@ -1,7 +1,7 @@
 """Builds the C core into nbdsvc._native (cffi API mode, one abi3 extension).
 
-Every part of the core is a pair in this folder: NAME.c with its NAME.h, and, where Python calls it, NAME.cdef with the
-declarations that cffi is to wrap. A new part needs no line here.
+Every part of the core is a pair in a folder below this one: NAME.c with its NAME.h, included as "FOLDER/NAME.h", and,
+where Python calls it, NAME.cdef with the declarations that cffi is to wrap. A new part needs no line here.
 """
 
 import os
@@ -13,13 +13,15 @@ HERE = Path(__file__).resolve().parent
 LIBRARIES = ["deflate", "zstd", "pthread", "dl"]
 
 ffibuilder = FFI()
-for cdef in sorted(HERE.glob("*.cdef")):
+# By name, not by folder: a declaration stands before its use in another file.
+_CDEFS = sorted(HERE.glob("*/*.cdef"), key=lambda path: path.name)
+for cdef in _CDEFS:
     ffibuilder.cdef(cdef.read_text())
 ffibuilder.set_source(
     "nbdsvc._native",
-    "\n".join(f'#include "{cdef.stem}.h"' for cdef in sorted(HERE.glob("*.cdef"))),
+    "\n".join(f'#include "{cdef.parent.name}/{cdef.stem}.h"' for cdef in _CDEFS),
     # setuptools wants sources relative to setup.py, which stands one folder up.
-    sources=[os.path.relpath(source, HERE.parent) for source in sorted(HERE.glob("*.c"))],
+    sources=[os.path.relpath(source, HERE.parent) for source in sorted(HERE.glob("*/*.c"))],
     include_dirs=[str(HERE)],
     libraries=LIBRARIES,
     extra_compile_args=[

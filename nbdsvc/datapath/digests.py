@@ -10,7 +10,7 @@ from pathlib import Path
 
 from nbdsvc import durable, errors
 
-# What digests and journals speak of (NBDSVC_CHUNK in native/sink.h).
+# What digests and journals speak of (NBDSVC_CHUNK in native/sink/sink.h).
 CHUNK = 4 << 20
 DIGEST_SIZE = 16
 _MAGIC, _HEAD, _ROOT_SIZE = b"nbdsvcD1", struct.Struct("<8sQI"), 32

@@ -9,10 +9,10 @@ class Limit:
     """At most `rate` a second over everything that is copied with it; 0 is no limit. Bytes, unless a function says else."""
 
     def __init__(self, rate: int = 0) -> None:
-        made = ffi.new("struct nbdsvc_bucket **")
-        if lib.nbdsvc_bucket_create(rate, made) < 0:
+        made = ffi.new("struct nbdsvc_token_bucket **")
+        if lib.nbdsvc_token_bucket_create(rate, made) < 0:
             raise MemoryError
-        self.pointer = ffi.gc(made[0], lib.nbdsvc_bucket_destroy)
+        self.pointer = ffi.gc(made[0], lib.nbdsvc_token_bucket_destroy)
         self._rate = rate
 
     @property
@@ -21,7 +21,7 @@ class Limit:
 
     @rate.setter
     def rate(self, rate: int) -> None:
-        lib.nbdsvc_bucket_set(self.pointer, rate)
+        lib.nbdsvc_token_bucket_set(self.pointer, rate)
         self._rate = rate
 
 

@@ -1,6 +1,6 @@
 """The file that `--journal` names, which lets a killed copy go on: tied to one source and one destination.
 
-The core writes the journal (native/journal.h); here is decided whether a file may be taken for one. A file that is none,
+The core writes the journal (native/copy/journal.h); here is decided whether a file may be taken for one. A file that is none,
 or that speaks of another copy, is refused and stays as it is. The fingerprint in its header is made of three digests:
 12 bytes of the source, 10 of where the copy goes to, 10 of the part that has been written there.
 """

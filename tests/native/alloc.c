@@ -3,7 +3,7 @@
  * refcount blocks; then the refcounts in the file must be what counting the allocations gives, and nothing overlaps.
  */
 #define _GNU_SOURCE
-#include "qcow2_alloc.h"
+#include "sink/qcow2_alloc.h"
 
 #include <endian.h>
 #include <stdio.h>

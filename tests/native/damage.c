@@ -3,8 +3,8 @@
  * tests/integration/test_copy.py; its exit status is the verdict.
  */
 #define _GNU_SOURCE
-#include "copy.h"
-#include "vol.h"
+#include "copy/copy.h"
+#include "serve/vol.h"
 
 #include <fcntl.h>
 #include <stdio.h>

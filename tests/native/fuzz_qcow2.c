@@ -3,8 +3,8 @@
  * and from one that fails in the middle; every extent walked and every stored byte read, along extents and across them.
  * `make fuzz SECONDS=600`, and shortly in tests/integration/test_fuzz.py.
  */
-#include "source.h"
-#include "unpack.h"
+#include "source/source.h"
+#include "source/unpack.h"
 
 #include <errno.h>
 #include <stdlib.h>

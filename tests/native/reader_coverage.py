@@ -12,7 +12,7 @@ COVERED = ["-fsanitize=fuzzer", "-fprofile-instr-generate", "-fcoverage-mapping"
 
 
 def build(program: Path, flags: list[str]) -> None:
-    parts = [str(ROOT / "native" / name) for name in READER]
+    parts = [str(ROOT / "native" / "source" / name) for name in READER]
     test = str(ROOT / "tests/native/fuzz_qcow2.c")
     command = ["clang-14", *FLAGS, *flags, f"-I{ROOT / 'native'}", "-o", str(program), test, *parts]
     subprocess.run([*command, "-ldeflate", "-lzstd", "-lpthread"], check=True)

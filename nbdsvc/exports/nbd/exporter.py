@@ -37,7 +37,7 @@ class NbdExporter:
     tls: exports on the network ask for TLS with the attachment's key; without it every host that reaches the port has the
     volume, which only a network of its own makes right.
     write_through: exports on the network answer a write when it is on stable storage, because their clients outlive this
-    host (native/vol.h).
+    host (native/serve/vol.h).
     """
 
     protocol = "nbd"

@@ -2,7 +2,7 @@
 
 It runs in nbdkit's own interpreter, which has no virtual environment: the launcher sets PYTHONPATH. It imports nothing
 but nbdkit, the core and door.py. Each callback ends in one C call that releases the GIL; the thread state of nbdkit's worker
-threads is pinned (native/pin.c), which is what makes that fast.
+threads is pinned (native/serve/thread_state.c), which is what makes that fast.
 """
 
 import contextlib
@@ -36,7 +36,7 @@ _FUA_FLAG = nbdkit.FLAG_FUA
 
 
 class Handle:
-    """One connection's volume. All that write share one: a write that got lost is known to each (native/durable.c)."""
+    """One connection's volume. All that write share one: a write that got lost is known to each (native/serve/durable.c)."""
 
     def __init__(self, readonly: bool, growing: bool) -> None:
         self.growing = growing

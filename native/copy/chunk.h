@@ -1,0 +1,12 @@
+/* One chunk's way through a copy: extents, reading, zero detection, digest, limit, sink. Private to the copy engine. */
+#ifndef NBDSVC_CHUNK_H
+#define NBDSVC_CHUNK_H
+
+#include "copy/worker.h"
+
+/* Copies the chunk; a failure is recorded in the state. */
+int nbdsvc_chunk_copy(struct nbdsvc_worker *worker, uint64_t index);
+/* XXH3-128 of a chunk of zeros. 0 or -ENOMEM. */
+int nbdsvc_zero_digest(unsigned char *ret);
+
+#endif
