@@ -113,10 +113,10 @@ def test_a_destination_that_loses_bytes_is_found_out(tmp_path: Path, raw: Path) 
 
 
 def test_a_limit_holds(tmp_path: Path) -> None:
-    """16 MiB at 16 MiB a second take a second, not more and not less."""
-    (tmp_path / "raw").write_bytes(os.urandom(16 * MiB))
+    """Of 40 MiB at 16 MiB a second only a burst, and the pieces that threads have begun, come sooner."""
+    (tmp_path / "raw").write_bytes(os.urandom(40 * MiB))
     made = done(tmp_path / "raw", tmp_path / "out", "--limit", "16M")
-    assert 0.6 < made["seconds"] < 1.6
+    assert made["seconds"] > (40 - 16 - 1.6) / 16
 
 
 def test_a_copy_on_a_file_system_that_shares_moves_nothing(tmp_path: Path) -> None:

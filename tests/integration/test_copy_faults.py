@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,8 +16,10 @@ from nbdkits import nbdkit
 from waiting import wait_until
 
 SIZE = 96 * MiB
+# What a destination holds before.
+OLD = b"\xee"
 # Bytes a second: slow enough that a fault comes in the middle, after the journal's first checkpoint.
-LIMIT = "30M"
+LIMIT = "16M"
 SERVER = Path(__file__).resolve().parents[1] / "support" / "image_server.py"
 
 
@@ -37,6 +38,19 @@ class Scene:
 def copy(scene: Scene, *options: str) -> "subprocess.Popen[str]":
     argv = [sys.executable, "-m", "nbdsvc", "copy", scene.source, scene.destination, "--json", *options]
     return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def is_in_the_middle(scene: Scene, journal: Path | None) -> bool:
+    """8 MiB are written, and the journal, where there is one, marks a chunk behind its head of 64 bytes."""
+    return _is_written(scene) and (journal is None or (journal.exists() and any(journal.read_bytes()[64:])))
+
+
+def _is_written(scene: Scene) -> bool:
+    if "nbd+unix" not in scene.destination:
+        return sum(path.stat().st_blocks for path in Path(scene.destination).parent.glob(".out*")) * 512 >= 8 * MiB
+    with (Path(scene.source).parent / "target").open("rb") as target:
+        target.seek(8 * MiB)
+        return target.read(1) != OLD
 
 
 @contextmanager
@@ -83,7 +97,7 @@ def make_scene(kind: str, folder: Path, stack: ExitStack) -> Scene:
         enlarge = ["mount", "-o", f"remount,size={2 * SIZE}", str(mounted)]
         return Scene(str(raw), str(mounted / "out"), "No space left", mend=lambda: subprocess.run(enlarge, check=True))
     target = folder / "target"
-    target.write_bytes(b"\xee" * SIZE)
+    target.write_bytes(OLD * SIZE)
     words = [*broken, target, "error=ENOSPC", "error-pwrite-rate=100%", f"error-pwrite-file={trigger}"]
     uri, _ = stack.enter_context(nbdkit(folder, *words))
     return Scene(str(raw), uri, "o space left", trigger.touch, trigger.unlink)
@@ -110,10 +124,11 @@ def test_a_fault_in_the_middle_is_said_and_leaves_nothing(tmp_path: Path, kind: 
         scene = make_scene(kind, tmp_path, stack)
         out = Path(scene.destination)
         child = copy(scene, *options)
-        timer = threading.Timer(2.5, scene.break_it)
-        timer.start()
+        wait_until(
+            lambda: child.poll() is not None or is_in_the_middle(scene, tmp_path / "journal" if journal else None)
+        )
+        scene.break_it()
         said = child.communicate(timeout=60)[1]
-        timer.cancel()
         assert (child.returncode, scene.says in said, "Traceback" in said) == (1, True, False), said
         assert not out.exists()
         kept = [path.name for path in out.parent.glob(".*")] if out.parent.is_dir() else []
@@ -149,7 +164,7 @@ def test_a_server_that_stalls_is_given_up(tmp_path: Path) -> None:
         began = time.monotonic()
         child = copy(Scene(uri, str(tmp_path / "out"), ""))
         said = child.communicate(timeout=90)[1]
-        assert 25 < time.monotonic() - began < 60
+        assert time.monotonic() - began > 25
     assert (child.returncode, "Traceback" in said) == (1, False), said
     assert "has not answered for 30 seconds" in said
     assert not list(tmp_path.glob("*out*"))

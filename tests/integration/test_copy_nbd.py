@@ -1,7 +1,7 @@
 """NBD servers as sources and sinks: nbdkit and qemu-nbd, with and without multi-conn, failing, stalling."""
 
+import itertools
 import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from images import KiB, MiB, qemu_img, write_extents
 from nbdkits import nbdkit, qemu_nbd
+from waiting import end_of
 
 from nbdsvc import errors
 from nbdsvc.datapath import sink as sinks
@@ -86,14 +87,13 @@ def test_a_servers_error_is_said_and_never_retried(tmp_path: Path, serve: Serve)
 
 
 def test_a_server_that_stalls_does_not_hold_a_cancel(tmp_path: Path, serve: Serve) -> None:
-    """A copy from a server that does not answer ends within a second of being told to."""
+    """A copy from a server that does not answer ends when it is told to, long before the answer comes."""
     (tmp_path / "raw").write_bytes(os.urandom(MiB))
     (tmp_path / "target").touch()
-    slow = serve("--filter=delay", "file", tmp_path / "raw", "delay-read=20")
-    began = time.monotonic()
+    slow = serve("--filter=delay", "file", tmp_path / "raw", "delay-read=600")
+    looks = itertools.count()
     with sources.open_nbd(slow) as source, pytest.raises(Stopped):
-        copy(source, tmp_path / "target", should_stop=lambda: time.monotonic() - began > 0.5)
-    assert time.monotonic() - began < 1.5
+        end_of(lambda: copy(source, tmp_path / "target", should_stop=lambda: next(looks) > 10))
 
 
 def test_nobody_there(tmp_path: Path, serve: Serve) -> None:
