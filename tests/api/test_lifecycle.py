@@ -5,13 +5,13 @@ import json
 import os
 import subprocess
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from serving import ServiceProcess
+from waiting import wait_until
 
 from nbdsvc import errors
 from nbdsvc.cli.client import Client
@@ -313,10 +313,7 @@ def test_lost_export_is_repaired(service: ServiceProcess) -> None:
     assert qemu_io(uri, "write -P 3 0 1M", "flush").returncode == 0
     pid = int((service.state / "exports" / attachment["id"] / "process").read_text().split()[0])
     os.kill(pid, 9)
-    end = time.monotonic() + 20
-    while qemu_io(uri, "read -P 3 0 1M").returncode != 0:
-        assert time.monotonic() < end, "the export did not come back"
-        time.sleep(0.2)
+    wait_until(lambda: qemu_io(uri, "read -P 3 0 1M").returncode == 0)
 
 
 @pytest.mark.row("S021")
