@@ -2,8 +2,8 @@
 #include "nbd/nbd_pool.h"
 
 #include <errno.h>
-#include <stdatomic.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>

@@ -4,6 +4,7 @@
  */
 #define _GNU_SOURCE
 #include "copy/copy.h"
+#include "copy/digest.h"
 #include "serve/vol.h"
 
 #include <fcntl.h>
