@@ -1,12 +1,13 @@
-"""How many modules a create goes through, from its route to the driver: what a reader has to open."""
+"""How many modules a create goes through, from its route to lvcreate: what a reader has to open."""
 
 import asyncio
 import json
 import tempfile
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,20 @@ import pytest
 import sqlalchemy as sa
 from waiting import wait_until
 
-from drivers.memory import MemoryDriver
+from drivers.lvm import LvmDriver
 from nbdsvc.api import server
 from nbdsvc.api.auth import NoAuth
 from nbdsvc.config import Settings
-from nbdsvc.driver import VolumeRef
+from nbdsvc.process import Completed, Runner
 from nbdsvc.service import Service
+from nbdsvc.units import GiB, MiB
 
 ROOT = Path(__file__).resolve().parents[2]
 # The database's own modules are beside the way: the row that waits there is what joins its two halves.
 BESIDE = ("nbdsvc/store/",)
+RUNNER = "nbdsvc/process.py"
+GROUP = 100 * GiB
+MOST = 10
 
 
 def _modules() -> list[str]:
@@ -33,16 +38,33 @@ def _modules() -> list[str]:
     return [name for name in dict.fromkeys(ours) if name.startswith(("nbdsvc/", "drivers/"))]
 
 
-class _WatchedDriver(MemoryDriver):
-    """The simulator, which notes by which way its create is reached."""
+class _OneGroup(Runner):
+    """Answers as LVM does for a group `g` with a thin pool, and notes by which way lvcreate is reached."""
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
+    def __init__(self) -> None:
+        super().__init__()
         self.way: list[str] = []
+        self._volumes = [_logical_volume("g-pool", "twi-aotz--")]
 
-    def create_volume(self, volume: VolumeRef, owner: str) -> None:
-        self.way = [name for name in _modules() if not name.startswith("drivers/")]
-        super().create_volume(volume, owner)
+    def run(self, argv: Sequence[str], **_options: Any) -> Completed:
+        report: dict[str, Any] = {}
+        if argv[0] == "vgs":
+            row = {"vg_name": "g", "vg_size": GROUP, "vg_free": GROUP, "vg_extent_size": MiB, "vg_missing_pv_count": 0}
+            report = {"vg": [row]}
+        elif argv[0] == "lvs":
+            report = {"lv": self._volumes}
+        elif argv[0] == "lvcreate":
+            self.way = [*_modules(), RUNNER]
+            given = dict(pairwise(argv))
+            self._volumes.append(_logical_volume(given["--name"], "Vwi-a-tz--", given["--addtag"]))
+        return Completed(json.dumps({"report": [report]}), "", 0)
+
+
+def _logical_volume(name: str, attributes: str, tag: str = "") -> dict[str, Any]:
+    pool = "" if attributes.startswith("t") else "g-pool"
+    row = {"lv_name": name, "lv_size": GROUP, "pool_lv": pool, "lv_tags": tag, "lv_attr": attributes}
+    empty = ("origin", "origin_size", "data_percent", "metadata_percent", "lv_metadata_size")
+    return {**dict.fromkeys(empty, ""), **row, "lv_when_full": "error", "zero": "zero"}
 
 
 @contextmanager
@@ -84,20 +106,19 @@ def state() -> Iterator[Path]:
 
 
 def test_the_way_of_a_create_is_short(state: Path) -> None:
-    """From the route to the driver a create goes through at most six modules, the middleware and the database apart."""
+    """From the route to lvcreate a create goes through at most MOST modules, the middleware and the database apart."""
     settings = Settings(state_dir=state, driver="memory", backend="b", database_reserve=0)
-    service = Service(settings)
+    service, group = Service(settings), _OneGroup()
     assert service.host
-    driver = _WatchedDriver("b", settings.pool_path)
     registry: Any = service.host.backends
-    registry["b"] = replace(registry["b"], driver=driver)
+    registry["b"] = replace(registry["b"], driver=LvmDriver("b", volume_group="g", runner=group))
     service.start()
     application = server.create(service.app, NoAuth())
     with _submissions(service.database._write) as ways:
         assert asyncio.run(_post(application, "/v3/p/volumes", {"volume": {"size": 1}})) == 202
-        wait_until(lambda: driver.way)
+        wait_until(lambda: group.way)
     service.stop()
-    way = list(dict.fromkeys([*ways[0], *driver.way]))
-    print(f"{len(way)} modules from the route to the driver: {', '.join(way)}")
+    way = list(dict.fromkeys([*ways[0], *group.way]))
+    print(f"{len(way)} modules from the route to lvcreate: {', '.join(way)}")
     assert way[0] == "nbdsvc/api/volumes.py"
-    assert len(way) <= 6
+    assert len(way) <= MOST
