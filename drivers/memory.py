@@ -111,6 +111,14 @@ class MemoryDriver(FileDriver):
         super().do_setup()
 
     @_faulty
+    def check_for_setup_error(self) -> None:
+        super().check_for_setup_error()
+
+    @_faulty
+    def get_volume_stats(self, refresh: bool = False) -> list[PoolStats]:
+        return super().get_volume_stats(refresh)
+
+    @_faulty
     def create_volume(self, volume: VolumeRef, owner: str) -> None:
         super().create_volume(volume, owner)
 

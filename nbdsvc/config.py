@@ -14,11 +14,11 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from nbdsvc import errors
+from nbdsvc import backend_settings, errors
+from nbdsvc.backend_settings import EXPORTERS, BackendSettings
 
 DEFAULT_FILE = Path("/etc/nbdsvc/nbdsvc.toml")
 PREFIX = "NBDSVC_"
-EXPORTERS = ("nbd", "lio", "lio-memory")
 _IQN_PREFIX = re.compile(r"iqn\.[0-9]{4}-[01][0-9]\.[a-z0-9-]+\.[a-z0-9.:-]*")
 # What the command line's client reads (cli/client.py): no settings of the service.
 _CLIENT = frozenset({"NBDSVC_ENDPOINT", "NBDSVC_TOKEN", "NBDSVC_PROJECT"})
@@ -56,6 +56,11 @@ class Settings:
     driver: str = "file"
     backend: str = "file"
     driver_options: dict[str, Any] = field(default_factory=dict)
+    # Several backends in place of that one: a table [backends.NAME] each, with driver, exporters (best first: nbd, iscsi),
+    # options (the driver's), capabilities (what volume types can ask for besides what it reports), max_copies, copy_rate,
+    # copy_cores; see backend_settings.py. Each has its own health, slots and limits.
+    # As a variable: NBDSVC_BACKENDS="fast.driver = 'lvm', slow.driver = 'file'".
+    backends: dict[str, Any] = field(default_factory=dict)
     # Pool folder of the file driver; empty: state_dir/pool.
     pool: str = ""
     # Volumes in the pool that are marked as nbdsvc's and have no row: the database was lost, or they are another
@@ -156,6 +161,23 @@ class Settings:
     @property
     def pool_path(self) -> Path:
         return Path(self.pool) if self.pool else self.state_dir / "pool"
+
+    @property
+    def served_backends(self) -> dict[str, BackendSettings]:
+        """The backends of this host by name, the default one first. ConfigError names a wrong setting of one."""
+        unnamed = BackendSettings(
+            driver=self.driver,
+            exporters=(self.exporter,),
+            options=self.driver_options,
+            max_copies=self.max_copies,
+            copy_rate=self.copy_rate,
+            copy_cores=self.copy_cores,
+        )
+        return backend_settings.parse(self.backends, unnamed) or {self.backend: unnamed}
+
+    def pool_folder(self, backend: str) -> Path:
+        """Where a backend that keeps files has them, unless its options say otherwise."""
+        return self.state_dir / "pools" / backend if self.backends else self.pool_path
 
     @property
     def images_path(self) -> Path:
@@ -277,7 +299,6 @@ def _check(settings: Settings) -> Settings:
         (settings.copy_rate < 0, "copy_rate", "must not be negative"),
         (settings.copy_cores < 0, "copy_cores", "must not be negative"),
         (settings.exporter not in EXPORTERS, "exporter", f"must be one of {', '.join(EXPORTERS)}"),
-        (settings.exporter != "nbd" and not settings.iscsi_portals, "iscsi_portals", "needs at least one address"),
         (settings.iscsi_block_size not in (512, 4096), "iscsi_block_size", "must be 512 or 4096"),
         (
             not _IQN_PREFIX.fullmatch(settings.iscsi_prefix),
@@ -288,4 +309,7 @@ def _check(settings: Settings) -> Settings:
     ):
         if wrong:
             raise errors.ConfigError(setting=setting, reason=reason)
+    used = {exporter for backend in settings.served_backends.values() for exporter in backend.exporters}
+    if used - {"nbd"} and not settings.iscsi_portals:
+        raise errors.ConfigError(setting="iscsi_portals", reason="needs at least one address")
     return settings

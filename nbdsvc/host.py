@@ -7,7 +7,7 @@ operation belongs to the backend that its row names, so that a step finds its dr
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from nbdsvc import errors
 from nbdsvc.datapath.digest_store import DigestStore
@@ -35,6 +35,10 @@ class Backend:
     # Bytes a second and cores that all copies of this backend may take together.
     rate: Limit = field(default_factory=Limit)
     cpu: Limit = field(default_factory=Limit)
+    # Copies at work at once.
+    max_copies: int = 4
+    # What volume types can ask for besides what the driver reports.
+    capabilities: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def exporter(self) -> Exporter:

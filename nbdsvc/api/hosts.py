@@ -9,9 +9,8 @@ from nbdsvc import errors
 from nbdsvc.api import strict, views
 from nbdsvc.api.request import Ask, Asked, answer
 from nbdsvc.api.services import full_name, rows_of
-from nbdsvc.manager import placement
-from nbdsvc.model import names
-from nbdsvc.model.entities import Service
+from nbdsvc.backends import placement
+from nbdsvc.model.entities import StorageBackend
 from nbdsvc.store import nouns
 
 router = strict.router("hosts")
@@ -33,11 +32,11 @@ def show(asked: Ask, host: str) -> JSONResponse:
     asked.require_admin()
     if host not in {full_name(row) for row in rows_of(asked)}:
         raise errors.NotFound(resource="Host", id=host)
-    used = _used(asked, names.split_host(host)[0])
+    used = _used(asked, host)
     return answer({"host": [{"resource": _resource(host, project, *used[project])} for project in used]})
 
 
-def _view(asked: Asked, row: Service) -> dict[str, Any]:
+def _view(asked: Asked, row: StorageBackend) -> dict[str, Any]:
     return {
         "host_name": full_name(row),
         "service": row.binary,
@@ -52,7 +51,7 @@ def _used(asked: Asked, host: str) -> dict[str, list[int]]:
     """By project: volumes, their GiB, snapshots, their GiB."""
     used: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0, 0])
     with asked.app.database.read() as conn:
-        volumes = {row.id: row for row in nouns.volumes.select(conn) if names.split_host(row.host)[0] == host}
+        volumes = {row.id: row for row in nouns.volumes.select(conn) if row.host.partition("#")[0] == host}
         snapshots = [row for row in nouns.snapshots.select(conn) if row.volume_id in volumes]
     counted = [(row.project_id, 0, row.size) for row in volumes.values()]
     counted += [(row.project_id, 2, row.volume_size) for row in snapshots]

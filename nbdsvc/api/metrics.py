@@ -3,11 +3,10 @@
 import sqlalchemy as sa
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from nbdsvc.manager import placement
 from nbdsvc.manager.app import App
 from nbdsvc.model import names
 from nbdsvc.model import operation as model
-from nbdsvc.store import nouns, tables
+from nbdsvc.store import backends, nouns, tables
 
 _registry = CollectorRegistry()
 _requests = Counter("nbdsvc_requests", "Requests answered.", ["method", "status"], registry=_registry)
@@ -48,11 +47,12 @@ def _fill_pools(conn: sa.Connection) -> None:
     _pool_bytes.clear()
     _lacking.clear()
     _pool_metadata.clear()
-    for service in nouns.services.select(conn):
-        for finding in service.capabilities.get("findings", []):
-            _lacking.labels(service.host, finding["thing"]).set(1)
-        for pool in placement.pools(service):
-            name = names.join_host(service.host, service.capabilities["backend"], pool.name)
+    pools = backends.all_pools(conn)
+    for backend in nouns.backends.select(conn):
+        for finding in backend.capabilities.get("findings", []):
+            _lacking.labels(backend.host, finding["thing"]).set(1)
+        for pool in pools.get(backend.id, []):
+            name = names.join_host(backend.host, backend.name, pool.name)
             for what in ("total", "free", "provisioned", "allocated"):
                 _pool_bytes.labels(name, what).set(getattr(pool, what))
             if pool.metadata_percent is not None:

@@ -9,9 +9,9 @@ from nbdsvc.api import filters, strict, views
 from nbdsvc.api.request import Ask, Asked, answer
 from nbdsvc.api.services import rows_of
 from nbdsvc.driver import PoolStats
-from nbdsvc.manager import placement
 from nbdsvc.model import names
-from nbdsvc.model.entities import Service
+from nbdsvc.model.entities import StorageBackend
+from nbdsvc.store import backends
 from nbdsvc.types.queries import get_type
 from nbdsvc.units import GiB
 
@@ -27,9 +27,11 @@ def pools(asked: Ask) -> JSONResponse:
     detail = asked.flag("detail")
     filters.known(asked, "pools")
     found = []
+    with asked.app.database.read() as conn:
+        pools = backends.all_pools(conn)
     for row in rows_of(asked):
-        for pool in placement.pools(row):
-            name = names.join_host(row.host, row.capabilities["backend"], pool.name)
+        for pool in pools.get(row.id, []):
+            name = names.join_host(row.host, row.name, pool.name)
             if _wanted(asked, row, name):
                 found.append({"name": name} | ({"capabilities": _pool(row, pool)} if detail else {}))
     return answer({"pools": found})
@@ -40,7 +42,7 @@ def capabilities(asked: Ask, host: str) -> JSONResponse:
     """What the backend of a host can do, and which extra specs it understands."""
     asked.require_admin()
     for row in rows_of(asked):
-        if row.host == names.split_host(host)[0] and row.capabilities.get("description"):
+        if host in (row.host, row.full_name) and row.capabilities.get("description"):
             described = {
                 "namespace": f"OS::Storage::Capabilities::{host}",
                 "pool_name": None,
@@ -54,19 +56,18 @@ def capabilities(asked: Ask, host: str) -> JSONResponse:
     raise errors.NotFound(resource="Host", id=host)
 
 
-def _wanted(asked: Asked, row: Service, name: str) -> bool:
+def _wanted(asked: Asked, row: StorageBackend, name: str) -> bool:
     if asked.version >= _NAME_SINCE and asked.query.get("name", name) != name:
         return False
     if asked.version < _TYPE_SINCE or "volume_type" not in asked.query:
         return True
     specs = get_type(asked.app, asked.context, asked.query["volume_type"]).extra_specs
-    backend = row.capabilities["backend"]
-    return bool(specs.get("volume_backend_name", backend) == backend)
+    return bool(specs.get("volume_backend_name", row.name) == row.name)
 
 
-def _pool(row: Service, pool: PoolStats) -> dict[str, Any]:
+def _pool(row: StorageBackend, pool: PoolStats) -> dict[str, Any]:
     return {
-        "volume_backend_name": row.capabilities["backend"],
+        "volume_backend_name": row.name,
         "pool_name": pool.name,
         "storage_protocol": row.capabilities["storage_protocol"],
         "vendor_name": "nbdsvc",
@@ -81,7 +82,7 @@ def _pool(row: Service, pool: PoolStats) -> dict[str, Any]:
         "thick_provisioning_support": not pool.thin,
         "total_volumes": pool.volumes,
         "metadata_percent": pool.metadata_percent,
-        "multiattach": True,
+        "multiattach": row.capabilities.get("multiattach", True),
         "QoS_support": False,
         "filter_function": row.capabilities["filter_function"],
         "goodness_function": row.capabilities["goodness_function"],

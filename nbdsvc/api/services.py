@@ -8,9 +8,8 @@ from pydantic import Field
 from nbdsvc import errors
 from nbdsvc.api import strict, views
 from nbdsvc.api.request import Ask, Asked, Body, Key, LongText, answer
-from nbdsvc.manager import placement
-from nbdsvc.model import names
-from nbdsvc.model.entities import Service
+from nbdsvc.backends import placement
+from nbdsvc.model.entities import StorageBackend
 from nbdsvc.store import nouns
 
 router = strict.router("services")
@@ -60,14 +59,14 @@ def disable_log_reason(asked: Ask, body: ReasonBody) -> JSONResponse:
     return _change(asked, body, {"disabled": True, "disabled_reason": reason}, disabled_reason=reason)
 
 
-def rows_of(asked: Asked) -> list[Service]:
+def rows_of(asked: Asked) -> list[StorageBackend]:
     with asked.app.database.read() as conn:
-        return nouns.services.select(conn)
+        return nouns.backends.select(conn)
 
 
-def full_name(row: Service) -> str:
+def full_name(row: StorageBackend) -> str:
     """host@backend, as clients name a service."""
-    return names.join_host(row.host, row.capabilities.get("backend", ""))
+    return row.full_name
 
 
 def _change(asked: Asked, body: ServiceBody, changes: dict[str, Any], **shown: Any) -> JSONResponse:
@@ -76,19 +75,20 @@ def _change(asked: Asked, body: ServiceBody, changes: dict[str, Any], **shown: A
     with asked.app.change() as conn:
         found = [
             row
-            for row in nouns.services.select(conn)
+            for row in nouns.backends.select(conn)
             if body.host in (row.host, full_name(row)) and binary in (None, row.binary)
         ]
         if not found:
             raise errors.NotFound(resource=f"Service {binary or ''} on host".replace("  ", " "), id=body.host)
         # updated_at is the host's own heartbeat and stays so.
-        nouns.services.update(conn, found[0].id, **changes, updated_at=found[0].updated_at)
+        for row in found:
+            nouns.backends.update(conn, row.id, **changes, updated_at=row.updated_at)
     disabled = changes["disabled"]
     return answer({"host": body.host, "service": body.service or "", "binary": body.binary or "", "disabled": disabled,
                    "status": "disabled" if disabled else "enabled", **shown})  # fmt: skip
 
 
-def _view(asked: Asked, row: Service) -> dict[str, Any]:
+def _view(asked: Asked, row: StorageBackend) -> dict[str, Any]:
     shown = {
         "binary": row.binary,
         "host": full_name(row),
@@ -97,14 +97,14 @@ def _view(asked: Asked, row: Service) -> dict[str, Any]:
         "state": "up" if placement.is_up(asked.app, row) else "down",
         "updated_at": views.stamp(row.updated_at),
         "disabled_reason": row.disabled_reason or _lacking(row),
-        "replication_status": "disabled",
-        "active_backend_id": None,
+        "replication_status": row.replication_status,
+        "active_backend_id": row.active_backend_id,
         "frozen": row.frozen,
     }
     return shown | ({"cluster": None} if asked.version >= _CLUSTER_SINCE else {})
 
 
-def _lacking(row: Service) -> str | None:
+def _lacking(row: StorageBackend) -> str | None:
     """Why a host that nobody disabled does not do all that it should; the only field that clients show as a text."""
     found = row.capabilities.get("findings", [])
     return "; ".join(f"{each['thing']}: {each['reason']}" for each in found) or None

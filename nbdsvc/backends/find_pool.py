@@ -3,11 +3,12 @@
 import sqlalchemy as sa
 
 from nbdsvc import errors
+from nbdsvc.backends import placement
 from nbdsvc.driver import PoolStats
-from nbdsvc.manager import placement
 from nbdsvc.manager.app import App
 from nbdsvc.model import names
-from nbdsvc.model.entities import Service
+from nbdsvc.model.entities import StorageBackend
+from nbdsvc.store import backends
 
 
 def find_pool(app: App, conn: sa.Connection, host: str) -> str:
@@ -15,18 +16,18 @@ def find_pool(app: App, conn: sa.Connection, host: str) -> str:
 
     Raises InvalidInput where there is no such pool, BackendUnavailable where its service is disabled or down.
     """
-    name, backend, pool = names.split_host(host)
-    service = placement.service_of(conn, host)
-    found = placement.pools(service) if service else []
+    name, _backend, pool = names.split_host(host)
+    service = backends.find(conn, host)
+    found = backends.pools(conn, service.id) if service else []
     known = [each for each in found if pool in ("", each.name)]
-    if service is None or backend not in ("", service.capabilities.get("backend")) or (found and not known):
+    if service is None or (found and not known):
         reason = "no storage host has this name: host@backend#pool"
         raise errors.InvalidInput(field="host", value=host[:80], reason=reason)
     _check_up(app, service, known)
-    return names.join_host(name, service.capabilities["backend"], known[0].name)
+    return names.join_host(name, service.name, known[0].name)
 
 
-def _check_up(app: App, service: Service, pools: list[PoolStats]) -> None:
+def _check_up(app: App, service: StorageBackend, pools: list[PoolStats]) -> None:
     if service.disabled or not pools or not placement.is_up(app, service):
         state = "disabled" if service.disabled else "down"
-        raise errors.BackendUnavailable(backend=service.host, reason=f"its service is {state}")
+        raise errors.BackendUnavailable(backend=service.full_name, reason=f"its service is {state}")

@@ -29,6 +29,6 @@ def choose_zone(app: App, conn: sa.Connection, named: str | None) -> str:
 
 def _zones(conn: sa.Connection) -> dict[str, bool]:
     found: dict[str, bool] = {}
-    for row in nouns.services.select(conn):
+    for row in nouns.backends.select(conn):
         found[row.availability_zone] = found.get(row.availability_zone, False) or not (row.disabled or row.frozen)
     return found

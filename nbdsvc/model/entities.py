@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from nbdsvc.model import clock
+from nbdsvc.model import clock, names
 
 
 @dataclass(frozen=True)
@@ -106,17 +106,33 @@ class VolumeType:
 
 
 @dataclass(frozen=True)
-class Service:
-    """One host process and what it last said of itself. `capabilities`: its pools and driver description, as JSON."""
+class StorageBackend:
+    """A backend of a host as it last reported; the API's service `host@name`. Its pools are rows of their own.
+
+    `updated_at` is its last report, whatever else changes.
+    """
 
     id: str
     host: str
-    binary: str = "cinder-volume"  # what clients look for
+    # Its name in host@backend#pool.
+    name: str
+    # What clients look for.
+    binary: str = "cinder-volume"
     availability_zone: str = "nova"
+    # By an administrator: takes no new volumes.
     disabled: bool = False
     disabled_reason: str | None = None
     frozen: bool = False
+    # Whether its driver works.
     working: bool = True
+    replication_status: str = "disabled"
+    active_backend_id: str | None = None
+    # storage_protocol, instant_clone, instant_snapshot, description, filter_function, goodness_function, findings.
     capabilities: dict[str, Any] = field(default_factory=dict)
     created_at: datetime = field(default_factory=clock.now)
     updated_at: datetime | None = None
+
+    @property
+    def full_name(self) -> str:
+        """host@backend, as clients name a service."""
+        return names.join_host(self.host, self.name)

@@ -34,7 +34,7 @@ COPIES_MOST = 64
 
 
 class _Lane:
-    """A queue, its slots and its threads: what waits in one lane keeps nobody waiting in another."""
+    """A queue of one backend, its slots and its threads: what waits in one lane holds up no other."""
 
     def __init__(self, name: str, slots: int, most: int) -> None:
         self.copies = name == COPY
@@ -55,6 +55,7 @@ class Engine:
         poll_seconds: float = 1.0,
         probe: Probe = no_probe,
         copies: int = 4,
+        copies_of: Mapping[str, int] | None = None,
         claim: Claim | None = None,
     ) -> None:
         self._journal = Journal(database, host, claim)
@@ -71,9 +72,17 @@ class Engine:
         self._stopping = threading.Event()
         self.on_ended: Callable[[], None] = lambda: None
         """Called after each end, by the thread that ran it."""
-        sizes = {ACCESS: (SHORT_SLOTS, SHORT_MOST), SHORT: (SHORT_SLOTS, SHORT_MOST), COPY: (copies, COPIES_MOST)}
-        self._lanes = {name: _Lane(name, *size) for name, size in sizes.items()}
+        self._copies, self._copies_of = copies, copies_of or {}
+        # By lane and backend: a backend that hangs fills its own lanes only.
+        self._lanes: dict[tuple[str, str], _Lane] = {}
         self._dispatcher = threading.Thread(target=self._dispatch_forever, name="dispatcher", daemon=True)
+
+    def _lane(self, name: str, backend: str) -> _Lane:
+        """The lane of this name for operations of that backend. The caller has the mutex."""
+        if (name, backend) not in self._lanes:
+            copies = self._copies_of.get(backend, self._copies), COPIES_MOST
+            self._lanes[name, backend] = _Lane(name, *(copies if name == COPY else (SHORT_SLOTS, SHORT_MOST)))
+        return self._lanes[name, backend]
 
     def start(self) -> None:
         self._dispatcher.start()
@@ -142,18 +151,18 @@ class Engine:
             self._active[operation.id] = running
             # Not among the ends of access: a project may have queued, and cancelled, a thousand connects before its detach.
             lane = SHORT if _is_to_end(operation) and running.lane != ACCESS else running.lane
-            self._lanes[lane].slots.wait(operation.id, operation.project_id)
+            self._lane(lane, operation.backend).slots.wait(operation.id, operation.project_id)
 
     def _let_out(self, unfinished: list[Operation]) -> None:
         """What waits for a slot and is to end, needs none: its undo is short."""
         for operation in unfinished:
-            running, waits = self._active.get(operation.id), self._lanes[COPY].slots
+            running, waits = self._active.get(operation.id), self._lane(COPY, operation.backend).slots
             if not running or not waits.is_waiting(operation.id):
                 continue
             running.cancelled |= operation.cancel_requested
             if running.cancelled or running.is_late():  # by the clock that does not jump, as its steps see it
                 waits.leave(operation.id)
-                self._lanes[SHORT].slots.wait(operation.id, operation.project_id)
+                self._lane(SHORT, operation.backend).slots.wait(operation.id, operation.project_id)
 
     def _starting(self, lane: _Lane) -> Iterator[str]:
         while not self._is_interrupted() and (id := lane.slots.next(self._counts)):
@@ -194,7 +203,8 @@ class Engine:
                 self._active.pop(id, None)
                 self._table.release(id)
             else:
-                self._lanes[COPY].slots.wait(id, running.operation.project_id)
+                copies = self._lane(COPY, running.operation.backend)
+                copies.slots.wait(id, running.operation.project_id)
         if ended:
             self.on_ended()
         self._work.set()

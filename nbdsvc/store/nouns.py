@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from nbdsvc import errors
 from nbdsvc.model import states
-from nbdsvc.model.entities import Attachment, Service, Snapshot, Volume, VolumeType
+from nbdsvc.model.entities import Attachment, Snapshot, StorageBackend, Volume, VolumeType
 from nbdsvc.store import tables
 from nbdsvc.store.database import Database
 from nbdsvc.store.rows import Rows
@@ -17,7 +17,7 @@ attachments: Rows[Attachment] = Rows(
     tables.attachments, Attachment, "VolumeAttachment", states.moves(states.ATTACHMENT)
 )
 volume_types: Rows[VolumeType] = Rows(tables.volume_types, VolumeType, "VolumeType")
-services: Rows[Service] = Rows(tables.services, Service, "Service")
+backends: Rows[StorageBackend] = Rows(tables.backends, StorageBackend, "Service")
 
 
 def snapshots_of(conn: sa.Connection, volume_id: str) -> list[Snapshot]:

@@ -103,19 +103,41 @@ quota_limits = sa.Table(
     sa.Column("limit", sa.Integer, nullable=False),
 )
 
-services = sa.Table(
-    "services",
+# What a host reports of each of its backends; the API's services.
+backends = sa.Table(
+    "backends",
     metadata,
     sa.Column("id", _ID, primary_key=True),
-    sa.Column("host", _NAME, nullable=False, unique=True),
+    sa.Column("host", _NAME, nullable=False),
+    sa.Column("name", _NAME, nullable=False),
     sa.Column("binary", _NAME, nullable=False),
     sa.Column("availability_zone", _NAME, nullable=False),
     sa.Column("disabled", sa.Boolean, nullable=False),
     sa.Column("disabled_reason", sa.Text),
     sa.Column("frozen", sa.Boolean, nullable=False),
     sa.Column("working", sa.Boolean, nullable=False),
+    sa.Column("replication_status", sa.String(32), nullable=False),
+    sa.Column("active_backend_id", _NAME),
     sa.Column("capabilities", sa.JSON, nullable=False),
     *_stamps(),
+    sa.UniqueConstraint("host", "name", name="backends_by_name"),
+)
+
+# Columns are the fields of driver.PoolStats, in bytes.
+pools = sa.Table(
+    "pools",
+    metadata,
+    sa.Column("backend_id", _ID, sa.ForeignKey("backends.id"), primary_key=True),
+    sa.Column("name", _NAME, primary_key=True),
+    sa.Column("total", sa.BigInteger, nullable=False),
+    sa.Column("free", sa.BigInteger, nullable=False),
+    sa.Column("provisioned", sa.BigInteger, nullable=False),
+    sa.Column("allocated", sa.BigInteger, nullable=False),
+    sa.Column("volumes", sa.Integer, nullable=False),
+    sa.Column("reserved_percentage", sa.Integer, nullable=False),
+    sa.Column("max_over_subscription_ratio", sa.Float, nullable=False),
+    sa.Column("thin", sa.Boolean, nullable=False),
+    sa.Column("metadata_percent", sa.Float),
 )
 
 operations = sa.Table(

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field, replace
 import sqlalchemy as sa
 
 from nbdsvc import errors, journaled_copy
+from nbdsvc.backends import placement
 from nbdsvc.backends.zones import choose_zone
 from nbdsvc.host import backend_of, host_of
 from nbdsvc.images.http import url
-from nbdsvc.manager import placement, settling
+from nbdsvc.manager import settling
 from nbdsvc.manager.app import App, operation, owner_scope
 from nbdsvc.manager.locking import locks
 from nbdsvc.model import names
@@ -80,9 +81,14 @@ def _new_row(app: App, conn: sa.Connection, context: Context, request: CreateVol
     zone = _zone(app, conn, request, source)
     size = _size(request, source)
     _check_quota(app, conn, context, size)
-    host = source.host if source else placement.choose(app, conn, size, zone)
+    multiattach = request.multiattach or volume_type.multiattach
     if source:
+        host = source.host
+        if volume_type.id != source.type_id:
+            placement.check_type(app, conn, host, volume_type)
         placement.check_growth(app, conn, host, size)
+    else:
+        host = placement.choose_pool(app, conn, size, zone, volume_type, multiattach=multiattach)
     return Volume(
         id=names.new_id(),
         project_id=context.project_id,
@@ -98,7 +104,7 @@ def _new_row(app: App, conn: sa.Connection, context: Context, request: CreateVol
         source_volid=request.source_volid,
         image_id=request.image,
         bootable=bool(source and source.bootable),
-        multiattach=request.multiattach or volume_type.multiattach,
+        multiattach=multiattach,
         metadata=request.metadata,
         image_metadata=source.image_metadata if source else {},
     )

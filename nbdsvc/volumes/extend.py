@@ -3,8 +3,9 @@
 import sqlalchemy as sa
 
 from nbdsvc import errors
+from nbdsvc.backends import placement
 from nbdsvc.host import backend_of, host_of
-from nbdsvc.manager import placement, settling
+from nbdsvc.manager import settling
 from nbdsvc.manager.app import App, operation, owner_scope
 from nbdsvc.manager.locking import locks
 from nbdsvc.model import states

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from nbdsvc import errors
-from nbdsvc.manager import placement
+from nbdsvc.backends import placement
 from nbdsvc.model import states
 from nbdsvc.model.entities import Snapshot, Volume
 from nbdsvc.store import nouns

@@ -4,11 +4,12 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import sqlalchemy as sa
 from asking import ask
 from serving import ServiceProcess
 
-from nbdsvc.model import names
-from nbdsvc.model.entities import Service, Volume
+from nbdsvc.model import clock, names
+from nbdsvc.model.entities import Volume
 from nbdsvc.store import migrate, nouns
 from nbdsvc.store.database import Database
 
@@ -53,13 +54,23 @@ def test_an_older_database_gets_the_default_type(database_url: str) -> None:
     made = Volume(names.new_id(), "p", "u", 1, "available", "h@b#p")
     with database.write() as conn:
         nouns.volumes.insert(conn, made)
-        nouns.services.insert(conn, Service(names.new_id(), "h", binary="nbdsvc-host"))
+        values = {"id": names.new_id(), "host": "h", "binary": "nbdsvc-host", "availability_zone": "nova", "disabled": True,
+                  "frozen": False, "working": True, "created_at": clock.now(),
+                  "capabilities": {"backend": "b", "pools": [], "instant_clone": True}}  # fmt: skip
+        services = sa.table(
+            "services",
+            *(sa.column(name) for name in values if name != "capabilities"),
+            sa.column("capabilities", sa.JSON),
+        )
+        conn.execute(services.insert().values(values))
     migrate.upgrade(database)
     with database.read() as conn:
         kinds = nouns.volume_types.select(conn)
         assert [(kind.name, kind.is_public, kind.extra_specs) for kind in kinds] == [("__DEFAULT__", True, {})]
         assert nouns.volumes.get(conn, made.id).volume_type_id == kinds[0].id
-        assert [row.binary for row in nouns.services.select(conn)] == ["cinder-volume"]
+        (backend,) = nouns.backends.select(conn)
+        assert (backend.full_name, backend.binary, backend.disabled) == ("h@b", "cinder-volume", True)
+        assert backend.capabilities == {"instant_clone": True}
     database.close()
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 
 from nbdsvc import errors, process
-from nbdsvc.host import Host
+from nbdsvc.host import Backend, Host
 from nbdsvc.units import human
 
 log = structlog.get_logger(__name__)
@@ -26,7 +26,7 @@ class Check:
     """`look` returns why it is lacking, or nothing. All of these are the administrator's to mend."""
 
     thing: str
-    look: Callable[[Host], str]
+    look: Callable[[Host, Backend], str]
     without: str
     remedy: str
 
@@ -42,31 +42,31 @@ class Finding:
         return f"{self.thing}: {self.reason}; without it no {self.without}; {self.remedy}"
 
 
-def _backend(host: Host) -> str:
-    host.backend("").driver.check_for_setup_error()
+def _backend(_host: Host, backend: Backend) -> str:
+    backend.driver.check_for_setup_error()
     return ""
 
 
-def _database(host: Host) -> str:
+def _database(host: Host, _backend: Backend) -> str:
     reserve = host.database.reserve
     if reserve is None or (reserve.keep() and not reserve.short()):
         return ""
     return f"{human(reserve.free())} are free, {human(reserve.size)} are needed"
 
 
-def _images(host: Host) -> str:
+def _images(host: Host, _backend: Backend) -> str:
     host.images.folder.list()
     return ""
 
 
-def _descriptors(host: Host) -> str:
+def _descriptors(_host: Host, _backend: Backend) -> str:
     soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     few = soft != resource.RLIM_INFINITY and soft < _DESCRIPTORS
     return f"{soft} are allowed, {_DESCRIPTORS} are needed" if few else ""
 
 
-def _nbdkit(host: Host) -> str:
-    return _program("nbdkit") if host.backend("").exporter.protocol == "nbd" else ""
+def _nbdkit(_host: Host, backend: Backend) -> str:
+    return _program("nbdkit") if any(each.protocol == "nbd" for each in backend.exporters) else ""
 
 
 def _program(name: str) -> str:
@@ -80,19 +80,19 @@ CHECKS = (
     Check("images folder", _images, "volumes from images and no uploads", "mount it, or name another one (images)"),
     Check("open files", _descriptors, "many exports at once", "raise the hard limit (LimitNOFILE, ulimit -Hn)"),
     Check("nbdkit", _nbdkit, "attachments", "install it"),
-    Check("bwrap", lambda _host: _program("bwrap"), "images in foreign formats", "install it"),
+    Check("bwrap", lambda _host, _backend: _program("bwrap"), "images in foreign formats", "install it"),
 )
 
 
-def look(host: Host) -> list[Finding]:
-    """All that is lacking now."""
-    found = ((check, _reason(check, host)) for check in CHECKS)
+def look(host: Host, backend: Backend) -> list[Finding]:
+    """All that this backend and its host lack now."""
+    found = ((check, _reason(check, host, backend)) for check in CHECKS)
     return [Finding(check.thing, reason, check.without, check.remedy) for check, reason in found if reason]
 
 
-def _reason(check: Check, host: Host) -> str:
+def _reason(check: Check, host: Host, backend: Backend) -> str:
     try:
-        return check.look(host)
+        return check.look(host, backend)
     except (errors.Error, OSError) as error:
         return str(error)
 

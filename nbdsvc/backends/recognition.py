@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from nbdsvc import errors
 from nbdsvc.driver import BackendObject
-from nbdsvc.host import Host
+from nbdsvc.host import Backend, Host
 from nbdsvc.store import nouns
 
 # So many ids stand in the message: enough to recognise them by, few enough to read.
@@ -21,9 +21,9 @@ _WAY_OUT = (
 )
 
 
-def check_objects(host: Host) -> None:
-    """ConfigError where the pool has objects of ours without a row. The driver works."""
-    if unknown := unknown_objects(host):
+def check_objects(host: Host, backend: Backend) -> None:
+    """ConfigError where the backend's pools have objects of ours without a row. Its driver works."""
+    if unknown := unknown_objects(host, backend):
         reason = f"{len(unknown)} volumes and snapshots of nbdsvc in the pool have no row in the database"
         raise errors.ConfigError(setting="database", reason=f"{reason} ({_some(o.name for o in unknown)}). {_WAY_OUT}")
 
@@ -35,20 +35,20 @@ def check_exports(host: Host) -> None:
         raise errors.ConfigError(setting="database", reason=f"{reason}. {_WAY_OUT}")
 
 
-def unknown_objects(host: Host) -> list[BackendObject]:
-    ours = [found for found in host.backend("").driver.list_objects() if found.id and found.owner]
+def unknown_objects(host: Host, backend: Backend) -> list[BackendObject]:
+    """Volumes and snapshots of ours in the backend's pools that have no row."""
+    ours = [found for found in backend.driver.list_objects() if found.id and found.owner]
     with host.database.read() as conn:
         known = {row.id for row in nouns.volumes.select(conn)} | {row.id for row in nouns.snapshots.select(conn)}
     return [found for found in ours if found.id not in known]
 
 
 def unknown_exports(host: Host) -> list[str]:
-    """Ids of those that answer; what is dead or half made is removed by housekeeping."""
-    exporter = host.backend("").exporter
-    inventory = exporter.inventory()
+    """Ids of those that serve clients; what is dead or half made, export_repair removes."""
+    present = [(exporter, id) for exporter in host.exporters for id in exporter.inventory().exports]
     with host.database.read() as conn:
         known = {row.id for row in nouns.attachments.select(conn)}
-    return [id for id in inventory.exports if id not in known and exporter.health(id).ok]
+    return [id for exporter, id in present if id not in known and exporter.health(id).ok]
 
 
 def _some(names: Iterable[str]) -> str:

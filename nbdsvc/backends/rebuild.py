@@ -10,10 +10,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from nbdsvc.attachments.connection_info import stored_info
+from nbdsvc.backends import recognition
 from nbdsvc.driver import BackendObject, VolumeRef
 from nbdsvc.exporter import ConnectionInfo, ExportSpec
-from nbdsvc.host import Host
-from nbdsvc.manager import recognition, settling
+from nbdsvc.host import Backend, Host
+from nbdsvc.manager import settling
 from nbdsvc.model import clock, names
 from nbdsvc.model.entities import Attachment, Snapshot, Volume
 from nbdsvc.store import nouns, tables
@@ -36,13 +37,18 @@ class Rebuilt:
 def rebuild(host: Host, project: str, type_name: str) -> Rebuilt:
     """Rows for objects and exports without one, in one transaction. Rows that are there stay as they are."""
     done = Rebuilt()
-    objects, exports = recognition.unknown_objects(host), recognition.unknown_exports(host)
+    objects = [
+        (backend, each) for backend in host.backends.values() for each in recognition.unknown_objects(host, backend)
+    ]
+    exports = recognition.unknown_exports(host)
     with host.database.write() as conn:
         types = nouns.volume_types.select(conn, tables.volume_types.c.name == type_name)
         type_id = types[0].id if types else None
-        for found in sorted(objects, key=lambda each: each.kind, reverse=True):  # volumes before their snapshots
+        for backend, found in sorted(
+            objects, key=lambda each: each[1].kind, reverse=True
+        ):  # volumes before their snapshots
             if found.kind == "volume":
-                nouns.volumes.insert(conn, _volume(host, project, type_id, found))
+                nouns.volumes.insert(conn, _volume(host, backend, project, type_id, found))
                 done.volumes.append(str(found.id))
             else:
                 _snapshot(conn, found, done)
@@ -51,11 +57,9 @@ def rebuild(host: Host, project: str, type_name: str) -> Rebuilt:
     return done
 
 
-def _volume(host: Host, project: str, type_id: str | None, found: BackendObject) -> Volume:
+def _volume(host: Host, backend: Backend, project: str, type_id: str | None, found: BackendObject) -> Volume:
     id, size = str(found.id), max(1, to_gib(found.size))
-    where = names.join_host(
-        host.name, host.backend("").name, host.backend("").driver.get_pool(VolumeRef(id, found.size))
-    )
+    where = names.join_host(host.name, backend.name, backend.driver.get_pool(VolumeRef(id, found.size)))
     return Volume(id, project, _USER, size, "available", where, volume_type_id=type_id, availability_zone=host.zone)
 
 
@@ -71,7 +75,7 @@ def _snapshot(conn: sa.Connection, found: BackendObject, done: Rebuilt) -> None:
 
 
 def _attachment(host: Host, conn: sa.Connection, id: str, done: Rebuilt) -> None:
-    found = host.backend("").exporter.find(id)
+    found = next((found for exporter in host.exporters if (found := exporter.find(id))), None)
     volume = nouns.volumes.find(conn, found[0].volume_id) if found else None
     if found is None or volume is None:
         done.left[f"export {id}"] = "it has no note, or its volume is not there"

@@ -1,0 +1,82 @@
+"""The settings of one backend: a table `[backends.NAME]`, or the unnamed one that driver, backend and exporter describe."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from nbdsvc import errors
+
+EXPORTERS = ("nbd", "lio", "lio-memory")
+# How people call them besides.
+_ALIASES = {"iscsi": "lio"}
+
+
+@dataclass(frozen=True)
+class BackendSettings:
+    """What `[backends.NAME]` may have."""
+
+    # A driver of the entry point group nbdsvc.drivers.
+    driver: str
+    # Transports, best first: nbd, iscsi (lio), lio-memory.
+    exporters: tuple[str, ...] = ("nbd",)
+    # The driver's own settings.
+    options: Mapping[str, Any] = field(default_factory=dict)
+    # What volume types can ask for besides what the driver reports: { tier = "gold" }.
+    capabilities: Mapping[str, Any] = field(default_factory=dict)
+    # Copies of this backend at work at once, and for each project; see max_copies.
+    max_copies: int = 4
+    # Bytes a second and cores for all copies of this backend together; 0: no limit.
+    copy_rate: int = 0
+    copy_cores: float = 0.0
+
+
+def parse(tables: Mapping[str, Any], defaults: BackendSettings) -> dict[str, BackendSettings]:
+    """The backends of `[backends.*]`; what a table leaves out is as in `defaults`. ConfigError names what is wrong."""
+    return {name: _backend(name, table, defaults) for name, table in tables.items()}
+
+
+def _backend(name: str, table: Any, defaults: BackendSettings) -> BackendSettings:
+    setting = f"backends.{name}"
+    if not name or set(name) & set("@#/"):
+        raise errors.ConfigError(setting=setting, reason="must be a name without @, # and /")
+    if not isinstance(table, Mapping):
+        raise errors.ConfigError(setting=setting, reason="must be a table")
+    known = [each.name for each in fields(BackendSettings)]
+    if unknown := sorted(set(table) - set(known)):
+        raise errors.ConfigError(setting=f"{setting}.{unknown[0]}", reason="there is no such setting")
+    if not isinstance(table.get("driver"), str):
+        raise errors.ConfigError(setting=f"{setting}.driver", reason="must name a driver")
+    values = {
+        "options": {},
+        "capabilities": {},
+        **{key: _value(setting, key, value, defaults) for key, value in table.items()},
+    }
+    inherited = {key: getattr(defaults, key) for key in known if key not in values}
+    return check(setting, BackendSettings(**inherited, **values))
+
+
+def _value(setting: str, key: str, value: Any, defaults: BackendSettings) -> Any:
+    """`value` as the type of the default."""
+    default = getattr(defaults, key)
+    try:
+        if key == "exporters":
+            given = value.split(",") if isinstance(value, str) else list(value)
+            return tuple(_ALIASES.get(each, each) for each in given)
+        return dict(value) if isinstance(default, Mapping) else type(default)(value)
+    except (TypeError, ValueError) as error:
+        reason = f"{value!r} is not a {type(default).__name__}"
+        raise errors.ConfigError(setting=f"{setting}.{key}", reason=reason) from error
+
+
+def check(setting: str, backend: BackendSettings) -> BackendSettings:
+    """The backend, or ConfigError for values that make no sense."""
+    unknown = [each for each in backend.exporters if each not in EXPORTERS]
+    for wrong, key, reason in (
+        (unknown or not backend.exporters, "exporters", f"must be some of {', '.join(EXPORTERS)}"),
+        (not 1 <= backend.max_copies <= 64, "max_copies", "must be 1 to 64"),
+        (backend.copy_rate < 0, "copy_rate", "must not be negative"),
+        (backend.copy_cores < 0, "copy_cores", "must not be negative"),
+    ):
+        if wrong:
+            raise errors.ConfigError(setting=f"{setting}.{key}", reason=reason)
+    return backend

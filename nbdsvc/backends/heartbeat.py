@@ -1,0 +1,129 @@
+"""Start a backend's driver, and report what it has: its health and pools, for the API and the scheduler.
+
+Each backend has a Heartbeat of its own and a thread for it, so that one whose driver does not answer is down, and no other.
+"""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+
+from nbdsvc import driver as contract
+from nbdsvc import errors
+from nbdsvc.backends import findings, recognition
+from nbdsvc.driver import PoolStats
+from nbdsvc.host import Backend, Host
+from nbdsvc.manager import settling
+from nbdsvc.store import backends, nouns
+
+log = structlog.get_logger(__name__)
+
+
+class Heartbeat:
+    """One backend's.
+
+    refuse_unknown: whether objects of ours without a row are a ConfigError. reported: called after each report.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        backend: Backend,
+        *,
+        refuse_unknown: bool,
+        reported: Callable[[str], None] = lambda _name: None,
+    ) -> None:
+        self.name = backend.name
+        self._host = host
+        self._backend = backend
+        self._refuse_unknown = refuse_unknown
+        self._reported = reported
+        self.first = threading.Event()
+        """Set once the backend reported, or could not."""
+        self.failure: errors.Error | None = None
+        """Why the service must not start over this backend."""
+
+        self._working = False
+
+    def beat(self) -> None:
+        """Start the driver if it does not work, and report. ConfigError where it holds what the database does not know."""
+        try:
+            if not self._working:
+                self._working = self._start()
+            self._working = publish(self._host, self._backend, self._working)
+            self._reported(f"{self._host.name}@{self._backend.name}")
+        except errors.ConfigError as error:
+            self.failure = error
+            raise
+        finally:
+            self.first.set()
+
+    def _start(self) -> bool:
+        working = initialise(self._backend)
+        if working and self._refuse_unknown:
+            recognition.check_objects(self._host, self._backend)
+        return working
+
+
+def initialise(backend: Backend) -> bool:
+    """do_setup and check_for_setup_error; False, and an error in the log, when the driver cannot work (row S021)."""
+    try:
+        backend.driver.do_setup()
+        backend.driver.check_for_setup_error()
+    except errors.Error as error:
+        log.error("backend is not usable", backend=backend.name, reason=str(error))
+        return False
+    return True
+
+
+def publish(host: Host, backend: Backend, working: bool) -> bool:
+    """Write the backend's report. Returns whether its driver works."""
+    capabilities: dict[str, Any] = {}
+    pools: list[PoolStats] = []
+    if working:
+        try:
+            backend.driver.check_for_setup_error()
+            _maintain(host, backend)
+            pools = backend.driver.get_volume_stats(refresh=True)
+            capabilities = _capabilities(backend)
+        except errors.Error as error:
+            log.error("backend went away", backend=backend.name, reason=str(error))
+            working, pools = False, []
+    lacking = findings.look(host, backend)
+    with host.database.write() as conn:
+        before = backends.find(conn, f"{host.name}@{backend.name}")
+        capabilities["findings"] = findings.report(lacking, before.capabilities.get("findings", []) if before else [])
+        backends.report(conn, host.name, backend.name, host.zone, pools, working=working, capabilities=capabilities)
+    return working
+
+
+def _maintain(host: Host, backend: Backend) -> None:
+    """Let the driver maintain its pool, and set every snapshot whose bytes are lost to error."""
+    try:
+        backend.driver.watch()
+    except errors.Error as error:  # what is there still serves; whether it does, check_for_setup_error says
+        log.error("the pool cannot be maintained", backend=backend.name, reason=str(error))
+    objects = backend.driver.list_objects()
+    lost = {found.id: found.fault for found in objects if found.kind == "snapshot" and found.fault}
+    for id, fault in lost.items():
+        with host.database.write() as conn:
+            row = nouns.snapshots.find(conn, str(id))
+            if row and row.status == "available":
+                log.error("a snapshot is lost", snapshot=id, reason=fault)
+                settling.snapshot(conn, row.id, "available", "error")
+
+
+def _capabilities(backend: Backend) -> dict[str, Any]:
+    driver = backend.driver
+    return {
+        "storage_protocol": backend.exporter.protocol,
+        "storage_protocols": [exporter.protocol for exporter in backend.exporters],
+        "instant_clone": driver.capabilities.instant_clone,
+        "instant_snapshot": driver.capabilities.point_in_time,
+        "multiattach": driver.capabilities.multiattach,
+        "extra": dict(backend.capabilities),
+        "description": contract.describe(driver),
+        "filter_function": driver.get_filter_function(),
+        "goodness_function": driver.get_goodness_function(),
+    }

@@ -1,0 +1,124 @@
+"""Build a Host from its settings: the only file that names concrete exporters and finds drivers."""
+
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nbdsvc import driver as contract
+from nbdsvc import errors
+from nbdsvc.backend_settings import BackendSettings
+from nbdsvc.config import Settings
+from nbdsvc.datapath.digest_store import DigestStore
+from nbdsvc.datapath.limit import Limit, cores
+from nbdsvc.exporter import Exporter
+from nbdsvc.exports.lio import LioExporter, portals
+from nbdsvc.exports.lio.kernel import KernelLio
+from nbdsvc.exports.lio.memory import MemoryLio
+from nbdsvc.exports.nbd.exporter import NbdExporter
+from nbdsvc.host import Backend, Host
+from nbdsvc.images.folder import ImageFolder
+from nbdsvc.images.http.client import Access
+from nbdsvc.images.http.reach import Reach
+from nbdsvc.images.sources import Images
+from nbdsvc.images.spool import Spool
+from nbdsvc.process import Runner
+from nbdsvc.store.database import Database
+from nbdsvc.store.unrecorded_ends import UnrecordedEnds
+
+
+def make_host(settings: Settings, database: Database) -> Host:
+    return Host(
+        name=settings.host,
+        backends=_make_backends(settings),
+        database=database,
+        images=_make_images(settings),
+        runner=Runner(settings.num_shell_tries),
+        journals=settings.state_dir / "journals",
+        digests=DigestStore(settings.state_dir / "digests"),
+        zone=settings.availability_zone,
+        ended=UnrecordedEnds(settings.state_dir / "ended"),
+    )
+
+
+def _make_backends(settings: Settings) -> dict[str, Backend]:
+    """Transports are shared: one of a kind serves all backends that have it."""
+    found = settings.served_backends
+    used = {name for backend in found.values() for name in backend.exporters}
+    exporters = {name: _make_exporter(settings, name) for name in sorted(used)}
+    return {name: _make_backend(settings, name, backend, exporters) for name, backend in found.items()}
+
+
+def _make_backend(
+    settings: Settings, name: str, backend: BackendSettings, exporters: Mapping[str, Exporter]
+) -> Backend:
+    rate, cpu = Limit(backend.copy_rate), Limit(cores(backend.copy_cores))
+    driver = _make_driver(settings, name, backend)
+    return Backend(
+        name,
+        driver,
+        tuple(exporters[each] for each in backend.exporters),
+        rate,
+        cpu,
+        backend.max_copies,
+        backend.capabilities,
+    )
+
+
+def _make_exporter(settings: Settings, name: str) -> Exporter:
+    return _make_nbd(settings) if name == "nbd" else _make_lio(settings, simulated=name == "lio-memory")
+
+
+def _make_nbd(settings: Settings) -> NbdExporter:
+    return NbdExporter(
+        settings.state_dir / "exports",
+        settings.host,
+        settings.nbd_listen or None,
+        (settings.nbd_first_port, settings.nbd_last_port),
+        settings.nbd_filters,
+        settings.nbd_filter_args,
+        tls=settings.nbd_tls,
+        write_through=settings.nbd_write_through,
+    )
+
+
+def _make_lio(settings: Settings, *, simulated: bool) -> LioExporter:
+    return LioExporter(
+        settings.state_dir / "exports",
+        MemoryLio() if simulated else KernelLio(settings.iscsi_block_size),
+        portals.parse(settings.iscsi_portals),
+        settings.iscsi_prefix,
+        settings.iscsi_block_size,
+        write_through=settings.iscsi_write_through,
+    )
+
+
+def _make_images(settings: Settings) -> Images:
+    with contextlib.suppress(OSError):  # the host works without it, and says so
+        settings.images_path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    spool = Spool(settings.state_dir / "spool", settings.image_spool, "the setting image_spool")
+    paths = [Path(path) for path in settings.image_paths]
+    kept = (settings.state_dir, *(settings.pool_folder(name) for name in settings.served_backends))
+    return Images(ImageFolder(settings.images_path), paths, _make_access(settings), spool, kept)
+
+
+def _make_access(settings: Settings) -> Access | None:
+    """How images are fetched by http; None where that is switched off."""
+    if not settings.image_http:
+        return None
+    try:
+        reach = Reach.parse(settings.image_http_networks)
+    except ValueError as error:
+        raise errors.ConfigError(setting="image_http_networks", reason=str(error)) from None
+    if settings.image_ca_file and not settings.image_ca_file.is_file():
+        raise errors.ConfigError(setting="image_ca_file", reason=f"there is no file {settings.image_ca_file}")
+    return Access(reach, settings.image_ca_file, settings.image_http_silence, settings.image_http_least_rate)
+
+
+def _make_driver(settings: Settings, name: str, backend: BackendSettings) -> contract.Driver:
+    options: dict[str, Any] = {"pool": settings.pool_folder(name), **backend.options}
+    setting = f"backends.{name}.options" if settings.backends else "driver_options"
+    try:
+        return contract.load(backend.driver)(name, **options)
+    except TypeError as error:
+        raise errors.ConfigError(setting=setting, reason=str(error)) from error

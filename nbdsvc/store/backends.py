@@ -1,0 +1,53 @@
+"""What backends reported: their rows, and the statistics of their pools."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from typing import Any
+
+import sqlalchemy as sa
+
+from nbdsvc.driver import PoolStats
+from nbdsvc.model import clock, names
+from nbdsvc.model.entities import StorageBackend
+from nbdsvc.store import nouns, tables
+
+_STATS = [tables.pools.c[each.name] for each in fields(PoolStats)]
+
+
+def find(conn: sa.Connection, host: str) -> StorageBackend | None:
+    """The backend of `host@backend#pool`; of a host alone, its first one."""
+    name, backend, _pool = names.split_host(host)
+    where = [tables.backends.c.host == name] + ([tables.backends.c.name == backend] if backend else [])
+    found = nouns.backends.select(conn, *where)
+    return found[0] if found else None
+
+
+def report(
+    conn: sa.Connection, host: str, name: str, zone: str, pools: Sequence[PoolStats], **changes: Any
+) -> StorageBackend:
+    """Write what a backend says: a new row, or its own with `changes`; its pools are those that it names now."""
+    found = find(conn, names.join_host(host, name))
+    if found:
+        nouns.backends.update(conn, found.id, availability_zone=zone, **changes)
+    else:
+        row = StorageBackend(names.new_id(), host, name, availability_zone=zone, updated_at=clock.now(), **changes)
+        found = nouns.backends.insert(conn, row)
+    conn.execute(tables.pools.delete().where(tables.pools.c.backend_id == found.id))
+    if pools:
+        conn.execute(tables.pools.insert(), [{"backend_id": found.id, **asdict(pool)} for pool in pools])
+    return found
+
+
+def pools(conn: sa.Connection, backend_id: str) -> list[PoolStats]:
+    """The pools of a backend as it last reported them, by name."""
+    return all_pools(conn).get(backend_id, [])
+
+
+def all_pools(conn: sa.Connection) -> dict[str, list[PoolStats]]:
+    """The pools of all backends, by the backend's id."""
+    found: dict[str, list[PoolStats]] = defaultdict(list)
+    query = sa.select(tables.pools.c.backend_id, *_STATS).order_by(tables.pools.c.name)
+    for backend_id, *stats in conn.execute(query):
+        found[backend_id].append(PoolStats(*stats))
+    return found

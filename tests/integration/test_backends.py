@@ -1,0 +1,139 @@
+"""Several backends in one process: each with its own pools, health and slots; a volume's type decides which one it goes to."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from asking import ask
+from serving import ServiceProcess
+from waiting import wait_until
+
+from drivers.memory import Faults
+from nbdsvc.model import names
+
+BACKENDS = """
+[solid]
+driver = 'file'
+[swamp]
+driver = 'memory'
+options = { capacity = 1099511627776 }
+"""
+# More than the slots of a backend and of a project.
+MANY = 40
+
+
+@pytest.fixture
+def service(make_service: Callable[..., ServiceProcess]) -> ServiceProcess:
+    """A file and a memory backend, and a type for each."""
+    made = make_service(backends=BACKENDS)
+    for name in ("solid", "swamp"):
+        new_type(made, name, {"volume_backend_name": name})
+    return made
+
+
+def new_type(service: ServiceProcess, name: str, specs: dict[str, str]) -> None:
+    body = {"volume_type": {"name": name, "extra_specs": specs}}
+    assert ask(service, "POST", "/v3/types", body)[0] == 200
+
+
+def create(service: ServiceProcess, **wanted: Any) -> str:
+    status, content, _ = ask(service, "POST", "/v3/volumes", {"volume": {"size": 1, **wanted}})
+    assert status == 202, content
+    return str(content["volume"]["id"])
+
+
+def shown(service: ServiceProcess, id: str) -> Any:
+    return ask(service, "GET", f"/v3/volumes/{id}")[1]["volume"]
+
+
+def attach_and_detach(service: ServiceProcess, id: str) -> Any:
+    """The connection_info that the attachment had."""
+    version = {"OpenStack_API_Version": "volume 3.44"}
+    body = {"attachment": {"volume_uuid": id, "connector": {"host": "me"}}}
+    status, content, _ = ask(service, "POST", "/v3/attachments", body, **version)
+    assert status == 200, content
+    assert ask(service, "DELETE", f"/v3/attachments/{content['attachment']['id']}", **version)[0] == 200
+    return content["attachment"]["connection_info"]
+
+
+def test_a_type_places_its_volumes(service: ServiceProcess) -> None:
+    """A volume goes to the backend that its type names; its snapshots, clones and exports are that backend's."""
+    for name in ("solid", "swamp"):
+        id = create(service, volume_type=name)
+        assert service.wait_status("volumes", id) == "available"
+        assert shown(service, id)["os-vol-host-attr:host"] == f"me@{name}#{name}"
+        assert (service.state / "pools" / name / "volumes" / f"volume-{id}").stat().st_size == 1 << 30
+        clone = create(service, source_volid=id)
+        assert service.wait_status("volumes", clone) == "available"
+        assert shown(service, clone)["os-vol-host-attr:host"] == f"me@{name}#{name}"
+        assert attach_and_detach(service, id)["driver_volume_type"] == "nbd"
+
+
+def test_each_backend_is_a_service_with_pools(service: ServiceProcess) -> None:
+    """os-services and get_pools show host@backend; disabling one leaves the others to new volumes."""
+    rows = ask(service, "GET", "/v3/os-services")[1]["services"]
+    assert {(row["host"], row["state"]) for row in rows} == {("me@solid", "up"), ("me@swamp", "up")}
+    pools = ask(service, "GET", "/v3/scheduler-stats/get_pools")[1]["pools"]
+    assert {pool["name"] for pool in pools} == {"me@solid#solid", "me@swamp#swamp"}
+    assert ask(service, "PUT", "/v3/os-services/disable", {"host": "me@swamp", "binary": "cinder-volume"})[0] == 200
+    assert shown(service, create(service))["os-vol-host-attr:host"] == "me@solid#solid"
+    status, content, _ = ask(service, "POST", "/v3/volumes", {"volume": {"size": 1, "volume_type": "swamp"}})
+    assert (status, "swamp" in str(content)) == (503, True)
+
+
+def test_a_backend_that_hangs_holds_up_no_other(service: ServiceProcess) -> None:
+    """While all commands of one backend hang, its heartbeat too, every request to the other one comes to its end."""
+    hang = [{"delay": 3600}]
+    Faults(service.state / "pools" / "swamp", "swamp").plan(
+        dict.fromkeys(("create_volume", "delete_volume", "check_for_setup_error", "get_volume_stats"), hang)
+    )
+    stuck = [create(service, volume_type="swamp") for _ in range(MANY)]
+    reported = _reported(service, "me@solid")
+    for _ in range(3):
+        id = create(service, volume_type="solid")
+        assert service.wait_status("volumes", id) == "available"
+        attach_and_detach(service, id)
+        assert ask(service, "POST", f"/v3/volumes/{id}/action", {"os-extend": {"new_size": 2}})[0] == 202
+        assert service.wait_status("volumes", id) == "available"
+        assert ask(service, "DELETE", f"/v3/volumes/{id}")[0] == 202
+        assert service.wait_status("volumes", id) == "gone"
+    wait_until(lambda: _reported(service, "me@solid") != reported)
+    assert {shown(service, id)["status"] for id in stuck} == {"creating"}
+    service.kill()
+
+
+def _reported(service: ServiceProcess, host: str) -> str:
+    (row,) = ask(service, "GET", f"/v3/os-services?host={host}")[1]["services"]
+    return str(row["updated_at"])
+
+
+def test_a_restart_with_a_backend_that_hangs(service: ServiceProcess) -> None:
+    """A backend whose driver does not start is not waited for: the others serve, and its volumes are there again with it."""
+    id = create(service, volume_type="swamp")
+    assert service.wait_status("volumes", id) == "available"
+    service.kill()
+    service.wait_dead()
+    faults = Faults(service.state / "pools" / "swamp", "swamp")
+    faults.plan({"do_setup": [{"error": "BackendUnavailable"}]})
+    service.start()
+    assert service.wait_status("volumes", create(service, volume_type="solid")) == "available"
+    rows = ask(service, "GET", "/v3/os-services")[1]["services"]
+    assert {(row["host"], row["state"]) for row in rows} == {("me@solid", "up"), ("me@swamp", "down")}
+    faults.plan({})
+    wait_until(lambda: {row["state"] for row in ask(service, "GET", "/v3/os-services")[1]["services"]} == {"up"})
+    assert shown(service, id)["status"] == "available"
+
+
+@pytest.mark.parametrize(
+    "specs",
+    [{"volume_backend_name": "nowhere"}, {"capabilities:thick_provisioning_support": "<is> True"},
+     {"storage_protocol": "FC"}],
+)  # fmt: skip
+def test_a_type_that_no_backend_meets(shared_service: ServiceProcess, specs: dict[str, str]) -> None:
+    """What a type asks for is asked of the pools: a volume that none can hold is refused, and the demand named."""
+    name = names.new_id()
+    new_type(shared_service, name, specs)
+    body = {"volume": {"size": 1, "volume_type": name}}
+    status, content, _ = ask(shared_service, "POST", "/v3/volumes", body)
+    (demand,) = (value for value in specs.values())
+    assert (status, demand in str(content)) == (503, True), content
