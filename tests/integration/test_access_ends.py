@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from serving import PATIENCE, ServiceProcess
-from waiting import wait_until as until
+from waiting import wait_until
 
 from nbdsvc import errors
 
@@ -80,8 +80,8 @@ def test_it_ends_during_an_upload(service: ServiceProcess, verb: str) -> None:
         client.act("volumes", volume, verb)
     else:
         ends_by(verb, service, volume, attachment)
-    until(lambda: not service.servers(), SOON)
-    until(lambda: client.get("attachments")["attachments"] == [], SOON)
+    wait_until(lambda: not service.servers(), SOON)
+    wait_until(lambda: client.get("attachments")["attachments"] == [], SOON)
     assert states(service, "volume.upload") == ["running"]
     if verb != "os-force_delete":
         assert client.get("volumes", volume)["volume"]["status"] == "uploading"
@@ -95,7 +95,7 @@ def test_a_server_that_dies_during_an_upload_is_repaired(service: ServiceProcess
     upload(service, volume)
     before = service.servers()
     service.backend.break_export(service.state, volume, attachment)()
-    until(lambda: service.servers() - before, SOON)
+    wait_until(lambda: service.servers() - before, SOON)
     ends_by("DELETE", service, volume, attachment)
     assert not service.servers()
 
@@ -121,16 +121,16 @@ def test_requests_that_wait_hold_nobody_up(service: ServiceProcess) -> None:
     """300 requests wait for a volume that is being filled for ever: another project's requests are answered, and a DELETE
     ends all of them, each with a word."""
     client, volume = service.client(), a_volume(service, imageRef="disk.raw")
-    until(lambda: client.get("volumes", volume)["volume"]["status"] == "downloading", SOON)
+    wait_until(lambda: client.get("volumes", volume)["volume"]["status"] == "downloading", SOON)
     wish = {"volume_uuid": volume}
     attachment = client.post("attachments", body={"attachment": wish})["attachment"]["id"]
     body = {"attachment": {"connector": LOCAL}}
     with asked(service, 300, "PUT", f"attachments/{attachment}", body) as waiting:
-        until(lambda: len(states(service, "attachment.connect")) >= 300, 3 * SOON)
+        wait_until(lambda: len(states(service, "attachment.connect")) >= 300, 3 * SOON)
         stranger, began = service.client("p2"), time.monotonic()
         assert stranger.get("volumes")["volumes"] == []
         made = stranger.post("volumes", body={"volume": {"size": 1}})["volume"]["id"]
-        until(lambda: stranger.get("volumes", made)["volume"]["status"] == "available", SOON)
+        wait_until(lambda: stranger.get("volumes", made)["volume"]["status"] == "available", SOON)
         assert time.monotonic() - began < SOON
         client.delete("attachments", attachment)
         for each in waiting:

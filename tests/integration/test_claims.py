@@ -1,12 +1,12 @@
 """Two processes for one host name that no lock file keeps apart: two state folders, one database."""
 
 import signal
-import time
 from collections.abc import Callable
 
 import pytest
 from postgres import Postgres
 from serving import ServiceProcess
+from waiting import wait_until
 
 from drivers.memory import Faults
 
@@ -47,7 +47,7 @@ def test_who_lost_the_host_runs_no_step(pair: Pair) -> None:
     client = first.start().client()
     Faults(first.state / "pool", "file").plan({"create_volume": slow})
     volume = client.post("volumes", body={"volume": {"size": 1}})["volume"]["id"]
-    _until((first.state / "pool" / "faults.count.json").exists)
+    wait_until((first.state / "pool" / "faults.count.json").exists)
     assert first.process
     first.process.send_signal(signal.SIGSTOP)
     try:
@@ -56,16 +56,9 @@ def test_who_lost_the_host_runs_no_step(pair: Pair) -> None:
         before = second.client().operation_of(volume)
     finally:
         first.process.send_signal(signal.SIGCONT)
-    _until(lambda: "another process serves this host now" in first.log.read_text())
+    wait_until(lambda: "another process serves this host now" in first.log.read_text())
     later = first.client().post("volumes", body={"volume": {"size": 1}})["volume"]["id"]
     assert second.wait_status("volumes", later) == "available"
     assert second.client().operation_of(volume) == before
     assert (before["attempts"], before["state"]) == (2, "succeeded")
     assert first.log.read_text().count("operation ended") == 0
-
-
-def _until(done: Callable[[], bool], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < end
-        time.sleep(0.05)

@@ -4,13 +4,13 @@ import os
 import shutil
 import subprocess
 import tempfile
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from serving import ServiceProcess
+from waiting import wait_until
 
 from nbdsvc import errors
 from nbdsvc.store.database import Database
@@ -52,13 +52,6 @@ def fill(folder: Path) -> Path:
     return path
 
 
-def until(done: Callable[[], object], seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < end
-        time.sleep(0.1)
-
-
 def _metrics(service: ServiceProcess) -> str:
     with urllib.request.urlopen(service.url.removesuffix("/v3") + "/metrics", timeout=30) as answer:
         return str(answer.read().decode())
@@ -73,7 +66,7 @@ def test_a_full_state_folder(make_service: Callable[..., ServiceProcess], small:
     service.wait_status("volumes", volume)
     wish = {"volume_uuid": volume, "connector": {"host": "me"}}
     attachment = client.post("attachments", body={"attachment": wish})["attachment"]["id"]
-    until((service.state / "nbdsvc.db.reserve").exists)
+    wait_until((service.state / "nbdsvc.db.reserve").exists)
     filler = fill(small)
     with pytest.raises(errors.Error, match=f"{service.state} has no room"):
         client.post("volumes", body={"volume": {"size": 1}})
@@ -82,13 +75,13 @@ def test_a_full_state_folder(make_service: Callable[..., ServiceProcess], small:
     service.kill()
     client = service.start().client()
     assert client.get("volumes", volume)["volume"]["status"] == "available"
-    until(lambda: "state folder" in (client.get("os-services")["services"][0]["disabled_reason"] or ""))
+    wait_until(lambda: "state folder" in (client.get("os-services")["services"][0]["disabled_reason"] or ""))
     assert 'nbdsvc_host_lacks{host="me",thing="state folder"} 1.0' in _metrics(service)
     client.delete("volumes", volume)
     assert service.wait_status("volumes", volume) == "gone"
     filler.unlink()
-    until((service.state / "nbdsvc.db.reserve").exists)
-    until(lambda: client.get("os-services")["services"][0]["disabled_reason"] is None)
+    wait_until((service.state / "nbdsvc.db.reserve").exists)
+    wait_until(lambda: client.get("os-services")["services"][0]["disabled_reason"] is None)
     made = client.post("volumes", body={"volume": {"size": 1}})["volume"]["id"]
     assert service.wait_status("volumes", made) == "available"
     service.stop()

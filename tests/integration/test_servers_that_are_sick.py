@@ -8,13 +8,13 @@ import socket
 import struct
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from exporting import Export, ensure
 from serving import ServiceProcess
+from waiting import wait_until
 
 from nbdsvc.exporter import Access, ExportSpec
 from nbdsvc.exports.nbd import processes
@@ -56,13 +56,6 @@ def exports(tmp_path: Path) -> Iterator[Exports]:
     shutil.rmtree(made.folder)
 
 
-def until(done: Callable[[], object]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not done():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
 def connected(export: Export) -> nbd.NBD:
     client = nbd.NBD()
     client.set_export_name(export.name)
@@ -92,7 +85,7 @@ def test_a_handshake_that_nobody_goes_on_with_ends(exports: Exports, over: str) 
         while sock.recv(64):
             pass
         sock.close()
-    until(lambda: _greets(export))
+    wait_until(lambda: _greets(export))
     assert client.pread(512, 0) == bytes(512)
 
 
@@ -159,7 +152,7 @@ def test_stopped_servers_cost_nobody_else(make_service: Callable[..., ServicePro
     for pid in stopped:
         os.kill(pid, signal.SIGSTOP)
     seen: set[str] = set()
-    until(lambda: seen.add(client.get("os-services")["services"][0]["updated_at"]) or len(seen) > 4)  # type: ignore[func-returns-value]
+    wait_until(lambda: seen.add(client.get("os-services")["services"][0]["updated_at"]) or len(seen) > 4)  # type: ignore[func-returns-value]
     assert client.get("os-services")["services"][0]["state"] == "up"
     made = client.post("volumes", body={"volume": {"size": 1}})["volume"]["id"]
     assert service.wait_status("volumes", made) == "available"

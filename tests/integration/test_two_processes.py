@@ -1,7 +1,6 @@
 """The API and the host as two processes that meet in PostgreSQL only."""
 
 import os
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -29,16 +28,15 @@ def _file(host: ServiceProcess, volume: str) -> Path:
     return host.state / "pool" / "volumes" / f"volume-{volume}"
 
 
+@pytest.mark.row("S003")
 def test_they_meet_in_the_database(pair: tuple[ServiceProcess, ServiceProcess]) -> None:
     """What one admits the other does at once; attach waits for it; images and exports are the host's own."""
     api, host = pair
     content = os.urandom(8 << 20)
     (host.state / "images" / "base.raw").write_bytes(content)
     client = api.client()
-    began = time.monotonic()
     volume = client.post("volumes", body={"volume": {"size": 1, "imageRef": "base.raw"}})["volume"]["id"]
     assert api.wait_status("volumes", volume) == "available"
-    print(f"available {time.monotonic() - began:.2f} s after the request")
     assert _file(host, volume).read_bytes()[: len(content)] == content
     wish = {"volume_uuid": volume, "connector": {"host": "me", "ip": "127.0.0.1"}}
     attachment = client.post("attachments", body={"attachment": wish})["attachment"]

@@ -3,13 +3,13 @@
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from serving import ServiceProcess
+from waiting import wait_until
 
 from nbdsvc.store import migrate, secrets, tables
 from nbdsvc.store.database import Database
@@ -41,13 +41,8 @@ def _holding(folder: Path) -> list[str]:
     return [str(path) for path in files if any(word.encode() in path.read_bytes() for word in WORDS)]
 
 
-def _gone_from(folder: Path, seconds: float = 30) -> bool:
-    end = time.monotonic() + seconds
-    while _holding(folder):
-        if time.monotonic() > end:
-            raise AssertionError(_holding(folder))
-        time.sleep(0.2)
-    return True
+def _gone_from(folder: Path) -> bool:
+    return wait_until(lambda: not _holding(folder))
 
 
 def test_nothing_of_them_stays(make_service: Callable[..., ServiceProcess], web: str) -> None:

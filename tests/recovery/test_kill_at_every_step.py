@@ -23,7 +23,7 @@ def _make_world(make_service: Callable[..., ServiceProcess], request: pytest.Fix
 GROUPS = 4
 
 
-@pytest.mark.row("S021", "S023", "S024", "S025", "S026", "S032", "S074", "S050", "S051", "S052")
+@pytest.mark.row("S021", "S032", "S074")
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("group", range(GROUPS))
 @pytest.mark.parametrize("backend", ["copying", "instant"])
@@ -43,7 +43,7 @@ def test_killed_at_every_step_it_ends_settled(
     print(f"{len(cases)} of {len(CASES)} kill points on {kind_of_database}, {backend} backend")
 
 
-@pytest.mark.row("S028", "S030", "S067", "S068", "S069")
+@pytest.mark.row("S021", "S068")
 @pytest.mark.timeout(600)
 def test_killed_with_its_targets(make_service: Callable[..., ServiceProcess], request: pytest.FixtureRequest) -> None:
     """Exports by LIO, all of whose configuration is lost at each kill: settled, complete and without leftovers."""

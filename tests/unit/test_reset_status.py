@@ -16,7 +16,7 @@ from nbdsvc.model.context import ADMIN, Context
 from nbdsvc.model.entities import Snapshot, Volume
 from nbdsvc.model.operation import Operation
 from nbdsvc.service import Service
-from nbdsvc.snapshots.update import reset_snapshot_status
+from nbdsvc.snapshots.reset_status import reset_snapshot_status
 from nbdsvc.store import nouns
 from nbdsvc.store import operations as journal
 from nbdsvc.store.database import Database
