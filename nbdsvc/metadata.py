@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nbdsvc import errors
-from nbdsvc.manager.app import App, owner_scope
+from nbdsvc.app import App, owner_scope
 from nbdsvc.model.context import Context
 from nbdsvc.store import nouns
 from nbdsvc.store.rows import Rows

@@ -11,6 +11,7 @@ from functools import partial
 import structlog
 
 from nbdsvc import errors
+from nbdsvc.app import App
 from nbdsvc.attachments import end_of_access
 from nbdsvc.attachments.connect import CONNECT_ATTACHMENT
 from nbdsvc.attachments.delete import DELETE_ATTACHMENT
@@ -29,7 +30,6 @@ from nbdsvc.exports.lio import LioExporter
 from nbdsvc.exports.nbd.exporter import NbdExporter
 from nbdsvc.host import Host
 from nbdsvc.host_lock import lock_host
-from nbdsvc.manager.app import App
 from nbdsvc.model import clock
 from nbdsvc.operations.client import CHANNEL, Operations
 from nbdsvc.operations.engine import Engine

@@ -11,7 +11,7 @@ from nbdsvc import errors
 from nbdsvc.api.microversions import Version
 from nbdsvc.api.request import Asked
 from nbdsvc.api.waiting import at_once, settled
-from nbdsvc.manager.app import App, Waiting
+from nbdsvc.app import App, Waiting
 from nbdsvc.model.context import Context
 
 # More faults than these in one body are no help.

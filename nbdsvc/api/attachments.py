@@ -6,19 +6,19 @@ from fastapi import Body as Json
 from fastapi.responses import JSONResponse, Response
 from pydantic import Field
 
+from nbdsvc import app as manager
 from nbdsvc import errors
 from nbdsvc.api import filters, paging, strict, views
 from nbdsvc.api.actions import Action, perform, schema
 from nbdsvc.api.connector import Connector
 from nbdsvc.api.request import Ask, Asked, Body, Text, answer
 from nbdsvc.api.waiting import at_once, settled
+from nbdsvc.app import Waiting
 from nbdsvc.attachments.complete import complete_attachment
 from nbdsvc.attachments.connect import connect_attachment
 from nbdsvc.attachments.connection_info import connection_info
 from nbdsvc.attachments.delete import delete_attachment
 from nbdsvc.attachments.reserve import reserve_attachment
-from nbdsvc.manager import app as manager
-from nbdsvc.manager.app import Waiting
 from nbdsvc.model.entities import Attachment
 from nbdsvc.store import nouns, tables
 

@@ -11,10 +11,10 @@ from typing import Any
 import sqlalchemy as sa
 from fastapi.responses import JSONResponse, Response
 
+from nbdsvc import app as manager
 from nbdsvc import errors
 from nbdsvc.api import filters, paging, strict, views
 from nbdsvc.api.request import Ask, Asked, answer
-from nbdsvc.manager import app as manager
 from nbdsvc.model import operation as model
 from nbdsvc.model.operation import Operation
 from nbdsvc.store import operations as journal

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from nbdsvc.manager.app import App
+from nbdsvc.app import App
 from nbdsvc.model import names
 from nbdsvc.model import operation as model
 from nbdsvc.store import backends, nouns, tables

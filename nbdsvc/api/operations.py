@@ -6,10 +6,10 @@ from fastapi import Body as Json
 from fastapi.responses import JSONResponse, Response
 from pydantic import Field
 
+from nbdsvc import app as manager
 from nbdsvc.api import filters, paging, strict, views
 from nbdsvc.api.actions import Action, perform, schema
 from nbdsvc.api.request import Ask, Asked, Body, answer
-from nbdsvc.manager import app as manager
 from nbdsvc.model.operation import Operation
 from nbdsvc.store import operations as journal
 from nbdsvc.store import tables

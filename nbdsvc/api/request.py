@@ -8,7 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 
 from nbdsvc import errors
 from nbdsvc.api.microversions import Version
-from nbdsvc.manager.app import App
+from nbdsvc.app import App
 from nbdsvc.model.context import Context
 
 # The largest number that an INTEGER column holds: beyond it a database error would answer.

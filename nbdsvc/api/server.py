@@ -34,7 +34,7 @@ from nbdsvc.api import (
 from nbdsvc.api.actions import invalid
 from nbdsvc.api.auth import Authenticator
 from nbdsvc.api.gate import Gate
-from nbdsvc.manager.app import App
+from nbdsvc.app import App
 from nbdsvc.model.context import NOBODY
 
 log = structlog.get_logger(__name__)

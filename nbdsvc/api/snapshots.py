@@ -5,12 +5,12 @@ from typing import Annotated, Any
 from fastapi import Body as Json
 from fastapi.responses import JSONResponse, Response
 
+from nbdsvc import app as manager
 from nbdsvc import errors
 from nbdsvc import metadata as resource_metadata
 from nbdsvc.api import filters, metadata, paging, strict, views
 from nbdsvc.api.actions import Action, perform, plain, schema
 from nbdsvc.api.request import Ask, Asked, Body, LongText, Metadata, Text, answer
-from nbdsvc.manager import app as manager
 from nbdsvc.model.entities import Snapshot
 from nbdsvc.snapshots.create import CreateSnapshotRequest, create_snapshot
 from nbdsvc.snapshots.delete import delete_snapshot

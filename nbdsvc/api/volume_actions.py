@@ -12,12 +12,12 @@ from nbdsvc.api.actions import Action, perform, plain, schema
 from nbdsvc.api.connector import AnyConnector, Connector
 from nbdsvc.api.request import Ask, Asked, Body, Gib, Key, Metadata, Text, answer
 from nbdsvc.api.waiting import then
+from nbdsvc.app import Waiting
 from nbdsvc.attachments import status_actions
 from nbdsvc.attachments.attach import attach_volume
 from nbdsvc.attachments.detach import detach_volume, force_detach_volume
 from nbdsvc.attachments.initialize_connection import initialize_connection
 from nbdsvc.attachments.terminate_connection import terminate_connection
-from nbdsvc.manager.app import Waiting
 from nbdsvc.model import states
 from nbdsvc.types.queries import type_of_volume
 from nbdsvc.volumes.delete import delete_volume

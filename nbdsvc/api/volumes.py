@@ -5,12 +5,12 @@ from typing import Any
 from fastapi.responses import JSONResponse, Response
 from pydantic import ConfigDict, Field
 
+from nbdsvc import app as manager
 from nbdsvc import errors
 from nbdsvc import metadata as resource_metadata
 from nbdsvc.api import filters, metadata, paging, strict, views
 from nbdsvc.api.microversions import Version
 from nbdsvc.api.request import Ask, Asked, Body, Gib, LongText, Metadata, Text, answer
-from nbdsvc.manager import app as manager
 from nbdsvc.model.entities import Volume
 from nbdsvc.store import tables
 from nbdsvc.volumes import read

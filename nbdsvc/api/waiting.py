@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from fastapi.concurrency import run_in_threadpool
 
-from nbdsvc.manager.app import App, Waiting
+from nbdsvc.app import App, Waiting
 
 T = TypeVar("T")
 

@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 
 from nbdsvc import errors
+from nbdsvc.app import App, owner_scope
 from nbdsvc.attachments.initialize_connection import insert_legacy
-from nbdsvc.manager.app import App, owner_scope
 from nbdsvc.model import clock, names, states
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Attachment, Volume

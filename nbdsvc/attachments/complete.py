@@ -1,8 +1,8 @@
 """os-complete: the initiator has the volume."""
 
 from nbdsvc import errors
+from nbdsvc.app import App, owner_scope
 from nbdsvc.manager import settling
-from nbdsvc.manager.app import App, owner_scope
 from nbdsvc.model import clock, states
 from nbdsvc.model.context import Context
 from nbdsvc.store import nouns

@@ -7,13 +7,13 @@ import sqlalchemy as sa
 import structlog
 
 from nbdsvc import errors
+from nbdsvc.app import App, Waiting, operation, owner_scope
 from nbdsvc.attachments import end_of_access
 from nbdsvc.attachments.access_mode import check_mode
 from nbdsvc.attachments.connection_info import stored_info
 from nbdsvc.attachments.desired_export import access_of, attachment_of, export_spec, share_secret
 from nbdsvc.host import backend_of, host_of
 from nbdsvc.manager import settling
-from nbdsvc.manager.app import App, Waiting, operation, owner_scope
 from nbdsvc.manager.locking import locks
 from nbdsvc.model import clock, states
 from nbdsvc.model.context import Context

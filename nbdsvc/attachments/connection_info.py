@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from nbdsvc.app import App
 from nbdsvc.exporter import ConnectionInfo
-from nbdsvc.manager.app import App
 from nbdsvc.model.entities import Attachment
 
 

@@ -3,10 +3,10 @@
 import sqlalchemy as sa
 
 from nbdsvc import errors
+from nbdsvc.app import App, Waiting, owner_scope
 from nbdsvc.attachments import end_of_access
 from nbdsvc.host import host_of
 from nbdsvc.manager import settling
-from nbdsvc.manager.app import App, Waiting, owner_scope
 from nbdsvc.model import states
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Attachment, Volume

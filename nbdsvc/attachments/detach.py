@@ -4,11 +4,11 @@ from dataclasses import replace
 from typing import Any
 
 from nbdsvc import errors
+from nbdsvc.app import App, Waiting, owner_scope
 from nbdsvc.attachments import end_of_access
 from nbdsvc.attachments.delete import submit_delete
 from nbdsvc.attachments.terminate_connection import terminate_connection
 from nbdsvc.manager import settling
-from nbdsvc.manager.app import App, Waiting, owner_scope
 from nbdsvc.model.context import Context
 from nbdsvc.store import nouns
 

@@ -12,8 +12,8 @@ import sqlalchemy as sa
 import structlog
 
 from nbdsvc import errors
+from nbdsvc.app import App, operation
 from nbdsvc.host import Host
-from nbdsvc.manager.app import App, operation
 from nbdsvc.manager.locking import locks
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Volume

@@ -8,10 +8,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from nbdsvc import errors
+from nbdsvc.app import App, Waiting, owner_scope
 from nbdsvc.attachments.access_mode import check_mode, new_secret
 from nbdsvc.attachments.connect import submit_connect
 from nbdsvc.attachments.connection_info import connection_info
-from nbdsvc.manager.app import App, Waiting, owner_scope
 from nbdsvc.model import names, states
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Attachment, Volume

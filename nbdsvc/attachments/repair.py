@@ -3,10 +3,10 @@
 import sqlalchemy as sa
 
 from nbdsvc import errors
+from nbdsvc.app import App, operation
 from nbdsvc.attachments import end_of_access
 from nbdsvc.attachments.desired_export import access_of, attachment_of, export_spec
 from nbdsvc.host import backend_of, host_of
-from nbdsvc.manager.app import App, operation
 from nbdsvc.manager.locking import locks
 from nbdsvc.model.context import Context
 from nbdsvc.model.operation import Operation

@@ -1,8 +1,8 @@
 """Reserving a volume: a row for one user, before anything is exported."""
 
 from nbdsvc import errors
+from nbdsvc.app import App, owner_scope
 from nbdsvc.attachments.access_mode import new_secret
-from nbdsvc.manager.app import App, owner_scope
 from nbdsvc.model import names, states
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Attachment, Volume

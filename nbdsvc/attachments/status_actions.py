@@ -1,7 +1,7 @@
 """Volume actions that change a status and nothing else: os-reserve, os-unreserve, os-begin_detaching, os-roll_detaching."""
 
+from nbdsvc.app import App, owner_scope
 from nbdsvc.manager import settling
-from nbdsvc.manager.app import App, owner_scope
 from nbdsvc.model import states
 from nbdsvc.model.context import Context
 from nbdsvc.store import nouns

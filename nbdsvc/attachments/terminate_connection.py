@@ -5,10 +5,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from nbdsvc import errors
+from nbdsvc.app import App, Waiting, owner_scope
 from nbdsvc.attachments import end_of_access
 from nbdsvc.attachments.initialize_connection import is_same_connector
 from nbdsvc.host import host_of
-from nbdsvc.manager.app import App, Waiting, owner_scope
 from nbdsvc.model.context import Context
 from nbdsvc.model.operation import Operation
 from nbdsvc.operations.step import ACCESS, Kind, Run, Step

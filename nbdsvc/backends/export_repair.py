@@ -6,11 +6,11 @@ import sqlalchemy as sa
 import structlog
 
 from nbdsvc import errors
+from nbdsvc.app import App
 from nbdsvc.attachments import end_of_access
 from nbdsvc.attachments.repair import submit_repair
 from nbdsvc.exporter import Exporter
 from nbdsvc.host import Host
-from nbdsvc.manager.app import App
 from nbdsvc.model import names, states
 from nbdsvc.model.context import ADMIN, Context
 from nbdsvc.model.entities import Attachment, Volume

@@ -3,9 +3,9 @@
 import sqlalchemy as sa
 
 from nbdsvc import errors
+from nbdsvc.app import App
 from nbdsvc.backends import placement
 from nbdsvc.driver import PoolStats
-from nbdsvc.manager.app import App
 from nbdsvc.model import names
 from nbdsvc.model.entities import StorageBackend
 from nbdsvc.store import backends

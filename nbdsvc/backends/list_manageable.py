@@ -6,9 +6,9 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from nbdsvc import errors
+from nbdsvc.app import App, Waiting, operation
 from nbdsvc.backends.find_pool import find_pool
 from nbdsvc.host import backend_of
-from nbdsvc.manager.app import App, Waiting, operation
 from nbdsvc.model import names
 from nbdsvc.model.context import Context
 from nbdsvc.model.operation import Operation

@@ -5,8 +5,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from nbdsvc import errors
+from nbdsvc.app import App
 from nbdsvc.driver import PoolStats
-from nbdsvc.manager.app import App
 from nbdsvc.model import clock, names
 from nbdsvc.model.entities import StorageBackend, VolumeType
 from nbdsvc.scheduler.candidate import Candidate, Request

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 
 from nbdsvc import errors
-from nbdsvc.manager.app import App
+from nbdsvc.app import App
 from nbdsvc.store import nouns
 
 

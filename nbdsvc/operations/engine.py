@@ -19,9 +19,9 @@ from nbdsvc.model import operation as model
 from nbdsvc.model.operation import Operation
 from nbdsvc.operations.journal import Journal
 from nbdsvc.operations.locks import FileLocks, LockTable
+from nbdsvc.operations.operation_type import ACCESS, COPY, SHORT, OperationType, Step, args_from_json
 from nbdsvc.operations.running import Probe, Running, no_probe
 from nbdsvc.operations.slots import Slots
-from nbdsvc.operations.step import ACCESS, COPY, SHORT, Kind
 from nbdsvc.store.claims import Claim
 from nbdsvc.store.database import Database
 
@@ -49,7 +49,7 @@ class Engine:
         self,
         database: Database,
         host: str,
-        kinds: Mapping[str, Kind],
+        types: Mapping[str, OperationType[Any]],
         environment: Any,
         locks_folder: Path,
         poll_seconds: float = 1.0,
@@ -60,7 +60,7 @@ class Engine:
     ) -> None:
         self._journal = Journal(database, host, claim)
         self._claim = claim
-        self._kinds = kinds
+        self._types = types
         self._environment = environment
         self._files = FileLocks(locks_folder)
         self._poll = poll_seconds
@@ -173,8 +173,17 @@ class Engine:
         return running is not None and not running.is_slow()
 
     def _running(self, operation: Operation) -> Running:
-        kind = self._kinds.get(operation.kind) or _unknown(operation.kind)
-        return Running(operation, kind, self._journal, self._environment, self._is_interrupted, self._probe)
+        type, args = self._typed(operation)
+        return Running(operation, type, args, self._journal, self._environment, self._is_interrupted, self._probe)
+
+    def _typed(self, operation: Operation) -> tuple[OperationType[Any], Any]:
+        type = self._types.get(operation.kind)
+        if type is None:
+            return _refused(operation.kind, f"no operation is called {operation.kind}"), operation.args
+        try:
+            return type, args_from_json(type.args, operation.args)
+        except errors.InternalError as error:
+            return _refused(operation.kind, str(error)), operation.args
 
     def _run(self, running: Running, lane: _Lane) -> None:
         operation, ended = running.operation, True
@@ -224,12 +233,13 @@ def _to_be_abandoned(operation: Operation) -> bool:
     return operation.state == model.PENDING and operation.cursor < 0 and _is_to_end(operation)
 
 
-def _unknown(name: str) -> Kind:
-    """A kind that this program does not have (a downgrade, say): it fails in words instead of waiting for ever."""
+def _refused(name: str, reason: str) -> OperationType[Any]:
+    """For a row that this program does not know (after a downgrade, say): it fails instead of waiting for ever."""
 
-    def refuse(_run: Any) -> None:
-        raise errors.InternalError(reason=f"no operation is called {name}")
+    def refuse(_run: object) -> None:
+        raise errors.InternalError(reason=reason)
 
-    from nbdsvc.operations.step import Step
+    def end(*_: object) -> None:
+        """Nothing is known of its rows."""
 
-    return Kind(name, (Step("refuse", refuse),), lambda _c, _o: None, lambda _c, _o, _e: None)
+    return OperationType(name, dict, (Step("refuse", refuse),), lambda _args: (), end, end)

@@ -9,7 +9,7 @@ from nbdsvc import errors
 from nbdsvc.model import clock
 from nbdsvc.model import operation as model
 from nbdsvc.model.operation import Operation
-from nbdsvc.operations.step import Kind
+from nbdsvc.operations.operation_type import A, OperationType
 from nbdsvc.store import operations as rows
 from nbdsvc.store import secrets
 from nbdsvc.store.claims import Claim
@@ -72,21 +72,23 @@ class Journal:
         with self._change(id) as conn:
             rows.update(conn, id, **changes, progress_data=data, progress_rate=rate)
 
-    def succeed(self, kind: Kind, operation: Operation, results: dict[str, object]) -> None:
+    def succeed(
+        self, operation_type: OperationType[A], operation: Operation, args: A, results: dict[str, object]
+    ) -> None:
         """The rows reach their settled status in the transaction that ends the operation."""
         with self._change(operation.id) as conn:
             rows.update(conn, operation.id, state=model.SUCCEEDED, results=results, finished_at=clock.now())
-            kind.succeed(conn, rows.rows.get(conn, operation.id))
+            operation_type.succeed(conn, rows.rows.get(conn, operation.id), args)
             had_secret = secrets.forget(conn, operation.id)
         if had_secret:
             self._database.scrub()
 
-    def fail(self, kind: Kind, operation: Operation, error: errors.Error) -> None:
+    def fail(self, operation_type: OperationType[A], operation: Operation, args: A, error: errors.Error) -> None:
         state = _ENDS.get(type(error), model.FAILED)
         with self._change(operation.id) as conn:
             facts = secrets.without(errors.facts_of(error), secrets.of(conn, operation.id))
             rows.update(conn, operation.id, state=state, error=facts, finished_at=clock.now())
-            kind.fail(conn, rows.rows.get(conn, operation.id), error)
+            operation_type.fail(conn, rows.rows.get(conn, operation.id), args, error)
             had_secret = secrets.forget(conn, operation.id)
         if had_secret:
             self._database.scrub()

@@ -11,8 +11,8 @@ from nbdsvc.model import clock
 from nbdsvc.model import operation as model
 from nbdsvc.model.operation import Operation
 from nbdsvc.operations.journal import Journal
+from nbdsvc.operations.operation_type import OperationType
 from nbdsvc.operations.pace import Pace
-from nbdsvc.operations.step import Kind
 
 # Writing progress more often would cost more fsyncs than anybody watches.
 PROGRESS_SECONDS = 0.5
@@ -29,25 +29,26 @@ def no_probe(_moment: str, _operation: Operation, _step: str) -> None:
 
 
 class Running:
-    """The Run that steps get (operations/step.py), and the walk along the steps."""
+    """The Run that steps get (operations/operation_type.py), and the walk along the steps."""
 
     def __init__(
         self,
         operation: Operation,
-        kind: Kind,
+        operation_type: OperationType[Any],
+        args: Any,
         journal: Journal,
         environment: Any,
         interrupted: Callable[[], bool],
         probe: Probe,
     ) -> None:
         self.operation = operation
-        self.args = operation.args
+        self.args = args
         self.results: dict[str, Any] = dict(operation.results)
         self.environment = environment
         self.lock_fds: tuple[int, ...] = ()
         self.cancelled = operation.cancel_requested
         self.rate = operation.rate
-        self._kind = kind
+        self._type = operation_type
         self._journal = journal
         self._interrupted = interrupted
         self._probe = probe
@@ -64,7 +65,7 @@ class Running:
 
     @property
     def lane(self) -> str:
-        return self._kind.lane
+        return self._type.lane
 
     def check(self) -> None:
         if self._interrupted():
@@ -100,9 +101,9 @@ class Running:
 
         Only Interrupted leaves this function, and then the journal says where to go on.
         """
-        if self._kind.first and not self.cancelled:
+        if self._type.first and not self.cancelled:
             with suppress(Exception):  # its step meets the same, and has somewhere to say it
-                self._kind.first(self)
+                self._type.first(self)
         if not self._begun:
             self._journal.begin(self.operation)
             self._begun = True
@@ -119,8 +120,8 @@ class Running:
             return True
 
     def _forward(self, may_copy: bool) -> bool:
-        for index in range(self._at, len(self._kind.steps)):
-            step = self._kind.steps[index]
+        for index in range(self._at, len(self._type.steps)):
+            step = self._type.steps[index]
             self.check()
             if step.copies(self) and not may_copy:
                 return False
@@ -130,14 +131,14 @@ class Running:
             self.results[step.name] = step.do(self)
             self._probe("after do", self.operation, step.name)
             self._at = index + 1
-        self._journal.succeed(self._kind, self.operation, self.results)
+        self._journal.succeed(self._type, self.operation, self.args, self.results)
         return True
 
     def _undo(self, error: errors.Error) -> None:
         self._undoing = True
         verdict = error
         for index in range(getattr(self, "_cursor", self.operation.cursor), -1, -1):
-            step = self._kind.steps[index]
+            step = self._type.steps[index]
             self._journal.undoing(self.id, index, error)
             self._probe("before undo", self.operation, step.name)
             failed = self._undo_step(step.undo) if step.undo else None
@@ -146,7 +147,7 @@ class Running:
                     operation=self.id, step=step.name, cause=str(error), undo_error=str(failed)
                 )
             self._probe("after undo", self.operation, step.name)
-        self._journal.fail(self._kind, self.operation, verdict)
+        self._journal.fail(self._type, self.operation, self.args, verdict)
 
     def _undo_step(self, undo: Callable[["Running"], None]) -> Exception | None:
         failed: Exception | None = None

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from nbdsvc.manager.app import App
+from nbdsvc.app import App
 from nbdsvc.store import quotas
 
 

@@ -1,7 +1,7 @@
 """Change what a project may have."""
 
 from nbdsvc import errors
-from nbdsvc.manager.app import App
+from nbdsvc.app import App
 from nbdsvc.store import quotas
 
 _LONGEST_ID = 255

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 import sqlalchemy as sa
 
 from nbdsvc import errors
+from nbdsvc.app import App, operation, owner_scope
 from nbdsvc.host import backend_of, host_of
 from nbdsvc.manager import settling
-from nbdsvc.manager.app import App, operation, owner_scope
 from nbdsvc.manager.locking import locks
 from nbdsvc.model import names, states
 from nbdsvc.model.context import Context

@@ -1,7 +1,7 @@
 """Force the status of a snapshot."""
 
 from nbdsvc import errors
-from nbdsvc.manager.app import App
+from nbdsvc.app import App
 from nbdsvc.model import states
 from nbdsvc.store import nouns
 from nbdsvc.store import operations as journal

@@ -1,6 +1,6 @@
 """Change what a snapshot is called."""
 
-from nbdsvc.manager.app import App, owner_scope
+from nbdsvc.app import App, owner_scope
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Snapshot
 from nbdsvc.store import nouns

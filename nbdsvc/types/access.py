@@ -1,7 +1,7 @@
 """Which projects may use a private volume type."""
 
 from nbdsvc import errors
-from nbdsvc.manager.app import App
+from nbdsvc.app import App
 from nbdsvc.model.entities import VolumeType
 from nbdsvc.store import nouns
 

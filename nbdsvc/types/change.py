@@ -5,7 +5,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from nbdsvc import errors
-from nbdsvc.manager.app import App
+from nbdsvc.app import App
 from nbdsvc.model import names
 from nbdsvc.model.entities import VolumeType
 from nbdsvc.store import nouns, tables

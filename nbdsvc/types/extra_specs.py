@@ -1,7 +1,7 @@
 """Set and remove the extra specs of a volume type."""
 
 from nbdsvc import errors
-from nbdsvc.manager.app import App
+from nbdsvc.app import App
 from nbdsvc.store import nouns
 
 

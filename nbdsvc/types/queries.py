@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 
 from nbdsvc import errors
-from nbdsvc.manager.app import App
+from nbdsvc.app import App
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import VolumeType
 from nbdsvc.store import nouns

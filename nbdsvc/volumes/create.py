@@ -5,12 +5,12 @@ from dataclasses import dataclass, field, replace
 import sqlalchemy as sa
 
 from nbdsvc import errors, journaled_copy
+from nbdsvc.app import App, operation, owner_scope
 from nbdsvc.backends import placement
 from nbdsvc.backends.zones import choose_zone
 from nbdsvc.host import backend_of, host_of
 from nbdsvc.images.http import url
 from nbdsvc.manager import settling
-from nbdsvc.manager.app import App, operation, owner_scope
 from nbdsvc.manager.locking import locks
 from nbdsvc.model import names
 from nbdsvc.model.context import Context

@@ -1,21 +1,32 @@
 """Extend a volume, also while it is in use."""
 
+from dataclasses import dataclass
+
 import sqlalchemy as sa
 
 from nbdsvc import errors
+from nbdsvc.app import App, owner_scope
 from nbdsvc.backends import placement
 from nbdsvc.host import backend_of, host_of
 from nbdsvc.manager import settling
-from nbdsvc.manager.app import App, operation, owner_scope
 from nbdsvc.manager.locking import locks
 from nbdsvc.model import states
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Volume
-from nbdsvc.model.operation import Operation
-from nbdsvc.operations.step import Kind, Run, Step
+from nbdsvc.model.operation import Lock, Operation
+from nbdsvc.operations.operation_type import OperationType, Run, Step
 from nbdsvc.refs import read_volume_ref
 from nbdsvc.store import nouns, quotas
 from nbdsvc.units import GiB
+
+
+@dataclass(frozen=True)
+class ExtendArgs:
+    """What the operation `volume.extend` is given."""
+
+    volume_id: str
+    new_size: int
+    """GiB."""
 
 
 def extend_volume(app: App, context: Context, id: str, new_size: int, *, online: bool) -> None:
@@ -34,9 +45,8 @@ def extend_volume(app: App, context: Context, id: str, new_size: int, *, online:
         nouns.volumes.transition(
             conn, id, rule.sources, "extending", action="extend", target_size=new_size, previous_status=volume.status
         )
-        args = {"volume_id": id, "new_size": new_size}
-        held = locks("volume.extend", volume=id)
-        app.operations.admit(conn, operation(app, context, "volume.extend", volume.host, ("volume", id), held, args))
+        args = ExtendArgs(id, new_size)
+        app.submit(conn, context, EXTEND_VOLUME, args, backend=volume, resource=("volume", id))
 
 
 def _check_growth(app: App, conn: sa.Connection, volume: Volume, new_size: int) -> None:
@@ -46,25 +56,29 @@ def _check_growth(app: App, conn: sa.Connection, volume: Volume, new_size: int) 
     placement.check_growth(app, conn, volume.host, more)
 
 
-def _extend(run: Run) -> None:
-    host = host_of(run)
-    backend_of(run).driver.extend_volume(read_volume_ref(run, run.args["volume_id"]), run.args["new_size"] * GiB)
+def _locks(args: ExtendArgs) -> list[Lock]:
+    return locks("volume.extend", volume=args.volume_id)
+
+
+def _extend(run: Run[ExtendArgs]) -> None:
+    host, id = host_of(run), run.args.volume_id
+    backend_of(run).driver.extend_volume(read_volume_ref(run, id), run.args.new_size * GiB)
     with host.database.read() as conn:
-        attachments = nouns.attachments_of(conn, run.args["volume_id"])
+        attachments = nouns.attachments_of(conn, id)
     for attachment in attachments:
         if attachment.exported:
-            backend_of(run).exporter.resize(attachment.id, run.args["new_size"] * GiB)
+            backend_of(run).exporter.resize(attachment.id, run.args.new_size * GiB)
 
 
-def _extended(conn: sa.Connection, operation: Operation) -> None:
-    changes = {"size": operation.args["new_size"], "target_size": None}
-    settling.volume(conn, operation.resource_id, "extending", states.PREVIOUS, **changes)
+def _succeed(conn: sa.Connection, _operation: Operation, args: ExtendArgs) -> None:
+    changes = {"size": args.new_size, "target_size": None}
+    settling.volume(conn, args.volume_id, "extending", states.PREVIOUS, **changes)
 
 
-def _restore_or_error(conn: sa.Connection, operation: Operation, error: errors.Error) -> None:
+def _fail(conn: sa.Connection, _operation: Operation, args: ExtendArgs, error: errors.Error) -> None:
     """As before where the backend refused because the device is busy."""
     target = states.PREVIOUS if isinstance(error, errors.DeviceBusy) else "error_extending"
-    settling.volume(conn, operation.resource_id, "extending", target, target_size=None)
+    settling.volume(conn, args.volume_id, "extending", target, target_size=None)
 
 
-EXTEND_VOLUME = Kind("volume.extend", (Step("extend", _extend),), _extended, _restore_or_error)
+EXTEND_VOLUME = OperationType("volume.extend", ExtendArgs, (Step("extend", _extend),), _locks, _succeed, _fail)

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 import sqlalchemy as sa
 
 from nbdsvc import errors
+from nbdsvc.app import App, operation
 from nbdsvc.backends.find_pool import find_pool
 from nbdsvc.backends.zones import choose_zone
 from nbdsvc.host import backend_of, host_of
 from nbdsvc.manager import settling
-from nbdsvc.manager.app import App, operation
 from nbdsvc.manager.locking import locks
 from nbdsvc.model import names
 from nbdsvc.model.context import Context

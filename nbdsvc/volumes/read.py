@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nbdsvc.manager.app import App, owner_scope
+from nbdsvc.app import App, owner_scope
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Attachment, Volume
 from nbdsvc.store import nouns, tables

@@ -1,8 +1,8 @@
 """Force the status of a volume (os-reset_status)."""
 
 from nbdsvc import errors
+from nbdsvc.app import App
 from nbdsvc.attachments.detach_all import submit_detach_all
-from nbdsvc.manager.app import App
 from nbdsvc.model.context import Context
 from nbdsvc.store import nouns
 from nbdsvc.store import operations as journal

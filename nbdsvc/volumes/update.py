@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from nbdsvc.manager.app import App, owner_scope
+from nbdsvc.app import App, owner_scope
 from nbdsvc.model import states
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Volume

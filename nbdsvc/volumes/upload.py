@@ -7,13 +7,13 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from nbdsvc import errors, journaled_copy
+from nbdsvc.app import App, operation, owner_scope
 from nbdsvc.datapath.sink import create_qcow2
 from nbdsvc.datapath.source import open_path
 from nbdsvc.host import backend_of, host_of
 from nbdsvc.images.folder import check_limits
 from nbdsvc.images.index import Image
 from nbdsvc.manager import settling
-from nbdsvc.manager.app import App, operation, owner_scope
 from nbdsvc.manager.locking import locks
 from nbdsvc.model import names, states
 from nbdsvc.model.context import Context

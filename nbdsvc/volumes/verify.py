@@ -3,10 +3,10 @@
 import sqlalchemy as sa
 
 from nbdsvc import errors, journaled_copy
+from nbdsvc.app import App, operation, owner_scope
 from nbdsvc.datapath import source as sources
 from nbdsvc.host import backend_of, host_of
 from nbdsvc.manager import settling
-from nbdsvc.manager.app import App, operation, owner_scope
 from nbdsvc.manager.locking import locks
 from nbdsvc.model import states
 from nbdsvc.model.context import Context

@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from waiting import wait_until
 
 from nbdsvc import errors
+from nbdsvc.app import App
 from nbdsvc.config import Settings
-from nbdsvc.manager.app import App
 from nbdsvc.model import names
 from nbdsvc.model.context import ADMIN, Context
 from nbdsvc.model.entities import Snapshot, Volume

@@ -1,8 +1,9 @@
-"""What use cases work with: `App`, where requests are admitted. Where operations run is host.py."""
+"""What use cases work with: the database, the settings and the journal, to which they submit operations."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
@@ -13,8 +14,10 @@ from nbdsvc.images.sources import Images
 from nbdsvc.manager import room
 from nbdsvc.model import clock, names
 from nbdsvc.model.context import Context
+from nbdsvc.model.entities import Volume
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.client import Operations
+from nbdsvc.operations.operation_type import A, OperationType, args_to_json
 from nbdsvc.store.database import Database
 
 T = TypeVar("T")
@@ -22,33 +25,55 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class App:
-    """The side that answers requests. `images`: None where they are another process's, which then judges references.
-
-    `heard`: when the hosts of this process reported last, by the clock that does not jump.
-    """
+    """The side that answers requests."""
 
     database: Database
     operations: Operations
     settings: Settings
     images: Images | None
+    """None where they are another process's, which then judges references."""
     heard: dict[str, float] = field(default_factory=dict)
+    """When the hosts of this process reported last, by the clock that does not jump."""
     end_access: Callable[[dict[str, str]], None] | None = None
     """Ends exports of this process without a record; None where they are another process's."""
-
     add_secret: Mapping[str, AddSecret] = field(default_factory=dict)
     """By driver_volume_type: what completes the connection_info of an attachment."""
 
     @contextmanager
     def change(self) -> Iterator[sa.Connection]:
-        """A write transaction that may admit operations; the engine is woken after its commit."""
+        """A write transaction that may submit operations; the engine is woken after its commit."""
         with self.database.write() as conn:
             yield conn
         self.operations.wake()
 
+    def submit(
+        self,
+        conn: sa.Connection,
+        context: Context,
+        operation_type: OperationType[A],
+        args: A,
+        *,
+        backend: Volume | str,
+        resource: tuple[str, str],
+        bounded: bool = True,
+    ) -> Operation:
+        """Write an operation in the caller's transaction (see `change`), with the locks that its type calls for.
+
+        backend: where it runs: the backend of this volume, or `host@backend#pool`. resource: (noun, id) that it is about.
+        bounded: whether it counts against what a project may have unfinished.
+
+        Raises QuotaExceeded for too many unfinished operations of the project, and OutOfSpace for one that adds something
+        where the database has hardly any room left.
+        """
+        host = backend if isinstance(backend, str) else backend.host
+        locks = list(operation_type.locks(args))
+        made = operation(self, context, operation_type.name, host, resource, locks, args_to_json(args))
+        return self.operations.admit(conn, made, bounded=bounded)
+
 
 @dataclass(frozen=True)
 class Waiting(Generic[T]):
-    """What a use case has admitted, and its result when that has ended. Whoever waits, need not hold a thread for it."""
+    """Operations that a use case has submitted, and its result when they have ended. To wait takes no thread."""
 
     operations: tuple[str, ...]
     seconds: float
@@ -65,6 +90,7 @@ def operation(
     room.check(app.database, kind)
     name, backend, _pool = names.split_host(host)
     seconds = app.settings.operation_deadline
+    deadline = clock.now() + timedelta(seconds=seconds) if seconds else None
     return Operation(
         id=names.new_id(),
         kind=kind,
@@ -77,14 +103,8 @@ def operation(
         resource_id=resource[1],
         args=args,
         locks=[lock.to_json() for lock in locks],
-        deadline=_later(seconds) if seconds else None,
+        deadline=deadline,
     )
-
-
-def _later(seconds: float) -> Any:
-    from datetime import timedelta
-
-    return clock.now() + timedelta(seconds=seconds)
 
 
 def scope(context: Context, all_tenants: bool = False) -> str | None:

@@ -1,0 +1,118 @@
+"""What an operation is: typed arguments, the locks that they call for, steps with do and undo, and what ends it.
+
+A step is run again whenever the process died before its result was recorded. So each looks before it acts: an object
+that is there already and carries this operation's id is success; one that carries another id is not touched; an undo
+removes only what carries it. Results are JSON and are there again after a restart.
+"""
+
+import dataclasses
+import typing
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+import sqlalchemy as sa
+
+from nbdsvc import errors
+from nbdsvc.model.operation import Lock, Operation
+
+A = TypeVar("A")
+A_co = TypeVar("A_co", covariant=True)
+
+# Lanes of the engine: what ends or repairs access, what is short, what copies.
+ACCESS, SHORT, COPY = "access", "short", "copy"
+
+
+class Run(Protocol[A_co]):
+    """One operation under way, as its steps see it."""
+
+    operation: Operation
+    results: dict[str, Any]
+    """What the steps before returned, by the step's name."""
+    environment: Any
+    """What the engine was given for its steps: the Host."""
+    rate: int
+    """Bytes a second that it may copy, 0 for no limit of its own; changes while it runs."""
+
+    @property
+    def args(self) -> A_co:
+        """The arguments of the operation."""
+
+    @property
+    def id(self) -> str:
+        """The operation's id: the owner mark of every object that it makes."""
+
+    def check(self) -> None:
+        """Raise Cancelled, TimedOut or Interrupted when the operation is to end. Call it in every loop."""
+
+    def should_stop(self) -> bool:
+        """The same as a question, for callbacks out of C. True also when the service stops."""
+
+    def progress(self, done: int, total: int, text: str = "", data: int = 0) -> None:
+        """Report bytes done of `total`; `data`: bytes that had to be written. Cheap: written twice a second at most."""
+
+
+def never(_run: Run[Any]) -> bool:
+    """For Step.copies: it is short."""
+    return False
+
+
+def always(_run: Run[Any]) -> bool:
+    """For Step.copies: it copies."""
+    return True
+
+
+@dataclass(frozen=True)
+class Step(Generic[A]):
+    """One thing that is done, and how it is taken back."""
+
+    name: str
+    do: Callable[[Run[A]], Any]
+    """May return JSON, kept as results[name]."""
+    undo: Callable[[Run[A]], None] | None = None
+    """None: there is nothing to take back."""
+    copies: Callable[[Run[A]], bool] = never
+    """Whether it may take as long as its project likes, so that it waits for one of the host's slots for copies; decided
+    by the results of the steps before it. An operation that waits for a slot keeps its locks and holds no thread."""
+
+
+@dataclass(frozen=True)
+class OperationType(Generic[A]):
+    """One type of operation, referenced where it is submitted and listed in service.py."""
+
+    name: str
+    """As the journal keeps it: it stays, and so do the names of its arguments and steps."""
+    args: type[A]
+    """A frozen dataclass of JSON values, or dict."""
+    steps: tuple[Step[A], ...]
+    locks: Callable[[A], Sequence[Lock]]
+    succeed: Callable[[sa.Connection, Operation, A], None]
+    """Moves the rows to their final status, in the transaction that ends the operation."""
+    fail: Callable[[sa.Connection, Operation, A, errors.Error], None]
+    lane: str = SHORT
+    first: Callable[[Run[A]], Any] | None = None
+    """Done before the journal is written, which may have no room: each time, and again by a step that reports its error."""
+    ephemeral: bool = False
+    """Its result is for the caller that waits for it, and leaves the journal soon after."""
+
+
+def args_to_json(args: Any) -> dict[str, Any]:
+    """The arguments as the journal keeps them."""
+    if isinstance(args, dict):
+        return args
+    return {field.name: getattr(args, field.name) for field in dataclasses.fields(args)}
+
+
+def args_from_json(kind: type[A], stored: dict[str, Any]) -> A:
+    """The arguments of a row of the journal; what an older version did not write has its default.
+
+    Raises InternalError where a value without a default is missing, and for a name that this version does not know:
+    an operation of a newer version is refused rather than run by half of its arguments.
+    """
+    if not dataclasses.is_dataclass(kind):
+        return typing.cast("A", stored)
+    tuples = {name for name, hint in typing.get_type_hints(kind).items() if typing.get_origin(hint) is tuple}
+    try:
+        return kind(**{name: tuple(value) if name in tuples else value for name, value in stored.items()})
+    except TypeError as error:
+        raise errors.InternalError(reason=f"the arguments of an operation are not as expected: {error}") from None
