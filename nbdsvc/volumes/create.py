@@ -1,11 +1,12 @@
 """Create a volume: empty, or with the bytes of an image, a snapshot or another volume."""
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import sqlalchemy as sa
 
 from nbdsvc import errors, journaled_copy
-from nbdsvc.app import App, operation, owner_scope
+from nbdsvc.app import App, owner_scope
 from nbdsvc.backends import placement
 from nbdsvc.backends.zones import choose_zone
 from nbdsvc.host import backend_of, host_of
@@ -15,12 +16,12 @@ from nbdsvc.manager.locking import locks
 from nbdsvc.model import names
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Volume, VolumeType
-from nbdsvc.model.operation import Operation
-from nbdsvc.operations.step import Kind, Run, Step
+from nbdsvc.model.operation import Lock, Operation
+from nbdsvc.operations.operation_type import OperationType, Run, Step
 from nbdsvc.refs import read_snapshot_ref, read_volume_ref
 from nbdsvc.store import nouns, quotas, secrets
 from nbdsvc.types.queries import usable_type
-from nbdsvc.volumes import fill
+from nbdsvc.volumes.fill import fill_from_image, fill_from_snapshot, fill_from_volume
 from nbdsvc.volumes.source import VolumeSource, find_source
 
 # The property by which an image names the volume type of volumes made of it, as in Cinder.
@@ -46,6 +47,19 @@ class CreateVolumeRequest:
     metadata: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class CreateArgs:
+    """What the operation `volume.create` is given."""
+
+    volume_id: str
+    snapshot_id: str | None = None
+    source_volid: str | None = None
+    image: str | None = None
+    """Without credentials, which are kept apart until the operation ends."""
+    image_resolved: bool = False
+    """The API has checked that the project may use the image."""
+
+
 def create_volume(app: App, context: Context, request: CreateVolumeRequest) -> Volume:
     """Write the new volume's row (`creating`), its quota and its operation in one transaction, and return the row.
 
@@ -61,7 +75,10 @@ def create_volume(app: App, context: Context, request: CreateVolumeRequest) -> V
     reference, request = request.image, replace(request, image=_without_credentials(request.image))
     with app.change() as conn:
         volume = nouns.volumes.insert(conn, _new_row(app, conn, context, request))
-        submitted = app.operations.admit(conn, _operation(app, context, volume, request))
+        args = CreateArgs(
+            volume.id, request.snapshot_id, request.source_volid, request.image, image_resolved=app.images is not None
+        )
+        submitted = app.submit(conn, context, CREATE_VOLUME, args, backend=volume, resource=("volume", volume.id))
         if reference is not None and reference != request.image:
             secrets.keep(conn, submitted.id, reference)
     return volume
@@ -150,62 +167,68 @@ def _check_quota(app: App, conn: sa.Connection, context: Context, size: int) -> 
     quotas.check_volume_size(conn, context.project_id, app.settings.quotas, size)
 
 
-def _operation(app: App, context: Context, volume: Volume, request: CreateVolumeRequest) -> Operation:
-    # Shared with other clones of the source, but not with its deletion nor with an attach that could write to it.
-    held = locks("volume.create", volume=volume.id, snapshot=request.snapshot_id, source=request.source_volid)
-    args = {
-        "volume_id": volume.id,
-        "snapshot_id": request.snapshot_id,
-        "source_volid": request.source_volid,
-        "image": request.image,
-        "image_resolved": app.images is not None,
-    }
-    return operation(app, context, "volume.create", volume.host, ("volume", volume.id), held, args)
+def _locks(args: CreateArgs) -> list[Lock]:
+    """Shared with other clones of the source, but neither with its deletion nor with an attach that could write to it."""
+    return locks("volume.create", volume=args.volume_id, snapshot=args.snapshot_id, source=args.source_volid)
 
 
-def _allocate(run: Run) -> dict[str, bool]:
+def _allocate(run: Run[CreateArgs]) -> dict[str, bool]:
     """Make the object: cloned at once where the backend can, else empty, to be filled by the next step."""
-    driver, volume = backend_of(run).driver, read_volume_ref(run, run.args["volume_id"])
-    instant = driver.capabilities.instant_clone
-    if run.args["snapshot_id"] and instant:
-        driver.create_volume_from_snapshot(volume, read_snapshot_ref(run, run.args["snapshot_id"]), run.id)
-        host_of(run).digests.copy(run.args["snapshot_id"], volume.id)
-    elif run.args["source_volid"] and instant:
-        driver.create_cloned_volume(volume, read_volume_ref(run, run.args["source_volid"]), run.id)
-        host_of(run).digests.copy(run.args["source_volid"], volume.id)
+    driver, digests, args = backend_of(run).driver, host_of(run).digests, run.args
+    volume, instant = read_volume_ref(run, args.volume_id), driver.capabilities.instant_clone
+    if args.snapshot_id and instant:
+        driver.create_volume_from_snapshot(volume, read_snapshot_ref(run, args.snapshot_id), run.id)
+        digests.copy(args.snapshot_id, volume.id)
+    elif args.source_volid and instant:
+        driver.create_cloned_volume(volume, read_volume_ref(run, args.source_volid), run.id)
+        digests.copy(args.source_volid, volume.id)
     else:
         driver.create_volume(volume, run.id)
-        return {"filled": not (run.args["snapshot_id"] or run.args["source_volid"] or run.args["image"])}
+        return {"filled": not (args.snapshot_id or args.source_volid or args.image)}
     return {"filled": True}
 
 
-def _undo_allocate(run: Run) -> None:
-    host_of(run).digests.discard(run.args["volume_id"])
-    backend_of(run).driver.delete_volume(read_volume_ref(run, run.args["volume_id"]))
+def _undo_allocate(run: Run[CreateArgs]) -> None:
+    host_of(run).digests.discard(run.args.volume_id)
+    backend_of(run).driver.delete_volume(read_volume_ref(run, run.args.volume_id))
     journaled_copy.remove_journal(run)
 
 
-def _has_to_be_filled(run: Run) -> bool:
+def _has_to_be_filled(run: Run[CreateArgs]) -> bool:
     return not run.results["allocate"]["filled"]
 
 
-def _available(conn: sa.Connection, operation: Operation) -> None:
+def _fill(run: Run[CreateArgs]) -> dict[str, Any] | None:
+    """Copy the bytes; None where there is nothing to copy."""
+    args = run.args
+    if run.results["allocate"]["filled"]:
+        return None
+    if args.image:
+        return fill_from_image(run, args.volume_id, args.image, checked=args.image_resolved)
+    if args.snapshot_id:
+        return fill_from_snapshot(run, args.volume_id, args.snapshot_id)
+    return fill_from_volume(run, args.volume_id, str(args.source_volid))
+
+
+def _succeed(conn: sa.Connection, operation: Operation, args: CreateArgs) -> None:
     image = (operation.results.get("fill") or {}).get("image")
     changes = {"image_metadata": image, "bootable": True} if image else {}
-    settling.volume(conn, operation.resource_id, ("creating", "downloading"), "available", **changes)
+    settling.volume(conn, args.volume_id, ("creating", "downloading"), "available", **changes)
 
 
-def _error(conn: sa.Connection, operation: Operation, error: errors.Error) -> None:
-    settling.volume(conn, operation.resource_id, ("creating", "downloading"), "error")
+def _fail(conn: sa.Connection, _operation: Operation, args: CreateArgs, _error: errors.Error) -> None:
+    settling.volume(conn, args.volume_id, ("creating", "downloading"), "error")
 
 
-CREATE_VOLUME = Kind(
+CREATE_VOLUME = OperationType(
     "volume.create",
+    CreateArgs,
     (
         Step("allocate", _allocate, _undo_allocate),
-        Step("fill", fill.fill, copies=_has_to_be_filled),
+        Step("fill", _fill, copies=_has_to_be_filled),
         Step("tidy", journaled_copy.remove_journal),
     ),
-    _available,
-    _error,
+    _locks,
+    _succeed,
+    _fail,
 )

@@ -1,21 +1,36 @@
 """Delete a volume: its exports first, then its snapshots where they are to go with it, then its object."""
 
+from dataclasses import dataclass
+
 import sqlalchemy as sa
 
 from nbdsvc import errors
-from nbdsvc.app import App, operation, owner_scope
+from nbdsvc.app import App, owner_scope
 from nbdsvc.attachments.detach_all import submit_detach_all
 from nbdsvc.host import backend_of, host_of
 from nbdsvc.manager import settling
 from nbdsvc.manager.locking import locks
 from nbdsvc.model import states
 from nbdsvc.model.context import Context
-from nbdsvc.model.entities import Snapshot, Volume
-from nbdsvc.model.operation import Operation
-from nbdsvc.operations.step import Kind, Run, Step
+from nbdsvc.model.entities import Volume
+from nbdsvc.model.operation import Lock, Operation
+from nbdsvc.operations.operation_type import OperationType, Run, Step
 from nbdsvc.refs import read_volume_ref, snapshot_ref
 from nbdsvc.store import nouns
 from nbdsvc.store import operations as journal
+
+
+@dataclass(frozen=True)
+class DeleteArgs:
+    """What the operation `volume.delete` is given."""
+
+    volume_id: str
+    snapshot_ids: tuple[str, ...] = ()
+    """Snapshots that go with it."""
+    keep: bool = False
+    """Leave the object as it is: of a volume that could not be managed, it is not ours."""
+    attachment_ids: tuple[str, ...] = ()
+    """Attachments whose exports it removes; they are locked."""
 
 
 def delete_volume(app: App, context: Context, id: str, *, cascade: bool = False, force: bool = False) -> None:
@@ -43,7 +58,13 @@ def delete_volume(app: App, context: Context, id: str, *, cascade: bool = False,
                 conn, snapshot.id, states.SNAPSHOT["delete"].sources, "deleting", action="delete"
             )
         _end_access(app, conn, context, volume)
-        app.operations.admit(conn, _operation(app, conn, context, volume, snapshots))
+        args = DeleteArgs(
+            id,
+            tuple(snapshot.id for snapshot in snapshots),
+            keep=volume.status == "error_managing",
+            attachment_ids=tuple(found.id for found in nouns.attachments_of(conn, id)),
+        )
+        app.submit(conn, context, DELETE_VOLUME, args, backend=volume, resource=("volume", id))
 
 
 def _check_detached(conn: sa.Connection, volume: Volume, rule: states.Transition) -> None:
@@ -66,64 +87,61 @@ def _end_access(app: App, conn: sa.Connection, context: Context, volume: Volume)
         submit_detach_all(app, conn, context, volume, exported, "deleting")
 
 
-def _operation(app: App, conn: sa.Connection, context: Context, volume: Volume, snapshots: list[Snapshot]) -> Operation:
-    snapshot_ids = [snapshot.id for snapshot in snapshots]
-    attachment_ids = [found.id for found in nouns.attachments_of(conn, volume.id)]
-    held = locks("volume.delete", volume=volume.id, snapshot=snapshot_ids, attachment=attachment_ids)
-    # A volume that could not be managed has no object of its own: what its reference named stays as it is.
-    keep = volume.status == "error_managing"
-    args = {"volume_id": volume.id, "snapshot_ids": snapshot_ids, "keep": keep}
-    return operation(app, context, "volume.delete", volume.host, ("volume", volume.id), held, args)
+def _locks(args: DeleteArgs) -> list[Lock]:
+    ids = {"snapshot": list(args.snapshot_ids), "attachment": list(args.attachment_ids)}
+    return locks("volume.delete", volume=args.volume_id, **ids)
 
 
-def _unexport(run: Run) -> None:
+def _unexport(run: Run[DeleteArgs]) -> None:
     """The exports always come first (row S024)."""
     host = host_of(run)
     with host.database.read() as conn:
-        attachments = nouns.attachments_of(conn, run.args["volume_id"])
+        attachments = nouns.attachments_of(conn, run.args.volume_id)
     for attachment in attachments:
         host.remove_export(attachment.id)
 
 
-def _delete_snapshots(run: Run) -> None:
+def _delete_snapshots(run: Run[DeleteArgs]) -> None:
     host = host_of(run)
     with host.database.read() as conn:
-        found = nouns.snapshots_of(conn, run.args["volume_id"])
+        found = nouns.snapshots_of(conn, run.args.volume_id)
     for snapshot in found:
         run.check()
         backend_of(run).driver.delete_snapshot(snapshot_ref(snapshot))
         host.digests.discard(snapshot.id)
 
 
-def _delete(run: Run) -> None:
-    driver, volume = backend_of(run).driver, read_volume_ref(run, run.args["volume_id"])
+def _delete(run: Run[DeleteArgs]) -> None:
+    driver, volume = backend_of(run).driver, read_volume_ref(run, run.args.volume_id)
     host_of(run).digests.discard(volume.id)
-    if run.args.get("keep"):
+    if run.args.keep:
         driver.unmanage(volume)
     else:
         driver.delete_volume(volume)
 
 
-def _remove_rows(conn: sa.Connection, operation: Operation) -> None:
-    for attachment in nouns.attachments_of(conn, operation.resource_id):
+def _succeed(conn: sa.Connection, _operation: Operation, args: DeleteArgs) -> None:
+    for attachment in nouns.attachments_of(conn, args.volume_id):
         nouns.attachments.delete(conn, attachment.id)
-    for snapshot in nouns.snapshots_of(conn, operation.resource_id):
+    for snapshot in nouns.snapshots_of(conn, args.volume_id):
         nouns.snapshots.delete(conn, snapshot.id)
-    nouns.volumes.delete(conn, operation.resource_id)
+    nouns.volumes.delete(conn, args.volume_id)
 
 
-def _restore_or_error(conn: sa.Connection, operation: Operation, error: errors.Error) -> None:
+def _fail(conn: sa.Connection, operation: Operation, args: DeleteArgs, error: errors.Error) -> None:
     """As before where nothing was removed (busy, or cancelled in time); else an error that a repeated delete mends."""
     untouched = isinstance(error, errors.DeviceBusy) or (isinstance(error, errors.Cancelled) and operation.cursor < 1)
     target = states.PREVIOUS if untouched else "error_deleting"
-    settling.volume(conn, operation.resource_id, "deleting", target)
-    for id in operation.args["snapshot_ids"]:
+    settling.volume(conn, args.volume_id, "deleting", target)
+    for id in args.snapshot_ids:
         settling.snapshot(conn, id, "deleting", "available" if untouched else "error_deleting")
 
 
-DELETE_VOLUME = Kind(
+DELETE_VOLUME = OperationType(
     "volume.delete",
+    DeleteArgs,
     (Step("unexport", _unexport), Step("delete snapshots", _delete_snapshots), Step("delete", _delete)),
-    _remove_rows,
-    _restore_or_error,
+    _locks,
+    _succeed,
+    _fail,
 )

@@ -61,13 +61,13 @@ def _locks(args: ExtendArgs) -> list[Lock]:
 
 
 def _extend(run: Run[ExtendArgs]) -> None:
-    host, id = host_of(run), run.args.volume_id
-    backend_of(run).driver.extend_volume(read_volume_ref(run, id), run.args.new_size * GiB)
+    host, id, new_size = host_of(run), run.args.volume_id, run.args.new_size * GiB
+    backend_of(run).driver.extend_volume(read_volume_ref(run, id), new_size)
     with host.database.read() as conn:
         attachments = nouns.attachments_of(conn, id)
     for attachment in attachments:
         if attachment.exported:
-            backend_of(run).exporter.resize(attachment.id, run.args.new_size * GiB)
+            backend_of(run).exporter.resize(attachment.id, new_size)
 
 
 def _succeed(conn: sa.Connection, _operation: Operation, args: ExtendArgs) -> None:

@@ -1,5 +1,6 @@
 """The bytes of a new volume that its backend did not share: copied from an image, a snapshot or another volume."""
 
+from pathlib import Path
 from typing import Any
 
 from nbdsvc import errors, journaled_copy
@@ -10,32 +11,25 @@ from nbdsvc.images.sources import OpenImage
 from nbdsvc.manager import settling
 from nbdsvc.model.context import ADMIN, MEMBER, Context
 from nbdsvc.model.entities import Volume
-from nbdsvc.operations.step import Run
+from nbdsvc.operations.operation_type import Run
 from nbdsvc.refs import read_snapshot_ref, read_volume, read_volume_ref
 from nbdsvc.store import secrets
 from nbdsvc.units import GiB, to_gib
 
 
-def fill(run: Run) -> dict[str, Any] | None:
-    """The step `fill` of volume.create; None where there is nothing to copy."""
-    if run.results["allocate"]["filled"]:
-        return None
-    return _fill_from_image(run) if run.args["image"] else _fill_from_backend(run)
+def fill_from_image(run: Run[Any], volume_id: str, reference: str, *, checked: bool) -> dict[str, Any]:
+    """Copy an image; returns the bytes copied and what is known of the image.
 
-
-def _reference(run: Run) -> str:
-    """With its credentials, where it has some."""
-    with host_of(run).database.read() as conn:
-        return secrets.of(conn, run.id) or str(run.args["image"])
-
-
-def _fill_from_image(run: Run) -> dict[str, Any]:
-    host, volume = host_of(run), read_volume(run, run.args["volume_id"])
+    checked: the API has seen that the project may use it. Raises NotFound, BadImage (also one that is too large for the
+    volume), ReadFailed, WriteFailed, ChecksumMismatch, OutOfSpace, and what `run.check` raises.
+    """
+    host, volume = host_of(run), read_volume(run, volume_id)
     with host.database.write() as conn:
         settling.volume(conn, volume.id, "creating", "downloading")
+        reference = secrets.of(conn, run.id) or reference
 
     def open_image() -> OpenImage:
-        return host.images.open(_reference(run), _image_context(run, volume), volume.size * GiB, run.should_stop)
+        return host.images.open(reference, _image_context(volume, checked), volume.size * GiB, run.should_stop)
 
     with (
         journaled_copy.open_interruptibly(run, open_image, lambda late: late.source.close()) as image,
@@ -60,25 +54,32 @@ def _fill_from_image(run: Run) -> dict[str, Any]:
     return {**result, "image": {**facts, "size": str(image.facts.file_size), "container_format": "bare"}}
 
 
-def _image_context(run: Run, volume: Volume) -> Context:
-    """Who opens the image: an administrator where the API checked access already, else the volume's project."""
-    roles = frozenset({ADMIN if run.args.get("image_resolved") else MEMBER})
-    return Context(volume.project_id, volume.user_id, roles, "")
+def _image_context(volume: Volume, checked: bool) -> Context:
+    """Who opens the image: an administrator where the API has checked access, else the volume's project."""
+    return Context(volume.project_id, volume.user_id, frozenset({ADMIN if checked else MEMBER}), "")
 
 
-def _fill_from_backend(run: Run) -> dict[str, int]:
-    host, volume = host_of(run), read_volume(run, run.args["volume_id"])
-    if run.args["snapshot_id"]:
-        path = backend_of(run).driver.snapshot_path(read_snapshot_ref(run, run.args["snapshot_id"]))
-    else:
-        origin = read_volume(run, run.args["source_volid"])
-        if origin.status == "in-use":
-            raise errors.Unsupported(reason="this backend cannot clone a volume while it is in use")
-        path = backend_of(run).driver.local_path(read_volume_ref(run, origin.id))
+def fill_from_snapshot(run: Run[Any], volume_id: str, snapshot_id: str) -> dict[str, int]:
+    """Copy a snapshot; returns the bytes copied. Raises as `fill_from_image`, without what is the image's."""
+    path = backend_of(run).driver.snapshot_path(read_snapshot_ref(run, snapshot_id))
+    return _copy(run, path, snapshot_id, volume_id)
+
+
+def fill_from_volume(run: Run[Any], volume_id: str, source_id: str) -> dict[str, int]:
+    """Copy another volume, which must not be in use: Unsupported. Returns the bytes copied."""
+    source = read_volume(run, source_id)
+    if source.status == "in-use":
+        raise errors.Unsupported(reason="this backend cannot clone a volume while it is in use")
+    path = backend_of(run).driver.local_path(read_volume_ref(run, source_id))
+    return _copy(run, path, source_id, volume_id)
+
+
+def _copy(run: Run[Any], path: Path, source_id: str, volume_id: str) -> dict[str, int]:
+    host, volume = host_of(run), read_volume_ref(run, volume_id)
     fingerprint = path.name.encode()[-32:]
     with open_path(path) as source:
         journaled_copy.check_room(run, source)
-        target = backend_of(run).driver.local_path(read_volume_ref(run, volume.id))
-        result = journaled_copy.fill(run, source, target, volume.size * GiB, fingerprint, empty=True)
-    host.digests.copy(run.args["snapshot_id"] or run.args["source_volid"], volume.id)
+        target = backend_of(run).driver.local_path(volume)
+        result = journaled_copy.fill(run, source, target, volume.size, fingerprint, empty=True)
+    host.digests.copy(source_id, volume_id)
     return result

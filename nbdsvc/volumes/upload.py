@@ -7,7 +7,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from nbdsvc import errors, journaled_copy
-from nbdsvc.app import App, operation, owner_scope
+from nbdsvc.app import App, owner_scope
 from nbdsvc.datapath.sink import create_qcow2
 from nbdsvc.datapath.source import open_path
 from nbdsvc.host import backend_of, host_of
@@ -18,8 +18,8 @@ from nbdsvc.manager.locking import locks
 from nbdsvc.model import names, states
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Volume
-from nbdsvc.model.operation import Operation
-from nbdsvc.operations.step import Kind, Run, Step, always
+from nbdsvc.model.operation import Lock, Operation
+from nbdsvc.operations.operation_type import OperationType, Run, Step, always
 from nbdsvc.refs import read_volume, read_volume_ref
 from nbdsvc.store import nouns
 from nbdsvc.units import GiB
@@ -42,6 +42,22 @@ class UploadVolumeRequest:
     """Also of a volume in use."""
 
 
+@dataclass(frozen=True)
+class UploadArgs:
+    """What the operation `volume.upload` is given."""
+
+    volume_id: str
+    image_id: str
+    image_name: str
+    disk_format: str
+    visibility: str = "private"
+    protected: bool = False
+    limits: tuple[int, int] = (-1, -1)
+    """How many images the project may have, and how many bytes in them; -1: any."""
+    in_use: bool = False
+    """The volume is attached while it is copied."""
+
+
 def upload_volume(app: App, context: Context, id: str, request: UploadVolumeRequest) -> tuple[Volume, str]:
     """Start copying the volume to an image of the local folder; returns the volume and the image's id (row S032).
 
@@ -59,39 +75,43 @@ def upload_volume(app: App, context: Context, id: str, request: UploadVolumeRequ
         image_id, limits = names.new_id(), (app.settings.quota_images, app.settings.quota_image_bytes)
         if app.images:
             check_limits(limits, app.images.folder.usage(volume.project_id), volume.size * GiB)
-        args = {
-            "volume_id": id,
-            "image_id": image_id,
-            "image_name": request.name,
-            "disk_format": request.disk_format,
-            "visibility": request.visibility,
-            "protected": request.protected,
-            "limits": limits,
-        }
-        held = locks("volume.upload in use" if before == "in-use" else "volume.upload", volume=id)
-        app.operations.admit(conn, operation(app, context, "volume.upload", volume.host, ("volume", id), held, args))
+        args = UploadArgs(
+            id,
+            image_id,
+            request.name,
+            request.disk_format,
+            request.visibility,
+            request.protected,
+            limits,
+            in_use=before == "in-use",
+        )
+        app.submit(conn, context, UPLOAD_VOLUME, args, backend=volume, resource=("volume", id))
     return volume, image_id
 
 
-def _image(run: Run) -> Image:
-    volume = read_volume(run, run.args["volume_id"])
+def _locks(args: UploadArgs) -> list[Lock]:
+    return locks("volume.upload in use" if args.in_use else "volume.upload", volume=args.volume_id)
+
+
+def _image(run: Run[UploadArgs]) -> Image:
+    args, volume = run.args, read_volume(run, run.args.volume_id)
     return Image(
-        id=run.args["image_id"],
-        name=run.args["image_name"],
-        disk_format=run.args["disk_format"],
+        id=args.image_id,
+        name=args.image_name,
+        disk_format=args.disk_format,
         virtual_size=volume.size * GiB,
         owner=run.id,
         project_id=volume.project_id,
-        visibility=run.args.get("visibility", "private"),
-        protected=run.args.get("protected", False),
+        visibility=args.visibility,
+        protected=args.protected,
     )
 
 
-def _write_image(run: Run) -> None:
+def _write_image(run: Run[UploadArgs]) -> None:
     host = host_of(run)
-    volume_path = backend_of(run).driver.local_path(read_volume_ref(run, run.args["volume_id"]))
+    volume_path = backend_of(run).driver.local_path(read_volume_ref(run, run.args.volume_id))
     image = _image(run)
-    target = host.images.folder.begin(image, tuple(run.args.get("limits", (-1, -1))))
+    target = host.images.folder.begin(image, run.args.limits)
     if image.disk_format == "raw":
         _write_raw(run, volume_path, target)
     else:
@@ -99,12 +119,12 @@ def _write_image(run: Run) -> None:
     host.images.folder.commit(image)
 
 
-def _undo_write_image(run: Run) -> None:
-    host_of(run).images.folder.remove(run.args["image_id"], run.id)
+def _undo_write_image(run: Run[UploadArgs]) -> None:
+    host_of(run).images.folder.remove(run.args.image_id, run.id)
     journaled_copy.remove_journal(run)
 
 
-def _write_raw(run: Run, volume_path: Path, target: Path) -> None:
+def _write_raw(run: Run[UploadArgs], volume_path: Path, target: Path) -> None:
     # The image's file is new, so the journal of an earlier try tells of bytes that are gone.
     journaled_copy.remove_journal(run)
     with open_path(volume_path) as source:
@@ -113,23 +133,29 @@ def _write_raw(run: Run, volume_path: Path, target: Path) -> None:
         journaled_copy.fill(run, source, target, source.size, b"upload", empty=True)
 
 
-def _write_qcow2(run: Run, volume_path: Path, target: Path) -> None:
+def _write_qcow2(run: Run[UploadArgs], volume_path: Path, target: Path) -> None:
     """From the beginning after an interruption: a compressed qcow2 cannot be continued, and is no image until complete."""
     with open_path(volume_path) as source, create_qcow2(target, source.size, COMPRESSION) as sink:
         journaled_copy.write_to_sink(run, source, sink)
 
 
-def _restore(conn: sa.Connection, operation: Operation, error: errors.Error | None = None) -> None:
-    """Uploaded or not, the volume is as it was."""
-    settling.volume(conn, operation.resource_id, "uploading", states.PREVIOUS)
+def _succeed(conn: sa.Connection, _operation: Operation, args: UploadArgs) -> None:
+    settling.volume(conn, args.volume_id, "uploading", states.PREVIOUS)
 
 
-UPLOAD_VOLUME = Kind(
+def _fail(conn: sa.Connection, _operation: Operation, args: UploadArgs, _error: errors.Error) -> None:
+    """The volume is as it was: it was only read."""
+    settling.volume(conn, args.volume_id, "uploading", states.PREVIOUS)
+
+
+UPLOAD_VOLUME = OperationType(
     "volume.upload",
+    UploadArgs,
     (
         Step("write image", _write_image, _undo_write_image, copies=always),
         Step("tidy", journaled_copy.remove_journal),
     ),
-    _restore,
-    _restore,
+    _locks,
+    _succeed,
+    _fail,
 )

@@ -79,7 +79,7 @@ MUTATIONS = [
              '"n", "--name", name, "--addtag",\n                   facts.OWNER + owner, f"{self.group}/{origin}"',
              '"n", "--name", name,\n                   f"{self.group}/{origin}"'),
     Mutation("the undo of a create is lost", "nbdsvc/volumes/create.py",
-             '    backend_of(run).driver.delete_volume(read_volume_ref(run, run.args["volume_id"]))\n', "",
+             '    backend_of(run).driver.delete_volume(read_volume_ref(run, run.args.volume_id))\n', "",
              needs=("from_broken_image",)),
     Mutation("a volume in use may be reserved", "nbdsvc/attachments/reserve.py",
              "        if volume.status not in states.VOLUME[verb].sources:", "        if False:", needs=("attach", "steal"),
