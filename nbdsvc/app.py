@@ -65,7 +65,7 @@ class App:
         Raises QuotaExceeded for too many unfinished operations of the project, and OutOfSpace for one that adds something
         where the database has hardly any room left.
         """
-        host = backend if isinstance(backend, str) else backend.host
+        host = backend if isinstance(backend, str) else backend.full_host
         locks = list(operation_type.locks(args))
         made = operation(self, context, operation_type.name, host, resource, locks, args_to_json(args))
         return self.operations.admit(conn, made, bounded=bounded)

@@ -15,7 +15,6 @@ from nbdsvc.datapath.limit import Limit
 from nbdsvc.driver import Driver
 from nbdsvc.exporter import Exporter
 from nbdsvc.images.sources import Images
-from nbdsvc.model import names
 from nbdsvc.model.entities import Volume
 from nbdsvc.operations.step import Run
 from nbdsvc.process import Runner
@@ -51,7 +50,7 @@ class Host:
     """The side that does the work, next to the storage."""
 
     name: str
-    # By name; the first one is the default of rows that name none.
+    # By name.
     backends: Mapping[str, Backend]
     database: Database
     images: Images
@@ -64,8 +63,8 @@ class Host:
     spare: Spare = field(default_factory=Spare)
 
     def backend(self, name: str) -> Backend:
-        """The backend of that name, the first one for an empty name; BackendUnavailable where none is configured so."""
-        if not name:
+        """The backend of that name; the only one for an empty name. BackendUnavailable where none is configured so."""
+        if not name and len(self.backends) == 1:
             return next(iter(self.backends.values()))
         found = self.backends.get(name)
         if found is None:
@@ -77,7 +76,7 @@ class Host:
 
     def of(self, volume: Volume) -> Backend:
         """The backend that holds the volume; BackendUnavailable where it is not configured any more."""
-        return self.backend(names.split_host(volume.host)[1])
+        return self.backend(volume.backend)
 
     @property
     def exporters(self) -> tuple[Exporter, ...]:

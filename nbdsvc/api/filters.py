@@ -82,7 +82,7 @@ def _condition(asked: Asked, table: sa.Table, name: str, value: str, *, like: bo
         return nouns.metadata_is(asked.app.database, table.c[_PAIRS[name]], _pairs(name, value))
     if name == "availability_zone" and table is tables.snapshots:
         return [_zone(value)]
-    column = table.c[name]
+    column = nouns.full_host() if (name, table) == ("host", tables.volumes) else table.c[name]
     if like and isinstance(column.type, sa.String):
         return [column.contains(value, autoescape=True)]
     return [column == _typed(name, value, column.type)]

@@ -51,7 +51,7 @@ def _used(asked: Asked, host: str) -> dict[str, list[int]]:
     """By project: volumes, their GiB, snapshots, their GiB."""
     used: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0, 0])
     with asked.app.database.read() as conn:
-        volumes = {row.id: row for row in nouns.volumes.select(conn) if row.host.partition("#")[0] == host}
+        volumes = {row.id: row for row in nouns.volumes.select(conn) if row.full_host.partition("#")[0] == host}
         snapshots = [row for row in nouns.snapshots.select(conn) if row.volume_id in volumes]
     counted = [(row.project_id, 0, row.size) for row in volumes.values()]
     counted += [(row.project_id, 2, row.volume_size) for row in snapshots]

@@ -13,6 +13,8 @@ T = TypeVar("T")
 # Columns that clients know under another name.
 ALIASES = {"display_name": "name", "display_description": "description", "tenant_id": "project_id",
            "instance_id": "instance_uuid", "attach_status": "status"}  # fmt: skip
+# What clients know as one value, host@backend#pool.
+_COLUMNS = {"host": ("host", "backend", "pool")}
 
 
 def page(
@@ -80,7 +82,8 @@ def _sort(
                 value=part[:80],
                 reason=f"must be one of {', '.join(sorted(sortable))}, with :asc or :desc",
             )
-        wanted.setdefault(name, direction != "asc")
+        for column in _COLUMNS.get(name, (name,)):
+            wanted.setdefault(column, direction != "asc")
     if last:
         wanted.setdefault(*last)
     return tuple(wanted.items())

@@ -66,7 +66,7 @@ def volume_extras(volume: Volume, context: Context) -> dict[str, Any]:
     if volume.image_metadata:
         shown["volume_image_metadata"] = volume.image_metadata
     if context.is_admin:
-        shown["os-vol-host-attr:host"] = volume.host
+        shown["os-vol-host-attr:host"] = volume.full_host
         shown["os-vol-mig-status-attr:migstat"] = volume.migration_status
         shown["os-vol-mig-status-attr:name_id"] = None
     return shown

@@ -80,7 +80,7 @@ def submit_connect(
         settling.follow_attachments(conn, volume.id)
     args = {"volume_id": volume.id, "attachment_id": attachment.id, "complete": complete}
     held = locks("attachment.connect", volume=volume.id, attachment=attachment.id)
-    made = operation(app, context, "attachment.connect", volume.host, ("volume", volume.id), held, args)
+    made = operation(app, context, "attachment.connect", volume.full_host, ("volume", volume.id), held, args)
     return app.operations.admit(conn, made).id
 
 

@@ -26,7 +26,7 @@ def submit_detach_all(
     end_of_access.cancel_connects(conn, volume, ids)
     args = {"volume_id": volume.id, "attachment_ids": ids, "status": status}
     resource, held = ("volume", volume.id), locks(DETACH_ALL.name, attachment=ids)
-    made = operation(app, context, DETACH_ALL.name, volume.host, resource, held, args)
+    made = operation(app, context, DETACH_ALL.name, volume.full_host, resource, held, args)
     return app.operations.admit(conn, made, bounded=False).id
 
 

@@ -36,7 +36,7 @@ def submit(app: App, conn: sa.Connection, context: Context, kind: str, volume: V
     cancel_connects(conn, volume, [id])
     args = {"volume_id": volume.id, "attachment_id": id}
     resource, held = ("volume", volume.id), locks(kind, attachment=id)
-    made = operation(app, context, kind, volume.host, resource, held, args)
+    made = operation(app, context, kind, volume.full_host, resource, held, args)
     return app.operations.admit(conn, made, bounded=False).id
 
 

@@ -28,7 +28,7 @@ SERVICE_CONTEXT = Context("nbdsvc", "nbdsvc", frozenset({ADMIN}), "")
 def check_transport(host: Host) -> None:
     """ConfigError when attachments have a transport that their backend has no more: none would end or repair their access."""
     with host.database.read() as conn:
-        mine = {v.id: v for v in nouns.volumes.select(conn) if names.split_host(v.host)[0] == host.name}
+        mine = {v.id: v for v in nouns.volumes.select(conn) if v.host == host.name}
         exported = [row for row in nouns.attachments.select(conn) if row.exported and row.volume_id in mine]
     foreign = sorted({_protocol(row) for row in exported if not _has_transport(host, mine[row.volume_id], row)})
     if foreign:
@@ -42,8 +42,7 @@ def _protocol(row: Attachment) -> str:
 
 
 def _has_transport(host: Host, volume: Volume, row: Attachment) -> bool:
-    backend = names.split_host(volume.host)[1]
-    known = host.backends[backend].exporters if backend in host.backends else host.exporters
+    known = host.backends[volume.backend].exporters if volume.backend in host.backends else host.exporters
     return _protocol(row) in {exporter.protocol.lower() for exporter in known}
 
 
@@ -54,7 +53,7 @@ def repair_exports(app: App, host: Host, exporter: Exporter) -> int:
     present = set(inventory.exports)
     with app.database.read() as conn:
         rows = {row.id: row for row in nouns.attachments.select(conn)}
-        mine = {v.id: v for v in nouns.volumes.select(conn) if names.split_host(v.host)[0] == host.name}
+        mine = {v.id: v for v in nouns.volumes.select(conn) if v.host == host.name}
     own = [row for row in rows.values() if row.volume_id in mine and _protocol(row) == exporter.protocol.lower()]
     sick = _sick(exporter, [row for row in own if row.exported])
     surplus = [rows[id] for id in present if id in rows and not rows[id].exported and rows[id].volume_id in mine]
@@ -63,7 +62,7 @@ def repair_exports(app: App, host: Host, exporter: Exporter) -> int:
         exporter.remove(id)
     # What was ended without a record, its row does not know yet.
     wrong = [row for row in sick + surplus if row.id not in host.ended]
-    return sum(_submit_repair(app, mine[row.volume_id].host, row) for row in wrong)
+    return sum(_submit_repair(app, mine[row.volume_id].full_host, row) for row in wrong)
 
 
 def _sick(exporter: Exporter, rows: list[Attachment]) -> list[Attachment]:

@@ -93,9 +93,7 @@ def capabilities(row: StorageBackend, pool: PoolStats) -> dict[str, Any]:
 def promised(conn: sa.Connection, host: str) -> int:
     """Bytes promised to the volumes of a pool, by our own rows: newer than any report."""
     size = sa.func.coalesce(tables.volumes.c.target_size, tables.volumes.c.size)
-    total = conn.execute(
-        sa.select(sa.func.coalesce(sa.func.sum(size), 0)).where(tables.volumes.c.host == host)
-    ).scalar()
+    total = conn.execute(sa.select(sa.func.coalesce(sa.func.sum(size), 0)).where(*nouns.in_pool(host))).scalar()
     return int(total or 0) * GiB
 
 

@@ -15,7 +15,7 @@ from nbdsvc.driver import BackendObject, VolumeRef
 from nbdsvc.exporter import ConnectionInfo, ExportSpec
 from nbdsvc.host import Backend, Host
 from nbdsvc.manager import settling
-from nbdsvc.model import clock, names
+from nbdsvc.model import clock
 from nbdsvc.model.entities import Attachment, Snapshot, Volume
 from nbdsvc.store import nouns, tables
 from nbdsvc.units import to_gib
@@ -59,8 +59,11 @@ def rebuild(host: Host, project: str, type_name: str) -> Rebuilt:
 
 def _volume(host: Host, backend: Backend, project: str, type_id: str | None, found: BackendObject) -> Volume:
     id, size = str(found.id), max(1, to_gib(found.size))
-    where = names.join_host(host.name, backend.name, backend.driver.get_pool(VolumeRef(id, found.size)))
-    return Volume(id, project, _USER, size, "available", where, volume_type_id=type_id, availability_zone=host.zone)
+    pool = backend.driver.get_pool(VolumeRef(id, found.size))
+    return Volume(
+        id, project, _USER, size, "available", host.name, backend.name, pool,
+        volume_type_id=type_id, availability_zone=host.zone,
+    )  # fmt: skip
 
 
 def _snapshot(conn: sa.Connection, found: BackendObject, done: Rebuilt) -> None:

@@ -11,7 +11,7 @@ from nbdsvc.model import clock, names
 class Volume:
     """A volume. `size` is GiB, as in the API. `target_size`: what an extend in flight asks for, so that quotas count it.
 
-    `host` is `host@backend#pool`. `previous_status` is set while an operation that ends in it is under way.
+    `host`, `backend`, `pool`: where it is. `previous_status` is set while an operation that ends in it is under way.
     """
 
     id: str
@@ -20,6 +20,8 @@ class Volume:
     size: int
     status: str
     host: str
+    backend: str
+    pool: str
     name: str | None = None
     description: str | None = None
     availability_zone: str = "nova"
@@ -39,6 +41,11 @@ class Volume:
     image_metadata: dict[str, str] = field(default_factory=dict)
     created_at: datetime = field(default_factory=clock.now)
     updated_at: datetime | None = None
+
+    @property
+    def full_host(self) -> str:
+        """host@backend#pool, as the API shows where a volume is (row S080)."""
+        return names.join_host(self.host, self.backend, self.pool)
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ class Operation:
 
     cursor: index of the step that was begun last; with state `running` its intent is recorded and its result is not,
     with state `undoing` its undo was begun. results: step name -> what its do returned. locks: [[name, shared], ...].
-    backend: name of the host's backend that it works on; empty for the host's first one.
+    backend: name of the host's backend that it works on; empty for the host's only one.
     rate: bytes a second that it may copy, 0 for no limit of its own.
     deadline: when it is given up and undone. progress_*: bytes of which so many are done,
     of which so many had to be written, and the rate of late in bytes a second. error: errors.facts_of(...).

@@ -47,7 +47,7 @@ def create_snapshot(app: App, context: Context, request: CreateSnapshotRequest) 
         held = locks("snapshot.create", snapshot=snapshot.id, volume=volume.id)
         args = {"snapshot_id": snapshot.id, "volume_id": volume.id}
         resource = ("snapshot", snapshot.id)
-        app.operations.admit(conn, operation(app, context, "snapshot.create", volume.host, resource, held, args))
+        app.operations.admit(conn, operation(app, context, "snapshot.create", volume.full_host, resource, held, args))
     return snapshot
 
 
@@ -57,7 +57,7 @@ def _check_source(conn: sa.Connection, volume: Volume, *, force: bool) -> None:
         raise errors.InvalidState(
             resource="Volume", id=volume.id, action="be snapshotted", status=volume.status, allowed=sorted(allowed)
         )
-    if volume.status == "in-use" and not placement.instant_snapshot(conn, volume.host):
+    if volume.status == "in-use" and not placement.instant_snapshot(conn, volume.full_host):
         raise errors.Unsupported(reason="this backend cannot take a snapshot of a volume while it is in use")
 
 

@@ -33,7 +33,7 @@ def delete_snapshot(app: App, context: Context, id: str, *, force: bool = False)
         held = locks("snapshot.delete", snapshot=id)
         args = {"snapshot_id": id, "volume_id": volume.id}
         app.operations.admit(
-            conn, operation(app, context, "snapshot.delete", volume.host, ("snapshot", id), held, args)
+            conn, operation(app, context, "snapshot.delete", volume.full_host, ("snapshot", id), held, args)
         )
 
 

@@ -42,7 +42,7 @@ def manage_snapshot(app: App, context: Context, request: ManageSnapshotRequest) 
         _check_status(volume)
         quotas.check(app.database, conn, context.project_id, app.settings.quotas, {"snapshots": 1})
         snapshot = nouns.snapshots.insert(conn, _row(context, request))
-        held = locks("snapshot.manage", snapshot=snapshot.id, volume=volume.id, pool=volume.host)
+        held = locks("snapshot.manage", snapshot=snapshot.id, volume=volume.id, pool=volume.full_host)
         args = {
             "snapshot_id": snapshot.id,
             "volume_id": volume.id,
@@ -50,7 +50,7 @@ def manage_snapshot(app: App, context: Context, request: ManageSnapshotRequest) 
             "quotas": app.settings.quotas,
         }
         resource = ("snapshot", snapshot.id)
-        app.operations.admit(conn, operation(app, context, "snapshot.manage", volume.host, resource, held, args))
+        app.operations.admit(conn, operation(app, context, "snapshot.manage", volume.full_host, resource, held, args))
     return snapshot
 
 

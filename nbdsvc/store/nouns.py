@@ -5,7 +5,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from nbdsvc import errors
-from nbdsvc.model import states
+from nbdsvc.model import names, states
 from nbdsvc.model.entities import Attachment, Snapshot, StorageBackend, Volume, VolumeType
 from nbdsvc.store import tables
 from nbdsvc.store.database import Database
@@ -18,6 +18,18 @@ attachments: Rows[Attachment] = Rows(
 )
 volume_types: Rows[VolumeType] = Rows(tables.volume_types, VolumeType, "VolumeType")
 backends: Rows[StorageBackend] = Rows(tables.backends, StorageBackend, "Service")
+
+
+def in_pool(full_host: str) -> tuple["sa.ColumnElement[bool]", ...]:
+    """Conditions: the volume is in the pool host@backend#pool."""
+    column, parts = tables.volumes.c, names.split_host(full_host)
+    return tuple(c == part for c, part in zip((column.host, column.backend, column.pool), parts, strict=True))
+
+
+def full_host() -> "sa.ColumnElement[str]":
+    """host@backend#pool of a volume's row, in SQL."""
+    column = tables.volumes.c
+    return column.host.concat("@").concat(column.backend).concat("#").concat(column.pool)
 
 
 def snapshots_of(conn: sa.Connection, volume_id: str) -> list[Snapshot]:

@@ -22,6 +22,8 @@ volumes = sa.Table(
     sa.Column("size", sa.Integer, nullable=False),
     sa.Column("status", sa.String(32), nullable=False),
     sa.Column("host", _NAME, nullable=False),
+    sa.Column("backend", _NAME, nullable=False, server_default=""),
+    sa.Column("pool", _NAME, nullable=False, server_default=""),
     sa.Column("name", _NAME),
     sa.Column("description", sa.Text),
     sa.Column("availability_zone", _NAME, nullable=False),

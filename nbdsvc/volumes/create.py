@@ -100,12 +100,13 @@ def _new_row(app: App, conn: sa.Connection, context: Context, request: CreateVol
     _check_quota(app, conn, context, size)
     multiattach = request.multiattach or volume_type.multiattach
     if source:
-        host = source.host
+        where = source.host
         if volume_type.id != source.type_id:
-            placement.check_type(app, conn, host, volume_type)
-        placement.check_growth(app, conn, host, size)
+            placement.check_type(app, conn, where, volume_type)
+        placement.check_growth(app, conn, where, size)
     else:
-        host = placement.choose_pool(app, conn, size, zone, volume_type, multiattach=multiattach)
+        where = placement.choose_pool(app, conn, size, zone, volume_type, multiattach=multiattach)
+    host, backend, pool = names.split_host(where)
     return Volume(
         id=names.new_id(),
         project_id=context.project_id,
@@ -113,6 +114,8 @@ def _new_row(app: App, conn: sa.Connection, context: Context, request: CreateVol
         size=size,
         status="creating",
         host=host,
+        backend=backend,
+        pool=pool,
         name=request.name,
         description=request.description,
         availability_zone=zone,

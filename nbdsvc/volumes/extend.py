@@ -53,7 +53,7 @@ def _check_growth(app: App, conn: sa.Connection, volume: Volume, new_size: int) 
     defaults, more = app.settings.quotas, new_size - volume.size
     quotas.check_volume_size(conn, volume.project_id, defaults, new_size)
     quotas.check(app.database, conn, volume.project_id, defaults, {"gigabytes": more})
-    placement.check_growth(app, conn, volume.host, more)
+    placement.check_growth(app, conn, volume.full_host, more)
 
 
 def _locks(args: ExtendArgs) -> list[Lock]:

@@ -61,14 +61,17 @@ def manage_volume(app: App, context: Context, request: ManageVolumeRequest) -> V
     return volume
 
 
-def _row(context: Context, request: ManageVolumeRequest, volume_type: VolumeType, pool: str, zone: str) -> Volume:
+def _row(context: Context, request: ManageVolumeRequest, volume_type: VolumeType, full_host: str, zone: str) -> Volume:
+    name, backend, pool = names.split_host(full_host)
     return Volume(
         id=names.new_id(),
         project_id=context.project_id,
         user_id=context.user_id,
         size=0,
         status="managing",
-        host=pool,
+        host=name,
+        backend=backend,
+        pool=pool,
         name=request.name,
         description=request.description,
         availability_zone=zone,

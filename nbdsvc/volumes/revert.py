@@ -31,7 +31,7 @@ def revert_volume(app: App, context: Context, volume_id: str, snapshot_id: str) 
         held = locks("volume.revert", volume=volume_id, snapshot=snapshot_id)
         args = {"volume_id": volume_id, "snapshot_id": snapshot_id}
         resource = ("volume", volume_id)
-        app.operations.admit(conn, operation(app, context, "volume.revert", volume.host, resource, held, args))
+        app.operations.admit(conn, operation(app, context, "volume.revert", volume.full_host, resource, held, args))
 
 
 def _check(conn: sa.Connection, volume: Volume, snapshot: Snapshot) -> None:

@@ -46,14 +46,14 @@ def _of_snapshot(conn: sa.Connection, snapshot: Snapshot) -> VolumeSource:
 
 
 def _of_volume(conn: sa.Connection, volume: Volume) -> VolumeSource:
-    instant = placement.instant_clone(conn, volume.host)
+    instant = placement.instant_clone(conn, volume.full_host)
     _require("Volume", volume.id, volume.status, set(states.CLONE_SOURCE) if instant else {"available"})
     return _source(volume, volume.size)
 
 
 def _source(volume: Volume, size: int) -> VolumeSource:
     return VolumeSource(
-        volume.host, volume.availability_zone, volume.volume_type_id, size, volume.bootable, volume.image_metadata
+        volume.full_host, volume.availability_zone, volume.volume_type_id, size, volume.bootable, volume.image_metadata
     )
 
 

@@ -26,9 +26,11 @@ def unmanage_volume(app: App, context: Context, id: str) -> None:
         volume = nouns.volumes.get(conn, id, owner_scope(context))
         _check_unused(conn, volume)
         nouns.volumes.transition(conn, id, rule.sources, "unmanaging", action="be unmanaged")
-        held = locks("volume.unmanage", volume=id, pool=volume.host)
+        held = locks("volume.unmanage", volume=id, pool=volume.full_host)
         args = {"volume_id": id}
-        app.operations.admit(conn, operation(app, context, "volume.unmanage", volume.host, ("volume", id), held, args))
+        app.operations.admit(
+            conn, operation(app, context, "volume.unmanage", volume.full_host, ("volume", id), held, args)
+        )
 
 
 def _check_unused(conn: sa.Connection, volume: Volume) -> None:

@@ -29,7 +29,9 @@ def verify_volume(app: App, context: Context, id: str, *, record: bool) -> None:
         nouns.volumes.transition(conn, id, rule.sources, "maintenance", action="be verified", **changes)
         args = {"volume_id": id, "record": record}
         held = locks("volume.verify", volume=id)
-        app.operations.admit(conn, operation(app, context, "volume.verify", volume.host, ("volume", id), held, args))
+        app.operations.admit(
+            conn, operation(app, context, "volume.verify", volume.full_host, ("volume", id), held, args)
+        )
 
 
 def _verify(run: Run) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import sqlalchemy as sa
@@ -10,7 +11,7 @@ from serving import ServiceProcess
 
 from nbdsvc.model import clock, names
 from nbdsvc.model.entities import Volume
-from nbdsvc.store import migrate, nouns
+from nbdsvc.store import migrate, nouns, tables
 from nbdsvc.store.database import Database
 
 
@@ -51,9 +52,10 @@ def test_an_older_database_gets_the_default_type(database_url: str) -> None:
     """Volumes from before have the default type after the migration, and services the binary that clients look for."""
     database = Database(database_url)
     migrate.upgrade(database, "0001")
-    made = Volume(names.new_id(), "p", "u", 1, "available", "h@b#p")
+    made = Volume(names.new_id(), "p", "u", 1, "available", "h", "b", "p")
     with database.write() as conn:
-        nouns.volumes.insert(conn, made)
+        row = {key: value for key, value in asdict(made).items() if key not in ("backend", "pool")}
+        conn.execute(tables.volumes.insert().values(row | {"host": made.full_host}))
         values = {"id": names.new_id(), "host": "h", "binary": "nbdsvc-host", "availability_zone": "nova", "disabled": True,
                   "frozen": False, "working": True, "created_at": clock.now(),
                   "capabilities": {"backend": "b", "pools": [], "instant_clone": True}}  # fmt: skip
@@ -67,7 +69,8 @@ def test_an_older_database_gets_the_default_type(database_url: str) -> None:
     with database.read() as conn:
         kinds = nouns.volume_types.select(conn)
         assert [(kind.name, kind.is_public, kind.extra_specs) for kind in kinds] == [("__DEFAULT__", True, {})]
-        assert nouns.volumes.get(conn, made.id).volume_type_id == kinds[0].id
+        volume = nouns.volumes.get(conn, made.id)
+        assert (volume.volume_type_id, volume.host, volume.backend, volume.pool) == (kinds[0].id, "h", "b", "p")
         (backend,) = nouns.backends.select(conn)
         assert (backend.full_name, backend.binary, backend.disabled) == ("h@b", "cinder-volume", True)
         assert backend.capabilities == {"instant_clone": True}

@@ -64,7 +64,7 @@ def test_a_project_without_a_name_sees_no_other(tmp_path: Path) -> None:
     database = Database(str(tmp_path / "test.db"))
     migrate.upgrade(database)
     with database.write() as conn:
-        nouns.volumes.insert(conn, Volume("v", "p", "u", 1, "available", "h@b#p"))
+        nouns.volumes.insert(conn, Volume("v", "p", "u", 1, "available", "h", "b", "p"))
         assert nouns.volumes.find(conn, "v", "") is None
         assert nouns.volumes.find(conn, "v", "p")
     database.close()

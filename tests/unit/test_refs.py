@@ -22,7 +22,9 @@ def _run(database: Database) -> Any:
 
 
 def _volume(database: Database, type_id: str | None) -> Volume:
-    made = Volume(names.new_id(), "p", "u", size=3, status="creating", host="h@b#p", volume_type_id=type_id)
+    made = Volume(
+        names.new_id(), "p", "u", size=3, status="creating", host="h", backend="b", pool="p", volume_type_id=type_id
+    )
     with database.write() as conn:
         return nouns.volumes.insert(conn, made)
 

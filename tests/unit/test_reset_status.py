@@ -39,7 +39,9 @@ def app(database_url: str, tmp_path: Path) -> Iterator[App]:
 @pytest.fixture
 def volume(app: App) -> Volume:
     with app.database.write() as conn:
-        return nouns.volumes.insert(conn, Volume(names.new_id(), "p", "u", size=1, status="available", host="h@b#p"))
+        return nouns.volumes.insert(
+            conn, Volume(names.new_id(), "p", "u", size=1, status="available", host="h", backend="b", pool="p")
+        )
 
 
 def _is_blocked(database: Database) -> bool:

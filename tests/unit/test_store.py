@@ -19,7 +19,16 @@ from nbdsvc.store.rows import Page
 
 
 def volume(**given: object) -> Volume:
-    values = {"project_id": "p", "user_id": "u", "size": 1, "status": "available", "host": "h@b#p", **given}
+    values = {
+        "project_id": "p",
+        "user_id": "u",
+        "size": 1,
+        "status": "available",
+        "host": "h",
+        "backend": "b",
+        "pool": "p",
+        **given,
+    }
     return Volume(id=names.new_id(), **values)  # type: ignore[arg-type]
 
 
