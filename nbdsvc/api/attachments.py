@@ -6,7 +6,6 @@ from fastapi import Body as Json
 from fastapi.responses import JSONResponse, Response
 from pydantic import Field
 
-from nbdsvc import app as manager
 from nbdsvc import errors
 from nbdsvc.api import filters, paging, strict, views
 from nbdsvc.api.actions import Action, perform, schema
@@ -18,9 +17,9 @@ from nbdsvc.attachments.complete import complete_attachment
 from nbdsvc.attachments.connect import connect_attachment
 from nbdsvc.attachments.connection_info import connection_info
 from nbdsvc.attachments.delete import delete_attachment
+from nbdsvc.attachments.read import get_attachment, list_attachments
 from nbdsvc.attachments.reserve import reserve_attachment
 from nbdsvc.model.entities import Attachment
-from nbdsvc.store import nouns, tables
 
 router = strict.router("attachments")
 
@@ -80,8 +79,7 @@ def detail(asked: Ask) -> JSONResponse:
 def show(asked: Ask, id: str) -> JSONResponse:
     """One attachment, with what its initiator needs to connect; its keys only for who may attach. From 3.27."""
     asked.require(_SINCE)
-    with asked.app.database.read() as conn:
-        row = nouns.attachments.get(conn, id, manager.owner_scope(asked.context))
+    row = get_attachment(asked.app, asked.context, id)
     return answer({"attachment": _view(asked, row) if asked.context.may_write else views.attachment(row, detail=True)})
 
 
@@ -129,12 +127,8 @@ def _view(asked: Asked, row: Attachment) -> dict[str, Any]:
 
 def _list(asked: Asked, *, detail: bool) -> JSONResponse:
     asked.require(_SINCE)
-    project = manager.scope(asked.context, asked.flag("all_tenants"))
-    wanted = paging.page(asked, _SORTABLE, project=project)
-    where = filters.conditions(asked, tables.attachments)
-    if project is not None:
-        where.append(tables.attachments.c.project_id == project)
-    with asked.app.database.read() as conn:
-        rows = nouns.attachments.select(conn, *where, page=wanted)
+    all_tenants = asked.flag("all_tenants")
+    page, wanted = paging.page(asked, _SORTABLE), filters.parse(asked, "attachments")
+    rows = list_attachments(asked.app, asked.context, wanted, page, all_tenants=all_tenants)
     shown = [views.attachment(row, detail=detail) for row in rows]
     return answer({"attachments": shown})  # without links to pages, which the API has not for attachments

@@ -1,12 +1,13 @@
-"""Numbers for Prometheus: requests as they pass, volumes and operations as the rows stand when somebody asks."""
+"""Metrics for Prometheus: requests as they are answered; volumes, operations and pools as of the reply."""
 
-import sqlalchemy as sa
+from collections.abc import Mapping
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from nbdsvc.app import App
-from nbdsvc.model import names
-from nbdsvc.model import operation as model
-from nbdsvc.store import backends, nouns, tables
+from nbdsvc.backends.pools import PoolReport, list_pools
+from nbdsvc.backends.services import ServiceReport, list_services
+from nbdsvc.statistics import statistics
 
 _registry = CollectorRegistry()
 _requests = Counter("nbdsvc_requests", "Requests answered.", ["method", "status"], registry=_registry)
@@ -31,35 +32,34 @@ def request(method: str, status: int, seconds: float) -> None:
 
 def render(app: App) -> bytes:
     """The page, in Prometheus' text format."""
-    operations = tables.operations.c
-    with app.database.read() as conn:
-        _fill(conn, _volumes, tables.volumes.c.status)
-        _fill(conn, _operations, operations.state)
-        _fill_pools(conn)
-        under_way = sa.select(*(sa.func.sum(operations[name]) for name in _SUMS.values()))
-        sums = conn.execute(under_way.where(operations.state.in_(sorted(model.UNFINISHED)))).one()
-    for gauge, found in zip(_SUMS, sums, strict=True):
-        gauge.set(int(found or 0))
+    found = statistics(app)
+    for gauge, counts in ((_volumes, found.volumes), (_operations, found.operations)):
+        _fill(gauge, counts)
+    for gauge, name in _SUMS.items():
+        gauge.set(getattr(found, name))
+    _fill_findings(list_services(app))
+    _fill_pools(list_pools(app))
     return generate_latest(_registry)
 
 
-def _fill_pools(conn: sa.Connection) -> None:
-    _pool_bytes.clear()
-    _lacking.clear()
-    _pool_metadata.clear()
-    pools = backends.all_pools(conn)
-    for backend in nouns.backends.select(conn):
-        for finding in backend.capabilities.get("findings", []):
-            _lacking.labels(backend.host, finding["thing"]).set(1)
-        for pool in pools.get(backend.id, []):
-            name = names.join_host(backend.host, backend.name, pool.name)
-            for what in ("total", "free", "provisioned", "allocated"):
-                _pool_bytes.labels(name, what).set(getattr(pool, what))
-            if pool.metadata_percent is not None:
-                _pool_metadata.labels(name).set(pool.metadata_percent)
-
-
-def _fill(conn: sa.Connection, gauge: Gauge, column: "sa.Column[str]") -> None:
+def _fill(gauge: Gauge, counts: Mapping[str, int]) -> None:
     gauge.clear()
-    for value, count in conn.execute(sa.select(column, sa.func.count()).group_by(column)):
+    for value, count in counts.items():
         gauge.labels(value).set(count)
+
+
+def _fill_findings(services: list[ServiceReport]) -> None:
+    _lacking.clear()
+    for service in services:
+        for thing, _reason in service.findings:
+            _lacking.labels(service.row.host, thing).set(1)
+
+
+def _fill_pools(pools: list[PoolReport]) -> None:
+    _pool_bytes.clear()
+    _pool_metadata.clear()
+    for pool in pools:
+        for what in ("total", "free", "provisioned", "allocated"):
+            _pool_bytes.labels(pool.name, what).set(getattr(pool.stats, what))
+        if pool.stats.metadata_percent is not None:
+            _pool_metadata.labels(pool.name).set(pool.stats.metadata_percent)

@@ -6,42 +6,36 @@ from fastapi import Body as Json
 from fastapi.responses import JSONResponse, Response
 from pydantic import Field
 
-from nbdsvc import app as manager
 from nbdsvc.api import filters, paging, strict, views
 from nbdsvc.api.actions import Action, perform, schema
 from nbdsvc.api.request import Ask, Asked, Body, answer
-from nbdsvc.model.operation import Operation
-from nbdsvc.store import operations as journal
-from nbdsvc.store import tables
+from nbdsvc.operation_control.cancel import cancel_operation
+from nbdsvc.operation_control.limit_rate import limit_rate
+from nbdsvc.operation_control.read import get_operation, list_operations
 
 router = strict.router("operations")
+
+_SORTABLE = ("id", "kind", "state", "created_at", "updated_at")
 
 
 @router.get("/operations")
 def listing(asked: Ask) -> JSONResponse:
     """What is under way, and what has ended not too long ago."""
-    project = manager.scope(asked.context, asked.flag("all_tenants"))
-    wanted = paging.page(asked, ("id", "kind", "state", "created_at", "updated_at"), project=project)
-    where = filters.conditions(asked, tables.operations)
-    if project is not None:
-        where.append(tables.operations.c.project_id == project)
-    with asked.app.database.read() as conn:
-        rows = journal.rows.select(conn, *where, page=wanted)
+    all_tenants = asked.flag("all_tenants")
+    page, wanted = paging.page(asked, _SORTABLE), filters.parse(asked, "operations")
+    rows = list_operations(asked.app, asked.context, wanted, page, all_tenants=all_tenants)
     shown = [views.operation(row, asked.context) for row in rows]
-    return answer({"operations": shown, **paging.next_link(asked, "operations", "operations", wanted, rows)})
+    return answer({"operations": shown, **paging.next_link(asked, "operations", "operations", page, rows)})
 
 
 @router.get("/operations/{id}")
 def show(asked: Ask, id: str) -> JSONResponse:
     """One operation: how far it is, or why it failed."""
-    return answer({"operation": views.operation(_get(asked, id), asked.context)})
+    return answer({"operation": views.operation(get_operation(asked.app, asked.context, id), asked.context)})
 
 
 def _cancel(asked: Asked, id: str, _wish: Any) -> None:
-    _get(asked, id)
-    with asked.app.change() as conn:
-        asked.app.operations.cancel(conn, id)
-    asked.app.operations.cancelled(id)
+    cancel_operation(asked.app, asked.context, id)
 
 
 class Limit(Body):
@@ -51,9 +45,7 @@ class Limit(Body):
 
 
 def _limit(asked: Asked, id: str, wish: Limit) -> None:
-    _get(asked, id)
-    with asked.app.database.write() as conn:
-        asked.app.operations.limit(conn, id, wish.rate)
+    limit_rate(asked.app, asked.context, id, wish.rate)
 
 
 ACTIONS = {"cancel": Action(_cancel), "limit": Action(_limit, Limit)}
@@ -63,8 +55,3 @@ ACTIONS = {"cancel": Action(_cancel), "limit": Action(_limit, Limit)}
 async def act(asked: Ask, id: str, body: Annotated[Any, Json()]) -> Response:
     """`cancel` an operation, or `limit` the bytes a second of its copy."""
     return await perform(ACTIONS, asked, id, body)
-
-
-def _get(asked: Asked, id: str) -> Operation:
-    with asked.app.database.read() as conn:
-        return journal.rows.get(conn, id, manager.owner_scope(asked.context))

@@ -5,8 +5,9 @@ from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from nbdsvc import errors
-from nbdsvc.api.request import Asked, whole_number
-from nbdsvc.store.rows import Page
+from nbdsvc.api.request import Asked
+from nbdsvc.model.listing import Page
+from nbdsvc.model.values import whole_number
 
 T = TypeVar("T")
 
@@ -22,12 +23,10 @@ def page(
     sortable: Iterable[str],
     default: str = "created_at:desc",
     last: tuple[str, bool] | None = ("id", True),
-    *,
-    project: str | None = None,
 ) -> Page:
-    """Which part the client wants; InvalidInput names the parameter that is wrong.
+    """The part of the list that the query string names. Raises InvalidInput with the parameter that is wrong.
 
-    last: what decides between equals. project: the marker must be of this project; None: of any.
+    sortable: columns that a client may sort by. last: the column that decides between equals.
     """
     most = asked.app.settings.max_limit
     limit = _number(asked, "limit")
@@ -35,7 +34,6 @@ def page(
         limit=most if limit is None else min(limit, most),
         offset=_number(asked, "offset") or 0,
         marker=asked.query.get("marker") or None,
-        marker_project=project,
         sort=_sort(asked, set(sortable), default, last),
     )
 

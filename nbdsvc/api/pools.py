@@ -1,17 +1,12 @@
-"""/scheduler-stats/get_pools and /capabilities: what the storage hosts have and can do."""
+"""/scheduler-stats/get_pools and /capabilities: the room and the features of the storage backends."""
 
 from typing import Any
 
 from fastapi.responses import JSONResponse
 
-from nbdsvc import errors
 from nbdsvc.api import filters, strict, views
 from nbdsvc.api.request import Ask, Asked, answer
-from nbdsvc.api.services import rows_of
-from nbdsvc.driver import PoolStats
-from nbdsvc.model import names
-from nbdsvc.model.entities import StorageBackend
-from nbdsvc.store import backends
+from nbdsvc.backends.pools import PoolReport, get_capabilities, list_pools
 from nbdsvc.types.queries import get_type
 from nbdsvc.units import GiB
 
@@ -25,67 +20,60 @@ def pools(asked: Ask) -> JSONResponse:
     """The pools of all hosts. Filters: `name` from 3.28, `volume_type` (the pools whose backend it names) from 3.35."""
     asked.require_admin()
     detail = asked.flag("detail")
-    filters.known(asked, "pools")
-    found = []
-    with asked.app.database.read() as conn:
-        pools = backends.all_pools(conn)
-    for row in rows_of(asked):
-        for pool in pools.get(row.id, []):
-            name = names.join_host(row.host, row.name, pool.name)
-            if _wanted(asked, row, name):
-                found.append({"name": name} | ({"capabilities": _pool(row, pool)} if detail else {}))
-    return answer({"pools": found})
+    filters.parse(asked, "pools")
+    found = [pool for pool in list_pools(asked.app) if _matches(asked, pool)]
+    shown = [{"name": pool.name} | ({"capabilities": _view(pool)} if detail else {}) for pool in found]
+    return answer({"pools": shown})
 
 
 @router.get("/capabilities/{host}")
 def capabilities(asked: Ask, host: str) -> JSONResponse:
     """What the backend of a host can do, and which extra specs it understands."""
     asked.require_admin()
-    for row in rows_of(asked):
-        if host in (row.host, row.full_name) and row.capabilities.get("description"):
-            described = {
-                "namespace": f"OS::Storage::Capabilities::{host}",
-                "pool_name": None,
-                "display_name": None,
-                "description": None,
-                "visibility": None,
-                "storage_protocol": row.capabilities["storage_protocol"],
-                "replication_targets": [],
-            }
-            return answer(described | row.capabilities["description"])
-    raise errors.NotFound(resource="Host", id=host)
+    found = get_capabilities(asked.app, host)
+    shown = {
+        "namespace": f"OS::Storage::Capabilities::{host}",
+        "pool_name": None,
+        "display_name": None,
+        "description": None,
+        "visibility": None,
+        "storage_protocol": found["storage_protocol"],
+        "replication_targets": [],
+    }
+    return answer(shown | found["description"])
 
 
-def _wanted(asked: Asked, row: StorageBackend, name: str) -> bool:
-    if asked.version >= _NAME_SINCE and asked.query.get("name", name) != name:
+def _matches(asked: Asked, pool: PoolReport) -> bool:
+    if asked.version >= _NAME_SINCE and asked.query.get("name", pool.name) != pool.name:
         return False
     if asked.version < _TYPE_SINCE or "volume_type" not in asked.query:
         return True
     specs = get_type(asked.app, asked.context, asked.query["volume_type"]).extra_specs
-    return bool(specs.get("volume_backend_name", row.name) == row.name)
+    return specs.get("volume_backend_name", pool.backend.name) == pool.backend.name
 
 
-def _pool(row: StorageBackend, pool: PoolStats) -> dict[str, Any]:
+def _view(pool: PoolReport) -> dict[str, Any]:
+    stats, reported = pool.stats, pool.capabilities
     return {
-        "volume_backend_name": row.name,
-        "pool_name": pool.name,
-        "storage_protocol": row.capabilities["storage_protocol"],
+        "volume_backend_name": pool.backend.name,
+        "pool_name": stats.name,
+        "storage_protocol": reported["storage_protocol"],
         "vendor_name": "nbdsvc",
-        "driver_version": row.capabilities["description"]["driver_version"],
-        "total_capacity_gb": round(pool.total / GiB, 2),
-        "free_capacity_gb": round(pool.free / GiB, 2),
-        "allocated_capacity_gb": round(pool.allocated / GiB, 2),
-        "provisioned_capacity_gb": round(pool.provisioned / GiB, 2),
-        "reserved_percentage": pool.reserved_percentage,
-        "max_over_subscription_ratio": str(pool.max_over_subscription_ratio),
-        "thin_provisioning_support": pool.thin,
-        "thick_provisioning_support": not pool.thin,
-        "total_volumes": pool.volumes,
-        "metadata_percent": pool.metadata_percent,
-        "multiattach": row.capabilities.get("multiattach", True),
+        "driver_version": pool.driver_version,
+        "total_capacity_gb": round(stats.total / GiB, 2),
+        "free_capacity_gb": round(stats.free / GiB, 2),
+        "allocated_capacity_gb": round(stats.allocated / GiB, 2),
+        "provisioned_capacity_gb": round(stats.provisioned / GiB, 2),
+        "reserved_percentage": stats.reserved_percentage,
+        "max_over_subscription_ratio": str(stats.max_over_subscription_ratio),
+        "thin_provisioning_support": stats.thin,
+        "thick_provisioning_support": not stats.thin,
+        "total_volumes": stats.volumes,
+        "metadata_percent": stats.metadata_percent,
+        "multiattach": reported.get("multiattach", True),
         "QoS_support": False,
-        "filter_function": row.capabilities["filter_function"],
-        "goodness_function": row.capabilities["goodness_function"],
-        "timestamp": views.stamp(row.updated_at),
-        "backend_state": "up" if row.working else "down",
+        "filter_function": reported["filter_function"],
+        "goodness_function": reported["goodness_function"],
+        "timestamp": views.stamp(pool.backend.updated_at),
+        "backend_state": "up" if pool.backend.working else "down",
     }

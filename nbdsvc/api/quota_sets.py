@@ -7,7 +7,8 @@ from pydantic import Field
 
 from nbdsvc import errors
 from nbdsvc.api import strict
-from nbdsvc.api.request import MAX_INTEGER, Ask, Body, answer
+from nbdsvc.api.request import Ask, Body, answer
+from nbdsvc.model.values import MAX_INTEGER
 from nbdsvc.quotas.show import default_limits, quotas_of
 from nbdsvc.quotas.update import reset_limits, set_limits
 

@@ -10,9 +10,8 @@ from nbdsvc import errors
 from nbdsvc.api.microversions import Version
 from nbdsvc.app import App
 from nbdsvc.model.context import Context
+from nbdsvc.model.values import MAX_INTEGER, boolean
 
-# The largest number that an INTEGER column holds: beyond it a database error would answer.
-MAX_INTEGER = 0x7FFFFFFF
 # Printable: control characters in a name have broken more than one terminal and log.
 Text = Annotated[str, StringConstraints(max_length=255, pattern=r"^[^\x00-\x1f\x7f]*$")]
 LongText = Annotated[str, StringConstraints(max_length=255, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f]*$")]
@@ -69,25 +68,6 @@ def ask(request: Request) -> Asked:
 
 
 Ask = Annotated[Asked, Depends(ask)]
-
-
-def boolean(name: str, value: Any) -> bool:
-    known = {"true": True, "1": True, "yes": True, "on": True, "t": True, "y": True}
-    known |= {"false": False, "0": False, "no": False, "off": False, "f": False, "n": False, "": False}
-    try:
-        return known[str(value).strip().lower()]
-    except KeyError:
-        raise errors.InvalidInput(field=name, value=str(value)[:80], reason="must be true or false") from None
-
-
-def whole_number(name: str, text: str) -> int:
-    """A number of the query string; InvalidInput for what is none, or larger than a column holds."""
-    # Ten digits are more than MAX_INTEGER has; int() itself refuses thousands of them with another error.
-    if not (text.isascii() and text.isdigit()) or len(text.lstrip("0")) > 10 or int(text) > MAX_INTEGER:
-        raise errors.InvalidInput(
-            field=name, value=text[:80], reason=f"must be a whole number, 0 or more, at most {MAX_INTEGER}"
-        )
-    return int(text)
 
 
 def answer(content: Any, status: int = 200) -> JSONResponse:

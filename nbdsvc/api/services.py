@@ -5,12 +5,9 @@ from typing import Annotated, Any
 from fastapi.responses import JSONResponse
 from pydantic import Field
 
-from nbdsvc import errors
 from nbdsvc.api import strict, views
 from nbdsvc.api.request import Ask, Asked, Body, Key, LongText, answer
-from nbdsvc.backends import placement
-from nbdsvc.model.entities import StorageBackend
-from nbdsvc.store import nouns
+from nbdsvc.backends.services import ServiceReport, disable_service, enable_service, list_services
 
 router = strict.router("services")
 
@@ -35,68 +32,51 @@ def listing(asked: Ask) -> JSONResponse:
     """All services, or those of `host` (a host's name, or host@backend) and `binary`."""
     asked.require_admin()
     host, binary = asked.query.get("host"), asked.query.get("binary")
-    rows = [row for row in rows_of(asked) if host in (None, row.host, full_name(row)) and binary in (None, row.binary)]
-    return answer({"services": [_view(asked, row) for row in rows]})
+    found = [service for service in list_services(asked.app) if service.matches(host, binary)]
+    return answer({"services": [_view(asked, service) for service in found]})
 
 
 @router.put("/os-services/enable")
 def enable(asked: Ask, body: ServiceBody) -> JSONResponse:
     """Let the host take new volumes again."""
-    # The reference's sample has no disabled_reason here, what clients validate replies with has: null says the same.
-    return _change(asked, body, {"disabled": False, "disabled_reason": None}, disabled_reason=None)
+    asked.require_admin()
+    enable_service(asked.app, body.host, body.binary or body.service)
+    # Cinder's sample has no disabled_reason here, but clients validate replies with one: null satisfies both.
+    return answer({**_changed(body, disabled=False), "disabled_reason": None})
 
 
 @router.put("/os-services/disable")
 def disable(asked: Ask, body: ServiceBody) -> JSONResponse:
     """Keep new volumes away from the host."""
-    return _change(asked, body, {"disabled": True})
+    asked.require_admin()
+    disable_service(asked.app, body.host, body.binary or body.service)
+    return answer(_changed(body, disabled=True))
 
 
 @router.put("/os-services/disable-log-reason")
 def disable_log_reason(asked: Ask, body: ReasonBody) -> JSONResponse:
     """Keep new volumes away from the host, and say why."""
-    reason = body.disabled_reason
-    return _change(asked, body, {"disabled": True, "disabled_reason": reason}, disabled_reason=reason)
-
-
-def rows_of(asked: Asked) -> list[StorageBackend]:
-    with asked.app.database.read() as conn:
-        return nouns.backends.select(conn)
-
-
-def full_name(row: StorageBackend) -> str:
-    """host@backend, as clients name a service."""
-    return row.full_name
-
-
-def _change(asked: Asked, body: ServiceBody, changes: dict[str, Any], **shown: Any) -> JSONResponse:
     asked.require_admin()
-    binary = body.binary or body.service
-    with asked.app.change() as conn:
-        found = [
-            row
-            for row in nouns.backends.select(conn)
-            if body.host in (row.host, full_name(row)) and binary in (None, row.binary)
-        ]
-        if not found:
-            raise errors.NotFound(resource=f"Service {binary or ''} on host".replace("  ", " "), id=body.host)
-        # updated_at is the host's own heartbeat and stays so.
-        for row in found:
-            nouns.backends.update(conn, row.id, **changes, updated_at=row.updated_at)
-    disabled = changes["disabled"]
-    return answer({"host": body.host, "service": body.service or "", "binary": body.binary or "", "disabled": disabled,
-                   "status": "disabled" if disabled else "enabled", **shown})  # fmt: skip
+    disable_service(asked.app, body.host, body.binary or body.service, body.disabled_reason)
+    return answer({**_changed(body, disabled=True), "disabled_reason": body.disabled_reason})
 
 
-def _view(asked: Asked, row: StorageBackend) -> dict[str, Any]:
+def _changed(body: ServiceBody, *, disabled: bool) -> dict[str, Any]:
+    return {"host": body.host, "service": body.service or "", "binary": body.binary or "", "disabled": disabled,
+            "status": "disabled" if disabled else "enabled"}  # fmt: skip
+
+
+def _view(asked: Asked, service: ServiceReport) -> dict[str, Any]:
+    row = service.row
     shown = {
         "binary": row.binary,
-        "host": full_name(row),
+        "host": service.name,
         "zone": row.availability_zone,
         "status": "disabled" if row.disabled else "enabled",
-        "state": "up" if placement.is_up(asked.app, row) else "down",
+        "state": "up" if service.is_up else "down",
         "updated_at": views.stamp(row.updated_at),
-        "disabled_reason": row.disabled_reason or _lacking(row),
+        # The only field that clients show as a text.
+        "disabled_reason": row.disabled_reason or _shown_findings(service),
         "replication_status": row.replication_status,
         "active_backend_id": row.active_backend_id,
         "frozen": row.frozen,
@@ -104,7 +84,5 @@ def _view(asked: Asked, row: StorageBackend) -> dict[str, Any]:
     return shown | ({"cluster": None} if asked.version >= _CLUSTER_SINCE else {})
 
 
-def _lacking(row: StorageBackend) -> str | None:
-    """Why a host that nobody disabled does not do all that it should; the only field that clients show as a text."""
-    found = row.capabilities.get("findings", [])
-    return "; ".join(f"{each['thing']}: {each['reason']}" for each in found) or None
+def _shown_findings(service: ServiceReport) -> str | None:
+    return "; ".join(f"{thing}: {reason}" for thing, reason in service.findings) or None

@@ -5,19 +5,17 @@ from typing import Annotated, Any
 from fastapi import Body as Json
 from fastapi.responses import JSONResponse, Response
 
-from nbdsvc import app as manager
 from nbdsvc import errors
 from nbdsvc import metadata as resource_metadata
 from nbdsvc.api import filters, metadata, paging, strict, views
 from nbdsvc.api.actions import Action, perform, plain, schema
 from nbdsvc.api.request import Ask, Asked, Body, LongText, Metadata, Text, answer
-from nbdsvc.model.entities import Snapshot
 from nbdsvc.snapshots.create import CreateSnapshotRequest, create_snapshot
 from nbdsvc.snapshots.delete import delete_snapshot
+from nbdsvc.snapshots.read import get_snapshot, list_snapshots
 from nbdsvc.snapshots.reset_status import reset_snapshot_status
 from nbdsvc.snapshots.unmanage import unmanage_snapshot
 from nbdsvc.snapshots.update import update_snapshot
-from nbdsvc.store import nouns, tables
 
 router = strict.router("snapshots")
 
@@ -85,7 +83,7 @@ def detail(asked: Ask) -> JSONResponse:
 @router.get("/snapshots/{id}")
 def show(asked: Ask, id: str) -> JSONResponse:
     """One snapshot."""
-    return answer({"snapshot": views.snapshot(_get(asked, id), asked.version, extras=True)})
+    return answer({"snapshot": views.snapshot(get_snapshot(asked.app, asked.context, id), asked.version, extras=True)})
 
 
 @router.put("/snapshots/{id}")
@@ -129,23 +127,14 @@ async def act(asked: Ask, id: str, body: Annotated[Any, Json()]) -> Response:
 
 
 def _list(asked: Asked, path: str, *, detail: bool) -> JSONResponse:
-    project = manager.scope(asked.context, asked.flag("all_tenants"))
-    wanted = paging.page(asked, _SORTABLE, project=project)
-    where = filters.conditions(asked, tables.snapshots)
-    if project is not None:
-        where.append(tables.snapshots.c.project_id == project)
-    with asked.app.database.read() as conn:
-        rows = nouns.snapshots.select(conn, *where, page=wanted)
+    all_tenants = asked.flag("all_tenants")
+    page, wanted = paging.page(asked, _SORTABLE), filters.parse(asked, "snapshots")
+    rows = list_snapshots(asked.app, asked.context, wanted, page, all_tenants=all_tenants)
     if detail:
         shown = [views.snapshot(row, asked.version, extras=True) for row in rows]
     else:
         shown = [views.snapshot_summary(row) for row in rows]
-    return answer({"snapshots": shown, **paging.next_link(asked, "snapshots", path, wanted, rows)})
-
-
-def _get(asked: Asked, id: str) -> Snapshot:
-    with asked.app.database.read() as conn:
-        return nouns.snapshots.get(conn, id, manager.owner_scope(asked.context))
+    return answer({"snapshots": shown, **paging.next_link(asked, "snapshots", path, page, rows)})
 
 
 metadata.add_routes(router, "snapshots", resource_metadata.SNAPSHOT)

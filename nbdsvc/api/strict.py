@@ -17,6 +17,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from nbdsvc import errors
+from nbdsvc.model.values import check_text
 
 # As in Cinder's and most clients' JSON; +json: what a client of another kind may call it.
 _JSON, _SUFFIX = "application/json", "+json"
@@ -79,42 +80,14 @@ def _check_type(scope: Scope) -> None:
         raise HTTPException(415, f"The body must be {_JSON}.")
 
 
-def check_text(found: Any, field: str = "body") -> None:
-    """InvalidInput for what no database stores: NUL and halves of surrogate pairs, in any text of the value, keys too.
-
-    Without recursion: how deep the value is, is the client's choice.
-    """
-    waiting = [(field, found)]
-    while waiting:
-        where, value = waiting.pop()
-        if isinstance(value, dict):
-            waiting += [(where, key) for key in value] + [(_below(where, key), each) for key, each in value.items()]
-        elif isinstance(value, list):
-            waiting += [(where, each) for each in value]
-        elif isinstance(value, str):
-            _check_characters(where, value)
-
-
-def _below(where: str, key: str) -> str:
-    """A place in a body as errors name it; no longer than a reader needs."""
-    return (key if where == "body" else f"{where}.{key}")[:80].encode(errors="replace").decode()
-
-
-def _check_characters(where: str, text: str) -> None:
-    if "\0" in text:
-        _refuse("it has the character NUL in it", where)
-    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
-        _refuse("it has half of a surrogate pair in it", where)
-
-
 def _finite(text: str) -> float:
     value = float(text)
     return value if math.isfinite(value) else _refuse("a number is too large")
 
 
-def _refuse(reason: str, field: str = "body") -> NoReturn:
-    """Also for NaN, Infinity and -Infinity, which the parser names."""
+def _refuse(reason: str) -> NoReturn:
+    """Raise InvalidInput; the parser calls it with NaN, Infinity and -Infinity."""
     known = {"NaN", "Infinity", "-Infinity"}
     raise errors.InvalidInput(
-        field=field, value=None, reason=f"{reason} is no JSON number" if reason in known else reason
+        field="body", value=None, reason=f"{reason} is no JSON number" if reason in known else reason
     )

@@ -5,14 +5,12 @@ from typing import Any
 from fastapi.responses import JSONResponse, Response
 from pydantic import ConfigDict, Field
 
-from nbdsvc import app as manager
 from nbdsvc import errors
 from nbdsvc import metadata as resource_metadata
 from nbdsvc.api import filters, metadata, paging, strict, views
 from nbdsvc.api.microversions import Version
 from nbdsvc.api.request import Ask, Asked, Body, Gib, LongText, Metadata, Text, answer
 from nbdsvc.model.entities import Volume
-from nbdsvc.store import tables
 from nbdsvc.volumes import read
 from nbdsvc.volumes.create import CreateVolumeRequest, create_volume
 from nbdsvc.volumes.delete import delete_volume
@@ -125,8 +123,8 @@ def detail(asked: Ask) -> JSONResponse:
 def summary(asked: Ask) -> JSONResponse:
     """How many volumes, how many GiB; from 3.36 their metadata too. From 3.12."""
     asked.require((3, 12))
-    project = manager.scope(asked.context, asked.flag("all_tenants"))
-    rows = read.list_volumes(asked.app, project, filters.conditions(asked, tables.volumes))
+    all_tenants = asked.flag("all_tenants")
+    rows = read.list_volumes(asked.app, asked.context, filters.parse(asked, "volumes"), all_tenants=all_tenants)
     total: dict[str, Any] = {"total_size": sum(row.size for row in rows), "total_count": len(rows)}
     if asked.version >= (3, 36):
         merged: dict[str, list[str]] = {}
@@ -183,10 +181,10 @@ def show_volumes(
 
 
 def _list(asked: Asked, path: str, show: Any) -> JSONResponse:
-    project = manager.scope(asked.context, asked.flag("all_tenants"))
-    wanted = paging.page(asked, _SORTABLE, project=project)
-    rows = read.list_volumes(asked.app, project, filters.conditions(asked, tables.volumes), wanted)
-    return answer({"volumes": show(rows), **paging.next_link(asked, "volumes", path, wanted, rows)})
+    all_tenants = asked.flag("all_tenants")
+    page, wanted = paging.page(asked, _SORTABLE), filters.parse(asked, "volumes")
+    rows = read.list_volumes(asked.app, asked.context, wanted, page, all_tenants=all_tenants)
+    return answer({"volumes": show(rows), **paging.next_link(asked, "volumes", path, page, rows)})
 
 
 metadata.add_routes(router, "volumes", resource_metadata.VOLUME)

@@ -5,13 +5,14 @@ where the row is in none of them, `transition_if` says so; `update` takes no sta
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import sqlalchemy as sa
 
 from nbdsvc import errors
 from nbdsvc.model import clock
+from nbdsvc.model.listing import Page
 
 
 class _Row(Protocol):
@@ -19,20 +20,6 @@ class _Row(Protocol):
 
 
 R = TypeVar("R", bound=_Row)
-
-
-@dataclass(frozen=True)
-class Page:
-    """Which part of a list: `sort` are (column, descending) pairs; marker is the id of the last row of the page before.
-
-    marker_project: the project whose rows may be a marker; None: everybody's.
-    """
-
-    limit: int | None = None
-    offset: int = 0
-    marker: str | None = None
-    sort: tuple[tuple[str, bool], ...] = (("created_at", True), ("id", True))
-    marker_project: str | None = None
 
 
 class Rows(Generic[R]):

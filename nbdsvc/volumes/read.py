@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from nbdsvc.app import App, owner_scope
+from nbdsvc.app import App, owner_scope, scope
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Attachment, Volume
-from nbdsvc.store import nouns, tables
-from nbdsvc.store.rows import Page
+from nbdsvc.model.listing import Filter, Page
+from nbdsvc.store import nouns
+from nbdsvc.store.listing import list_rows
 from nbdsvc.types.queries import type_names
 
 
@@ -33,16 +33,25 @@ class Related:
 
 
 def get_volume(app: App, context: Context, id: str) -> Volume:
-    """The volume; an administrator's of any project. NotFound."""
+    """The volume; an administrator's of any project. Raises NotFound."""
     with app.database.read() as conn:
         return nouns.volumes.get(conn, id, owner_scope(context))
 
 
-def list_volumes(app: App, project_id: str | None, filters: Sequence[Any], page: Page | None = None) -> list[Volume]:
-    """The volumes of a project that match all filters; project_id None: of every project. NotFound for the marker."""
-    where = [tables.volumes.c.project_id == project_id] if project_id is not None else []
-    with app.database.read() as conn:
-        return nouns.volumes.select(conn, *where, *filters, page=page)
+def list_volumes(
+    app: App,
+    context: Context,
+    filters: Sequence[Filter] = (),
+    page: Page | None = None,
+    *,
+    all_tenants: bool = False,
+) -> list[Volume]:
+    """The project's volumes that match all filters, or a page of them.
+
+    With `all_tenants`, for an administrator, those of every project. Raises InvalidInput for a filter's value, NotFound for
+    the marker.
+    """
+    return list_rows(app.database, nouns.volumes, scope(context, all_tenants), filters, page)
 
 
 def related_to(app: App, volumes: Sequence[Volume]) -> Related:

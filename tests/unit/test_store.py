@@ -12,10 +12,10 @@ from postgres import Postgres
 from nbdsvc import errors
 from nbdsvc.model import names
 from nbdsvc.model.entities import Snapshot, Volume
+from nbdsvc.model.listing import Page
 from nbdsvc.store import migrate, nouns, quotas, tables
 from nbdsvc.store.database import Database
 from nbdsvc.store.listening import Listener
-from nbdsvc.store.rows import Page
 
 
 def volume(**given: object) -> Volume:

@@ -1,0 +1,53 @@
+"""The pools of all backends, as these reported them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from nbdsvc import errors
+from nbdsvc.app import App
+from nbdsvc.driver import PoolStats
+from nbdsvc.model import names
+from nbdsvc.model.entities import StorageBackend
+from nbdsvc.store import backends, nouns
+
+
+@dataclass(frozen=True)
+class PoolReport:
+    """One pool of a backend."""
+
+    backend: StorageBackend
+    # Sizes in bytes.
+    stats: PoolStats
+
+    @property
+    def name(self) -> str:
+        """host@backend#pool."""
+        return names.join_host(self.backend.host, self.backend.name, self.stats.name)
+
+    @property
+    def capabilities(self) -> Mapping[str, Any]:
+        """What its backend can do: storage_protocol, description, filter_function ..."""
+        return self.backend.capabilities
+
+    @property
+    def driver_version(self) -> str:
+        """The version of the driver that reported it."""
+        return str(self.capabilities["description"]["driver_version"])
+
+
+def list_pools(app: App) -> list[PoolReport]:
+    """The pools of every backend, as of its last report."""
+    with app.database.read() as conn:
+        pools = backends.all_pools(conn)
+        return [PoolReport(row, stats) for row in nouns.backends.select(conn) for stats in pools.get(row.id, [])]
+
+
+def get_capabilities(app: App, host: str) -> Mapping[str, Any]:
+    """What a backend of `host` (host, or host@backend) reported: storage_protocol, description. Raises NotFound."""
+    with app.database.read() as conn:
+        rows = nouns.backends.select(conn)
+    for row in rows:
+        if host in (row.host, row.full_name) and row.capabilities.get("description"):
+            return row.capabilities
+    raise errors.NotFound(resource="Host", id=host)

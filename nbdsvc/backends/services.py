@@ -1,0 +1,59 @@
+"""The services, one for each backend of a host: list them, let them take new volumes or not."""
+
+from dataclasses import dataclass
+
+from nbdsvc import errors
+from nbdsvc.app import App
+from nbdsvc.backends import placement
+from nbdsvc.model.entities import StorageBackend
+from nbdsvc.store import nouns
+
+
+@dataclass(frozen=True)
+class ServiceReport:
+    """One service, which is a backend of a host, and what it reported last."""
+
+    row: StorageBackend
+    # It reported in time, and its driver works.
+    is_up: bool
+
+    @property
+    def name(self) -> str:
+        """host@backend, as clients name a service."""
+        return self.row.full_name
+
+    @property
+    def findings(self) -> list[tuple[str, str]]:
+        """(thing, reason) of what the backend lacks."""
+        return [(each["thing"], each["reason"]) for each in self.row.capabilities.get("findings", [])]
+
+    def matches(self, host: str | None, binary: str | None) -> bool:
+        """Whether it is on `host` (a host's name, or host@backend) and is `binary`; None: any."""
+        return host in (None, self.row.host, self.name) and binary in (None, self.row.binary)
+
+
+def list_services(app: App) -> list[ServiceReport]:
+    """All services, the oldest first."""
+    with app.database.read() as conn:
+        return [ServiceReport(row, placement.is_up(app, row)) for row in nouns.backends.select(conn)]
+
+
+def enable_service(app: App, host: str, binary: str | None) -> None:
+    """Let a backend, or all of a host, take new volumes again. Raises NotFound."""
+    _change(app, host, binary, disabled=False, disabled_reason=None)
+
+
+def disable_service(app: App, host: str, binary: str | None, reason: str | None = None) -> None:
+    """Place no new volumes on a backend, or on all of a host; without `reason` the last one stays. Raises NotFound."""
+    _change(app, host, binary, disabled=True, **({} if reason is None else {"disabled_reason": reason}))
+
+
+def _change(app: App, host: str, binary: str | None, **changes: object) -> None:
+    with app.change() as conn:
+        rows = nouns.backends.select(conn)
+        found = [row for row in rows if ServiceReport(row, is_up=False).matches(host, binary)]
+        if not found:
+            raise errors.NotFound(resource=f"Service {binary or ''} on host".replace("  ", " "), id=host)
+        # updated_at is the time of the host's heartbeat.
+        for row in found:
+            nouns.backends.update(conn, row.id, **changes, updated_at=row.updated_at)

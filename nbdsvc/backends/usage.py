@@ -1,0 +1,44 @@
+"""How much of which project is on a backend."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from nbdsvc import errors
+from nbdsvc.app import App
+from nbdsvc.backends.services import list_services
+from nbdsvc.store import nouns
+
+
+@dataclass
+class Usage:
+    """Volumes and snapshots of a project; sizes in GiB."""
+
+    volumes: int = 0
+    volume_size: int = 0
+    snapshots: int = 0
+    snapshot_size: int = 0
+
+    def add_volume(self, size: int) -> None:
+        """Count a volume of `size` GiB."""
+        self.volumes, self.volume_size = self.volumes + 1, self.volume_size + size
+
+    def add_snapshot(self, size: int) -> None:
+        """Count a snapshot of a volume of `size` GiB."""
+        self.snapshots, self.snapshot_size = self.snapshots + 1, self.snapshot_size + size
+
+
+def usage_of_host(app: App, host: str) -> tuple[Usage, dict[str, Usage]]:
+    """The total of the backend `host@backend`, and the usage of each project there. Raises NotFound."""
+    if host not in {service.name for service in list_services(app)}:
+        raise errors.NotFound(resource="Host", id=host)
+    with app.database.read() as conn:
+        volumes = {row.id: row for row in nouns.volumes.select(conn) if row.full_host.partition("#")[0] == host}
+        snapshots = [row for row in nouns.snapshots.select(conn) if row.volume_id in volumes]
+    total, projects = Usage(), defaultdict[str, Usage](Usage)
+    for volume in volumes.values():
+        total.add_volume(volume.size)
+        projects[volume.project_id].add_volume(volume.size)
+    for snapshot in snapshots:
+        total.add_snapshot(snapshot.volume_size)
+        projects[snapshot.project_id].add_snapshot(snapshot.volume_size)
+    return total, dict(projects)

@@ -1,0 +1,30 @@
+"""Which rows of a list a client wants: filters, sort order, page."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Filter:
+    """One condition on a column: its value is `value`, or with `partial` contains it."""
+
+    # The name of a column, or of a condition that the list defines.
+    name: str
+    # As the client wrote it.
+    value: str
+    partial: bool = False
+
+
+@dataclass(frozen=True)
+class Page:
+    """Which part of a list, in which order."""
+
+    # Number of rows; None: all.
+    limit: int | None = None
+    # Rows to pass over behind the marker.
+    offset: int = 0
+    # The id of the last row of the page before.
+    marker: str | None = None
+    # (column, descending), the most significant first.
+    sort: tuple[tuple[str, bool], ...] = (("created_at", True), ("id", True))
+    # The project whose rows may be the marker; None: every project's.
+    marker_project: str | None = None

@@ -1,0 +1,58 @@
+"""Values that clients send: booleans and numbers in a query string, text that a database can store."""
+
+from typing import Any
+
+from nbdsvc import errors
+
+# The largest number that an INTEGER column holds: beyond it a database error would answer.
+MAX_INTEGER = 0x7FFFFFFF
+_BOOLEANS = {
+    **dict.fromkeys(("true", "1", "yes", "on", "t", "y"), True),
+    **dict.fromkeys(("false", "0", "no", "off", "f", "n", ""), False),
+}
+
+
+def boolean(name: str, value: Any) -> bool:
+    """The boolean that the text spells, in any case. Raises InvalidInput for the field `name`."""
+    try:
+        return _BOOLEANS[str(value).strip().lower()]
+    except KeyError:
+        raise errors.InvalidInput(field=name, value=str(value)[:80], reason="must be true or false") from None
+
+
+def whole_number(name: str, text: str) -> int:
+    """The number, 0 to MAX_INTEGER, that the digits spell. Raises InvalidInput for the field `name`."""
+    # Ten digits are more than MAX_INTEGER has; int() itself refuses thousands of them with another error.
+    if not (text.isascii() and text.isdigit()) or len(text.lstrip("0")) > 10 or int(text) > MAX_INTEGER:
+        raise errors.InvalidInput(
+            field=name, value=text[:80], reason=f"must be a whole number, 0 or more, at most {MAX_INTEGER}"
+        )
+    return int(text)
+
+
+def check_text(found: Any, field: str = "body") -> None:
+    """Raise InvalidInput for what no database stores: NUL and halves of surrogate pairs, in any text of the value, keys too.
+
+    Without recursion: how deep the value is, is the client's choice.
+    """
+    waiting = [(field, found)]
+    while waiting:
+        where, value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += [(where, key) for key in value] + [(_below(where, key), each) for key, each in value.items()]
+        elif isinstance(value, list):
+            waiting += [(where, each) for each in value]
+        elif isinstance(value, str):
+            _check_characters(where, value)
+
+
+def _below(where: str, key: str) -> str:
+    """A place in a body as errors name it; no longer than a reader needs."""
+    return (key if where == "body" else f"{where}.{key}")[:80].encode(errors="replace").decode()
+
+
+def _check_characters(where: str, text: str) -> None:
+    if "\0" in text:
+        raise errors.InvalidInput(field=where, value=None, reason="it has the character NUL in it")
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        raise errors.InvalidInput(field=where, value=None, reason="it has half of a surrogate pair in it")

@@ -1,0 +1,26 @@
+"""Read snapshots: one, or a page of a project's."""
+
+from collections.abc import Sequence
+
+from nbdsvc.app import App, owner_scope, scope
+from nbdsvc.model.context import Context
+from nbdsvc.model.entities import Snapshot
+from nbdsvc.model.listing import Filter, Page
+from nbdsvc.store import nouns
+from nbdsvc.store.listing import list_rows
+
+
+def get_snapshot(app: App, context: Context, id: str) -> Snapshot:
+    """The snapshot; an administrator's of any project. Raises NotFound."""
+    with app.database.read() as conn:
+        return nouns.snapshots.get(conn, id, owner_scope(context))
+
+
+def list_snapshots(
+    app: App, context: Context, filters: Sequence[Filter], page: Page, *, all_tenants: bool = False
+) -> list[Snapshot]:
+    """A page of the project's snapshots; with `all_tenants`, for an administrator, of every project's.
+
+    Raises InvalidInput for a filter's value, NotFound for the marker.
+    """
+    return list_rows(app.database, nouns.snapshots, scope(context, all_tenants), filters, page)

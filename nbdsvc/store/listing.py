@@ -1,0 +1,30 @@
+"""Read one page of a table's rows."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from nbdsvc.model.listing import Filter, Page
+from nbdsvc.store.database import Database
+from nbdsvc.store.filters import conditions
+from nbdsvc.store.rows import Rows
+
+R = TypeVar("R", bound=Any)
+
+
+def list_rows(
+    database: Database,
+    rows: Rows[R],
+    project_id: str | None,
+    filters: Sequence[Filter] = (),
+    page: Page | None = None,
+    *where: Any,
+) -> list[R]:
+    """The rows of a project (None: of every project) that match all filters and conditions, or one page of them.
+
+    Raises InvalidInput for a filter's value, NotFound where the page's marker is no row of the project.
+    """
+    own = [rows.table.c.project_id == project_id] if project_id is not None else []
+    of_project = replace(page, marker_project=project_id) if page else None
+    with database.read() as conn:
+        return rows.select(conn, *own, *conditions(database, rows.table, filters), *where, page=of_project)
