@@ -12,15 +12,14 @@ import structlog
 
 from nbdsvc import errors
 from nbdsvc.datapath import abandoning
-from nbdsvc.datapath import copy as engine
-from nbdsvc.datapath import sink as sinks
+from nbdsvc.datapath.copy import Stopped, copy
 from nbdsvc.datapath.digests import Digests
 from nbdsvc.datapath.limit import Limit
 from nbdsvc.datapath.reconcile import reconcile
-from nbdsvc.datapath.sink import Sink
+from nbdsvc.datapath.sink import Sink, nowhere
 from nbdsvc.datapath.source import Source
 from nbdsvc.host import Host, backend_of, host_of
-from nbdsvc.operations.step import Run
+from nbdsvc.operations.operation_type import Run
 from nbdsvc.store import operations as journal
 
 T = TypeVar("T")
@@ -30,7 +29,7 @@ _SUFFIX = ".copy"
 
 
 def fill(
-    run: Run,
+    run: Run[Any],
     source: Source,
     destination: Path,
     size: int,
@@ -49,20 +48,20 @@ def fill(
     return _copy(run, source, destination, size=size, destination_is_zero=empty and not path.exists(), **how)
 
 
-def write_to_sink(run: Run, source: Source, sink: Sink) -> dict[str, int]:
+def write_to_sink(run: Run[Any], source: Source, sink: Sink) -> dict[str, int]:
     """Copy `source` to a sink that cannot resume: every try begins anew."""
     return _copy(run, source, sink)
 
 
-def compute_digests(run: Run, source: Source) -> Digests:
+def compute_digests(run: Run[Any], source: Source) -> Digests:
     """The digests of all bytes of `source`."""
     digests = Digests(source.size)
-    with sinks.nowhere() as nowhere:
-        _copy(run, source, nowhere, size=source.size, digests=digests)
+    with nowhere() as sink:
+        _copy(run, source, sink, size=source.size, digests=digests)
     return digests
 
 
-def write_differences(run: Run, source: Path, destination: Path, size: int) -> dict[str, int]:
+def write_differences(run: Run[Any], source: Path, destination: Path, size: int) -> dict[str, int]:
     """Make `destination` read like `source`, writing only what differs."""
     written = reconcile(
         source,
@@ -77,14 +76,14 @@ def write_differences(run: Run, source: Path, destination: Path, size: int) -> d
     return {"size": size, "data": written, "skipped": size - written}
 
 
-def check_room(run: Run, source: Source) -> None:
+def check_room(run: Run[Any], source: Source) -> None:
     """OutOfSpace before the first byte where the pool has no room for what the source has."""
     driver = backend_of(run).driver
     if driver.capabilities.thin and not source.sequential:
         driver.check_room(sum(length for _, length, zero in source.extents() if not zero))
 
 
-def _copy(run: Run, source: Source, destination: Path | Sink, **how: Any) -> dict[str, int]:
+def _copy(run: Run[Any], source: Source, destination: Path | Sink, **how: Any) -> dict[str, int]:
     own, backend = Limit(run.rate), backend_of(run)
 
     def report(done: int, total: int, data: int) -> None:
@@ -93,7 +92,7 @@ def _copy(run: Run, source: Source, destination: Path | Sink, **how: Any) -> dic
             own.rate = run.rate
 
     with _stop_as_error(run):
-        result = engine.copy(
+        result = copy(
             source,
             destination,
             limits=[own, backend.rate],
@@ -106,17 +105,17 @@ def _copy(run: Run, source: Source, destination: Path | Sink, **how: Any) -> dic
 
 
 @contextmanager
-def _stop_as_error(run: Run) -> Iterator[None]:
+def _stop_as_error(run: Run[Any]) -> Iterator[None]:
     """A copy that stopped because of should_stop raises what the run raises: Cancelled, TimedOut or Interrupted."""
     try:
         yield
-    except engine.Stopped:
+    except Stopped:
         run.check()
         raise errors.Interrupted(operation=run.id) from None
 
 
 @contextmanager
-def abort_reads_on_stop(run: Run, source: Source) -> Iterator[None]:
+def abort_reads_on_stop(run: Run[Any], source: Source) -> Iterator[None]:
     """In this block, a cancel or deadline of the operation aborts a blocked read of the source, also outside a copy."""
     finished = threading.Event()
     watcher = threading.Thread(target=_abort_on_stop, args=(run, source, finished), name="copy-watcher")
@@ -131,7 +130,7 @@ def abort_reads_on_stop(run: Run, source: Source) -> Iterator[None]:
         watcher.join()
 
 
-def _abort_on_stop(run: Run, source: Source, finished: threading.Event) -> None:
+def _abort_on_stop(run: Run[Any], source: Source, finished: threading.Event) -> None:
     while not finished.wait(abandoning.TICK_SECONDS):
         if run.should_stop():
             source.abort()
@@ -139,17 +138,17 @@ def _abort_on_stop(run: Run, source: Source, finished: threading.Event) -> None:
 
 
 @contextmanager
-def open_interruptibly(run: Run, function: Callable[[], T], late: Callable[[T], None]) -> Iterator[T]:
+def open_interruptibly(run: Run[Any], function: Callable[[], T], late: Callable[[T], None]) -> Iterator[T]:
     """What `function` opens, which may block on a server until the operation is to stop; `late` closes a late result."""
     try:
         with abandoning.opened(function, run.should_stop, late) as found:
             yield found
-    except (abandoning.Abandoned, engine.Stopped):
+    except (abandoning.Abandoned, Stopped):
         run.check()
         raise errors.Interrupted(operation=run.id) from None
 
 
-def remove_journal(run: Run) -> None:
+def remove_journal(run: Run[Any]) -> None:
     """Remove the journal of a copy that is recorded as done, or undone."""
     _journal(run).unlink(missing_ok=True)
 
@@ -164,7 +163,7 @@ def remove_stale_journals(host: Host) -> None:
             path.unlink(missing_ok=True)
 
 
-def _journal(run: Run) -> Path:
+def _journal(run: Run[Any]) -> Path:
     folder = host_of(run).journals
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     return folder / f"{run.id}{_SUFFIX}"

@@ -1,34 +1,36 @@
 """The rows of an operation, and what a driver gets to know of them: sizes in bytes, where rows have GiB."""
 
+from typing import Any
+
 import sqlalchemy as sa
 
 from nbdsvc.driver import SnapshotRef, VolumeRef
 from nbdsvc.host import host_of
 from nbdsvc.model.entities import Snapshot, Volume
-from nbdsvc.operations.step import Run
+from nbdsvc.operations.operation_type import Run
 from nbdsvc.store import nouns
 from nbdsvc.units import GiB
 
 
-def read_volume(run: Run, id: str) -> Volume:
+def read_volume(run: Run[Any], id: str) -> Volume:
     """The volume's row as it is now. NotFound."""
     with host_of(run).database.read() as conn:
         return nouns.volumes.get(conn, id)
 
 
-def read_snapshot(run: Run, id: str) -> Snapshot:
+def read_snapshot(run: Run[Any], id: str) -> Snapshot:
     """The snapshot's row as it is now. NotFound."""
     with host_of(run).database.read() as conn:
         return nouns.snapshots.get(conn, id)
 
 
-def read_volume_ref(run: Run, id: str) -> VolumeRef:
+def read_volume_ref(run: Run[Any], id: str) -> VolumeRef:
     """The volume as its driver gets it, with the extra specs of its type. NotFound."""
     with host_of(run).database.read() as conn:
         return typed_ref(conn, nouns.volumes.get(conn, id))
 
 
-def read_snapshot_ref(run: Run, id: str) -> SnapshotRef:
+def read_snapshot_ref(run: Run[Any], id: str) -> SnapshotRef:
     """The snapshot as its driver gets it. NotFound."""
     return snapshot_ref(read_snapshot(run, id))
 
@@ -49,13 +51,13 @@ def snapshot_ref(snapshot: Snapshot) -> SnapshotRef:
     return SnapshotRef(snapshot.id, snapshot.volume_id, snapshot.volume_size * GiB)
 
 
-def volume_of(run: Run, key: str = "volume_id") -> Volume:
+def volume_of(run: Run[Any], key: str = "volume_id") -> Volume:
     """The volume that the argument `key` of the operation names, as its row is now. NotFound when the row is gone."""
     with host_of(run).database.read() as conn:
         return nouns.volumes.get(conn, run.args[key])
 
 
-def snapshot_of(run: Run, key: str = "snapshot_id") -> Snapshot:
+def snapshot_of(run: Run[Any], key: str = "snapshot_id") -> Snapshot:
     """The same for a snapshot."""
     with host_of(run).database.read() as conn:
         return nouns.snapshots.get(conn, run.args[key])
