@@ -1,22 +1,29 @@
 """List what a pool holds and what of it may be managed. Only the pool's host can look, so this is an operation."""
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import sqlalchemy as sa
 
 from nbdsvc import errors
-from nbdsvc.app import App, Waiting, operation
+from nbdsvc.app import App, Waiting
 from nbdsvc.backends.find_pool import find_pool
 from nbdsvc.host import backend_of
 from nbdsvc.model import names
 from nbdsvc.model.context import Context
-from nbdsvc.model.operation import Operation
-from nbdsvc.operations.step import Kind, Run, Step
+from nbdsvc.model.operation import Lock, Operation
+from nbdsvc.operations.operation_type import OperationType, Run, Step
 from nbdsvc.store import nouns
 from nbdsvc.store import operations as journal
 
 Noun = Literal["volume", "snapshot"]
+
+
+@dataclass(frozen=True)
+class ListManageableArgs:
+    """What the operation `host.list_manageable` is given."""
+
+    noun: Noun
 
 
 def list_manageable(app: App, context: Context, host: str, noun: Noun) -> Waiting[list[dict[str, Any]]]:
@@ -26,8 +33,8 @@ def list_manageable(app: App, context: Context, host: str, noun: Noun) -> Waitin
     """
     with app.change() as conn:
         pool = find_pool(app, conn, host)
-        resource, args = ("host", names.split_host(pool)[0]), {"noun": noun}
-        started = app.operations.admit(conn, operation(app, context, "host.list_manageable", pool, resource, [], args))
+        resource, args = ("host", names.split_host(pool)[0]), ListManageableArgs(noun)
+        started = app.submit(conn, context, LIST_MANAGEABLE, args, backend=pool, resource=resource)
     return Waiting((started.id,), app.settings.attach_timeout, lambda: _result(app, started.id, noun))
 
 
@@ -38,18 +45,30 @@ def _result(app: App, operation_id: str, noun: Noun) -> list[dict[str, Any]]:
         return [{**each, "id": each["id"] if each["id"] and rows.find(conn, each["id"]) else None} for each in found]
 
 
-def _list(run: Run) -> list[dict[str, Any]]:
+def _locks(_args: ListManageableArgs) -> list[Lock]:
+    return []
+
+
+def _list(run: Run[ListManageableArgs]) -> list[dict[str, Any]]:
     driver = backend_of(run).driver
-    found = driver.get_manageable_volumes() if run.args["noun"] == "volume" else driver.get_manageable_snapshots()
+    found = driver.get_manageable_volumes() if run.args.noun == "volume" else driver.get_manageable_snapshots()
     return [asdict(each) for each in found]
 
 
-def _succeed(conn: sa.Connection, operation: Operation) -> None:
+def _succeed(_conn: sa.Connection, _operation: Operation, _args: ListManageableArgs) -> None:
     """It changes no row."""
 
 
-def _fail(conn: sa.Connection, operation: Operation, error: errors.Error) -> None:
+def _fail(_conn: sa.Connection, _operation: Operation, _args: ListManageableArgs, _error: errors.Error) -> None:
     """It changes no row; whoever waits for it gets the error."""
 
 
-LIST_MANAGEABLE = Kind("host.list_manageable", (Step("list", _list),), _succeed, _fail)
+LIST_MANAGEABLE = OperationType(
+    "host.list_manageable",
+    ListManageableArgs,
+    (Step("list", _list),),
+    _locks,
+    _succeed,
+    _fail,
+    ephemeral=True,
+)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import sqlalchemy as sa
 
 from nbdsvc import errors, journaled_copy
-from nbdsvc.app import App, operation, owner_scope
+from nbdsvc.app import App, owner_scope
 from nbdsvc.backends import placement
 from nbdsvc.datapath import source as sources
 from nbdsvc.host import backend_of, host_of
@@ -14,9 +14,9 @@ from nbdsvc.manager.locking import locks
 from nbdsvc.model import names, states
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Snapshot, Volume
-from nbdsvc.model.operation import Operation
-from nbdsvc.operations.step import Kind, Run, Step
-from nbdsvc.refs import snapshot_of, snapshot_ref, volume_of, volume_ref
+from nbdsvc.model.operation import Lock, Operation
+from nbdsvc.operations.operation_type import OperationType, Run, Step
+from nbdsvc.refs import read_snapshot_ref, read_volume_ref
 from nbdsvc.store import nouns, quotas
 
 
@@ -32,6 +32,14 @@ class CreateSnapshotRequest:
     """Also of a volume that is in use."""
 
 
+@dataclass(frozen=True)
+class CreateSnapshotArgs:
+    """What the operation `snapshot.create` is given."""
+
+    snapshot_id: str
+    volume_id: str
+
+
 def create_snapshot(app: App, context: Context, request: CreateSnapshotRequest) -> Snapshot:
     """Start taking a snapshot.
 
@@ -44,10 +52,8 @@ def create_snapshot(app: App, context: Context, request: CreateSnapshotRequest) 
         wanted = {"snapshots": 1, "gigabytes": volume.size}
         quotas.check(app.database, conn, context.project_id, app.settings.quotas, wanted)
         snapshot = nouns.snapshots.insert(conn, _row(context, request, volume))
-        held = locks("snapshot.create", snapshot=snapshot.id, volume=volume.id)
-        args = {"snapshot_id": snapshot.id, "volume_id": volume.id}
-        resource = ("snapshot", snapshot.id)
-        app.operations.admit(conn, operation(app, context, "snapshot.create", volume.full_host, resource, held, args))
+        args = CreateSnapshotArgs(snapshot.id, volume.id)
+        app.submit(conn, context, CREATE_SNAPSHOT, args, backend=volume, resource=("snapshot", snapshot.id))
     return snapshot
 
 
@@ -75,52 +81,58 @@ def _row(context: Context, request: CreateSnapshotRequest, volume: Volume) -> Sn
     )
 
 
-def _take(run: Run) -> dict[str, bool]:
+def _locks(args: CreateSnapshotArgs) -> list[Lock]:
+    return locks("snapshot.create", snapshot=args.snapshot_id, volume=args.volume_id)
+
+
+def _take(run: Run[CreateSnapshotArgs]) -> dict[str, bool]:
     host = host_of(run)
-    backend_of(run).driver.create_snapshot(snapshot_ref(snapshot_of(run)), run.id)
+    backend_of(run).driver.create_snapshot(read_snapshot_ref(run, run.args.snapshot_id), run.id)
     if backend_of(run).driver.capabilities.point_in_time:
-        host.digests.copy(run.args["volume_id"], run.args["snapshot_id"])
+        host.digests.copy(run.args.volume_id, run.args.snapshot_id)
     return {"filled": backend_of(run).driver.capabilities.point_in_time}
 
 
-def _remove(run: Run) -> None:
-    host_of(run).digests.discard(run.args["snapshot_id"])
-    backend_of(run).driver.delete_snapshot(snapshot_ref(snapshot_of(run)))
+def _remove(run: Run[CreateSnapshotArgs]) -> None:
+    host_of(run).digests.discard(run.args.snapshot_id)
+    backend_of(run).driver.delete_snapshot(read_snapshot_ref(run, run.args.snapshot_id))
     journaled_copy.remove_journal(run)
 
 
-def _is_to_be_filled(run: Run) -> bool:
+def _is_to_be_filled(run: Run[CreateSnapshotArgs]) -> bool:
     return not run.results["take"]["filled"]
 
 
-def _fill(run: Run) -> dict[str, int] | None:
+def _fill(run: Run[CreateSnapshotArgs]) -> dict[str, int] | None:
     """Where the backend does not share blocks: a copy, from a volume that our lock keeps from being attached."""
     if run.results["take"]["filled"]:
         return None
-    host, snapshot = host_of(run), snapshot_ref(snapshot_of(run))
-    with sources.open_path(backend_of(run).driver.local_path(volume_ref(volume_of(run)))) as source:
+    host, snapshot = host_of(run), read_snapshot_ref(run, run.args.snapshot_id)
+    with sources.open_path(backend_of(run).driver.local_path(read_volume_ref(run, run.args.volume_id))) as source:
         journaled_copy.check_room(run, source)
         path = backend_of(run).driver.snapshot_path(snapshot)
         result = journaled_copy.fill(run, source, path, snapshot.size, snapshot.id.encode()[:32], empty=True)
-    host.digests.copy(run.args["volume_id"], snapshot.id)
+    host.digests.copy(run.args.volume_id, snapshot.id)
     return result
 
 
-def _succeed(conn: sa.Connection, operation: Operation) -> None:
-    settling.snapshot(conn, operation.resource_id, "creating", "available", progress="100%")
+def _succeed(conn: sa.Connection, _operation: Operation, args: CreateSnapshotArgs) -> None:
+    settling.snapshot(conn, args.snapshot_id, "creating", "available", progress="100%")
 
 
-def _fail(conn: sa.Connection, operation: Operation, error: errors.Error) -> None:
-    settling.snapshot(conn, operation.resource_id, "creating", "error")
+def _fail(conn: sa.Connection, _operation: Operation, args: CreateSnapshotArgs, error: errors.Error) -> None:
+    settling.snapshot(conn, args.snapshot_id, "creating", "error")
 
 
-CREATE_SNAPSHOT = Kind(
+CREATE_SNAPSHOT = OperationType(
     "snapshot.create",
+    CreateSnapshotArgs,
     (
         Step("take", _take, _remove),
         Step("fill", _fill, copies=_is_to_be_filled),
         Step("tidy", journaled_copy.remove_journal),
     ),
+    _locks,
     _succeed,
     _fail,
 )

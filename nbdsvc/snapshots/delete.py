@@ -1,19 +1,29 @@
 """Delete a snapshot."""
 
+from dataclasses import dataclass
+
 import sqlalchemy as sa
 
 from nbdsvc import errors
-from nbdsvc.app import App, operation, owner_scope
+from nbdsvc.app import App, owner_scope
 from nbdsvc.host import backend_of, host_of
 from nbdsvc.manager import settling
 from nbdsvc.manager.locking import locks
 from nbdsvc.model import states
 from nbdsvc.model.context import Context
-from nbdsvc.model.operation import Operation
-from nbdsvc.operations.step import Kind, Run, Step
-from nbdsvc.refs import snapshot_of, snapshot_ref
+from nbdsvc.model.operation import Lock, Operation
+from nbdsvc.operations.operation_type import OperationType, Run, Step
+from nbdsvc.refs import read_snapshot_ref
 from nbdsvc.store import nouns
 from nbdsvc.store import operations as journal
+
+
+@dataclass(frozen=True)
+class DeleteSnapshotArgs:
+    """What the operation `snapshot.delete` is given."""
+
+    snapshot_id: str
+    volume_id: str
 
 
 def delete_snapshot(app: App, context: Context, id: str, *, force: bool = False) -> None:
@@ -30,26 +40,34 @@ def delete_snapshot(app: App, context: Context, id: str, *, force: bool = False)
         if force and snapshot.status == "deleting" and (journal.busy(conn, id) or volume.status == "deleting"):
             return
         nouns.snapshots.transition(conn, id, rule.sources, "deleting", action="delete")
-        held = locks("snapshot.delete", snapshot=id)
-        args = {"snapshot_id": id, "volume_id": volume.id}
-        app.operations.admit(
-            conn, operation(app, context, "snapshot.delete", volume.full_host, ("snapshot", id), held, args)
-        )
+        args = DeleteSnapshotArgs(id, volume.id)
+        app.submit(conn, context, DELETE_SNAPSHOT, args, backend=volume, resource=("snapshot", id))
 
 
-def _delete(run: Run) -> None:
-    host_of(run).digests.discard(run.args["snapshot_id"])
-    backend_of(run).driver.delete_snapshot(snapshot_ref(snapshot_of(run)))
+def _locks(args: DeleteSnapshotArgs) -> list[Lock]:
+    return locks("snapshot.delete", snapshot=args.snapshot_id)
 
 
-def _succeed(conn: sa.Connection, operation: Operation) -> None:
-    nouns.snapshots.delete(conn, operation.resource_id)
+def _delete(run: Run[DeleteSnapshotArgs]) -> None:
+    host_of(run).digests.discard(run.args.snapshot_id)
+    backend_of(run).driver.delete_snapshot(read_snapshot_ref(run, run.args.snapshot_id))
 
 
-def _fail(conn: sa.Connection, operation: Operation, error: errors.Error) -> None:
+def _succeed(conn: sa.Connection, _operation: Operation, args: DeleteSnapshotArgs) -> None:
+    nouns.snapshots.delete(conn, args.snapshot_id)
+
+
+def _fail(conn: sa.Connection, _operation: Operation, args: DeleteSnapshotArgs, error: errors.Error) -> None:
     """Busy or cancelled: as it was. Else an error that deleting it again mends."""
     untouched = isinstance(error, errors.DeviceBusy | errors.Cancelled)
-    settling.snapshot(conn, operation.resource_id, "deleting", "available" if untouched else "error_deleting")
+    settling.snapshot(conn, args.snapshot_id, "deleting", "available" if untouched else "error_deleting")
 
 
-DELETE_SNAPSHOT = Kind("snapshot.delete", (Step("delete", _delete),), _succeed, _fail)
+DELETE_SNAPSHOT = OperationType(
+    "snapshot.delete",
+    DeleteSnapshotArgs,
+    (Step("delete", _delete),),
+    _locks,
+    _succeed,
+    _fail,
+)

@@ -5,16 +5,16 @@ from dataclasses import dataclass, field
 import sqlalchemy as sa
 
 from nbdsvc import errors
-from nbdsvc.app import App, operation, owner_scope
+from nbdsvc.app import App, owner_scope
 from nbdsvc.host import backend_of, host_of
 from nbdsvc.manager import settling
 from nbdsvc.manager.locking import locks
 from nbdsvc.model import names, states
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Snapshot, Volume
-from nbdsvc.model.operation import Operation
-from nbdsvc.operations.step import Kind, Run, Step
-from nbdsvc.refs import snapshot_of, snapshot_ref
+from nbdsvc.model.operation import Lock, Operation
+from nbdsvc.operations.operation_type import OperationType, Run, Step
+from nbdsvc.refs import read_snapshot, read_snapshot_ref, snapshot_ref
 from nbdsvc.store import nouns, quotas
 from nbdsvc.units import to_gib
 
@@ -31,6 +31,19 @@ class ManageSnapshotRequest:
     metadata: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class ManageSnapshotArgs:
+    """What the operation `snapshot.manage` is given."""
+
+    snapshot_id: str
+    volume_id: str
+    ref: dict[str, str]
+    quotas: dict[str, int]
+    """The limits of a project that has none of its own."""
+    pool: str = ""
+    """host@backend#pool; empty in operations of an older version."""
+
+
 def manage_snapshot(app: App, context: Context, request: ManageSnapshotRequest) -> Snapshot:
     """Start managing an object as a snapshot of a volume; it has 0 GiB until the backend has looked.
 
@@ -42,15 +55,8 @@ def manage_snapshot(app: App, context: Context, request: ManageSnapshotRequest) 
         _check_status(volume)
         quotas.check(app.database, conn, context.project_id, app.settings.quotas, {"snapshots": 1})
         snapshot = nouns.snapshots.insert(conn, _row(context, request))
-        held = locks("snapshot.manage", snapshot=snapshot.id, volume=volume.id, pool=volume.full_host)
-        args = {
-            "snapshot_id": snapshot.id,
-            "volume_id": volume.id,
-            "ref": request.ref,
-            "quotas": app.settings.quotas,
-        }
-        resource = ("snapshot", snapshot.id)
-        app.operations.admit(conn, operation(app, context, "snapshot.manage", volume.full_host, resource, held, args))
+        args = ManageSnapshotArgs(snapshot.id, volume.id, request.ref, app.settings.quotas, volume.full_host)
+        app.submit(conn, context, MANAGE_SNAPSHOT, args, backend=volume, resource=("snapshot", snapshot.id))
     return snapshot
 
 
@@ -77,34 +83,43 @@ def _row(context: Context, request: ManageSnapshotRequest) -> Snapshot:
     )
 
 
-def _measure(run: Run) -> dict[str, int]:
+def _locks(args: ManageSnapshotArgs) -> list[Lock]:
+    return locks("snapshot.manage", snapshot=args.snapshot_id, volume=args.volume_id, pool=args.pool)
+
+
+def _measure(run: Run[ManageSnapshotArgs]) -> dict[str, int]:
     """Give the row the size of the object (GiB), as far as the project's quota allows it."""
-    host, snapshot = host_of(run), snapshot_of(run)
-    size = to_gib(backend_of(run).driver.manage_existing_snapshot_get_size(snapshot_ref(snapshot), run.args["ref"]))
+    host, snapshot = host_of(run), read_snapshot(run, run.args.snapshot_id)
+    size = to_gib(backend_of(run).driver.manage_existing_snapshot_get_size(snapshot_ref(snapshot), run.args.ref))
     more = {"gigabytes": size - snapshot.volume_size}
     with host.database.write() as conn:
-        quotas.check(host.database, conn, snapshot.project_id, run.args["quotas"], more)
+        quotas.check(host.database, conn, snapshot.project_id, run.args.quotas, more)
         nouns.snapshots.update(conn, snapshot.id, volume_size=size)
     return {"size": size}
 
 
-def _manage(run: Run) -> None:
-    backend_of(run).driver.manage_existing_snapshot(snapshot_ref(snapshot_of(run)), run.args["ref"], run.id)
+def _manage(run: Run[ManageSnapshotArgs]) -> None:
+    backend_of(run).driver.manage_existing_snapshot(read_snapshot_ref(run, run.args.snapshot_id), run.args.ref, run.id)
 
 
-def _unmanage(run: Run) -> None:
-    backend_of(run).driver.unmanage_snapshot(snapshot_ref(snapshot_of(run)), run.id, run.args["ref"])
+def _unmanage(run: Run[ManageSnapshotArgs]) -> None:
+    backend_of(run).driver.unmanage_snapshot(read_snapshot_ref(run, run.args.snapshot_id), run.id, run.args.ref)
 
 
-def _succeed(conn: sa.Connection, operation: Operation) -> None:
-    settling.snapshot(conn, operation.resource_id, "creating", "available", progress="100%")
+def _succeed(conn: sa.Connection, _operation: Operation, args: ManageSnapshotArgs) -> None:
+    settling.snapshot(conn, args.snapshot_id, "creating", "available", progress="100%")
 
 
-def _fail(conn: sa.Connection, operation: Operation, error: errors.Error) -> None:
+def _fail(conn: sa.Connection, _operation: Operation, args: ManageSnapshotArgs, error: errors.Error) -> None:
     """The row has no object: it takes no gigabytes, and deleting it deletes nothing."""
-    settling.snapshot(conn, operation.resource_id, "creating", "error", volume_size=0)
+    settling.snapshot(conn, args.snapshot_id, "creating", "error", volume_size=0)
 
 
-MANAGE_SNAPSHOT = Kind(
-    "snapshot.manage", (Step("measure", _measure), Step("adopt", _manage, _unmanage)), _succeed, _fail
+MANAGE_SNAPSHOT = OperationType(
+    "snapshot.manage",
+    ManageSnapshotArgs,
+    (Step("measure", _measure), Step("adopt", _manage, _unmanage)),
+    _locks,
+    _succeed,
+    _fail,
 )

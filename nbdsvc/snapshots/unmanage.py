@@ -1,43 +1,65 @@
 """Unmanage a snapshot: its row goes, its object stays in the pool (rows S097-S100)."""
 
+from dataclasses import dataclass
+
 import sqlalchemy as sa
 
 from nbdsvc import errors
-from nbdsvc.app import App, operation, owner_scope
+from nbdsvc.app import App, owner_scope
 from nbdsvc.host import backend_of, host_of
 from nbdsvc.manager import settling
 from nbdsvc.manager.locking import locks
 from nbdsvc.model import states
 from nbdsvc.model.context import Context
-from nbdsvc.model.operation import Operation
-from nbdsvc.operations.step import Kind, Run, Step
-from nbdsvc.refs import snapshot_of, snapshot_ref
+from nbdsvc.model.operation import Lock, Operation
+from nbdsvc.operations.operation_type import OperationType, Run, Step
+from nbdsvc.refs import read_snapshot_ref
 from nbdsvc.store import nouns
+
+
+@dataclass(frozen=True)
+class UnmanageSnapshotArgs:
+    """What the operation `snapshot.unmanage` is given."""
+
+    snapshot_id: str
+    volume_id: str
+    pool: str = ""
+    """host@backend#pool; empty in operations of an older version."""
 
 
 def unmanage_snapshot(app: App, context: Context, id: str) -> None:
     """Start removing a snapshot's row. Raises NotFound, and InvalidState where it is not at rest."""
     with app.change() as conn:
         snapshot = nouns.snapshots.get(conn, id, owner_scope(context))
-        host = nouns.volumes.get(conn, snapshot.volume_id).host
+        volume = nouns.volumes.get(conn, snapshot.volume_id)
         rule = states.SNAPSHOT["unmanage"]
         nouns.snapshots.transition(conn, id, rule.sources, "unmanaging", action="be unmanaged")
-        held = locks("snapshot.unmanage", snapshot=id, pool=host)
-        args = {"snapshot_id": id, "volume_id": snapshot.volume_id}
-        app.operations.admit(conn, operation(app, context, "snapshot.unmanage", host, ("snapshot", id), held, args))
+        args = UnmanageSnapshotArgs(id, volume.id, volume.full_host)
+        app.submit(conn, context, UNMANAGE_SNAPSHOT, args, backend=volume, resource=("snapshot", id))
 
 
-def _unmanage(run: Run) -> None:
-    host_of(run).digests.discard(run.args["snapshot_id"])
-    backend_of(run).driver.unmanage_snapshot(snapshot_ref(snapshot_of(run)))
+def _locks(args: UnmanageSnapshotArgs) -> list[Lock]:
+    return locks("snapshot.unmanage", snapshot=args.snapshot_id, pool=args.pool)
 
 
-def _succeed(conn: sa.Connection, operation: Operation) -> None:
-    nouns.snapshots.delete(conn, operation.resource_id)
+def _unmanage(run: Run[UnmanageSnapshotArgs]) -> None:
+    host_of(run).digests.discard(run.args.snapshot_id)
+    backend_of(run).driver.unmanage_snapshot(read_snapshot_ref(run, run.args.snapshot_id))
 
 
-def _fail(conn: sa.Connection, operation: Operation, error: errors.Error) -> None:
-    settling.snapshot(conn, operation.resource_id, "unmanaging", "error")
+def _succeed(conn: sa.Connection, _operation: Operation, args: UnmanageSnapshotArgs) -> None:
+    nouns.snapshots.delete(conn, args.snapshot_id)
 
 
-UNMANAGE_SNAPSHOT = Kind("snapshot.unmanage", (Step("let go", _unmanage),), _succeed, _fail)
+def _fail(conn: sa.Connection, _operation: Operation, args: UnmanageSnapshotArgs, error: errors.Error) -> None:
+    settling.snapshot(conn, args.snapshot_id, "unmanaging", "error")
+
+
+UNMANAGE_SNAPSHOT = OperationType(
+    "snapshot.unmanage",
+    UnmanageSnapshotArgs,
+    (Step("let go", _unmanage),),
+    _locks,
+    _succeed,
+    _fail,
+)

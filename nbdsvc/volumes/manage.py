@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import sqlalchemy as sa
 
 from nbdsvc import errors
-from nbdsvc.app import App, operation
+from nbdsvc.app import App
 from nbdsvc.backends.find_pool import find_pool
 from nbdsvc.backends.zones import choose_zone
 from nbdsvc.host import backend_of, host_of
@@ -14,9 +14,9 @@ from nbdsvc.manager.locking import locks
 from nbdsvc.model import names
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Volume, VolumeType
-from nbdsvc.model.operation import Operation
-from nbdsvc.operations.step import Kind, Run, Step
-from nbdsvc.refs import volume_of, volume_ref
+from nbdsvc.model.operation import Lock, Operation
+from nbdsvc.operations.operation_type import OperationType, Run, Step
+from nbdsvc.refs import read_volume, read_volume_ref, volume_ref
 from nbdsvc.store import nouns, quotas
 from nbdsvc.types.queries import usable_type
 from nbdsvc.units import to_gib
@@ -38,6 +38,20 @@ class ManageVolumeRequest:
     metadata: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class ManageVolumeArgs:
+    """What the operation `volume.manage` is given."""
+
+    volume_id: str
+    ref: dict[str, str]
+    quotas: dict[str, int]
+    """The limits of a project that has none of its own."""
+    pool: str = ""
+    """host@backend#pool; empty in operations of an older version."""
+    extra_specs: dict[str, str] = field(default_factory=dict)
+    """Of operations of an older version: the specs of the volume's type are read when they are used."""
+
+
 def manage_volume(app: App, context: Context, request: ManageVolumeRequest) -> Volume:
     """Start managing an object. Its size is not known before the backend has looked, so the volume has 0 GiB until then.
 
@@ -50,14 +64,8 @@ def manage_volume(app: App, context: Context, request: ManageVolumeRequest) -> V
         quotas.check(app.database, conn, context.project_id, app.settings.quotas, {"volumes": 1})
         zone = choose_zone(app, conn, request.availability_zone)
         volume = nouns.volumes.insert(conn, _row(context, request, volume_type, pool, zone))
-        args = {
-            "volume_id": volume.id,
-            "ref": request.ref,
-            "extra_specs": volume_type.extra_specs,
-            "quotas": app.settings.quotas,
-        }
-        held = locks("volume.manage", volume=volume.id, pool=pool)
-        app.operations.admit(conn, operation(app, context, "volume.manage", pool, ("volume", volume.id), held, args))
+        args = ManageVolumeArgs(volume.id, request.ref, app.settings.quotas, pool)
+        app.submit(conn, context, MANAGE_VOLUME, args, backend=pool, resource=("volume", volume.id))
     return volume
 
 
@@ -82,38 +90,48 @@ def _row(context: Context, request: ManageVolumeRequest, volume_type: VolumeType
     )
 
 
-def _measure(run: Run) -> dict[str, int]:
+def _locks(args: ManageVolumeArgs) -> list[Lock]:
+    return locks("volume.manage", volume=args.volume_id, pool=args.pool)
+
+
+def _measure(run: Run[ManageVolumeArgs]) -> dict[str, int]:
     """Give the row the size of the object (GiB), as far as the project's quota allows it."""
-    volume = volume_of(run)
-    size = to_gib(backend_of(run).driver.manage_existing_get_size(volume_ref(volume), run.args["ref"]))
+    volume = read_volume(run, run.args.volume_id)
+    size = to_gib(backend_of(run).driver.manage_existing_get_size(volume_ref(volume), run.args.ref))
     with host_of(run).database.write() as conn:
         _check_quota(run, conn, volume, size)
         nouns.volumes.update(conn, volume.id, size=size)
     return {"size": size}
 
 
-def _check_quota(run: Run, conn: sa.Connection, volume: Volume, size: int) -> None:
-    defaults, more = run.args["quotas"], {"gigabytes": size - volume.size}
+def _check_quota(run: Run[ManageVolumeArgs], conn: sa.Connection, volume: Volume, size: int) -> None:
+    defaults, more = run.args.quotas, {"gigabytes": size - volume.size}
     quotas.check_volume_size(conn, volume.project_id, defaults, size)
     quotas.check(host_of(run).database, conn, volume.project_id, defaults, more)
 
 
-def _manage(run: Run) -> None:
-    volume = volume_ref(volume_of(run), extra_specs=run.args["extra_specs"])
-    backend_of(run).driver.manage_existing(volume, run.args["ref"], run.id)
+def _manage(run: Run[ManageVolumeArgs]) -> None:
+    backend_of(run).driver.manage_existing(read_volume_ref(run, run.args.volume_id), run.args.ref, run.id)
 
 
-def _unmanage(run: Run) -> None:
-    backend_of(run).driver.unmanage(volume_ref(volume_of(run)), run.id, run.args["ref"])
+def _unmanage(run: Run[ManageVolumeArgs]) -> None:
+    backend_of(run).driver.unmanage(read_volume_ref(run, run.args.volume_id), run.id, run.args.ref)
 
 
-def _succeed(conn: sa.Connection, operation: Operation) -> None:
-    settling.volume(conn, operation.resource_id, "managing", "available")
+def _succeed(conn: sa.Connection, _operation: Operation, args: ManageVolumeArgs) -> None:
+    settling.volume(conn, args.volume_id, "managing", "available")
 
 
-def _fail(conn: sa.Connection, operation: Operation, error: errors.Error) -> None:
+def _fail(conn: sa.Connection, _operation: Operation, args: ManageVolumeArgs, error: errors.Error) -> None:
     """The row has no object: it takes no gigabytes, and deleting it deletes nothing."""
-    settling.volume(conn, operation.resource_id, "managing", "error_managing", size=0)
+    settling.volume(conn, args.volume_id, "managing", "error_managing", size=0)
 
 
-MANAGE_VOLUME = Kind("volume.manage", (Step("measure", _measure), Step("adopt", _manage, _unmanage)), _succeed, _fail)
+MANAGE_VOLUME = OperationType(
+    "volume.manage",
+    ManageVolumeArgs,
+    (Step("measure", _measure), Step("adopt", _manage, _unmanage)),
+    _locks,
+    _succeed,
+    _fail,
+)

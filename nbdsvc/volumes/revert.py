@@ -1,19 +1,29 @@
 """Revert a volume to its newest snapshot, in place (microversion 3.40)."""
 
+from dataclasses import dataclass
+
 import sqlalchemy as sa
 
 from nbdsvc import errors, journaled_copy
-from nbdsvc.app import App, operation, owner_scope
+from nbdsvc.app import App, owner_scope
 from nbdsvc.host import backend_of, host_of
 from nbdsvc.manager import settling
 from nbdsvc.manager.locking import locks
 from nbdsvc.model import states
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Snapshot, Volume
-from nbdsvc.model.operation import Operation
-from nbdsvc.operations.step import Kind, Run, Step
-from nbdsvc.refs import snapshot_of, snapshot_ref, volume_of, volume_ref
+from nbdsvc.model.operation import Lock, Operation
+from nbdsvc.operations.operation_type import OperationType, Run, Step
+from nbdsvc.refs import read_snapshot_ref, read_volume_ref
 from nbdsvc.store import nouns
+
+
+@dataclass(frozen=True)
+class RevertVolumeArgs:
+    """What the operation `volume.revert` is given."""
+
+    volume_id: str
+    snapshot_id: str
 
 
 def revert_volume(app: App, context: Context, volume_id: str, snapshot_id: str) -> None:
@@ -28,10 +38,8 @@ def revert_volume(app: App, context: Context, volume_id: str, snapshot_id: str) 
         nouns.volumes.transition(conn, volume_id, states.VOLUME["revert"].sources, "reverting", action="be reverted")
         rule = states.SNAPSHOT["revert to"]
         nouns.snapshots.transition(conn, snapshot_id, rule.sources, "restoring", action="be reverted to")
-        held = locks("volume.revert", volume=volume_id, snapshot=snapshot_id)
-        args = {"volume_id": volume_id, "snapshot_id": snapshot_id}
-        resource = ("volume", volume_id)
-        app.operations.admit(conn, operation(app, context, "volume.revert", volume.full_host, resource, held, args))
+        args = RevertVolumeArgs(volume_id, snapshot_id)
+        app.submit(conn, context, REVERT_VOLUME, args, backend=volume, resource=("volume", volume_id))
 
 
 def _check(conn: sa.Connection, volume: Volume, snapshot: Snapshot) -> None:
@@ -53,17 +61,21 @@ def reject_reason(volume: Volume, snapshot: Snapshot, newest: list[Snapshot]) ->
     return None
 
 
-def _copies(run: Run) -> bool:
+def _locks(args: RevertVolumeArgs) -> list[Lock]:
+    return locks("volume.revert", volume=args.volume_id, snapshot=args.snapshot_id)
+
+
+def _copies(run: Run[RevertVolumeArgs]) -> bool:
     return not backend_of(run).driver.capabilities.instant_clone
 
 
-def _revert(run: Run) -> None:
+def _revert(run: Run[RevertVolumeArgs]) -> None:
     """At once where blocks are shared; else what differs is copied.
 
     A copy of everything would overflow a snapshot that has room for its volume's changes only, and so lose it.
     """
     driver, digests = backend_of(run).driver, host_of(run).digests
-    volume, snapshot = volume_ref(volume_of(run)), snapshot_ref(snapshot_of(run))
+    volume, snapshot = read_volume_ref(run, run.args.volume_id), read_snapshot_ref(run, run.args.snapshot_id)
     digests.discard(volume.id)
     if driver.capabilities.instant_clone:
         driver.revert_to_snapshot(volume, snapshot, run.id)
@@ -72,15 +84,22 @@ def _revert(run: Run) -> None:
     digests.copy(snapshot.id, volume.id)
 
 
-def _succeed(conn: sa.Connection, operation: Operation) -> None:
-    settling.volume(conn, operation.resource_id, "reverting", "available")
-    settling.snapshot(conn, operation.args["snapshot_id"], "restoring", "available")
+def _succeed(conn: sa.Connection, _operation: Operation, args: RevertVolumeArgs) -> None:
+    settling.volume(conn, args.volume_id, "reverting", "available")
+    settling.snapshot(conn, args.snapshot_id, "restoring", "available")
 
 
-def _fail(conn: sa.Connection, operation: Operation, error: errors.Error) -> None:
+def _fail(conn: sa.Connection, _operation: Operation, args: RevertVolumeArgs, error: errors.Error) -> None:
     """Some of its bytes may be the snapshot's and some newer: the snapshot is whole, so that reverting again mends it."""
-    settling.volume(conn, operation.resource_id, "reverting", "error")
-    settling.snapshot(conn, operation.args["snapshot_id"], "restoring", "available")
+    settling.volume(conn, args.volume_id, "reverting", "error")
+    settling.snapshot(conn, args.snapshot_id, "restoring", "available")
 
 
-REVERT_VOLUME = Kind("volume.revert", (Step("revert", _revert, copies=_copies),), _succeed, _fail)
+REVERT_VOLUME = OperationType(
+    "volume.revert",
+    RevertVolumeArgs,
+    (Step("revert", _revert, copies=_copies),),
+    _locks,
+    _succeed,
+    _fail,
+)

@@ -1,19 +1,30 @@
 """Unmanage a volume: its row goes, its object stays in the pool (rows S097-S100)."""
 
+from dataclasses import dataclass
+
 import sqlalchemy as sa
 
 from nbdsvc import errors
-from nbdsvc.app import App, operation, owner_scope
+from nbdsvc.app import App, owner_scope
 from nbdsvc.host import backend_of, host_of
 from nbdsvc.manager import settling
 from nbdsvc.manager.locking import locks
 from nbdsvc.model import states
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Volume
-from nbdsvc.model.operation import Operation
-from nbdsvc.operations.step import Kind, Run, Step
-from nbdsvc.refs import volume_of, volume_ref
+from nbdsvc.model.operation import Lock, Operation
+from nbdsvc.operations.operation_type import OperationType, Run, Step
+from nbdsvc.refs import read_volume_ref
 from nbdsvc.store import nouns
+
+
+@dataclass(frozen=True)
+class UnmanageVolumeArgs:
+    """What the operation `volume.unmanage` is given."""
+
+    volume_id: str
+    pool: str = ""
+    """host@backend#pool; empty in operations of an older version."""
 
 
 def unmanage_volume(app: App, context: Context, id: str) -> None:
@@ -26,11 +37,8 @@ def unmanage_volume(app: App, context: Context, id: str) -> None:
         volume = nouns.volumes.get(conn, id, owner_scope(context))
         _check_unused(conn, volume)
         nouns.volumes.transition(conn, id, rule.sources, "unmanaging", action="be unmanaged")
-        held = locks("volume.unmanage", volume=id, pool=volume.full_host)
-        args = {"volume_id": id}
-        app.operations.admit(
-            conn, operation(app, context, "volume.unmanage", volume.full_host, ("volume", id), held, args)
-        )
+        args = UnmanageVolumeArgs(id, volume.full_host)
+        app.submit(conn, context, UNMANAGE_VOLUME, args, backend=volume, resource=("volume", id))
 
 
 def _check_unused(conn: sa.Connection, volume: Volume) -> None:
@@ -44,19 +52,30 @@ def _check_unused(conn: sa.Connection, volume: Volume) -> None:
         raise errors.InvalidInput(field="volume", value=volume.id, reason=reason)
 
 
-def _unmanage(run: Run) -> None:
-    host_of(run).digests.discard(run.args["volume_id"])
-    backend_of(run).driver.unmanage(volume_ref(volume_of(run)))
+def _locks(args: UnmanageVolumeArgs) -> list[Lock]:
+    return locks("volume.unmanage", volume=args.volume_id, pool=args.pool)
 
 
-def _succeed(conn: sa.Connection, operation: Operation) -> None:
-    for attachment in nouns.attachments_of(conn, operation.resource_id):
+def _unmanage(run: Run[UnmanageVolumeArgs]) -> None:
+    host_of(run).digests.discard(run.args.volume_id)
+    backend_of(run).driver.unmanage(read_volume_ref(run, run.args.volume_id))
+
+
+def _succeed(conn: sa.Connection, _operation: Operation, args: UnmanageVolumeArgs) -> None:
+    for attachment in nouns.attachments_of(conn, args.volume_id):
         nouns.attachments.delete(conn, attachment.id)
-    nouns.volumes.delete(conn, operation.resource_id)
+    nouns.volumes.delete(conn, args.volume_id)
 
 
-def _fail(conn: sa.Connection, operation: Operation, error: errors.Error) -> None:
-    settling.volume(conn, operation.resource_id, "unmanaging", "error")
+def _fail(conn: sa.Connection, _operation: Operation, args: UnmanageVolumeArgs, error: errors.Error) -> None:
+    settling.volume(conn, args.volume_id, "unmanaging", "error")
 
 
-UNMANAGE_VOLUME = Kind("volume.unmanage", (Step("let go", _unmanage),), _succeed, _fail)
+UNMANAGE_VOLUME = OperationType(
+    "volume.unmanage",
+    UnmanageVolumeArgs,
+    (Step("let go", _unmanage),),
+    _locks,
+    _succeed,
+    _fail,
+)

@@ -1,19 +1,30 @@
 """Compare a volume with the digests of what it should hold, or record new ones (ours; no action of Cinder)."""
 
+from dataclasses import dataclass
+
 import sqlalchemy as sa
 
 from nbdsvc import errors, journaled_copy
-from nbdsvc.app import App, operation, owner_scope
+from nbdsvc.app import App, owner_scope
 from nbdsvc.datapath import source as sources
 from nbdsvc.host import backend_of, host_of
 from nbdsvc.manager import settling
 from nbdsvc.manager.locking import locks
 from nbdsvc.model import states
 from nbdsvc.model.context import Context
-from nbdsvc.model.operation import Operation
-from nbdsvc.operations.step import Kind, Run, Step, always
-from nbdsvc.refs import volume_of, volume_ref
+from nbdsvc.model.operation import Lock, Operation
+from nbdsvc.operations.operation_type import OperationType, Run, Step, always
+from nbdsvc.refs import read_volume, volume_ref
 from nbdsvc.store import nouns
+
+
+@dataclass(frozen=True)
+class VerifyVolumeArgs:
+    """What the operation `volume.verify` is given."""
+
+    volume_id: str
+    record: bool
+    """Record digests anew instead of comparing."""
 
 
 def verify_volume(app: App, context: Context, id: str, *, record: bool) -> None:
@@ -27,17 +38,18 @@ def verify_volume(app: App, context: Context, id: str, *, record: bool) -> None:
         rule = states.VOLUME["verify"]
         changes = {"previous_status": volume.status}
         nouns.volumes.transition(conn, id, rule.sources, "maintenance", action="be verified", **changes)
-        args = {"volume_id": id, "record": record}
-        held = locks("volume.verify", volume=id)
-        app.operations.admit(
-            conn, operation(app, context, "volume.verify", volume.full_host, ("volume", id), held, args)
-        )
+        args = VerifyVolumeArgs(id, record)
+        app.submit(conn, context, VERIFY_VOLUME, args, backend=volume, resource=("volume", id))
 
 
-def _verify(run: Run) -> dict[str, int]:
-    host, volume = host_of(run), volume_of(run)
-    expected = None if run.args["record"] else host.digests.load(volume.id)
-    if expected is None and not run.args["record"]:
+def _locks(args: VerifyVolumeArgs) -> list[Lock]:
+    return locks("volume.verify", volume=args.volume_id)
+
+
+def _verify(run: Run[VerifyVolumeArgs]) -> dict[str, int]:
+    host, volume = host_of(run), read_volume(run, run.args.volume_id)
+    expected = None if run.args.record else host.digests.load(volume.id)
+    if expected is None and not run.args.record:
         reason = (
             f"there is nothing to compare volume {volume.id} with: it was made empty, or attached for writing since"
         )
@@ -51,13 +63,20 @@ def _verify(run: Run) -> dict[str, int]:
     return {"size": found.size, "chunks": len(found)}
 
 
-def _succeed(conn: sa.Connection, operation: Operation) -> None:
-    settling.volume(conn, operation.resource_id, "maintenance", states.PREVIOUS)
+def _succeed(conn: sa.Connection, _operation: Operation, args: VerifyVolumeArgs) -> None:
+    settling.volume(conn, args.volume_id, "maintenance", states.PREVIOUS)
 
 
-def _fail(conn: sa.Connection, operation: Operation, error: errors.Error) -> None:
+def _fail(conn: sa.Connection, _operation: Operation, args: VerifyVolumeArgs, error: errors.Error) -> None:
     """The operation has the error; the volume is as usable as it was."""
-    settling.volume(conn, operation.resource_id, "maintenance", states.PREVIOUS)
+    settling.volume(conn, args.volume_id, "maintenance", states.PREVIOUS)
 
 
-VERIFY_VOLUME = Kind("volume.verify", (Step("verify", _verify, copies=always),), _succeed, _fail)
+VERIFY_VOLUME = OperationType(
+    "volume.verify",
+    VerifyVolumeArgs,
+    (Step("verify", _verify, copies=always),),
+    _locks,
+    _succeed,
+    _fail,
+)
