@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from asking import ask
+from backends import INITIATOR
 from serving import ServiceProcess
 from waiting import wait_until
 
@@ -46,14 +47,17 @@ def shown(service: ServiceProcess, id: str) -> Any:
     return ask(service, "GET", f"/v3/volumes/{id}")[1]["volume"]
 
 
-def attach_and_detach(service: ServiceProcess, id: str) -> Any:
-    """The connection_info that the attachment had."""
-    version = {"OpenStack_API_Version": "volume 3.44"}
-    body = {"attachment": {"volume_uuid": id, "connector": {"host": "me"}}}
-    status, content, _ = ask(service, "POST", "/v3/attachments", body, **version)
+def attach(service: ServiceProcess, id: str, **connector: Any) -> Any:
+    """The attachment."""
+    body = {"attachment": {"volume_uuid": id, "connector": {"host": "me", **connector}}}
+    status, content, _ = ask(service, "POST", "/v3/attachments", body, OpenStack_API_Version="volume 3.44")
     assert status == 200, content
-    assert ask(service, "DELETE", f"/v3/attachments/{content['attachment']['id']}", **version)[0] == 200
-    return content["attachment"]["connection_info"]
+    return content["attachment"]
+
+
+def detach(service: ServiceProcess, attachment: str) -> None:
+    status, content, _ = ask(service, "DELETE", f"/v3/attachments/{attachment}", OpenStack_API_Version="volume 3.44")
+    assert status == 200, content
 
 
 def test_a_type_places_its_volumes(service: ServiceProcess) -> None:
@@ -66,7 +70,9 @@ def test_a_type_places_its_volumes(service: ServiceProcess) -> None:
         clone = create(service, source_volid=id)
         assert service.wait_status("volumes", clone) == "available"
         assert shown(service, clone)["os-vol-host-attr:host"] == f"me@{name}#{name}"
-        assert attach_and_detach(service, id)["driver_volume_type"] == "nbd"
+        made = attach(service, id)
+        assert made["connection_info"]["driver_volume_type"] == "nbd"
+        detach(service, made["id"])
 
 
 def test_each_backend_is_a_service_with_pools(service: ServiceProcess) -> None:
@@ -92,7 +98,7 @@ def test_a_backend_that_hangs_holds_up_no_other(service: ServiceProcess) -> None
     for _ in range(3):
         id = create(service, volume_type="solid")
         assert service.wait_status("volumes", id) == "available"
-        attach_and_detach(service, id)
+        detach(service, attach(service, id)["id"])
         assert ask(service, "POST", f"/v3/volumes/{id}/action", {"os-extend": {"new_size": 2}})[0] == 202
         assert service.wait_status("volumes", id) == "available"
         assert ask(service, "DELETE", f"/v3/volumes/{id}")[0] == 202
@@ -122,6 +128,37 @@ def test_a_restart_with_a_backend_that_hangs(service: ServiceProcess) -> None:
     faults.plan({})
     wait_until(lambda: {row["state"] for row in ask(service, "GET", "/v3/os-services")[1]["services"]} == {"up"})
     assert shown(service, id)["status"] == "available"
+
+
+def test_each_backend_has_its_own_transport(make_service: Callable[..., ServiceProcess]) -> None:
+    """NBD and iSCSI at once: each export is made, survives or is repaired after a kill, and ends by its backend's transport."""
+    service = make_service(
+        iscsi_portals="127.0.0.1:3262",
+        backends="solid.driver = 'file', swamp = { driver = 'memory', exporters = ['lio-memory'] }",
+    )
+    made = {}
+    for name, kind in (("solid", "nbd"), ("swamp", "iscsi")):
+        new_type(service, name, {"volume_backend_name": name})
+        id = create(service, volume_type=name)
+        assert service.wait_status("volumes", id) == "available"
+        made[name] = attach(service, id, initiator=INITIATOR)
+        assert made[name]["connection_info"]["driver_volume_type"] == kind
+    servers = service.servers()
+    service.kill()
+    service.wait_dead()
+    service.start()
+    service.client()
+    wait_until(lambda: "attachment.repair" in _kinds(service))  # of iSCSI, whose simulator forgets
+    service.settle()
+    assert _kinds(service).count("attachment.repair") == 1
+    assert service.servers() == servers
+    for attachment in made.values():
+        detach(service, attachment["id"])
+    assert list((service.state / "exports").iterdir()) == []
+
+
+def _kinds(service: ServiceProcess) -> list[str]:
+    return [row["kind"] for row in ask(service, "GET", "/v3/operations?all_tenants=1&limit=1000")[1]["operations"]]
 
 
 @pytest.mark.parametrize(
