@@ -1,5 +1,19 @@
-"""Volumes as logical volumes: thin ones in one pool of a volume group (row S009)."""
+"""Volumes as logical volumes: thin ones in a pool of their volume group, or thick ones (row S009)."""
 
-from drivers.lvm.driver import LvmDriver
+from typing import Any
 
-__all__ = ["LvmDriver"]
+from drivers.lvm.base import LvmBase, chosen
+from drivers.lvm.thick import ThickDriver
+from drivers.lvm.thin import ThinDriver
+
+__all__ = ["LvmBase", "ThickDriver", "ThinDriver", "make"]
+
+# Options of the other type, which settings of 0.1 could have all the same.
+_IGNORED = {"thin": ("snapshot_percent", "clearing"), "thick": ("pool_name",)}
+_DRIVERS: dict[str, type[LvmBase]] = {"thin": ThinDriver, "thick": ThickDriver}
+
+
+def make(name: str, *, lvm_type: str = "thin", **options: Any) -> LvmBase:
+    """The driver `lvm`: `lvm_type` chooses which. ConfigError for another; TypeError for an option that it does not have."""
+    chosen("lvm_type", lvm_type, tuple(_DRIVERS))
+    return _DRIVERS[lvm_type](name, **{key: value for key, value in options.items() if key not in _IGNORED[lvm_type]})

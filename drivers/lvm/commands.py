@@ -147,7 +147,7 @@ class Commands:
             self._run(argv)
         except errors.CommandFailed as error:
             if "in use" in error.stderr or "is used by" in error.stderr:
-                raise errors.DeviceBusy(device=str(self.path(name)), reason="somebody has it open") from error
+                raise errors.DeviceBusy(device=str(self.path(name)), reason="it is open") from error
             raise
 
     def _run(self, argv: Sequence[str]) -> str:

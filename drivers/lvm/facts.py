@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 # An object's owner is a tag of its own, set by the same metadata commit that makes the object.
 OWNER = "nbdsvc.owner="
-# What is not an object of anybody: on its way in, out, or away. See docs/lvm.md.
-INCOMING, OUTGOING, GROWTH, TRASH = "nbdsvc-new-", "nbdsvc-old-", "nbdsvc-more-", "nbdsvc-trash-"
+# LVs that are no objects: on their way in, out, or away. See docs/lvm.md.
+TEMP_NEW, TEMP_OLD, TEMP_EXTEND, TRASH = "nbdsvc-new-", "nbdsvc-old-", "nbdsvc-more-", "nbdsvc-trash-"
 
 
 @dataclass(frozen=True)
@@ -92,14 +92,14 @@ class LogicalVolume:
         return int(self.size * self.data_percent / 100)
 
     @property
-    def reads(self) -> int:
-        """Bytes that its device has."""
+    def virtual_size(self) -> int:
+        """Bytes of its device."""
         return self.origin_size if self.is_classic_snapshot else self.size
 
     @property
-    def passing(self) -> bool:
-        """One of ours that is no object: on its way in, out or away."""
-        return self.name.startswith((INCOMING, OUTGOING, GROWTH, TRASH))
+    def is_temporary(self) -> bool:
+        """One of ours that is on its way in, out or away."""
+        return self.name.startswith((TEMP_NEW, TEMP_OLD, TEMP_EXTEND, TRASH))
 
 
 @dataclass(frozen=True)

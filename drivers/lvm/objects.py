@@ -1,6 +1,7 @@
 """The LVs of one group as objects with owners: found, told apart, renamed, taken over. The same for thin and thick."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from drivers import base
@@ -10,8 +11,8 @@ from nbdsvc import errors
 from nbdsvc.driver import BackendObject, Manageable
 from nbdsvc.model import names
 
-# Says why an LV does not fit the backend; empty where it does.
-Judge = Callable[[LogicalVolume], str]
+# Why an LV does not fit the backend; empty where it does.
+RejectReason = Callable[[LogicalVolume], str]
 
 
 class Objects:
@@ -49,13 +50,14 @@ class Objects:
         if found is None:
             return False
         if found.owner != owner:
-            raise errors.Conflict(reason=f"{found.name} exists in {self.lvm.group} and belongs to somebody else")
+            raise errors.Conflict(reason=f"{found.name} exists in {self.lvm.group} and belongs to another")
         return True
 
-    def make(self, name: str, owner: str, command: Callable[[], None]) -> None:
-        """Run what makes it. A command that crashed after its commit was repeated, and found its own work: success."""
+    @contextmanager
+    def making(self, name: str, owner: str) -> Iterator[None]:
+        """A block with the command that makes an LV. One that crashed after its commit is repeated, and finds its own LV."""
         try:
-            command()
+            yield
         except errors.CommandFailed as error:
             if "already exists" not in error.stderr or not self.is_mine(self.find(name).get(name), owner):
                 raise
@@ -78,7 +80,7 @@ class Objects:
         Groups that appear late at boot are not activated by the system, and snapshots of others may have the flag
         that keeps them from being activated.
         """
-        ours = [lv for lv in found if lv.owner and not lv.passing]
+        ours = [lv for lv in found if lv.owner and not lv.is_temporary]
         asleep = [lv.name for lv in ours if not lv.active]
         if asleep:
             self.lvm.activate(*asleep)
@@ -88,25 +90,27 @@ class Objects:
 
     # Taking over
 
-    def adopt(self, name: str, ref: dict[str, str], owner: str, unfit: Judge) -> LogicalVolume:
+    def adopt(self, name: str, ref: dict[str, str], owner: str, reject_reason: RejectReason) -> LogicalVolume:
         """What `ref` names becomes `owner`'s under `name`, active. Marked first, so that a repeat knows its own."""
         source = base.source_name(ref)
         found = self.find(name, source)
         if not self.is_mine(found.get(name), owner):
-            self._take(found.get(source), name, ref, owner, unfit)
+            self._take(found.get(source), name, ref, owner, reject_reason)
         taken = self.must_find(name)
         if not taken.active or taken.skipped:
             self.lvm.activate(name)
         return taken
 
-    def _take(self, found: LogicalVolume | None, name: str, ref: dict[str, str], owner: str, unfit: Judge) -> None:
+    def _take(
+        self, found: LogicalVolume | None, name: str, ref: dict[str, str], owner: str, reject_reason: RejectReason
+    ) -> None:
         found = self.existing(found, ref)
         if found.owner not in (None, owner):
             raise base.managed(found.name, str(found.owner))
-        if reason := unfit(found):
+        if reason := reject_reason(found):
             raise base.bad_reference(ref, reason)
         if found.open:
-            raise self.busy(found.name, "somebody has it open")
+            raise self.busy(found.name, "it is open")
         if found.owner is None:
             self.lvm.tag(found.name, owner)
         self.lvm.rename(found.name, name)
@@ -115,15 +119,15 @@ class Objects:
         """Bytes of the object under either name: this may be a repeat of what was killed."""
         source = base.source_name(ref)
         found = self.find(name, source)
-        return self.existing(found.get(name) or found.get(source), ref).reads
+        return self.existing(found.get(name) or found.get(source), ref).virtual_size
 
     def existing(self, found: LogicalVolume | None, ref: dict[str, str]) -> LogicalVolume:
-        if found is None or found.passing:
+        if found is None or found.is_temporary:
             raise base.bad_reference(ref, f"there is no such LV in volume group {self.lvm.group}")
         return found
 
     def release(self, name: str, owner: str | None, ref: dict[str, str] | None) -> None:
-        """Nobody's from now on. As an undo: only with this owner's mark, and back under the name in `ref`."""
+        """Not managed from now on. As an undo: only with this owner's mark, and back under the name in `ref`."""
         back = base.source_name(ref) if ref else name
         for found in self.find(name, back).values():
             if found.owner is None or owner not in (None, found.owner):
@@ -139,31 +143,31 @@ class Objects:
         fault = "the room for its volume's changes ran out" if found.overflowed else ""
         origin = (names.parse_name(found.origin) or ("", None))[1] if kind == "snapshot" else None
         # A classic snapshot reads as large as its origin was, and occupies as much as its changes need.
-        return BackendObject(kind, id, found.owner, found.name, found.reads, fault, origin)
+        return BackendObject(kind, id, found.owner, found.name, found.virtual_size, fault, origin)
 
-    def manageable(self, kind: str, found: Iterable[LogicalVolume], unfit: Judge) -> list[Manageable]:
+    def manageable(self, kind: str, found: Iterable[LogicalVolume], reject_reason: RejectReason) -> list[Manageable]:
         return [
             Manageable(
                 reference={base.SOURCE_NAME: lv.name},
-                size=lv.reads,
-                reason=_why_not(lv, unfit),
+                size=lv.virtual_size,
+                reason=_why_not(lv, reject_reason),
                 id=(names.parse_name(lv.name) or ("", None))[1],
                 source={base.SOURCE_NAME: lv.origin} if kind == "snapshot" else None,
             )
             for lv in found
-            if not lv.is_thin_pool and not lv.passing and kind_of(lv) == kind
+            if not lv.is_thin_pool and not lv.is_temporary and kind_of(lv) == kind
         ]
 
 
 def kind_of(found: LogicalVolume) -> str:
-    """Ours by their names; a stranger is a snapshot if it was taken of a volume of ours, else a volume."""
+    """Ours by their names; an unknown LV is a snapshot if it was taken of a volume of ours, else a volume."""
     known = names.parse_name(found.name)
     if known:
         return known[0]
     return "snapshot" if (names.parse_name(found.origin) or ("",))[0] == "volume" else "volume"
 
 
-def _why_not(found: LogicalVolume, unfit: Judge) -> str:
+def _why_not(found: LogicalVolume, reject_reason: RejectReason) -> str:
     if found.owner:
         return "it is managed already"
-    return unfit(found) or ("somebody has it open" if found.open else "")
+    return reject_reason(found) or ("it is open" if found.open else "")

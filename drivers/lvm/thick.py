@@ -5,43 +5,50 @@ volume, before they were made zeros; clearing when something is deleted is a pol
 """
 
 import threading
+from typing import Any
 
 import structlog
 
 from drivers.lvm import clearing, watching
-from drivers.lvm.clearing import Sweeper
-from drivers.lvm.facts import GROWTH, INCOMING, TRASH, LogicalVolume
-from drivers.lvm.objects import Objects
-from drivers.lvm.watching import Policy
+from drivers.lvm.base import LvmBase, chosen
+from drivers.lvm.clearing import POLICIES, Sweeper
+from drivers.lvm.facts import TEMP_EXTEND, TEMP_NEW, TRASH, LogicalVolume
 from nbdsvc import errors
-from nbdsvc.driver import Capabilities, PoolStats
+from nbdsvc.driver import Capabilities, PoolStats, SnapshotRef, VolumeRef
 from nbdsvc.model import names
 from nbdsvc.units import human
 
 log = structlog.get_logger(__name__)
 
 
-class Thick:
-    """What lvm_type = thick means. snapshot_percent: room of a new snapshot, of its volume's size."""
+class ThickDriver(LvmBase):
+    """The driver `lvm` with lvm_type = thick."""
 
     capabilities = Capabilities(thin=False, instant_clone=False, instant_snapshot=True)
 
-    def __init__(self, objects: Objects, policy: Policy, snapshot_percent: int, sweeper: Sweeper) -> None:
-        self._objects = objects
-        self._lvm = objects.lvm
-        self._policy = policy
+    def __init__(
+        self,
+        name: str,
+        *,
+        # Room of a new snapshot, in per cent of its volume's size.
+        snapshot_percent: int = 20,
+        # What happens to the bytes of deleted volumes: none, discard or zero.
+        clearing: str = clearing.DISCARD,
+        **options: Any,
+    ) -> None:
+        super().__init__(name, **options)
         self._percent = snapshot_percent
-        self._sweeper = sweeper
-        # Held while a volume is not active by intent, so that nobody wakes it meanwhile.
+        self.sweeper = Sweeper(self._lvm, chosen("clearing", clearing, POLICIES))
+        # Held while a volume is not active by intent, so that it is not activated meanwhile.
         self._asleep = threading.Lock()
 
     # Start
 
-    def set_up(self) -> None:
+    def do_setup(self) -> None:
         if self._lvm.group_facts() is not None:
             self._mend()
 
-    def check(self) -> None:
+    def check_for_setup_error(self) -> None:
         self._objects.group()
 
     def watch(self) -> None:
@@ -60,14 +67,16 @@ class Thick:
             found = self._objects.find()
             self._objects.wake(found.values())
         if any(name.startswith(TRASH) for name in found):
-            self._sweeper.start()
+            self.sweeper.start()
         return found
 
-    def measure(self) -> PoolStats:
+    def _measure(self) -> PoolStats:
         group = self._objects.group()
         found = self._objects.find().values()
         return PoolStats(
-            name="",
+            name=self.name,
+            reserved_percentage=self._reserved,
+            max_over_subscription_ratio=self._ratio,
             total=group.size,
             free=group.free,
             provisioned=sum(lv.size for lv in found),
@@ -78,9 +87,10 @@ class Thick:
 
     # Objects
 
-    def create(self, name: str, size: int, owner: str) -> None:
-        """Made under a passing name, zeroed, then given its own: what has the name is zeros."""
-        new = INCOMING + name
+    def create_volume(self, volume: VolumeRef, owner: str) -> None:
+        """Made under a temporary name, zeroed, then given its own: an LV that has the name is zeros."""
+        name, size = names.volume_name(volume.id), volume.size
+        new = TEMP_NEW + name
         found = self._objects.find(name, new)
         if self._objects.is_mine(found.get(name), owner):
             return
@@ -89,13 +99,14 @@ class Thick:
             self._lvm.remove(new)
             begun = None
         if begun is None:
-            self._objects.make(new, owner, lambda: self._lvm.make_thick(new, size, owner))
+            with self._objects.making(new, owner):
+                self._lvm.make_thick(new, size, owner)
         clearing.zero(self._lvm.path(new), 0, self._objects.must_find(new).size)
         self._lvm.rename(new, name)
 
-    def grow(self, name: str, size: int) -> None:
+    def _grow(self, name: str, size: int) -> None:
         """The extents to come are taken by an LV of their own, zeroed, and handed over: never seen with old bytes."""
-        more = GROWTH + name
+        more = TEMP_EXTEND + name
         found = self._objects.find(name, more)
         current = found.get(name)
         if current is None:
@@ -124,9 +135,10 @@ class Thick:
             finally:
                 self._lvm.activate(current.name)
 
-    def delete(self, name: str) -> None:
+    def delete_volume(self, volume: VolumeRef) -> None:
         """At once for its user: it is cleared and removed under another name, in the background."""
-        found = self._objects.find(name, INCOMING + name, GROWTH + name)
+        name = names.volume_name(volume.id)
+        found = self._objects.find(name, TEMP_NEW + name, TEMP_EXTEND + name)
         self._lvm.remove(*(each for each in found if each != name))
         if name in found:
             self._throw_away(found[name])
@@ -135,21 +147,23 @@ class Thick:
         if found.has_classic_snapshots:
             raise self._objects.busy(found.name, "it has snapshots")
         if found.open:
-            raise self._objects.busy(found.name, "somebody has it open")
-        if self._sweeper.removes_at_once:
+            raise self._objects.busy(found.name, "it is open")
+        if self.sweeper.removes_at_once:
             self._lvm.remove(found.name)
             return
         self._lvm.rename(found.name, TRASH + found.name)
-        self._sweeper.start()
+        self.sweeper.start()
 
-    def snapshot(self, name: str, origin: str, owner: str) -> None:
+    def create_snapshot(self, snapshot: SnapshotRef, owner: str) -> None:
+        name, origin = names.snapshot_name(snapshot.id), names.volume_name(snapshot.volume_id)
         found = self._objects.find(name, origin)
         if self._objects.is_mine(found.get(name), owner):
             return
         if origin not in found:
             raise self._objects.gone(origin)
         room = self._room(found[origin])
-        self._objects.make(name, owner, lambda: self._lvm.make_classic_snapshot(name, origin, room, owner))
+        with self._objects.making(name, owner):
+            self._lvm.make_classic_snapshot(name, origin, room, owner)
 
     def _room(self, origin: LogicalVolume) -> int:
         """By the policy, as long as the group has it."""
@@ -164,29 +178,37 @@ class Thick:
             raise errors.OutOfSpace(pool=self._objects.backend, requested=wanted, free=group.free, reason=reason)
         return wanted
 
-    def delete_snapshot(self, name: str) -> None:
+    def delete_snapshot(self, snapshot: SnapshotRef) -> None:
         """Its changes are bytes of its volume's owner: cut loose, they are cleared as a volume is."""
+        name = names.snapshot_name(snapshot.id)
         found = self._objects.find(name).get(name)
         if found is None:
             return
         if found.open:
-            raise self._objects.busy(name, "somebody has it open")
-        if found.overflowed or self._sweeper.removes_at_once:
+            raise self._objects.busy(name, "it is open")
+        if found.overflowed or self.sweeper.removes_at_once:
             self._lvm.remove(name)
             return
         if found.is_classic_snapshot:
             self._lvm.split_snapshot(name)
         self._lvm.rename(name, TRASH + name)
-        self._sweeper.start()
+        self.sweeper.start()
 
-    def share(self, name: str, origin: str, size: int, owner: str) -> None:
-        raise errors.Unsupported(reason="thick volumes share no blocks: they are copied")
+    def create_cloned_volume(self, volume: VolumeRef, source: VolumeRef, owner: str) -> None:
+        raise _unsupported()
 
-    def revert(self, name: str, snapshot: str, size: int, owner: str) -> None:
-        raise errors.Unsupported(reason="thick volumes share no blocks: they are copied")
+    def create_volume_from_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef, owner: str) -> None:
+        raise _unsupported()
 
-    def unfit(self, found: LogicalVolume) -> str:
+    def revert_to_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef, owner: str) -> None:
+        raise _unsupported()
+
+    def _reject_reason(self, found: LogicalVolume) -> str:
         return "" if found.is_plain else "it is no LV with extents of its own"
 
-    def unfit_snapshot(self, found: LogicalVolume) -> str:
+    def _reject_snapshot_reason(self, found: LogicalVolume) -> str:
         return "" if found.is_classic_snapshot else "it is no classic snapshot"
+
+
+def _unsupported() -> errors.Unsupported:
+    return errors.Unsupported(reason="thick volumes share no blocks: they are copied")

@@ -1,13 +1,14 @@
 """Thin volumes: their snapshots and clones share blocks, in one pool of the group that is watched."""
 
+from typing import Any
+
 import structlog
 
 from drivers.lvm import watching
-from drivers.lvm.facts import INCOMING, OUTGOING, LogicalVolume
-from drivers.lvm.objects import Objects
-from drivers.lvm.watching import Policy
+from drivers.lvm.base import LvmBase
+from drivers.lvm.facts import TEMP_NEW, TEMP_OLD, LogicalVolume
 from nbdsvc import errors
-from nbdsvc.driver import Capabilities, PoolStats
+from nbdsvc.driver import Capabilities, PoolStats, SnapshotRef, VolumeRef
 from nbdsvc.model import names
 
 log = structlog.get_logger(__name__)
@@ -19,20 +20,18 @@ _FAILED, _READ_ONLY = "F", "M"
 _SICK = {_FAILED: "has failed", _READ_ONLY: "has read-only metadata"}
 
 
-class Thin:
-    """What lvm_type = thin means."""
+class ThinDriver(LvmBase):
+    """The driver `lvm` with lvm_type = thin. pool_name: the thin pool, made where it is missing; default GROUP-pool."""
 
     capabilities = Capabilities(thin=True, instant_clone=True)
 
-    def __init__(self, objects: Objects, pool: str, policy: Policy) -> None:
-        self._objects = objects
-        self._lvm = objects.lvm
-        self._pool = pool
-        self._policy = policy
+    def __init__(self, name: str, *, pool_name: str = "", **options: Any) -> None:
+        super().__init__(name, **options)
+        self._pool = pool_name or f"{self._lvm.group}-pool"
 
     # Start
 
-    def set_up(self) -> None:
+    def do_setup(self) -> None:
         if self._lvm.group_facts() is None:
             return
         found = self._objects.find()
@@ -41,7 +40,7 @@ class Thin:
             found = self._objects.find()
         self._mend(found)
 
-    def check(self) -> None:
+    def check_for_setup_error(self) -> None:
         """A pool that ran out of metadata is looked after first: its group may have got room."""
         self._objects.group()
         pool = self._found_pool()
@@ -83,12 +82,14 @@ class Thin:
         else:
             self._lvm.extend(growth.name, self._objects.must_find(growth.name).size + growth.more)
 
-    def measure(self) -> PoolStats:
+    def _measure(self) -> PoolStats:
         found = self._objects.find()
         pool = self._existing_pool(found)
         thin = [lv for lv in found.values() if lv.pool == self._pool]
         return PoolStats(
-            name="",
+            name=self.name,
+            reserved_percentage=self._reserved,
+            max_over_subscription_ratio=self._ratio,
             total=pool.size,
             free=0 if watching.refusal(pool, self._policy) else pool.size - pool.used,
             provisioned=sum(lv.size for lv in thin),
@@ -99,61 +100,75 @@ class Thin:
 
     # Objects
 
-    def create(self, name: str, size: int, owner: str) -> None:
+    def create_volume(self, volume: VolumeRef, owner: str) -> None:
+        name = names.volume_name(volume.id)
         found = self._objects.find(name, self._pool)
         if not self._objects.is_mine(found.get(name), owner):
-            self._admit(found)
-            self._objects.make(name, owner, lambda: self._lvm.make_thin(name, self._pool, size, owner))
+            self._check_pool(found)
+            with self._objects.making(name, owner):
+                self._lvm.make_thin(name, self._pool, volume.size, owner)
 
-    def share(self, name: str, origin: str, size: int, owner: str) -> None:
+    def create_cloned_volume(self, volume: VolumeRef, source: VolumeRef, owner: str) -> None:
+        self._share(names.volume_name(volume.id), names.volume_name(source.id), volume.size, owner)
+
+    def create_volume_from_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef, owner: str) -> None:
+        self._share(names.volume_name(volume.id), names.snapshot_name(snapshot.id), volume.size, owner)
+
+    def create_snapshot(self, snapshot: SnapshotRef, owner: str) -> None:
+        self._share(names.snapshot_name(snapshot.id), names.volume_name(snapshot.volume_id), 0, owner)
+
+    def _share(self, name: str, origin: str, size: int, owner: str) -> None:
         """A snapshot of `origin`, of at least `size` bytes."""
         found = self._objects.find(name, origin, self._pool)
         made = found.get(name)
         if not self._objects.is_mine(made, owner):
-            self._admit(found)
+            self._check_pool(found)
             if origin not in found:
                 raise self._objects.gone(origin)
-            self._objects.make(name, owner, lambda: self._lvm.make_thin_snapshot(name, origin, owner))
+            with self._objects.making(name, owner):
+                self._lvm.make_thin_snapshot(name, origin, owner)
         if (made or found[origin]).size < size:
             self._lvm.extend(name, size)
 
-    def snapshot(self, name: str, origin: str, owner: str) -> None:
-        self.share(name, origin, 0, owner)
-
-    def grow(self, name: str, size: int) -> None:
+    def _grow(self, name: str, size: int) -> None:
         if self._objects.must_find(name).size < size:
             self._lvm.extend(name, size)
 
-    def delete(self, name: str) -> None:
+    def delete_volume(self, volume: VolumeRef) -> None:
+        self._delete(names.volume_name(volume.id))
+
+    def delete_snapshot(self, snapshot: SnapshotRef) -> None:
+        self._delete(names.snapshot_name(snapshot.id))
+
+    def _delete(self, name: str) -> None:
         """With what an earlier revert left of it."""
-        self._lvm.remove(*self._objects.find(INCOMING + name, OUTGOING + name, name))
+        self._lvm.remove(*self._objects.find(TEMP_NEW + name, TEMP_OLD + name, name))
 
-    delete_snapshot = delete
-
-    def revert(self, name: str, snapshot: str, size: int, owner: str) -> None:
+    def revert_to_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef, owner: str) -> None:
         """A snapshot of the snapshot takes the volume's name. Not lvconvert --merge, which would use the snapshot up.
 
-        Three commits: make the new one, move the old one away, move the new one in. Whatever is there tells how far an
-        earlier try came, and at no time is the volume's content in an LV that a repeat would remove.
+        Three commits: make the new one, move the old one away, move the new one in. The LVs that are there tell how far
+        an earlier try came, and at no time is the volume's content in an LV that a repeat would remove.
         """
-        new, old = INCOMING + name, OUTGOING + name
+        name = names.volume_name(volume.id)
+        new, old = TEMP_NEW + name, TEMP_OLD + name
         found = self._objects.find(name, new, old)
         current = found.get(name)
         if current is None and old not in found:
             raise self._objects.gone(name)
         if current is not None:
             self._lvm.remove(*(each for each in (old, new) if each in found))
-            self.share(new, snapshot, size, current.owner or owner)
+            self._share(new, names.snapshot_name(snapshot.id), volume.size, current.owner or owner)
             self._lvm.rename(name, old)
         self._lvm.rename(new, name)
         self._lvm.remove(old)
 
-    def unfit(self, found: LogicalVolume) -> str:
+    def _reject_reason(self, found: LogicalVolume) -> str:
         return "" if found.pool == self._pool else f"it is no thin volume of pool {self._pool}"
 
-    unfit_snapshot = unfit
+    _reject_snapshot_reason = _reject_reason
 
-    def _admit(self, found: dict[str, LogicalVolume]) -> None:
+    def _check_pool(self, found: dict[str, LogicalVolume]) -> None:
         """Nothing new where it would overrun the pool."""
         pool = self._existing_pool(found)
         if reason := watching.refusal(pool, self._policy):

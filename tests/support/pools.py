@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from drivers.file import FileDriver
-from drivers.lvm import LvmDriver
+from drivers.lvm import LvmBase, ThickDriver
+from drivers.lvm import make as make_lvm
 from drivers.memory import MemoryDriver
 from nbdsvc import errors, process
 from nbdsvc.driver import Driver, VolumeRef
@@ -55,16 +56,16 @@ def made_on(backend: str, folder: Path) -> Iterator[Made]:
 
 def _on_lvm(flavour: str) -> Iterator[Made]:
     """Thick volumes in a group whose thin pool left most of it free."""
-    made: list[LvmDriver] = []
+    made: list[LvmBase] = []
 
     def make() -> Driver:
-        made.append(LvmDriver("b", volume_group=GROUP, lvm_type=flavour))
+        made.append(make_lvm("b", volume_group=GROUP, lvm_type=flavour))
         return set_up(made[-1])
 
     if flavour == "thick":
         lvm("lvremove", "-q", "-f", f"{GROUP}/{GROUP}-pool", check=False)
     yield make
-    assert all(driver.sweeper.wait(120) for driver in made)
+    assert all(driver.sweeper.wait(120) for driver in made if isinstance(driver, ThickDriver))
     for name in lvm("lvs", "--noheadings", "-o", "lv_name", GROUP).split():
         if name != f"{GROUP}-pool":
             lvm("lvremove", "-q", "-f", f"{GROUP}/{name}", check=False)  # a snapshot went with its origin
@@ -96,7 +97,7 @@ def put(driver: Driver, ref: VolumeRef, offset: int, content: bytes) -> None:
 def stranger(driver: Driver, kind: str, size: int = SIZE + 512) -> str:
     """Something in the pool that is not ours, and that begins with "theirs"; its name."""
     name = f"stranger-{names.new_id()[:8]}"
-    if isinstance(driver, LvmDriver):
+    if isinstance(driver, LvmBase):
         make_stranger(driver, name, size)
         path = Path("/dev") / GROUP / name
     else:
@@ -108,7 +109,7 @@ def stranger(driver: Driver, kind: str, size: int = SIZE + 512) -> str:
     return name
 
 
-def make_stranger(driver: LvmDriver, name: str, size: int) -> None:
+def make_stranger(driver: LvmBase, name: str, size: int) -> None:
     thin = ["-V", f"{size}b", "--thin", f"{GROUP}/{GROUP}-pool"]
     lvm("lvcreate", "-q", "-y", "-n", name, *(thin if driver.capabilities.thin else ["-L", f"{size}b", GROUP]))
 

@@ -28,7 +28,7 @@ def test_a_report_as_data() -> None:
         "lv_metadata_size": "", "lv_when_full": "", "zero": "zero",
     }  # fmt: skip
     found = facts.logical_volumes(json.dumps({"report": [{"lv": [row]}]}))[0]
-    assert (found.owner, found.size, found.used, found.reads) == ("op", 4 * MiB, MiB // 2, 4 * MiB)
+    assert (found.owner, found.size, found.used, found.virtual_size) == ("op", 4 * MiB, MiB // 2, 4 * MiB)
     assert (found.is_thin, found.active, found.open, found.skipped, found.suspended) == (True, True, True, True, False)
     assert replace(found, attributes="swi-I-s---").overflowed
     assert not replace(found, attributes="Vwi---tz--").active

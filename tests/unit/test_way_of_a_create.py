@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 from waiting import wait_until
 
-from drivers.lvm import LvmDriver
+from drivers.lvm import ThinDriver
 from nbdsvc.api import server
 from nbdsvc.api.auth import NoAuth
 from nbdsvc.config import Settings
@@ -111,7 +111,7 @@ def test_the_way_of_a_create_is_short(state: Path) -> None:
     service, group = Service(settings), _OneGroup()
     assert service.host
     registry: Any = service.host.backends
-    registry["b"] = replace(registry["b"], driver=LvmDriver("b", volume_group="g", runner=group))
+    registry["b"] = replace(registry["b"], driver=ThinDriver("b", volume_group="g", runner=group))
     service.start()
     application = server.create(service.app, NoAuth())
     with _submissions(service.database._write) as ways:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pools import Interrupted, lvm
 
-from drivers.lvm import LvmDriver
+from drivers.lvm import ThinDriver
 from nbdsvc import errors
 from nbdsvc.driver import SnapshotRef, VolumeRef
 from nbdsvc.model import names
@@ -19,8 +19,8 @@ POOL = f"{GROUP}/{GROUP}-pool"
 SIZE = 8 * MiB
 
 
-def make() -> LvmDriver:
-    driver = LvmDriver("b", volume_group=GROUP)
+def make() -> ThinDriver:
+    driver = ThinDriver("b", volume_group=GROUP)
     driver.do_setup()
     driver.check_for_setup_error()
     return driver
@@ -33,7 +33,7 @@ def put(path: Path, content: bytes) -> None:
 
 def test_a_missing_group_is_named() -> None:
     """check_for_setup_error names the group, and no verb makes one."""
-    driver = LvmDriver("b", volume_group="nobody")
+    driver = ThinDriver("b", volume_group="nobody")
     driver.do_setup()
     for call in (
         driver.check_for_setup_error,
@@ -50,7 +50,7 @@ def test_a_full_pool_fails_at_once_and_takes_nothing_more() -> None:
     assert lvm("lvs", "--noheadings", "-o", "lv_when_full", POOL) == "error"
     lvm("lvcreate", "-q", "-y", "--type", "thin-pool", "-L", "32m", "-n", "small", GROUP)
     lvm("lvchange", "-q", "--errorwhenfull", "y", f"{GROUP}/small")
-    driver, ref = LvmDriver("b", volume_group=GROUP, pool_name="small"), VolumeRef(names.new_id(), 128 * MiB)
+    driver, ref = ThinDriver("b", volume_group=GROUP, pool_name="small"), VolumeRef(names.new_id(), 128 * MiB)
     try:
         driver.create_volume(ref, "op")
         put(driver.local_path(ref), b"before")
@@ -104,7 +104,7 @@ def test_a_revert_that_was_interrupted_is_finished(done: int) -> None:
     snapshot = SnapshotRef(names.new_id(), ref.id, SIZE)
     driver.create_snapshot(snapshot, "op2")
     put(driver.local_path(ref), b"after!")
-    interrupted = LvmDriver("b", volume_group=GROUP, runner=Interrupted(done))
+    interrupted = ThinDriver("b", volume_group=GROUP, runner=Interrupted(done))
     with contextlib.suppress(errors.CommandFailed):
         interrupted.revert_to_snapshot(ref, snapshot, "op3")
     driver.revert_to_snapshot(ref, snapshot, "op3")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pools import lvm
 
-from drivers.lvm import LvmDriver
+from drivers.lvm import LvmBase, make
 from nbdsvc import errors
 from nbdsvc.driver import VolumeRef
 from nbdsvc.model import names
@@ -40,11 +40,11 @@ def disk(tmp_path: Path) -> Iterator[Disks]:
         lvm("losetup", "-d", device, check=False)
 
 
-def driver_of(group: str, **options: object) -> LvmDriver:
-    return LvmDriver("b", volume_group=group, **options)
+def driver_of(group: str, **options: object) -> LvmBase:
+    return make("b", volume_group=group, **options)
 
 
-def ready(driver: LvmDriver) -> LvmDriver:
+def ready(driver: LvmBase) -> LvmBase:
     driver.do_setup()
     driver.check_for_setup_error()
     return driver

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pools import Interrupted, lvm
 
-from drivers.lvm import LvmDriver
+from drivers.lvm import ThickDriver
 from drivers.lvm.clearing import Sweeper
 from drivers.lvm.commands import Commands
 from nbdsvc import errors
@@ -35,14 +35,14 @@ def empty_group() -> Iterator[None]:
     assert left == []
 
 
-def make(**options: Any) -> LvmDriver:
-    driver = LvmDriver("b", volume_group=GROUP, lvm_type="thick", **{"clearing": "none", **options})
+def make(**options: Any) -> ThickDriver:
+    driver = ThickDriver("b", volume_group=GROUP, **{"clearing": "none", **options})
     driver.do_setup()
     driver.check_for_setup_error()
     return driver
 
 
-def written(driver: LvmDriver, size: int = SIZE) -> VolumeRef:
+def written(driver: ThickDriver, size: int = SIZE) -> VolumeRef:
     """A volume that is full of the pattern."""
     ref = VolumeRef(names.new_id(), size)
     driver.create_volume(ref, "op")
@@ -99,7 +99,7 @@ def test_killed_while_creating(done: int) -> None:
     driver = make()
     driver.delete_volume(written(driver))
     ref = VolumeRef(names.new_id(), SIZE)
-    interrupted = LvmDriver("b", volume_group=GROUP, lvm_type="thick", runner=Interrupted(done))
+    interrupted = ThickDriver("b", volume_group=GROUP, runner=Interrupted(done))
     with contextlib.suppress(errors.CommandFailed):
         interrupted.create_volume(ref, "op")
     assert driver.local_path(ref).exists() == (done == 2)
@@ -113,7 +113,7 @@ def test_killed_while_growing(done: int) -> None:
     """After any of its commands the volume is whole; a repeat ends with the new size and zeros, and nothing else."""
     driver = make()
     ref = written(driver)
-    interrupted = LvmDriver("b", volume_group=GROUP, lvm_type="thick", runner=Interrupted(done))
+    interrupted = ThickDriver("b", volume_group=GROUP, runner=Interrupted(done))
     with contextlib.suppress(errors.CommandFailed):
         interrupted.extend_volume(ref, 2 * SIZE)
     driver.extend_volume(ref, 2 * SIZE)

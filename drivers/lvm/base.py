@@ -1,0 +1,124 @@
+"""What thin and thick volumes have in common: one volume group, LVs with owners, and how LVs are taken over."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from drivers import base
+from drivers.base import BaseDriver
+from drivers.lvm.commands import COMMAND_SECONDS, Commands
+from drivers.lvm.facts import LogicalVolume
+from drivers.lvm.objects import Objects
+from drivers.lvm.watching import Policy
+from nbdsvc import errors, process
+from nbdsvc.driver import BackendObject, Capabilities, Manageable, SnapshotRef, VolumeRef
+from nbdsvc.model import names
+from nbdsvc.units import GiB, to_gib
+
+
+class LvmBase(BaseDriver):
+    """See nbdsvc/driver.py for the contract, and docs/lvm.md for what is where."""
+
+    capabilities: Capabilities
+
+    def __init__(
+        self,
+        name: str,
+        # For backends with a folder; not used here.
+        pool: Path | None = None,
+        # The volume group (row S006).
+        volume_group: str = "cinder-volumes",
+        # From how many per cent on the pool, or a thick volume's snapshot, grows, and by how many; percent 0: never.
+        autoextend_threshold: float = 80.0,
+        autoextend_percent: int = 20,
+        # From how many per cent on a pool's metadata is doubled, and nothing new is begun.
+        metadata_threshold: float = 60.0,
+        metadata_refusal: float = 90.0,
+        # The only disks that LVM is to look at; empty: all but guests' and LVs.
+        devices: Sequence[str] = (),
+        # Seconds after which a command is ended.
+        command_seconds: float = COMMAND_SECONDS,
+        runner: process.Runner | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(name, **options)
+        self._lvm = Commands(volume_group, name, runner or process.Runner(), devices, command_seconds)
+        self._objects = Objects(self._lvm, name)
+        self._policy = Policy(autoextend_threshold, autoextend_percent, metadata_threshold, metadata_refusal)
+
+    @abstractmethod
+    def _grow(self, name: str, size: int) -> None:
+        """Make the LV at least `size` bytes long; new bytes read as zeros."""
+
+    @abstractmethod
+    def _reject_reason(self, found: LogicalVolume) -> str:
+        """Why an LV cannot become a volume of this driver; empty where it can."""
+
+    @abstractmethod
+    def _reject_snapshot_reason(self, found: LogicalVolume) -> str:
+        """The same for a snapshot."""
+
+    # Facts
+
+    def local_path(self, volume: VolumeRef) -> Path:
+        return self._lvm.path(names.volume_name(volume.id))
+
+    def snapshot_path(self, snapshot: SnapshotRef) -> Path:
+        return self._lvm.path(names.snapshot_name(snapshot.id))
+
+    def list_objects(self) -> list[BackendObject]:
+        found = self._objects.find().values()
+        return [self._objects.describe(lv) for lv in found if not lv.is_thin_pool and not lv.is_temporary]
+
+    # Volumes
+
+    def extend_volume(self, volume: VolumeRef, new_size: int) -> None:
+        self._grow(names.volume_name(volume.id), new_size)
+
+    # Taking over
+
+    def manage_existing(self, volume: VolumeRef, ref: dict[str, str], owner: str) -> None:
+        base.check_type(volume, thin=self.capabilities.thin)
+        name = names.volume_name(volume.id)
+        if self._objects.adopt(name, ref, owner, self._reject_reason).size < volume.size:
+            self._grow(name, volume.size)
+
+    def manage_existing_get_size(self, volume: VolumeRef, ref: dict[str, str]) -> int:
+        return to_gib(self._objects.size_of(names.volume_name(volume.id), ref)) * GiB
+
+    def unmanage(self, volume: VolumeRef, owner: str | None = None, ref: dict[str, str] | None = None) -> None:
+        self._objects.release(names.volume_name(volume.id), owner, ref)
+
+    def get_manageable_volumes(self) -> list[Manageable]:
+        return self._objects.manageable("volume", self._objects.find().values(), self._reject_reason)
+
+    def manage_existing_snapshot(self, snapshot: SnapshotRef, ref: dict[str, str], owner: str) -> None:
+        name, origin = names.snapshot_name(snapshot.id), names.volume_name(snapshot.volume_id)
+
+        def reject_reason(found: LogicalVolume) -> str:
+            return self._reject_snapshot_reason(found) or (
+                "" if found.origin == origin else f"it is no snapshot of {origin}"
+            )
+
+        taken = self._objects.adopt(name, ref, owner, reject_reason)
+        if taken.virtual_size < snapshot.size and not taken.is_classic_snapshot:
+            self._grow(name, snapshot.size)
+
+    def manage_existing_snapshot_get_size(self, snapshot: SnapshotRef, ref: dict[str, str]) -> int:
+        return to_gib(self._objects.size_of(names.snapshot_name(snapshot.id), ref)) * GiB
+
+    def unmanage_snapshot(
+        self, snapshot: SnapshotRef, owner: str | None = None, ref: dict[str, str] | None = None
+    ) -> None:
+        self._objects.release(names.snapshot_name(snapshot.id), owner, ref)
+
+    def get_manageable_snapshots(self) -> list[Manageable]:
+        return self._objects.manageable("snapshot", self._objects.find().values(), self._reject_snapshot_reason)
+
+
+def chosen(option: str, value: str, known: Sequence[str]) -> str:
+    """The option's value; ConfigError where it is none of `known`."""
+    if value not in known:
+        raise errors.ConfigError(setting=f"driver_options.{option}", reason=f"must be one of {', '.join(known)}")
+    return value
