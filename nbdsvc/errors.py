@@ -44,7 +44,7 @@ class Error(Exception):
     """
 
     template: ClassVar[str] = "{reason}"
-    # Where facts are the storage host's (commands, paths, names of pools and hosts): the same for whoever only uses it.
+    # Where facts are the storage host's (commands, paths, names of pools and hosts): the message for users, without these.
     outside: ClassVar[str] = ""
 
     def __init__(self, **facts: Any) -> None:
@@ -53,8 +53,8 @@ class Error(Exception):
             setattr(self, name, value)
         super().__init__(self.template.format(**facts))
 
-    def told(self, *, everything: bool) -> str:
-        """In words: with every fact for an administrator, else without those of the storage host."""
+    def message_for_user(self, *, everything: bool) -> str:
+        """The message: with every fact for an administrator, else without those of the storage host."""
         return str(self) if everything or not self.outside else self.outside.format(**self.facts)
 
 

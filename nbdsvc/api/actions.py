@@ -9,61 +9,63 @@ from pydantic import BaseModel, ValidationError
 
 from nbdsvc import errors
 from nbdsvc.api.microversions import Version
-from nbdsvc.api.request import Asked
-from nbdsvc.api.waiting import at_once, settled
+from nbdsvc.api.request import ApiRequest
+from nbdsvc.api.waiting import ready, wait_for_result
 from nbdsvc.app import App, Waiting
 from nbdsvc.model.context import Context
 
-# More faults than these in one body are no help.
+# Faults that one error message names.
 _MOST_FAULTS = 20
 
 
 @dataclass(frozen=True)
 class Action:
-    """`model` None: the value says nothing, whatever it is. `run` gets the request, the id and the model's instance.
+    """One action of a resource."""
 
-    Where `run` answers None, the answer is the status `ok` with no body. What it waits for, holds no thread.
-    """
-
-    run: Callable[[Asked, str, Any], Response | Waiting[Any] | None]
+    # Gets the request, the resource's id and the instance of `model`. Its waiting holds no thread.
+    run: Callable[[ApiRequest, str, Any], Response | Waiting[Any] | None]
+    # Of the action's value; None: the value is ignored.
     model: type[BaseModel] | None = None
+    # The status, with no body, where `run` returns None.
     ok: int = 202
+    # The microversion that brought it.
     since: Version = (3, 0)
+    # For administrators only.
     admin: bool = False
 
 
-def plain(use_case: Callable[[App, Context, str], None]) -> Callable[[Asked, str, Any], None]:
-    """An action that needs nothing but the id."""
+def plain(use_case: Callable[[App, Context, str], None]) -> Callable[[ApiRequest, str, Any], None]:
+    """The `run` of an action that needs nothing but the id."""
 
-    def run(asked: Asked, id: str, _wish: Any) -> None:
-        use_case(asked.app, asked.context, id)
+    def run(request: ApiRequest, id: str, _arguments: Any) -> None:
+        use_case(request.app, request.context, id)
 
     return run
 
 
-async def perform(actions: Mapping[str, Action], asked: Asked, id: str, body: Any) -> Response:
-    """Find the one action that the body names, check its value, run it."""
+async def perform(actions: Mapping[str, Action], request: ApiRequest, id: str, body: Any) -> Response:
+    """Run the one action that the body names. Raises InvalidInput, Forbidden, NotFound, and what the action raises."""
     if not isinstance(body, dict) or len(body) != 1:
         raise errors.InvalidInput(field="body", value=None, reason="must be an object with exactly one action")
     name, value = next(iter(body.items()))
     action = actions.get(name)
     if action is None:
         raise errors.InvalidInput(field="body", value=str(name)[:80], reason=f"there is no action {str(name)[:80]!r}")
-    asked.require(action.since)
+    request.require(action.since)
     if action.admin:
-        asked.require_admin()
-    wish = _validate(name, action, value)
-    answered = await settled(asked.app, lambda: _begin(action, asked, id, wish))
+        request.require_admin()
+    arguments = _validate(name, action, value)
+    answered = await wait_for_result(request.app, lambda: _begin(action, request, id, arguments))
     return answered or Response(status_code=action.ok)
 
 
-def _begin(action: Action, asked: Asked, id: str, wish: Any) -> Waiting[Response | None]:
-    found = action.run(asked, id, wish)
-    return found if isinstance(found, Waiting) else at_once(found)
+def _begin(action: Action, request: ApiRequest, id: str, arguments: Any) -> Waiting[Response | None]:
+    found = action.run(request, id, arguments)
+    return found if isinstance(found, Waiting) else ready(found)
 
 
 def _validate(name: str, action: Action, value: Any) -> Any:
-    if action.model is None:  # clients send null, {}, true or the id: the reference takes any value
+    if action.model is None:  # clients send null, {}, true or the id: Cinder takes any value
         return None
     try:
         return action.model.model_validate({} if value is None else value)
@@ -72,7 +74,7 @@ def _validate(name: str, action: Action, value: Any) -> Any:
 
 
 def invalid(found: Any, prefix: str = "") -> errors.InvalidInput:
-    """All faults of a body at once, each with its field."""
+    """One error for all faults of a body, each with its field."""
     faults = [
         (".".join([prefix, *(str(part) for part in f["loc"] if part != "body")]).strip("."), f["msg"]) for f in found
     ]
@@ -83,12 +85,12 @@ def invalid(found: Any, prefix: str = "") -> errors.InvalidInput:
 
 
 def _shown(value: Any) -> str | None:
-    """A value that is short enough to be said again; objects and lists are not, for they may hold secrets."""
+    """The value, cut, for an error message; objects and lists are left out, because they may hold secrets."""
     return str(value)[:80] if isinstance(value, str | int | float) else None
 
 
 def schema(actions: Mapping[str, Action]) -> dict[str, Any]:
-    """The request body of the OpenAPI document: one of the actions."""
+    """The request body in the OpenAPI document: one of the actions."""
     alternatives = []
     for name, action in actions.items():
         value = action.model.model_json_schema() if action.model else {}

@@ -10,8 +10,8 @@ from nbdsvc import errors
 from nbdsvc.api import filters, paging, strict, views
 from nbdsvc.api.actions import Action, perform, schema
 from nbdsvc.api.connector import Connector
-from nbdsvc.api.request import Ask, Asked, Body, Text, answer
-from nbdsvc.api.waiting import at_once, settled
+from nbdsvc.api.request import ApiRequest, Body, CurrentRequest, Text, answer
+from nbdsvc.api.waiting import ready, wait_for_result
 from nbdsvc.app import Waiting
 from nbdsvc.attachments.complete import complete_attachment
 from nbdsvc.attachments.connect import connect_attachment
@@ -48,87 +48,89 @@ class UpdateBody(Body):
 
 
 @router.post("/attachments")
-async def create(asked: Ask, body: CreateBody) -> JSONResponse:
+async def create(request: CurrentRequest, body: CreateBody) -> JSONResponse:
     """Reserve a volume for an instance, and with a connector export it at once. From 3.27."""
-    asked.require(_SINCE)
-    row = await settled(asked.app, lambda: _create(asked, body))
-    return answer({"attachment": _view(asked, row)})
+    request.require(_SINCE)
+    row = await wait_for_result(request.app, lambda: _create(request, body))
+    return answer({"attachment": _view(request, row)})
 
 
-def _create(asked: Asked, body: CreateBody) -> Waiting[Attachment]:
+def _create(request: ApiRequest, body: CreateBody) -> Waiting[Attachment]:
     wanted = body.attachment
     connector = wanted.connector or {}
     mode = wanted.mode or connector.get("mode") or "rw"
-    row = reserve_attachment(asked.app, asked.context, wanted.volume_uuid, wanted.instance_uuid, mode)
-    return _connect(asked, row.id, connector) if connector else at_once(row)
+    row = reserve_attachment(request.app, request.context, wanted.volume_uuid, wanted.instance_uuid, mode)
+    return _connect(request, row.id, connector) if connector else ready(row)
 
 
 @router.get("/attachments")
-def listing(asked: Ask) -> JSONResponse:
+def listing(request: CurrentRequest) -> JSONResponse:
     """The attachments, short. From 3.27."""
-    return _list(asked, detail=False)
+    return _list(request, detail=False)
 
 
 @router.get("/attachments/detail")
-def detail(asked: Ask) -> JSONResponse:
+def detail(request: CurrentRequest) -> JSONResponse:
     """The attachments, without what an initiator needs to get in. From 3.27."""
-    return _list(asked, detail=True)
+    return _list(request, detail=True)
 
 
 @router.get("/attachments/{id}")
-def show(asked: Ask, id: str) -> JSONResponse:
+def show(request: CurrentRequest, id: str) -> JSONResponse:
     """One attachment, with what its initiator needs to connect; its keys only for who may attach. From 3.27."""
-    asked.require(_SINCE)
-    row = get_attachment(asked.app, asked.context, id)
-    return answer({"attachment": _view(asked, row) if asked.context.may_write else views.attachment(row, detail=True)})
+    request.require(_SINCE)
+    row = get_attachment(request.app, request.context, id)
+    return answer(
+        {"attachment": _view(request, row) if request.context.may_write else views.attachment(row, detail=True)}
+    )
 
 
 @router.put("/attachments/{id}")
-async def update(asked: Ask, id: str, body: UpdateBody) -> JSONResponse:
+async def update(request: CurrentRequest, id: str, body: UpdateBody) -> JSONResponse:
     """Export the volume to this connector. From 3.27; before 3.44 this also completes the attachment."""
-    asked.require(_SINCE)
+    request.require(_SINCE)
     if not body.attachment.connector:
         raise errors.InvalidInput(field="attachment.connector", value=None, reason="must not be empty")
-    row = await settled(asked.app, lambda: _connect(asked, id, body.attachment.connector))
-    return answer({"attachment": _view(asked, row)})
+    row = await wait_for_result(request.app, lambda: _connect(request, id, body.attachment.connector))
+    return answer({"attachment": _view(request, row)})
 
 
 @router.delete("/attachments/{id}")
-async def delete(asked: Ask, id: str) -> JSONResponse:
+async def delete(request: CurrentRequest, id: str) -> JSONResponse:
     """End an attachment's access; answers the volume's other attachments. From 3.27."""
-    asked.require(_SINCE)
-    left = await settled(asked.app, lambda: delete_attachment(asked.app, asked.context, id))
+    request.require(_SINCE)
+    left = await wait_for_result(request.app, lambda: delete_attachment(request.app, request.context, id))
     return answer({"attachments": [views.attachment(row) for row in left]})
 
 
-def _complete(asked: Asked, id: str, _wish: Any) -> None:
-    complete_attachment(asked.app, asked.context, id)
+def _complete(request: ApiRequest, id: str, _body: Any) -> None:
+    complete_attachment(request.app, request.context, id)
 
 
 ACTIONS = {"os-complete": Action(_complete, since=_COMPLETE_SINCE, ok=204)}
 
 
 @router.post("/attachments/{id}/action", status_code=204, response_class=Response, openapi_extra=schema(ACTIONS))
-async def act(asked: Ask, id: str, body: Annotated[Any, Json()]) -> Response:
+async def act(request: CurrentRequest, id: str, body: Annotated[Any, Json()]) -> Response:
     """`os-complete`: the initiator has the volume. From 3.44."""
-    asked.require(_SINCE)
-    return await perform(ACTIONS, asked, id, body)
+    request.require(_SINCE)
+    return await perform(ACTIONS, request, id, body)
 
 
-def _connect(asked: Asked, id: str, connector: dict[str, Any]) -> Waiting[Attachment]:
-    complete = asked.version < _COMPLETE_SINCE
-    return connect_attachment(asked.app, asked.context, id, connector, complete=complete)
+def _connect(request: ApiRequest, id: str, connector: dict[str, Any]) -> Waiting[Attachment]:
+    complete = request.version < _COMPLETE_SINCE
+    return connect_attachment(request.app, request.context, id, connector, complete=complete)
 
 
-def _view(asked: Asked, row: Attachment) -> dict[str, Any]:
+def _view(request: ApiRequest, row: Attachment) -> dict[str, Any]:
     """With the secrets that its initiator needs."""
-    return views.attachment(row, detail=True, connection_info=connection_info(asked.app, row))
+    return views.attachment(row, detail=True, connection_info=connection_info(request.app, row))
 
 
-def _list(asked: Asked, *, detail: bool) -> JSONResponse:
-    asked.require(_SINCE)
-    all_tenants = asked.flag("all_tenants")
-    page, wanted = paging.page(asked, _SORTABLE), filters.parse(asked, "attachments")
-    rows = list_attachments(asked.app, asked.context, wanted, page, all_tenants=all_tenants)
+def _list(request: ApiRequest, *, detail: bool) -> JSONResponse:
+    request.require(_SINCE)
+    all_tenants = request.flag("all_tenants")
+    page, wanted = paging.page(request, _SORTABLE), filters.parse(request, "attachments")
+    rows = list_attachments(request.app, request.context, wanted, page, all_tenants=all_tenants)
     shown = [views.attachment(row, detail=detail) for row in rows]
     return answer({"attachments": shown})  # without links to pages, which the API has not for attachments

@@ -73,7 +73,7 @@ def _load(path: Path) -> list[Token]:
 
 
 def _token(name: str, entry: Any) -> Token:
-    """One entry. A project or a role that is empty would be a right that nobody meant to give."""
+    """One entry. A project or a role that is empty would grant more than was meant."""
     given = {"project": "admin", "user": name, "roles": [MEMBER], **(entry if isinstance(entry, dict) else {})}
     roles, token = given["roles"], given.get("token")
     texts = [value for value in (given["project"], given["user"]) if isinstance(value, str) and value]

@@ -1,4 +1,4 @@
-"""The connector of a request: what an initiator says of itself, as os-brick makes it; most of it is kept and not judged."""
+"""The connector of a request: the description of an initiator, as os-brick makes it; most fields are kept unchecked."""
 
 from typing import Annotated, Any
 
@@ -7,7 +7,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from nbdsvc.api.request import Key
 
-# What of a connector goes into columns, and must be text there.
+# Fields that go into columns of text.
 _TEXT_REASON = "must be text of at most 255 characters"
 _CONNECTOR_TEXT = ("host", "mountpoint", "initiator", "instance", "mode")
 
@@ -32,5 +32,5 @@ def _is_text(value: Any) -> bool:
 
 
 Connector = Annotated[dict[Key, Any], Field(max_length=64), AfterValidator(_check_connector)]
-# Older clients send a host's name, which says no more about an initiator than nothing.
+# Older clients send a host's name, which describes no initiator.
 AnyConnector = Annotated[Connector | None, BeforeValidator(lambda given: None if isinstance(given, str) else given)]

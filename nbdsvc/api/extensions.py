@@ -3,7 +3,7 @@
 from fastapi.responses import JSONResponse
 
 from nbdsvc.api import strict
-from nbdsvc.api.request import Ask, answer
+from nbdsvc.api.request import CurrentRequest, answer
 
 router = strict.router("extensions")
 
@@ -43,7 +43,7 @@ _SERVED = (
 
 
 @router.get("/extensions")
-def listing(asked: Ask) -> JSONResponse:
+def listing(request: CurrentRequest) -> JSONResponse:
     """The extensions that are served, by alias."""
     return answer({"extensions": [{"alias": alias, "name": name, "updated": updated, "description": text, "links": []}
                                   for alias, name, updated, text in _SERVED]})  # fmt: skip

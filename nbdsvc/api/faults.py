@@ -4,7 +4,7 @@ from typing import Any
 
 from nbdsvc import errors
 
-# The most specific class wins; what is not here is ours: 500.
+# The most specific class wins; any other error is 500.
 STATUS: dict[type[errors.Error], int] = {
     errors.InvalidInput: 400,
     errors.InvalidState: 400,
@@ -24,7 +24,7 @@ STATUS: dict[type[errors.Error], int] = {
     errors.Error: 500,
 }
 
-# Names of the field's fault envelopes; every other status is a computeFault.
+# Names of Cinder's fault envelopes; every other status is a computeFault.
 NAMES = {
     400: "badRequest",
     401: "unauthorized",
@@ -40,15 +40,16 @@ NAMES = {
 
 
 def status_of(error: errors.Error) -> int:
+    """The HTTP status of the error."""
     for kind in type(error).__mro__:
         if kind in STATUS:
             return STATUS[kind]
     return 500
 
 
-# Words of ours that clients know under others.
+# Resources that clients know under another name.
 _NOUNS = {"VolumeType": "Volume type", "VolumeAttachment": "Volume attachment"}
-# The reference's error and text for each quota. The name stands in front, because some clients look for it.
+# Cinder's error and text for each quota. Its name comes first, because some clients look for it.
 _GIGABYTES = (
     "VolumeSizeExceedsAvailableQuota: Requested volume or snapshot exceeds allowed gigabytes quota. "
     "Requested {requested}G, quota is {limit}G and {used}G has been consumed."
@@ -63,9 +64,9 @@ _QUOTAS = {
 
 
 def message(error: errors.Error, *, everything: bool = False) -> str:
-    """The error in the words that clients match on, where they do; else in our own.
+    """The error in Cinder's words, where clients match on these; else in our own.
 
-    everything: with the facts of the storage host, for an administrator.
+    everything: with the details of the storage host, for an administrator.
     """
     if isinstance(error, errors.InvalidInput):
         value = "" if error.value is None else f" Value: {error.value}."
@@ -75,10 +76,11 @@ def message(error: errors.Error, *, everything: bool = False) -> str:
         return _QUOTAS[error.resource].format(**error.facts)
     if isinstance(error, errors.NotFound) and error.resource in _NOUNS:
         return error.template.format(resource=_NOUNS[error.resource], id=error.id)
-    return error.told(everything=everything)
+    return error.message_for_user(everything=everything)
 
 
 def body(status: int, message: str) -> dict[str, Any]:
+    """The JSON body of a reply with an error status."""
     fault: dict[str, Any] = {"code": status, "message": message}
     if status == 413:
         fault["retryAfter"] = "0"

@@ -2,7 +2,7 @@
 
 from nbdsvc import errors
 from nbdsvc.api.paging import ALIASES
-from nbdsvc.api.request import Asked
+from nbdsvc.api.request import ApiRequest
 from nbdsvc.model.listing import Filter
 
 # By table: columns, or names in ALIASES of columns.
@@ -29,30 +29,30 @@ _NOT_FILTERS = frozenset(
 )
 
 
-def parse(asked: Asked, table: str) -> list[Filter]:
+def parse(request: ApiRequest, table: str) -> list[Filter]:
     """The filters of the query string for the list of `table` that this version knows.
 
     From microversion 3.34 `name~=part` matches values that contain the part. Raises InvalidInput from 3.31 for a filter
     that is not known.
     """
     found, unknown = [], []
-    for key, value in asked.query.multi_items():
-        partial = key.endswith("~") and asked.version >= _LIKE_SINCE
+    for key, value in request.query.multi_items():
+        partial = key.endswith("~") and request.version >= _LIKE_SINCE
         given = key[:-1] if partial else key
         name = ALIASES.get(given, given)
         if key in _NOT_FILTERS:
             continue
-        if _is_known(asked, table, given) or _is_known(asked, table, name):
+        if _is_known(request, table, given) or _is_known(request, table, name):
             found.append(Filter(name, value, partial))
         else:
             unknown.append(key)
-    if unknown and asked.version >= _STRICT_SINCE:
+    if unknown and request.version >= _STRICT_SINCE:
         reason = f"Invalid filters {','.join(unknown)[:200]} are found in query options."
         raise errors.InvalidInput(field="query", value=unknown[0][:80], reason=reason)
     return found
 
 
-def _is_known(asked: Asked, table: str, name: str) -> bool:
-    if name in _ADMIN_ONLY and not asked.context.is_admin:
+def _is_known(request: ApiRequest, table: str, name: str) -> bool:
+    if name in _ADMIN_ONLY and not request.context.is_admin:
         return False
-    return name in FILTERS[table] and asked.version >= _SINCE.get((table, name), (3, 0))
+    return name in FILTERS[table] and request.version >= _SINCE.get((table, name), (3, 0))

@@ -5,7 +5,7 @@ from typing import Any
 from fastapi.responses import JSONResponse
 
 from nbdsvc.api import strict, views
-from nbdsvc.api.request import Ask, answer
+from nbdsvc.api.request import CurrentRequest, answer
 from nbdsvc.backends.services import ServiceReport, list_services
 from nbdsvc.backends.usage import Usage, usage_of_host
 
@@ -15,19 +15,19 @@ _TOTAL = "(total)"
 
 
 @router.get("/os-hosts")
-def listing(asked: Ask) -> JSONResponse:
+def listing(request: CurrentRequest) -> JSONResponse:
     """All hosts, or those of the zone `zone`."""
-    asked.require_admin()
-    zone = asked.query.get("zone") or None
-    found = [service for service in list_services(asked.app) if zone in (None, service.row.availability_zone)]
+    request.require_admin()
+    zone = request.query.get("zone") or None
+    found = [service for service in list_services(request.app) if zone in (None, service.row.availability_zone)]
     return answer({"hosts": [_view(service) for service in found]})
 
 
 @router.get("/os-hosts/{host}")
-def show(asked: Ask, host: str) -> JSONResponse:
+def show(request: CurrentRequest, host: str) -> JSONResponse:
     """What is on the host host@backend: first all of it, then project by project."""
-    asked.require_admin()
-    total, projects = usage_of_host(asked.app, host)
+    request.require_admin()
+    total, projects = usage_of_host(request.app, host)
     shown = {_TOTAL: total, **projects}
     return answer({"host": [{"resource": _resource(host, project, used)} for project, used in shown.items()]})
 

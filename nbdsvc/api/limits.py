@@ -4,7 +4,7 @@ from fastapi.responses import JSONResponse
 
 from nbdsvc import errors
 from nbdsvc.api import strict
-from nbdsvc.api.request import Ask, Asked, answer
+from nbdsvc.api.request import ApiRequest, CurrentRequest, answer
 from nbdsvc.quotas.show import quotas_of
 
 router = strict.router("limits")
@@ -13,9 +13,9 @@ _PROJECT_SINCE = (3, 39)
 
 
 @router.get("/limits")
-def limits(asked: Ask) -> JSONResponse:
+def limits(request: CurrentRequest) -> JSONResponse:
     """The project's absolute limits; from 3.39 an administrator may name another project by `project_id`."""
-    found = quotas_of(asked.app, _project(asked))
+    found = quotas_of(request.app, _project(request))
     allowed, used = found.limits, found.used
     absolute = {
         "maxTotalVolumes": allowed["volumes"],
@@ -32,11 +32,11 @@ def limits(asked: Ask) -> JSONResponse:
     return answer({"limits": {"rate": [], "absolute": absolute}})
 
 
-def _project(asked: Asked) -> str:
-    own = asked.context.project_id
-    named = asked.query.get("project_id") or asked.query.get("tenant_id") or own
-    if asked.version < _PROJECT_SINCE or named == own:
+def _project(request: ApiRequest) -> str:
+    own = request.context.project_id
+    named = request.query.get("project_id") or request.query.get("tenant_id") or own
+    if request.version < _PROJECT_SINCE or named == own:
         return own
-    if not asked.context.is_admin:
+    if not request.context.is_admin:
         raise errors.Forbidden(reason="Only an administrator sees another project's limits.")
     return named

@@ -13,9 +13,9 @@ from pydantic import Field
 from nbdsvc import errors
 from nbdsvc.api import paging, strict, views
 from nbdsvc.api.microversions import MINIMUM
-from nbdsvc.api.request import Ask, Asked, Body, Key, LongText, Metadata, Text, answer
+from nbdsvc.api.request import ApiRequest, Body, CurrentRequest, Key, LongText, Metadata, Text, answer
 from nbdsvc.api.volumes import show_volumes
-from nbdsvc.api.waiting import settled
+from nbdsvc.api.waiting import wait_for_result
 from nbdsvc.backends.list_manageable import Noun, list_manageable
 from nbdsvc.snapshots.manage import ManageSnapshotRequest
 from nbdsvc.snapshots.manage import manage_snapshot as start_manage_snapshot
@@ -58,11 +58,11 @@ class SnapshotBody(Body):
 
 @router.post("/os-volume-manage", status_code=202)
 @router.post("/manageable_volumes", status_code=202)
-def manage(asked: Ask, body: VolumeBody) -> JSONResponse:
+def manage(request: CurrentRequest, body: VolumeBody) -> JSONResponse:
     """Take over what exists in a pool as a volume. The older path serves every version, manageable_volumes from 3.8."""
-    _admit(asked)
+    _check_allowed(request)
     wanted = body.volume
-    request = ManageVolumeRequest(
+    existing = ManageVolumeRequest(
         host=wanted.host,
         ref=wanted.ref,
         name=wanted.name,
@@ -72,63 +72,64 @@ def manage(asked: Ask, body: VolumeBody) -> JSONResponse:
         bootable=wanted.bootable,
         metadata=wanted.metadata or {},
     )
-    made = manage_volume(asked.app, asked.context, request)
-    return answer({"volume": show_volumes(asked, [made], version=MINIMUM)[0]}, 202)
+    made = manage_volume(request.app, request.context, existing)
+    return answer({"volume": show_volumes(request, [made], version=MINIMUM)[0]}, 202)
 
 
 @router.post("/os-snapshot-manage", status_code=202)
 @router.post("/manageable_snapshots", status_code=202)
-def manage_snapshot(asked: Ask, body: SnapshotBody) -> JSONResponse:
+def manage_snapshot(request: CurrentRequest, body: SnapshotBody) -> JSONResponse:
     """Take over what exists in a pool as a snapshot of a volume. The older path serves every version, the other from 3.8."""
-    _admit(asked)
+    _check_allowed(request)
     wanted = body.snapshot
-    request = ManageSnapshotRequest(
+    existing = ManageSnapshotRequest(
         wanted.volume_id, wanted.ref, wanted.name, wanted.description, wanted.metadata or {}
     )
-    made = start_manage_snapshot(asked.app, asked.context, request)
+    made = start_manage_snapshot(request.app, request.context, existing)
     return answer({"snapshot": views.snapshot_summary(made)}, 202)
 
 
 @router.get("/os-volume-manage")
 @router.get("/manageable_volumes")
-async def listing(asked: Ask) -> JSONResponse:
+async def listing(request: CurrentRequest) -> JSONResponse:
     """What lies in the pool `host`, and whether it may be taken over as a volume."""
-    return await _list(asked, "volume", detail=False)
+    return await _list(request, "volume", detail=False)
 
 
 @router.get("/os-volume-manage/detail")
 @router.get("/manageable_volumes/detail")
-async def detail(asked: Ask) -> JSONResponse:
+async def detail(request: CurrentRequest) -> JSONResponse:
     """The same, with the reason why not, and the id of what is managed already."""
-    return await _list(asked, "volume", detail=True)
+    return await _list(request, "volume", detail=True)
 
 
 @router.get("/os-snapshot-manage")
 @router.get("/manageable_snapshots")
-async def snapshots(asked: Ask) -> JSONResponse:
+async def snapshots(request: CurrentRequest) -> JSONResponse:
     """What lies in the pool `host`, and whether it may be taken over as a snapshot."""
-    return await _list(asked, "snapshot", detail=False)
+    return await _list(request, "snapshot", detail=False)
 
 
 @router.get("/os-snapshot-manage/detail")
 @router.get("/manageable_snapshots/detail")
-async def snapshots_detail(asked: Ask) -> JSONResponse:
+async def snapshots_detail(request: CurrentRequest) -> JSONResponse:
     """The same, with the reason why not, and the id of what is managed already."""
-    return await _list(asked, "snapshot", detail=True)
+    return await _list(request, "snapshot", detail=True)
 
 
-def _admit(asked: Asked) -> None:
-    if "/manageable_" in asked.request.url.path:
-        asked.require(_SINCE)
-    asked.require_admin()
+def _check_allowed(request: ApiRequest) -> None:
+    if "/manageable_" in request.http.url.path:
+        request.require(_SINCE)
+    request.require_admin()
 
 
-async def _list(asked: Asked, noun: Noun, *, detail: bool) -> JSONResponse:
-    _admit(asked)
-    wanted = paging.page(asked, _SORTABLE, "reference:desc", last=None)
-    if "host" not in asked.query:
+async def _list(request: ApiRequest, noun: Noun, *, detail: bool) -> JSONResponse:
+    _check_allowed(request)
+    wanted = paging.page(request, _SORTABLE, "reference:desc", last=None)
+    if "host" not in request.query:
         raise errors.InvalidInput(field="host", value=None, reason="must name the pool: host@backend#pool")
-    found = await settled(asked.app, lambda: list_manageable(asked.app, asked.context, asked.query["host"], noun))
+    app, host = request.app, request.query["host"]
+    found = await wait_for_result(app, lambda: list_manageable(app, request.context, host, noun))
     for key, descending in reversed(wanted.sort):
         found.sort(key=lambda each: _value(each, key), reverse=descending)
     if wanted.marker is not None:

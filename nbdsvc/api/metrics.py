@@ -25,7 +25,8 @@ _pool_metadata = Gauge("nbdsvc_pool_metadata_percent", "How full pools' metadata
 _lacking = Gauge("nbdsvc_host_lacks", "1 for each thing that a host lacks.", ["host", "thing"], registry=_registry)
 
 
-def request(method: str, status: int, seconds: float) -> None:
+def count_request(method: str, status: int, seconds: float) -> None:
+    """Count a reply, and the time that it took."""
     _requests.labels(method, str(status)).inc()
     _seconds.labels(method).observe(seconds)
 

@@ -1,4 +1,4 @@
-"""Which microversion a request asks for: absent is 3.0, malformed 400, outside what is served 406."""
+"""The microversion of a request: absent is 3.0, malformed 400, outside the supported range 406."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""/operations: ours. What is under way, how far it is, why it failed, and how to stop it."""
+"""/operations (ours, not Cinder's): list, show, cancel and limit operations."""
 
 from typing import Annotated, Any
 
@@ -8,7 +8,7 @@ from pydantic import Field
 
 from nbdsvc.api import filters, paging, strict, views
 from nbdsvc.api.actions import Action, perform, schema
-from nbdsvc.api.request import Ask, Asked, Body, answer
+from nbdsvc.api.request import ApiRequest, Body, CurrentRequest, answer
 from nbdsvc.operation_control.cancel import cancel_operation
 from nbdsvc.operation_control.limit_rate import limit_rate
 from nbdsvc.operation_control.read import get_operation, list_operations
@@ -19,39 +19,40 @@ _SORTABLE = ("id", "kind", "state", "created_at", "updated_at")
 
 
 @router.get("/operations")
-def listing(asked: Ask) -> JSONResponse:
+def listing(request: CurrentRequest) -> JSONResponse:
     """What is under way, and what has ended not too long ago."""
-    all_tenants = asked.flag("all_tenants")
-    page, wanted = paging.page(asked, _SORTABLE), filters.parse(asked, "operations")
-    rows = list_operations(asked.app, asked.context, wanted, page, all_tenants=all_tenants)
-    shown = [views.operation(row, asked.context) for row in rows]
-    return answer({"operations": shown, **paging.next_link(asked, "operations", "operations", page, rows)})
+    all_tenants = request.flag("all_tenants")
+    page, wanted = paging.page(request, _SORTABLE), filters.parse(request, "operations")
+    rows = list_operations(request.app, request.context, wanted, page, all_tenants=all_tenants)
+    shown = [views.operation(row, request.context) for row in rows]
+    return answer({"operations": shown, **paging.next_link(request, "operations", "operations", page, rows)})
 
 
 @router.get("/operations/{id}")
-def show(asked: Ask, id: str) -> JSONResponse:
+def show(request: CurrentRequest, id: str) -> JSONResponse:
     """One operation: how far it is, or why it failed."""
-    return answer({"operation": views.operation(get_operation(asked.app, asked.context, id), asked.context)})
+    return answer({"operation": views.operation(get_operation(request.app, request.context, id), request.context)})
 
 
-def _cancel(asked: Asked, id: str, _wish: Any) -> None:
-    cancel_operation(asked.app, asked.context, id)
+def _cancel(request: ApiRequest, id: str, _body: Any) -> None:
+    cancel_operation(request.app, request.context, id)
 
 
 class Limit(Body):
-    """rate: bytes a second, 0 for no limit."""
+    """A limit on copying."""
 
+    # Bytes a second; 0: no limit.
     rate: Annotated[int, Field(ge=0, le=1 << 50)]
 
 
-def _limit(asked: Asked, id: str, wish: Limit) -> None:
-    limit_rate(asked.app, asked.context, id, wish.rate)
+def _limit(request: ApiRequest, id: str, body: Limit) -> None:
+    limit_rate(request.app, request.context, id, body.rate)
 
 
 ACTIONS = {"cancel": Action(_cancel), "limit": Action(_limit, Limit)}
 
 
 @router.post("/operations/{id}/action", status_code=202, openapi_extra=schema(ACTIONS))
-async def act(asked: Ask, id: str, body: Annotated[Any, Json()]) -> Response:
+async def act(request: CurrentRequest, id: str, body: Annotated[Any, Json()]) -> Response:
     """`cancel` an operation, or `limit` the bytes a second of its copy."""
-    return await perform(ACTIONS, asked, id, body)
+    return await perform(ACTIONS, request, id, body)

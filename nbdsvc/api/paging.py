@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from nbdsvc import errors
-from nbdsvc.api.request import Asked
+from nbdsvc.api.request import ApiRequest
 from nbdsvc.model.listing import Page
 from nbdsvc.model.values import whole_number
 
@@ -19,7 +19,7 @@ _COLUMNS = {"host": ("host", "backend", "pool")}
 
 
 def page(
-    asked: Asked,
+    request: ApiRequest,
     sortable: Iterable[str],
     default: str = "created_at:desc",
     last: tuple[str, bool] | None = ("id", True),
@@ -28,22 +28,22 @@ def page(
 
     sortable: columns that a client may sort by. last: the column that decides between equals.
     """
-    most = asked.app.settings.max_limit
-    limit = _number(asked, "limit")
+    most = request.app.settings.max_limit
+    limit = _number(request, "limit")
     return Page(
         limit=most if limit is None else min(limit, most),
-        offset=_number(asked, "offset") or 0,
-        marker=asked.query.get("marker") or None,
-        sort=_sort(asked, set(sortable), default, last),
+        offset=_number(request, "offset") or 0,
+        marker=request.query.get("marker") or None,
+        sort=_sort(request, set(sortable), default, last),
     )
 
 
-def next_link(asked: Asked, noun: str, path: str, wanted: Page, rows: list[Any]) -> dict[str, Any]:
+def next_link(request: ApiRequest, noun: str, path: str, wanted: Page, rows: list[Any]) -> dict[str, Any]:
     """`volumes_links` when the page is full, so that there may be more."""
     if not rows or wanted.limit is None or len(rows) < wanted.limit:
         return {}
-    query = [(key, value) for key, value in asked.query.multi_items() if key not in ("marker", "offset")]
-    href = asked.link("v3", asked.context.project_id, path) + "?" + urlencode([*query, ("marker", rows[-1].id)])
+    query = [(key, value) for key, value in request.query.multi_items() if key not in ("marker", "offset")]
+    href = request.link("v3", request.context.project_id, path) + "?" + urlencode([*query, ("marker", rows[-1].id)])
     return {f"{noun}_links": [{"rel": "next", "href": href}]}
 
 
@@ -59,17 +59,17 @@ def cut(rows: list[T], wanted: Page, noun: str) -> list[T]:
     return rows[wanted.offset :][: wanted.limit]
 
 
-def _number(asked: Asked, name: str) -> int | None:
-    given = asked.query.get(name)
+def _number(request: ApiRequest, name: str) -> int | None:
+    given = request.query.get(name)
     return None if given is None else whole_number(name, given)
 
 
 def _sort(
-    asked: Asked, sortable: set[str], default: str, last: tuple[str, bool] | None
+    request: ApiRequest, sortable: set[str], default: str, last: tuple[str, bool] | None
 ) -> tuple[tuple[str, bool], ...]:
-    given = asked.query.get("sort")
-    if given is None and "sort_key" in asked.query:
-        given = f"{asked.query['sort_key']}:{asked.query.get('sort_dir', 'desc')}"
+    given = request.query.get("sort")
+    if given is None and "sort_key" in request.query:
+        given = f"{request.query['sort_key']}:{request.query.get('sort_dir', 'desc')}"
     wanted: dict[str, bool] = {}
     for part in (given or default).split(","):
         key, _, direction = (word.strip() for word in part.partition(":"))

@@ -5,7 +5,7 @@ from typing import Any
 from fastapi.responses import JSONResponse
 
 from nbdsvc.api import filters, strict, views
-from nbdsvc.api.request import Ask, Asked, answer
+from nbdsvc.api.request import ApiRequest, CurrentRequest, answer
 from nbdsvc.backends.pools import PoolReport, get_capabilities, list_pools
 from nbdsvc.types.queries import get_type
 from nbdsvc.units import GiB
@@ -16,21 +16,21 @@ _NAME_SINCE, _TYPE_SINCE = (3, 28), (3, 35)
 
 
 @router.get("/scheduler-stats/get_pools")
-def pools(asked: Ask) -> JSONResponse:
+def pools(request: CurrentRequest) -> JSONResponse:
     """The pools of all hosts. Filters: `name` from 3.28, `volume_type` (the pools whose backend it names) from 3.35."""
-    asked.require_admin()
-    detail = asked.flag("detail")
-    filters.parse(asked, "pools")
-    found = [pool for pool in list_pools(asked.app) if _matches(asked, pool)]
+    request.require_admin()
+    detail = request.flag("detail")
+    filters.parse(request, "pools")
+    found = [pool for pool in list_pools(request.app) if _matches(request, pool)]
     shown = [{"name": pool.name} | ({"capabilities": _view(pool)} if detail else {}) for pool in found]
     return answer({"pools": shown})
 
 
 @router.get("/capabilities/{host}")
-def capabilities(asked: Ask, host: str) -> JSONResponse:
+def capabilities(request: CurrentRequest, host: str) -> JSONResponse:
     """What the backend of a host can do, and which extra specs it understands."""
-    asked.require_admin()
-    found = get_capabilities(asked.app, host)
+    request.require_admin()
+    found = get_capabilities(request.app, host)
     shown = {
         "namespace": f"OS::Storage::Capabilities::{host}",
         "pool_name": None,
@@ -43,12 +43,12 @@ def capabilities(asked: Ask, host: str) -> JSONResponse:
     return answer(shown | found["description"])
 
 
-def _matches(asked: Asked, pool: PoolReport) -> bool:
-    if asked.version >= _NAME_SINCE and asked.query.get("name", pool.name) != pool.name:
+def _matches(request: ApiRequest, pool: PoolReport) -> bool:
+    if request.version >= _NAME_SINCE and request.query.get("name", pool.name) != pool.name:
         return False
-    if asked.version < _TYPE_SINCE or "volume_type" not in asked.query:
+    if request.version < _TYPE_SINCE or "volume_type" not in request.query:
         return True
-    specs = get_type(asked.app, asked.context, asked.query["volume_type"]).extra_specs
+    specs = get_type(request.app, request.context, request.query["volume_type"]).extra_specs
     return specs.get("volume_backend_name", pool.backend.name) == pool.backend.name
 
 

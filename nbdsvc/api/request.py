@@ -1,4 +1,4 @@
-"""What every route asks of its request, and how it answers."""
+"""What routes read of a request, and how they reply."""
 
 from typing import Annotated, Any, cast
 
@@ -20,7 +20,7 @@ Metadata = dict[Key, Text]
 
 
 def _no_float(value: Any) -> Any:
-    """JSON's true and 1.0 are no numbers of GiB, as in the reference; a string of digits is."""
+    """JSON's true and 1.0 are not numbers of GiB, as in Cinder; a string of digits is."""
     if isinstance(value, bool | float):
         raise ValueError("must be a whole number")
     return value
@@ -35,39 +35,42 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class Asked:
-    """The request, as routes use it."""
+class ApiRequest:
+    """A request behind the middleware: its author, its microversion, its query string."""
 
-    def __init__(self, request: Request) -> None:
-        self.request = request
-        self.app = cast("App", request.app.state.app)
-        self.context = cast("Context", request.state.context)
-        self.version = cast("Version", request.state.version)
-        self.query = request.query_params
+    def __init__(self, http: Request) -> None:
+        self.http = http
+        self.app = cast("App", http.app.state.app)
+        self.context = cast("Context", http.state.context)
+        self.version = cast("Version", http.state.version)
+        self.query = http.query_params
 
     def require(self, version: Version) -> None:
-        """404 below the microversion that brought the resource, as the field answers."""
+        """Raise NotFound below the microversion that brought the resource, as Cinder does."""
         if self.version < version:
-            raise errors.NotFound(resource="Resource", id=self.request.url.path)
+            raise errors.NotFound(resource="Resource", id=self.http.url.path)
 
     def require_admin(self) -> None:
+        """Raise Forbidden for everybody but an administrator."""
         if not self.context.is_admin:
             raise errors.Forbidden(reason="Policy doesn't allow this to be performed by anybody but an administrator.")
 
     def flag(self, name: str) -> bool:
-        """A boolean of the query string; InvalidInput for what is neither."""
+        """A boolean of the query string, false by default. Raises InvalidInput."""
         return boolean(name, self.query.get(name, "false"))
 
     def link(self, *parts: str) -> str:
-        base = str(self.request.base_url).rstrip("/")
+        """The URL of a path below the address that the client used."""
+        base = str(self.http.base_url).rstrip("/")
         return "/".join([base, *parts])
 
 
-def ask(request: Request) -> Asked:
-    return Asked(request)
+def _api_request(request: Request) -> ApiRequest:
+    return ApiRequest(request)
 
 
-Ask = Annotated[Asked, Depends(ask)]
+# The type of a route's parameter, which FastAPI fills in.
+CurrentRequest = Annotated[ApiRequest, Depends(_api_request)]
 
 
 def answer(content: Any, status: int = 200) -> JSONResponse:

@@ -4,7 +4,7 @@ from fastapi.responses import JSONResponse
 
 from nbdsvc.api import strict
 from nbdsvc.api.filters import FILTERS
-from nbdsvc.api.request import Ask, answer
+from nbdsvc.api.request import CurrentRequest, answer
 
 router = strict.router("resource filters")
 
@@ -14,10 +14,10 @@ _MORE = {"volume_types": ("is_public",)}
 
 
 @router.get("/resource_filters")
-def listing(asked: Ask) -> JSONResponse:
+def listing(request: CurrentRequest) -> JSONResponse:
     """The filters of every list, or those of the one that `resource` names (volume, snapshot ...)."""
-    asked.require(_SINCE)
+    request.require(_SINCE)
     shown = {name.removesuffix("s"): list(fields) for name, fields in {**FILTERS, **_MORE}.items()}
-    wanted = asked.query.get("resource")
+    wanted = request.query.get("resource")
     return answer({"resource_filters": [{"resource": name, "filters": fields}
                                         for name, fields in shown.items() if wanted in (None, name)]})  # fmt: skip

@@ -33,9 +33,9 @@ from nbdsvc.api import (
 )
 from nbdsvc.api.actions import invalid
 from nbdsvc.api.auth import Authenticator
-from nbdsvc.api.gate import Gate
+from nbdsvc.api.middleware import ApiMiddleware
 from nbdsvc.app import App
-from nbdsvc.model.context import NOBODY
+from nbdsvc.model.context import ANONYMOUS
 
 log = structlog.get_logger(__name__)
 
@@ -44,7 +44,7 @@ _ROUTERS = (volumes, volume_actions, snapshots, attachments, types, limits, quot
             extensions, resource_filters, operations, messages, images, manageable)  # fmt: skip
 
 
-def create(app: App, authenticator: Authenticator) -> Gate:
+def create(app: App, authenticator: Authenticator) -> ApiMiddleware:
     """The ASGI application for these use cases."""
     version = microversions.text(microversions.MAXIMUM)
     # volumes/ with an empty id is no list of volumes: a redirect would also lose the project.
@@ -57,7 +57,7 @@ def create(app: App, authenticator: Authenticator) -> Gate:
     made.add_exception_handler(RequestValidationError, _on_invalid)
     made.add_exception_handler(HTTPException, _on_http)
     made.add_exception_handler(Exception, _on_bug)
-    return Gate(made, authenticator, app.settings.max_body)
+    return ApiMiddleware(made, authenticator, app.settings.max_body)
 
 
 def _root(app: App) -> APIRouter:
@@ -113,7 +113,7 @@ def _fault(status: int, message: str) -> JSONResponse:
 
 def _on_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, errors.Error)
-    context = getattr(request.state, "context", NOBODY)
+    context = getattr(request.state, "context", ANONYMOUS)
     if not isinstance(error, errors.RequestError):
         log.warning("refused", path=request.url.path, request=context.request_id, reason=str(error))
     return _fault(faults.status_of(error), faults.message(error, everything=context.is_admin))

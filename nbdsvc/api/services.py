@@ -6,7 +6,7 @@ from fastapi.responses import JSONResponse
 from pydantic import Field
 
 from nbdsvc.api import strict, views
-from nbdsvc.api.request import Ask, Asked, Body, Key, LongText, answer
+from nbdsvc.api.request import ApiRequest, Body, CurrentRequest, Key, LongText, answer
 from nbdsvc.backends.services import ServiceReport, disable_service, enable_service, list_services
 
 router = strict.router("services")
@@ -28,36 +28,36 @@ class ReasonBody(ServiceBody):
 
 
 @router.get("/os-services")
-def listing(asked: Ask) -> JSONResponse:
+def listing(request: CurrentRequest) -> JSONResponse:
     """All services, or those of `host` (a host's name, or host@backend) and `binary`."""
-    asked.require_admin()
-    host, binary = asked.query.get("host"), asked.query.get("binary")
-    found = [service for service in list_services(asked.app) if service.matches(host, binary)]
-    return answer({"services": [_view(asked, service) for service in found]})
+    request.require_admin()
+    host, binary = request.query.get("host"), request.query.get("binary")
+    found = [service for service in list_services(request.app) if service.matches(host, binary)]
+    return answer({"services": [_view(request, service) for service in found]})
 
 
 @router.put("/os-services/enable")
-def enable(asked: Ask, body: ServiceBody) -> JSONResponse:
+def enable(request: CurrentRequest, body: ServiceBody) -> JSONResponse:
     """Let the host take new volumes again."""
-    asked.require_admin()
-    enable_service(asked.app, body.host, body.binary or body.service)
+    request.require_admin()
+    enable_service(request.app, body.host, body.binary or body.service)
     # Cinder's sample has no disabled_reason here, but clients validate replies with one: null satisfies both.
     return answer({**_changed(body, disabled=False), "disabled_reason": None})
 
 
 @router.put("/os-services/disable")
-def disable(asked: Ask, body: ServiceBody) -> JSONResponse:
+def disable(request: CurrentRequest, body: ServiceBody) -> JSONResponse:
     """Keep new volumes away from the host."""
-    asked.require_admin()
-    disable_service(asked.app, body.host, body.binary or body.service)
+    request.require_admin()
+    disable_service(request.app, body.host, body.binary or body.service)
     return answer(_changed(body, disabled=True))
 
 
 @router.put("/os-services/disable-log-reason")
-def disable_log_reason(asked: Ask, body: ReasonBody) -> JSONResponse:
+def disable_log_reason(request: CurrentRequest, body: ReasonBody) -> JSONResponse:
     """Keep new volumes away from the host, and say why."""
-    asked.require_admin()
-    disable_service(asked.app, body.host, body.binary or body.service, body.disabled_reason)
+    request.require_admin()
+    disable_service(request.app, body.host, body.binary or body.service, body.disabled_reason)
     return answer({**_changed(body, disabled=True), "disabled_reason": body.disabled_reason})
 
 
@@ -66,7 +66,7 @@ def _changed(body: ServiceBody, *, disabled: bool) -> dict[str, Any]:
             "status": "disabled" if disabled else "enabled"}  # fmt: skip
 
 
-def _view(asked: Asked, service: ServiceReport) -> dict[str, Any]:
+def _view(request: ApiRequest, service: ServiceReport) -> dict[str, Any]:
     row = service.row
     shown = {
         "binary": row.binary,
@@ -81,7 +81,7 @@ def _view(asked: Asked, service: ServiceReport) -> dict[str, Any]:
         "active_backend_id": row.active_backend_id,
         "frozen": row.frozen,
     }
-    return shown | ({"cluster": None} if asked.version >= _CLUSTER_SINCE else {})
+    return shown | ({"cluster": None} if request.version >= _CLUSTER_SINCE else {})
 
 
 def _shown_findings(service: ServiceReport) -> str | None:

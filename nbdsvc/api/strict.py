@@ -1,7 +1,7 @@
 """JSON bodies, refused where a database or a reply could not hold them.
 
 JSON text may have NaN, numbers beyond a double's range, halves of surrogate pairs and NUL: Python reads all of them, and
-each is an error of ours later, where the text is stored or said again.
+each fails later, where the text is stored or sent back.
 """
 
 import json
@@ -51,7 +51,7 @@ class _Route(APIRoute):
 
 
 def parse(content: bytes) -> Any:
-    """The JSON value; InvalidInput (field body) says what is wrong with it. Nothing at all is null."""
+    """The JSON value; no text at all is null. Raises InvalidInput for the field body."""
     if not content:
         return None
     try:
@@ -71,7 +71,7 @@ def parse(content: bytes) -> Any:
 
 
 def _check_type(scope: Scope) -> None:
-    """HTTPException 415 for what is not JSON; without a type, say that it is: FastAPI would not read it."""
+    """Raise HTTPException 415 for another type than JSON; set the type where it is missing, or FastAPI reads no body."""
     given = Headers(scope=scope).get("content-type", "").partition(";")[0].strip().lower()
     if not given:
         others = [header for header in scope["headers"] if header[0] != b"content-type"]

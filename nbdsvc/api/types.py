@@ -9,7 +9,7 @@ from pydantic import Field
 from nbdsvc import errors
 from nbdsvc.api import paging, strict, views
 from nbdsvc.api.actions import Action, perform, schema
-from nbdsvc.api.request import Ask, Asked, Body, Key, LongText, Metadata, answer
+from nbdsvc.api.request import ApiRequest, Body, CurrentRequest, Key, LongText, Metadata, answer
 from nbdsvc.model.entities import VolumeType
 from nbdsvc.types.access import add_access, remove_access
 from nbdsvc.types.change import create_type, delete_type, update_type
@@ -52,124 +52,124 @@ class Access(Body):
 
 
 @router.get("/types")
-def listing(asked: Ask) -> JSONResponse:
+def listing(request: CurrentRequest) -> JSONResponse:
     """The volume types that the project may use."""
-    rows = list_types(asked.app, asked.context)
-    wanted = asked.query.get("is_public")
+    rows = list_types(request.app, request.context)
+    wanted = request.query.get("is_public")
     if wanted not in (None, "None", "none"):
-        public = asked.flag("is_public")
+        public = request.flag("is_public")
         rows = [row for row in rows if row.is_public == public]
-    page = paging.page(asked, _SORTABLE)
+    page = paging.page(request, _SORTABLE)
     rows = paging.cut(rows, page, "VolumeType")
-    shown = [_view(asked, row) for row in rows]
-    return answer({"volume_types": shown, **paging.next_link(asked, "volume_type", "types", page, rows)})
+    shown = [_view(request, row) for row in rows]
+    return answer({"volume_types": shown, **paging.next_link(request, "volume_type", "types", page, rows)})
 
 
 @router.post("/types")
-def create(asked: Ask, body: CreateBody) -> JSONResponse:
+def create(request: CurrentRequest, body: CreateBody) -> JSONResponse:
     """Make a volume type."""
-    asked.require_admin()
+    request.require_admin()
     wanted = body.volume_type
-    made = create_type(asked.app, wanted.name, wanted.description, wanted.is_public, wanted.extra_specs or {})
-    return answer({"volume_type": views.volume_type(made, asked.context) | views.volume_type_access(made)})
+    made = create_type(request.app, wanted.name, wanted.description, wanted.is_public, wanted.extra_specs or {})
+    return answer({"volume_type": views.volume_type(made, request.context) | views.volume_type_access(made)})
 
 
 @router.get("/types/default")
-def default(asked: Ask) -> JSONResponse:
+def default(request: CurrentRequest) -> JSONResponse:
     """The type that a volume gets where its creation names none."""
-    row = default_type(asked.app)
-    return answer({"volume_type": views.volume_type(row, asked.context) | views.volume_type_qos(asked.context)})
+    row = default_type(request.app)
+    return answer({"volume_type": views.volume_type(row, request.context) | views.volume_type_qos(request.context)})
 
 
 @router.get("/types/{id}")
-def show(asked: Ask, id: str) -> JSONResponse:
+def show(request: CurrentRequest, id: str) -> JSONResponse:
     """One volume type, by id or name."""
-    return answer({"volume_type": _view(asked, get_type(asked.app, asked.context, id))})
+    return answer({"volume_type": _view(request, get_type(request.app, request.context, id))})
 
 
 @router.put("/types/{id}")
-def update(asked: Ask, id: str, body: UpdateBody) -> JSONResponse:
+def update(request: CurrentRequest, id: str, body: UpdateBody) -> JSONResponse:
     """Change name, description or is_public."""
-    asked.require_admin()
+    request.require_admin()
     changes = body.volume_type.model_dump(exclude_none=True)
     if not changes:
         raise errors.InvalidInput(field="volume_type", value=None, reason="needs name, description or is_public")
-    return answer({"volume_type": views.volume_type(update_type(asked.app, id, **changes), asked.context)})
+    return answer({"volume_type": views.volume_type(update_type(request.app, id, **changes), request.context)})
 
 
 @router.delete("/types/{id}", status_code=202)
-def delete(asked: Ask, id: str) -> Response:
+def delete(request: CurrentRequest, id: str) -> Response:
     """Delete a type that no volume has and that is not the default."""
-    asked.require_admin()
-    delete_type(asked.app, id)
+    request.require_admin()
+    delete_type(request.app, id)
     return Response(status_code=202)
 
 
 @router.get("/types/{id}/extra_specs")
-def extra_specs(asked: Ask, id: str) -> JSONResponse:
+def extra_specs(request: CurrentRequest, id: str) -> JSONResponse:
     """The extra specs that the user may see."""
-    return answer({"extra_specs": _shown(asked, id)})
+    return answer({"extra_specs": _shown(request, id)})
 
 
 @router.post("/types/{id}/extra_specs")
-def set_extra_specs(asked: Ask, id: str, body: SpecsBody) -> JSONResponse:
+def set_extra_specs(request: CurrentRequest, id: str, body: SpecsBody) -> JSONResponse:
     """Set extra specs, keep the others."""
-    asked.require_admin()
-    edit_extra_specs(asked.app, id, dict(body.extra_specs))
+    request.require_admin()
+    edit_extra_specs(request.app, id, dict(body.extra_specs))
     return answer({"extra_specs": body.extra_specs})
 
 
 @router.get("/types/{id}/extra_specs/{key}")
-def extra_spec(asked: Ask, id: str, key: str) -> JSONResponse:
+def extra_spec(request: CurrentRequest, id: str, key: str) -> JSONResponse:
     """One extra spec."""
-    found = _shown(asked, id)
+    found = _shown(request, id)
     if key not in found:
         raise errors.NotFound(resource="Extra spec", id=key)
     return answer({key: found[key]})
 
 
 @router.put("/types/{id}/extra_specs/{key}")
-def set_extra_spec(asked: Ask, id: str, key: str, body: Annotated[Metadata, Json()]) -> JSONResponse:
+def set_extra_spec(request: CurrentRequest, id: str, key: str, body: Annotated[Metadata, Json()]) -> JSONResponse:
     """Set one extra spec."""
-    asked.require_admin()
+    request.require_admin()
     if set(body) != {key}:
         raise errors.InvalidInput(field=key[:80], value=None, reason="the body must have exactly the key of the path")
-    edit_extra_specs(asked.app, id, dict(body))
+    edit_extra_specs(request.app, id, dict(body))
     return answer(body)
 
 
 @router.delete("/types/{id}/extra_specs/{key}", status_code=202)
-def delete_extra_spec(asked: Ask, id: str, key: str) -> Response:
+def delete_extra_spec(request: CurrentRequest, id: str, key: str) -> Response:
     """Remove one extra spec."""
-    asked.require_admin()
-    edit_extra_specs(asked.app, id, {key: None})
+    request.require_admin()
+    edit_extra_specs(request.app, id, {key: None})
     return Response(status_code=202)
 
 
 @router.get("/types/{id}/encryption")
-def encryption(asked: Ask, id: str) -> JSONResponse:
+def encryption(request: CurrentRequest, id: str) -> JSONResponse:
     """The encryption of a type: there is none."""
-    get_type(asked.app, asked.context, id)
+    get_type(request.app, request.context, id)
     return answer({})
 
 
 @router.get("/types/{id}/os-volume-type-access")
-def access(asked: Ask, id: str) -> JSONResponse:
+def access(request: CurrentRequest, id: str) -> JSONResponse:
     """The projects that may use a private type."""
-    asked.require_admin()
-    found = get_type(asked.app, asked.context, id)
+    request.require_admin()
+    found = get_type(request.app, request.context, id)
     if found.is_public:
         raise errors.NotFound(resource="Access list of public type", id=id)
     rows = [{"volume_type_id": found.id, "project_id": project} for project in found.projects]
     return answer({"volume_type_access": rows})
 
 
-def _add_access(asked: Asked, id: str, wish: Access) -> None:
-    add_access(asked.app, id, wish.project)
+def _add_access(request: ApiRequest, id: str, body: Access) -> None:
+    add_access(request.app, id, body.project)
 
 
-def _remove_access(asked: Asked, id: str, wish: Access) -> None:
-    remove_access(asked.app, id, wish.project)
+def _remove_access(request: ApiRequest, id: str, body: Access) -> None:
+    remove_access(request.app, id, body.project)
 
 
 ACTIONS = {
@@ -179,15 +179,15 @@ ACTIONS = {
 
 
 @router.post("/types/{id}/action", status_code=202, openapi_extra=schema(ACTIONS))
-async def act(asked: Ask, id: str, body: Annotated[Any, Json()]) -> Response:
+async def act(request: CurrentRequest, id: str, body: Annotated[Any, Json()]) -> Response:
     """`addProjectAccess` or `removeProjectAccess` of a private type."""
-    return await perform(ACTIONS, asked, id, body)
+    return await perform(ACTIONS, request, id, body)
 
 
-def _shown(asked: Asked, id: str) -> dict[str, str]:
-    return views.extra_specs(get_type(asked.app, asked.context, id), asked.context)
+def _shown(request: ApiRequest, id: str) -> dict[str, str]:
+    return views.extra_specs(get_type(request.app, request.context, id), request.context)
 
 
-def _view(asked: Asked, row: VolumeType) -> dict[str, Any]:
-    shown = views.volume_type(row, asked.context)
-    return shown | views.volume_type_access(row) | views.volume_type_qos(asked.context)
+def _view(request: ApiRequest, row: VolumeType) -> dict[str, Any]:
+    shown = views.volume_type(row, request.context)
+    return shown | views.volume_type_access(row) | views.volume_type_qos(request.context)

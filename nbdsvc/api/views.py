@@ -9,15 +9,17 @@ from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Attachment, Snapshot, Volume, VolumeType
 from nbdsvc.model.operation import Operation
 
-# Extra specs that every user may see, because they say what the volume can do.
+# Extra specs that every user may see, because they describe what the volume can do.
 _VISIBLE_SPECS = frozenset({"multiattach", "replication_enabled", "RESKEY:availability_zones"})
 
 
 def stamp(moment: datetime | None) -> str | None:
+    """The time as Cinder writes it, in UTC."""
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%f") if moment else None
 
 
 def links(base: str, project: str, path: str, id: str) -> list[dict[str, str]]:
+    """The resource's own links."""
     return [
         {"rel": "self", "href": f"{base}/v3/{project}/{path}/{id}"},
         {"rel": "bookmark", "href": f"{base}/{project}/{path}/{id}"},
@@ -25,13 +27,14 @@ def links(base: str, project: str, path: str, id: str) -> list[dict[str, str]]:
 
 
 def volume_summary(volume: Volume, base: str) -> dict[str, Any]:
+    """An entry of the short list."""
     return {"id": volume.id, "name": volume.name, "links": links(base, volume.project_id, "volumes", volume.id)}
 
 
 def volume(
     volume: Volume, attached: list[Attachment], type_name: str, context: Context, version: Version, base: str
 ) -> dict[str, Any]:
-    """What create and update answer. `attached`: the volume's attachments; only completed ones are shown."""
+    """The reply of create and update. `attached`: the volume's attachments; only completed ones are shown."""
     shown = volume_summary(volume, base) | {
         "status": volume.status,
         "size": volume.size,
@@ -85,7 +88,7 @@ def _of_volume(attachment: Attachment) -> dict[str, Any]:
 
 
 def snapshot_summary(snapshot: Snapshot) -> dict[str, Any]:
-    """What the short list and the taking over of a snapshot answer, whatever the version."""
+    """An entry of the short list, and the reply of manage, in every version."""
     return {
         "id": snapshot.id,
         "name": snapshot.name,
@@ -100,7 +103,7 @@ def snapshot_summary(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def snapshot(snapshot: Snapshot, version: Version, *, extras: bool = False) -> dict[str, Any]:
-    """What create and update answer; with `extras`, what show and the detailed list do."""
+    """The reply of create and update; with `extras`, that of show and the detailed list."""
     shown = snapshot_summary(snapshot)
     if extras:
         shown["os-extended-snapshot-attributes:progress"] = snapshot.progress
@@ -138,7 +141,7 @@ def _connection_info(row: Attachment, found: dict[str, Any] | None) -> dict[str,
 
 
 def _progress(row: Operation) -> dict[str, Any]:
-    """Bytes, bytes a second, and seconds that are left at that rate: null where nobody can tell."""
+    """Bytes, bytes a second, and seconds that are left at that rate: null where they are unknown."""
     left = row.progress_total - row.progress_done
     return {
         "done": row.progress_done,
@@ -156,7 +159,7 @@ def extra_specs(row: VolumeType, context: Context) -> dict[str, str]:
 
 
 def volume_type(row: VolumeType, context: Context) -> dict[str, Any]:
-    """What update answers."""
+    """The reply of update."""
     return {
         "id": row.id,
         "name": row.name,
@@ -189,12 +192,12 @@ def uploaded_type(row: VolumeType, context: Context) -> dict[str, Any]:
 
 
 def failure(row: Operation, context: Context) -> str:
-    """Why it failed, in words for this reader; empty where it did not."""
-    return errors.from_facts(row.error).told(everything=context.is_admin) if row.error else ""
+    """Why it failed, as this user may read it; empty where it did not."""
+    return errors.from_facts(row.error).message_for_user(everything=context.is_admin) if row.error else ""
 
 
 def operation(row: Operation, context: Context) -> dict[str, Any]:
-    """Ours: how far, and if it failed, why, in words."""
+    """An operation (ours, not Cinder's): its progress and, if it failed, why."""
     return {
         "id": row.id,
         "kind": row.kind,

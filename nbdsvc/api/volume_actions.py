@@ -10,8 +10,8 @@ from nbdsvc import errors, metadata
 from nbdsvc.api import strict, views
 from nbdsvc.api.actions import Action, perform, plain, schema
 from nbdsvc.api.connector import AnyConnector, Connector
-from nbdsvc.api.request import Ask, Asked, Body, Gib, Key, Metadata, Text, answer
-from nbdsvc.api.waiting import then
+from nbdsvc.api.request import ApiRequest, Body, CurrentRequest, Gib, Key, Metadata, Text, answer
+from nbdsvc.api.waiting import map_result
 from nbdsvc.app import Waiting
 from nbdsvc.attachments import status_actions
 from nbdsvc.attachments.attach import attach_volume
@@ -43,7 +43,7 @@ class Revert(Body):
 
 
 class ResetStatus(Body):
-    """At least one of them; null says nothing."""
+    """At least one of them; null is ignored."""
 
     status: str | None = None
     attach_status: str | None = None
@@ -101,12 +101,12 @@ class UnsetImageMetadata(Body):
     key: Key
 
 
-def _extend(asked: Asked, id: str, wish: Extend) -> None:
-    extend_volume(asked.app, asked.context, id, wish.new_size, online=asked.version >= (3, 42))
+def _extend(request: ApiRequest, id: str, body: Extend) -> None:
+    extend_volume(request.app, request.context, id, body.new_size, online=request.version >= (3, 42))
 
 
-def _reset(asked: Asked, id: str, wish: ResetStatus) -> None:
-    changes = wish.model_dump(exclude_none=True)
+def _reset(request: ApiRequest, id: str, body: ResetStatus) -> None:
+    changes = body.model_dump(exclude_none=True)
     allowed = {"status": states.VOLUME_RESET, "attach_status": states.ATTACH_STATUS_RESET}
     for field, value in changes.items():
         known = allowed.get(field, states.MIGRATION_STATUSES)
@@ -116,25 +116,25 @@ def _reset(asked: Asked, id: str, wish: ResetStatus) -> None:
             )
     if not changes:
         raise errors.InvalidInput(field="os-reset_status", value=None, reason="must name a status")
-    reset_status(asked.app, asked.context, id, changes)
+    reset_status(request.app, request.context, id, changes)
 
 
-def _attach(asked: Asked, id: str, wish: Attach) -> None:
-    if (wish.instance_uuid is None) == (wish.host_name is None):
+def _attach(request: ApiRequest, id: str, body: Attach) -> None:
+    if (body.instance_uuid is None) == (body.host_name is None):
         raise errors.InvalidInput(field="os-attach", value=None, reason="needs either instance_uuid or host_name")
-    attach_volume(asked.app, asked.context, id, wish.instance_uuid, wish.host_name, wish.mountpoint, wish.mode)
+    attach_volume(request.app, request.context, id, body.instance_uuid, body.host_name, body.mountpoint, body.mode)
 
 
-def _detach(asked: Asked, id: str, wish: Detach) -> Waiting[None]:
-    return detach_volume(asked.app, asked.context, id, wish.attachment_id)
+def _detach(request: ApiRequest, id: str, body: Detach) -> Waiting[None]:
+    return detach_volume(request.app, request.context, id, body.attachment_id)
 
 
-def _force_detach(asked: Asked, id: str, wish: ForceDetach) -> Waiting[None]:
-    return force_detach_volume(asked.app, asked.context, id, wish.attachment_id, wish.connector)
+def _force_detach(request: ApiRequest, id: str, body: ForceDetach) -> Waiting[None]:
+    return force_detach_volume(request.app, request.context, id, body.attachment_id, body.connector)
 
 
-def _initialize(asked: Asked, id: str, wish: Connect) -> Waiting[Response]:
-    return then(initialize_connection(asked.app, asked.context, id, wish.connector), _show_connection)
+def _initialize(request: ApiRequest, id: str, body: Connect) -> Waiting[Response]:
+    return map_result(initialize_connection(request.app, request.context, id, body.connector), _show_connection)
 
 
 def _show_connection(info: dict[str, Any]) -> Response:
@@ -142,72 +142,72 @@ def _show_connection(info: dict[str, Any]) -> Response:
     return answer({"connection_info": {"driver_volume_type": kind, "data": info}})
 
 
-def _terminate(asked: Asked, id: str, wish: Terminate) -> Waiting[None]:
-    return terminate_connection(asked.app, asked.context, id, wish.connector)
+def _terminate(request: ApiRequest, id: str, body: Terminate) -> Waiting[None]:
+    return terminate_connection(request.app, request.context, id, body.connector)
 
 
-def _upload(asked: Asked, id: str, wish: Upload) -> Response:
+def _upload(request: ApiRequest, id: str, body: Upload) -> Response:
     wanted = UploadVolumeRequest(
-        wish.image_name, wish.disk_format, wish.visibility or "private", bool(wish.protected), wish.force
+        body.image_name, body.disk_format, body.visibility or "private", bool(body.protected), body.force
     )
-    volume, image_id = upload_volume(asked.app, asked.context, id, wanted)
+    volume, image_id = upload_volume(request.app, request.context, id, wanted)
     shown = {
         "id": volume.id,
         "updated_at": views.stamp(volume.updated_at),
         "status": volume.status,
         "display_description": volume.description,
         "size": volume.size,
-        "volume_type": views.uploaded_type(type_of_volume(asked.app, volume.volume_type_id), asked.context),
+        "volume_type": views.uploaded_type(type_of_volume(request.app, volume.volume_type_id), request.context),
         "image_id": image_id,
         "container_format": "bare",
-        "disk_format": wish.disk_format,
-        "image_name": wish.image_name,
+        "disk_format": body.disk_format,
+        "image_name": body.image_name,
     }
-    if asked.version >= (3, 1):
-        shown |= {"visibility": wish.visibility or "private", "protected": bool(wish.protected)}
+    if request.version >= (3, 1):
+        shown |= {"visibility": body.visibility or "private", "protected": bool(body.protected)}
     return answer({"os-volume_upload_image": shown}, 202)
 
 
-def _image_metadata(asked: Asked, id: str, changes: dict[str, str | None]) -> dict[str, str]:
-    return metadata.VOLUME_IMAGE.edit(asked.app, asked.context, id, changes)
+def _image_metadata(request: ApiRequest, id: str, changes: dict[str, str | None]) -> dict[str, str]:
+    return metadata.VOLUME_IMAGE.edit(request.app, request.context, id, changes)
 
 
-def _revert(asked: Asked, id: str, wish: Revert) -> None:
-    revert_volume(asked.app, asked.context, id, wish.snapshot_id)
+def _revert(request: ApiRequest, id: str, body: Revert) -> None:
+    revert_volume(request.app, request.context, id, body.snapshot_id)
 
 
-def _force_delete(asked: Asked, id: str, _wish: Any) -> None:
-    delete_volume(asked.app, asked.context, id, force=True)
+def _force_delete(request: ApiRequest, id: str, _body: Any) -> None:
+    delete_volume(request.app, request.context, id, force=True)
 
 
-def _set_bootable(asked: Asked, id: str, wish: Bootable) -> None:
-    update_volume(asked.app, asked.context, id, bootable=wish.bootable)
+def _set_bootable(request: ApiRequest, id: str, body: Bootable) -> None:
+    update_volume(request.app, request.context, id, bootable=body.bootable)
 
 
-def _set_readonly(asked: Asked, id: str, wish: ReadOnly) -> None:
-    set_readonly(asked.app, asked.context, id, readonly=wish.readonly)
+def _set_readonly(request: ApiRequest, id: str, body: ReadOnly) -> None:
+    set_readonly(request.app, request.context, id, readonly=body.readonly)
 
 
-def _show_image_metadata(asked: Asked, id: str, _wish: Any) -> Response:
-    return answer({"metadata": _image_metadata(asked, id, {})})
+def _show_image_metadata(request: ApiRequest, id: str, _body: Any) -> Response:
+    return answer({"metadata": _image_metadata(request, id, {})})
 
 
-def _set_image_metadata(asked: Asked, id: str, wish: SetImageMetadata) -> Response:
-    return answer({"metadata": _image_metadata(asked, id, dict(wish.metadata))})
+def _set_image_metadata(request: ApiRequest, id: str, body: SetImageMetadata) -> Response:
+    return answer({"metadata": _image_metadata(request, id, dict(body.metadata))})
 
 
-def _unset_image_metadata(asked: Asked, id: str, wish: UnsetImageMetadata) -> None:
-    _image_metadata(asked, id, {wish.key: None})
+def _unset_image_metadata(request: ApiRequest, id: str, body: UnsetImageMetadata) -> None:
+    _image_metadata(request, id, {body.key: None})
 
 
 class Verify(Body):
-    """Ours: compare with the digests that were made when it was filled, or record new ones."""
+    """Ours, not Cinder's: compare with the digests made when the volume was filled, or record new ones."""
 
     record: bool = False
 
 
-def _verify(asked: Asked, id: str, wish: Verify) -> None:
-    verify_volume(asked.app, asked.context, id, record=wish.record)
+def _verify(request: ApiRequest, id: str, body: Verify) -> None:
+    verify_volume(request.app, request.context, id, record=body.record)
 
 
 ACTIONS = {
@@ -236,6 +236,6 @@ ACTIONS = {
 
 
 @router.post("/volumes/{id}/action", status_code=202, openapi_extra=schema(ACTIONS))
-async def act(asked: Ask, id: str, body: Annotated[Any, Json()]) -> Response:
+async def act(request: CurrentRequest, id: str, body: Annotated[Any, Json()]) -> Response:
     """One action on a volume: the key of the body names it."""
-    return await perform(ACTIONS, asked, id, body)
+    return await perform(ACTIONS, request, id, body)

@@ -9,7 +9,7 @@ from nbdsvc import errors
 from nbdsvc import metadata as resource_metadata
 from nbdsvc.api import filters, metadata, paging, strict, views
 from nbdsvc.api.microversions import Version
-from nbdsvc.api.request import Ask, Asked, Body, Gib, LongText, Metadata, Text, answer
+from nbdsvc.api.request import ApiRequest, Body, CurrentRequest, Gib, LongText, Metadata, Text, answer
 from nbdsvc.model.entities import Volume
 from nbdsvc.volumes import read
 from nbdsvc.volumes.create import CreateVolumeRequest, create_volume
@@ -36,7 +36,7 @@ _STRICT_SINCE = (3, 53)
 
 
 class NewVolume(Body):
-    """A volume to be. Before microversion 3.53 a field that is not known is ignored, from it on refused."""
+    """A new volume. Before microversion 3.53 a field that is not known is ignored, from it on refused."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -48,7 +48,7 @@ class NewVolume(Body):
     volume_type: Text | None = None
     snapshot_id: Text | None = None
     source_volid: Text | None = None
-    imageRef: str | None = Field(default=None, max_length=2048)  # noqa: N815 - the field's name on the wire
+    imageRef: str | None = Field(default=None, max_length=2048)  # noqa: N815 - the API's name
     image_id: str | None = Field(default=None, max_length=2048)
     availability_zone: Text | None = None
     multiattach: bool = False
@@ -76,11 +76,11 @@ class UpdateBody(Body):
 
 
 @router.post("/volumes", status_code=202)
-def create(asked: Ask, body: CreateBody) -> JSONResponse:
+def create(request: CurrentRequest, body: CreateBody) -> JSONResponse:
     """Make a volume: empty, or of an image, a snapshot or another volume."""
     wanted = body.volume
-    _check(asked, wanted)
-    wish = CreateVolumeRequest(
+    _check(request, wanted)
+    new_volume = CreateVolumeRequest(
         size=wanted.size,
         name=wanted.name if wanted.name is not None else wanted.display_name,
         description=wanted.description if wanted.description is not None else wanted.display_description,
@@ -92,14 +92,14 @@ def create(asked: Ask, body: CreateBody) -> JSONResponse:
         multiattach=wanted.multiattach,
         metadata=wanted.metadata or {},
     )
-    made = create_volume(asked.app, asked.context, wish)
-    return answer({"volume": show_volumes(asked, [made])[0]}, 202)
+    made = create_volume(request.app, request.context, new_volume)
+    return answer({"volume": show_volumes(request, [made])[0]}, 202)
 
 
-def _check(asked: Asked, wanted: NewVolume) -> None:
-    """That nothing is asked for which would be passed over."""
+def _check(request: ApiRequest, wanted: NewVolume) -> None:
+    """Raise InvalidInput or NotFound for a field that would be ignored."""
     unknown = sorted(wanted.model_extra or {})
-    if unknown and asked.version >= _STRICT_SINCE:
+    if unknown and request.version >= _STRICT_SINCE:
         raise errors.InvalidInput(field=unknown[0][:80], value=None, reason="there is no such field")
     for resource, id in (("Group", wanted.consistencygroup_id or wanted.group_id), ("Backup", wanted.backup_id)):
         if id:
@@ -107,26 +107,26 @@ def _check(asked: Asked, wanted: NewVolume) -> None:
 
 
 @router.get("/volumes")
-def listing(asked: Ask) -> JSONResponse:
+def listing(request: CurrentRequest) -> JSONResponse:
     """The project's volumes, short; with `all_tenants` and as an administrator everybody's."""
-    base = asked.link()
-    return _list(asked, "volumes", lambda rows: [views.volume_summary(row, base.rstrip("/")) for row in rows])
+    base = request.link()
+    return _list(request, "volumes", lambda rows: [views.volume_summary(row, base.rstrip("/")) for row in rows])
 
 
 @router.get("/volumes/detail")
-def detail(asked: Ask) -> JSONResponse:
+def detail(request: CurrentRequest) -> JSONResponse:
     """The same with all attributes."""
-    return _list(asked, "volumes/detail", lambda rows: show_volumes(asked, rows, extras=True))
+    return _list(request, "volumes/detail", lambda rows: show_volumes(request, rows, extras=True))
 
 
 @router.get("/volumes/summary")
-def summary(asked: Ask) -> JSONResponse:
+def summary(request: CurrentRequest) -> JSONResponse:
     """How many volumes, how many GiB; from 3.36 their metadata too. From 3.12."""
-    asked.require((3, 12))
-    all_tenants = asked.flag("all_tenants")
-    rows = read.list_volumes(asked.app, asked.context, filters.parse(asked, "volumes"), all_tenants=all_tenants)
+    request.require((3, 12))
+    all_tenants = request.flag("all_tenants")
+    rows = read.list_volumes(request.app, request.context, filters.parse(request, "volumes"), all_tenants=all_tenants)
     total: dict[str, Any] = {"total_size": sum(row.size for row in rows), "total_count": len(rows)}
-    if asked.version >= (3, 36):
+    if request.version >= (3, 36):
         merged: dict[str, list[str]] = {}
         for row in rows:
             for key, value in row.metadata.items():
@@ -136,13 +136,15 @@ def summary(asked: Ask) -> JSONResponse:
 
 
 @router.get("/volumes/{id}")
-def show(asked: Ask, id: str) -> JSONResponse:
+def show(request: CurrentRequest, id: str) -> JSONResponse:
     """One volume."""
-    return answer({"volume": show_volumes(asked, [read.get_volume(asked.app, asked.context, id)], extras=True)[0]})
+    return answer(
+        {"volume": show_volumes(request, [read.get_volume(request.app, request.context, id)], extras=True)[0]}
+    )
 
 
 @router.put("/volumes/{id}")
-def update(asked: Ask, id: str, body: UpdateBody) -> JSONResponse:
+def update(request: CurrentRequest, id: str, body: UpdateBody) -> JSONResponse:
     """Change name, description or metadata."""
     given = body.volume.model_dump(exclude_unset=True)
     changes = {key.removeprefix("display_"): value for key, value in given.items()}
@@ -152,39 +154,39 @@ def update(asked: Ask, id: str, body: UpdateBody) -> JSONResponse:
         )
     if changes.get("metadata", {}) is None:
         changes["metadata"] = {}
-    made = update_volume(asked.app, asked.context, id, **changes)
-    return answer({"volume": show_volumes(asked, [made])[0]})
+    made = update_volume(request.app, request.context, id, **changes)
+    return answer({"volume": show_volumes(request, [made])[0]})
 
 
 @router.delete("/volumes/{id}", status_code=202)
-def delete(asked: Ask, id: str) -> Response:
+def delete(request: CurrentRequest, id: str) -> Response:
     """Delete a volume; with `cascade` its snapshots too, from 3.23 with `force` whatever its status."""
-    force = asked.version >= (3, 23) and asked.flag("force")
+    force = request.version >= (3, 23) and request.flag("force")
     if force:
-        asked.require_admin()
-    delete_volume(asked.app, asked.context, id, cascade=asked.flag("cascade"), force=force)
+        request.require_admin()
+    delete_volume(request.app, request.context, id, cascade=request.flag("cascade"), force=force)
     return Response(status_code=202)
 
 
 def show_volumes(
-    asked: Asked, rows: list[Volume], *, extras: bool = False, version: Version | None = None
+    request: ApiRequest, rows: list[Volume], *, extras: bool = False, version: Version | None = None
 ) -> list[dict[str, Any]]:
     """Views of many rows with two more queries, not two each. `version`: another than the request's."""
-    related = read.related_to(asked.app, rows)
-    base = asked.link().rstrip("/")
+    related = read.related_to(request.app, rows)
+    base = request.link().rstrip("/")
     shown = []
     for row in rows:
         attachments, type_name = related.attachments_of(row), related.type_of(row)
-        view = views.volume(row, attachments, type_name, asked.context, version or asked.version, base)
-        shown.append(view | (views.volume_extras(row, asked.context) if extras else {}))
+        view = views.volume(row, attachments, type_name, request.context, version or request.version, base)
+        shown.append(view | (views.volume_extras(row, request.context) if extras else {}))
     return shown
 
 
-def _list(asked: Asked, path: str, show: Any) -> JSONResponse:
-    all_tenants = asked.flag("all_tenants")
-    page, wanted = paging.page(asked, _SORTABLE), filters.parse(asked, "volumes")
-    rows = read.list_volumes(asked.app, asked.context, wanted, page, all_tenants=all_tenants)
-    return answer({"volumes": show(rows), **paging.next_link(asked, "volumes", path, page, rows)})
+def _list(request: ApiRequest, path: str, show: Any) -> JSONResponse:
+    all_tenants = request.flag("all_tenants")
+    page, wanted = paging.page(request, _SORTABLE), filters.parse(request, "volumes")
+    rows = read.list_volumes(request.app, request.context, wanted, page, all_tenants=all_tenants)
+    return answer({"volumes": show(rows), **paging.next_link(request, "volumes", path, page, rows)})
 
 
 metadata.add_routes(router, "volumes", resource_metadata.VOLUME)

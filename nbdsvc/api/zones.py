@@ -3,17 +3,17 @@
 from fastapi.responses import JSONResponse
 
 from nbdsvc.api import strict
-from nbdsvc.api.request import Ask, answer
+from nbdsvc.api.request import CurrentRequest, answer
 from nbdsvc.backends.zones import list_zones
 
 router = strict.router("availability zones")
 
 
 @router.get("/os-availability-zone")
-def listing(asked: Ask) -> JSONResponse:
+def listing(request: CurrentRequest) -> JSONResponse:
     """The zones of the storage hosts; one is available while a host in it takes new volumes."""
     shown = [
         {"zoneName": name, "zoneState": {"available": available}}
-        for name, available in sorted(list_zones(asked.app).items())
+        for name, available in sorted(list_zones(request.app).items())
     ]
     return answer({"availabilityZoneInfo": shown})

@@ -20,7 +20,7 @@ import structlog
 from nbdsvc import durable, errors
 from nbdsvc.images.index import ACTIVE, SAVING, Image, parse, unparse
 from nbdsvc.model import names
-from nbdsvc.model.context import NOBODY, Context
+from nbdsvc.model.context import ANONYMOUS, Context
 
 __all__ = ["Image", "ImageFolder"]
 
@@ -64,7 +64,7 @@ class ImageFolder:
         self._seen = {name: seen for name, seen in found.items() if seen}
         return [seen[1] for seen in self._seen.values() if seen[1]]
 
-    def get(self, id_or_name: str, context: Context = NOBODY) -> Image:
+    def get(self, id_or_name: str, context: Context = ANONYMOUS) -> Image:
         """By id, else by name: the project's own before public ones. One that this request may not see is NotFound.
 
         Conflict when the name is not enough, by what this request may see only.

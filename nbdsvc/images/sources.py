@@ -20,7 +20,7 @@ from nbdsvc.images.http.client import Access
 from nbdsvc.images.inspection import ImageFacts
 from nbdsvc.images.opening import How
 from nbdsvc.images.spool import NO_SPOOL, Spool
-from nbdsvc.model.context import NOBODY, Context
+from nbdsvc.model.context import ANONYMOUS, Context
 from nbdsvc.units import TiB
 
 # The scheme of a URL (RFC 3986, 3.1), which no image's id or name begins with.
@@ -71,7 +71,7 @@ class Images:
     def open(
         self,
         reference: str,
-        context: Context = NOBODY,
+        context: Context = ANONYMOUS,
         most: int = 64 * TiB,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> OpenImage:

@@ -24,4 +24,4 @@ class Context:
 
 
 # For look-ups without a request behind them: sees what is public, and no more.
-NOBODY = Context("", "", frozenset(), "")
+ANONYMOUS = Context("", "", frozenset(), "")

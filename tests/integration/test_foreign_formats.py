@@ -22,7 +22,7 @@ from nbdsvc.images.inspection import ImageFacts
 from nbdsvc.images.places import open_origin
 from nbdsvc.images.sources import Images
 from nbdsvc.images.spool import Spool
-from nbdsvc.model.context import NOBODY
+from nbdsvc.model.context import ANONYMOUS
 
 SIZE = 24 * MiB
 EXTENTS = [(0, 100, 1), (5 * MiB + 123, 3 * MiB, 2), (20 * MiB, 64 * KiB, 3)]
@@ -93,7 +93,7 @@ def test_the_disk_in_an_appliance(tmp_path: Path, format: str, options: str) -> 
     theirs = (tmp_path / "theirs").read_bytes()
     assert (tmp_path / "ours").read_bytes() == theirs
     images = Images(ImageFolder(folder))
-    assert images.resolve(f"appliance.ova#{disk.name}", NOBODY).endswith(f"#{disk.name}")
+    assert images.resolve(f"appliance.ova#{disk.name}", ANONYMOUS).endswith(f"#{disk.name}")
     opened = images.open(f"appliance.ova#{disk.name}")
     with opened.source as source:
         assert (opened.facts.format, opened.facts.virtual_size) == (format, len(theirs))

@@ -26,9 +26,11 @@ def test_who_does_not_run_the_storage_reads_nothing_of_its_host() -> None:
         errors.InternalError(reason="KeyError: /dev/vg"),
     ]
     for error in host:
-        told = error.told(everything=False)
-        assert "/" not in told
-        assert "me" not in told.split()
-        assert error.told(everything=True) == str(error)
-        assert errors.from_facts(errors.facts_of(error)).told(everything=False) == told
-    assert errors.NotFound(resource="Volume", id="1").told(everything=False) == "Volume 1 could not be found."
+        message = error.message_for_user(everything=False)
+        assert "/" not in message
+        assert "me" not in message.split()
+        assert error.message_for_user(everything=True) == str(error)
+        assert errors.from_facts(errors.facts_of(error)).message_for_user(everything=False) == message
+    assert (
+        errors.NotFound(resource="Volume", id="1").message_for_user(everything=False) == "Volume 1 could not be found."
+    )

@@ -1,4 +1,4 @@
-"""What every request passes before a route sees it: request id, size, version, project, author; and after it: headers.
+"""The middleware: request id, size, version, project and author of every request; the headers of every reply.
 
 Plain ASGI, because it runs for every request and FastAPI's own middleware would copy bodies.
 """
@@ -28,20 +28,20 @@ RESOURCES = frozenset(
     os-hosts os-availability-zone extensions operations messages images resource_filters
     manageable_volumes manageable_snapshots os-volume-manage os-snapshot-manage""".split()
 )
-# Served to anybody: what a client must read before it can have a token, and what a load balancer asks.
-OPEN = frozenset({"/", "/v3", "/v3/", "/healthcheck", "/metrics", "/openapi.json", "/docs"})
+# Served without a token: what a client reads before it has one, and what a load balancer polls.
+PUBLIC_PATHS = frozenset({"/", "/v3", "/v3/", "/healthcheck", "/metrics", "/openapi.json", "/docs"})
 _READING = frozenset({"GET", "HEAD"})
 
 
-# What the columns hold.
-_MOST_NAME = 255
+# Characters that the columns hold.
+_MAX_NAME = 255
 
 
 class _TooLarge(Exception):
     """The body passed the limit while it was read."""
 
 
-class Gate:
+class ApiMiddleware:
     """The ASGI application in front of the routes."""
 
     def __init__(self, app: Any, authenticator: Authenticator, max_body: int) -> None:
@@ -57,7 +57,7 @@ class Gate:
         started, outcome = time.perf_counter(), {"status": 500}
         sender = self._sender(send, scope, request_id, outcome)
         try:
-            self._admit(scope, request_id)
+            self._authenticate(scope, request_id)
             await self._app(scope, self._limited(scope, receive), sender)
         except errors.Error as error:
             await _answer(sender, faults.status_of(error), faults.message(error))
@@ -66,10 +66,10 @@ class Gate:
         except _TooLarge:
             await _answer(sender, 413, f"The body is larger than {self._max_body} bytes.")
         seconds = time.perf_counter() - started
-        metrics.request(scope["method"], outcome["status"], seconds)
+        metrics.count_request(scope["method"], outcome["status"], seconds)
         log.debug("request", method=scope["method"], path=scope["path"], status=outcome["status"], request=request_id)
 
-    def _admit(self, scope: Scope, request_id: str) -> None:
+    def _authenticate(self, scope: Scope, request_id: str) -> None:
         if _is_framed_twice(scope):
             raise errors.InvalidInput(field="Content-Length", value=None, reason="not together with Transfer-Encoding")
         headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
@@ -78,8 +78,8 @@ class Gate:
         length = headers.get("content-length", "0")
         if length.isascii() and length.isdigit() and int(length[:20]) > self._max_body:
             raise _TooLarge
-        if scope["path"] in OPEN:
-            return  # whatever version its client hopes for: cinderclient asks for the versions in its own newest one
+        if scope["path"] in PUBLIC_PATHS:
+            return  # whatever the requested version: cinderclient reads the version document with its own newest one
         _check_text(scope)
         state["version"] = microversions.parse(headers.get("openstack-api-version"))
         project, scope["path"] = _split(scope["path"])
@@ -122,7 +122,7 @@ class Gate:
 
 
 def _is_framed_twice(scope: Scope) -> bool:
-    """A body with two ends (RFC 9112, 6.3): whoever forwards may take the other one, and the rest for a request."""
+    """A body with two lengths (RFC 9112, 6.3): a proxy may use the other one, and read the rest as a request."""
     return {b"content-length", b"transfer-encoding"} <= {key for key, _ in scope["headers"]}
 
 
@@ -145,8 +145,8 @@ def _check_text(scope: Scope) -> None:
 def _check_author(context: Context) -> None:
     """A project's and a user's name go into columns, logs and links."""
     for field, name in (("project_id", context.project_id), ("user_id", context.user_id)):
-        if len(name) > _MOST_NAME or not name.isprintable():
-            reason = f"must be printable text of at most {_MOST_NAME} characters"
+        if len(name) > _MAX_NAME or not name.isprintable():
+            reason = f"must be printable text of at most {_MAX_NAME} characters"
             raise errors.InvalidInput(field=field, value=name[:80], reason=reason)
 
 
