@@ -10,7 +10,9 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 from nbdsvc import errors
@@ -33,6 +35,24 @@ _PACKAGES = {
     "systemd-run": "systemd",
     "fusermount3": "fuse3",
 }
+
+_lock_fds: ContextVar[tuple[int, ...]] = ContextVar("lock_fds", default=())
+# Stays while the program runs, and holds what it inherited: LVM closes all descriptors that it does not know (lvm(8)).
+# The second command keeps the shell from becoming the first one.
+_HOLDER = ("/bin/sh", "-c", '"$@"; exit $?', "sh")
+
+
+@contextmanager
+def locks_held_by_children(fds: tuple[int, ...]) -> Iterator[None]:
+    """Programs that this thread runs inside the block keep these descriptors, and the flocks on them, until they end.
+
+    So a program of a killed service excludes the next service from what it works on.
+    """
+    token = _lock_fds.set(fds)
+    try:
+        yield
+    finally:
+        _lock_fds.reset(token)
 
 
 @dataclass(frozen=True)
@@ -76,14 +96,19 @@ class Runner:
         pass_fds: Iterable[int] = (),
         env: Mapping[str, str] | None = None,
         should_stop: Callable[[], bool] = lambda: False,
+        leaves_server: bool = False,
     ) -> Completed:
-        """Run until it succeeds; the last failure is raised. A complaint that contains one of `no_retry` is final."""
+        """Run until it succeeds; the last failure is raised. A complaint that contains one of `no_retry` is final.
+
+        leaves_server: it starts a program that outlives it by far, and therefore gets none of the locks of the step.
+        """
         command = [resolve(argv[0]), *argv[1:]]
         final = tuple(no_retry)
         last = tries or self._tries
+        held = () if leaves_server else _lock_fds.get()
         for attempt in range(1, last + 1):
             try:
-                return self._once(command, timeout, tuple(pass_fds), env or {}, should_stop)
+                return self._once(command, timeout, tuple(pass_fds), held, env or {}, should_stop)
             except errors.CommandFailed as error:
                 if attempt == last or should_stop() or any(text in error.stderr for text in final):
                     raise
@@ -95,16 +120,17 @@ class Runner:
         command: list[str],
         timeout: float,
         pass_fds: tuple[int, ...],
+        held: tuple[int, ...],
         env: Mapping[str, str],
         should_stop: Callable[[], bool],
     ) -> Completed:
         process = subprocess.Popen(
-            command,
+            [*_HOLDER, *command] if held else command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**os.environ, "LC_ALL": "C", **env},
-            pass_fds=pass_fds,
+            env={**os.environ, "LC_ALL": "C", **({"LVM_SUPPRESS_FD_WARNINGS": "1"} if held else {}), **env},
+            pass_fds=(*pass_fds, *held),
             start_new_session=True,
             text=True,
             errors="replace",

@@ -22,6 +22,7 @@ from nbdsvc.operations.locks import FileLocks, LockTable
 from nbdsvc.operations.operation_type import ACCESS, COPY, SHORT, OperationType, Step, args_from_json
 from nbdsvc.operations.running import Probe, Running, no_probe
 from nbdsvc.operations.slots import Slots
+from nbdsvc.process import locks_held_by_children
 from nbdsvc.store.claims import Claim
 from nbdsvc.store.database import Database
 
@@ -191,8 +192,7 @@ class Engine:
         try:
             # The files of locks are for children that outlive us; an end of access has none, and may have no room for a file.
             locks = [] if _to_be_abandoned(operation) or running.lane == ACCESS else operation.lock_set()
-            with self._files.hold(locks, lambda: self._check_stop(running)) as fds:
-                running.lock_fds = fds
+            with self._files.hold(locks, lambda: self._check_stop(running)) as fds, locks_held_by_children(fds):
                 ended = running.execute(may_copy=lane.copies)
             if ended:
                 bound.info("operation ended", state=self._journal.get(operation.id).state)

@@ -45,7 +45,6 @@ class Running:
         self.args = args
         self.results: dict[str, Any] = dict(operation.results)
         self.environment = environment
-        self.lock_fds: tuple[int, ...] = ()
         self.cancelled = operation.cancel_requested
         self.rate = operation.rate
         self._type = operation_type

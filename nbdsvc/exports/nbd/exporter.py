@@ -211,7 +211,7 @@ class NbdExporter:
             scope = f"--unit=nbdsvc-export-{state.id}.scope"
             command = ["systemd-run", "--quiet", "--scope", "--collect", scope,
                        "--property=KillSignal=SIGKILL", *command]  # fmt: skip
-        return self._runner.run(command, timeout=30).stdout.strip()
+        return self._runner.run(command, timeout=30, leaves_server=True).stdout.strip()
 
 
 # Isolated and without site: 40 ms faster to start. The launcher needs nothing but the standard library and its folder.
