@@ -131,6 +131,8 @@ def test_every_change_is_a_row_of_the_table(
 def test_the_record_sees_a_change_that_goes_round(watched: tuple[ServiceProcess, StatusLog]) -> None:
     """A status that is written by hand is found, and so are the lawful changes before it."""
     service, log = watched
+    Faults(service.state / "pool", "file").plan({})
+    log.clear()
     volume = Scene(service).volume
     service.wait_status("volumes", volume)
     assert {("volumes", "new", "creating"), ("volumes", "creating", "available")} <= log.moves()
