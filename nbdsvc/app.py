@@ -11,7 +11,6 @@ import sqlalchemy as sa
 from nbdsvc.config import Settings
 from nbdsvc.exporter import AddSecret
 from nbdsvc.images.sources import Images
-from nbdsvc.manager import room
 from nbdsvc.model import clock, names
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Volume
@@ -65,6 +64,8 @@ class App:
         Raises QuotaExceeded for too many unfinished operations of the project, and OutOfSpace for one that adds something
         where the database has hardly any room left.
         """
+        if operation_type.adds and self.database.reserve:
+            self.database.reserve.check()
         host = backend if isinstance(backend, str) else backend.full_host
         locks = list(operation_type.locks(args))
         made = operation(self, context, operation_type.name, host, resource, locks, args_to_json(args))
@@ -83,11 +84,7 @@ class Waiting(Generic[T]):
 def operation(
     app: App, context: Context, kind: str, host: str, resource: tuple[str, str], locks: list[Lock], args: dict[str, Any]
 ) -> Operation:
-    """A new operation for the host that owns `host@backend#pool`. resource: (type, id).
-
-    OutOfSpace for one that adds something where the database has hardly any room left.
-    """
-    room.check(app.database, kind)
+    """A new operation for the host that owns `host@backend#pool`. resource: (type, id)."""
     name, backend, _pool = names.split_host(host)
     seconds = app.settings.operation_deadline
     deadline = clock.now() + timedelta(seconds=seconds) if seconds else None

@@ -92,6 +92,8 @@ class OperationType(Generic[A]):
     lane: str = SHORT
     first: Callable[[Run[A]], Any] | None = None
     """Done before the journal is written, which may have no room: each time, and again by a step that reports its error."""
+    adds: bool = False
+    """It leaves a row, a file or an image behind, and is refused where the database has hardly any room left."""
     ephemeral: bool = False
     """Its result is for the caller that waits for it, and leaves the journal soon after."""
 

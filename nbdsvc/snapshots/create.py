@@ -135,4 +135,5 @@ CREATE_SNAPSHOT = OperationType(
     _locks,
     _succeed,
     _fail,
+    adds=True,
 )

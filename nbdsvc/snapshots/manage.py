@@ -122,4 +122,5 @@ MANAGE_SNAPSHOT = OperationType(
     _locks,
     _succeed,
     _fail,
+    adds=True,
 )

@@ -1,7 +1,7 @@
 """Room that is kept back for the database, so that ends can still be recorded when its file system is full.
 
 A file of some MiB beside the database. It is given up when hardly anything is free; what is then free is for detaches,
-deletions and the ends of operations, because admission refuses what adds rows before that (manager/room.py). It is made
+deletions and the ends of operations, because operations that add rows are refused before that (check). It is made
 again when there is room. Whoever goes on filling the disk takes that room too: it is minutes for the administrator.
 """
 
@@ -10,6 +10,9 @@ import os
 from pathlib import Path
 
 import structlog
+
+from nbdsvc import errors
+from nbdsvc.units import human
 
 log = structlog.get_logger(__name__)
 
@@ -33,6 +36,15 @@ class Reserve:
         """Whether so little is free that nothing may be begun which leaves more rows behind than there were."""
         kept = self.size if self._is_whole() else 0
         return self.free() + kept < 2 * self.size
+
+    def check(self) -> None:
+        """Raise OutOfSpace, naming the folder, where nothing may be begun that leaves more rows behind."""
+        if not self.size or not self.short():
+            return
+        free = self.free()
+        kept = f"{human(self.size)} are kept for detach and delete"
+        reason = f"{human(free)} are free where the database is, and {kept}"
+        raise errors.OutOfSpace(pool=str(self.path.parent), requested=self.size, free=free, reason=reason)
 
     def give_up_if_low(self) -> None:
         """Before a write; costs two system calls. A file system that cannot be looked at fails the write itself."""

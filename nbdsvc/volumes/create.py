@@ -234,4 +234,5 @@ CREATE_VOLUME = OperationType(
     _locks,
     _succeed,
     _fail,
+    adds=True,
 )

@@ -134,4 +134,5 @@ MANAGE_VOLUME = OperationType(
     _locks,
     _succeed,
     _fail,
+    adds=True,
 )

@@ -158,4 +158,5 @@ UPLOAD_VOLUME = OperationType(
     _locks,
     _succeed,
     _fail,
+    adds=True,
 )
