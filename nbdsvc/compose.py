@@ -7,6 +7,7 @@ from typing import Any
 
 from nbdsvc import driver as contract
 from nbdsvc import errors
+from nbdsvc.attachments.transport import protocol_of, recorded_protocols
 from nbdsvc.backend_settings import BackendSettings
 from nbdsvc.config import Settings
 from nbdsvc.datapath.digest_store import DigestStore
@@ -26,11 +27,15 @@ from nbdsvc.process import Runner
 from nbdsvc.store.database import Database
 from nbdsvc.store.unrecorded_ends import UnrecordedEnds
 
+# The setting by which the transport of a recorded protocol is made.
+_BY_PROTOCOL = {"nbd": "nbd", "iscsi": "lio"}
+
 
 def make_host(settings: Settings, database: Database) -> Host:
+    backends = _make_backends(settings)
     return Host(
         name=settings.host,
-        backends=_make_backends(settings),
+        backends=backends,
         database=database,
         images=_make_images(settings),
         runner=Runner(settings.num_shell_tries),
@@ -38,6 +43,7 @@ def make_host(settings: Settings, database: Database) -> Host:
         digests=DigestStore(settings.state_dir / "digests"),
         zone=settings.availability_zone,
         ended=UnrecordedEnds(settings.state_dir / "ended"),
+        retired=_make_retired(settings, database, backends),
     )
 
 
@@ -47,6 +53,16 @@ def _make_backends(settings: Settings) -> dict[str, Backend]:
     used = {name for backend in found.values() for name in backend.exporters}
     exporters = {name: _make_exporter(settings, name) for name in sorted(used)}
     return {name: _make_backend(settings, name, backend, exporters) for name, backend in found.items()}
+
+
+def _make_retired(settings: Settings, database: Database, backends: Mapping[str, Backend]) -> tuple[Exporter, ...]:
+    """Transports that no backend has in its settings any more and attachments still have: to repair and to end these.
+
+    ConfigError where one cannot be made: the access of its attachments could not be ended.
+    """
+    offered = {protocol_of(exporter) for backend in backends.values() for exporter in backend.exporters}
+    recorded = recorded_protocols(database, settings.host)
+    return tuple(_make_exporter(settings, _BY_PROTOCOL[protocol]) for protocol in sorted(recorded - offered))
 
 
 def _make_backend(

@@ -61,6 +61,8 @@ class Host:
     zone: str = "nova"
     ended: UnrecordedEnds = field(default_factory=UnrecordedEnds)
     spare: Spare = field(default_factory=Spare)
+    # Transports that no backend offers any more, and by which volumes are still attached.
+    retired: tuple[Exporter, ...] = ()
 
     def backend(self, name: str) -> Backend:
         """The backend of that name; the only one for an empty name. BackendUnavailable where none is configured so."""
@@ -80,8 +82,16 @@ class Host:
 
     @property
     def exporters(self) -> tuple[Exporter, ...]:
-        """The transports of all backends, each once: a transport may serve several of them."""
-        return tuple({id(each): each for backend in self.backends.values() for each in backend.exporters}.values())
+        """The transports of all backends, each once, because one may serve several of them; and the retired ones."""
+        offered = {id(each): each for backend in self.backends.values() for each in backend.exporters}
+        return (*offered.values(), *self.retired)
+
+    def exporter(self, protocol: str) -> Exporter:
+        """The transport of an attachment that has this one recorded; ExportFailed where this host has it not."""
+        for exporter in self.exporters:
+            if exporter.protocol.lower() == protocol:
+                return exporter
+        raise errors.ExportFailed(export=protocol, reason=f"host {self.name} has no such transport")
 
     def remove_export(self, id: str) -> None:
         """Remove an attachment's export, whichever transport it has; one that is not there is removed."""

@@ -92,8 +92,6 @@ class Service:
         self.database.check()
         self._claim = self._take_host() if with_host else None
         self.host = make_host(settings, self.database) if with_host else None
-        if self.host:
-            export_repair.check_transport(self.host)
         self.engine = self._make_engine(self.host, probe) if self.host else None
         images = self.host.images if self.host else None
         self.app = App(

@@ -11,7 +11,9 @@ from nbdsvc.app import App, Waiting, operation, owner_scope
 from nbdsvc.attachments import end_of_access
 from nbdsvc.attachments.access_mode import check_mode
 from nbdsvc.attachments.connection_info import stored_info
-from nbdsvc.attachments.desired_export import access_of, attachment_of, export_spec, share_secret
+from nbdsvc.attachments.desired_export import attachment_of, export_spec, share_secret
+from nbdsvc.attachments.transport import choose, protocol_of
+from nbdsvc.exporter import Access, Connector, Exporter
 from nbdsvc.host import backend_of, host_of
 from nbdsvc.manager import settling
 from nbdsvc.manager.locking import locks
@@ -20,6 +22,7 @@ from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Attachment, Volume
 from nbdsvc.model.operation import Operation
 from nbdsvc.operations.step import Kind, Run, Step
+from nbdsvc.refs import read_volume_ref
 from nbdsvc.store import nouns
 
 log = structlog.get_logger(__name__)
@@ -86,11 +89,11 @@ def submit_connect(
 
 def _export(run: Run) -> dict[str, Any]:
     """Export the volume; the result is its connection_info without the secret, which stays in the attachment's row."""
-    host, exporter, attachment = host_of(run), backend_of(run).exporter, attachment_of(run)
+    host, attachment = host_of(run), attachment_of(run)
     if attachment is None:
         raise errors.NotFound(resource="VolumeAttachment", id=run.args["attachment_id"])
-    access = access_of(exporter, attachment)
-    spec = export_spec(host, share_secret(host, exporter, attachment, access), access)
+    exporter, access = _choose_transport(run, attachment)
+    spec = export_spec(host, exporter, share_secret(host, exporter, attachment, access), access)
     if not spec.read_only:
         host.digests.discard(spec.volume_id)
     info = exporter.ensure(spec)
@@ -100,13 +103,29 @@ def _export(run: Run) -> dict[str, Any]:
     return stored_info(info)
 
 
+def _choose_transport(run: Run, attachment: Attachment) -> tuple[Exporter, Access]:
+    """Chosen and recorded before anything is exported; an export by another transport, of an earlier connection, is removed.
+
+    Errors: Unsupported, InvalidInput (connector).
+    """
+    host, connector = host_of(run), Connector.parse(attachment.connector or {})
+    ref = read_volume_ref(run, attachment.volume_id)
+    exporter, access = choose(backend_of(run).exporters, connector, ref.extra_specs, attachment.protocol)
+    if protocol_of(exporter) != attachment.protocol:
+        if attachment.protocol:
+            end_of_access.remove_export(host, attachment.id)
+        with host.database.write() as conn:
+            nouns.attachments.update(conn, attachment.id, protocol=protocol_of(exporter))
+    return exporter, access
+
+
 def _unexport(run: Run) -> None:
     end_of_access.remove_export(host_of(run), run.args["attachment_id"])
 
 
 def _succeed(conn: sa.Connection, operation: Operation) -> None:
     id, info = operation.args["attachment_id"], operation.results["export"]
-    nouns.attachments.update(conn, id, connection_info=info, exported=True)
+    nouns.attachments.update(conn, id, connection_info=info, protocol=info["driver_volume_type"], exported=True)
     if operation.args["complete"]:
         settling.attachment(conn, id, _CONNECTING, "attached", attached_at=clock.now())
     if not nouns.attachments.get(conn, id).legacy:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from nbdsvc import errors
+from nbdsvc.attachments.transport import protocol_of
 from nbdsvc.exporter import Access, Connector, Exporter, ExportSpec
 from nbdsvc.host import Host, host_of
 from nbdsvc.model.entities import Attachment
@@ -22,11 +23,12 @@ def access_of(exporter: Exporter, attachment: Attachment) -> Access:
     return exporter.accept(Connector.parse(attachment.connector or {}))
 
 
-def export_spec(host: Host, attachment: Attachment, access: Access) -> ExportSpec:
+def export_spec(host: Host, exporter: Exporter, attachment: Attachment, access: Access) -> ExportSpec:
     """What is to be exported for this attachment. NotFound when its volume is deleted."""
     with host.database.read() as conn:
         volume = nouns.volumes.get(conn, attachment.volume_id)
         ref = typed_ref(conn, volume)
+    info = attachment.connection_info or {}
     return ExportSpec(
         id=attachment.id,
         volume_id=volume.id,
@@ -34,7 +36,7 @@ def export_spec(host: Host, attachment: Attachment, access: Access) -> ExportSpe
         access=access,
         read_only=attachment.mode == "ro" or bool(volume.readonly),
         secret=attachment.secret if access.needs_secret else None,
-        port=(attachment.connection_info or {}).get("port"),
+        port=info.get("port") if info.get("driver_volume_type") == protocol_of(exporter) else None,
     )
 
 
@@ -51,6 +53,9 @@ def share_secret(host: Host, exporter: Exporter, attachment: Attachment, access:
 
 
 def _sharing_key(exporter: Exporter, attachment: Attachment) -> str | None:
+    """None also for one that another transport exports."""
+    if attachment.protocol != protocol_of(exporter):
+        return None
     try:
         return access_of(exporter, attachment).sharing_key
     except errors.InvalidInput:  # accepted by other settings

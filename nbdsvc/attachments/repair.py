@@ -6,6 +6,7 @@ from nbdsvc import errors
 from nbdsvc.app import App, operation
 from nbdsvc.attachments import end_of_access
 from nbdsvc.attachments.desired_export import access_of, attachment_of, export_spec
+from nbdsvc.attachments.transport import protocol_of
 from nbdsvc.host import backend_of, host_of
 from nbdsvc.manager.locking import locks
 from nbdsvc.model.context import Context
@@ -22,12 +23,15 @@ def submit_repair(app: App, conn: sa.Connection, context: Context, host: str, vo
 
 
 def _repair(run: Run) -> None:
-    """Only this operation holds the attachment's lock."""
+    """By the transport that is recorded, whatever the settings are now. Only this operation holds the attachment's lock."""
     host, attachment = host_of(run), attachment_of(run)
     has_ended = run.args["attachment_id"] in host.ended
     if attachment is not None and attachment.exported and attachment.status != "detaching" and not has_ended:
-        exporter = backend_of(run).exporter
-        exporter.ensure(export_spec(host, attachment, access_of(exporter, attachment)))
+        exporter = host.exporter(attachment.protocol or protocol_of(backend_of(run).exporter))
+        for other in host.exporters:
+            if other is not exporter:  # of an earlier connection
+                other.remove(attachment.id)
+        exporter.ensure(export_spec(host, exporter, attachment, access_of(exporter, attachment)))
     else:
         end_of_access.remove_export(host, run.args["attachment_id"])
 

@@ -5,15 +5,15 @@ from concurrent import futures
 import sqlalchemy as sa
 import structlog
 
-from nbdsvc import errors
 from nbdsvc.app import App
 from nbdsvc.attachments import end_of_access
 from nbdsvc.attachments.repair import submit_repair
+from nbdsvc.attachments.transport import protocol_of
 from nbdsvc.exporter import Exporter
 from nbdsvc.host import Host
 from nbdsvc.model import names, states
 from nbdsvc.model.context import ADMIN, Context
-from nbdsvc.model.entities import Attachment, Volume
+from nbdsvc.model.entities import Attachment
 from nbdsvc.store import nouns
 from nbdsvc.store import operations as journal
 
@@ -25,27 +25,6 @@ LOOKS_AT_ONCE = 32
 SERVICE_CONTEXT = Context("nbdsvc", "nbdsvc", frozenset({ADMIN}), "")
 
 
-def check_transport(host: Host) -> None:
-    """ConfigError when attachments have a transport that their backend has no more: none would end or repair their access."""
-    with host.database.read() as conn:
-        mine = {v.id: v for v in nouns.volumes.select(conn) if v.host == host.name}
-        exported = [row for row in nouns.attachments.select(conn) if row.exported and row.volume_id in mine]
-    foreign = sorted({_protocol(row) for row in exported if not _has_transport(host, mine[row.volume_id], row)})
-    if foreign:
-        reason = f"volumes are still attached by {', '.join(foreign)}: detach them first, or go back to it"
-        raise errors.ConfigError(setting="exporter", reason=reason)
-
-
-def _protocol(row: Attachment) -> str:
-    """nbd or iscsi, as its connector was told."""
-    return str((row.connection_info or {}).get("driver_volume_type"))
-
-
-def _has_transport(host: Host, volume: Volume, row: Attachment) -> bool:
-    known = host.backends[volume.backend].exporters if volume.backend in host.backends else host.exporters
-    return _protocol(row) in {exporter.protocol.lower() for exporter in known}
-
-
 def repair_exports(app: App, host: Host, exporter: Exporter) -> int:
     """Submit a repair for each export of this transport that is not as its row says; returns how many. It only looks."""
     # Exports before rows: one that is made between the two looks has its row, and is not taken for an orphan.
@@ -54,9 +33,9 @@ def repair_exports(app: App, host: Host, exporter: Exporter) -> int:
     with app.database.read() as conn:
         rows = {row.id: row for row in nouns.attachments.select(conn)}
         mine = {v.id: v for v in nouns.volumes.select(conn) if v.host == host.name}
-    own = [row for row in rows.values() if row.volume_id in mine and _protocol(row) == exporter.protocol.lower()]
-    sick = _sick(exporter, [row for row in own if row.exported])
-    surplus = [rows[id] for id in present if id in rows and not rows[id].exported and rows[id].volume_id in mine]
+    own = {row.id for row in rows.values() if row.exported and row.protocol == protocol_of(exporter)}
+    sick = _sick(exporter, [rows[id] for id in own if rows[id].volume_id in mine])
+    surplus = [rows[id] for id in (present & set(rows)) - own if rows[id].volume_id in mine]
     for id in (present - set(rows)) | set(inventory.orphans):
         log.warning("removing an export without an attachment", export=id)
         exporter.remove(id)
@@ -96,7 +75,14 @@ def _submit_repair(app: App, host: str, seen: Attachment) -> bool:
 
 
 def _is_busy(conn: sa.Connection, row: Attachment) -> bool:
-    """An operation that locks the attachment is under way; copies of its volume may be, for hours."""
+    """An operation that locks the attachment is under way; copies of its volume may be, for hours.
+
+    Operations that an older version submitted lock its volume only, and name it in their arguments.
+    """
     name = names.attachment_lock(row.id)
     found = journal.unfinished_of(conn, row.volume_id)
-    return any(lock.name == name for operation in found for lock in operation.lock_set())
+    return any(
+        row.id in (operation.args.get("attachment_id"), *operation.args.get("attachment_ids", ()))
+        or any(lock.name == name for lock in operation.lock_set())
+        for operation in found
+    )

@@ -95,6 +95,6 @@ def _attached(host: Host, spec: ExportSpec, info: ConnectionInfo, volume: Volume
     connector: dict[str, Any] = {"host": host.name, "initiator": initiator, **transport}
     return Attachment(
         spec.id, volume.id, volume.project_id, "attached", mode="ro" if spec.read_only else "rw", connector=connector,
-        connection_info=stored_info(info), secret=spec.secret, exported=True, attached_at=clock.now(),
-        attached_host=host.name,
+        connection_info=stored_info(info), protocol=info.driver_volume_type, secret=spec.secret, exported=True,
+        attached_at=clock.now(), attached_host=host.name,
     )  # fmt: skip

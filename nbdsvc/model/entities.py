@@ -71,6 +71,7 @@ class Attachment:
     """One user of a volume. `status` is the API's attach_status.
 
     `connector`: the initiator's description as given; `connection_info`: what it was answered, without secrets.
+    `protocol`: the transport that exports it (nbd, iscsi), from its first connection on.
     `secret`: the pre-shared key of its export, hexadecimal; never in a log, a repr or an API reply but the one of
     connection_info. `legacy`: made by the volume actions, not by the attachments API.
     """
@@ -85,6 +86,7 @@ class Attachment:
     mode: str = "rw"
     connector: dict[str, Any] | None = None
     connection_info: dict[str, Any] | None = None
+    protocol: str | None = None
     secret: str | None = field(default=None, repr=False)
     exported: bool = False
     legacy: bool = False

@@ -76,6 +76,7 @@ attachments = sa.Table(
     sa.Column("mode", sa.String(8), nullable=False),
     sa.Column("connector", sa.JSON(none_as_null=True)),
     sa.Column("connection_info", sa.JSON(none_as_null=True)),
+    sa.Column("protocol", sa.String(32)),
     sa.Column("secret", sa.String(128)),
     sa.Column("exported", sa.Boolean, nullable=False),
     sa.Column("legacy", sa.Boolean, nullable=False),

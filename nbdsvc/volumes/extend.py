@@ -66,8 +66,8 @@ def _extend(run: Run[ExtendArgs]) -> None:
     with host.database.read() as conn:
         attachments = nouns.attachments_of(conn, id)
     for attachment in attachments:
-        if attachment.exported:
-            backend_of(run).exporter.resize(attachment.id, new_size)
+        if attachment.exported and attachment.protocol:
+            host.exporter(attachment.protocol).resize(attachment.id, new_size)
 
 
 def _succeed(conn: sa.Connection, _operation: Operation, args: ExtendArgs) -> None:

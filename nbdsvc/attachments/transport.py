@@ -1,0 +1,53 @@
+"""Which transport an attachment has: chosen at its connection, recorded with it, and kept however settings change."""
+
+from collections.abc import Mapping, Sequence
+
+from nbdsvc import errors
+from nbdsvc.exporter import Access, Connector, Exporter
+from nbdsvc.store import nouns, tables
+from nbdsvc.store.database import Database
+
+# Of a volume type: the transports that its volumes may have, as Cinder's capability is called ("iSCSI", "<in> nbd").
+STORAGE_PROTOCOL = "storage_protocol"
+
+
+def protocol_of(exporter: Exporter) -> str:
+    """As it is recorded: the driver_volume_type of its connection_info."""
+    return exporter.protocol.lower()
+
+
+def recorded_protocols(database: Database, host: str) -> set[str]:
+    """Of the attachments that this host exports."""
+    with database.read() as conn:
+        mine = {row.id for row in nouns.volumes.select(conn, tables.volumes.c.host == host)}
+        rows = nouns.attachments.select(conn, tables.attachments.c.exported)
+    return {row.protocol for row in rows if row.protocol and row.volume_id in mine}
+
+
+def choose(
+    exporters: Sequence[Exporter], connector: Connector, extra_specs: Mapping[str, str], recorded: str | None
+) -> tuple[Exporter, Access]:
+    """The transport for this connector: the recorded one if it still fits, else the first of the backend's that does.
+
+    exporters: of the backend, best first. Unsupported when the volume's type allows none of them; InvalidInput, that of the
+    first one, when none of them accepts the connector.
+    """
+    allowed = [each for each in exporters if _is_allowed(each, extra_specs)]
+    if not allowed:
+        offered = ", ".join(each.protocol for each in exporters)
+        raise errors.Unsupported(
+            reason=f"the volume's type wants {extra_specs[STORAGE_PROTOCOL]}, and its backend exports by {offered}"
+        )
+    refusals: list[errors.InvalidInput] = []
+    for exporter in sorted(allowed, key=lambda each: protocol_of(each) != recorded):
+        try:
+            return exporter, exporter.accept(connector)
+        except errors.InvalidInput as error:
+            refusals.append(error)
+    raise refusals[0]
+
+
+def _is_allowed(exporter: Exporter, extra_specs: Mapping[str, str]) -> bool:
+    wanted = extra_specs.get(STORAGE_PROTOCOL, "").lower().split()
+    allowed = [word for word in wanted if not word.startswith("<")]
+    return not allowed or protocol_of(exporter) in allowed
