@@ -49,7 +49,13 @@ class UpdateBody(Body):
 
 @router.post("/attachments")
 async def create(request: CurrentRequest, body: CreateBody) -> JSONResponse:
-    """Reserve a volume for an instance, and with a connector export it at once. From 3.27."""
+    """Reserve a volume for an instance; with a connector, also export the volume to it and wait. From 3.27.
+
+    Errors: 400 badRequest (connector, mode, or a status of the volume that allows no attachment); 404 itemNotFound
+    (volume, or a version below 3.27); 409 conflictingRequest (access was ended meanwhile, or the export was cancelled);
+    413 overLimit (too many unfinished operations of the project); 503 serviceUnavailable (the export failed, or took
+    longer than attach_timeout).
+    """
     request.require(_SINCE)
     row = await wait_for_result(request.app, lambda: _create(request, body))
     return answer({"attachment": _view(request, row)})
@@ -65,19 +71,28 @@ def _create(request: ApiRequest, body: CreateBody) -> Waiting[Attachment]:
 
 @router.get("/attachments")
 def listing(request: CurrentRequest) -> JSONResponse:
-    """The attachments, short. From 3.27."""
+    """List the project's attachments, in short. From 3.27.
+
+    Errors: 400 badRequest (sort, limit, marker's form or, from 3.31, an unknown filter); 404 itemNotFound (marker).
+    """
     return _list(request, detail=False)
 
 
 @router.get("/attachments/detail")
 def detail(request: CurrentRequest) -> JSONResponse:
-    """The attachments, without what an initiator needs to get in. From 3.27."""
+    """List the project's attachments with their connection_info, without secrets. From 3.27.
+
+    Errors: 400 badRequest (sort, limit, marker's form or, from 3.31, an unknown filter); 404 itemNotFound (marker).
+    """
     return _list(request, detail=True)
 
 
 @router.get("/attachments/{id}")
 def show(request: CurrentRequest, id: str) -> JSONResponse:
-    """One attachment, with what its initiator needs to connect; its keys only for who may attach. From 3.27."""
+    """Show an attachment with its connection_info; secrets only for a user who may write. From 3.27.
+
+    Errors: 404 itemNotFound (attachment, or a version below 3.27).
+    """
     request.require(_SINCE)
     row = get_attachment(request.app, request.context, id)
     return answer(
@@ -87,7 +102,13 @@ def show(request: CurrentRequest, id: str) -> JSONResponse:
 
 @router.put("/attachments/{id}")
 async def update(request: CurrentRequest, id: str, body: UpdateBody) -> JSONResponse:
-    """Export the volume to this connector. From 3.27; before 3.44 this also completes the attachment."""
+    """Export the volume of an attachment to a connector, and wait. From 3.27; before 3.44 this also completes the
+    attachment.
+
+    Errors: 400 badRequest (connector, mode, or status); 404 itemNotFound (attachment, or a version below 3.27); 409
+    conflictingRequest (access was ended meanwhile, or the export was cancelled); 413 overLimit (too many unfinished
+    operations of the project); 503 serviceUnavailable (the export failed, or took longer than attach_timeout).
+    """
     request.require(_SINCE)
     if not body.attachment.connector:
         raise errors.InvalidInput(field="attachment.connector", value=None, reason="must not be empty")
@@ -97,7 +118,13 @@ async def update(request: CurrentRequest, id: str, body: UpdateBody) -> JSONResp
 
 @router.delete("/attachments/{id}")
 async def delete(request: CurrentRequest, id: str) -> JSONResponse:
-    """End an attachment's access; answers the volume's other attachments. From 3.27."""
+    """Delete an attachment: end its access, remove its export, and reply with the volume's other attachments. From
+    3.27.
+
+    Errors: 400 badRequest (status); 404 itemNotFound (attachment, or a version below 3.27); 409 conflictingRequest
+    (cancelled); 503 serviceUnavailable (the export was not removed in attach_timeout, or the database took no record
+    after the access was ended).
+    """
     request.require(_SINCE)
     left = await wait_for_result(request.app, lambda: delete_attachment(request.app, request.context, id))
     return answer({"attachments": [views.attachment(row) for row in left]})
@@ -112,7 +139,11 @@ ACTIONS = {"os-complete": Action(_complete, since=_COMPLETE_SINCE, ok=204)}
 
 @router.post("/attachments/{id}/action", status_code=204, response_class=Response, openapi_extra=schema(ACTIONS))
 async def act(request: CurrentRequest, id: str, body: Annotated[Any, Json()]) -> Response:
-    """`os-complete`: the initiator has the volume. From 3.44."""
+    """Run the action `os-complete` of an attachment: the initiator has the volume. From 3.44.
+
+    Errors: 400 badRequest (action, status, or an attachment without a connector); 404 itemNotFound (attachment, or a
+    version below 3.44).
+    """
     request.require(_SINCE)
     return await perform(ACTIONS, request, id, body)
 

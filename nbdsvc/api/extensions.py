@@ -44,6 +44,9 @@ _SERVED = (
 
 @router.get("/extensions")
 def listing(request: CurrentRequest) -> JSONResponse:
-    """The extensions that are served, by alias."""
+    """List the extensions of Cinder's API that are served, by alias.
+
+    Errors: none of its own.
+    """
     return answer({"extensions": [{"alias": alias, "name": name, "updated": updated, "description": text, "links": []}
                                   for alias, name, updated, text in _SERVED]})  # fmt: skip

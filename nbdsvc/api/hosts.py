@@ -16,7 +16,10 @@ _TOTAL = "(total)"
 
 @router.get("/os-hosts")
 def listing(request: CurrentRequest) -> JSONResponse:
-    """All hosts, or those of the zone `zone`."""
+    """List the backends of all storage hosts, or of those in the zone `zone`. For administrators.
+
+    Errors: 403 forbidden (the caller is no administrator).
+    """
     request.require_admin()
     zone = request.query.get("zone") or None
     found = [service for service in list_services(request.app) if zone in (None, service.row.availability_zone)]
@@ -25,7 +28,11 @@ def listing(request: CurrentRequest) -> JSONResponse:
 
 @router.get("/os-hosts/{host}")
 def show(request: CurrentRequest, host: str) -> JSONResponse:
-    """What is on the host host@backend: first all of it, then project by project."""
+    """Show how many volumes and snapshots are on the backend `host@backend`: in total, then of each project. For
+    administrators.
+
+    Errors: 403 forbidden (the caller is no administrator); 404 itemNotFound (host).
+    """
     request.require_admin()
     total, projects = usage_of_host(request.app, host)
     shown = {_TOTAL: total, **projects}

@@ -14,15 +14,20 @@ router = strict.router("images")
 
 @router.get("/images")
 def listing(request: CurrentRequest) -> JSONResponse:
-    """The images that a volume may be made of: the project's own and public ones; all of them for an administrator."""
+    """List the images that a volume may be made from: the project's own and the public ones; all for an administrator.
+    Not in Cinder.
+
+    Errors: 400 badRequest (this process has no access to the images).
+    """
     return answer({"images": [_shown(image) for image in list_images(request.app.images, request.context)]})
 
 
 @router.delete("/images/{id}", status_code=204, response_class=Response)
 def delete(request: CurrentRequest, id: str) -> Response:
-    """Remove an image that the project has uploaded. 403 for a protected one and for another's; 404 where there is none.
+    """Delete an image that the project uploaded; cancel an upload by its operation. Not in Cinder.
 
-    An upload that is under way is ended by cancelling its operation.
+    Errors: 400 badRequest (this process has no access to the images); 403 forbidden (a protected image, or another
+    project's); 404 itemNotFound (image).
     """
     delete_image(request.app.images, request.context, id)
     return Response(status_code=204)

@@ -14,7 +14,11 @@ _PROJECT_SINCE = (3, 39)
 
 @router.get("/limits")
 def limits(request: CurrentRequest) -> JSONResponse:
-    """The project's absolute limits; from 3.39 an administrator may name another project by `project_id`."""
+    """Show the project's absolute limits and usage; from 3.39 an administrator may name another project by
+    `project_id`.
+
+    Errors: 403 forbidden (another project).
+    """
     found = quotas_of(request.app, _project(request))
     allowed, used = found.limits, found.used
     absolute = {

@@ -59,7 +59,13 @@ class SnapshotBody(Body):
 @router.post("/os-volume-manage", status_code=202)
 @router.post("/manageable_volumes", status_code=202)
 def manage(request: CurrentRequest, body: VolumeBody) -> JSONResponse:
-    """Take over what exists in a pool as a volume. The older path serves every version, manageable_volumes from 3.8."""
+    """Manage an existing object of a pool as a volume. For administrators. os-volume-manage serves every version,
+    manageable_volumes from 3.8.
+
+    Errors: 400 badRequest (pool, zone, type or reference); 403 forbidden (the caller is no administrator); 404
+    itemNotFound (type, or a version below 3.8); 413 overLimit (quota); 503 serviceUnavailable (the pool's service is
+    down or disabled).
+    """
     _check_allowed(request)
     wanted = body.volume
     existing = ManageVolumeRequest(
@@ -79,7 +85,12 @@ def manage(request: CurrentRequest, body: VolumeBody) -> JSONResponse:
 @router.post("/os-snapshot-manage", status_code=202)
 @router.post("/manageable_snapshots", status_code=202)
 def manage_snapshot(request: CurrentRequest, body: SnapshotBody) -> JSONResponse:
-    """Take over what exists in a pool as a snapshot of a volume. The older path serves every version, the other from 3.8."""
+    """Manage an existing object of a pool as a snapshot. For administrators. os-snapshot-manage serves every version,
+    manageable_snapshots from 3.8.
+
+    Errors: 400 badRequest (reference, or the volume's status); 403 forbidden (the caller is no administrator); 404
+    itemNotFound (volume, or a version below 3.8); 413 overLimit (quota).
+    """
     _check_allowed(request)
     wanted = body.snapshot
     existing = ManageSnapshotRequest(
@@ -92,28 +103,44 @@ def manage_snapshot(request: CurrentRequest, body: SnapshotBody) -> JSONResponse
 @router.get("/os-volume-manage")
 @router.get("/manageable_volumes")
 async def listing(request: CurrentRequest) -> JSONResponse:
-    """What lies in the pool `host`, and whether it may be taken over as a volume."""
+    """List the objects of the pool `host` and whether each may be managed as a volume. For administrators.
+
+    Errors: 400 badRequest (host, sort, limit or marker); 403 forbidden (the caller is no administrator); 404
+    itemNotFound (a version below 3.8); 503 serviceUnavailable (the pool's service is down, disabled or slow).
+    """
     return await _list(request, "volume", detail=False)
 
 
 @router.get("/os-volume-manage/detail")
 @router.get("/manageable_volumes/detail")
 async def detail(request: CurrentRequest) -> JSONResponse:
-    """The same, with the reason why not, and the id of what is managed already."""
+    """List the same in detail: why an object may not be managed, and the id of one that is managed. For administrators.
+
+    Errors: 400 badRequest (host, sort, limit or marker); 403 forbidden (the caller is no administrator); 404
+    itemNotFound (a version below 3.8); 503 serviceUnavailable (the pool's service is down, disabled or slow).
+    """
     return await _list(request, "volume", detail=True)
 
 
 @router.get("/os-snapshot-manage")
 @router.get("/manageable_snapshots")
 async def snapshots(request: CurrentRequest) -> JSONResponse:
-    """What lies in the pool `host`, and whether it may be taken over as a snapshot."""
+    """List the objects of the pool `host` and whether each may be managed as a snapshot. For administrators.
+
+    Errors: 400 badRequest (host, sort, limit or marker); 403 forbidden (the caller is no administrator); 404
+    itemNotFound (a version below 3.8); 503 serviceUnavailable (the pool's service is down, disabled or slow).
+    """
     return await _list(request, "snapshot", detail=False)
 
 
 @router.get("/os-snapshot-manage/detail")
 @router.get("/manageable_snapshots/detail")
 async def snapshots_detail(request: CurrentRequest) -> JSONResponse:
-    """The same, with the reason why not, and the id of what is managed already."""
+    """List the same in detail: why an object may not be managed, and the id of one that is managed. For administrators.
+
+    Errors: 400 badRequest (host, sort, limit or marker); 403 forbidden (the caller is no administrator); 404
+    itemNotFound (a version below 3.8); 503 serviceUnavailable (the pool's service is down, disabled or slow).
+    """
     return await _list(request, "snapshot", detail=True)
 
 

@@ -17,7 +17,11 @@ _SINCE, _PAGES_SINCE = (3, 3), (3, 5)
 
 @router.get("/messages")
 def listing(request: CurrentRequest) -> JSONResponse:
-    """Why operations failed, newest first. From 3.3; in pages from 3.5."""
+    """List why operations failed, newest first. From 3.3; in pages from 3.5.
+
+    Errors: 400 badRequest (sort, limit, marker's form or, from 3.31, an unknown filter); 404 itemNotFound (marker), and
+    for a version below 3.3.
+    """
     request.require(_SINCE)
     all_tenants = request.flag("all_tenants")
     page = paging.page(request, ("id", "created_at")) if request.version >= _PAGES_SINCE else _one_page(request)
@@ -29,14 +33,20 @@ def listing(request: CurrentRequest) -> JSONResponse:
 
 @router.get("/messages/{id}")
 def show(request: CurrentRequest, id: str) -> JSONResponse:
-    """One message. From 3.3."""
+    """Show why an operation failed. From 3.3.
+
+    Errors: 404 itemNotFound (message, or a version below 3.3).
+    """
     request.require(_SINCE)
     return answer({"message": _view(request, get_message(request.app, request.context, id))})
 
 
 @router.delete("/messages/{id}", status_code=204, response_class=Response)
 def delete(request: CurrentRequest, id: str) -> Response:
-    """Forget a message, and the operation that it is read from. From 3.3."""
+    """Delete a message and the failed operation that it is read from. From 3.3.
+
+    Errors: 404 itemNotFound (message, or a version below 3.3).
+    """
     request.require(_SINCE)
     delete_message(request.app, request.context, id)
     return Response(status_code=204)

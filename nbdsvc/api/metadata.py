@@ -44,27 +44,43 @@ def add_routes(router: APIRouter, noun: str, pairs: ResourceMetadata) -> None:
 
     @router.get(everything)
     def metadata(request: CurrentRequest, id: str) -> JSONResponse:
-        """All pairs, from 3.15 with an ETag."""
+        """Show all key-value pairs; from 3.15 with an ETag.
+
+        Errors: 404 itemNotFound (resource).
+        """
         return _tagged(request, get(request, id))
 
     @router.post(everything)
     def add(request: CurrentRequest, id: str, body: MetadataBody) -> JSONResponse:
-        """Set these pairs, keep the others; from 3.15 with If-Match against lost updates."""
+        """Set these pairs and keep the others; from 3.15 with If-Match against lost updates.
+
+        Errors: 400 badRequest (pairs); 404 itemNotFound (resource); 412 computeFault (If-Match has no current tag).
+        """
         return _tagged(request, edit(request, id, body.metadata))
 
     @router.put(everything)
     def replace(request: CurrentRequest, id: str, body: MetadataBody) -> JSONResponse:
-        """Set these pairs, remove the others; from 3.15 with If-Match."""
+        """Set these pairs and remove the others; from 3.15 with If-Match.
+
+        Errors: 400 badRequest (pairs); 404 itemNotFound (resource); 412 computeFault (If-Match has no current tag).
+        """
         return _tagged(request, edit(request, id, body.metadata, replace=True))
 
     @router.get(one)
     def show(request: CurrentRequest, id: str, key: str) -> JSONResponse:
-        """One pair."""
+        """Show one pair.
+
+        Errors: 404 itemNotFound (resource or key).
+        """
         return answer({"meta": {key: item(request, id, key)}})
 
     @router.put(one)
     def set_one(request: CurrentRequest, id: str, key: str, body: MetaBody) -> JSONResponse:
-        """Set one pair; from 3.15 with If-Match."""
+        """Set one pair; from 3.15 with If-Match.
+
+        Errors: 400 badRequest (the body's key is not that of the path); 404 itemNotFound (resource); 412 computeFault
+        (If-Match has no current tag).
+        """
         if key not in body.meta:
             raise errors.InvalidInput(field="meta", value=key, reason="the body must have the key that the path names")
         edit(request, id, body.meta)
@@ -72,7 +88,10 @@ def add_routes(router: APIRouter, noun: str, pairs: ResourceMetadata) -> None:
 
     @router.delete(one)
     def delete(request: CurrentRequest, id: str, key: str) -> Response:
-        """Remove one pair; from 3.15 with If-Match."""
+        """Remove one pair; from 3.15 with If-Match.
+
+        Errors: 404 itemNotFound (resource or key); 412 computeFault (If-Match has no current tag).
+        """
         item(request, id, key)
         edit(request, id, {key: None})
         return Response(status_code=200)

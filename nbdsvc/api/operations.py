@@ -20,7 +20,11 @@ _SORTABLE = ("id", "kind", "state", "created_at", "updated_at")
 
 @router.get("/operations")
 def listing(request: CurrentRequest) -> JSONResponse:
-    """What is under way, and what has ended not too long ago."""
+    """List the project's operations: unfinished ones, and those that ended in the last `operations_kept` days. Not in
+    Cinder.
+
+    Errors: 400 badRequest (sort, limit, marker's form or, from 3.31, an unknown filter); 404 itemNotFound (marker).
+    """
     all_tenants = request.flag("all_tenants")
     page, wanted = paging.page(request, _SORTABLE), filters.parse(request, "operations")
     rows = list_operations(request.app, request.context, wanted, page, all_tenants=all_tenants)
@@ -30,7 +34,10 @@ def listing(request: CurrentRequest) -> JSONResponse:
 
 @router.get("/operations/{id}")
 def show(request: CurrentRequest, id: str) -> JSONResponse:
-    """One operation: how far it is, or why it failed."""
+    """Show the progress of an operation and, if it failed, why. Not in Cinder.
+
+    Errors: 404 itemNotFound (operation).
+    """
     return answer({"operation": views.operation(get_operation(request.app, request.context, id), request.context)})
 
 
@@ -54,5 +61,8 @@ ACTIONS = {"cancel": Action(_cancel), "limit": Action(_limit, Limit)}
 
 @router.post("/operations/{id}/action", status_code=202, openapi_extra=schema(ACTIONS))
 async def act(request: CurrentRequest, id: str, body: Annotated[Any, Json()]) -> Response:
-    """`cancel` an operation, or `limit` the bytes a second of its copy."""
+    """Run an action: `cancel` an operation, or `limit` the bytes a second that it copies. Not in Cinder.
+
+    Errors: 400 badRequest (action, rate, or an operation that has ended); 404 itemNotFound (operation).
+    """
     return await perform(ACTIONS, request, id, body)

@@ -17,7 +17,12 @@ _NAME_SINCE, _TYPE_SINCE = (3, 28), (3, 35)
 
 @router.get("/scheduler-stats/get_pools")
 def pools(request: CurrentRequest) -> JSONResponse:
-    """The pools of all hosts. Filters: `name` from 3.28, `volume_type` (the pools whose backend it names) from 3.35."""
+    """List the pools of all backends. Filters: `name` from 3.28, `volume_type` (whose backend it names) from 3.35. For
+    administrators.
+
+    Errors: 400 badRequest (from 3.31, an unknown filter); 403 forbidden (the caller is no administrator); 404
+    itemNotFound (type).
+    """
     request.require_admin()
     detail = request.flag("detail")
     filters.parse(request, "pools")
@@ -28,7 +33,10 @@ def pools(request: CurrentRequest) -> JSONResponse:
 
 @router.get("/capabilities/{host}")
 def capabilities(request: CurrentRequest, host: str) -> JSONResponse:
-    """What the backend of a host can do, and which extra specs it understands."""
+    """Show what a backend can do and which extra specs it reads. For administrators.
+
+    Errors: 403 forbidden (the caller is no administrator); 404 itemNotFound (host).
+    """
     request.require_admin()
     found = get_capabilities(request.app, host)
     shown = {

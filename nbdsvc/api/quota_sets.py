@@ -34,13 +34,19 @@ class QuotaBody(Body):
 
 @router.get("/os-quota-sets/{project}/defaults")
 def defaults(request: CurrentRequest, project: str) -> JSONResponse:
-    """What a project without limits of its own may have."""
+    """Show the quotas of a project that has none of its own.
+
+    Errors: none of its own.
+    """
     return answer({"quota_set": {"id": project, **default_limits(request.app)}})
 
 
 @router.get("/os-quota-sets/{project}")
 def show(request: CurrentRequest, project: str) -> JSONResponse:
-    """The project's limits; with `usage=true` also what it uses."""
+    """Show a project's quotas; with `usage=true` also its usage.
+
+    Errors: 400 badRequest (usage); 403 forbidden (another project).
+    """
     if project != request.context.project_id and not request.context.is_admin:
         raise errors.Forbidden(reason="Only an administrator sees another project's quotas.")
     found = quotas_of(request.app, project)
@@ -49,7 +55,10 @@ def show(request: CurrentRequest, project: str) -> JSONResponse:
 
 @router.put("/os-quota-sets/{project}")
 def update(request: CurrentRequest, project: str, body: QuotaBody) -> JSONResponse:
-    """Set limits; -1 is unlimited. What the body does not name stays."""
+    """Set quotas of a project, -1 for unlimited; those that the body does not name stay. For administrators.
+
+    Errors: 400 badRequest (quota or project); 403 forbidden (the caller is no administrator).
+    """
     request.require_admin()
     wanted = body.quota_set.model_dump(exclude_none=True, exclude={"tenant_id"})
     set_limits(request.app, project, wanted)
@@ -58,7 +67,10 @@ def update(request: CurrentRequest, project: str, body: QuotaBody) -> JSONRespon
 
 @router.delete("/os-quota-sets/{project}", status_code=200, response_class=Response)
 def reset(request: CurrentRequest, project: str) -> Response:
-    """Back to the defaults. The answer has no body."""
+    """Reset a project's quotas to the defaults; the reply has no body. For administrators.
+
+    Errors: 403 forbidden (the caller is no administrator).
+    """
     request.require_admin()
     reset_limits(request.app, project)
     return Response(status_code=200)

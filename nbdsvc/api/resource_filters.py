@@ -15,7 +15,10 @@ _MORE = {"volume_types": ("is_public",)}
 
 @router.get("/resource_filters")
 def listing(request: CurrentRequest) -> JSONResponse:
-    """The filters of every list, or those of the one that `resource` names (volume, snapshot ...)."""
+    """List the filters of every list, or of the one that `resource` names. From 3.33.
+
+    Errors: 404 itemNotFound (a version below 3.33).
+    """
     request.require(_SINCE)
     shown = {name.removesuffix("s"): list(fields) for name, fields in {**FILTERS, **_MORE}.items()}
     wanted = request.query.get("resource")

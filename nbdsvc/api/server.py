@@ -40,6 +40,14 @@ from nbdsvc.model.context import ANONYMOUS
 log = structlog.get_logger(__name__)
 
 _UPDATED = "2026-11-23T00:00:00Z"
+# What any route behind the middleware may reply, so that routes name only their own errors.
+_DESCRIPTION = """Block volumes, compatible with Cinder's block-storage API v3.
+
+Every route may reply 400 badRequest (a malformed body or microversion), 401 unauthorized (the token),
+403 forbidden (a reader writes), 404 itemNotFound (the path), 405 badMethod, 406 computeFault (a microversion that is not
+served), 413 overLimit (the body is too large, or the project has too many unfinished operations), 415 badMediaType,
+500 computeFault (our fault; it is logged) and 503 serviceUnavailable (the database). Each names its own errors.
+"""
 _ROUTERS = (volumes, volume_actions, snapshots, attachments, types, limits, quota_sets, services, hosts, pools, zones,
             extensions, resource_filters, operations, messages, images, manageable)  # fmt: skip
 
@@ -48,7 +56,9 @@ def create(app: App, authenticator: Authenticator) -> ApiMiddleware:
     """The ASGI application for these use cases."""
     version = microversions.text(microversions.MAXIMUM)
     # volumes/ with an empty id is no list of volumes: a redirect would also lose the project.
-    made = FastAPI(title="nbdsvc", version=version, redoc_url=None, docs_url=None, redirect_slashes=False)
+    made = FastAPI(
+        title="nbdsvc", description=_DESCRIPTION, version=version, redoc_url=None, docs_url=None, redirect_slashes=False
+    )
     made.state.app = app
     made.include_router(_root(app))
     for module in _ROUTERS:
@@ -65,29 +75,44 @@ def _root(app: App) -> APIRouter:
 
     @router.get("/", status_code=300)
     def versions(request: Request) -> JSONResponse:
-        """The versions of the API, for anybody."""
+        """Show the versions of the API; without a token.
+
+        Errors: none of its own.
+        """
         return JSONResponse({"versions": [_version(request)]}, 300)
 
     @router.get("/v3", include_in_schema=False)
     def redirect(request: Request) -> Response:
-        """To the version document."""
+        """Redirect to the version document; without a token.
+
+        Errors: none of its own.
+        """
         # Absolute, because keystoneauth follows redirects by hand and does not join them.
         return RedirectResponse(str(request.base_url).rstrip("/") + "/v3/", 302)
 
     @router.get("/v3/")
     def version(request: Request) -> JSONResponse:
-        """The document of version 3, for anybody."""
+        """Show the document of version 3; without a token.
+
+        Errors: none of its own.
+        """
         return JSONResponse({"versions": [_version(request)]})
 
     @router.get("/healthcheck")
     def health() -> PlainTextResponse:
-        """OK, while the database answers."""
+        """Reply OK while the database answers; without a token.
+
+        Errors: 503 serviceUnavailable (the database does not answer).
+        """
         with app.database.read():
             return PlainTextResponse("OK")
 
     @router.get("/metrics")
     def numbers() -> PlainTextResponse:
-        """Metrics in the Prometheus text format."""
+        """Show the metrics in the text format of Prometheus; without a token.
+
+        Errors: 503 serviceUnavailable (the database does not answer).
+        """
         return PlainTextResponse(metrics.render(app))
 
     return router

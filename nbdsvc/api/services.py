@@ -29,7 +29,11 @@ class ReasonBody(ServiceBody):
 
 @router.get("/os-services")
 def listing(request: CurrentRequest) -> JSONResponse:
-    """All services, or those of `host` (a host's name, or host@backend) and `binary`."""
+    """List the services, one for each backend, or those of `host` (host, or host@backend) and `binary`. For
+    administrators.
+
+    Errors: 403 forbidden (the caller is no administrator).
+    """
     request.require_admin()
     host, binary = request.query.get("host"), request.query.get("binary")
     found = [service for service in list_services(request.app) if service.matches(host, binary)]
@@ -38,7 +42,10 @@ def listing(request: CurrentRequest) -> JSONResponse:
 
 @router.put("/os-services/enable")
 def enable(request: CurrentRequest, body: ServiceBody) -> JSONResponse:
-    """Let the host take new volumes again."""
+    """Let a backend, or all of a host, take new volumes again. For administrators.
+
+    Errors: 403 forbidden (the caller is no administrator); 404 itemNotFound (service).
+    """
     request.require_admin()
     enable_service(request.app, body.host, body.binary or body.service)
     # Cinder's sample has no disabled_reason here, but clients validate replies with one: null satisfies both.
@@ -47,7 +54,10 @@ def enable(request: CurrentRequest, body: ServiceBody) -> JSONResponse:
 
 @router.put("/os-services/disable")
 def disable(request: CurrentRequest, body: ServiceBody) -> JSONResponse:
-    """Keep new volumes away from the host."""
+    """Place no new volumes on a backend, or on all of a host. For administrators.
+
+    Errors: 403 forbidden (the caller is no administrator); 404 itemNotFound (service).
+    """
     request.require_admin()
     disable_service(request.app, body.host, body.binary or body.service)
     return answer(_changed(body, disabled=True))
@@ -55,7 +65,10 @@ def disable(request: CurrentRequest, body: ServiceBody) -> JSONResponse:
 
 @router.put("/os-services/disable-log-reason")
 def disable_log_reason(request: CurrentRequest, body: ReasonBody) -> JSONResponse:
-    """Keep new volumes away from the host, and say why."""
+    """Place no new volumes on a backend, or on all of a host, and record why. For administrators.
+
+    Errors: 403 forbidden (the caller is no administrator); 404 itemNotFound (service).
+    """
     request.require_admin()
     disable_service(request.app, body.host, body.binary or body.service, body.disabled_reason)
     return answer({**_changed(body, disabled=True), "disabled_reason": body.disabled_reason})

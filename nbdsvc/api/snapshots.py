@@ -53,7 +53,11 @@ class ResetStatus(Body):
 
 @router.post("/snapshots", status_code=202)
 def create(request: CurrentRequest, body: CreateBody) -> JSONResponse:
-    """Take a snapshot of a volume; with `force` also while it is in use."""
+    """Create a snapshot of a volume; with `force` also of one that is in use.
+
+    Errors: 400 badRequest (status of the volume, or a backend that cannot do this in use); 404 itemNotFound (volume);
+    413 overLimit (quota).
+    """
     wanted = body.snapshot
     if wanted.volume_id is None:
         raise errors.NotFound(resource="Volume", id="None")
@@ -70,19 +74,28 @@ def create(request: CurrentRequest, body: CreateBody) -> JSONResponse:
 
 @router.get("/snapshots")
 def listing(request: CurrentRequest) -> JSONResponse:
-    """The project's snapshots, short; with `all_tenants` and as an administrator everybody's."""
+    """List the project's snapshots, in short; with `all_tenants`, for an administrator, of every project.
+
+    Errors: 400 badRequest (sort, limit, marker's form or, from 3.31, an unknown filter); 404 itemNotFound (marker).
+    """
     return _list(request, "snapshots", detail=False)
 
 
 @router.get("/snapshots/detail")
 def detail(request: CurrentRequest) -> JSONResponse:
-    """The same with all attributes."""
+    """List the project's snapshots with all attributes; with `all_tenants`, for an administrator, of every project.
+
+    Errors: 400 badRequest (sort, limit, marker's form or, from 3.31, an unknown filter); 404 itemNotFound (marker).
+    """
     return _list(request, "snapshots/detail", detail=True)
 
 
 @router.get("/snapshots/{id}")
 def show(request: CurrentRequest, id: str) -> JSONResponse:
-    """One snapshot."""
+    """Show a snapshot.
+
+    Errors: 404 itemNotFound (snapshot).
+    """
     return answer(
         {"snapshot": views.snapshot(get_snapshot(request.app, request.context, id), request.version, extras=True)}
     )
@@ -90,7 +103,10 @@ def show(request: CurrentRequest, id: str) -> JSONResponse:
 
 @router.put("/snapshots/{id}")
 def update(request: CurrentRequest, id: str, body: UpdateBody) -> JSONResponse:
-    """Change name or description."""
+    """Change a snapshot's name or description.
+
+    Errors: 400 badRequest (neither is given); 404 itemNotFound (snapshot).
+    """
     given = body.snapshot.model_dump(exclude_unset=True)
     changes = {key.removeprefix("display_"): value for key, value in given.items()}
     if not changes:
@@ -101,7 +117,11 @@ def update(request: CurrentRequest, id: str, body: UpdateBody) -> JSONResponse:
 
 @router.delete("/snapshots/{id}", status_code=202)
 def delete(request: CurrentRequest, id: str) -> Response:
-    """Delete a snapshot."""
+    """Delete a snapshot.
+
+    Errors: 400 badRequest (status); 404 itemNotFound (snapshot); 413 overLimit (too many unfinished operations of the
+    project).
+    """
     delete_snapshot(request.app, request.context, id)
     return Response(status_code=202)
 
@@ -123,7 +143,11 @@ ACTIONS = {
 
 @router.post("/snapshots/{id}/action", status_code=202, openapi_extra=schema(ACTIONS))
 async def act(request: CurrentRequest, id: str, body: Annotated[Any, Json()]) -> Response:
-    """An administrator's `os-reset_status`, `os-force_delete` or `os-unmanage`."""
+    """Run one action on a snapshot, for administrators: `os-reset_status`, `os-force_delete` or `os-unmanage`.
+
+    Errors: 400 badRequest (action or status); 403 forbidden (the caller is no administrator); 404 itemNotFound
+    (snapshot); 409 conflictingRequest (an operation works on the snapshot).
+    """
     return await perform(ACTIONS, request, id, body)
 
 

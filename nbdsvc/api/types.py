@@ -53,7 +53,10 @@ class Access(Body):
 
 @router.get("/types")
 def listing(request: CurrentRequest) -> JSONResponse:
-    """The volume types that the project may use."""
+    """List the volume types that the project may use.
+
+    Errors: 400 badRequest (is_public, sort or limit); 404 itemNotFound (marker).
+    """
     rows = list_types(request.app, request.context)
     wanted = request.query.get("is_public")
     if wanted not in (None, "None", "none"):
@@ -67,7 +70,11 @@ def listing(request: CurrentRequest) -> JSONResponse:
 
 @router.post("/types")
 def create(request: CurrentRequest, body: CreateBody) -> JSONResponse:
-    """Make a volume type."""
+    """Create a volume type. For administrators.
+
+    Errors: 400 badRequest (body); 403 forbidden (the caller is no administrator); 409 conflictingRequest (the name is
+    taken).
+    """
     request.require_admin()
     wanted = body.volume_type
     made = create_type(request.app, wanted.name, wanted.description, wanted.is_public, wanted.extra_specs or {})
@@ -76,20 +83,30 @@ def create(request: CurrentRequest, body: CreateBody) -> JSONResponse:
 
 @router.get("/types/default")
 def default(request: CurrentRequest) -> JSONResponse:
-    """The type that a volume gets where its creation names none."""
+    """Show the type of a volume whose request names none.
+
+    Errors: 404 itemNotFound (there is no default type).
+    """
     row = default_type(request.app)
     return answer({"volume_type": views.volume_type(row, request.context) | views.volume_type_qos(request.context)})
 
 
 @router.get("/types/{id}")
 def show(request: CurrentRequest, id: str) -> JSONResponse:
-    """One volume type, by id or name."""
+    """Show a volume type, by id or name.
+
+    Errors: 404 itemNotFound (type).
+    """
     return answer({"volume_type": _view(request, get_type(request.app, request.context, id))})
 
 
 @router.put("/types/{id}")
 def update(request: CurrentRequest, id: str, body: UpdateBody) -> JSONResponse:
-    """Change name, description or is_public."""
+    """Change a type's name, description or is_public. For administrators.
+
+    Errors: 400 badRequest (none of them is given); 403 forbidden (the caller is no administrator); 404 itemNotFound
+    (type); 409 conflictingRequest (the name is taken).
+    """
     request.require_admin()
     changes = body.volume_type.model_dump(exclude_none=True)
     if not changes:
@@ -99,7 +116,11 @@ def update(request: CurrentRequest, id: str, body: UpdateBody) -> JSONResponse:
 
 @router.delete("/types/{id}", status_code=202)
 def delete(request: CurrentRequest, id: str) -> Response:
-    """Delete a type that no volume has and that is not the default."""
+    """Delete a volume type. For administrators.
+
+    Errors: 400 badRequest (volumes have it, or it is the default); 403 forbidden (the caller is no administrator); 404
+    itemNotFound (type).
+    """
     request.require_admin()
     delete_type(request.app, id)
     return Response(status_code=202)
@@ -107,13 +128,19 @@ def delete(request: CurrentRequest, id: str) -> Response:
 
 @router.get("/types/{id}/extra_specs")
 def extra_specs(request: CurrentRequest, id: str) -> JSONResponse:
-    """The extra specs that the user may see."""
+    """Show the extra specs that the user may see.
+
+    Errors: 404 itemNotFound (type).
+    """
     return answer({"extra_specs": _shown(request, id)})
 
 
 @router.post("/types/{id}/extra_specs")
 def set_extra_specs(request: CurrentRequest, id: str, body: SpecsBody) -> JSONResponse:
-    """Set extra specs, keep the others."""
+    """Set extra specs and keep the others. For administrators.
+
+    Errors: 400 badRequest (body); 403 forbidden (the caller is no administrator); 404 itemNotFound (type).
+    """
     request.require_admin()
     edit_extra_specs(request.app, id, dict(body.extra_specs))
     return answer({"extra_specs": body.extra_specs})
@@ -121,7 +148,10 @@ def set_extra_specs(request: CurrentRequest, id: str, body: SpecsBody) -> JSONRe
 
 @router.get("/types/{id}/extra_specs/{key}")
 def extra_spec(request: CurrentRequest, id: str, key: str) -> JSONResponse:
-    """One extra spec."""
+    """Show one extra spec.
+
+    Errors: 404 itemNotFound (type or key).
+    """
     found = _shown(request, id)
     if key not in found:
         raise errors.NotFound(resource="Extra spec", id=key)
@@ -130,7 +160,11 @@ def extra_spec(request: CurrentRequest, id: str, key: str) -> JSONResponse:
 
 @router.put("/types/{id}/extra_specs/{key}")
 def set_extra_spec(request: CurrentRequest, id: str, key: str, body: Annotated[Metadata, Json()]) -> JSONResponse:
-    """Set one extra spec."""
+    """Set one extra spec. For administrators.
+
+    Errors: 400 badRequest (the body's key is not that of the path); 403 forbidden (the caller is no administrator); 404
+    itemNotFound (type).
+    """
     request.require_admin()
     if set(body) != {key}:
         raise errors.InvalidInput(field=key[:80], value=None, reason="the body must have exactly the key of the path")
@@ -140,7 +174,10 @@ def set_extra_spec(request: CurrentRequest, id: str, key: str, body: Annotated[M
 
 @router.delete("/types/{id}/extra_specs/{key}", status_code=202)
 def delete_extra_spec(request: CurrentRequest, id: str, key: str) -> Response:
-    """Remove one extra spec."""
+    """Remove one extra spec. For administrators.
+
+    Errors: 403 forbidden (the caller is no administrator); 404 itemNotFound (type or key).
+    """
     request.require_admin()
     edit_extra_specs(request.app, id, {key: None})
     return Response(status_code=202)
@@ -148,14 +185,20 @@ def delete_extra_spec(request: CurrentRequest, id: str, key: str) -> Response:
 
 @router.get("/types/{id}/encryption")
 def encryption(request: CurrentRequest, id: str) -> JSONResponse:
-    """The encryption of a type: there is none."""
+    """Show the encryption of a type: always empty.
+
+    Errors: 404 itemNotFound (type).
+    """
     get_type(request.app, request.context, id)
     return answer({})
 
 
 @router.get("/types/{id}/os-volume-type-access")
 def access(request: CurrentRequest, id: str) -> JSONResponse:
-    """The projects that may use a private type."""
+    """List the projects that may use a private type. For administrators.
+
+    Errors: 403 forbidden (the caller is no administrator); 404 itemNotFound (type, or a public one).
+    """
     request.require_admin()
     found = get_type(request.app, request.context, id)
     if found.is_public:
@@ -180,7 +223,11 @@ ACTIONS = {
 
 @router.post("/types/{id}/action", status_code=202, openapi_extra=schema(ACTIONS))
 async def act(request: CurrentRequest, id: str, body: Annotated[Any, Json()]) -> Response:
-    """`addProjectAccess` or `removeProjectAccess` of a private type."""
+    """Run one action on a private type, for administrators: `addProjectAccess` or `removeProjectAccess`.
+
+    Errors: 400 badRequest (action, or a public type); 403 forbidden (the caller is no administrator); 404 itemNotFound
+    (type or project); 409 conflictingRequest (the project has access already).
+    """
     return await perform(ACTIONS, request, id, body)
 
 

@@ -237,5 +237,11 @@ ACTIONS = {
 
 @router.post("/volumes/{id}/action", status_code=202, openapi_extra=schema(ACTIONS))
 async def act(request: CurrentRequest, id: str, body: Annotated[Any, Json()]) -> Response:
-    """One action on a volume: the key of the body names it."""
+    """Run one action on a volume; the key of the body names it. docs/api.md lists them.
+
+    Errors: 400 badRequest (action, its fields, status of the volume, or a backend that cannot do it); 403 forbidden (an
+    action for administrators); 404 itemNotFound (volume, snapshot or attachment, or a version below the action's); 409
+    conflictingRequest (an operation works on the volume, or was cancelled); 413 overLimit (quota); 503
+    serviceUnavailable (an export failed or took longer than attach_timeout).
+    """
     return await perform(ACTIONS, request, id, body)

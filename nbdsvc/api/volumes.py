@@ -77,7 +77,12 @@ class UpdateBody(Body):
 
 @router.post("/volumes", status_code=202)
 def create(request: CurrentRequest, body: CreateBody) -> JSONResponse:
-    """Make a volume: empty, or of an image, a snapshot or another volume."""
+    """Create a volume: empty, or from an image, a snapshot or another volume.
+
+    Errors: 400 badRequest (body, sizes, zone, image, status of the source, or a full pool); 404 itemNotFound (type,
+    image, snapshot, volume, group or backup); 413 overLimit (quota); 503 serviceUnavailable (no backend is up and takes
+    new volumes).
+    """
     wanted = body.volume
     _check(request, wanted)
     new_volume = CreateVolumeRequest(
@@ -108,20 +113,29 @@ def _check(request: ApiRequest, wanted: NewVolume) -> None:
 
 @router.get("/volumes")
 def listing(request: CurrentRequest) -> JSONResponse:
-    """The project's volumes, short; with `all_tenants` and as an administrator everybody's."""
+    """List the project's volumes, in short; with `all_tenants`, for an administrator, of every project.
+
+    Errors: 400 badRequest (sort, limit, marker's form or, from 3.31, an unknown filter); 404 itemNotFound (marker).
+    """
     base = request.link()
     return _list(request, "volumes", lambda rows: [views.volume_summary(row, base.rstrip("/")) for row in rows])
 
 
 @router.get("/volumes/detail")
 def detail(request: CurrentRequest) -> JSONResponse:
-    """The same with all attributes."""
+    """List the project's volumes with all attributes; with `all_tenants`, for an administrator, of every project.
+
+    Errors: 400 badRequest (sort, limit, marker's form or, from 3.31, an unknown filter); 404 itemNotFound (marker).
+    """
     return _list(request, "volumes/detail", lambda rows: show_volumes(request, rows, extras=True))
 
 
 @router.get("/volumes/summary")
 def summary(request: CurrentRequest) -> JSONResponse:
-    """How many volumes, how many GiB; from 3.36 their metadata too. From 3.12."""
+    """Show the number of volumes and their GiB; from 3.36 also their metadata. From 3.12.
+
+    Errors: 400 badRequest (from 3.31, an unknown filter); 404 itemNotFound (a version below 3.12).
+    """
     request.require((3, 12))
     all_tenants = request.flag("all_tenants")
     rows = read.list_volumes(request.app, request.context, filters.parse(request, "volumes"), all_tenants=all_tenants)
@@ -137,7 +151,10 @@ def summary(request: CurrentRequest) -> JSONResponse:
 
 @router.get("/volumes/{id}")
 def show(request: CurrentRequest, id: str) -> JSONResponse:
-    """One volume."""
+    """Show a volume.
+
+    Errors: 404 itemNotFound (volume).
+    """
     return answer(
         {"volume": show_volumes(request, [read.get_volume(request.app, request.context, id)], extras=True)[0]}
     )
@@ -145,7 +162,10 @@ def show(request: CurrentRequest, id: str) -> JSONResponse:
 
 @router.put("/volumes/{id}")
 def update(request: CurrentRequest, id: str, body: UpdateBody) -> JSONResponse:
-    """Change name, description or metadata."""
+    """Change a volume's name, description or metadata.
+
+    Errors: 400 badRequest (none of them is given); 404 itemNotFound (volume).
+    """
     given = body.volume.model_dump(exclude_unset=True)
     changes = {key.removeprefix("display_"): value for key, value in given.items()}
     if not changes:
@@ -160,7 +180,11 @@ def update(request: CurrentRequest, id: str, body: UpdateBody) -> JSONResponse:
 
 @router.delete("/volumes/{id}", status_code=202)
 def delete(request: CurrentRequest, id: str) -> Response:
-    """Delete a volume; with `cascade` its snapshots too, from 3.23 with `force` whatever its status."""
+    """Delete a volume; with `cascade` also its snapshots; from 3.23, for an administrator, with `force` in any status.
+
+    Errors: 400 badRequest (status, attachments, or snapshots without cascade); 403 forbidden (force); 404 itemNotFound
+    (volume); 413 overLimit (too many unfinished operations of the project).
+    """
     force = request.version >= (3, 23) and request.flag("force")
     if force:
         request.require_admin()

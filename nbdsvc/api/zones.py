@@ -11,7 +11,10 @@ router = strict.router("availability zones")
 
 @router.get("/os-availability-zone")
 def listing(request: CurrentRequest) -> JSONResponse:
-    """The zones of the storage hosts; one is available while a host in it takes new volumes."""
+    """List the availability zones of the storage hosts; one is available while a host in it takes new volumes.
+
+    Errors: none of its own.
+    """
     shown = [
         {"zoneName": name, "zoneState": {"available": available}}
         for name, available in sorted(list_zones(request.app).items())
