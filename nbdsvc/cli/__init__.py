@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from nbdsvc.cli import ending
-from nbdsvc.cli.ending import exit_status
+from nbdsvc.cli import termination
+from nbdsvc.cli.termination import exit_status
 
 __all__ = ["cli", "exit_status", "main"]
 
@@ -48,7 +48,7 @@ class _Verbs(click.Group):
         try:
             return super().invoke(ctx)
         except BrokenPipeError as error:  # before click makes a plain failure of it
-            raise ending.Ended(signal.SIGPIPE) from error
+            raise termination.Signalled(signal.SIGPIPE) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -70,12 +70,12 @@ def main() -> None:
     70 a bug, 128 + n: ended by signal n."""
     try:
         if sys.argv[1:2] not in [[verb] for verb in _SERVING]:
-            ending.listen()
+            termination.handle_signals()
         status = cli.main(prog_name="nbdsvc", standalone_mode=False)
         if sys.stdout:
             sys.stdout.flush()
     except (Exception, KeyboardInterrupt) as error:
-        status = ending.status_of(error)
-    except ending.Ended as error:
-        ending.leave(ending.status_of(error))
+        status = termination.status_of(error)
+    except termination.Signalled as error:
+        termination.leave(termination.status_of(error))
     sys.exit(status if isinstance(status, int) else 0)

@@ -6,7 +6,7 @@ import click
 
 from nbdsvc import errors
 from nbdsvc.cli.client import Client
-from nbdsvc.cli.numbers import Count
+from nbdsvc.cli.parameter_types import Count
 from nbdsvc.connectors.attached import Attached, is_read_only
 from nbdsvc.connectors.host import HostConnector
 from nbdsvc.connectors.kernel_nbd import CONNECTIONS
@@ -41,7 +41,7 @@ def detach(volume: str, force: bool) -> None:
 
 
 def attach_here(client: Client, connector: HostConnector, volume: str, mode: str) -> Attached:
-    """Reserve, export, make the device, complete. What fails is taken back, so that nothing stays reserved."""
+    """Create an attachment, its device, complete it; on failure delete the attachment. Raises Conflict for another mode."""
     id = client.find("volumes", volume)["id"]
     found = connector.find(id)
     if found is not None:
@@ -49,8 +49,8 @@ def attach_here(client: Client, connector: HostConnector, volume: str, mode: str
         if now != mode:
             raise errors.Conflict(reason=f"it is attached here as {found.device} with mode {now}: detach it first")
         return found
-    wish = {"volume_uuid": id, "instance_uuid": None, "mode": mode, "connector": connector.describe() | {"mode": mode}}
-    attachment = client.post("attachments", body={"attachment": wish})["attachment"]
+    body = {"volume_uuid": id, "instance_uuid": None, "mode": mode, "connector": connector.describe() | {"mode": mode}}
+    attachment = client.post("attachments", body={"attachment": body})["attachment"]
     try:
         attached = connector.attach(id, attachment["id"], attachment["connection_info"])
     except errors.Error:
@@ -61,6 +61,6 @@ def attach_here(client: Client, connector: HostConnector, volume: str, mode: str
 
 
 def detach_here(client: Client, connector: HostConnector, attached: Attached, *, force: bool = False) -> None:
-    """The device first: while it is busy, the attachment stays."""
+    """Remove the device, then the attachment, which stays while the device is busy. Raises DeviceBusy."""
     connector.detach(attached, force=force)
     client.delete("attachments", attached.attachment_id)

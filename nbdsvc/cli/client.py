@@ -12,16 +12,16 @@ from nbdsvc import errors
 from nbdsvc.cli import endpoint as endpoints
 
 VERSION = "volume 3.44"
-# Between two looks at an operation: quick enough for a bar, rare enough for the service.
+# Seconds between two requests for an operation's progress.
 POLL_SECONDS = 0.15
-# A create answers when it is written down, which may wait for a busy database.
+# Seconds: the reply to a create comes after its commit, which may wait for a busy database.
 TIMEOUT_SECONDS = 120
 _HINT = "is NBDSVC_ENDPOINT right?"
 _ERRORS = {401: errors.Unauthorized, 403: errors.Forbidden, 409: errors.Conflict}
 
 
 class _Answer(dict[str, Any]):
-    """What the service said. Something else than our API may have said it."""
+    """The JSON of a reply, which need not come from our API."""
 
     def __missing__(self, key: str) -> Any:
         raise errors.BackendUnavailable(backend="service", reason=f"its answer has no {key!r}: {_HINT}")
@@ -68,7 +68,7 @@ class Client:
         return dict(found[0])
 
     def follow(self, id: str) -> Iterator[dict[str, Any]]:
-        """The operation again and again, until it has ended."""
+        """The operation at intervals, until it has ended."""
         while True:
             operation = self.get("operations", id)["operation"]
             yield operation
@@ -134,7 +134,7 @@ def _kind(response: http.client.HTTPResponse) -> str:
 
 
 def _reason(error: Exception, secure: bool) -> str:
-    """Why there is no answer, in words: a failed handshake by its cause, and that a proxy was not used."""
+    """Why there is no reply: the cause of a failed handshake, and that a proxy was not used."""
     text = str(getattr(error, "verify_message", "") or getattr(error, "strerror", "") or error or type(error).__name__)
     if isinstance(error, http.client.BadStatusLine | http.client.RemoteDisconnected | ConnectionResetError):
         text += "" if secure else "; does it want https://?"
@@ -145,7 +145,7 @@ def _reason(error: Exception, secure: bool) -> str:
 
 
 class _NotFound(errors.NotFound):
-    """The service's own words."""
+    """The service's own message."""
 
     template = "{reason}"
 
@@ -154,6 +154,6 @@ class _NotFound(errors.NotFound):
 
 
 class _Refused(errors.RequestError):
-    """The service's own words."""
+    """The service's own message."""
 
     template = "{reason}"

@@ -11,7 +11,7 @@ import click
 
 from nbdsvc import units
 from nbdsvc.cli import copy_options, show
-from nbdsvc.cli.numbers import Cores, Rate, Size
+from nbdsvc.cli.parameter_types import Cores, Rate, Size
 from nbdsvc.datapath import copy as engine
 from nbdsvc.datapath.copy import CopyResult
 from nbdsvc.datapath.digests import Digests

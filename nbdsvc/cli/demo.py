@@ -114,8 +114,8 @@ class _Story:
         return hashes
 
     def _create_from_image(self) -> str:
-        wish = {"size": 2, "name": "demo", "imageRef": "demo.qcow2"}
-        volume = str(self._client.post("volumes", body={"volume": wish})["volume"]["id"])
+        body = {"size": 2, "name": "demo", "imageRef": "demo.qcow2"}
+        volume = str(self._client.post("volumes", body={"volume": body})["volume"]["id"])
         show.follow(self._client, volume, quiet=False)
         self._say(f"volume {volume} created from the image")
         return volume
@@ -142,8 +142,8 @@ class _Story:
 
     def _second_user(self, volume: str, hashes: dict[str, str]) -> None:
         """A different client: libnbd's nbdcopy reads the whole volume, and the file system is read from its copy."""
-        wish = {"volume_uuid": volume, "connector": self._connector.describe() | {"mode": "ro"}}
-        attachment = self._client.post("attachments", body={"attachment": wish})["attachment"]
+        body = {"volume_uuid": volume, "connector": self._connector.describe() | {"mode": "ro"}}
+        attachment = self._client.post("attachments", body={"attachment": body})["attachment"]
         self._client.act("attachments", attachment["id"], "os-complete")
         copy = self._folder / "copy.raw"
         self._runner.run(["nbdcopy", attachment["connection_info"]["uri"], str(copy)], timeout=120)
@@ -160,8 +160,8 @@ class _Story:
     def _snapshot(self, volume: str) -> None:
         snapshot = str(self._client.post("snapshots", body={"snapshot": {"volume_id": volume}})["snapshot"]["id"])
         show.follow(self._client, snapshot, quiet=False)
-        wish = {"name": "from-snapshot", "snapshot_id": snapshot}
-        made = str(self._client.post("volumes", body={"volume": wish})["volume"]["id"])
+        body = {"name": "from-snapshot", "snapshot_id": snapshot}
+        made = str(self._client.post("volumes", body={"volume": body})["volume"]["id"])
         show.follow(self._client, made, quiet=False)
         self._client.act("volumes", made, "os-extend", {"new_size": 3})
         show.follow(self._client, made, quiet=False)
@@ -174,8 +174,8 @@ class _Story:
             block = os.urandom(1 << 20)
             for index in range(LONG_COPY_MIB):
                 file.write(index.to_bytes(8, "big") + block[8:])
-        wish = {"size": 4, "name": "long", "imageRef": "long.raw"}
-        volume = str(self._client.post("volumes", body={"volume": wish})["volume"]["id"])
+        body = {"size": 4, "name": "long", "imageRef": "long.raw"}
+        volume = str(self._client.post("volumes", body={"volume": body})["volume"]["id"])
         before = self._until_copying(volume)
         assert self._service
         self._service.send_signal(signal.SIGKILL)
@@ -196,8 +196,8 @@ class _Story:
             time.sleep(0.02)
 
     def _what_next(self, volume: str) -> None:
-        wish = {"volume_uuid": volume, "connector": self._connector.describe()}
-        attachment = self._client.post("attachments", body={"attachment": wish})["attachment"]
+        body = {"volume_uuid": volume, "connector": self._connector.describe()}
+        attachment = self._client.post("attachments", body={"attachment": body})["attachment"]
         info = attachment["connection_info"]
         disk = (
             "<disk type='network' device='disk'><driver name='qemu' type='raw'/>"

@@ -1,4 +1,4 @@
-"""Where the API is and who asks, from NBDSVC_ENDPOINT, NBDSVC_TOKEN and NBDSVC_PROJECT: judged once, before it is used."""
+"""Address, token and project of the API, from NBDSVC_ENDPOINT, NBDSVC_TOKEN and NBDSVC_PROJECT: checked once, before use."""
 
 import os
 import re
@@ -14,23 +14,26 @@ _VISIBLE = re.compile(r"[!-~]+")
 
 @dataclass(frozen=True)
 class Endpoint:
-    """secure: by TLS; path: before the project; where: for messages."""
+    """The address of the API, and the user of it."""
 
+    # By TLS.
     secure: bool
     host: str
     port: int
+    # Before the project.
     path: str
     project: str | None
     token: str = field(repr=False)
 
     @property
     def where(self) -> str:
+        """host:port, for messages."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
 
 
 def load(endpoint: str | None = None, token: str | None = None, project: str | None = None) -> Endpoint:
-    """What was told, else what the environment says, else this host's service. ConfigError names the variable."""
+    """The given values, else those of the environment, else this host's service. Raises ConfigError with the variable."""
     url = _url(endpoint or os.environ.get(_ENDPOINT) or DEFAULT)
     project = project or os.environ.get(_PROJECT) or None
     secure = url.scheme == "https"
@@ -63,11 +66,11 @@ def _url(text: str) -> SplitResult:
     return url
 
 
-def _token(told: str | None, project: str | None) -> str:
-    if told:
-        if not _VISIBLE.fullmatch(told):
+def _token(given: str | None, project: str | None) -> str:
+    if given:
+        if not _VISIBLE.fullmatch(given):
             raise _wrong(_TOKEN, "it has spaces, or characters that are not ASCII")
-        return told
+        return given
     token = f"{os.environ.get('USER', 'admin')}:{project or 'admin'}"
     return token if _VISIBLE.fullmatch(token) else "admin:admin"
 

@@ -4,7 +4,7 @@ import click
 
 from nbdsvc.cli import show
 from nbdsvc.cli.client import Client
-from nbdsvc.cli.numbers import Count, Rate
+from nbdsvc.cli.parameter_types import Count, Rate
 
 
 @click.group()

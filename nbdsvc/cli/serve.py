@@ -16,7 +16,7 @@ import click
 import structlog
 
 from nbdsvc import config, errors
-from nbdsvc.cli.numbers import PORT
+from nbdsvc.cli.parameter_types import PORT
 
 # Nothing that the service or a program of its makes is for other users.
 PRIVATE_UMASK = 0o077
@@ -68,7 +68,7 @@ def host(file: Path | None, **overrides: Any) -> None:
 
 
 def run(load: Callable[[], config.Settings], *, with_api: bool, with_host: bool, probe: Any = None) -> None:
-    """Start, say so, wait for the end. `probe`: for tests that end the process at a chosen step."""
+    """Start the service and run it until a signal. `probe`: for tests that end the process at a chosen step."""
     from nbdsvc.service import Service
 
     settings = load()
@@ -89,7 +89,7 @@ def run(load: Callable[[], config.Settings], *, with_api: bool, with_host: bool,
 
 
 def raise_descriptor_limit() -> int:
-    """As many descriptors as this process may have, up to DESCRIPTORS; returns how many that are."""
+    """Raise the limit of descriptors to DESCRIPTORS or the hard limit; returns it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     allowed = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
     if soft != resource.RLIM_INFINITY and soft < allowed:
@@ -110,7 +110,7 @@ def _serve_http(service: Any, settings: config.Settings, listener: socket.socket
 
     from nbdsvc.api import server
     from nbdsvc.api.auth import Authenticator, NoAuth, StaticTokens
-    from nbdsvc.cli.guarded import GuardedProtocol
+    from nbdsvc.cli.bounded_http import BoundedProtocol
 
     tokens = settings.tokens_file if settings.auth == "token" else None
     authenticator: Authenticator = StaticTokens(tokens) if tokens else NoAuth()
@@ -122,7 +122,7 @@ def _serve_http(service: Any, settings: config.Settings, listener: socket.socket
     listening = uvicorn.Server(
         uvicorn.Config(
             app,
-            http=GuardedProtocol,
+            http=BoundedProtocol,
             log_config=None,
             access_log=False,
             server_header=False,
@@ -142,7 +142,7 @@ def _serve_http(service: Any, settings: config.Settings, listener: socket.socket
 
 
 def _bind(settings: config.Settings) -> socket.socket:
-    """The API's socket, before anything else is touched: a port in use is a wrong setting, said at once."""
+    """The API's socket, before anything else is touched: a port in use is a wrong setting, reported at once."""
     if not settings.listen:  # the kernel would take that for every address
         raise errors.ConfigError(setting="listen", reason="it is empty: every address is 0.0.0.0 or ::")
     family = socket.AF_INET6 if ":" in settings.listen else socket.AF_INET

@@ -18,7 +18,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON f
 
 
 class _Failed(errors.OperationError):
-    """The service's own words."""
+    """The service's own message."""
 
 
 def rows(found: Sequence[dict[str, Any]], columns: Iterable[str], as_json: bool) -> None:
@@ -45,7 +45,7 @@ def one(found: dict[str, Any], as_json: bool) -> None:
 
 
 def follow(client: "Client", resource_id: str, quiet: bool) -> dict[str, Any]:
-    """Wait for the newest operation on a resource, with a bar on a terminal; its error in words if it fails."""
+    """Wait for the newest operation on a resource, with a bar on a terminal. Raises its error."""
     operation = client.operation_of(resource_id)
     if quiet or not sys.stderr.isatty():
         operation = list(client.follow(operation["id"]))[-1]
@@ -58,7 +58,7 @@ def follow(client: "Client", resource_id: str, quiet: bool) -> dict[str, Any]:
 
 
 def progress() -> "Progress":
-    """A bar on stderr that goes away when it is done: what, how much, how fast, how long still."""
+    """A bar on stderr, removed at the end: bytes done and in all, rate, time left."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 

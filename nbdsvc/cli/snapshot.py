@@ -34,8 +34,8 @@ def show_snapshot(snapshot: str, as_json: bool) -> None:
 def create(volume: str, name: str | None, force: bool, as_json: bool) -> None:
     """Take a snapshot of VOLUME."""
     client = Client()
-    wish = {"volume_id": client.find("volumes", volume)["id"], "name": name, "force": force}
-    made = client.post("snapshots", body={"snapshot": wish})["snapshot"]
+    body = {"volume_id": client.find("volumes", volume)["id"], "name": name, "force": force}
+    made = client.post("snapshots", body={"snapshot": body})["snapshot"]
     show.follow(client, made["id"], as_json)
     show.one(client.find("snapshots", made["id"]), as_json)
 

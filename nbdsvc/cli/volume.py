@@ -7,7 +7,7 @@ import click
 from nbdsvc import units
 from nbdsvc.cli import show
 from nbdsvc.cli.client import Client
-from nbdsvc.cli.numbers import SIZE
+from nbdsvc.cli.parameter_types import SIZE
 
 _ELSEWHERE = "a device over NBD grows by itself, an iSCSI disk when its session is rescanned"
 _COLUMNS = ("id", "name", "status", "size", "volume_type", "bootable")
@@ -46,20 +46,22 @@ def show_volume(volume: str, as_json: bool) -> None:
 @click.option("--metadata", multiple=True, metavar="KEY=VALUE")
 @click.option("--no-wait", is_flag=True)
 @show.json_option
-def create(size: int | None, metadata: tuple[str, ...], no_wait: bool, as_json: bool, **wish: Any) -> None:
+def create(size: int | None, metadata: tuple[str, ...], no_wait: bool, as_json: bool, **options: Any) -> None:
     """Create a volume of SIZE GiB, blank or from an image, a snapshot or a volume."""
-    _check_create(wish)
+    _check_create(options)
     client = Client()
     pairs = _pairs(metadata)
     body = {
         "size": size,
-        "name": wish["name"],
-        "imageRef": wish["image"],
-        "volume_type": wish["volume_type"],
+        "name": options["name"],
+        "imageRef": options["image"],
+        "volume_type": options["volume_type"],
         "metadata": pairs,
     }
-    body["snapshot_id"] = client.find("snapshots", wish["snapshot"])["id"] if wish["snapshot"] is not None else None
-    body["source_volid"] = client.find("volumes", wish["source"])["id"] if wish["source"] is not None else None
+    body["snapshot_id"] = (
+        client.find("snapshots", options["snapshot"])["id"] if options["snapshot"] is not None else None
+    )
+    body["source_volid"] = client.find("volumes", options["source"])["id"] if options["source"] is not None else None
     made = client.post("volumes", body={"volume": body})["volume"]
     if not no_wait:
         show.follow(client, made["id"], as_json)
@@ -67,8 +69,8 @@ def create(size: int | None, metadata: tuple[str, ...], no_wait: bool, as_json: 
     show.one(made, as_json)
 
 
-def _check_create(wish: dict[str, Any]) -> None:
-    given = {f"--{name}": wish[name] for name in ("image", "snapshot", "source") if wish[name] is not None}
+def _check_create(options: dict[str, Any]) -> None:
+    given = {f"--{name}": options[name] for name in ("image", "snapshot", "source") if options[name] is not None}
     if len(given) > 1:
         raise click.UsageError(f"{' and '.join(given)}: a volume is filled from one of them")
     if "" in given.values():
@@ -94,17 +96,17 @@ def extend(volume: str, new_size: int) -> None:
     id = client.find("volumes", volume)["id"]
     client.act("volumes", id, "os-extend", {"new_size": new_size})
     show.follow(client, id, quiet=False)
-    _tell_of_devices(client.find("volumes", id))
+    _report_devices(client.find("volumes", id))
 
 
-def _tell_of_devices(volume: dict[str, Any]) -> None:
-    """Wait for this host's device to grow; what is to be done for others, on stderr: it is no result of the verb."""
+def _report_devices(volume: dict[str, Any]) -> None:
+    """Wait for this host's device to grow; print on stderr what the other hosts have to do."""
     from nbdsvc.connectors.host import HostConnector
 
     connector = HostConnector()
     try:
         here = connector.find(volume["id"])
-    except (OSError, ValueError):  # no business of this user's
+    except (OSError, ValueError):  # this user may not read the attachments
         here = None
     if here and (growth := connector.await_growth(here, volume["size"] * units.GiB)):
         click.echo(f"{here.device} keeps its size: {growth}", err=True)
@@ -134,8 +136,8 @@ def upload(volume: str, image_name: str, disk_format: str, force: bool) -> None:
     """Make an image of a volume."""
     client = Client()
     id = client.find("volumes", volume)["id"]
-    wish = {"image_name": image_name, "disk_format": disk_format, "force": force}
-    made = client.act("volumes", id, "os-volume_upload_image", wish)["os-volume_upload_image"]
+    body = {"image_name": image_name, "disk_format": disk_format, "force": force}
+    made = client.act("volumes", id, "os-volume_upload_image", body)["os-volume_upload_image"]
     show.follow(client, id, quiet=False)
     click.echo(made["image_id"])
 

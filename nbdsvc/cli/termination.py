@@ -1,4 +1,4 @@
-"""How the program ends: by signals as with an error, so that nothing half-done stays; and what the exit status says."""
+"""The exit status of the program, its last message, and signals as exceptions, so that unfinished work is undone."""
 
 import contextlib
 import os
@@ -24,52 +24,52 @@ _STATUSES = (
 )
 
 
-class Ended(BaseException):
-    """A signal wants the end. No error, so that nobody takes it for one."""
+class Signalled(BaseException):
+    """A signal ends the program. No Exception, so that no handler of errors catches it."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.number = number
 
 
-def listen() -> None:
-    """From now on TERM, HUP and INT raise Ended. A signal that is ignored, as nohup and background shells do, stays so."""
+def handle_signals() -> None:
+    """Let TERM, HUP and INT raise Signalled from now on, but not one that is ignored (nohup, background shells)."""
     for number in _SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _end)
 
 
 def _end(number: int, _frame: FrameType | None) -> NoReturn:
-    for other in _SIGNALS:  # a second one would interrupt the clearing up
+    for other in _SIGNALS:  # a second one would interrupt the cleaning up
         if signal.getsignal(other) is not signal.SIG_IGN:
             signal.signal(other, lambda *_: None)
-    raise Ended(number)
+    raise Signalled(number)
 
 
 def status_of(error: BaseException) -> int:
-    """Say what went wrong in one line, if there is something to say; the exit status for it."""
+    """Print the error in one line, if it has a message; returns its exit status."""
     if isinstance(error, click.ClickException):
         error.show()
         return error.exit_code
     if isinstance(error, click.Abort | KeyboardInterrupt):
         return 128 + signal.SIGINT
-    if isinstance(error, Ended):
+    if isinstance(error, Signalled):
         return 128 + error.number
-    say(_words(error))
+    print_error(_message(error))
     return exit_status(error) if isinstance(error, errors.Error) else 1 if isinstance(error, _OF_THE_HOST) else _BUG
 
 
-def say(text: str) -> None:
-    """A line on stderr, if anybody can still be told."""
+def print_error(text: str) -> None:
+    """Print a line on stderr, if that is still open."""
     with contextlib.suppress(OSError, ValueError):
         click.echo(f"nbdsvc: {text}", err=True)
 
 
-# What the host lacks: files, descriptors, memory. Verbs say more where they can; this is what they did not think of.
+# What the host lacks (files, descriptors, memory) where a verb raises no error of its own for it.
 _OF_THE_HOST = (OSError, MemoryError)
 
 
-def _words(error: BaseException) -> str:
+def _message(error: BaseException) -> str:
     if isinstance(error, errors.InternalError):
         return f"{error}; {_REPORT}"
     if isinstance(error, errors.Error):
@@ -83,7 +83,7 @@ def _words(error: BaseException) -> str:
 
 
 def _place_of(error: BaseException) -> str:
-    """Without the module for it: what went wrong may be that no file can be opened."""
+    """Without the module traceback: the error may be that no file can be opened."""
     trace = error.__traceback__
     while trace and trace.tb_next:
         trace = trace.tb_next
@@ -91,11 +91,12 @@ def _place_of(error: BaseException) -> str:
 
 
 def exit_status(error: errors.Error) -> int:
+    """The exit status of an error of ours."""
     return next((status for kind, status in _STATUSES if isinstance(error, kind)), 1)
 
 
 def leave(status: int) -> NoReturn:
-    """End at once after a signal: threads that wait for a server that says nothing are not waited for."""
+    """Exit after a signal without waiting for threads, which may wait for a server that does not reply."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError, AttributeError):
             stream.flush()
