@@ -29,6 +29,8 @@ _SORTABLE = ("id", "status", "created_at", "updated_at", "volume_id", "instance_
 
 
 class NewAttachment(Body):
+    """A volume to reserve for `instance_uuid`; with a connector it is exported at once."""
+
     volume_uuid: Text
     instance_uuid: Annotated[Text, Field(max_length=64)] | None = None
     connector: Connector | None = None
@@ -36,14 +38,20 @@ class NewAttachment(Body):
 
 
 class CreateBody(Body):
+    """The body of a create."""
+
     attachment: NewAttachment
 
 
 class Changes(Body):
+    """The connector to export the volume to."""
+
     connector: Connector
 
 
 class UpdateBody(Body):
+    """The body of an update."""
+
     attachment: Changes
 
 

@@ -17,14 +17,17 @@ _TOKEN_LENGTH = 16
 
 
 class Authenticator(Protocol):
+    """Who sends a request."""
+
     def identify(self, headers: Mapping[str, str], project: str | None, request_id: str) -> Context:
-        """The request's author, or Unauthorized. `project`: the one in the path, if there is one."""
+        """The author of the request; `project`: that of the path, if there is one. Raises Unauthorized, InvalidInput."""
 
 
 class NoAuth:
-    """Trusts everybody who can connect: for one's own machine."""
+    """Trusts every client that can connect: for a machine of one's own."""
 
     def identify(self, headers: Mapping[str, str], project: str | None, request_id: str) -> Context:
+        """The user and project that the headers claim, as an administrator."""
         user, _, token_project = headers.get("x-auth-token", "").partition(":")
         chosen = project or headers.get("x-project-id") or token_project or "admin"
         return Context(chosen, headers.get("x-user-id") or user or "admin", frozenset({ADMIN, MEMBER}), request_id)
@@ -32,6 +35,8 @@ class NoAuth:
 
 @dataclass(frozen=True)
 class Token:
+    """One entry of the tokens file."""
+
     project: str
     user: str
     roles: frozenset[str]
@@ -45,9 +50,10 @@ class StaticTokens:
         self._tokens = _load(path)
 
     def identify(self, headers: Mapping[str, str], project: str | None, request_id: str) -> Context:
+        """The user of the token. Raises Unauthorized for an unknown one, InvalidInput for another project than its own."""
         given = headers.get("x-auth-token", "").encode()
         found = None
-        for token in self._tokens:  # every one is compared, so that the time tells nothing
+        for token in self._tokens:  # all are compared, so that the time reveals nothing
             if hmac.compare_digest(token.token.encode(), given):
                 found = token
         if found is None:

@@ -30,6 +30,8 @@ Reference = Annotated[dict[Key, Key], Field(min_length=1, max_length=8)]
 
 
 class ExistingVolume(Body):
+    """An object of the pool `host` that becomes a volume; `ref` names it as the list does."""
+
     host: Key
     ref: Reference
     name: Text | None = None
@@ -41,10 +43,14 @@ class ExistingVolume(Body):
 
 
 class VolumeBody(Body):
+    """The body of managing a volume."""
+
     volume: ExistingVolume
 
 
 class ExistingSnapshot(Body):
+    """An object of a volume's pool that becomes its snapshot; `ref` names it as the list does."""
+
     volume_id: Key
     ref: Reference
     name: Text | None = None
@@ -53,6 +59,8 @@ class ExistingSnapshot(Body):
 
 
 class SnapshotBody(Body):
+    """The body of managing a snapshot."""
+
     snapshot: ExistingSnapshot
 
 

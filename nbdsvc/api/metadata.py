@@ -16,10 +16,14 @@ _TAGS_SINCE = (3, 15)
 
 
 class MetadataBody(Body):
+    """Any number of pairs."""
+
     metadata: Metadata
 
 
 class MetaBody(Body):
+    """One pair."""
+
     meta: Annotated[Metadata, Field(min_length=1, max_length=1)]
 
 

@@ -14,6 +14,7 @@ class NotAcceptable(Exception):
 
 
 def text(version: Version) -> str:
+    """The version as headers have it, such as 3.44."""
     return f"{version[0]}.{version[1]}"
 
 

@@ -18,6 +18,8 @@ Limit = Annotated[int, Field(ge=-1, le=MAX_INTEGER)]
 
 
 class QuotaChanges(Body):
+    """Limits to set, -1 for unlimited; null leaves one as it is. Gigabytes are GiB."""
+
     volumes: Limit | None = None
     snapshots: Limit | None = None
     gigabytes: Limit | None = None
@@ -29,6 +31,8 @@ class QuotaChanges(Body):
 
 
 class QuotaBody(Body):
+    """The body of an update."""
+
     quota_set: QuotaChanges
 
 

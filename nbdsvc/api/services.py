@@ -24,6 +24,8 @@ class ServiceBody(Body):
 
 
 class ReasonBody(ServiceBody):
+    """A service, and why it is disabled."""
+
     disabled_reason: Annotated[LongText, Field(min_length=1)]
 
 

@@ -23,6 +23,8 @@ _SORTABLE = ("id", "name", "status", "created_at", "updated_at", "volume_id", "v
 
 
 class NewSnapshot(Body):
+    """A new snapshot; with `force` also of a volume in use."""
+
     volume_id: Text | None
     name: Text | None = None
     display_name: Text | None = None
@@ -33,10 +35,14 @@ class NewSnapshot(Body):
 
 
 class CreateBody(Body):
+    """The body of a create."""
+
     snapshot: NewSnapshot
 
 
 class SnapshotChanges(Body):
+    """The fields to change."""
+
     name: Text | None = None
     display_name: Text | None = None
     description: LongText | None = None
@@ -44,10 +50,14 @@ class SnapshotChanges(Body):
 
 
 class UpdateBody(Body):
+    """The body of an update."""
+
     snapshot: SnapshotChanges
 
 
 class ResetStatus(Body):
+    """The status to force."""
+
     status: str
 
 

@@ -23,6 +23,8 @@ _SORTABLE = ("id", "name", "created_at", "updated_at", "is_public")
 
 
 class NewType(Body):
+    """A new volume type."""
+
     name: Key
     description: LongText | None = None
     is_public: bool = Field(default=True, alias="os-volume-type-access:is_public")
@@ -30,24 +32,34 @@ class NewType(Body):
 
 
 class CreateBody(Body):
+    """The body of a create."""
+
     volume_type: NewType
 
 
 class TypeChanges(Body):
+    """The fields to change."""
+
     name: Key | None = None
     description: LongText | None = None
     is_public: bool | None = None
 
 
 class UpdateBody(Body):
+    """The body of an update."""
+
     volume_type: TypeChanges
 
 
 class SpecsBody(Body):
+    """Extra specs to set."""
+
     extra_specs: Annotated[Metadata, Field(min_length=1)]
 
 
 class Access(Body):
+    """The project that may use the type, or may no more."""
+
     project: Key
 
 

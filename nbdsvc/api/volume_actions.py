@@ -33,10 +33,14 @@ router = strict.router("volume actions")
 
 
 class Extend(Body):
+    """Extend the volume to `new_size` GiB; while attached from 3.42."""
+
     new_size: Gib
 
 
 class Revert(Body):
+    """Revert to the newest snapshot, which `snapshot_id` names."""
+
     model_config = ConfigDict(extra="ignore")
 
     snapshot_id: Key
@@ -51,6 +55,8 @@ class ResetStatus(Body):
 
 
 class Attach(Body):
+    """Record that an instance or a host has the volume at `mountpoint`."""
+
     instance_uuid: Text | None = None
     host_name: Text | None = None
     mountpoint: Annotated[Text, Field(min_length=1)]
@@ -58,15 +64,21 @@ class Attach(Body):
 
 
 class Detach(Body):
+    """End an attachment; without an id the only one."""
+
     attachment_id: Text | None = None
 
 
 class ForceDetach(Body):
+    """End an attachment of any status; without an id the only one."""
+
     attachment_id: Text | None = None
     connector: AnyConnector = None
 
 
 class Connect(Body):
+    """Export the volume to this connector."""
+
     connector: Connector
 
 
@@ -77,6 +89,8 @@ class Terminate(Body):
 
 
 class Upload(Body):
+    """Make an image of the volume; with `force` also while it is in use."""
+
     image_name: Annotated[Text, Field(min_length=1)]
     force: bool = False
     disk_format: str = "raw"
@@ -86,18 +100,26 @@ class Upload(Body):
 
 
 class Bootable(Body):
+    """Mark the volume as bootable or not."""
+
     bootable: bool
 
 
 class ReadOnly(Body):
+    """Allow only read-only attachments from now on, or any."""
+
     readonly: bool
 
 
 class SetImageMetadata(Body):
+    """Pairs of image metadata to set."""
+
     metadata: Metadata
 
 
 class UnsetImageMetadata(Body):
+    """The key of image metadata to remove."""
+
     key: Key
 
 

@@ -59,11 +59,15 @@ class NewVolume(Body):
 
 
 class CreateBody(Body):
+    """The body of a create; scheduler hints are accepted and ignored."""
+
     volume: NewVolume
     scheduler_hints: dict[str, Any] | None = Field(default=None, alias="OS-SCH-HNT:scheduler_hints")
 
 
 class VolumeChanges(Body):
+    """The fields to change."""
+
     name: Text | None = None
     display_name: Text | None = None
     description: LongText | None = None
@@ -72,6 +76,8 @@ class VolumeChanges(Body):
 
 
 class UpdateBody(Body):
+    """The body of an update."""
+
     volume: VolumeChanges
 
 

@@ -34,15 +34,19 @@ class Client:
         self._endpoint = endpoints.load(endpoint, token, project)
 
     def get(self, *path: str, **query: Any) -> Any:
+        """GET a path below the project. Raises the service's error, or BackendUnavailable."""
         return self._request("GET", _join(path) + _query(query), None)
 
     def post(self, *path: str, body: Any) -> Any:
+        """POST a body. Raises the service's error, or BackendUnavailable."""
         return self._request("POST", _join(path), body)
 
     def delete(self, *path: str, **query: Any) -> Any:
+        """DELETE a path. Raises the service's error, or BackendUnavailable."""
         return self._request("DELETE", _join(path) + _query(query), None)
 
     def act(self, noun: str, id: str, action: str, value: Any = None) -> Any:
+        """POST one action of a resource. Raises the service's error, or BackendUnavailable."""
         return self.post(noun, id, "action", body={action: value})
 
     def find(self, noun: str, id_or_name: str) -> dict[str, Any]:

@@ -16,10 +16,12 @@ class Context:
 
     @property
     def is_admin(self) -> bool:
+        """Whether the user reaches every project."""
         return ADMIN in self.roles
 
     @property
     def may_write(self) -> bool:
+        """Whether the user may change anything."""
         return self.is_admin or MEMBER in self.roles
 
 
