@@ -15,8 +15,9 @@ from nbdsvc.model import clock, names
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Volume
 from nbdsvc.model.operation import Lock, Operation
-from nbdsvc.operations.client import Operations
+from nbdsvc.operations.client import CHANNEL, Operations
 from nbdsvc.operations.operation_type import A, OperationType, args_to_json
+from nbdsvc.store import operations as journal
 from nbdsvc.store.database import Database
 
 T = TypeVar("T")
@@ -69,7 +70,11 @@ class App:
         host = backend if isinstance(backend, str) else backend.full_host
         locks = list(operation_type.locks(args))
         made = operation(self, context, operation_type.name, host, resource, locks, args_to_json(args))
-        return self.operations.admit(conn, made, bounded=bounded)
+        if bounded:
+            journal.check_unfinished(conn, made.host, made.project_id, self.settings.max_operations)
+        journal.insert(conn, made)
+        self.database.notify(conn, CHANNEL)
+        return made
 
 
 @dataclass(frozen=True)

@@ -36,9 +36,8 @@ class Operations:
 
         QuotaExceeded where its project has too many that have not ended, if it is `bounded`: the dispatcher looks at each.
         """
-        used = rows.count_unfinished(conn, operation.host, operation.project_id) if bounded else 0
-        if used >= self._most:
-            raise errors.QuotaExceeded(resource="operations", limit=self._most, used=used, requested=1)
+        if bounded:
+            rows.check_unfinished(conn, operation.host, operation.project_id, self._most)
         rows.insert(conn, operation)
         self._database.notify(conn, CHANNEL)
         return operation

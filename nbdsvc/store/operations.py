@@ -6,6 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from nbdsvc import errors
 from nbdsvc.model import clock
 from nbdsvc.model import operation as model
 from nbdsvc.model.operation import Operation
@@ -40,6 +41,13 @@ def unfinished_of(conn: sa.Connection, resource_id: str) -> list[Operation]:
 def count_unfinished(conn: sa.Connection, host: str, project_id: str) -> int:
     where = _c.host == host, _c.state.in_(sorted(model.UNFINISHED)), _c.project_id == project_id
     return rows.count(conn, *where)
+
+
+def check_unfinished(conn: sa.Connection, host: str, project_id: str, limit: int) -> None:
+    """QuotaExceeded where the project has `limit` operations or more that have not ended on this host."""
+    used = count_unfinished(conn, host, project_id)
+    if used >= limit:
+        raise errors.QuotaExceeded(resource="operations", limit=limit, used=used, requested=1)
 
 
 def states(conn: sa.Connection, ids: Sequence[str]) -> dict[str, bool]:

@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BESIDE = ("nbdsvc/store/",)
 RUNNER = "nbdsvc/process.py"
 GROUP = 100 * GiB
-MOST = 11
+MOST = 8
 
 
 def _modules() -> list[str]:
