@@ -60,7 +60,7 @@ def _succeed(_conn: sa.Connection, _operation: Operation, _args: ListManageableA
 
 
 def _fail(_conn: sa.Connection, _operation: Operation, _args: ListManageableArgs, _error: errors.Error) -> None:
-    """It changes no row; whoever waits for it gets the error."""
+    """It changes no row; the request that waits for it gets the error."""
 
 
 LIST_MANAGEABLE = OperationType(

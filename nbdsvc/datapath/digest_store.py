@@ -1,7 +1,7 @@
 """Files with the digests of volumes and snapshots: what their bytes should be, for as long as no client may write them.
 
 They come from the copy that filled the volume, are copied to its snapshots and clones, and are discarded before the volume
-is exported for writing: from then on only the guest knows what it should hold, until somebody records them anew.
+is exported for writing: from then on only the guest knows what it should hold, until new ones are recorded.
 """
 
 import contextlib

@@ -58,7 +58,7 @@ def _succeed(conn: sa.Connection, _operation: Operation, args: DeleteSnapshotArg
 
 
 def _fail(conn: sa.Connection, _operation: Operation, args: DeleteSnapshotArgs, error: errors.Error) -> None:
-    """Busy or cancelled: as it was. Else an error that deleting it again mends."""
+    """Busy or cancelled: as it was. Else `error_deleting`, which another delete leaves."""
     untouched = isinstance(error, errors.DeviceBusy | errors.Cancelled)
     settling.snapshot(conn, args.snapshot_id, "deleting", "available" if untouched else "error_deleting")
 

@@ -90,7 +90,7 @@ def _succeed(conn: sa.Connection, _operation: Operation, args: RevertVolumeArgs)
 
 
 def _fail(conn: sa.Connection, _operation: Operation, args: RevertVolumeArgs, error: errors.Error) -> None:
-    """Some of its bytes may be the snapshot's and some newer: the snapshot is whole, so that reverting again mends it."""
+    """Some of its bytes may be the snapshot's and some newer: the snapshot is whole, so that another revert repairs it."""
     settling.volume(conn, args.volume_id, "reverting", "error")
     settling.snapshot(conn, args.snapshot_id, "restoring", "available")
 

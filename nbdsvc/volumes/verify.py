@@ -24,14 +24,14 @@ class VerifyVolumeArgs:
 
     volume_id: str
     record: bool
-    """Record digests anew instead of comparing."""
+    """Replace the digests instead of comparing."""
 
 
 def verify_volume(app: App, context: Context, id: str, *, record: bool) -> None:
     """Start comparing a volume with its digests; `record`: replace them by those of what it holds now.
 
-    Raises NotFound, and InvalidState where the volume is in use or in the hands of another operation. That it differs, or
-    that there is nothing to compare it with, is the error of the operation.
+    Raises NotFound, and InvalidState where the volume is in use or another operation works on it. That it differs, or that
+    there is nothing to compare it with, is the error of the operation.
     """
     with app.change() as conn:
         volume = nouns.volumes.get(conn, id, owner_scope(context))

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from exporting import NETWORK, ensure, killed
+from waiting import wait_until
 
 from nbdsvc import errors
 from nbdsvc.exporter import ExportSpec
@@ -75,8 +76,8 @@ def test_a_server_that_ends_refuses_nothing(exporters: list[NbdExporter], spec: 
     ]
     for writer in writers:
         writer.start()
-    while not all(writer.writes for writer in writers):
-        assert all(writer.is_alive() for writer in writers), [writer.error for writer in writers]
+    wait_until(lambda: all(writer.writes or not writer.is_alive() for writer in writers))
+    assert all(writer.is_alive() for writer in writers), [writer.error for writer in writers]
     if how == "replaced":
         assert ensure(exporters[1], spec).pid != export.pid
     elif how == "removed":

@@ -2,10 +2,11 @@
 
 import os
 import signal
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from waiting import wait_until
 
 from nbdsvc.exporter import Access, ExportSpec
 from nbdsvc.exports.nbd.exporter import NbdExporter
@@ -63,7 +64,5 @@ def killed(exporter: NbdExporter, spec: ExportSpec) -> Export:
     """As it was: its server has died since, and nothing has looked yet."""
     export = ensure(exporter, spec)
     os.kill(export.pid, signal.SIGKILL)
-    end = time.monotonic() + 5
-    while exporter.health(spec.id).ok and time.monotonic() < end:
-        time.sleep(0.01)
+    wait_until(lambda: not exporter.health(spec.id).ok)
     return export

@@ -2,10 +2,11 @@
 
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from waiting import wait_until
 
 
 @contextmanager
@@ -18,10 +19,7 @@ def nbdkit(folder: Path, *words: str | Path, port: int = 0) -> Iterator[tuple[st
     child = subprocess.Popen(argv)
     try:
         # The socket's name is there before anybody listens; the pid file comes after.
-        for _ in range(500):
-            if pid_file.exists() or child.poll() is not None:
-                break
-            time.sleep(0.02)
+        wait_until(lambda: pid_file.exists() or child.poll() is not None)
         yield f"nbd://127.0.0.1:{port}" if port else f"nbd+unix:///?socket={place}", child
     finally:
         child.terminate()
@@ -35,8 +33,7 @@ def qemu_nbd(folder: Path, *words: str | Path) -> Iterator[str]:
     child = subprocess.Popen(["qemu-nbd", "-t", "-e", "16", "-k", str(place), *map(str, words)])
     try:
         # Its name is there before it listens, and a SIGTERM that comes before it is ready is forgotten.
-        while child.poll() is None and not _listens(place):
-            time.sleep(0.02)
+        wait_until(lambda: child.poll() is not None or _listens(place))
         yield f"nbd+unix:///?socket={place}"
     finally:
         child.terminate()
