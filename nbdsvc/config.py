@@ -43,7 +43,7 @@ class Settings:
     # Where the API listens.
     listen: str = "127.0.0.1"
     port: int = 8776
-    # noauth: everybody is an administrator, as in the reference's noauth; unless it is set, the API then listens on this
+    # noauth: everybody is an administrator, as in Cinder's noauth; unless it is set, the API then listens on this
     # host's own addresses (127.0.0.1, ::1) only. token: the tokens of tokens_file.
     auth: str = "noauth"
     # TOML: [tokens.NAME] token = "...", project = "...", user = "...", roles = ["member"]. Readable by its owner only.
@@ -89,7 +89,7 @@ class Settings:
     # (lio-memory is lio without a kernel, to try out clients of the API.) Detach everything before you change it.
     exporter: str = "nbd"
     # iSCSI: addresses on which targets are reached, ADDRESS or ADDRESS:PORT, [ADDRESS]:PORT for IPv6; several for multipath.
-    # 0.0.0.0 or [::], alone: all of the host; an initiator is told the one that faces it.
+    # 0.0.0.0 or [::], alone: all of the host; an initiator gets the address that routes to it.
     iscsi_portals: tuple[str, ...] = ()
     # iSCSI: what a target's name begins with; volume-ID follows.
     iscsi_prefix: str = "iqn.2010-10.org.openstack:"
@@ -103,7 +103,7 @@ class Settings:
     # Address on which NBD exports listen for other hosts; empty: this host only.
     nbd_listen: str = ""
     # TLS with a key of each attachment's own on that address. The kernel's NBD client cannot do TLS: switch it off only
-    # where nobody but the hypervisor hosts reaches the address, because then whoever reaches it has the volumes.
+    # where only the hypervisor hosts reach the address, because every client that does has the volumes.
     nbd_tls: bool = True
     # Exports on that address answer a write when it is on stable storage; flushes then cost nothing. An initiator survives a
     # power cut of this host and sends its flush again, but not the writes that were answered: without this they may be

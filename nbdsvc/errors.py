@@ -9,7 +9,7 @@
     │   ├── PreconditionFailed    what the request builds on has changed since it was read
     │   ├── QuotaExceeded         the project's limit would be passed
     │   ├── Unsupported           this backend, transport or format cannot do that
-    │   ├── Unauthorized          no token, or one that nobody issued
+    │   ├── Unauthorized          no token, or an unknown one
     │   └── Forbidden             known, but not allowed
     ├── BackendError          the storage's or the host's: repair it, then try again
     │   ├── CommandFailed         an external program said no
@@ -106,7 +106,7 @@ class Conflict(RequestError):
 class PreconditionFailed(RequestError):
     """What the request built on has changed since. Facts: resource, id."""
 
-    template = "{resource} {id} was changed by somebody else since you read it: read it again."
+    template = "{resource} {id} was changed by another request since you read it: read it again."
     resource: str
     id: str
 
@@ -167,7 +167,7 @@ class DeviceBusy(BackendError):
     """Facts: device, reason."""
 
     template = "{device} is busy: {reason}"
-    outside = "The device is busy: somebody still uses it."
+    outside = "The device is busy: it is still in use."
     device: str
     reason: str
 

@@ -8,7 +8,7 @@ from nbdsvc.connectors.host import FOLDER
 
 
 @click.command()
-@click.option("--folder", type=click.Path(path_type=Path), default=FOLDER, help="Where attached volumes are noted.")
+@click.option("--folder", type=click.Path(path_type=Path), default=FOLDER, help="Where attached volumes are recorded.")
 def agent(folder: Path) -> None:
     """Give NBD devices of this host new connections when theirs die, until none is left."""
     from nbdsvc.connectors.nbd_watch import Watch

@@ -37,9 +37,9 @@ _FORMATS = {
 }
 
 
-def format_of(place: Reference, told: str | None) -> str:
-    """What the destination is to be: as told, else qcow2 if it is a path that is called so."""
-    return told or ("qcow2" if place.kind == references.PATH and place.text.endswith(".qcow2") else "raw")
+def format_of(place: Reference, given: str | None) -> str:
+    """The format of the destination: the given one, else qcow2 for a path that ends in .qcow2, else raw."""
+    return given or ("qcow2" if place.kind == references.PATH and place.text.endswith(".qcow2") else "raw")
 
 
 def check(source: Reference, place: Reference, options: dict[str, Any]) -> None:

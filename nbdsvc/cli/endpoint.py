@@ -57,7 +57,7 @@ def _url(text: str) -> SplitResult:
         raise _wrong(_ENDPOINT, str(error)) from None
     for wrong, reason in (
         (url.scheme not in ("http", "https") or not url.hostname, f"write it like {DEFAULT}"),
-        ("@" in url.netloc, "it has no user: NBDSVC_TOKEN says who asks"),
+        ("@" in url.netloc, "it has no user: NBDSVC_TOKEN names the user"),
         (url.query or url.fragment, "it ends with its path"),
         (port == 0, "there is no port 0"),
     ):

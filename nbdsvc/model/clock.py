@@ -1,7 +1,7 @@
 """Two clocks: the time of day for people and rows, monotonic time for everything that is measured in one process.
 
 The time of day may jump (a machine that slept, an administrator, NTP after a long time without): what must not follow it
-is counted with `monotonic`; what has to be told asks `offset` now and again.
+is counted with `monotonic`; what must know of jumps reads `offset` at intervals.
 """
 
 import time

@@ -76,7 +76,7 @@ def connect_volume_lock(volume_id: str) -> str:
 
 
 def manage_lock(host: str) -> str:
-    """Taking over is one at a time in a backend: two wishes for the same object must not both find it free."""
+    """Taking over is one at a time in a backend: two requests for the same object must not both find it free."""
     return f"manage-{'-'.join(split_host(host)[:2])}"
 
 
