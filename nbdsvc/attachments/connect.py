@@ -1,17 +1,17 @@
 """Connecting an attachment: export its volume to a connector (PUT /attachments, os-initialize_connection)."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
 import structlog
 
 from nbdsvc import errors
-from nbdsvc.app import App, Waiting, operation, owner_scope
+from nbdsvc.app import App, Waiting, owner_scope
 from nbdsvc.attachments import end_of_access
 from nbdsvc.attachments.access_mode import check_mode
 from nbdsvc.attachments.connection_info import stored_info
-from nbdsvc.attachments.desired_export import attachment_of, export_spec, share_secret
+from nbdsvc.attachments.desired_export import export_spec, find_attachment, share_secret
 from nbdsvc.attachments.transport import choose, protocol_of
 from nbdsvc.exporter import Access, Connector, Exporter
 from nbdsvc.host import backend_of, host_of
@@ -20,14 +20,24 @@ from nbdsvc.manager.locking import locks
 from nbdsvc.model import clock, states
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Attachment, Volume
-from nbdsvc.model.operation import Operation
-from nbdsvc.operations.step import Kind, Run, Step
+from nbdsvc.model.operation import Lock, Operation
+from nbdsvc.operations.operation_type import OperationType, Run, Step
 from nbdsvc.refs import read_volume_ref
 from nbdsvc.store import nouns
 
 log = structlog.get_logger(__name__)
 # The status of a row while it is connected: an attached one may be connected again.
 _CONNECTING = ("attaching", "attached")
+
+
+@dataclass(frozen=True)
+class ConnectArgs:
+    """What the operation `attachment.connect` is given."""
+
+    volume_id: str
+    attachment_id: str
+    complete: bool = False
+    """Whether the attachment becomes `attached`, because no os-complete will follow."""
 
 
 def connect_attachment(
@@ -81,17 +91,19 @@ def submit_connect(
     )
     if not attachment.legacy:
         settling.follow_attachments(conn, volume.id)
-    args = {"volume_id": volume.id, "attachment_id": attachment.id, "complete": complete}
-    held = locks("attachment.connect", volume=volume.id, attachment=attachment.id)
-    made = operation(app, context, "attachment.connect", volume.full_host, ("volume", volume.id), held, args)
-    return app.operations.admit(conn, made).id
+    args = ConnectArgs(volume.id, attachment.id, complete)
+    return app.submit(conn, context, CONNECT_ATTACHMENT, args, backend=volume, resource=("volume", volume.id)).id
 
 
-def _export(run: Run) -> dict[str, Any]:
+def _locks(args: ConnectArgs) -> list[Lock]:
+    return locks("attachment.connect", volume=args.volume_id, attachment=args.attachment_id)
+
+
+def _export(run: Run[ConnectArgs]) -> dict[str, Any]:
     """Export the volume; the result is its connection_info without the secret, which stays in the attachment's row."""
-    host, attachment = host_of(run), attachment_of(run)
+    host, attachment = host_of(run), find_attachment(run, run.args.attachment_id)
     if attachment is None:
-        raise errors.NotFound(resource="VolumeAttachment", id=run.args["attachment_id"])
+        raise errors.NotFound(resource="VolumeAttachment", id=run.args.attachment_id)
     exporter, access = _choose_transport(run, attachment)
     spec = export_spec(host, exporter, share_secret(host, exporter, attachment, access), access)
     if not spec.read_only:
@@ -103,7 +115,7 @@ def _export(run: Run) -> dict[str, Any]:
     return stored_info(info)
 
 
-def _choose_transport(run: Run, attachment: Attachment) -> tuple[Exporter, Access]:
+def _choose_transport(run: Run[ConnectArgs], attachment: Attachment) -> tuple[Exporter, Access]:
     """Chosen and recorded before anything is exported; an export by another transport, of an earlier connection, is removed.
 
     Errors: Unsupported, InvalidInput (connector).
@@ -119,22 +131,22 @@ def _choose_transport(run: Run, attachment: Attachment) -> tuple[Exporter, Acces
     return exporter, access
 
 
-def _unexport(run: Run) -> None:
-    end_of_access.remove_export(host_of(run), run.args["attachment_id"])
+def _unexport(run: Run[ConnectArgs]) -> None:
+    end_of_access.remove_export(host_of(run), run.args.attachment_id)
 
 
-def _succeed(conn: sa.Connection, operation: Operation) -> None:
-    id, info = operation.args["attachment_id"], operation.results["export"]
+def _succeed(conn: sa.Connection, operation: Operation, args: ConnectArgs) -> None:
+    id, info = args.attachment_id, operation.results["export"]
     nouns.attachments.update(conn, id, connection_info=info, protocol=info["driver_volume_type"], exported=True)
-    if operation.args["complete"]:
+    if args.complete:
         settling.attachment(conn, id, _CONNECTING, "attached", attached_at=clock.now())
     if not nouns.attachments.get(conn, id).legacy:
-        settling.follow_attachments(conn, operation.args["volume_id"])
+        settling.follow_attachments(conn, args.volume_id)
 
 
-def _fail(conn: sa.Connection, operation: Operation, error: errors.Error) -> None:
+def _fail(conn: sa.Connection, _operation: Operation, args: ConnectArgs, error: errors.Error) -> None:
     """The volume is as free as before. A row of the volume actions was made for this operation, so it is deleted."""
-    id = operation.args["attachment_id"]
+    id = args.attachment_id
     attachment = nouns.attachments.find(conn, id)
     if attachment is None:
         return
@@ -143,7 +155,9 @@ def _fail(conn: sa.Connection, operation: Operation, error: errors.Error) -> Non
         return
     nouns.attachments.update(conn, id, exported=False, connection_info=None)
     settling.attachment(conn, id, _CONNECTING, "error_attaching")
-    settling.follow_attachments(conn, operation.args["volume_id"])
+    settling.follow_attachments(conn, args.volume_id)
 
 
-CONNECT_ATTACHMENT = Kind("attachment.connect", (Step("export", _export, _unexport),), _succeed, _fail)
+CONNECT_ATTACHMENT = OperationType(
+    "attachment.connect", ConnectArgs, (Step("export", _export, _unexport),), _locks, _succeed, _fail
+)

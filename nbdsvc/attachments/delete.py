@@ -5,13 +5,14 @@ import sqlalchemy as sa
 from nbdsvc import errors
 from nbdsvc.app import App, Waiting, owner_scope
 from nbdsvc.attachments import end_of_access
+from nbdsvc.attachments.arguments import AttachmentArgs, lock_attachment
 from nbdsvc.host import host_of
 from nbdsvc.manager import settling
 from nbdsvc.model import states
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Attachment, Volume
 from nbdsvc.model.operation import Operation
-from nbdsvc.operations.step import ACCESS, Kind, Run, Step
+from nbdsvc.operations.operation_type import ACCESS, OperationType, Run, Step
 from nbdsvc.store import nouns
 
 
@@ -37,22 +38,31 @@ def delete_attachment(app: App, context: Context, id: str) -> Waiting[list[Attac
 def submit_delete(app: App, conn: sa.Connection, context: Context, volume: Volume, id: str) -> str:
     """In the caller's transaction: row `detaching`, and the operation. Returns the operation's id. InvalidState."""
     nouns.attachments.transition(conn, id, states.ATTACHMENT["delete"].sources, "detaching", action="delete")
-    return end_of_access.submit(app, conn, context, DELETE_ATTACHMENT.name, volume, id)
+    return end_of_access.submit(app, conn, context, DELETE_ATTACHMENT, volume, id)
 
 
-def _unexport(run: Run) -> None:
-    end_of_access.remove_export(host_of(run), run.args["attachment_id"])
+def _unexport(run: Run[AttachmentArgs]) -> None:
+    end_of_access.remove_export(host_of(run), run.args.attachment_id)
 
 
-def _succeed(conn: sa.Connection, operation: Operation) -> None:
-    nouns.attachments.delete(conn, operation.args["attachment_id"])
-    settling.follow_attachments(conn, operation.args["volume_id"])
-    if not nouns.attachments_of(conn, operation.args["volume_id"]):
-        nouns.volumes.update(conn, operation.args["volume_id"], attached_mode=None)
+def _succeed(conn: sa.Connection, _operation: Operation, args: AttachmentArgs) -> None:
+    nouns.attachments.delete(conn, args.attachment_id)
+    settling.follow_attachments(conn, args.volume_id)
+    if not nouns.attachments_of(conn, args.volume_id):
+        nouns.volumes.update(conn, args.volume_id, attached_mode=None)
 
 
-def _fail(conn: sa.Connection, operation: Operation, error: errors.Error) -> None:
-    settling.attachment(conn, operation.args["attachment_id"], ("detaching",), "error_detaching")
+def _fail(conn: sa.Connection, _operation: Operation, args: AttachmentArgs, error: errors.Error) -> None:
+    settling.attachment(conn, args.attachment_id, ("detaching",), "error_detaching")
 
 
-DELETE_ATTACHMENT = Kind("attachment.delete", (Step("unexport", _unexport),), _succeed, _fail, ACCESS, _unexport)
+DELETE_ATTACHMENT = OperationType(
+    "attachment.delete",
+    AttachmentArgs,
+    (Step("unexport", _unexport),),
+    lock_attachment,
+    _succeed,
+    _fail,
+    lane=ACCESS,
+    first=_unexport,
+)

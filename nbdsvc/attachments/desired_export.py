@@ -1,21 +1,22 @@
 """The export that an attachment's row calls for."""
 
 from dataclasses import replace
+from typing import Any
 
 from nbdsvc import errors
 from nbdsvc.attachments.transport import protocol_of
 from nbdsvc.exporter import Access, Connector, Exporter, ExportSpec
 from nbdsvc.host import Host, host_of
 from nbdsvc.model.entities import Attachment
-from nbdsvc.operations.step import Run
+from nbdsvc.operations.operation_type import Run
 from nbdsvc.refs import typed_ref
 from nbdsvc.store import nouns
 
 
-def attachment_of(run: Run) -> Attachment | None:
-    """The attachment of the operation; None once its row is deleted."""
+def find_attachment(run: Run[Any], id: str) -> Attachment | None:
+    """The attachment's row as it is now; None once it is deleted."""
     with host_of(run).database.read() as conn:
-        return nouns.attachments.find(conn, run.args["attachment_id"])
+        return nouns.attachments.find(conn, id)
 
 
 def access_of(exporter: Exporter, attachment: Attachment) -> Access:

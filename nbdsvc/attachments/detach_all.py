@@ -1,18 +1,30 @@
 """Ending several attachments of one volume at once: a forced deletion, and os-reset_status."""
 
+from dataclasses import dataclass
+
 import sqlalchemy as sa
 
 from nbdsvc import errors
-from nbdsvc.app import App, operation
+from nbdsvc.app import App
 from nbdsvc.attachments import end_of_access
 from nbdsvc.host import host_of
 from nbdsvc.manager import settling
 from nbdsvc.manager.locking import locks
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Attachment, Volume
-from nbdsvc.model.operation import Operation
-from nbdsvc.operations.step import ACCESS, Kind, Run, Step
+from nbdsvc.model.operation import Lock, Operation
+from nbdsvc.operations.operation_type import ACCESS, OperationType, Run, Step
 from nbdsvc.store import nouns
+
+
+@dataclass(frozen=True)
+class DetachAllArgs:
+    """What the operation `volume.detach_all` is given."""
+
+    volume_id: str
+    attachment_ids: tuple[str, ...]
+    status: str | None = None
+    """What the volume's is to be afterwards. None: what the attachments that are left give it."""
 
 
 def submit_detach_all(
@@ -24,26 +36,37 @@ def submit_detach_all(
     """
     ids = [attachment.id for attachment in attachments]
     end_of_access.cancel_connects(conn, volume, ids)
-    args = {"volume_id": volume.id, "attachment_ids": ids, "status": status}
-    resource, held = ("volume", volume.id), locks(DETACH_ALL.name, attachment=ids)
-    made = operation(app, context, DETACH_ALL.name, volume.full_host, resource, held, args)
-    return app.operations.admit(conn, made, bounded=False).id
+    args, resource = DetachAllArgs(volume.id, tuple(ids), status), ("volume", volume.id)
+    return app.submit(conn, context, DETACH_ALL, args, backend=volume, resource=resource, bounded=False).id
 
 
-def _unexport_all(run: Run) -> None:
-    for id in run.args["attachment_ids"]:
+def _locks(args: DetachAllArgs) -> list[Lock]:
+    return locks("volume.detach_all", attachment=list(args.attachment_ids))
+
+
+def _unexport_all(run: Run[DetachAllArgs]) -> None:
+    for id in run.args.attachment_ids:
         end_of_access.remove_export(host_of(run), id)
 
 
-def _succeed(conn: sa.Connection, operation: Operation) -> None:
-    for id in operation.args["attachment_ids"]:
+def _succeed(conn: sa.Connection, _operation: Operation, args: DetachAllArgs) -> None:
+    for id in args.attachment_ids:
         nouns.attachments.delete(conn, id)
-    if operation.args["status"] is None:
-        settling.follow_attachments(conn, operation.args["volume_id"])
+    if args.status is None:
+        settling.follow_attachments(conn, args.volume_id)
 
 
-def _fail(_conn: sa.Connection, _operation: Operation, _error: errors.Error) -> None:
+def _fail(_conn: sa.Connection, _operation: Operation, _args: DetachAllArgs, _error: errors.Error) -> None:
     """The rows stay as they were; the next repair of exports looks after what is left."""
 
 
-DETACH_ALL = Kind("volume.detach_all", (Step("unexport", _unexport_all),), _succeed, _fail, ACCESS, _unexport_all)
+DETACH_ALL = OperationType(
+    "volume.detach_all",
+    DetachAllArgs,
+    (Step("unexport", _unexport_all),),
+    _locks,
+    _succeed,
+    _fail,
+    lane=ACCESS,
+    first=_unexport_all,
+)

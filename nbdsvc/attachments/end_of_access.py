@@ -12,11 +12,12 @@ import sqlalchemy as sa
 import structlog
 
 from nbdsvc import errors
-from nbdsvc.app import App, operation
+from nbdsvc.app import App
+from nbdsvc.attachments.arguments import AttachmentArgs
 from nbdsvc.host import Host
-from nbdsvc.manager.locking import locks
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Volume
+from nbdsvc.operations.operation_type import OperationType
 from nbdsvc.store import operations as journal
 
 log = structlog.get_logger(__name__)
@@ -24,20 +25,20 @@ log = structlog.get_logger(__name__)
 _ENDS = "ends of access"
 
 
-def submit(app: App, conn: sa.Connection, context: Context, kind: str, volume: Volume, id: str) -> str:
-    """The operation of this kind (attachment.delete, attachment.terminate) for the attachment: a new one, or one under way.
+def submit(
+    app: App, conn: sa.Connection, context: Context, kind: OperationType[AttachmentArgs], volume: Volume, id: str
+) -> str:
+    """The operation of this type (attachment.delete, attachment.terminate) for the attachment: a new one, or one under way.
 
     A client that loses patience and repeats its request a thousand times queues one operation.
     """
-    conn.info.get(_ENDS, {})[id] = kind
+    conn.info.get(_ENDS, {})[id] = kind.name
     for found in journal.unfinished_of(conn, volume.id):
-        if found.args.get("attachment_id") == id and found.kind == kind and not found.cancel_requested:
+        if found.args.get("attachment_id") == id and found.kind == kind.name and not found.cancel_requested:
             return found.id
     cancel_connects(conn, volume, [id])
-    args = {"volume_id": volume.id, "attachment_id": id}
-    resource, held = ("volume", volume.id), locks(kind, attachment=id)
-    made = operation(app, context, kind, volume.full_host, resource, held, args)
-    return app.operations.admit(conn, made, bounded=False).id
+    args, resource = AttachmentArgs(volume.id, id), ("volume", volume.id)
+    return app.submit(conn, context, kind, args, backend=volume, resource=resource, bounded=False).id
 
 
 def cancel_connects(conn: sa.Connection, volume: Volume, ids: list[str]) -> None:

@@ -7,11 +7,12 @@ import sqlalchemy as sa
 from nbdsvc import errors
 from nbdsvc.app import App, Waiting, owner_scope
 from nbdsvc.attachments import end_of_access
+from nbdsvc.attachments.arguments import AttachmentArgs, lock_attachment
 from nbdsvc.attachments.initialize_connection import is_same_connector
 from nbdsvc.host import host_of
 from nbdsvc.model.context import Context
 from nbdsvc.model.operation import Operation
-from nbdsvc.operations.step import ACCESS, Kind, Run, Step
+from nbdsvc.operations.operation_type import ACCESS, OperationType, Run, Step
 from nbdsvc.store import nouns
 
 
@@ -24,17 +25,17 @@ def terminate_connection(app: App, context: Context, id: str, connector: dict[st
         volume = nouns.volumes.get(conn, id, owner_scope(context))
         rows = [a for a in nouns.attachments_of(conn, id) if a.legacy and a.connector is not None]
         found = [a for a in rows if connector is None or is_same_connector(a.connector or {}, connector)]
-        submitted = [end_of_access.submit(app, conn, context, TERMINATE_CONNECTION.name, volume, a.id) for a in found]
+        submitted = [end_of_access.submit(app, conn, context, TERMINATE_CONNECTION, volume, a.id) for a in found]
     return Waiting(tuple(submitted), app.settings.attach_timeout, lambda: None)
 
 
-def _unexport(run: Run) -> None:
-    end_of_access.remove_export(host_of(run), run.args["attachment_id"])
+def _unexport(run: Run[AttachmentArgs]) -> None:
+    end_of_access.remove_export(host_of(run), run.args.attachment_id)
 
 
-def _succeed(conn: sa.Connection, operation: Operation) -> None:
+def _succeed(conn: sa.Connection, _operation: Operation, args: AttachmentArgs) -> None:
     """A row that was never completed goes; a completed one stays until os-detach."""
-    attachment = nouns.attachments.find(conn, operation.args["attachment_id"])
+    attachment = nouns.attachments.find(conn, args.attachment_id)
     if attachment is None:
         return
     if attachment.status == "attaching":
@@ -43,8 +44,17 @@ def _succeed(conn: sa.Connection, operation: Operation) -> None:
         nouns.attachments.update(conn, attachment.id, connection_info=None, exported=False)
 
 
-def _fail(_conn: sa.Connection, _operation: Operation, _error: errors.Error) -> None:
+def _fail(_conn: sa.Connection, _operation: Operation, _args: AttachmentArgs, _error: errors.Error) -> None:
     """The row stays as it was: its status says nothing of connections."""
 
 
-TERMINATE_CONNECTION = Kind("attachment.terminate", (Step("unexport", _unexport),), _succeed, _fail, ACCESS, _unexport)
+TERMINATE_CONNECTION = OperationType(
+    "attachment.terminate",
+    AttachmentArgs,
+    (Step("unexport", _unexport),),
+    lock_attachment,
+    _succeed,
+    _fail,
+    lane=ACCESS,
+    first=_unexport,
+)

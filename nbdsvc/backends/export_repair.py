@@ -7,7 +7,9 @@ import structlog
 
 from nbdsvc.app import App
 from nbdsvc.attachments import end_of_access
+from nbdsvc.attachments.delete import DELETE_ATTACHMENT
 from nbdsvc.attachments.repair import submit_repair
+from nbdsvc.attachments.terminate_connection import TERMINATE_CONNECTION
 from nbdsvc.attachments.transport import protocol_of
 from nbdsvc.exporter import Exporter
 from nbdsvc.host import Host
@@ -22,6 +24,7 @@ log = structlog.get_logger(__name__)
 # They wait for sockets: more than any host has servers that hang at once.
 LOOKS_AT_ONCE = 32
 
+_ENDS = {kind.name: kind for kind in (DELETE_ATTACHMENT, TERMINATE_CONNECTION)}
 SERVICE_CONTEXT = Context("nbdsvc", "nbdsvc", frozenset({ADMIN}), "")
 
 
@@ -58,9 +61,11 @@ def record_ends(app: App, host: Host) -> None:
         with app.change() as conn:
             row = nouns.attachments.find(conn, id)
             if row is not None:
-                if kind == "attachment.delete":
+                if kind == DELETE_ATTACHMENT.name:
                     nouns.attachments.transition_if(conn, id, states.ATTACHMENT["delete"].sources, "detaching")
-                end_of_access.submit(app, conn, SERVICE_CONTEXT, kind, nouns.volumes.get(conn, row.volume_id), id)
+                end_of_access.submit(
+                    app, conn, SERVICE_CONTEXT, _ENDS[kind], nouns.volumes.get(conn, row.volume_id), id
+                )
         host.ended.remove(id)
 
 

@@ -1,0 +1,19 @@
+"""The arguments of operations on one attachment."""
+
+from dataclasses import dataclass
+
+from nbdsvc.manager.locking import locks
+from nbdsvc.model.operation import Lock
+
+
+@dataclass(frozen=True)
+class AttachmentArgs:
+    """What `attachment.delete`, `attachment.terminate` and `attachment.repair` are given."""
+
+    volume_id: str
+    attachment_id: str
+
+
+def lock_attachment(args: AttachmentArgs) -> list[Lock]:
+    """The attachment alone, so that an end or a repair waits for no copy of the volume."""
+    return locks("attachment.repair", attachment=args.attachment_id)
