@@ -18,7 +18,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from nbdsvc import durable, errors
+from nbdsvc import atomic_file, errors
 from nbdsvc.model import names
 
 MARKER = ".nbdsvc-pool"
@@ -91,7 +91,7 @@ class PoolFolder:
         with self._translated(size):
             self._write(temporary, size, keeper, source)
             temporary.replace(path)
-            durable.sync_folder(path.parent)
+            atomic_file.sync_folder(path.parent)
 
     def adopt(self, source: Path, path: Path, owner: str) -> None:
         """A file that is nobody's becomes `owner`'s, under the name `path`. Marked first, so that a repeat knows its own."""
@@ -101,7 +101,7 @@ class PoolFolder:
                 os.setxattr(source, OWNER, owner.encode(), follow_symlinks=False)
                 os.link(source, path, follow_symlinks=False)
             source.unlink(missing_ok=True)
-            durable.sync_folder(path.parent)
+            atomic_file.sync_folder(path.parent)
 
     def release(self, path: Path, owner: str | None, back: Path | None) -> None:
         """Nobody's from now on, under its name or `back`. With `owner`: only what is marked as theirs."""
@@ -115,7 +115,7 @@ class PoolFolder:
                 for mark in (OWNER, ORIGIN):
                     with contextlib.suppress(OSError):  # there is no mark any more
                         os.removexattr(back or found, mark, follow_symlinks=False)
-            durable.sync_folder(path.parent)
+            atomic_file.sync_folder(path.parent)
 
     def _move(self, path: Path, back: Path) -> None:
         """By link(2), which replaces nothing that has the name meanwhile."""
@@ -143,7 +143,7 @@ class PoolFolder:
             unfinished.unlink(missing_ok=True)
         with contextlib.suppress(FileNotFoundError):
             path.rename(self.folder / "trash" / f"{path.name}.{uuid.uuid4().hex}")
-            durable.sync_folder(path.parent)
+            atomic_file.sync_folder(path.parent)
             threading.Thread(target=self.empty_trash, name="trash", daemon=True).start()
 
     def empty_trash(self) -> None:
@@ -185,7 +185,7 @@ class PoolFolder:
                 reason=f"{self.folder} is neither empty nor a pool of nbdsvc: it holds {sorted(strangers)[0]}",
             )
         (self.folder / MARKER).write_text(self.name + "\n")
-        durable.sync_folder(self.folder)
+        atomic_file.sync_folder(self.folder)
 
     def _probe(self) -> bool:
         """True where blocks can be shared; ConfigError where owners cannot be kept."""
@@ -229,7 +229,7 @@ class PoolFolder:
         except FileExistsError:
             self._is_mine(path, owner)
         temporary.unlink()
-        durable.sync_folder(path.parent)
+        atomic_file.sync_folder(path.parent)
 
     @contextlib.contextmanager
     def _opened(self, path: Path, flags: int) -> Iterator[int]:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from nbdsvc.config import Settings
 from nbdsvc.exporter import AddSecret
-from nbdsvc.images.sources import Images
+from nbdsvc.images.resolve import Images
 from nbdsvc.model import clock, names
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Volume

@@ -11,17 +11,17 @@ from nbdsvc.attachments.transport import protocol_of, recorded_protocols
 from nbdsvc.backend_settings import BackendSettings
 from nbdsvc.config import Settings
 from nbdsvc.datapath.digest_store import DigestStore
-from nbdsvc.datapath.limit import Limit, cores
+from nbdsvc.datapath.rate_limit import Limit, cores
 from nbdsvc.exporter import Exporter
 from nbdsvc.exports.lio import LioExporter, portals
 from nbdsvc.exports.lio.kernel import KernelLio
 from nbdsvc.exports.lio.memory import MemoryLio
 from nbdsvc.exports.nbd.exporter import NbdExporter
 from nbdsvc.host import Backend, Host
-from nbdsvc.images.folder import ImageFolder
 from nbdsvc.images.http.client import Access
 from nbdsvc.images.http.reach import Reach
-from nbdsvc.images.sources import Images
+from nbdsvc.images.image_store import ImageFolder
+from nbdsvc.images.resolve import Images
 from nbdsvc.images.spool import Spool
 from nbdsvc.process import Runner
 from nbdsvc.store.database import Database

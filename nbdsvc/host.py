@@ -11,10 +11,10 @@ from typing import Any, cast
 
 from nbdsvc import errors
 from nbdsvc.datapath.digest_store import DigestStore
-from nbdsvc.datapath.limit import Limit
+from nbdsvc.datapath.rate_limit import Limit
 from nbdsvc.driver import Driver
 from nbdsvc.exporter import Exporter
-from nbdsvc.images.sources import Images
+from nbdsvc.images.resolve import Images
 from nbdsvc.model.entities import Volume
 from nbdsvc.operations.step import Run
 from nbdsvc.process import Runner

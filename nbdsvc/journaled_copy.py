@@ -14,7 +14,7 @@ from nbdsvc import errors
 from nbdsvc.datapath import abandoning
 from nbdsvc.datapath.copy import Stopped, copy
 from nbdsvc.datapath.digests import Digests
-from nbdsvc.datapath.limit import Limit
+from nbdsvc.datapath.rate_limit import Limit
 from nbdsvc.datapath.reconcile import reconcile
 from nbdsvc.datapath.sink import Sink, nowhere
 from nbdsvc.datapath.source import Source

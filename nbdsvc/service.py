@@ -24,7 +24,7 @@ from nbdsvc.backends.list_manageable import LIST_MANAGEABLE
 from nbdsvc.backends.rebuild import Rebuilt
 from nbdsvc.compose import make_host
 from nbdsvc.config import Settings
-from nbdsvc.datapath.limit import cores
+from nbdsvc.datapath.rate_limit import cores
 from nbdsvc.exporter import Exporter
 from nbdsvc.exports.lio import LioExporter
 from nbdsvc.exports.nbd.exporter import NbdExporter

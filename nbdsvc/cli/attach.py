@@ -7,7 +7,7 @@ import click
 from nbdsvc import errors
 from nbdsvc.cli.client import Client
 from nbdsvc.cli.parameter_types import Count
-from nbdsvc.connectors.attached import Attached, is_read_only
+from nbdsvc.connectors.attachment_store import Attached, is_read_only
 from nbdsvc.connectors.host import HostConnector
 from nbdsvc.connectors.kernel_nbd import CONNECTIONS
 

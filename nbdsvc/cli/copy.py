@@ -12,16 +12,16 @@ import click
 from nbdsvc import units
 from nbdsvc.cli import copy_options, show
 from nbdsvc.cli.parameter_types import Cores, Rate, Size
+from nbdsvc.copytool.places import Origin, Target, Wanted, open_origin, open_target
+from nbdsvc.copytool.streams import is_standard_output
 from nbdsvc.datapath import copy as engine
 from nbdsvc.datapath.copy import CopyResult
 from nbdsvc.datapath.digests import Digests
-from nbdsvc.datapath.limit import Limit, cores
+from nbdsvc.datapath.rate_limit import Limit, cores
 from nbdsvc.images import references
 from nbdsvc.images.checksum import Check, Checksum
 from nbdsvc.images.inspection import ACCEPTED
-from nbdsvc.images.places import Origin, Target, Wanted, open_origin, open_target
 from nbdsvc.images.spool import Spool
-from nbdsvc.images.streams import is_standard_output
 
 _SECTOR = 512
 Report = Callable[[int, int, int], None]

@@ -4,8 +4,9 @@ import stat
 from typing import Any
 
 from nbdsvc import errors
-from nbdsvc.images import incoming, references, streams
-from nbdsvc.images.places import Origin
+from nbdsvc.copytool import incoming, streams
+from nbdsvc.copytool.places import Origin
+from nbdsvc.images import references
 from nbdsvc.images.references import Reference
 
 FILE, DEVICE, EXPORT, STREAM = "a file", "a block device", "an NBD export", "a stream"

@@ -18,7 +18,7 @@ import click
 from nbdsvc import errors, process
 from nbdsvc.cli import attach, show
 from nbdsvc.cli.client import Client
-from nbdsvc.connectors.attached import Attached
+from nbdsvc.connectors.attachment_store import Attached
 from nbdsvc.connectors.host import HostConnector
 
 FILES = 3000

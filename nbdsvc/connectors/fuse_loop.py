@@ -15,7 +15,8 @@ from typing import Any
 from urllib.parse import quote
 
 from nbdsvc import errors, process
-from nbdsvc.connectors.attached import Attached, is_nbd, size_of
+from nbdsvc.connectors import nbd_agent
+from nbdsvc.connectors.attachment_store import Attached, is_nbd, size_of
 from nbdsvc.datapath import source as sources
 from nbdsvc.model import names
 
@@ -25,7 +26,7 @@ POLL_SECONDS = 0.02
 
 
 class FuseLoop:
-    """See Kind in nbdsvc/connectors/attached.py."""
+    """See Kind in nbdsvc/connectors/attachment_store.py."""
 
     name = "FUSE + loop"
     grows = True
@@ -55,9 +56,7 @@ class FuseLoop:
 
     def noted(self, folder: Path) -> None:
         """Only for its size: nbdfuse ends when its server does, and the device with it."""
-        from nbdsvc.connectors import nbd_watch
-
-        nbd_watch.ensure_running(folder)
+        nbd_agent.ensure_running(folder)
 
     def disconnect(self, home: Path, attached: Attached) -> None:
         if _backing(attached.device):

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nbdsvc import errors, process, routes
-from nbdsvc.connectors.attached import Attached, Kind, Notes, flush, size_of, user_of
+from nbdsvc import errors, net, process
+from nbdsvc.connectors.attachment_store import Attached, Kind, Notes, flush, size_of, user_of
 from nbdsvc.connectors.fuse_loop import FuseLoop
 from nbdsvc.connectors.iscsi import BrickIscsi, initiator_name, multipath_runs
 from nbdsvc.connectors.kernel_nbd import CONNECTIONS, KernelNbd
@@ -114,6 +114,6 @@ class HostConnector:
 def _own_address() -> str:
     """The address from which this host reaches others, as its routes say; nothing is sent. Loopback without a route."""
     try:
-        return routes.facing("192.0.2.1")  # TEST-NET-1, RFC 5737
+        return net.facing("192.0.2.1")  # TEST-NET-1, RFC 5737
     except OSError:
         return "127.0.0.1"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nbdsvc import errors
-from nbdsvc.connectors.attached import Attached
+from nbdsvc.connectors.attachment_store import Attached
 from nbdsvc.exporter import SECRET_FIELDS
 
 NAME_FILE = Path("/etc/iscsi/initiatorname.iscsi")
@@ -30,7 +30,7 @@ POLL_SECONDS = 0.1
 
 
 class BrickIscsi:
-    """See Kind in nbdsvc/connectors/attached.py."""
+    """See Kind in nbdsvc/connectors/attachment_store.py."""
 
     name = "iSCSI by os-brick"
     grows = False

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from nbdsvc import errors, process
-from nbdsvc.connectors import handshake
-from nbdsvc.connectors.attached import Attached, is_nbd
+from nbdsvc.connectors import handshake, nbd_agent
+from nbdsvc.connectors.attachment_store import Attached, is_nbd
 from nbdsvc.model import names
 
 # As many connections as the server's threads can keep busy; only where it says that a flush on one covers all.
@@ -23,7 +23,7 @@ POLL_SECONDS = 0.02
 
 
 class KernelNbd:
-    """See Kind in nbdsvc/connectors/attached.py."""
+    """See Kind in nbdsvc/connectors/attachment_store.py."""
 
     name = "kernel nbd"
     grows = True
@@ -57,9 +57,7 @@ class KernelNbd:
         return device, {"index": index, "connections": len(links), "server": server}
 
     def noted(self, folder: Path) -> None:
-        from nbdsvc.connectors import nbd_watch
-
-        nbd_watch.ensure_running(folder)
+        nbd_agent.ensure_running(folder)
 
     def disconnect(self, home: Path, attached: Attached) -> None:
         from nbdsvc.connectors import nbd_netlink

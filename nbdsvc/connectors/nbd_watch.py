@@ -8,20 +8,15 @@ reconfigure takes only as many sockets as there are dead links, and none of a he
 """
 
 import contextlib
-import fcntl
-import os
 import socket
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import structlog
 
 from nbdsvc import errors
-from nbdsvc.connectors import fuse_loop, kernel_nbd
-from nbdsvc.connectors.attached import Attached, Notes, size_of
+from nbdsvc.connectors import fuse_loop, kernel_nbd, nbd_agent
+from nbdsvc.connectors.attachment_store import Attached, Notes, size_of
 
 log = structlog.get_logger(__name__)
 
@@ -30,16 +25,6 @@ TICK_SECONDS = 0.5
 # How often a server is asked for its volume's size: one handshake a device, and the time until growth is seen.
 SIZE_SECONDS = 5.0
 _WATCHED = (kernel_nbd.KernelNbd.name, fuse_loop.FuseLoop.name)
-
-
-def ensure_running(folder: Path) -> None:
-    """Start the process unless it runs. Call it when the device is noted already, see `Watch.run`."""
-    with _locked(folder) as free:
-        if not free:
-            return
-    with folder.with_suffix(".log").open("ab") as output:
-        argv = [sys.executable, "-m", "nbdsvc", "agent", "--folder", str(folder)]
-        subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, cwd="/")
 
 
 class Watch:
@@ -56,7 +41,7 @@ class Watch:
         """Until no device is left, or another process does this already."""
         # A device may be noted between our last look and our end; who noted it saw us running. So: look again, unlocked.
         while self._devices():
-            with _locked(self._folder) as free:
+            with nbd_agent.locked(self._folder) as free:
                 if not free:
                     return
                 while self._devices():
@@ -151,19 +136,3 @@ def _dead_links() -> contextlib.AbstractContextManager[socket.socket]:
     from nbdsvc.connectors import nbd_netlink  # pyroute2 takes a quarter of a second to load
 
     return nbd_netlink.dead_links()
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[bool]:
-    """Whether we have the lock that the one process of this host holds."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    fd = os.open(folder.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
-    finally:
-        os.close(fd)

@@ -13,7 +13,7 @@ from nbdsvc._native import ffi, lib
 from nbdsvc.datapath import native
 from nbdsvc.datapath import sink as sinks
 from nbdsvc.datapath.digests import Digests
-from nbdsvc.datapath.limit import Limit
+from nbdsvc.datapath.rate_limit import Limit
 from nbdsvc.datapath.sink import Sink
 from nbdsvc.datapath.source import Source
 

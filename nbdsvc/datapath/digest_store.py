@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from nbdsvc import durable
+from nbdsvc import atomic_file
 from nbdsvc.datapath.digests import Digests
 
 
@@ -36,11 +36,11 @@ class DigestStore:
         self.discard(id)
         with contextlib.suppress(FileNotFoundError):
             os.link(self._path(origin), self._path(id))
-            durable.sync_folder(self.folder)
+            atomic_file.sync_folder(self.folder)
 
     def discard(self, id: str) -> None:
         """Remove the digests of `id`: its bytes may change from now on, or it is deleted."""
-        durable.remove(self._path(id))
+        atomic_file.remove(self._path(id))
 
     def _path(self, id: str) -> Path:
         return self.folder / id

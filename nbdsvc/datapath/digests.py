@@ -8,7 +8,7 @@ canonical byte order (they find what went wrong, not who did it), the root is SH
 import struct
 from pathlib import Path
 
-from nbdsvc import durable, errors
+from nbdsvc import atomic_file, errors
 
 # What digests and journals speak of (NBDSVC_CHUNK in native/sink/sink.h).
 CHUNK = 4 << 20
@@ -49,7 +49,7 @@ class Digests:
 
     def save(self, path: Path) -> None:
         """Write them, whole or not at all."""
-        durable.write(path, self._head() + self.root() + self.content)
+        atomic_file.write(path, self._head() + self.root() + self.content)
 
     @classmethod
     def load(cls, path: Path) -> "Digests":

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from nbdsvc import errors
-from nbdsvc.images.folder import ImageFolder
+from nbdsvc.images.image_store import ImageFolder
 from nbdsvc.images.index import Image
-from nbdsvc.images.sources import Images
+from nbdsvc.images.resolve import Images
 from nbdsvc.model.context import Context
 
 

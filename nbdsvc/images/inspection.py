@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from nbdsvc import errors
-from nbdsvc.images import container, foreign, signatures
+from nbdsvc.images.formats import foreign, ova, signatures
 from nbdsvc.units import MiB
 
 Read = Callable[[int, int], bytes]
@@ -88,7 +88,7 @@ def inspect(read: Read, size: int, name: str, declared: str | None = None, disk:
 
 def detect(read: Read, size: int, name: str, declared: str | None = None) -> str:
     """One of ACCEPTED, as the bytes say; BadImage where they could be two, or are a format that is not read."""
-    if declared in (None, "ova") and container.is_ova(read, size):
+    if declared in (None, "ova") and ova.is_ova(read, size):
         return "ova"
     found = {kind for kind, (offset, mark) in _SIGNATURES.items() if _has(read, size, offset, mark)}
     formats = found - _CONTENT
@@ -136,7 +136,7 @@ def _inspect_fixed_vhd(read: Read, size: int, name: str) -> ImageFacts:
 
 def _inspect_ova(read: Read, size: int, name: str, wanted: str | None) -> ImageFacts:
     """The facts of the disk in it, which has to say itself what it is."""
-    disk = container.find_disk(read, size, name, wanted)
+    disk = ova.find_disk(read, size, name, wanted)
 
     def read_disk(at: int, length: int) -> bytes:
         return read(disk.offset + at, length)

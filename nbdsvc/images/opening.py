@@ -4,73 +4,25 @@ What only some images need is loaded when one comes: HTTP and the child take a t
 """
 
 import os
-import stat
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from nbdsvc import errors
 from nbdsvc.datapath import source as sources
-from nbdsvc.datapath.copy import Stopped
 from nbdsvc.datapath.source import Source
-from nbdsvc.images import signatures
+from nbdsvc.images.formats import signatures
 from nbdsvc.images.inspection import ImageFacts, Read, inspect
-from nbdsvc.images.spool import NO_SPOOL, Spool
-from nbdsvc.units import TiB
+from nbdsvc.images.open_file import PLAIN, How, cut_footer, open_fd, reader
 
 if TYPE_CHECKING:
     from nbdsvc.images.http.client import Access
     from nbdsvc.images.http.file import HttpFile
 
 
-@dataclass(frozen=True)
-class How:
-    """How an image is to be opened. declared: its format; disk, snapshot: which one in it.
-
-    most: bytes that a raw disk of unknown size may unpack to. spool: for what is not read in place. should_stop: looked
-    at all the time; when it says so, the opening ends with Stopped.
-    """
-
-    declared: str | None = None
-    disk: str | None = None
-    snapshot: str | None = None
-    most: int = 64 * TiB
-    spool: Spool = NO_SPOOL
-    should_stop: Callable[[], bool] = lambda: False
-
-    def check_stop(self) -> None:
-        if self.should_stop():
-            raise Stopped
-
-
-PLAIN = How()
-
-
-def reader(fd: int) -> Callable[[int, int], bytes]:
-    """Reads the file by a descriptor of its own, which is closed when nobody can read by it any more."""
-    file = os.fdopen(os.dup(fd), "rb", buffering=0)
-    return lambda at, length: os.pread(file.fileno(), length, at)
-
-
 def split_disk(reference: str, exists: Callable[[str], bool]) -> tuple[str, str | None]:
     """(image, disk) of IMAGE#DISK, which names one disk of an appliance; an image whose own name has a # comes first."""
     image, mark, disk = reference.rpartition("#")
     return (image, disk) if mark and image and not exists(reference) else (reference, None)
-
-
-def open_fd(fd: int, facts: ImageFacts, name: str, snapshot: str | None = None, spool: Spool = NO_SPOOL) -> Source:
-    """An inspected file or device; the descriptor stays the caller's."""
-    if snapshot is not None and (facts.format != "qcow2" or facts.is_foreign):
-        of = f"a source in the format {facts.format}"
-        raise errors.Unsupported(reason=f"--snapshot {snapshot}: {of} has no snapshots that are read here")
-    if not facts.is_foreign:
-        source = sources.open_fd(fd, "raw" if facts.is_plain else facts.format, name, snapshot)
-        return _cut(source, facts)
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        raise errors.Unsupported(reason=f"{facts.format} is read from a file only")
-    from nbdsvc.images import confined
-
-    return confined.open_fd(fd, facts, name, spool)
 
 
 def open_file(fd: int, name: str, how: How) -> tuple[ImageFacts, Source]:
@@ -123,7 +75,7 @@ def _open_http(file: "HttpFile", how: How) -> tuple[ImageFacts, Source]:
         if is_plain or (file.ranges and not facts.is_foreign):
             format, is_once = "raw" if is_plain else facts.format, not file.ranges
             source = sources.open_callback(read, size, format, file.name, sequential=is_once, abort=file.abort)
-            return facts, _cut(source, facts)
+            return facts, cut_footer(source, facts)
     begin = in_order(lambda at, most: read(at, min(most, size - at)))
     return packed.open_stream(begin, kind, file.name, how, file.abort)
 
@@ -149,10 +101,3 @@ def in_order(read: Read) -> Callable[[], Callable[[int], bytes]]:
         return take
 
     return begin
-
-
-def _cut(source: Source, facts: ImageFacts) -> Source:
-    """Without what stands behind the guest's bytes: the footer of a fixed VHD. A device's size is its own."""
-    if facts.is_plain and facts.virtual_size:
-        source.cut(facts.virtual_size)
-    return source

@@ -13,7 +13,8 @@ from itertools import chain
 from nbdsvc import errors
 from nbdsvc.datapath import source as sources
 from nbdsvc.datapath.source import Source
-from nbdsvc.images import inspection, opening, signatures, tar
+from nbdsvc.images import inspection, open_file
+from nbdsvc.images.formats import signatures, tar
 from nbdsvc.images.inspection import ImageFacts
 from nbdsvc.images.spool import PIECE
 from nbdsvc.images.unpacking import Next, Unpacker
@@ -26,7 +27,7 @@ _HEAD, _TAIL = PIECE, 4096
 class Stream:
     """An image's bytes in their order. `begin` makes one that reads the file from its beginning; kind: how it is packed."""
 
-    def __init__(self, begin: Callable[[], Next], kind: str | None, name: str, how: opening.How) -> None:
+    def __init__(self, begin: Callable[[], Next], kind: str | None, name: str, how: open_file.How) -> None:
         self._begin, self._kind, self.name, self._how = begin, kind, name, how
         self._next = self._anew()
         self._at = 0
@@ -72,7 +73,7 @@ class Stream:
 
 
 def open_stream(
-    begin: Callable[[], Next], kind: str | None, name: str, how: opening.How, abort: Abort = None
+    begin: Callable[[], Next], kind: str | None, name: str, how: open_file.How, abort: Abort = None
 ) -> tuple[ImageFacts, Source]:
     """The image in the stream, inspected as every other. `abort` ends reads of the file, from any thread."""
     stream = Stream(begin, kind, name, how)
@@ -98,7 +99,7 @@ def _until(pieces: Iterator[bytes], length: int) -> Iterator[bytes]:
         length -= len(piece)
 
 
-def _needs_random_access(head: bytes, name: str, kind: str | None, how: opening.How) -> str | None:
+def _needs_random_access(head: bytes, name: str, kind: str | None, how: open_file.How) -> str | None:
     """The inner format; None of raw bytes."""
 
     def read(at: int, length: int) -> bytes:
@@ -115,7 +116,7 @@ def _needs_random_access(head: bytes, name: str, kind: str | None, how: opening.
     return found
 
 
-def _measured(stream: Stream, pieces: Iterable[bytes], how: opening.How, abort: Abort) -> tuple[ImageFacts, Source]:
+def _measured(stream: Stream, pieces: Iterable[bytes], how: open_file.How, abort: Abort) -> tuple[ImageFacts, Source]:
     size, head, tail = 0, b"", b""
     for piece in pieces:
         head = head or piece
@@ -137,7 +138,7 @@ def _measured(stream: Stream, pieces: Iterable[bytes], how: opening.How, abort: 
     return facts, source
 
 
-def _spooled(pieces: Iterable[bytes], name: str, how: opening.How) -> tuple[ImageFacts, Source]:
+def _spooled(pieces: Iterable[bytes], name: str, how: open_file.How) -> tuple[ImageFacts, Source]:
     fd = how.spool.make()
     size = 0
     try:
@@ -156,8 +157,8 @@ def _spooled(pieces: Iterable[bytes], name: str, how: opening.How) -> tuple[Imag
         os.close(fd)
 
 
-def _open_spooled(fd: int, size: int, name: str, how: opening.How) -> tuple[ImageFacts, Source]:
+def _open_spooled(fd: int, size: int, name: str, how: open_file.How) -> tuple[ImageFacts, Source]:
     how.spool.end(fd, size)
     with how.spool.named(fd) as named:
-        facts = inspection.inspect(opening.reader(named), size, name, how.declared, how.disk)
-        return facts, opening.open_fd(named, facts, name, how.snapshot, how.spool)
+        facts = inspection.inspect(open_file.reader(named), size, name, how.declared, how.disk)
+        return facts, open_file.open_fd(named, facts, name, how.snapshot, how.spool)

@@ -7,7 +7,7 @@ from nbdsvc import errors, journaled_copy
 from nbdsvc.datapath.digests import Digests
 from nbdsvc.datapath.source import open_path
 from nbdsvc.host import backend_of, host_of
-from nbdsvc.images.sources import OpenImage
+from nbdsvc.images.resolve import OpenImage
 from nbdsvc.model.context import ADMIN, MEMBER, Context
 from nbdsvc.model.entities import Volume
 from nbdsvc.operations.operation_type import Run

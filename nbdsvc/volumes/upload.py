@@ -11,7 +11,7 @@ from nbdsvc.app import App, owner_scope
 from nbdsvc.datapath.sink import create_qcow2
 from nbdsvc.datapath.source import open_path
 from nbdsvc.host import backend_of, host_of
-from nbdsvc.images.folder import check_limits
+from nbdsvc.images.image_store import check_limits
 from nbdsvc.images.index import Image
 from nbdsvc.manager import settling
 from nbdsvc.manager.locking import locks

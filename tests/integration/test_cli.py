@@ -16,7 +16,7 @@ from serving import ServiceProcess
 
 from nbdsvc import errors, process
 from nbdsvc.cli import attach
-from nbdsvc.connectors.attached import size_of
+from nbdsvc.connectors.attachment_store import size_of
 from nbdsvc.connectors.fuse_loop import FuseLoop
 from nbdsvc.connectors.host import HostConnector
 

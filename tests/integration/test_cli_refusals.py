@@ -133,7 +133,7 @@ def test_numbers_are_finite_and_bounded(words: list[str]) -> None:
 def test_a_limit_is_never_rounded_to_none(raw: Path) -> None:
     """0.1 bytes a second is one, and a millionth of a core is not all of them."""
     from nbdsvc.cli.parameter_types import Cores, Rate
-    from nbdsvc.datapath.limit import cores
+    from nbdsvc.datapath.rate_limit import cores
 
     assert [Rate().convert(text, None, None) for text in ("0", "0.1", "1.5K", "200M/s", "1GiB")] == [
         0,

@@ -19,10 +19,10 @@ from images import KiB, MiB, qemu_img, write_extents
 from nbdsvc import errors
 from nbdsvc.datapath.copy import Stopped
 from nbdsvc.images import opening
-from nbdsvc.images.folder import ImageFolder
 from nbdsvc.images.http.client import Access
+from nbdsvc.images.image_store import ImageFolder
 from nbdsvc.images.opening import How
-from nbdsvc.images.sources import Images
+from nbdsvc.images.resolve import Images
 from nbdsvc.images.spool import Spool
 from nbdsvc.images.unpacking import Unpacker
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from nbdsvc.images import confined
+from nbdsvc.images import sandbox
 
 ATTEMPTS = """
 import ctypes, json, os, signal, socket, sys
@@ -107,8 +107,8 @@ def test_nothing_can_be_reached(attempts: list[str]) -> None:
     image = Path(json.loads(attempts[-1])[4])
     written = image.read_bytes()
     (image.parent / "socket").mkdir()
-    attempts[-1] = json.dumps([*json.loads(attempts[-1])[:4], confined.IMAGE, os.getpid()])
-    argv = confined.argv(image, image.parent / "socket", attempts)
+    attempts[-1] = json.dumps([*json.loads(attempts[-1])[:4], sandbox.IMAGE, os.getpid()])
+    argv = sandbox.argv(image, image.parent / "socket", attempts)
     inside = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=60)
     assert inside.returncode == 0, inside.stderr
     found = json.loads(inside.stdout)
@@ -120,12 +120,12 @@ def test_nothing_can_be_reached(attempts: list[str]) -> None:
 def test_it_ends_with_its_parent_and_its_time(attempts: list[str]) -> None:
     """A child that spins is ended by its limit of processor time, and one whose parent is killed at once."""
     image = Path(json.loads(attempts[-1])[4])
-    spin = confined.argv(image, image.parent, ["/usr/bin/python3", "-c", "while True: pass"], cpu_seconds=1)
+    spin = sandbox.argv(image, image.parent, ["/usr/bin/python3", "-c", "while True: pass"], cpu_seconds=1)
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     assert subprocess.run(spin, timeout=60, capture_output=True).returncode != 0
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < 10
     sleeper = ["/usr/bin/python3", "-c", "import time; print(1, flush=True); time.sleep(50)"]
-    sleep = confined.argv(image, image.parent, confined.held(sleeper))
+    sleep = sandbox.argv(image, image.parent, sandbox.held(sleeper))
     launch = "import os, subprocess, sys; p = subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE); os.wait()"
     parent = subprocess.Popen([sys.executable, "-c", launch, *sleep], stdout=subprocess.PIPE)
     assert parent.stdout

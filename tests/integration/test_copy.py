@@ -19,7 +19,7 @@ from nbdsvc import errors
 from nbdsvc.datapath import sink as sinks
 from nbdsvc.datapath import source as sources
 from nbdsvc.datapath.copy import Stopped, copy
-from nbdsvc.datapath.limit import Limit, cores
+from nbdsvc.datapath.rate_limit import Limit, cores
 
 
 @pytest.mark.row("S074", "S075")

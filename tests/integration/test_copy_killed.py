@@ -22,7 +22,7 @@ import sys
 from pathlib import Path
 from nbdsvc.datapath import source
 from nbdsvc.datapath.copy import copy
-from nbdsvc.datapath.limit import Limit
+from nbdsvc.datapath.rate_limit import Limit
 folder = Path(sys.argv[1])
 with source.open_path(folder / "source") as opened:
     print("go", flush=True)

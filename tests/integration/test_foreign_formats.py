@@ -14,13 +14,13 @@ from images import KiB, MiB, qemu_img, write_extents
 from waiting import wait_until
 
 from nbdsvc import errors
+from nbdsvc.copytool.places import open_origin
 from nbdsvc.datapath.copy import copy
 from nbdsvc.datapath.source import Source
-from nbdsvc.images import confined
-from nbdsvc.images.folder import ImageFolder
+from nbdsvc.images import sandbox
+from nbdsvc.images.image_store import ImageFolder
 from nbdsvc.images.inspection import ImageFacts
-from nbdsvc.images.places import open_origin
-from nbdsvc.images.sources import Images
+from nbdsvc.images.resolve import Images
 from nbdsvc.images.spool import Spool
 from nbdsvc.model.context import ANONYMOUS
 
@@ -67,7 +67,7 @@ def test_same_bytes_as_by_qemu_img(tmp_path: Path, format: str, options: str) ->
     with opened.source as source:
         assert (opened.facts.format, opened.facts.virtual_size) == (format, len(theirs))
         assert source.read(5 * MiB, MiB) == theirs[5 * MiB : 6 * MiB]
-        assert isinstance(source, confined.ConfinedSource)
+        assert isinstance(source, sandbox.ConfinedSource)
         child = source.child
         assert child.folder.is_dir()
     assert child.process.returncode is not None
@@ -108,7 +108,7 @@ def test_what_qemu_refuses_is_a_bad_image_in_its_words(tmp_path: Path) -> None:
         (tmp_path / "raw").open("rb") as file,
         pytest.raises(errors.BadImage, match=r"qemu-nbd does not open it: .*VDI"),
     ):
-        confined.open_fd(file.fileno(), ImageFacts("vdi", SIZE, SIZE), "raw")
+        sandbox.open_fd(file.fileno(), ImageFacts("vdi", SIZE, SIZE), "raw")
 
 
 def test_wrong_declaration_and_snapshots_are_refused(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_a_child_that_ends_gives_its_cause(tmp_path: Path) -> None:
     """Killed in the middle: the error says so, not that a socket is not connected."""
     image = convert(tmp_path, "vdi", "static=on")
     with open_origin(str(image)).source as source:
-        assert isinstance(source, confined.ConfinedSource)
+        assert isinstance(source, sandbox.ConfinedSource)
         os.kill(descendant_of(source.child.process.pid, "qemu-nbd"), signal.SIGKILL)
         # The kernel ends its processes one after the other, and until then they answer.
         words = wait_until(lambda: complaint_of(source))

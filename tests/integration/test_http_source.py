@@ -15,8 +15,9 @@ from odd_server import PASSING, WRONG, Site, at_random, install, serving
 from waiting import wait_until
 
 from nbdsvc import errors
+from nbdsvc.copytool import places
 from nbdsvc.datapath.copy import Stopped, copy
-from nbdsvc.images import opening, places
+from nbdsvc.images import opening
 from nbdsvc.images.http.client import Access
 from nbdsvc.images.http.file import HttpFile
 from nbdsvc.images.http.reach import Reach

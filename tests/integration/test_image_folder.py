@@ -16,8 +16,8 @@ from serving import ServiceProcess
 from waiting import wait_until
 
 from nbdsvc import errors
-from nbdsvc.images.folder import Image, ImageFolder
-from nbdsvc.images.sources import Images
+from nbdsvc.images.image_store import Image, ImageFolder
+from nbdsvc.images.resolve import Images
 from nbdsvc.model.context import ADMIN, MEMBER, Context
 
 TOKENS = {"a": ("p1", "member"), "b": ("p2", "member"), "root": ("admin", "admin")}

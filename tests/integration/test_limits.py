@@ -17,7 +17,7 @@ from nbdsvc.cli.client import Client
 from nbdsvc.datapath import sink as sinks
 from nbdsvc.datapath import source as sources
 from nbdsvc.datapath.copy import Stopped, copy
-from nbdsvc.datapath.limit import Limit
+from nbdsvc.datapath.rate_limit import Limit
 from nbdsvc.datapath.source import Source
 
 MIB = 1 << 20

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nbdsvc import errors
-from nbdsvc.images import container
+from nbdsvc.images.formats import ova as reader
 from nbdsvc.images.inspection import inspect
 
 Files = list[tuple[str, bytes]]
@@ -174,7 +174,7 @@ def test_any_header_ends_in_a_disk_within_the_file_or_a_refusal(data: st.DataObj
         value = data.draw(st.binary(min_size=1, max_size=12))
         content[at : at + len(value)] = value
     try:
-        disk = container.find_disk(lambda at, length: bytes(content[at : at + length]), len(content), "image")
+        disk = reader.find_disk(lambda at, length: bytes(content[at : at + length]), len(content), "image")
     except errors.BadImage:
         return
     assert 0 < disk.offset <= disk.offset + disk.size <= len(content)

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nbdsvc import errors, routes
+from nbdsvc import errors, net
 from nbdsvc.exporter import Access, Connector, ExportSpec
 from nbdsvc.exports.lio import LioExporter
 from nbdsvc.exports.lio.discovery import DiscoveryFailed, send_targets
@@ -152,7 +152,7 @@ def test_noise_is_no_answer(noise: bytes, admitted: bool) -> None:
 
 def test_the_address_that_faces_another() -> None:
     """Of this host, by its routes."""
-    assert routes.facing("127.0.0.1") == "127.0.0.1"
+    assert net.facing("127.0.0.1") == "127.0.0.1"
 
 
 class Storage:

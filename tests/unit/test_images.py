@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from nbdsvc import errors
-from nbdsvc.images.folder import Image, ImageFolder
 from nbdsvc.images.http.client import Access
+from nbdsvc.images.image_store import Image, ImageFolder
 from nbdsvc.images.inspection import inspect
-from nbdsvc.images.sources import Images
+from nbdsvc.images.resolve import Images
 from nbdsvc.images.spool import Spool
 from nbdsvc.model import names
 

@@ -10,7 +10,7 @@ import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from nbdsvc import routes
+from nbdsvc import net
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -73,5 +73,5 @@ def _unwrapped(address: Address) -> Address:
 def _is_own(address: Address) -> bool:
     """Whether it is an address of this host: only such a one is reached from itself."""
     with contextlib.suppress(OSError):  # without a route nothing is reached there
-        return routes.facing(str(address)) == str(address)
+        return net.facing(str(address)) == str(address)
     return False

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Iterable
 
 from nbdsvc import errors
-from nbdsvc.images import tables
+from nbdsvc.images.formats import tables
 from nbdsvc.units import KiB, MiB, TiB
 
 Read = Callable[[int, int], bytes]

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from nbdsvc import durable, errors
-from nbdsvc.images import busy
+from nbdsvc import atomic_file, errors
+from nbdsvc.copytool import busy
 
 _SUFFIX = ".nbdsvc-part"
 _MARK = "user.nbdsvc.part"
@@ -196,7 +196,7 @@ def _name(fd: int, part: Path, path: Path, replaces: bool) -> None:
         part.replace(path)
     with contextlib.suppress(OSError):
         os.removexattr(fd, _MARK)
-    durable.sync_folder(path.parent)
+    atomic_file.sync_folder(path.parent)
 
 
 def _linked(part: Path, path: Path) -> bool:

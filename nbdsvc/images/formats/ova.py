@@ -6,8 +6,8 @@ The manifest's checksums are not verified: that would read the appliance twice. 
 from collections.abc import Callable
 
 from nbdsvc import errors
-from nbdsvc.images import ovf, tar
-from nbdsvc.images.tar import Member
+from nbdsvc.images.formats import ovf, tar
+from nbdsvc.images.formats.tar import Member
 
 Read = Callable[[int, int], bytes]
 _GZIP = b"\x1f\x8b"

@@ -11,15 +11,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nbdsvc import errors
+from nbdsvc.copytool import busy, incoming, parts, streams
+from nbdsvc.copytool.journals import Journal, identity
 from nbdsvc.datapath import sink as sinks
 from nbdsvc.datapath import source as sources
 from nbdsvc.datapath.native import shown_uri
 from nbdsvc.datapath.sink import Sink
 from nbdsvc.datapath.source import Source
-from nbdsvc.images import busy, incoming, opening, parts, references, streams
+from nbdsvc.images import opening, references
 from nbdsvc.images.inspection import RAW, Read
-from nbdsvc.images.journals import Journal, identity
-from nbdsvc.images.opening import How
+from nbdsvc.images.open_file import How, open_fd, reader
 from nbdsvc.images.references import Reference
 from nbdsvc.images.spool import NO_SPOOL, Spool
 
@@ -134,11 +135,11 @@ def _open_descriptor(fd: int, path: Path, how: How) -> Origin:
     _check_kind(path, status)
     if stat.S_ISBLK(status.st_mode) and how.declared in (None, "raw") and how.disk is None:
         # What a guest wrote there has no say in how it is read.
-        facts, opened = RAW, opening.open_fd(fd, RAW, path.name, how.snapshot)
+        facts, opened = RAW, open_fd(fd, RAW, path.name, how.snapshot)
     else:
         facts, opened = opening.open_file(fd, path.name, how)
     mark = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, how.snapshot, how.disk)
-    return Origin(opened, facts.format, mark, opening.reader(fd), os.lseek(fd, 0, os.SEEK_END), status)
+    return Origin(opened, facts.format, mark, reader(fd), os.lseek(fd, 0, os.SEEK_END), status)
 
 
 def _unreadable(path: Path, error: OSError) -> errors.ReadFailed:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import structlog
 
-from nbdsvc import durable, errors
+from nbdsvc import atomic_file, errors
 from nbdsvc.images.index import ACTIVE, SAVING, Image, parse, unparse
 from nbdsvc.model import names
 from nbdsvc.model.context import ANONYMOUS, Context
@@ -178,7 +178,7 @@ class ImageFolder:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(self._folder / f"{image.id}.json")
-        durable.sync_folder(self._folder)
+        atomic_file.sync_folder(self._folder)
 
 
 def check_limits(limits: tuple[int, int], used: tuple[int, int], size: int) -> None:

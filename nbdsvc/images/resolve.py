@@ -14,11 +14,11 @@ from nbdsvc import errors
 from nbdsvc.datapath import source as datapath
 from nbdsvc.images import opening
 from nbdsvc.images.checksum import Check, beside
-from nbdsvc.images.folder import Image, ImageFolder
 from nbdsvc.images.http import url
 from nbdsvc.images.http.client import Access
+from nbdsvc.images.image_store import Image, ImageFolder
 from nbdsvc.images.inspection import ImageFacts
-from nbdsvc.images.opening import How
+from nbdsvc.images.open_file import How, reader
 from nbdsvc.images.spool import NO_SPOOL, Spool
 from nbdsvc.model.context import ANONYMOUS, Context
 from nbdsvc.units import TiB
@@ -171,7 +171,7 @@ class Images:
             mark = [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, how.disk]
             facts, source = opening.open_file(fd, name, how)
             facts = replace(facts, virtual_size=source.size)  # an old VHD is as large as its geometry says
-            check = Check(beside(path), opening.reader(fd), status.st_size, name)
+            check = Check(beside(path), reader(fd), status.st_size, name)
             return OpenImage(facts, source, _digest(mark), name, image.id if image else None, check)
         finally:
             os.close(fd)
