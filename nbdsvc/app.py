@@ -32,8 +32,8 @@ class App:
     settings: Settings
     images: Images | None
     """None where they are another process's, which then judges references."""
-    heard: dict[str, float] = field(default_factory=dict)
-    """When the hosts of this process reported last, by the clock that does not jump."""
+    last_heartbeat: dict[str, float] = field(default_factory=dict)
+    """When the backends of this process (host@backend) reported last, by the clock that does not jump."""
     end_access: Callable[[dict[str, str]], None] | None = None
     """Ends exports of this process without a record; None where they are another process's."""
     add_secret: Mapping[str, AddSecret] = field(default_factory=dict)
@@ -71,7 +71,7 @@ class App:
         locks = list(operation_type.locks(args))
         made = operation(self, context, operation_type.name, host, resource, locks, args_to_json(args))
         if bounded:
-            journal.check_unfinished(conn, made.host, made.project_id, self.settings.max_operations)
+            journal.check_unfinished(conn, made.host, made.backend, made.project_id, self.settings.max_operations)
         journal.insert(conn, made)
         self.database.notify(conn, CHANNEL)
         return made

@@ -120,7 +120,7 @@ class Settings:
     # them slow. So that no project keeps another waiting, one that has no copy at work starts one all the same, and copies
     # that move less than 1 MiB a second (a limit of their own, a slow source) are not counted; 64 run at the very most.
     max_copies: int = 4
-    # Operations of one project that have not ended; the next one is refused, unless it ends an attachment.
+    # Operations of one project on one backend that have not ended; the next one is refused, unless it ends an attachment.
     max_operations: int = 1000
     # All copies of this host together: at most so many bytes a second, and so many cores; 0: no limit. A SIGHUP reads these
     # two anew, and copies that run go on by them. `nbdsvc operation limit` slows a single one.

@@ -197,7 +197,7 @@ class Service:
         ]
 
     def _note_report(self, full_name: str) -> None:
-        self.app.heard[full_name] = clock.monotonic()
+        self.app.last_heartbeat[full_name] = clock.monotonic()
 
     def _make_tasks(self, host: Host) -> list[PeriodicTask]:
         """A thread for each backend and each transport: one that does not answer must not make others look dead."""

@@ -25,8 +25,8 @@ def is_up(app: App, backend: StorageBackend) -> bool:
 
 def _age(app: App, backend: StorageBackend) -> float:
     """Seconds since its last report. Only of another process's backend the time of day has to tell, which may have jumped."""
-    if backend.full_name in app.heard:
-        return clock.monotonic() - app.heard[backend.full_name]
+    if backend.full_name in app.last_heartbeat:
+        return clock.monotonic() - app.last_heartbeat[backend.full_name]
     return (clock.now() - (backend.updated_at or backend.created_at)).total_seconds()
 
 

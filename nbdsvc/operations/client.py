@@ -37,7 +37,7 @@ class Operations:
         QuotaExceeded where its project has too many that have not ended, if it is `bounded`: the dispatcher looks at each.
         """
         if bounded:
-            rows.check_unfinished(conn, operation.host, operation.project_id, self._most)
+            rows.check_unfinished(conn, operation.host, operation.backend, operation.project_id, self._most)
         rows.insert(conn, operation)
         self._database.notify(conn, CHANNEL)
         return operation

@@ -38,14 +38,15 @@ def unfinished_of(conn: sa.Connection, resource_id: str) -> list[Operation]:
     return sorted(rows.select(conn, *where), key=lambda found: found.sequence or 0)
 
 
-def count_unfinished(conn: sa.Connection, host: str, project_id: str) -> int:
-    where = _c.host == host, _c.state.in_(sorted(model.UNFINISHED)), _c.project_id == project_id
+def count_unfinished(conn: sa.Connection, host: str, backend: str, project_id: str) -> int:
+    """How many operations of a project a backend still has to do."""
+    where = _c.host == host, _c.backend == backend, _c.state.in_(sorted(model.UNFINISHED)), _c.project_id == project_id
     return rows.count(conn, *where)
 
 
-def check_unfinished(conn: sa.Connection, host: str, project_id: str, limit: int) -> None:
-    """QuotaExceeded where the project has `limit` operations or more that have not ended on this host."""
-    used = count_unfinished(conn, host, project_id)
+def check_unfinished(conn: sa.Connection, host: str, backend: str, project_id: str, limit: int) -> None:
+    """QuotaExceeded where the project has `limit` operations or more that have not ended on this backend."""
+    used = count_unfinished(conn, host, backend, project_id)
     if used >= limit:
         raise errors.QuotaExceeded(resource="operations", limit=limit, used=used, requested=1)
 

@@ -26,7 +26,7 @@ MANY = 40
 @pytest.fixture
 def service(make_service: Callable[..., ServiceProcess]) -> ServiceProcess:
     """A file and a memory backend, and a type for each."""
-    made = make_service(backends=BACKENDS)
+    made = make_service(backends=BACKENDS, max_operations=MANY)
     for name in ("solid", "swamp"):
         new_type(made, name, {"volume_backend_name": name})
     return made
@@ -94,6 +94,10 @@ def test_a_backend_that_hangs_holds_up_no_other(service: ServiceProcess) -> None
         dict.fromkeys(("create_volume", "delete_volume", "check_for_setup_error", "get_volume_stats"), hang)
     )
     stuck = [create(service, volume_type="swamp") for _ in range(MANY)]
+    more = {"volume": {"size": 1, "volume_type": "swamp"}}
+    assert (
+        ask(service, "POST", "/v3/volumes", more)[0] == 413
+    )  # as many as a project may have, but on that backend only
     reported = _reported(service, "me@solid")
     for _ in range(3):
         id = create(service, volume_type="solid")

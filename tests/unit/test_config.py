@@ -37,3 +37,43 @@ def test_a_wrong_setting_is_named(setting: str, value: str) -> None:
     with pytest.raises(errors.ConfigError) as caught:
         config.load(None, {f"NBDSVC_{setting.upper()}": value})
     assert setting in str(caught.value) or caught.value.facts["setting"] in ("tokens_file", "nbd_last_port")
+
+
+def test_without_tables_there_is_one_backend() -> None:
+    """driver, backend, exporter and driver_options describe it, and its pool is where it always was."""
+    found = config.load(
+        None, {"NBDSVC_DRIVER": "memory", "NBDSVC_BACKEND": "b", "NBDSVC_DRIVER_OPTIONS": "capacity = 5"}
+    )
+    (backend,) = found.served_backends.values()
+    assert (list(found.served_backends), backend.driver, backend.exporters) == (["b"], "memory", ("nbd",))
+    assert (backend.options, found.pool_folder("b")) == ({"capacity": 5}, found.state_dir / "pool")
+
+
+def test_a_table_for_each_backend(tmp_path: Path) -> None:
+    """Each has its own values; what it leaves out is as in the settings of one backend, but for the driver's options."""
+    file = tmp_path / "n.toml"
+    file.write_text(
+        'max_copies = 9\niscsi_portals = ["127.0.0.1"]\n[driver_options]\ncapacity = 1\n'
+        '[backends.fast]\ndriver = "lvm"\nexporters = ["nbd", "iscsi"]\noptions = { volume_group = "v" }\n'
+        '[backends.bulk]\ndriver = "file"\nmax_copies = 2\ncapabilities = { tier = "slow" }\n'
+    )
+    found = config.load(file, {})
+    fast, bulk = found.served_backends.values()
+    assert (fast.exporters, fast.options, fast.max_copies) == (("nbd", "lio"), {"volume_group": "v"}, 9)
+    assert (bulk.options, bulk.max_copies, bulk.capabilities) == ({}, 2, {"tier": "slow"})
+    assert found.pool_folder("bulk") == found.state_dir / "pools" / "bulk"
+
+
+@pytest.mark.parametrize(
+    ("tables", "named"),
+    [("fast = 1", "backends.fast"), ("fast.drive = 'x'", "backends.fast.drive"), ("fast = {}", "backends.fast.driver"),
+     ("'a@b'.driver = 'file'", "backends.a@b"), ("f = { driver = 'file', exporters = ['smb'] }", "backends.f.exporters"),
+     ("f = { driver = 'file', max_copies = 0 }", "backends.f.max_copies"),
+     ("f = { driver = 'file', copy_rate = 'fast' }", "backends.f.copy_rate"),
+     ("f = { driver = 'file', exporters = ['iscsi'] }", "iscsi_portals")],
+)  # fmt: skip
+def test_a_wrong_setting_of_a_backend_is_named(tables: str, named: str) -> None:
+    """With the backend that has it."""
+    with pytest.raises(errors.ConfigError) as caught:
+        config.load(None, {"NBDSVC_BACKENDS": tables})
+    assert caught.value.facts["setting"] == named
