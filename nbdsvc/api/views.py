@@ -207,6 +207,7 @@ def operation(row: Operation, context: Context) -> dict[str, Any]:
         "request_id": row.request_id,
         "progress": _progress(row),
         "error": {"kind": row.error["kind"], "message": failure(row, context)} if row.error else None,
+        "skipped": row.skipped or [],
         "cancel_requested": row.cancel_requested,
         "rate": row.rate,
         "attempts": row.attempts,

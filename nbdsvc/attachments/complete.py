@@ -2,10 +2,9 @@
 
 from nbdsvc import errors
 from nbdsvc.app import App, owner_scope
-from nbdsvc.manager import settling
 from nbdsvc.model import clock, states
 from nbdsvc.model.context import Context
-from nbdsvc.store import nouns
+from nbdsvc.store import nouns, transitions
 
 
 def complete_attachment(app: App, context: Context, id: str) -> None:
@@ -23,4 +22,4 @@ def complete_attachment(app: App, context: Context, id: str) -> None:
             )
         nouns.attachments.transition(conn, id, rule.sources, "attached", action="complete", attached_at=clock.now())
         nouns.volumes.update(conn, attachment.volume_id, attached_mode=attachment.mode)
-        settling.follow_attachments(conn, attachment.volume_id)
+        transitions.follow_attachments(conn, attachment.volume_id)

@@ -15,7 +15,6 @@ from nbdsvc.attachments.desired_export import export_spec, find_attachment, shar
 from nbdsvc.attachments.transport import choose, protocol_of
 from nbdsvc.exporter import Access, Connector, Exporter
 from nbdsvc.host import backend_of, host_of
-from nbdsvc.manager import settling
 from nbdsvc.manager.locking import locks
 from nbdsvc.model import clock, states
 from nbdsvc.model.context import Context
@@ -23,7 +22,7 @@ from nbdsvc.model.entities import Attachment, Volume
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step
 from nbdsvc.refs import read_volume_ref
-from nbdsvc.store import nouns
+from nbdsvc.store import nouns, transitions
 
 log = structlog.get_logger(__name__)
 # The status of a row while it is connected: an attached one may be connected again.
@@ -90,7 +89,7 @@ def submit_connect(
         mode=attachment.mode,
     )
     if not attachment.legacy:
-        settling.follow_attachments(conn, volume.id)
+        transitions.follow_attachments(conn, volume.id)
     args = ConnectArgs(volume.id, attachment.id, complete)
     return app.submit(conn, context, CONNECT_ATTACHMENT, args, backend=volume, resource=("volume", volume.id)).id
 
@@ -139,9 +138,9 @@ def _succeed(conn: sa.Connection, operation: Operation, args: ConnectArgs) -> No
     id, info = args.attachment_id, operation.results["export"]
     nouns.attachments.update(conn, id, connection_info=info, protocol=info["driver_volume_type"], exported=True)
     if args.complete:
-        settling.attachment(conn, id, _CONNECTING, "attached", attached_at=clock.now())
+        transitions.finish_attachment(conn, id, _CONNECTING, "attached", attached_at=clock.now())
     if not nouns.attachments.get(conn, id).legacy:
-        settling.follow_attachments(conn, args.volume_id)
+        transitions.follow_attachments(conn, args.volume_id)
 
 
 def _fail(conn: sa.Connection, _operation: Operation, args: ConnectArgs, error: errors.Error) -> None:
@@ -154,8 +153,8 @@ def _fail(conn: sa.Connection, _operation: Operation, args: ConnectArgs, error: 
         nouns.attachments.delete(conn, id)
         return
     nouns.attachments.update(conn, id, exported=False, connection_info=None)
-    settling.attachment(conn, id, _CONNECTING, "error_attaching")
-    settling.follow_attachments(conn, args.volume_id)
+    transitions.finish_attachment(conn, id, _CONNECTING, "error_attaching")
+    transitions.follow_attachments(conn, args.volume_id)
 
 
 CONNECT_ATTACHMENT = OperationType(

@@ -7,13 +7,12 @@ from nbdsvc.app import App, Waiting, owner_scope
 from nbdsvc.attachments import end_of_access
 from nbdsvc.attachments.arguments import AttachmentArgs, lock_attachment
 from nbdsvc.host import host_of
-from nbdsvc.manager import settling
 from nbdsvc.model import states
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Attachment, Volume
 from nbdsvc.model.operation import Operation
 from nbdsvc.operations.operation_type import ACCESS, OperationType, Run, Step
-from nbdsvc.store import nouns
+from nbdsvc.store import nouns, transitions
 
 
 def delete_attachment(app: App, context: Context, id: str) -> Waiting[list[Attachment]]:
@@ -47,13 +46,13 @@ def _unexport(run: Run[AttachmentArgs]) -> None:
 
 def _succeed(conn: sa.Connection, _operation: Operation, args: AttachmentArgs) -> None:
     nouns.attachments.delete(conn, args.attachment_id)
-    settling.follow_attachments(conn, args.volume_id)
+    transitions.follow_attachments(conn, args.volume_id)
     if not nouns.attachments_of(conn, args.volume_id):
         nouns.volumes.update(conn, args.volume_id, attached_mode=None)
 
 
 def _fail(conn: sa.Connection, _operation: Operation, args: AttachmentArgs, error: errors.Error) -> None:
-    settling.attachment(conn, args.attachment_id, ("detaching",), "error_detaching")
+    transitions.finish_attachment(conn, args.attachment_id, ("detaching",), "error_detaching")
 
 
 DELETE_ATTACHMENT = OperationType(

@@ -8,9 +8,8 @@ from nbdsvc.app import App, Waiting, owner_scope
 from nbdsvc.attachments import end_of_access
 from nbdsvc.attachments.delete import submit_delete
 from nbdsvc.attachments.terminate_connection import terminate_connection
-from nbdsvc.manager import settling
 from nbdsvc.model.context import Context
-from nbdsvc.store import nouns
+from nbdsvc.store import nouns, transitions
 
 
 def detach_volume(app: App, context: Context, id: str, attachment_id: str | None) -> Waiting[None]:
@@ -28,7 +27,7 @@ def detach_volume(app: App, context: Context, id: str, attachment_id: str | None
             )
         found = [a for a in rows if attachment_id in (None, a.id)]
         if not found:
-            settling.follow_attachments(conn, id)
+            transitions.follow_attachments(conn, id)
         ids = [submit_delete(app, conn, context, volume, each.id) for each in found[:1]]
     return Waiting(tuple(ids), app.settings.attach_timeout, lambda: None)
 

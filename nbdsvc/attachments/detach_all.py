@@ -8,13 +8,12 @@ from nbdsvc import errors
 from nbdsvc.app import App
 from nbdsvc.attachments import end_of_access
 from nbdsvc.host import host_of
-from nbdsvc.manager import settling
 from nbdsvc.manager.locking import locks
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Attachment, Volume
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import ACCESS, OperationType, Run, Step
-from nbdsvc.store import nouns
+from nbdsvc.store import nouns, transitions
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ def _succeed(conn: sa.Connection, _operation: Operation, args: DetachAllArgs) ->
     for id in args.attachment_ids:
         nouns.attachments.delete(conn, id)
     if args.status is None:
-        settling.follow_attachments(conn, args.volume_id)
+        transitions.follow_attachments(conn, args.volume_id)
 
 
 def _fail(_conn: sa.Connection, _operation: Operation, _args: DetachAllArgs, _error: errors.Error) -> None:

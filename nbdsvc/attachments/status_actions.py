@@ -1,10 +1,9 @@
 """Volume actions that change a status and nothing else: os-reserve, os-unreserve, os-begin_detaching, os-roll_detaching."""
 
 from nbdsvc.app import App, owner_scope
-from nbdsvc.manager import settling
 from nbdsvc.model import states
 from nbdsvc.model.context import Context
-from nbdsvc.store import nouns
+from nbdsvc.store import nouns, transitions
 
 
 def reserve_volume(app: App, context: Context, id: str) -> None:
@@ -19,7 +18,7 @@ def unreserve_volume(app: App, context: Context, id: str) -> None:
     """attaching -> available or in-use; from any other status silently nothing, as Cinder does it. NotFound."""
     with app.change() as conn:
         nouns.volumes.get(conn, id, owner_scope(context))
-        settling.volume(conn, id, "attaching", states.PREVIOUS)
+        transitions.finish_volume(conn, id, "attaching", states.PREVIOUS)
 
 
 def begin_detaching(app: App, context: Context, id: str) -> None:
@@ -34,4 +33,4 @@ def roll_detaching(app: App, context: Context, id: str) -> None:
     """detaching -> in-use; from any other status silently nothing. NotFound."""
     with app.change() as conn:
         nouns.volumes.get(conn, id, owner_scope(context))
-        settling.volume(conn, id, "detaching", "in-use")
+        transitions.finish_volume(conn, id, "detaching", "in-use")

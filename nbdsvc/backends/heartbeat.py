@@ -14,8 +14,7 @@ from nbdsvc import errors
 from nbdsvc.backends import findings, recognition
 from nbdsvc.driver import PoolStats
 from nbdsvc.host import Backend, Host
-from nbdsvc.manager import settling
-from nbdsvc.store import backends, nouns
+from nbdsvc.store import backends, nouns, transitions
 
 log = structlog.get_logger(__name__)
 
@@ -111,7 +110,7 @@ def _maintain(host: Host, backend: Backend) -> None:
             row = nouns.snapshots.find(conn, str(id))
             if row and row.status == "available":
                 log.error("a snapshot is lost", snapshot=id, reason=fault)
-                settling.snapshot(conn, row.id, "available", "error")
+                transitions.finish_snapshot(conn, row.id, "available", "error")
 
 
 def _capabilities(backend: Backend) -> dict[str, Any]:

@@ -14,10 +14,9 @@ from nbdsvc.backends import recognition
 from nbdsvc.driver import BackendObject, VolumeRef
 from nbdsvc.exporter import ConnectionInfo, ExportSpec
 from nbdsvc.host import Backend, Host
-from nbdsvc.manager import settling
 from nbdsvc.model import clock
 from nbdsvc.model.entities import Attachment, Snapshot, Volume
-from nbdsvc.store import nouns, tables
+from nbdsvc.store import nouns, tables, transitions
 from nbdsvc.units import to_gib
 
 # The user of rows that no user made.
@@ -84,7 +83,7 @@ def _attachment(host: Host, conn: sa.Connection, id: str, done: Rebuilt) -> None
         done.left[f"export {id}"] = "it has no note, or its volume is not there"
         return
     nouns.attachments.insert(conn, _attached(host, *found, volume))
-    settling.follow_attachments(conn, volume.id)
+    transitions.follow_attachments(conn, volume.id)
     done.attachments.append(id)
 
 

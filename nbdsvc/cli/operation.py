@@ -1,5 +1,7 @@
 """`nbdsvc operation`"""
 
+from typing import Any
+
 import click
 
 from nbdsvc.cli import show
@@ -20,8 +22,17 @@ def list_operations(state: str | None, limit: int, as_json: bool) -> None:
     """List operations, the newest first."""
     found = Client().get("operations", state=state, limit=limit)["operations"]
     for row in found:
-        row["reason"] = (row["error"] or {}).get("message")
+        row["reason"] = (row["error"] or {}).get("message") or _skipped(row)
     show.rows(found, ("id", "kind", "state", "resource_id", "progress", "reason"), as_json)
+
+
+def _skipped(row: dict[str, Any]) -> str | None:
+    """What the end did not change, because an administrator, or a fault, had changed it before."""
+    found = [
+        f"{each['resource_type']} {each['resource_id']} was {each['status']} and did not become {each['wanted']}"
+        for each in row["skipped"]
+    ]
+    return "; ".join(found) or None
 
 
 @operation.command("show")

@@ -33,6 +33,7 @@ class Operation:
     rate: bytes a second that it may copy, 0 for no limit of its own.
     deadline: when it is given up and undone. progress_*: bytes of which so many are done,
     of which so many had to be written, and the rate of late in bytes a second. error: errors.facts_of(...).
+    skipped: the rows whose final status the end did not set, see store/transitions.py.
     """
 
     id: str
@@ -59,6 +60,7 @@ class Operation:
     progress_data: int = 0
     progress_rate: int = 0
     error: dict[str, Any] | None = None
+    skipped: list[dict[str, str]] | None = None
     created_at: datetime = field(default_factory=clock.now)
     started_at: datetime | None = None
     updated_at: datetime | None = None

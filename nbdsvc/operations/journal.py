@@ -11,7 +11,7 @@ from nbdsvc.model import operation as model
 from nbdsvc.model.operation import Operation
 from nbdsvc.operations.operation_type import A, OperationType
 from nbdsvc.store import operations as rows
-from nbdsvc.store import secrets
+from nbdsvc.store import secrets, transitions
 from nbdsvc.store.claims import Claim
 from nbdsvc.store.database import Database
 
@@ -36,6 +36,14 @@ class Journal:
             if self._claim:
                 self._claim.check(conn, id)
             yield conn
+
+    @contextmanager
+    def _recording(self, conn: sa.Connection, id: str) -> Iterator[None]:
+        """Keep with the operation what its end did not change, because the row was in another status."""
+        with transitions.recording_skipped() as skipped:
+            yield
+        if skipped:
+            rows.update(conn, id, skipped=skipped)
 
     def unfinished(self) -> list[Operation]:
         with self._database.read() as conn:
@@ -78,7 +86,8 @@ class Journal:
         """The rows reach their settled status in the transaction that ends the operation."""
         with self._change(operation.id) as conn:
             rows.update(conn, operation.id, state=model.SUCCEEDED, results=results, finished_at=clock.now())
-            operation_type.succeed(conn, rows.rows.get(conn, operation.id), args)
+            with self._recording(conn, operation.id):
+                operation_type.succeed(conn, rows.rows.get(conn, operation.id), args)
             had_secret = secrets.forget(conn, operation.id)
         if had_secret:
             self._database.scrub()
@@ -88,7 +97,8 @@ class Journal:
         with self._change(operation.id) as conn:
             facts = secrets.without(errors.facts_of(error), secrets.of(conn, operation.id))
             rows.update(conn, operation.id, state=state, error=facts, finished_at=clock.now())
-            operation_type.fail(conn, rows.rows.get(conn, operation.id), args, error)
+            with self._recording(conn, operation.id):
+                operation_type.fail(conn, rows.rows.get(conn, operation.id), args, error)
             had_secret = secrets.forget(conn, operation.id)
         if had_secret:
             self._database.scrub()

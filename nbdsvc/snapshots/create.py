@@ -9,7 +9,6 @@ from nbdsvc.app import App, owner_scope
 from nbdsvc.backends import placement
 from nbdsvc.datapath import source as sources
 from nbdsvc.host import backend_of, host_of
-from nbdsvc.manager import settling
 from nbdsvc.manager.locking import locks
 from nbdsvc.model import names, states
 from nbdsvc.model.context import Context
@@ -17,7 +16,7 @@ from nbdsvc.model.entities import Snapshot, Volume
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step
 from nbdsvc.refs import read_snapshot_ref, read_volume_ref
-from nbdsvc.store import nouns, quotas
+from nbdsvc.store import nouns, quotas, transitions
 
 
 @dataclass(frozen=True)
@@ -117,11 +116,11 @@ def _fill(run: Run[CreateSnapshotArgs]) -> dict[str, int] | None:
 
 
 def _succeed(conn: sa.Connection, _operation: Operation, args: CreateSnapshotArgs) -> None:
-    settling.snapshot(conn, args.snapshot_id, "creating", "available", progress="100%")
+    transitions.finish_snapshot(conn, args.snapshot_id, "creating", "available", progress="100%")
 
 
 def _fail(conn: sa.Connection, _operation: Operation, args: CreateSnapshotArgs, error: errors.Error) -> None:
-    settling.snapshot(conn, args.snapshot_id, "creating", "error")
+    transitions.finish_snapshot(conn, args.snapshot_id, "creating", "error")
 
 
 CREATE_SNAPSHOT = OperationType(

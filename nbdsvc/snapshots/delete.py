@@ -7,14 +7,13 @@ import sqlalchemy as sa
 from nbdsvc import errors
 from nbdsvc.app import App, owner_scope
 from nbdsvc.host import backend_of, host_of
-from nbdsvc.manager import settling
 from nbdsvc.manager.locking import locks
 from nbdsvc.model import states
 from nbdsvc.model.context import Context
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step
 from nbdsvc.refs import read_snapshot_ref
-from nbdsvc.store import nouns
+from nbdsvc.store import nouns, transitions
 from nbdsvc.store import operations as journal
 
 
@@ -60,7 +59,7 @@ def _succeed(conn: sa.Connection, _operation: Operation, args: DeleteSnapshotArg
 def _fail(conn: sa.Connection, _operation: Operation, args: DeleteSnapshotArgs, error: errors.Error) -> None:
     """Busy or cancelled: as it was. Else `error_deleting`, which another delete leaves."""
     untouched = isinstance(error, errors.DeviceBusy | errors.Cancelled)
-    settling.snapshot(conn, args.snapshot_id, "deleting", "available" if untouched else "error_deleting")
+    transitions.finish_snapshot(conn, args.snapshot_id, "deleting", "available" if untouched else "error_deleting")
 
 
 DELETE_SNAPSHOT = OperationType(

@@ -7,7 +7,6 @@ import sqlalchemy as sa
 from nbdsvc import errors
 from nbdsvc.app import App, owner_scope
 from nbdsvc.host import backend_of, host_of
-from nbdsvc.manager import settling
 from nbdsvc.manager.locking import locks
 from nbdsvc.model import names, states
 from nbdsvc.model.context import Context
@@ -15,7 +14,7 @@ from nbdsvc.model.entities import Snapshot, Volume
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step
 from nbdsvc.refs import read_snapshot, read_snapshot_ref, snapshot_ref
-from nbdsvc.store import nouns, quotas
+from nbdsvc.store import nouns, quotas, transitions
 from nbdsvc.units import to_gib
 
 
@@ -107,12 +106,12 @@ def _unmanage(run: Run[ManageSnapshotArgs]) -> None:
 
 
 def _succeed(conn: sa.Connection, _operation: Operation, args: ManageSnapshotArgs) -> None:
-    settling.snapshot(conn, args.snapshot_id, "creating", "available", progress="100%")
+    transitions.finish_snapshot(conn, args.snapshot_id, "creating", "available", progress="100%")
 
 
 def _fail(conn: sa.Connection, _operation: Operation, args: ManageSnapshotArgs, error: errors.Error) -> None:
     """The row has no object: it takes no gigabytes, and deleting it deletes nothing."""
-    settling.snapshot(conn, args.snapshot_id, "creating", "error", volume_size=0)
+    transitions.finish_snapshot(conn, args.snapshot_id, "creating", "error", volume_size=0)
 
 
 MANAGE_SNAPSHOT = OperationType(

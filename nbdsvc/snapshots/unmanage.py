@@ -7,14 +7,13 @@ import sqlalchemy as sa
 from nbdsvc import errors
 from nbdsvc.app import App, owner_scope
 from nbdsvc.host import backend_of, host_of
-from nbdsvc.manager import settling
 from nbdsvc.manager.locking import locks
 from nbdsvc.model import states
 from nbdsvc.model.context import Context
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step
 from nbdsvc.refs import read_snapshot_ref
-from nbdsvc.store import nouns
+from nbdsvc.store import nouns, transitions
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ def _succeed(conn: sa.Connection, _operation: Operation, args: UnmanageSnapshotA
 
 
 def _fail(conn: sa.Connection, _operation: Operation, args: UnmanageSnapshotArgs, error: errors.Error) -> None:
-    settling.snapshot(conn, args.snapshot_id, "unmanaging", "error")
+    transitions.finish_snapshot(conn, args.snapshot_id, "unmanaging", "error")
 
 
 UNMANAGE_SNAPSHOT = OperationType(

@@ -172,6 +172,7 @@ operations = sa.Table(
     sa.Column("progress_data", sa.BigInteger, nullable=False),
     sa.Column("progress_rate", sa.BigInteger, nullable=False),
     sa.Column("error", sa.JSON(none_as_null=True)),
+    sa.Column("skipped", sa.JSON(none_as_null=True)),
     sa.Column("started_at", sa.DateTime),
     sa.Column("finished_at", sa.DateTime),
     *_stamps(),

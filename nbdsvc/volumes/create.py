@@ -11,7 +11,6 @@ from nbdsvc.backends import placement
 from nbdsvc.backends.zones import choose_zone
 from nbdsvc.host import backend_of, host_of
 from nbdsvc.images.http import url
-from nbdsvc.manager import settling
 from nbdsvc.manager.locking import locks
 from nbdsvc.model import names
 from nbdsvc.model.context import Context
@@ -19,7 +18,7 @@ from nbdsvc.model.entities import Volume, VolumeType
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step
 from nbdsvc.refs import read_snapshot_ref, read_volume_ref
-from nbdsvc.store import nouns, quotas, secrets
+from nbdsvc.store import nouns, quotas, secrets, transitions
 from nbdsvc.types.queries import usable_type
 from nbdsvc.volumes.fill import fill_from_image, fill_from_snapshot, fill_from_volume
 from nbdsvc.volumes.source import VolumeSource, find_source
@@ -216,11 +215,11 @@ def _fill(run: Run[CreateArgs]) -> dict[str, Any] | None:
 def _succeed(conn: sa.Connection, operation: Operation, args: CreateArgs) -> None:
     image = (operation.results.get("fill") or {}).get("image")
     changes = {"image_metadata": image, "bootable": True} if image else {}
-    settling.volume(conn, args.volume_id, ("creating", "downloading"), "available", **changes)
+    transitions.finish_volume(conn, args.volume_id, ("creating", "downloading"), "available", **changes)
 
 
 def _fail(conn: sa.Connection, _operation: Operation, args: CreateArgs, _error: errors.Error) -> None:
-    settling.volume(conn, args.volume_id, ("creating", "downloading"), "error")
+    transitions.finish_volume(conn, args.volume_id, ("creating", "downloading"), "error")
 
 
 CREATE_VOLUME = OperationType(

@@ -8,7 +8,6 @@ from nbdsvc import errors
 from nbdsvc.app import App, owner_scope
 from nbdsvc.attachments.detach_all import submit_detach_all
 from nbdsvc.host import backend_of, host_of
-from nbdsvc.manager import settling
 from nbdsvc.manager.locking import locks
 from nbdsvc.model import states
 from nbdsvc.model.context import Context
@@ -16,7 +15,7 @@ from nbdsvc.model.entities import Volume
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step
 from nbdsvc.refs import read_volume_ref, snapshot_ref
-from nbdsvc.store import nouns
+from nbdsvc.store import nouns, transitions
 from nbdsvc.store import operations as journal
 
 
@@ -132,9 +131,9 @@ def _fail(conn: sa.Connection, operation: Operation, args: DeleteArgs, error: er
     """As before where nothing was removed (busy, or cancelled in time); else an error that a repeated delete mends."""
     untouched = isinstance(error, errors.DeviceBusy) or (isinstance(error, errors.Cancelled) and operation.cursor < 1)
     target = states.PREVIOUS if untouched else "error_deleting"
-    settling.volume(conn, args.volume_id, "deleting", target)
+    transitions.finish_volume(conn, args.volume_id, "deleting", target)
     for id in args.snapshot_ids:
-        settling.snapshot(conn, id, "deleting", "available" if untouched else "error_deleting")
+        transitions.finish_snapshot(conn, id, "deleting", "available" if untouched else "error_deleting")
 
 
 DELETE_VOLUME = OperationType(

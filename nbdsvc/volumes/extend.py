@@ -8,7 +8,6 @@ from nbdsvc import errors
 from nbdsvc.app import App, owner_scope
 from nbdsvc.backends import placement
 from nbdsvc.host import backend_of, host_of
-from nbdsvc.manager import settling
 from nbdsvc.manager.locking import locks
 from nbdsvc.model import states
 from nbdsvc.model.context import Context
@@ -16,7 +15,7 @@ from nbdsvc.model.entities import Volume
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step
 from nbdsvc.refs import read_volume_ref
-from nbdsvc.store import nouns, quotas
+from nbdsvc.store import nouns, quotas, transitions
 from nbdsvc.units import GiB
 
 
@@ -72,13 +71,13 @@ def _extend(run: Run[ExtendArgs]) -> None:
 
 def _succeed(conn: sa.Connection, _operation: Operation, args: ExtendArgs) -> None:
     changes = {"size": args.new_size, "target_size": None}
-    settling.volume(conn, args.volume_id, "extending", states.PREVIOUS, **changes)
+    transitions.finish_volume(conn, args.volume_id, "extending", states.PREVIOUS, **changes)
 
 
 def _fail(conn: sa.Connection, _operation: Operation, args: ExtendArgs, error: errors.Error) -> None:
     """As before where the backend refused because the device is busy."""
     target = states.PREVIOUS if isinstance(error, errors.DeviceBusy) else "error_extending"
-    settling.volume(conn, args.volume_id, "extending", target, target_size=None)
+    transitions.finish_volume(conn, args.volume_id, "extending", target, target_size=None)
 
 
 EXTEND_VOLUME = OperationType("volume.extend", ExtendArgs, (Step("extend", _extend),), _locks, _succeed, _fail)

@@ -9,7 +9,6 @@ from nbdsvc.app import App
 from nbdsvc.backends.find_pool import find_pool
 from nbdsvc.backends.zones import choose_zone
 from nbdsvc.host import backend_of, host_of
-from nbdsvc.manager import settling
 from nbdsvc.manager.locking import locks
 from nbdsvc.model import names
 from nbdsvc.model.context import Context
@@ -17,7 +16,7 @@ from nbdsvc.model.entities import Volume, VolumeType
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step
 from nbdsvc.refs import read_volume, read_volume_ref, volume_ref
-from nbdsvc.store import nouns, quotas
+from nbdsvc.store import nouns, quotas, transitions
 from nbdsvc.types.queries import usable_type
 from nbdsvc.units import to_gib
 
@@ -119,12 +118,12 @@ def _unmanage(run: Run[ManageVolumeArgs]) -> None:
 
 
 def _succeed(conn: sa.Connection, _operation: Operation, args: ManageVolumeArgs) -> None:
-    settling.volume(conn, args.volume_id, "managing", "available")
+    transitions.finish_volume(conn, args.volume_id, "managing", "available")
 
 
 def _fail(conn: sa.Connection, _operation: Operation, args: ManageVolumeArgs, error: errors.Error) -> None:
     """The row has no object: it takes no gigabytes, and deleting it deletes nothing."""
-    settling.volume(conn, args.volume_id, "managing", "error_managing", size=0)
+    transitions.finish_volume(conn, args.volume_id, "managing", "error_managing", size=0)
 
 
 MANAGE_VOLUME = OperationType(

@@ -7,7 +7,6 @@ import sqlalchemy as sa
 from nbdsvc import errors, journaled_copy
 from nbdsvc.app import App, owner_scope
 from nbdsvc.host import backend_of, host_of
-from nbdsvc.manager import settling
 from nbdsvc.manager.locking import locks
 from nbdsvc.model import states
 from nbdsvc.model.context import Context
@@ -15,7 +14,7 @@ from nbdsvc.model.entities import Snapshot, Volume
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step
 from nbdsvc.refs import read_snapshot_ref, read_volume_ref
-from nbdsvc.store import nouns
+from nbdsvc.store import nouns, transitions
 
 
 @dataclass(frozen=True)
@@ -85,14 +84,14 @@ def _revert(run: Run[RevertVolumeArgs]) -> None:
 
 
 def _succeed(conn: sa.Connection, _operation: Operation, args: RevertVolumeArgs) -> None:
-    settling.volume(conn, args.volume_id, "reverting", "available")
-    settling.snapshot(conn, args.snapshot_id, "restoring", "available")
+    transitions.finish_volume(conn, args.volume_id, "reverting", "available")
+    transitions.finish_snapshot(conn, args.snapshot_id, "restoring", "available")
 
 
 def _fail(conn: sa.Connection, _operation: Operation, args: RevertVolumeArgs, error: errors.Error) -> None:
     """Some of its bytes may be the snapshot's and some newer: the snapshot is whole, so that another revert repairs it."""
-    settling.volume(conn, args.volume_id, "reverting", "error")
-    settling.snapshot(conn, args.snapshot_id, "restoring", "available")
+    transitions.finish_volume(conn, args.volume_id, "reverting", "error")
+    transitions.finish_snapshot(conn, args.snapshot_id, "restoring", "available")
 
 
 REVERT_VOLUME = OperationType(

@@ -7,7 +7,6 @@ import sqlalchemy as sa
 from nbdsvc import errors
 from nbdsvc.app import App, owner_scope
 from nbdsvc.host import backend_of, host_of
-from nbdsvc.manager import settling
 from nbdsvc.manager.locking import locks
 from nbdsvc.model import states
 from nbdsvc.model.context import Context
@@ -15,7 +14,7 @@ from nbdsvc.model.entities import Volume
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step
 from nbdsvc.refs import read_volume_ref
-from nbdsvc.store import nouns
+from nbdsvc.store import nouns, transitions
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ def _succeed(conn: sa.Connection, _operation: Operation, args: UnmanageVolumeArg
 
 
 def _fail(conn: sa.Connection, _operation: Operation, args: UnmanageVolumeArgs, error: errors.Error) -> None:
-    settling.volume(conn, args.volume_id, "unmanaging", "error")
+    transitions.finish_volume(conn, args.volume_id, "unmanaging", "error")
 
 
 UNMANAGE_VOLUME = OperationType(

@@ -13,7 +13,6 @@ from nbdsvc.datapath.source import open_path
 from nbdsvc.host import backend_of, host_of
 from nbdsvc.images.image_store import check_limits
 from nbdsvc.images.index import Image
-from nbdsvc.manager import settling
 from nbdsvc.manager.locking import locks
 from nbdsvc.model import names, states
 from nbdsvc.model.context import Context
@@ -21,7 +20,7 @@ from nbdsvc.model.entities import Volume
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step, always
 from nbdsvc.refs import read_volume, read_volume_ref
-from nbdsvc.store import nouns
+from nbdsvc.store import nouns, transitions
 from nbdsvc.units import GiB
 
 # Images go over networks and are read more often than written: zlib, which every reader of qcow2 understands.
@@ -140,12 +139,12 @@ def _write_qcow2(run: Run[UploadArgs], volume_path: Path, target: Path) -> None:
 
 
 def _succeed(conn: sa.Connection, _operation: Operation, args: UploadArgs) -> None:
-    settling.volume(conn, args.volume_id, "uploading", states.PREVIOUS)
+    transitions.finish_volume(conn, args.volume_id, "uploading", states.PREVIOUS)
 
 
 def _fail(conn: sa.Connection, _operation: Operation, args: UploadArgs, _error: errors.Error) -> None:
     """The volume is as it was: it was only read."""
-    settling.volume(conn, args.volume_id, "uploading", states.PREVIOUS)
+    transitions.finish_volume(conn, args.volume_id, "uploading", states.PREVIOUS)
 
 
 UPLOAD_VOLUME = OperationType(

@@ -8,14 +8,13 @@ from nbdsvc import errors, journaled_copy
 from nbdsvc.app import App, owner_scope
 from nbdsvc.datapath import source as sources
 from nbdsvc.host import backend_of, host_of
-from nbdsvc.manager import settling
 from nbdsvc.manager.locking import locks
 from nbdsvc.model import states
 from nbdsvc.model.context import Context
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step, always
 from nbdsvc.refs import read_volume, volume_ref
-from nbdsvc.store import nouns
+from nbdsvc.store import nouns, transitions
 
 
 @dataclass(frozen=True)
@@ -64,12 +63,12 @@ def _verify(run: Run[VerifyVolumeArgs]) -> dict[str, int]:
 
 
 def _succeed(conn: sa.Connection, _operation: Operation, args: VerifyVolumeArgs) -> None:
-    settling.volume(conn, args.volume_id, "maintenance", states.PREVIOUS)
+    transitions.finish_volume(conn, args.volume_id, "maintenance", states.PREVIOUS)
 
 
 def _fail(conn: sa.Connection, _operation: Operation, args: VerifyVolumeArgs, error: errors.Error) -> None:
     """The operation has the error; the volume is as usable as it was."""
-    settling.volume(conn, args.volume_id, "maintenance", states.PREVIOUS)
+    transitions.finish_volume(conn, args.volume_id, "maintenance", states.PREVIOUS)
 
 
 VERIFY_VOLUME = OperationType(

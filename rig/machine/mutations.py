@@ -86,7 +86,7 @@ MUTATIONS = [
              "        if volume.status not in states.VOLUME[verb].sources:", "        if False:", needs=("attach", "steal"),
              also=("transition(conn, volume_id, states.VOLUME[verb].sources, target,",
                    "transition(conn, volume_id, [volume.status], target,")),
-    Mutation("a detach does not free the volume", "nbdsvc/manager/settling.py",
+    Mutation("a detach does not free the volume", "nbdsvc/store/transitions.py",
              '    return "available"\n\n\ndef follow_attachments', '    return "in-use"\n\n\ndef follow_attachments'),
     Mutation("a device does not grow", "nbdsvc/connectors/nbd_watch.py",
              "        if size <= size_of(attached.device):", "        if True:", needs=("attach", "extend")),

@@ -20,6 +20,7 @@ from nbdsvc.operations.engine import Engine
 from nbdsvc.operations.locks import FileLocks, LockTable
 from nbdsvc.operations.step import Kind, Run, Step
 from nbdsvc.store import operations as journal
+from nbdsvc.store import transitions
 from nbdsvc.store.database import Database
 
 
@@ -279,3 +280,19 @@ class LockMachine(RuleBasedStateMachine):
 
 
 test_lock_table = machine_test(LockMachine)
+
+
+def test_an_end_that_finds_its_row_elsewhere_is_kept(stage: Stage) -> None:
+    """The operation says which row kept its status, and which status did not come; the row is as it was set."""
+    volume = names.new_id()
+
+    def extend(_run: Run) -> None:
+        """Nothing to do."""
+
+    def succeed(conn: Any, _operation: Operation) -> None:
+        transitions.finish_volume(conn, volume, "extending", "available", size=5)
+
+    stage.kinds["k"] = Kind("k", (Step("extend", extend),), succeed, lambda _conn, _operation, _error: None)
+    ended = stage.start().wait(stage.admit("k"), 10)
+    expected = {"resource_type": "Volume", "resource_id": volume, "status": "gone", "wanted": "available"}
+    assert ended.skipped == [expected]

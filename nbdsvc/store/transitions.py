@@ -1,0 +1,81 @@
+"""The final status of rows when an operation ends. Compare-and-swap: a status that was reset meanwhile stays as it was set.
+
+An end that finds its row in another status, or gone, changes nothing; that is kept with the operation, for the API to
+show, and logged: it is either an administrator's reset or a fault.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import sqlalchemy as sa
+import structlog
+
+from nbdsvc.model import states
+from nbdsvc.store import nouns
+from nbdsvc.store.rows import Rows
+
+log = structlog.get_logger(__name__)
+
+Skipped = dict[str, str]
+"""resource_type, resource_id, the status that was found (`gone` without a row), and the one that was to come."""
+_skipped: ContextVar[list[Skipped] | None] = ContextVar("skipped", default=None)
+
+
+@contextmanager
+def recording_skipped() -> Iterator[list[Skipped]]:
+    """The transitions that are not made inside the block: the journal keeps them with the operation that ends."""
+    found: list[Skipped] = []
+    token = _skipped.set(found)
+    try:
+        yield found
+    finally:
+        _skipped.reset(token)
+
+
+def finish_volume(conn: sa.Connection, id: str, during: str | tuple[str, ...], target: str, **changes: Any) -> None:
+    """From the in-flight status(es) to `target`; PREVIOUS means the status that the attachments call for."""
+    sources = [during] if isinstance(during, str) else list(during)
+    if target == states.PREVIOUS:
+        target = by_attachments(conn, id)
+    _finish(nouns.volumes, conn, id, sources, target, changes)
+
+
+def finish_snapshot(conn: sa.Connection, id: str, during: str, target: str, **changes: Any) -> None:
+    """From the in-flight status to `target`."""
+    _finish(nouns.snapshots, conn, id, [during], target, changes)
+
+
+def finish_attachment(conn: sa.Connection, id: str, during: tuple[str, ...], target: str, **changes: Any) -> None:
+    """From one of the in-flight statuses to `target`."""
+    _finish(nouns.attachments, conn, id, list(during), target, changes)
+
+
+def by_attachments(conn: sa.Connection, volume_id: str) -> str:
+    """The status that a volume's attachments give it: the most engaged one wins."""
+    found = {attachment.status for attachment in nouns.attachments_of(conn, volume_id) if not attachment.legacy}
+    legacy = {attachment.status for attachment in nouns.attachments_of(conn, volume_id) if attachment.legacy}
+    if "attached" in found | legacy:
+        return "in-use"
+    for status in ("attaching", "reserved"):
+        if status in found:
+            return status
+    return "available"
+
+
+def follow_attachments(conn: sa.Connection, volume_id: str) -> None:
+    """Give a volume that no other operation works on the status that its attachments call for."""
+    movable = states.VOLUME["follow attachments"].sources
+    nouns.volumes.transition_if(conn, volume_id, movable, by_attachments(conn, volume_id))
+
+
+def _finish(
+    rows: Rows[Any], conn: sa.Connection, id: str, sources: list[str], target: str, changes: dict[str, Any]
+) -> None:
+    if rows.transition_if(conn, id, sources, target, **changes):
+        return
+    status = getattr(rows.find(conn, id), "status", "gone")
+    log.warning("a final status was skipped", noun=rows.noun, id=id, status=status, wanted=target)
+    if (skipped := _skipped.get()) is not None:
+        skipped.append({"resource_type": rows.noun, "resource_id": id, "status": status, "wanted": target})
