@@ -33,7 +33,8 @@ from nbdsvc.host_lock import lock_host
 from nbdsvc.model import clock
 from nbdsvc.operations.client import CHANNEL, Operations
 from nbdsvc.operations.engine import Engine
-from nbdsvc.operations.running import Probe, no_probe
+from nbdsvc.operations.execution import Probe, no_probe
+from nbdsvc.operations.journal import ENDED_CHANNEL
 from nbdsvc.periodic import PeriodicTask
 from nbdsvc.snapshots.create import CREATE_SNAPSHOT
 from nbdsvc.snapshots.delete import DELETE_SNAPSHOT
@@ -79,6 +80,7 @@ OPERATION_TYPES = (
     LIST_MANAGEABLE,
 )
 KINDS = {kind.name: kind for kind in OPERATION_TYPES}
+EPHEMERAL = tuple(kind.name for kind in OPERATION_TYPES if kind.ephemeral)
 
 
 class Service:
@@ -96,14 +98,19 @@ class Service:
         images = self.host.images if self.host else None
         self.app = App(
             self.database,
-            Operations(self.database, self.engine, settings.max_operations),
+            Operations(self.database, self.engine, settings.max_operations, notified=not self.database.is_sqlite),
             settings,
             images,
             add_secret=ADD_SECRET,
         )
         if self.host:
             self.app = replace(self.app, end_access=partial(end_of_access.end_unrecorded, self.host))
-        self._listener = Listener(self.database, CHANNEL, self.engine.wake) if self.engine else None
+        operations = self.app.operations
+        self._listener = (
+            Listener(self.database, CHANNEL, self.engine.wake)
+            if self.engine
+            else Listener(self.database, ENDED_CHANNEL, operations.look)
+        )
         self._heartbeats = self._make_heartbeats(self.host) if self.host else []
         self._tasks = self._make_tasks(self.host) if self.host else []
 
@@ -121,8 +128,7 @@ class Service:
             self.engine.start()
             for task in self._tasks[len(heartbeats) :]:
                 task.start()
-        if self._listener:
-            self._listener.start()
+        self._listener.start()
 
     def _wait_for_backends(self) -> None:
         """Until each has reported once, so that requests find its pools; one that does not answer is not waited for."""
@@ -145,8 +151,7 @@ class Service:
         """Interrupt operations, keep exports up, let go of the host's name."""
         for task in self._tasks:
             task.stop()
-        if self._listener:
-            self._listener.stop()
+        self._listener.stop()
         if self.engine:
             self.engine.stop()
         for task in self._tasks:
@@ -219,3 +224,4 @@ class Service:
     def _keep_house(self, host: Host) -> None:
         export_repair.record_ends(self.app, host)
         retention.forget_operations(host, self.settings.operations_kept)
+        retention.forget_answers(host, EPHEMERAL)

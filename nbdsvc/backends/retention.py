@@ -1,5 +1,6 @@
 """Forget what ended: operations after some days, the journals and spools of their copies at once."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from nbdsvc import journaled_copy
@@ -7,6 +8,15 @@ from nbdsvc.host import Host
 from nbdsvc.model import clock
 from nbdsvc.store import operations as journal
 from nbdsvc.store import secrets
+
+# Long against the time that a client waits for an answer.
+ANSWER_MINUTES = 10
+
+
+def forget_answers(host: Host, kinds: Sequence[str]) -> int:
+    """Delete the rows of ephemeral operations (of these kinds) that ended ten minutes ago; returns how many."""
+    with host.database.write() as conn:
+        return journal.purge_answers(conn, host.name, kinds, clock.now() - timedelta(minutes=ANSWER_MINUTES))
 
 
 def forget_operations(host: Host, days: float) -> int:

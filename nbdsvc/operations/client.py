@@ -11,19 +11,33 @@ from nbdsvc.operations.waiting import Waiters
 from nbdsvc.store import operations as rows
 from nbdsvc.store.database import Database
 
-# Where the engine is in another process the end is polled for: short against an attach, cheap against the database; more
-# seldom where very many are waited for.
+# Where the engine is in another process and the database is SQLite, the end is polled for: short against an attach, cheap
+# against the database; more seldom where very many are waited for.
 POLL_SECONDS = 0.05
 POLLED_AT_ONCE = 100
-# An engine of this process tells of each end; this is for what ends otherwise.
+# The engine of this process, or PostgreSQL, notifies of each end; this is the safety net.
 LOOK_SECONDS = 1.0
 CHANNEL = "nbdsvc_operations"
 
 
 class Operations:
-    """`engine` is None in a process that only serves the API. `most`: of a project that have not ended, on one host."""
+    """Submitting operations, and waiting for their end.
 
-    def __init__(self, database: Database, engine: Engine | None, most: int = 1000) -> None:
+    engine: None in a process that only serves the API. most: of a project that have not ended, on one host.
+    notified: `look` is called for the ends of other processes, so that polling is a safety net only, every `look_seconds`.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        engine: Engine | None,
+        most: int = 1000,
+        *,
+        notified: bool = False,
+        look_seconds: float = LOOK_SECONDS,
+    ) -> None:
+        self._notified = notified or engine is not None
+        self._look_seconds = look_seconds
         self._most = most
         self._database = database
         self._engine = engine
@@ -41,6 +55,10 @@ class Operations:
         rows.insert(conn, operation)
         self._database.notify(conn, CHANNEL)
         return operation
+
+    def look(self) -> None:
+        """Some operation has ended, in this process or another one."""
+        self._waiters.look()
 
     def wake(self) -> None:
         if self._engine:
@@ -90,7 +108,7 @@ class Operations:
             self._engine.cancel(id)
 
     def _interval(self, waiting: int) -> float:
-        return LOOK_SECONDS if self._engine else POLL_SECONDS * (1 + waiting / POLLED_AT_ONCE)
+        return self._look_seconds if self._notified else POLL_SECONDS * (1 + waiting / POLLED_AT_ONCE)
 
 
 def _succeeded(operation: Operation) -> Operation:

@@ -17,10 +17,10 @@ from nbdsvc import errors
 from nbdsvc.model import clock
 from nbdsvc.model import operation as model
 from nbdsvc.model.operation import Operation
+from nbdsvc.operations.execution import Execution, Probe, no_probe
 from nbdsvc.operations.journal import Journal
 from nbdsvc.operations.locks import FileLocks, LockTable
 from nbdsvc.operations.operation_type import ACCESS, COPY, SHORT, OperationType, Step, args_from_json
-from nbdsvc.operations.running import Probe, Running, no_probe
 from nbdsvc.operations.slots import Slots
 from nbdsvc.process import locks_held_by_children
 from nbdsvc.store.claims import Claim
@@ -68,7 +68,7 @@ class Engine:
         self._probe = probe
         self._mutex = threading.Lock()
         self._table = LockTable()
-        self._active: dict[str, Running] = {}
+        self._active: dict[str, Execution] = {}
         self._work = threading.Event()
         self._stopping = threading.Event()
         self.on_ended: Callable[[], None] = lambda: None
@@ -173,9 +173,9 @@ class Engine:
         running = self._active.get(id)
         return running is not None and not running.is_slow()
 
-    def _running(self, operation: Operation) -> Running:
+    def _running(self, operation: Operation) -> Execution:
         type, args = self._typed(operation)
-        return Running(operation, type, args, self._journal, self._environment, self._is_interrupted, self._probe)
+        return Execution(operation, type, args, self._journal, self._environment, self._is_interrupted, self._probe)
 
     def _typed(self, operation: Operation) -> tuple[OperationType[Any], Any]:
         type = self._types.get(operation.kind)
@@ -186,7 +186,7 @@ class Engine:
         except errors.InternalError as error:
             return _refused(operation.kind, str(error)), operation.args
 
-    def _run(self, running: Running, lane: _Lane) -> None:
+    def _run(self, running: Execution, lane: _Lane) -> None:
         operation, ended = running.operation, True
         bound = log.bind(operation=operation.id, kind=operation.kind, resource=operation.resource_id)
         try:
@@ -204,7 +204,7 @@ class Engine:
         finally:
             self._leave(running, lane, ended)
 
-    def _leave(self, running: Running, lane: _Lane, ended: bool) -> None:
+    def _leave(self, running: Execution, lane: _Lane, ended: bool) -> None:
         id = running.id
         with self._mutex:
             lane.slots.leave(id)
@@ -218,7 +218,7 @@ class Engine:
             self.on_ended()
         self._work.set()
 
-    def _check_stop(self, running: Running) -> None:
+    def _check_stop(self, running: Execution) -> None:
         """While waiting for an orphan's lock only a stop of the service ends the wait; a cancel is seen by execute."""
         if self._is_interrupted():
             raise errors.Interrupted(operation=running.id)

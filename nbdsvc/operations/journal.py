@@ -15,6 +15,8 @@ from nbdsvc.store import secrets, transitions
 from nbdsvc.store.claims import Claim
 from nbdsvc.store.database import Database
 
+# Tells processes that wait for the end of an operation to look, by PostgreSQL's NOTIFY.
+ENDED_CHANNEL = "nbdsvc_ended"
 _ENDS: dict[type[errors.Error], str] = {
     errors.Cancelled: model.CANCELLED,
     errors.RollbackFailed: model.ROLLBACK_FAILED,
@@ -53,10 +55,10 @@ class Journal:
         with self._database.read() as conn:
             return rows.rows.get(conn, id)
 
-    def wishes(self, id: str) -> tuple[bool, int]:
+    def control_flags(self, id: str) -> tuple[bool, int]:
         """See store/operations.py."""
         with self._database.read() as conn:
-            return rows.wishes(conn, id)
+            return rows.control_flags(conn, id)
 
     def begin(self, operation: Operation) -> None:
         """It was taken up (again): count the attempt."""
@@ -89,6 +91,7 @@ class Journal:
             with self._recording(conn, operation.id):
                 operation_type.succeed(conn, rows.rows.get(conn, operation.id), args)
             had_secret = secrets.forget(conn, operation.id)
+            self._database.notify(conn, ENDED_CHANNEL)
         if had_secret:
             self._database.scrub()
 
@@ -100,5 +103,6 @@ class Journal:
             with self._recording(conn, operation.id):
                 operation_type.fail(conn, rows.rows.get(conn, operation.id), args, error)
             had_secret = secrets.forget(conn, operation.id)
+            self._database.notify(conn, ENDED_CHANNEL)
         if had_secret:
             self._database.scrub()

@@ -64,8 +64,8 @@ def update(conn: sa.Connection, id: str, **changes: Any) -> None:
     conn.execute(tables.operations.update().where(_c.id == id).values({"updated_at": clock.now(), **changes}))
 
 
-def wishes(conn: sa.Connection, id: str) -> tuple[bool, int]:
-    """What may be asked of it while it runs: (whether to cancel it, the rate that it may have)."""
+def control_flags(conn: sa.Connection, id: str) -> tuple[bool, int]:
+    """Whether the operation is to be cancelled, and the bytes a second that it may copy (0: no limit)."""
     row = conn.execute(sa.select(_c.cancel_requested, _c.rate).where(_c.id == id)).one_or_none()
     return (row.cancel_requested, row.rate) if row else (False, 0)
 
@@ -86,6 +86,14 @@ def purge(conn: sa.Connection, host: str, before: datetime) -> int:
     """Forget what this host ended before that time; returns how many."""
     old = tables.operations.delete().where(
         _c.host == host, _c.finished_at < before, _c.state.in_(sorted(model.FINISHED))
+    )
+    return conn.execute(old).rowcount
+
+
+def purge_answers(conn: sa.Connection, host: str, kinds: Sequence[str], before: datetime) -> int:
+    """Forget operations of these kinds that this host ended before that time; returns how many."""
+    old = tables.operations.delete().where(
+        _c.host == host, _c.kind.in_(list(kinds)), _c.finished_at < before, _c.state.in_(sorted(model.FINISHED))
     )
     return conn.execute(old).rowcount
 

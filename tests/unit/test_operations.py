@@ -11,17 +11,20 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from machines import machine_test
+from postgres import Postgres
 
 from nbdsvc import errors
 from nbdsvc.model import clock, names
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.client import Operations
 from nbdsvc.operations.engine import Engine
+from nbdsvc.operations.journal import ENDED_CHANNEL
 from nbdsvc.operations.locks import FileLocks, LockTable
 from nbdsvc.operations.step import Kind, Run, Step
+from nbdsvc.store import migrate, transitions
 from nbdsvc.store import operations as journal
-from nbdsvc.store import transitions
 from nbdsvc.store.database import Database
+from nbdsvc.store.listening import Listener
 
 
 class Stage:
@@ -280,6 +283,37 @@ class LockMachine(RuleBasedStateMachine):
 
 
 test_lock_table = machine_test(LockMachine)
+
+
+def test_an_answer_leaves_the_journal_soon(stage: Stage) -> None:
+    """Of what ended before a time only the kinds that are answers go."""
+    stage.kind("answer", ("one", lambda _run: None, None))
+    stage.kind("work", ("one", lambda _run: None, None))
+    operations = stage.start()
+    ids = {kind: operations.wait(stage.admit(kind), 10).id for kind in ("answer", "work")}
+    with stage.database.write() as conn:
+        assert journal.purge_answers(conn, "me", ["answer"], clock.now() - timedelta(minutes=10)) == 0
+        assert journal.purge_answers(conn, "me", ["answer"], clock.now() + timedelta(minutes=1)) == 1
+        assert journal.rows.find(conn, ids["work"])
+
+
+def test_an_end_in_another_process_is_notified(postgres: Postgres, tmp_path: Path) -> None:
+    """On PostgreSQL a process without an engine sees the end of an operation by NOTIFY, not by its next poll."""
+    url = postgres.database()
+    stage, other = Stage(Database(url), tmp_path), Database(url)
+    migrate.upgrade(stage.database)
+    go = threading.Event()
+    stage.kind("k", ("one", lambda _run: go.wait(60), None))
+    waiting = Operations(other, None, notified=True, look_seconds=3600)
+    listener = Listener(other, ENDED_CHANNEL, waiting.look)
+    listener.start()
+    stage.start()
+    threading.Timer(2, go.set).start()  # the waiting side has looked once by then
+    try:
+        assert waiting.wait(stage.admit("k"), 60).state == "succeeded"
+    finally:
+        listener.stop()
+        stage.stop()
 
 
 def test_an_end_that_finds_its_row_elsewhere_is_kept(stage: Stage) -> None:

@@ -17,7 +17,7 @@ from nbdsvc.operations.pace import Pace
 # Writing progress more often would cost more fsyncs than anybody watches.
 PROGRESS_SECONDS = 0.5
 # A cancel from another process, or another rate, is seen this late; a cancel from this process at once.
-WISH_SECONDS = 0.5
+CONTROL_POLL_SECONDS = 0.5
 # An undo is tried again after 1 and 4 seconds before it is given up and stored as failed.
 UNDO_TRIES = 3
 
@@ -28,7 +28,7 @@ def no_probe(_moment: str, _operation: Operation, _step: str) -> None:
     """Tests put a function in this place that ends the process at a chosen moment."""
 
 
-class Running:
+class Execution:
     """The Run that steps get (operations/operation_type.py), and the walk along the steps."""
 
     def __init__(
@@ -52,10 +52,11 @@ class Running:
         self._interrupted = interrupted
         self._probe = probe
         self._undoing = operation.state == model.UNDOING
-        self._wishes_read = time.monotonic()
+        self._flags_read = time.monotonic()
         self._pace = Pace(operation.progress_done)
         self._at = max(operation.cursor, 0)
         self._begun = False
+        self._cursor = operation.cursor
         self._end = _monotonic_end(operation)
 
     @property
@@ -136,7 +137,7 @@ class Running:
     def _undo(self, error: errors.Error) -> None:
         self._undoing = True
         verdict = error
-        for index in range(getattr(self, "_cursor", self.operation.cursor), -1, -1):
+        for index in range(self._cursor, -1, -1):
             step = self._type.steps[index]
             self._journal.undoing(self.id, index, error)
             self._probe("before undo", self.operation, step.name)
@@ -148,7 +149,7 @@ class Running:
             self._probe("after undo", self.operation, step.name)
         self._journal.fail(self._type, self.operation, self.args, verdict)
 
-    def _undo_step(self, undo: Callable[["Running"], None]) -> Exception | None:
+    def _undo_step(self, undo: Callable[["Execution"], None]) -> Exception | None:
         failed: Exception | None = None
         for attempt in range(UNDO_TRIES):
             try:
@@ -163,9 +164,9 @@ class Running:
         return failed
 
     def _cancel_seen(self) -> bool:
-        if not self.cancelled and time.monotonic() - self._wishes_read > WISH_SECONDS:
-            self._wishes_read = time.monotonic()
-            self.cancelled, self.rate = self._journal.wishes(self.id)
+        if not self.cancelled and time.monotonic() - self._flags_read > CONTROL_POLL_SECONDS:
+            self._flags_read = time.monotonic()
+            self.cancelled, self.rate = self._journal.control_flags(self.id)
         return self.cancelled
 
 
