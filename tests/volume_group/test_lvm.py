@@ -78,7 +78,7 @@ def test_a_strangers_volume_of_our_name() -> None:
     name = f"{GROUP}/volume-{ref.id}"
     lvm("lvcreate", "-q", "-y", "-V", "8m", "--thin", "-n", f"volume-{ref.id}", POOL)
     try:
-        with pytest.raises(errors.Conflict, match="somebody else"):
+        with pytest.raises(errors.Conflict, match="belongs to another"):
             driver.create_volume(ref, "op")
         assert [found.owner for found in driver.list_objects()] == [None]
     finally:

@@ -234,7 +234,9 @@ def test_reverting_needs_no_room_in_the_snapshot() -> None:
     fill(driver.local_path(ref), 5 * MiB, 3 * MiB, b"\x5a" * MiB)
     used = ["lvs", "--noheadings", "-o", "snap_percent", str(driver.snapshot_path(snapshot))]
     before = lvm(*used)
-    done = reconcile(driver.snapshot_path(snapshot), driver.local_path(ref), SIZE, lambda _d, _t: None, lambda: False)
+    done = reconcile(
+        driver.snapshot_path(snapshot), driver.local_path(ref), SIZE, lambda _done, _total, _data: None, lambda: False
+    )
     assert done == 3 * MiB
     assert lvm(*used) == before
     assert driver.local_path(ref).read_bytes() == driver.snapshot_path(snapshot).read_bytes() == PATTERN * 16
