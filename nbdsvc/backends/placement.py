@@ -72,8 +72,8 @@ def capabilities(row: StorageBackend, pool: PoolStats) -> dict[str, Any]:
     return {
         "volume_backend_name": row.name,
         "pool_name": pool.name,
-        "storage_protocol": reported.get("storage_protocol"),
-        "storage_protocols": reported.get("storage_protocols", [reported.get("storage_protocol")]),
+        # All transports of the backend: a type that asks for the second one is served too.
+        "storage_protocol": reported.get("storage_protocols", [reported.get("storage_protocol")]),
         "vendor_name": "nbdsvc",
         "driver_version": reported.get("description", {}).get("driver_version"),
         "thin_provisioning": pool.thin,

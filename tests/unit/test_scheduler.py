@@ -15,7 +15,7 @@ POOL = PoolStats("pool", 100 * GiB, 100 * GiB, 0, 0, 0)
 HAS = {
     "volume_backend_name": "fast",
     "thin_provisioning_support": True,
-    "storage_protocols": ["nbd", "iSCSI"],
+    "storage_protocol": ["nbd", "iSCSI"],
     "free_capacity_gb": 100.0,
 }
 FAST = Candidate("h", "fast", POOL, "nova", up=True, enabled=True, room=10 * GiB, capabilities=HAS)
@@ -31,8 +31,8 @@ SLOW = replace(FAST, backend="slow", room=50 * GiB, capabilities={**HAS, "volume
         ({"volume_backend_name": "<or> slow <or> fast"}, []),
         ({"capabilities:thin_provisioning_support": "<is> True"}, []),
         ({"thin_provisioning_support": "<is> False"}, ["thin_provisioning_support"]),
-        ({"storage_protocols": "iSCSI"}, []),
-        ({"storage_protocols": "FC"}, ["storage_protocols"]),
+        ({"storage_protocol": "iSCSI"}, []),
+        ({"storage_protocol": "FC"}, ["storage_protocol"]),
         ({"free_capacity_gb": ">= 50"}, []),
         ({"free_capacity_gb": "<= 50"}, ["free_capacity_gb"]),
         ({"free_capacity_gb": ">= much"}, ["free_capacity_gb"]),
