@@ -9,7 +9,7 @@ from typing import Any
 from nbdsvc import errors
 from nbdsvc.app import App, owner_scope
 from nbdsvc.model.context import Context
-from nbdsvc.store import nouns
+from nbdsvc.store import repositories
 from nbdsvc.store.rows import Rows
 
 ANY = "*"
@@ -59,6 +59,6 @@ class Metadata:
         return after
 
 
-VOLUME = Metadata(nouns.volumes)
-VOLUME_IMAGE = Metadata(nouns.volumes, "image_metadata")
-SNAPSHOT = Metadata(nouns.snapshots)
+VOLUME = Metadata(repositories.volumes)
+VOLUME_IMAGE = Metadata(repositories.volumes, "image_metadata")
+SNAPSHOT = Metadata(repositories.snapshots)

@@ -8,26 +8,26 @@ from nbdsvc.driver import SnapshotRef, VolumeRef
 from nbdsvc.host import host_of
 from nbdsvc.model.entities import Snapshot, Volume
 from nbdsvc.operations.operation_type import Run
-from nbdsvc.store import nouns
+from nbdsvc.store import repositories
 from nbdsvc.units import GiB
 
 
 def read_volume(run: Run[Any], id: str) -> Volume:
     """The volume's row as it is now. NotFound."""
     with host_of(run).database.read() as conn:
-        return nouns.volumes.get(conn, id)
+        return repositories.volumes.get(conn, id)
 
 
 def read_snapshot(run: Run[Any], id: str) -> Snapshot:
     """The snapshot's row as it is now. NotFound."""
     with host_of(run).database.read() as conn:
-        return nouns.snapshots.get(conn, id)
+        return repositories.snapshots.get(conn, id)
 
 
 def read_volume_ref(run: Run[Any], id: str) -> VolumeRef:
     """The volume as its driver gets it, with the extra specs of its type. NotFound."""
     with host_of(run).database.read() as conn:
-        return typed_ref(conn, nouns.volumes.get(conn, id))
+        return typed_ref(conn, repositories.volumes.get(conn, id))
 
 
 def read_snapshot_ref(run: Run[Any], id: str) -> SnapshotRef:
@@ -37,7 +37,7 @@ def read_snapshot_ref(run: Run[Any], id: str) -> SnapshotRef:
 
 def typed_ref(conn: sa.Connection, volume: Volume) -> VolumeRef:
     """A volume with the extra specs of its type, as they are now; one without a type has none."""
-    found = nouns.volume_types.find(conn, volume.volume_type_id) if volume.volume_type_id else None
+    found = repositories.volume_types.find(conn, volume.volume_type_id) if volume.volume_type_id else None
     return volume_ref(volume, extra_specs=found.extra_specs if found else None)
 
 
@@ -54,10 +54,10 @@ def snapshot_ref(snapshot: Snapshot) -> SnapshotRef:
 def volume_of(run: Run[Any], key: str = "volume_id") -> Volume:
     """The volume that the argument `key` of the operation names, as its row is now. NotFound when the row is gone."""
     with host_of(run).database.read() as conn:
-        return nouns.volumes.get(conn, run.args[key])
+        return repositories.volumes.get(conn, run.args[key])
 
 
 def snapshot_of(run: Run[Any], key: str = "snapshot_id") -> Snapshot:
     """The same for a snapshot."""
     with host_of(run).database.read() as conn:
-        return nouns.snapshots.get(conn, run.args[key])
+        return repositories.snapshots.get(conn, run.args[key])

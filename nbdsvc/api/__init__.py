@@ -1,1 +1,1 @@
-"""The HTTP face: one file a resource. It knows use cases (manager/) and no driver, exporter or data path."""
+"""The HTTP face: one file a resource. It knows use cases and no driver, exporter or data path."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from nbdsvc.manager.locking import locks
+from nbdsvc.model.locking import locks
 from nbdsvc.model.operation import Lock
 
 

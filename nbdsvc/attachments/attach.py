@@ -8,7 +8,7 @@ from nbdsvc.attachments.initialize_connection import insert_legacy
 from nbdsvc.model import clock, names, states
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Attachment, Volume
-from nbdsvc.store import nouns
+from nbdsvc.store import repositories
 
 
 def attach_volume(
@@ -22,16 +22,16 @@ def attach_volume(
     if instance_uuid is not None and not names.is_id(instance_uuid.lower()):
         raise errors.InvalidInput(field="instance_uuid", value=instance_uuid, reason="must be a UUID")
     with app.change() as conn:
-        volume = nouns.volumes.get(conn, id, owner_scope(context))
-        existing = nouns.attachments_of(conn, id)
+        volume = repositories.volumes.get(conn, id, owner_scope(context))
+        existing = repositories.attachments_of(conn, id)
         if any(a.status == "attached" and _user(a) == (instance_uuid, host_name) for a in existing):
             again = states.VOLUME["attach again"]
-            nouns.volumes.transition(conn, id, again.sources, "in-use", action="be attached")
+            repositories.volumes.transition(conn, id, again.sources, "in-use", action="be attached")
             return
         is_refused = bool(volume.readonly) and mode != "ro"
         if is_refused:
             rule = states.VOLUME["attach"]
-            nouns.volumes.transition(conn, id, rule.sources, "error_attaching", action="be attached")
+            repositories.volumes.transition(conn, id, rule.sources, "error_attaching", action="be attached")
         else:
             _complete(conn, volume, existing, instance_uuid, host_name, mountpoint, mode)
     if is_refused:  # after the commit of the status
@@ -51,10 +51,10 @@ def _complete(
     rule = states.VOLUME["attach multiattach" if volume.multiattach else "attach"]
     if volume.status == "attaching" and volume.attached_mode not in (None, mode) and not volume.multiattach:
         raise errors.InvalidInput(field="mode", value=mode, reason="the volume is being attached by different mode")
-    nouns.volumes.transition(conn, volume.id, rule.sources, "in-use", action="be attached", attached_mode=mode)
+    repositories.volumes.transition(conn, volume.id, rule.sources, "in-use", action="be attached", attached_mode=mode)
     waiting = [a for a in existing if a.legacy and a.status == "attaching"]
     row = waiting[-1] if waiting else insert_legacy(conn, volume, None)
-    nouns.attachments.transition(
+    repositories.attachments.transition(
         conn,
         row.id,
         states.ATTACHMENT["complete"].sources,

@@ -15,14 +15,14 @@ from nbdsvc.attachments.desired_export import export_spec, find_attachment, shar
 from nbdsvc.attachments.transport import choose, protocol_of
 from nbdsvc.exporter import Access, Connector, Exporter
 from nbdsvc.host import backend_of, host_of
-from nbdsvc.manager.locking import locks
 from nbdsvc.model import clock, states
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Attachment, Volume
+from nbdsvc.model.locking import locks
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step
 from nbdsvc.refs import read_volume_ref
-from nbdsvc.store import nouns, transitions
+from nbdsvc.store import repositories, transitions
 
 log = structlog.get_logger(__name__)
 # The status of a row while it is connected: an attached one may be connected again.
@@ -48,8 +48,8 @@ def connect_attachment(
     Errors: NotFound, InvalidState, InvalidInput (mode); by the operation: InvalidInput (connector), Conflict, ExportFailed.
     """
     with app.change() as conn:
-        attachment = nouns.attachments.get(conn, id, owner_scope(context))
-        volume = nouns.volumes.get(conn, attachment.volume_id)
+        attachment = repositories.attachments.get(conn, id, owner_scope(context))
+        volume = repositories.volumes.get(conn, attachment.volume_id)
         mode = connector.get("mode") or attachment.mode
         check_mode(volume, mode)
         wanted = replace(attachment, mode=mode)
@@ -57,7 +57,7 @@ def connect_attachment(
 
     def connected() -> Attachment:
         with app.database.read() as conn:
-            return nouns.attachments.get(conn, id)
+            return repositories.attachments.get(conn, id)
 
     return Waiting((submitted,), app.settings.attach_timeout, connected)
 
@@ -77,7 +77,7 @@ def submit_connect(
     InvalidState when the attachment cannot be connected.
     """
     rule = states.ATTACHMENT["connect again" if attachment.status == "attached" else "connect"]
-    nouns.attachments.transition(
+    repositories.attachments.transition(
         conn,
         attachment.id,
         rule.sources,
@@ -126,7 +126,7 @@ def _choose_transport(run: Run[ConnectArgs], attachment: Attachment) -> tuple[Ex
         if attachment.protocol:
             end_of_access.remove_export(host, attachment.id)
         with host.database.write() as conn:
-            nouns.attachments.update(conn, attachment.id, protocol=protocol_of(exporter))
+            repositories.attachments.update(conn, attachment.id, protocol=protocol_of(exporter))
     return exporter, access
 
 
@@ -136,23 +136,23 @@ def _unexport(run: Run[ConnectArgs]) -> None:
 
 def _succeed(conn: sa.Connection, operation: Operation, args: ConnectArgs) -> None:
     id, info = args.attachment_id, operation.results["export"]
-    nouns.attachments.update(conn, id, connection_info=info, protocol=info["driver_volume_type"], exported=True)
+    repositories.attachments.update(conn, id, connection_info=info, protocol=info["driver_volume_type"], exported=True)
     if args.complete:
         transitions.finish_attachment(conn, id, _CONNECTING, "attached", attached_at=clock.now())
-    if not nouns.attachments.get(conn, id).legacy:
+    if not repositories.attachments.get(conn, id).legacy:
         transitions.follow_attachments(conn, args.volume_id)
 
 
 def _fail(conn: sa.Connection, _operation: Operation, args: ConnectArgs, error: errors.Error) -> None:
     """The volume is as free as before. A row of the volume actions was made for this operation, so it is deleted."""
     id = args.attachment_id
-    attachment = nouns.attachments.find(conn, id)
+    attachment = repositories.attachments.find(conn, id)
     if attachment is None:
         return
     if attachment.legacy and attachment.status == "attaching":
-        nouns.attachments.delete(conn, id)
+        repositories.attachments.delete(conn, id)
         return
-    nouns.attachments.update(conn, id, exported=False, connection_info=None)
+    repositories.attachments.update(conn, id, exported=False, connection_info=None)
     transitions.finish_attachment(conn, id, _CONNECTING, "error_attaching")
     transitions.follow_attachments(conn, args.volume_id)
 

@@ -12,7 +12,7 @@ from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Attachment, Volume
 from nbdsvc.model.operation import Operation
 from nbdsvc.operations.operation_type import ACCESS, OperationType, Run, Step
-from nbdsvc.store import nouns, transitions
+from nbdsvc.store import repositories, transitions
 
 
 def delete_attachment(app: App, context: Context, id: str) -> Waiting[list[Attachment]]:
@@ -21,22 +21,22 @@ def delete_attachment(app: App, context: Context, id: str) -> Waiting[list[Attac
     Errors: NotFound; InvalidState; BackendUnavailable when the database does not take it, after access has ended.
     """
     with app.database.read() as conn:
-        nouns.attachments.get(conn, id, owner_scope(context))
+        repositories.attachments.get(conn, id, owner_scope(context))
     with end_of_access.transaction(app, {id: DELETE_ATTACHMENT.name}) as conn:
-        attachment = nouns.attachments.get(conn, id, owner_scope(context))
-        volume = nouns.volumes.get(conn, attachment.volume_id)
+        attachment = repositories.attachments.get(conn, id, owner_scope(context))
+        volume = repositories.volumes.get(conn, attachment.volume_id)
         submitted = submit_delete(app, conn, context, volume, id)
 
     def left() -> list[Attachment]:
         with app.database.read() as conn:
-            return nouns.attachments_of(conn, volume.id)
+            return repositories.attachments_of(conn, volume.id)
 
     return Waiting((submitted,), app.settings.attach_timeout, left)
 
 
 def submit_delete(app: App, conn: sa.Connection, context: Context, volume: Volume, id: str) -> str:
     """In the caller's transaction: row `detaching`, and the operation. Returns the operation's id. InvalidState."""
-    nouns.attachments.transition(conn, id, states.ATTACHMENT["delete"].sources, "detaching", action="delete")
+    repositories.attachments.transition(conn, id, states.ATTACHMENT["delete"].sources, "detaching", action="delete")
     return end_of_access.submit(app, conn, context, DELETE_ATTACHMENT, volume, id)
 
 
@@ -45,10 +45,10 @@ def _unexport(run: Run[AttachmentArgs]) -> None:
 
 
 def _succeed(conn: sa.Connection, _operation: Operation, args: AttachmentArgs) -> None:
-    nouns.attachments.delete(conn, args.attachment_id)
+    repositories.attachments.delete(conn, args.attachment_id)
     transitions.follow_attachments(conn, args.volume_id)
-    if not nouns.attachments_of(conn, args.volume_id):
-        nouns.volumes.update(conn, args.volume_id, attached_mode=None)
+    if not repositories.attachments_of(conn, args.volume_id):
+        repositories.volumes.update(conn, args.volume_id, attached_mode=None)
 
 
 def _fail(conn: sa.Connection, _operation: Operation, args: AttachmentArgs, error: errors.Error) -> None:

@@ -10,13 +10,13 @@ from nbdsvc.host import Host, host_of
 from nbdsvc.model.entities import Attachment
 from nbdsvc.operations.operation_type import Run
 from nbdsvc.refs import typed_ref
-from nbdsvc.store import nouns
+from nbdsvc.store import repositories
 
 
 def find_attachment(run: Run[Any], id: str) -> Attachment | None:
     """The attachment's row as it is now; None once it is deleted."""
     with host_of(run).database.read() as conn:
-        return nouns.attachments.find(conn, id)
+        return repositories.attachments.find(conn, id)
 
 
 def access_of(exporter: Exporter, attachment: Attachment) -> Access:
@@ -27,7 +27,7 @@ def access_of(exporter: Exporter, attachment: Attachment) -> Access:
 def export_spec(host: Host, exporter: Exporter, attachment: Attachment, access: Access) -> ExportSpec:
     """What is to be exported for this attachment. NotFound when its volume is deleted."""
     with host.database.read() as conn:
-        volume = nouns.volumes.get(conn, attachment.volume_id)
+        volume = repositories.volumes.get(conn, attachment.volume_id)
         ref = typed_ref(conn, volume)
     info = attachment.connection_info or {}
     return ExportSpec(
@@ -46,9 +46,9 @@ def share_secret(host: Host, exporter: Exporter, attachment: Attachment, access:
     if access.sharing_key is None:
         return attachment
     with host.database.write() as conn:
-        for other in nouns.attachments_of(conn, attachment.volume_id):
+        for other in repositories.attachments_of(conn, attachment.volume_id):
             if other.id != attachment.id and other.exported and _sharing_key(exporter, other) == access.sharing_key:
-                nouns.attachments.update(conn, attachment.id, secret=other.secret)
+                repositories.attachments.update(conn, attachment.id, secret=other.secret)
                 return replace(attachment, secret=other.secret)
     return attachment
 

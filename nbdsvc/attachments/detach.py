@@ -9,7 +9,7 @@ from nbdsvc.attachments import end_of_access
 from nbdsvc.attachments.delete import submit_delete
 from nbdsvc.attachments.terminate_connection import terminate_connection
 from nbdsvc.model.context import Context
-from nbdsvc.store import nouns, transitions
+from nbdsvc.store import repositories, transitions
 
 
 def detach_volume(app: App, context: Context, id: str, attachment_id: str | None) -> Waiting[None]:
@@ -19,8 +19,8 @@ def detach_volume(app: App, context: Context, id: str, attachment_id: str | None
     database does not take it, after access has ended.
     """
     with end_of_access.transaction(app) as conn:
-        volume = nouns.volumes.get(conn, id, owner_scope(context))
-        rows = [a for a in nouns.attachments_of(conn, id) if a.status != "attaching" or not a.legacy]
+        volume = repositories.volumes.get(conn, id, owner_scope(context))
+        rows = [a for a in repositories.attachments_of(conn, id) if a.status != "attaching" or not a.legacy]
         if attachment_id is None and len(rows) > 1:
             raise errors.InvalidInput(
                 field="attachment_id", value=None, reason=f"the volume has {len(rows)} attachments: say which"

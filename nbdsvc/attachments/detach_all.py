@@ -8,12 +8,12 @@ from nbdsvc import errors
 from nbdsvc.app import App
 from nbdsvc.attachments import end_of_access
 from nbdsvc.host import host_of
-from nbdsvc.manager.locking import locks
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Attachment, Volume
+from nbdsvc.model.locking import locks
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import ACCESS, OperationType, Run, Step
-from nbdsvc.store import nouns, transitions
+from nbdsvc.store import repositories, transitions
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def _unexport_all(run: Run[DetachAllArgs]) -> None:
 
 def _succeed(conn: sa.Connection, _operation: Operation, args: DetachAllArgs) -> None:
     for id in args.attachment_ids:
-        nouns.attachments.delete(conn, id)
+        repositories.attachments.delete(conn, id)
     if args.status is None:
         transitions.follow_attachments(conn, args.volume_id)
 

@@ -15,7 +15,7 @@ from nbdsvc.attachments.connection_info import connection_info
 from nbdsvc.model import names, states
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Attachment, Volume
-from nbdsvc.store import nouns
+from nbdsvc.store import repositories
 
 
 def initialize_connection(app: App, context: Context, id: str, connector: dict[str, Any]) -> Waiting[dict[str, Any]]:
@@ -24,7 +24,7 @@ def initialize_connection(app: App, context: Context, id: str, connector: dict[s
     Errors: NotFound, InvalidState, InvalidInput (mode); by the operation: InvalidInput (connector), Conflict, ExportFailed.
     """
     with app.change() as conn:
-        volume = nouns.volumes.get(conn, id, owner_scope(context))
+        volume = repositories.volumes.get(conn, id, owner_scope(context))
         if volume.status in states.VOLUME_IN_FLIGHT:
             raise errors.InvalidState(
                 resource="Volume",
@@ -38,7 +38,7 @@ def initialize_connection(app: App, context: Context, id: str, connector: dict[s
 
     def info() -> dict[str, Any]:
         with app.database.read() as conn:
-            return connection_info(app, nouns.attachments.get(conn, attachment.id))
+            return connection_info(app, repositories.attachments.get(conn, attachment.id))
 
     return Waiting((submitted,), app.settings.attach_timeout, info)
 
@@ -56,7 +56,7 @@ def insert_legacy(conn: sa.Connection, volume: Volume, connector: dict[str, Any]
         legacy=True,
         secret=new_secret(),
     )
-    return nouns.attachments.insert(conn, made)
+    return repositories.attachments.insert(conn, made)
 
 
 def is_same_connector(one: dict[str, Any], other: dict[str, Any]) -> bool:
@@ -65,6 +65,6 @@ def is_same_connector(one: dict[str, Any], other: dict[str, Any]) -> bool:
 
 
 def _of_connector(conn: sa.Connection, volume_id: str, connector: dict[str, Any]) -> Attachment | None:
-    rows = nouns.attachments_of(conn, volume_id)
+    rows = repositories.attachments_of(conn, volume_id)
     found = [a for a in rows if a.legacy and is_same_connector(a.connector or {}, connector)]
     return found[0] if found else None

@@ -6,7 +6,7 @@ from nbdsvc.attachments.access_mode import new_secret
 from nbdsvc.model import names, states
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Attachment, Volume
-from nbdsvc.store import nouns
+from nbdsvc.store import repositories
 
 
 def reserve_attachment(app: App, context: Context, volume_id: str, instance_uuid: str | None, mode: str) -> Attachment:
@@ -16,8 +16,8 @@ def reserve_attachment(app: App, context: Context, volume_id: str, instance_uuid
     Errors: NotFound; InvalidState; InvalidInput when `mode` is rw and the volume read-only.
     """
     with app.change() as conn:
-        volume = nouns.volumes.get(conn, volume_id, owner_scope(context))
-        existing = nouns.attachments_of(conn, volume_id)
+        volume = repositories.volumes.get(conn, volume_id, owner_scope(context))
+        existing = repositories.attachments_of(conn, volume_id)
         moving = instance_uuid is not None and any(a.instance_uuid == instance_uuid for a in existing)
         verb = "reserve attachment multiattach" if volume.multiattach or moving else "reserve attachment"
         if volume.status not in states.VOLUME[verb].sources:
@@ -33,9 +33,9 @@ def reserve_attachment(app: App, context: Context, volume_id: str, instance_uuid
             mode=mode,
             secret=new_secret(),
         )
-        nouns.attachments.insert(conn, attachment)
+        repositories.attachments.insert(conn, attachment)
         target = volume.status if volume.status == "in-use" else "reserved"
-        nouns.volumes.transition(conn, volume_id, states.VOLUME[verb].sources, target, action="be attached")
+        repositories.volumes.transition(conn, volume_id, states.VOLUME[verb].sources, target, action="be attached")
     return attachment
 
 

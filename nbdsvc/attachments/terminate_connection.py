@@ -13,7 +13,7 @@ from nbdsvc.host import host_of
 from nbdsvc.model.context import Context
 from nbdsvc.model.operation import Operation
 from nbdsvc.operations.operation_type import ACCESS, OperationType, Run, Step
-from nbdsvc.store import nouns
+from nbdsvc.store import repositories
 
 
 def terminate_connection(app: App, context: Context, id: str, connector: dict[str, Any] | None) -> Waiting[None]:
@@ -22,8 +22,8 @@ def terminate_connection(app: App, context: Context, id: str, connector: dict[st
     Errors: NotFound; BackendUnavailable when the database does not take it, after access has ended.
     """
     with end_of_access.transaction(app) as conn:
-        volume = nouns.volumes.get(conn, id, owner_scope(context))
-        rows = [a for a in nouns.attachments_of(conn, id) if a.legacy and a.connector is not None]
+        volume = repositories.volumes.get(conn, id, owner_scope(context))
+        rows = [a for a in repositories.attachments_of(conn, id) if a.legacy and a.connector is not None]
         found = [a for a in rows if connector is None or is_same_connector(a.connector or {}, connector)]
         submitted = [end_of_access.submit(app, conn, context, TERMINATE_CONNECTION, volume, a.id) for a in found]
     return Waiting(tuple(submitted), app.settings.attach_timeout, lambda: None)
@@ -35,13 +35,13 @@ def _unexport(run: Run[AttachmentArgs]) -> None:
 
 def _succeed(conn: sa.Connection, _operation: Operation, args: AttachmentArgs) -> None:
     """A row that was never completed goes; a completed one stays until os-detach."""
-    attachment = nouns.attachments.find(conn, args.attachment_id)
+    attachment = repositories.attachments.find(conn, args.attachment_id)
     if attachment is None:
         return
     if attachment.status == "attaching":
-        nouns.attachments.delete(conn, attachment.id)
+        repositories.attachments.delete(conn, attachment.id)
     else:
-        nouns.attachments.update(conn, attachment.id, connection_info=None, exported=False)
+        repositories.attachments.update(conn, attachment.id, connection_info=None, exported=False)
 
 
 def _fail(_conn: sa.Connection, _operation: Operation, _args: AttachmentArgs, _error: errors.Error) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from nbdsvc import errors
 from nbdsvc.exporter import Access, Connector, Exporter
-from nbdsvc.store import nouns, tables
+from nbdsvc.store import repositories, tables
 from nbdsvc.store.database import Database
 
 # Of a volume type: the transports that its volumes may have, as Cinder's capability is called ("iSCSI", "<in> nbd").
@@ -19,8 +19,8 @@ def protocol_of(exporter: Exporter) -> str:
 def recorded_protocols(database: Database, host: str) -> set[str]:
     """Of the attachments that this host exports."""
     with database.read() as conn:
-        mine = {row.id for row in nouns.volumes.select(conn, tables.volumes.c.host == host)}
-        rows = nouns.attachments.select(conn, tables.attachments.c.exported)
+        mine = {row.id for row in repositories.volumes.select(conn, tables.volumes.c.host == host)}
+        rows = repositories.attachments.select(conn, tables.attachments.c.exported)
     return {row.protocol for row in rows if row.protocol and row.volume_id in mine}
 
 

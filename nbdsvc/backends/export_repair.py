@@ -16,8 +16,8 @@ from nbdsvc.host import Host
 from nbdsvc.model import names, states
 from nbdsvc.model.context import ADMIN, Context
 from nbdsvc.model.entities import Attachment
-from nbdsvc.store import nouns
 from nbdsvc.store import operations as journal
+from nbdsvc.store import repositories
 
 log = structlog.get_logger(__name__)
 
@@ -34,8 +34,8 @@ def repair_exports(app: App, host: Host, exporter: Exporter) -> int:
     inventory = exporter.inventory()
     present = set(inventory.exports)
     with app.database.read() as conn:
-        rows = {row.id: row for row in nouns.attachments.select(conn)}
-        mine = {v.id: v for v in nouns.volumes.select(conn) if v.host == host.name}
+        rows = {row.id: row for row in repositories.attachments.select(conn)}
+        mine = {v.id: v for v in repositories.volumes.select(conn) if v.host == host.name}
     own = {row.id for row in rows.values() if row.exported and row.protocol == protocol_of(exporter)}
     sick = _sick(exporter, [rows[id] for id in own if rows[id].volume_id in mine])
     surplus = [rows[id] for id in (present & set(rows)) - own if rows[id].volume_id in mine]
@@ -59,12 +59,12 @@ def record_ends(app: App, host: Host) -> None:
     for id, kind in host.ended.items():
         end_of_access.remove_export(host, id)
         with app.change() as conn:
-            row = nouns.attachments.find(conn, id)
+            row = repositories.attachments.find(conn, id)
             if row is not None:
                 if kind == DELETE_ATTACHMENT.name:
-                    nouns.attachments.transition_if(conn, id, states.ATTACHMENT["delete"].sources, "detaching")
+                    repositories.attachments.transition_if(conn, id, states.ATTACHMENT["delete"].sources, "detaching")
                 end_of_access.submit(
-                    app, conn, SERVICE_CONTEXT, _ENDS[kind], nouns.volumes.get(conn, row.volume_id), id
+                    app, conn, SERVICE_CONTEXT, _ENDS[kind], repositories.volumes.get(conn, row.volume_id), id
                 )
         host.ended.remove(id)
 
@@ -72,7 +72,7 @@ def record_ends(app: App, host: Host) -> None:
 def _submit_repair(app: App, host: str, seen: Attachment) -> bool:
     """Unless an operation is at it, or was since we looked: the next look tells whether there is still something to do."""
     with app.change() as conn:
-        row = nouns.attachments.find(conn, seen.id)
+        row = repositories.attachments.find(conn, seen.id)
         if row is None or row.exported != seen.exported or _is_busy(conn, row):
             return False
         submit_repair(app, conn, SERVICE_CONTEXT, host, seen.volume_id, seen.id)

@@ -14,7 +14,7 @@ from nbdsvc import errors
 from nbdsvc.backends import findings, recognition
 from nbdsvc.driver import PoolStats
 from nbdsvc.host import Backend, Host
-from nbdsvc.store import backends, nouns, transitions
+from nbdsvc.store import backends, repositories, transitions
 
 log = structlog.get_logger(__name__)
 
@@ -107,7 +107,7 @@ def _maintain(host: Host, backend: Backend) -> None:
     lost = {found.id: found.fault for found in objects if found.kind == "snapshot" and found.fault}
     for id, fault in lost.items():
         with host.database.write() as conn:
-            row = nouns.snapshots.find(conn, str(id))
+            row = repositories.snapshots.find(conn, str(id))
             if row and row.status == "available":
                 log.error("a snapshot is lost", snapshot=id, reason=fault)
                 transitions.finish_snapshot(conn, row.id, "available", "error")

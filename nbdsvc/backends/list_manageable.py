@@ -13,8 +13,8 @@ from nbdsvc.model import names
 from nbdsvc.model.context import Context
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step
-from nbdsvc.store import nouns
 from nbdsvc.store import operations as journal
+from nbdsvc.store import repositories
 
 Noun = Literal["volume", "snapshot"]
 
@@ -39,7 +39,7 @@ def list_manageable(app: App, context: Context, host: str, noun: Noun) -> Waitin
 
 
 def _result(app: App, operation_id: str, noun: Noun) -> list[dict[str, Any]]:
-    rows: Any = nouns.volumes if noun == "volume" else nouns.snapshots
+    rows: Any = repositories.volumes if noun == "volume" else repositories.snapshots
     with app.database.read() as conn:
         found: list[dict[str, Any]] = journal.rows.get(conn, operation_id).results["list"]
         return [{**each, "id": each["id"] if each["id"] and rows.find(conn, each["id"]) else None} for each in found]

@@ -11,7 +11,7 @@ from nbdsvc.model import clock, names
 from nbdsvc.model.entities import StorageBackend, VolumeType
 from nbdsvc.scheduler.candidate import Candidate, Request
 from nbdsvc.scheduler.rank import rank
-from nbdsvc.store import backends, nouns, tables
+from nbdsvc.store import backends, repositories, tables
 from nbdsvc.units import GiB
 
 # A backend is down when it missed two of its reports and some time for a slow one.
@@ -52,7 +52,9 @@ def check_type(app: App, conn: sa.Connection, host: str, volume_type: VolumeType
 
 def _candidates(app: App, conn: sa.Connection) -> list[Candidate]:
     pools = backends.all_pools(conn)
-    return [_candidate(app, conn, row, pool) for row in nouns.backends.select(conn) for pool in pools.get(row.id, [])]
+    return [
+        _candidate(app, conn, row, pool) for row in repositories.backends.select(conn) for pool in pools.get(row.id, [])
+    ]
 
 
 def _candidate(app: App, conn: sa.Connection, row: StorageBackend, pool: PoolStats) -> Candidate:
@@ -93,7 +95,7 @@ def capabilities(row: StorageBackend, pool: PoolStats) -> dict[str, Any]:
 def promised(conn: sa.Connection, host: str) -> int:
     """Bytes promised to the volumes of a pool, by our own rows: newer than any report."""
     size = sa.func.coalesce(tables.volumes.c.target_size, tables.volumes.c.size)
-    total = conn.execute(sa.select(sa.func.coalesce(sa.func.sum(size), 0)).where(*nouns.in_pool(host))).scalar()
+    total = conn.execute(sa.select(sa.func.coalesce(sa.func.sum(size), 0)).where(*repositories.in_pool(host))).scalar()
     return int(total or 0) * GiB
 
 

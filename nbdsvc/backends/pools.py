@@ -9,7 +9,7 @@ from nbdsvc.app import App
 from nbdsvc.driver import PoolStats
 from nbdsvc.model import names
 from nbdsvc.model.entities import StorageBackend
-from nbdsvc.store import backends, nouns
+from nbdsvc.store import backends, repositories
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,13 @@ def list_pools(app: App) -> list[PoolReport]:
     """The pools of every backend, as of its last report."""
     with app.database.read() as conn:
         pools = backends.all_pools(conn)
-        return [PoolReport(row, stats) for row in nouns.backends.select(conn) for stats in pools.get(row.id, [])]
+        return [PoolReport(row, stats) for row in repositories.backends.select(conn) for stats in pools.get(row.id, [])]
 
 
 def get_capabilities(app: App, host: str) -> Mapping[str, Any]:
     """What a backend of `host` (host, or host@backend) reported: storage_protocol, description. Raises NotFound."""
     with app.database.read() as conn:
-        rows = nouns.backends.select(conn)
+        rows = repositories.backends.select(conn)
     for row in rows:
         if host in (row.host, row.full_name) and row.capabilities.get("description"):
             return row.capabilities

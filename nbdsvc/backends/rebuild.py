@@ -16,7 +16,7 @@ from nbdsvc.exporter import ConnectionInfo, ExportSpec
 from nbdsvc.host import Backend, Host
 from nbdsvc.model import clock
 from nbdsvc.model.entities import Attachment, Snapshot, Volume
-from nbdsvc.store import nouns, tables, transitions
+from nbdsvc.store import repositories, tables, transitions
 from nbdsvc.units import to_gib
 
 # The user of rows that no user made.
@@ -41,13 +41,13 @@ def rebuild(host: Host, project: str, type_name: str) -> Rebuilt:
     ]
     exports = recognition.unknown_exports(host)
     with host.database.write() as conn:
-        types = nouns.volume_types.select(conn, tables.volume_types.c.name == type_name)
+        types = repositories.volume_types.select(conn, tables.volume_types.c.name == type_name)
         type_id = types[0].id if types else None
         for backend, found in sorted(
             objects, key=lambda each: each[1].kind, reverse=True
         ):  # volumes before their snapshots
             if found.kind == "volume":
-                nouns.volumes.insert(conn, _volume(host, backend, project, type_id, found))
+                repositories.volumes.insert(conn, _volume(host, backend, project, type_id, found))
                 done.volumes.append(str(found.id))
             else:
                 _snapshot(conn, found, done)
@@ -67,22 +67,22 @@ def _volume(host: Host, backend: Backend, project: str, type_id: str | None, fou
 
 def _snapshot(conn: sa.Connection, found: BackendObject, done: Rebuilt) -> None:
     id = str(found.id)
-    volume = nouns.volumes.find(conn, found.origin) if found.origin else None
+    volume = repositories.volumes.find(conn, found.origin) if found.origin else None
     if volume is None:
         done.left[found.name] = "the pool does not tell whose snapshot it is"
         return
     row = Snapshot(id, volume.project_id, _USER, volume.id, max(1, to_gib(found.size)), "available", progress="100%")
-    nouns.snapshots.insert(conn, row)
+    repositories.snapshots.insert(conn, row)
     done.snapshots.append(id)
 
 
 def _attachment(host: Host, conn: sa.Connection, id: str, done: Rebuilt) -> None:
     found = next((found for exporter in host.exporters if (found := exporter.find(id))), None)
-    volume = nouns.volumes.find(conn, found[0].volume_id) if found else None
+    volume = repositories.volumes.find(conn, found[0].volume_id) if found else None
     if found is None or volume is None:
         done.left[f"export {id}"] = "it has no note, or its volume is not there"
         return
-    nouns.attachments.insert(conn, _attached(host, *found, volume))
+    repositories.attachments.insert(conn, _attached(host, *found, volume))
     transitions.follow_attachments(conn, volume.id)
     done.attachments.append(id)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from nbdsvc import errors
 from nbdsvc.driver import BackendObject
 from nbdsvc.host import Backend, Host
-from nbdsvc.store import nouns
+from nbdsvc.store import repositories
 
 # So many ids stand in the message: enough to recognise them by, few enough to read.
 _NAMED = 3
@@ -39,7 +39,9 @@ def unknown_objects(host: Host, backend: Backend) -> list[BackendObject]:
     """Volumes and snapshots of ours in the backend's pools that have no row."""
     ours = [found for found in backend.driver.list_objects() if found.id and found.owner]
     with host.database.read() as conn:
-        known = {row.id for row in nouns.volumes.select(conn)} | {row.id for row in nouns.snapshots.select(conn)}
+        known = {row.id for row in repositories.volumes.select(conn)} | {
+            row.id for row in repositories.snapshots.select(conn)
+        }
     return [found for found in ours if found.id not in known]
 
 
@@ -47,7 +49,7 @@ def unknown_exports(host: Host) -> list[str]:
     """Ids of those that serve clients; what is dead or half made, export_repair removes."""
     present = [(exporter, id) for exporter in host.exporters for id in exporter.inventory().exports]
     with host.database.read() as conn:
-        known = {row.id for row in nouns.attachments.select(conn)}
+        known = {row.id for row in repositories.attachments.select(conn)}
     return [id for exporter, id in present if id not in known and exporter.health(id).ok]
 
 

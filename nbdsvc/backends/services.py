@@ -6,7 +6,7 @@ from nbdsvc import errors
 from nbdsvc.app import App
 from nbdsvc.backends import placement
 from nbdsvc.model.entities import StorageBackend
-from nbdsvc.store import nouns
+from nbdsvc.store import repositories
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class ServiceReport:
 def list_services(app: App) -> list[ServiceReport]:
     """All services, the oldest first."""
     with app.database.read() as conn:
-        return [ServiceReport(row, placement.is_up(app, row)) for row in nouns.backends.select(conn)]
+        return [ServiceReport(row, placement.is_up(app, row)) for row in repositories.backends.select(conn)]
 
 
 def enable_service(app: App, host: str, binary: str | None) -> None:
@@ -50,10 +50,10 @@ def disable_service(app: App, host: str, binary: str | None, reason: str | None 
 
 def _change(app: App, host: str, binary: str | None, **changes: object) -> None:
     with app.change() as conn:
-        rows = nouns.backends.select(conn)
+        rows = repositories.backends.select(conn)
         found = [row for row in rows if ServiceReport(row, is_up=False).matches(host, binary)]
         if not found:
             raise errors.NotFound(resource=f"Service {binary or ''} on host".replace("  ", " "), id=host)
         # updated_at is the time of the host's heartbeat.
         for row in found:
-            nouns.backends.update(conn, row.id, **changes, updated_at=row.updated_at)
+            repositories.backends.update(conn, row.id, **changes, updated_at=row.updated_at)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from nbdsvc import errors
 from nbdsvc.app import App
 from nbdsvc.backends.services import list_services
-from nbdsvc.store import nouns
+from nbdsvc.store import repositories
 
 
 @dataclass
@@ -32,8 +32,8 @@ def usage_of_host(app: App, host: str) -> tuple[Usage, dict[str, Usage]]:
     if host not in {service.name for service in list_services(app)}:
         raise errors.NotFound(resource="Host", id=host)
     with app.database.read() as conn:
-        volumes = {row.id: row for row in nouns.volumes.select(conn) if row.full_host.partition("#")[0] == host}
-        snapshots = [row for row in nouns.snapshots.select(conn) if row.volume_id in volumes]
+        volumes = {row.id: row for row in repositories.volumes.select(conn) if row.full_host.partition("#")[0] == host}
+        snapshots = [row for row in repositories.snapshots.select(conn) if row.volume_id in volumes]
     total, projects = Usage(), defaultdict[str, Usage](Usage)
     for volume in volumes.values():
         total.add_volume(volume.size)

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 
 from nbdsvc import errors
 from nbdsvc.app import App
-from nbdsvc.store import nouns
+from nbdsvc.store import repositories
 
 
 def list_zones(app: App) -> dict[str, bool]:
@@ -29,6 +29,6 @@ def choose_zone(app: App, conn: sa.Connection, named: str | None) -> str:
 
 def _zones(conn: sa.Connection) -> dict[str, bool]:
     found: dict[str, bool] = {}
-    for row in nouns.backends.select(conn):
+    for row in repositories.backends.select(conn):
         found[row.availability_zone] = found.get(row.availability_zone, False) or not (row.disabled or row.frozen)
     return found

@@ -9,14 +9,14 @@ from nbdsvc.app import App, owner_scope
 from nbdsvc.backends import placement
 from nbdsvc.datapath import source as sources
 from nbdsvc.host import backend_of, host_of
-from nbdsvc.manager.locking import locks
 from nbdsvc.model import names, states
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Snapshot, Volume
+from nbdsvc.model.locking import locks
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step
 from nbdsvc.refs import read_snapshot_ref, read_volume_ref
-from nbdsvc.store import nouns, quotas, transitions
+from nbdsvc.store import quotas, repositories, transitions
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,11 @@ def create_snapshot(app: App, context: Context, request: CreateSnapshotRequest) 
     in use, QuotaExceeded.
     """
     with app.change() as conn:
-        volume = nouns.volumes.get(conn, request.volume_id, owner_scope(context))
+        volume = repositories.volumes.get(conn, request.volume_id, owner_scope(context))
         _check_source(conn, volume, force=request.force)
         wanted = {"snapshots": 1, "gigabytes": volume.size}
         quotas.check(app.database, conn, context.project_id, app.settings.quotas, wanted)
-        snapshot = nouns.snapshots.insert(conn, _row(context, request, volume))
+        snapshot = repositories.snapshots.insert(conn, _row(context, request, volume))
         args = CreateSnapshotArgs(snapshot.id, volume.id)
         app.submit(conn, context, CREATE_SNAPSHOT, args, backend=volume, resource=("snapshot", snapshot.id))
     return snapshot

@@ -7,14 +7,14 @@ import sqlalchemy as sa
 from nbdsvc import errors
 from nbdsvc.app import App, owner_scope
 from nbdsvc.host import backend_of, host_of
-from nbdsvc.manager.locking import locks
 from nbdsvc.model import states
 from nbdsvc.model.context import Context
+from nbdsvc.model.locking import locks
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step
 from nbdsvc.refs import read_snapshot_ref
-from nbdsvc.store import nouns, transitions
 from nbdsvc.store import operations as journal
+from nbdsvc.store import repositories, transitions
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,12 @@ def delete_snapshot(app: App, context: Context, id: str, *, force: bool = False)
     rule = states.SNAPSHOT["force delete" if force else "delete"]
     with app.change() as conn:
         app.database.lock_name(conn, f"delete-{id}")
-        snapshot = nouns.snapshots.get(conn, id, owner_scope(context))
-        volume = nouns.volumes.get(conn, snapshot.volume_id)
+        snapshot = repositories.snapshots.get(conn, id, owner_scope(context))
+        volume = repositories.volumes.get(conn, snapshot.volume_id)
         # The deletion of a volume with its snapshots works on them too.
         if force and snapshot.status == "deleting" and (journal.busy(conn, id) or volume.status == "deleting"):
             return
-        nouns.snapshots.transition(conn, id, rule.sources, "deleting", action="delete")
+        repositories.snapshots.transition(conn, id, rule.sources, "deleting", action="delete")
         args = DeleteSnapshotArgs(id, volume.id)
         app.submit(conn, context, DELETE_SNAPSHOT, args, backend=volume, resource=("snapshot", id))
 
@@ -53,7 +53,7 @@ def _delete(run: Run[DeleteSnapshotArgs]) -> None:
 
 
 def _succeed(conn: sa.Connection, _operation: Operation, args: DeleteSnapshotArgs) -> None:
-    nouns.snapshots.delete(conn, args.snapshot_id)
+    repositories.snapshots.delete(conn, args.snapshot_id)
 
 
 def _fail(conn: sa.Connection, _operation: Operation, args: DeleteSnapshotArgs, error: errors.Error) -> None:

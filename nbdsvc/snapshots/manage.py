@@ -7,14 +7,14 @@ import sqlalchemy as sa
 from nbdsvc import errors
 from nbdsvc.app import App, owner_scope
 from nbdsvc.host import backend_of, host_of
-from nbdsvc.manager.locking import locks
 from nbdsvc.model import names, states
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Snapshot, Volume
+from nbdsvc.model.locking import locks
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step
 from nbdsvc.refs import read_snapshot, read_snapshot_ref, snapshot_ref
-from nbdsvc.store import nouns, quotas, transitions
+from nbdsvc.store import quotas, repositories, transitions
 from nbdsvc.units import to_gib
 
 
@@ -50,10 +50,10 @@ def manage_snapshot(app: App, context: Context, request: ManageSnapshotRequest) 
     the operation.
     """
     with app.change() as conn:
-        volume = nouns.volumes.get(conn, request.volume_id, owner_scope(context))
+        volume = repositories.volumes.get(conn, request.volume_id, owner_scope(context))
         _check_status(volume)
         quotas.check(app.database, conn, context.project_id, app.settings.quotas, {"snapshots": 1})
-        snapshot = nouns.snapshots.insert(conn, _row(context, request))
+        snapshot = repositories.snapshots.insert(conn, _row(context, request))
         args = ManageSnapshotArgs(snapshot.id, volume.id, request.ref, app.settings.quotas, volume.full_host)
         app.submit(conn, context, MANAGE_SNAPSHOT, args, backend=volume, resource=("snapshot", snapshot.id))
     return snapshot
@@ -93,7 +93,7 @@ def _measure(run: Run[ManageSnapshotArgs]) -> dict[str, int]:
     more = {"gigabytes": size - snapshot.volume_size}
     with host.database.write() as conn:
         quotas.check(host.database, conn, snapshot.project_id, run.args.quotas, more)
-        nouns.snapshots.update(conn, snapshot.id, volume_size=size)
+        repositories.snapshots.update(conn, snapshot.id, volume_size=size)
     return {"size": size}
 
 

@@ -6,14 +6,14 @@ from nbdsvc.app import App, owner_scope, scope
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Snapshot
 from nbdsvc.model.listing import Filter, Page
-from nbdsvc.store import nouns
+from nbdsvc.store import repositories
 from nbdsvc.store.listing import list_rows
 
 
 def get_snapshot(app: App, context: Context, id: str) -> Snapshot:
     """The snapshot; an administrator's of any project. Raises NotFound."""
     with app.database.read() as conn:
-        return nouns.snapshots.get(conn, id, owner_scope(context))
+        return repositories.snapshots.get(conn, id, owner_scope(context))
 
 
 def list_snapshots(
@@ -23,4 +23,4 @@ def list_snapshots(
 
     Raises InvalidInput for a filter's value, NotFound for the marker.
     """
-    return list_rows(app.database, nouns.snapshots, scope(context, all_tenants), filters, page)
+    return list_rows(app.database, repositories.snapshots, scope(context, all_tenants), filters, page)

@@ -3,8 +3,8 @@
 from nbdsvc import errors
 from nbdsvc.app import App
 from nbdsvc.model import states
-from nbdsvc.store import nouns
 from nbdsvc.store import operations as journal
+from nbdsvc.store import repositories
 
 
 def reset_snapshot_status(app: App, id: str, status: str) -> None:
@@ -16,7 +16,7 @@ def reset_snapshot_status(app: App, id: str, status: str) -> None:
         allowed = ", ".join(sorted(states.SNAPSHOT_RESET))
         raise errors.InvalidInput(field="status", value=status[:80], reason=f"must be one of {allowed}")
     with app.change() as conn:
-        nouns.snapshots.get_for_update(conn, id)  # an operation that begins now would move it
+        repositories.snapshots.get_for_update(conn, id)  # an operation that begins now would move it
         if journal.busy(conn, id):
             raise errors.Conflict(reason=f"an operation on snapshot {id} is under way; cancel it instead")
-        nouns.snapshots.force_status(conn, id, status)
+        repositories.snapshots.force_status(conn, id, status)

@@ -7,13 +7,13 @@ import sqlalchemy as sa
 from nbdsvc import errors
 from nbdsvc.app import App, owner_scope
 from nbdsvc.host import backend_of, host_of
-from nbdsvc.manager.locking import locks
 from nbdsvc.model import states
 from nbdsvc.model.context import Context
+from nbdsvc.model.locking import locks
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step
 from nbdsvc.refs import read_snapshot_ref
-from nbdsvc.store import nouns, transitions
+from nbdsvc.store import repositories, transitions
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,10 @@ class UnmanageSnapshotArgs:
 def unmanage_snapshot(app: App, context: Context, id: str) -> None:
     """Start removing a snapshot's row. Raises NotFound, and InvalidState where it is not at rest."""
     with app.change() as conn:
-        snapshot = nouns.snapshots.get(conn, id, owner_scope(context))
-        volume = nouns.volumes.get(conn, snapshot.volume_id)
+        snapshot = repositories.snapshots.get(conn, id, owner_scope(context))
+        volume = repositories.volumes.get(conn, snapshot.volume_id)
         rule = states.SNAPSHOT["unmanage"]
-        nouns.snapshots.transition(conn, id, rule.sources, "unmanaging", action="be unmanaged")
+        repositories.snapshots.transition(conn, id, rule.sources, "unmanaging", action="be unmanaged")
         args = UnmanageSnapshotArgs(id, volume.id, volume.full_host)
         app.submit(conn, context, UNMANAGE_SNAPSHOT, args, backend=volume, resource=("snapshot", id))
 
@@ -47,7 +47,7 @@ def _unmanage(run: Run[UnmanageSnapshotArgs]) -> None:
 
 
 def _succeed(conn: sa.Connection, _operation: Operation, args: UnmanageSnapshotArgs) -> None:
-    nouns.snapshots.delete(conn, args.snapshot_id)
+    repositories.snapshots.delete(conn, args.snapshot_id)
 
 
 def _fail(conn: sa.Connection, _operation: Operation, args: UnmanageSnapshotArgs, error: errors.Error) -> None:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from nbdsvc.driver import PoolStats
 from nbdsvc.model import clock, names
 from nbdsvc.model.entities import StorageBackend
-from nbdsvc.store import nouns, tables
+from nbdsvc.store import repositories, tables
 
 _STATS = [tables.pools.c[each.name] for each in fields(PoolStats)]
 
@@ -19,7 +19,7 @@ def find(conn: sa.Connection, host: str) -> StorageBackend | None:
     """The backend of `host@backend#pool`; of a host alone, its first one."""
     name, backend, _pool = names.split_host(host)
     where = [tables.backends.c.host == name] + ([tables.backends.c.name == backend] if backend else [])
-    found = nouns.backends.select(conn, *where)
+    found = repositories.backends.select(conn, *where)
     return found[0] if found else None
 
 
@@ -29,10 +29,10 @@ def report(
     """Write what a backend says: a new row, or its own with `changes`; its pools are those that it names now."""
     found = find(conn, names.join_host(host, name))
     if found:
-        nouns.backends.update(conn, found.id, availability_zone=zone, **changes)
+        repositories.backends.update(conn, found.id, availability_zone=zone, **changes)
     else:
         row = StorageBackend(names.new_id(), host, name, availability_zone=zone, updated_at=clock.now(), **changes)
-        found = nouns.backends.insert(conn, row)
+        found = repositories.backends.insert(conn, row)
     conn.execute(tables.pools.delete().where(tables.pools.c.backend_id == found.id))
     if pools:
         conn.execute(tables.pools.insert(), [{"backend_id": found.id, **asdict(pool)} for pool in pools])

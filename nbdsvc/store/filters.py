@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from nbdsvc import errors
 from nbdsvc.model.listing import Filter
 from nbdsvc.model.values import boolean, check_text, whole_number
-from nbdsvc.store import nouns, tables
+from nbdsvc.store import repositories, tables
 from nbdsvc.store.database import Database
 
 # JSON columns by the filter's name.
@@ -28,10 +28,10 @@ def _of(database: Database, table: sa.Table, wanted: Filter) -> list[Any]:
     if name in _NEVER:
         return [sa.false()]
     if name in _PAIRS:
-        return nouns.metadata_is(database, table.c[_PAIRS[name]], _pairs(name, value))
+        return repositories.metadata_is(database, table.c[_PAIRS[name]], _pairs(name, value))
     if name == "availability_zone" and table is tables.snapshots:
         return [_zone_of_volume(value)]
-    column = nouns.full_host() if (name, table) == ("host", tables.volumes) else table.c[name]
+    column = repositories.full_host() if (name, table) == ("host", tables.volumes) else table.c[name]
     if wanted.partial and isinstance(column.type, sa.String):
         return [column.contains(value, autoescape=True)]
     return [column == _typed(name, value, column.type)]

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 import structlog
 
 from nbdsvc.model import states
-from nbdsvc.store import nouns
+from nbdsvc.store import repositories
 from nbdsvc.store.rows import Rows
 
 log = structlog.get_logger(__name__)
@@ -39,23 +39,23 @@ def finish_volume(conn: sa.Connection, id: str, during: str | tuple[str, ...], t
     sources = [during] if isinstance(during, str) else list(during)
     if target == states.PREVIOUS:
         target = by_attachments(conn, id)
-    _finish(nouns.volumes, conn, id, sources, target, changes)
+    _finish(repositories.volumes, conn, id, sources, target, changes)
 
 
 def finish_snapshot(conn: sa.Connection, id: str, during: str, target: str, **changes: Any) -> None:
     """From the in-flight status to `target`."""
-    _finish(nouns.snapshots, conn, id, [during], target, changes)
+    _finish(repositories.snapshots, conn, id, [during], target, changes)
 
 
 def finish_attachment(conn: sa.Connection, id: str, during: tuple[str, ...], target: str, **changes: Any) -> None:
     """From one of the in-flight statuses to `target`."""
-    _finish(nouns.attachments, conn, id, list(during), target, changes)
+    _finish(repositories.attachments, conn, id, list(during), target, changes)
 
 
 def by_attachments(conn: sa.Connection, volume_id: str) -> str:
     """The status that a volume's attachments give it: the most engaged one wins."""
-    found = {attachment.status for attachment in nouns.attachments_of(conn, volume_id) if not attachment.legacy}
-    legacy = {attachment.status for attachment in nouns.attachments_of(conn, volume_id) if attachment.legacy}
+    found = {attachment.status for attachment in repositories.attachments_of(conn, volume_id) if not attachment.legacy}
+    legacy = {attachment.status for attachment in repositories.attachments_of(conn, volume_id) if attachment.legacy}
     if "attached" in found | legacy:
         return "in-use"
     for status in ("attaching", "reserved"):
@@ -67,7 +67,7 @@ def by_attachments(conn: sa.Connection, volume_id: str) -> str:
 def follow_attachments(conn: sa.Connection, volume_id: str) -> None:
     """Give a volume that no other operation works on the status that its attachments call for."""
     movable = states.VOLUME["follow attachments"].sources
-    nouns.volumes.transition_if(conn, volume_id, movable, by_attachments(conn, volume_id))
+    repositories.volumes.transition_if(conn, volume_id, movable, by_attachments(conn, volume_id))
 
 
 def _finish(

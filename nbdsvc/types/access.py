@@ -3,27 +3,27 @@
 from nbdsvc import errors
 from nbdsvc.app import App
 from nbdsvc.model.entities import VolumeType
-from nbdsvc.store import nouns
+from nbdsvc.store import repositories
 
 
 def add_access(app: App, id: str, project_id: str) -> None:
     """Let a project use a private type. Raises NotFound, InvalidInput for a public type, Conflict where it may already."""
     with app.change() as conn:
         app.database.lock_name(conn, f"type-{id}")
-        found = _private(nouns.volume_types.get(conn, id))
+        found = _private(repositories.volume_types.get(conn, id))
         if project_id in found.projects:
             raise errors.Conflict(reason=f"project {project_id} has access to type {id} already")
-        nouns.volume_types.update(conn, id, projects=[*found.projects, project_id])
+        repositories.volume_types.update(conn, id, projects=[*found.projects, project_id])
 
 
 def remove_access(app: App, id: str, project_id: str) -> None:
     """Let a project use a private type no more. Raises NotFound for type or project, InvalidInput for a public type."""
     with app.change() as conn:
         app.database.lock_name(conn, f"type-{id}")
-        found = _private(nouns.volume_types.get(conn, id))
+        found = _private(repositories.volume_types.get(conn, id))
         if project_id not in found.projects:
             raise errors.NotFound(resource="VolumeTypeAccess", id=project_id)
-        nouns.volume_types.update(conn, id, projects=[each for each in found.projects if each != project_id])
+        repositories.volume_types.update(conn, id, projects=[each for each in found.projects if each != project_id])
 
 
 def _private(found: VolumeType) -> VolumeType:

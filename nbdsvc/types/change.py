@@ -8,7 +8,7 @@ from nbdsvc import errors
 from nbdsvc.app import App
 from nbdsvc.model import names
 from nbdsvc.model.entities import VolumeType
-from nbdsvc.store import nouns, tables
+from nbdsvc.store import repositories, tables
 
 
 def create_type(
@@ -17,37 +17,39 @@ def create_type(
     """Add a type. Raises Conflict where the name is taken."""
     with app.change() as conn:
         _check_name(app, conn, name, None)
-        return nouns.volume_types.insert(conn, VolumeType(names.new_id(), name, description, is_public, extra_specs))
+        return repositories.volume_types.insert(
+            conn, VolumeType(names.new_id(), name, description, is_public, extra_specs)
+        )
 
 
 def update_type(app: App, id: str, **changes: Any) -> VolumeType:
     """Change name, description or is_public. Raises NotFound, and Conflict where the name is taken."""
     with app.change() as conn:
-        nouns.volume_types.get(conn, id)
+        repositories.volume_types.get(conn, id)
         if "name" in changes:
             _check_name(app, conn, changes["name"], id)
-        nouns.volume_types.update(conn, id, **changes)
-        return nouns.volume_types.get(conn, id)
+        repositories.volume_types.update(conn, id, **changes)
+        return repositories.volume_types.get(conn, id)
 
 
 def delete_type(app: App, id: str) -> None:
     """Remove a type. Raises NotFound, and InvalidInput for the default type or one that volumes have."""
     with app.change() as conn:
-        found = nouns.volume_types.get(conn, id)
+        found = repositories.volume_types.get(conn, id)
         if reason := _in_use_reason(app, conn, found):
             raise errors.InvalidInput(field="volume_type", value=id, reason=reason)
-        nouns.volume_types.delete(conn, id)
+        repositories.volume_types.delete(conn, id)
 
 
 def _in_use_reason(app: App, conn: sa.Connection, found: VolumeType) -> str | None:
     if app.settings.default_volume_type in (found.id, found.name):
         return "the default type cannot be deleted"
-    used = nouns.volumes.count(conn, tables.volumes.c.volume_type_id == found.id)
+    used = repositories.volumes.count(conn, tables.volumes.c.volume_type_id == found.id)
     return f"{used} volumes have this type" if used else None
 
 
 def _check_name(app: App, conn: sa.Connection, name: str, own_id: str | None) -> None:
     app.database.lock_name(conn, "type-names")
-    taken = nouns.volume_types.select(conn, tables.volume_types.c.name == name)
+    taken = repositories.volume_types.select(conn, tables.volume_types.c.name == name)
     if taken and taken[0].id != own_id:
         raise errors.Conflict(reason=f"a volume type called {name} exists already")

@@ -2,15 +2,15 @@
 
 from nbdsvc import errors
 from nbdsvc.app import App
-from nbdsvc.store import nouns
+from nbdsvc.store import repositories
 
 
 def edit_extra_specs(app: App, id: str, changes: dict[str, str | None]) -> dict[str, str]:
     """Set keys, or remove them by None; returns all that it has then. Raises NotFound for the type or a key to remove."""
     with app.change() as conn:
         app.database.lock_name(conn, f"type-{id}")
-        after = changed(nouns.volume_types.get(conn, id).extra_specs, changes)
-        nouns.volume_types.update(conn, id, extra_specs=after)
+        after = changed(repositories.volume_types.get(conn, id).extra_specs, changes)
+        repositories.volume_types.update(conn, id, extra_specs=after)
     return after
 
 

@@ -6,13 +6,13 @@ from nbdsvc import errors
 from nbdsvc.app import App
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import VolumeType
-from nbdsvc.store import nouns
+from nbdsvc.store import repositories
 
 
 def list_types(app: App, context: Context) -> list[VolumeType]:
     """The types that the project may use; all of them for an administrator."""
     with app.database.read() as conn:
-        return [found for found in nouns.volume_types.select(conn) if _is_visible(found, context)]
+        return [found for found in repositories.volume_types.select(conn) if _is_visible(found, context)]
 
 
 def get_type(app: App, context: Context, id: str) -> VolumeType:
@@ -30,7 +30,7 @@ def default_type(app: App) -> VolumeType:
 def type_of_volume(app: App, volume_type_id: str | None) -> VolumeType:
     """The type of a volume's row. Raises NotFound where it has none and there is no default."""
     with app.database.read() as conn:
-        return (nouns.volume_types.find(conn, volume_type_id) if volume_type_id else None) or _default(app, conn)
+        return (repositories.volume_types.find(conn, volume_type_id) if volume_type_id else None) or _default(app, conn)
 
 
 def usable_type(app: App, conn: sa.Connection, context: Context, named: str | None) -> VolumeType:
@@ -40,15 +40,15 @@ def usable_type(app: App, conn: sa.Connection, context: Context, named: str | No
 
 def type_names(app: App, conn: sa.Connection) -> tuple[dict[str, str], str]:
     """The names of all types by id, and the name of the default one. Raises NotFound where there is no default."""
-    return {found.id: found.name for found in nouns.volume_types.select(conn)}, _default(app, conn).name
+    return {found.id: found.name for found in repositories.volume_types.select(conn)}, _default(app, conn).name
 
 
 def _default(app: App, conn: sa.Connection) -> VolumeType:
-    return nouns.volume_type(conn, app.settings.default_volume_type)
+    return repositories.volume_type(conn, app.settings.default_volume_type)
 
 
 def _visible_type(conn: sa.Connection, context: Context, id: str) -> VolumeType:
-    found = nouns.volume_type(conn, id)
+    found = repositories.volume_type(conn, id)
     if not _is_visible(found, context):
         raise errors.NotFound(resource="VolumeType", id=id)
     return found

@@ -11,14 +11,14 @@ from nbdsvc.backends import placement
 from nbdsvc.backends.zones import choose_zone
 from nbdsvc.host import backend_of, host_of
 from nbdsvc.images.http import url
-from nbdsvc.manager.locking import locks
 from nbdsvc.model import names
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Volume, VolumeType
+from nbdsvc.model.locking import locks
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step
 from nbdsvc.refs import read_snapshot_ref, read_volume_ref
-from nbdsvc.store import nouns, quotas, secrets, transitions
+from nbdsvc.store import quotas, repositories, secrets, transitions
 from nbdsvc.types.queries import usable_type
 from nbdsvc.volumes.fill import fill_from_image, fill_from_snapshot, fill_from_volume
 from nbdsvc.volumes.source import VolumeSource, find_source
@@ -73,7 +73,7 @@ def create_volume(app: App, context: Context, request: CreateVolumeRequest) -> V
         request = replace(request, image=app.images.resolve(request.image, context))
     reference, request = request.image, replace(request, image=_without_credentials(request.image))
     with app.change() as conn:
-        volume = nouns.volumes.insert(conn, _new_row(app, conn, context, request))
+        volume = repositories.volumes.insert(conn, _new_row(app, conn, context, request))
         args = CreateArgs(
             volume.id, request.snapshot_id, request.source_volid, request.image, image_resolved=app.images is not None
         )
@@ -134,7 +134,7 @@ def _type(
 ) -> VolumeType:
     """The type that the request names, else the type of the snapshot or volume, else the one that the image names."""
     if request.volume_type is None and source and source.type_id:
-        return nouns.volume_types.get(conn, source.type_id)
+        return repositories.volume_types.get(conn, source.type_id)
     name = request.volume_type
     if name is None and request.image is not None and app.images:
         name = app.images.properties(request.image, context).get(_IMAGE_TYPE)

@@ -8,15 +8,15 @@ from nbdsvc import errors
 from nbdsvc.app import App, owner_scope
 from nbdsvc.attachments.detach_all import submit_detach_all
 from nbdsvc.host import backend_of, host_of
-from nbdsvc.manager.locking import locks
 from nbdsvc.model import states
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Volume
+from nbdsvc.model.locking import locks
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step
 from nbdsvc.refs import read_volume_ref, snapshot_ref
-from nbdsvc.store import nouns, transitions
 from nbdsvc.store import operations as journal
+from nbdsvc.store import repositories, transitions
 
 
 @dataclass(frozen=True)
@@ -41,19 +41,21 @@ def delete_volume(app: App, context: Context, id: str, *, cascade: bool = False,
     rule = states.VOLUME["force delete" if force else "delete"]
     with app.change() as conn:
         app.database.lock_name(conn, f"delete-{id}")
-        volume = nouns.volumes.get(conn, id, owner_scope(context))
+        volume = repositories.volumes.get(conn, id, owner_scope(context))
         if force and volume.status == "deleting" and journal.busy(conn, id):
             return
-        snapshots = nouns.snapshots_of(conn, id)
+        snapshots = repositories.snapshots_of(conn, id)
         if not force:
             _check_detached(conn, volume, rule)
         if snapshots and not cascade:
             raise errors.InvalidInput(
                 field="volume", value=id, reason=f"it has {len(snapshots)} snapshots; delete them or use cascade"
             )
-        nouns.volumes.transition(conn, id, rule.sources, "deleting", action="delete", previous_status=volume.status)
+        repositories.volumes.transition(
+            conn, id, rule.sources, "deleting", action="delete", previous_status=volume.status
+        )
         for snapshot in snapshots:
-            nouns.snapshots.transition(
+            repositories.snapshots.transition(
                 conn, snapshot.id, states.SNAPSHOT["delete"].sources, "deleting", action="delete"
             )
         _end_access(app, conn, context, volume)
@@ -61,13 +63,13 @@ def delete_volume(app: App, context: Context, id: str, *, cascade: bool = False,
             id,
             tuple(snapshot.id for snapshot in snapshots),
             keep=volume.status == "error_managing",
-            attachment_ids=tuple(found.id for found in nouns.attachments_of(conn, id)),
+            attachment_ids=tuple(found.id for found in repositories.attachments_of(conn, id)),
         )
         app.submit(conn, context, DELETE_VOLUME, args, backend=volume, resource=("volume", id))
 
 
 def _check_detached(conn: sa.Connection, volume: Volume, rule: states.Transition) -> None:
-    for attachment in nouns.attachments_of(conn, volume.id):
+    for attachment in repositories.attachments_of(conn, volume.id):
         reserved_only = attachment.legacy and attachment.status == "attaching"
         if attachment.status != "detached" and not reserved_only:
             raise errors.InvalidState(
@@ -81,7 +83,7 @@ def _check_detached(conn: sa.Connection, volume: Volume, rule: states.Transition
 
 def _end_access(app: App, conn: sa.Connection, context: Context, volume: Volume) -> None:
     """At once: the deletion itself may have to wait for copies that read the volume."""
-    exported = [found for found in nouns.attachments_of(conn, volume.id) if found.connector is not None]
+    exported = [found for found in repositories.attachments_of(conn, volume.id) if found.connector is not None]
     if exported:
         submit_detach_all(app, conn, context, volume, exported, "deleting")
 
@@ -95,7 +97,7 @@ def _unexport(run: Run[DeleteArgs]) -> None:
     """The exports always come first (row S024)."""
     host = host_of(run)
     with host.database.read() as conn:
-        attachments = nouns.attachments_of(conn, run.args.volume_id)
+        attachments = repositories.attachments_of(conn, run.args.volume_id)
     for attachment in attachments:
         host.remove_export(attachment.id)
 
@@ -103,7 +105,7 @@ def _unexport(run: Run[DeleteArgs]) -> None:
 def _delete_snapshots(run: Run[DeleteArgs]) -> None:
     host = host_of(run)
     with host.database.read() as conn:
-        found = nouns.snapshots_of(conn, run.args.volume_id)
+        found = repositories.snapshots_of(conn, run.args.volume_id)
     for snapshot in found:
         run.check()
         backend_of(run).driver.delete_snapshot(snapshot_ref(snapshot))
@@ -120,11 +122,11 @@ def _delete(run: Run[DeleteArgs]) -> None:
 
 
 def _succeed(conn: sa.Connection, _operation: Operation, args: DeleteArgs) -> None:
-    for attachment in nouns.attachments_of(conn, args.volume_id):
-        nouns.attachments.delete(conn, attachment.id)
-    for snapshot in nouns.snapshots_of(conn, args.volume_id):
-        nouns.snapshots.delete(conn, snapshot.id)
-    nouns.volumes.delete(conn, args.volume_id)
+    for attachment in repositories.attachments_of(conn, args.volume_id):
+        repositories.attachments.delete(conn, attachment.id)
+    for snapshot in repositories.snapshots_of(conn, args.volume_id):
+        repositories.snapshots.delete(conn, snapshot.id)
+    repositories.volumes.delete(conn, args.volume_id)
 
 
 def _fail(conn: sa.Connection, operation: Operation, args: DeleteArgs, error: errors.Error) -> None:

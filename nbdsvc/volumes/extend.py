@@ -8,14 +8,14 @@ from nbdsvc import errors
 from nbdsvc.app import App, owner_scope
 from nbdsvc.backends import placement
 from nbdsvc.host import backend_of, host_of
-from nbdsvc.manager.locking import locks
 from nbdsvc.model import states
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Volume
+from nbdsvc.model.locking import locks
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step
 from nbdsvc.refs import read_volume_ref
-from nbdsvc.store import nouns, quotas, transitions
+from nbdsvc.store import quotas, repositories, transitions
 from nbdsvc.units import GiB
 
 
@@ -35,13 +35,13 @@ def extend_volume(app: App, context: Context, id: str, new_size: int, *, online:
     """
     rule = states.VOLUME["extend online" if online else "extend"]
     with app.change() as conn:
-        volume = nouns.volumes.get(conn, id, owner_scope(context))
+        volume = repositories.volumes.get(conn, id, owner_scope(context))
         if new_size <= volume.size:
             raise errors.InvalidInput(
                 field="new_size", value=new_size, reason=f"must be greater than the current size of {volume.size} GiB"
             )
         _check_growth(app, conn, volume, new_size)
-        nouns.volumes.transition(
+        repositories.volumes.transition(
             conn, id, rule.sources, "extending", action="extend", target_size=new_size, previous_status=volume.status
         )
         args = ExtendArgs(id, new_size)
@@ -63,7 +63,7 @@ def _extend(run: Run[ExtendArgs]) -> None:
     host, id, new_size = host_of(run), run.args.volume_id, run.args.new_size * GiB
     backend_of(run).driver.extend_volume(read_volume_ref(run, id), new_size)
     with host.database.read() as conn:
-        attachments = nouns.attachments_of(conn, id)
+        attachments = repositories.attachments_of(conn, id)
     for attachment in attachments:
         if attachment.exported and attachment.protocol:
             host.exporter(attachment.protocol).resize(attachment.id, new_size)

@@ -12,7 +12,7 @@ from nbdsvc.model.context import ADMIN, MEMBER, Context
 from nbdsvc.model.entities import Volume
 from nbdsvc.operations.operation_type import Run
 from nbdsvc.refs import read_snapshot_ref, read_volume, read_volume_ref
-from nbdsvc.store import nouns, secrets
+from nbdsvc.store import repositories, secrets
 from nbdsvc.units import GiB, to_gib
 
 
@@ -24,7 +24,7 @@ def fill_from_image(run: Run[Any], volume_id: str, reference: str, *, checked: b
     """
     host, volume = host_of(run), read_volume(run, volume_id)
     with host.database.write() as conn:
-        nouns.volumes.transition_if(conn, volume.id, ("creating", "downloading"), "downloading")
+        repositories.volumes.transition_if(conn, volume.id, ("creating", "downloading"), "downloading")
         reference = secrets.of(conn, run.id) or reference
 
     def open_image() -> OpenImage:

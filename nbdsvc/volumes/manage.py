@@ -9,14 +9,14 @@ from nbdsvc.app import App
 from nbdsvc.backends.find_pool import find_pool
 from nbdsvc.backends.zones import choose_zone
 from nbdsvc.host import backend_of, host_of
-from nbdsvc.manager.locking import locks
 from nbdsvc.model import names
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Volume, VolumeType
+from nbdsvc.model.locking import locks
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step
 from nbdsvc.refs import read_volume, read_volume_ref, volume_ref
-from nbdsvc.store import nouns, quotas, transitions
+from nbdsvc.store import quotas, repositories, transitions
 from nbdsvc.types.queries import usable_type
 from nbdsvc.units import to_gib
 
@@ -62,7 +62,7 @@ def manage_volume(app: App, context: Context, request: ManageVolumeRequest) -> V
         volume_type = usable_type(app, conn, context, request.volume_type)
         quotas.check(app.database, conn, context.project_id, app.settings.quotas, {"volumes": 1})
         zone = choose_zone(app, conn, request.availability_zone)
-        volume = nouns.volumes.insert(conn, _row(context, request, volume_type, pool, zone))
+        volume = repositories.volumes.insert(conn, _row(context, request, volume_type, pool, zone))
         args = ManageVolumeArgs(volume.id, request.ref, app.settings.quotas, pool)
         app.submit(conn, context, MANAGE_VOLUME, args, backend=pool, resource=("volume", volume.id))
     return volume
@@ -99,7 +99,7 @@ def _measure(run: Run[ManageVolumeArgs]) -> dict[str, int]:
     size = to_gib(backend_of(run).driver.manage_existing_get_size(volume_ref(volume), run.args.ref))
     with host_of(run).database.write() as conn:
         _check_quota(run, conn, volume, size)
-        nouns.volumes.update(conn, volume.id, size=size)
+        repositories.volumes.update(conn, volume.id, size=size)
     return {"size": size}
 
 

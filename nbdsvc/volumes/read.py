@@ -7,7 +7,7 @@ from nbdsvc.app import App, owner_scope, scope
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Attachment, Volume
 from nbdsvc.model.listing import Filter, Page
-from nbdsvc.store import nouns
+from nbdsvc.store import repositories
 from nbdsvc.store.listing import list_rows
 from nbdsvc.types.queries import type_names
 
@@ -35,7 +35,7 @@ class Related:
 def get_volume(app: App, context: Context, id: str) -> Volume:
     """The volume; an administrator's of any project. Raises NotFound."""
     with app.database.read() as conn:
-        return nouns.volumes.get(conn, id, owner_scope(context))
+        return repositories.volumes.get(conn, id, owner_scope(context))
 
 
 def list_volumes(
@@ -51,14 +51,14 @@ def list_volumes(
     With `all_tenants`, for an administrator, those of every project. Raises InvalidInput for a filter's value, NotFound for
     the marker.
     """
-    return list_rows(app.database, nouns.volumes, scope(context, all_tenants), filters, page)
+    return list_rows(app.database, repositories.volumes, scope(context, all_tenants), filters, page)
 
 
 def related_to(app: App, volumes: Sequence[Volume]) -> Related:
     """Attachments and type names of many volumes, by as many queries as for one."""
     by_volume: dict[str, list[Attachment]] = {}
     with app.database.read() as conn:
-        attached = nouns.attachments_of(conn, *(volume.id for volume in volumes)) if volumes else []
+        attached = repositories.attachments_of(conn, *(volume.id for volume in volumes)) if volumes else []
         names, default = type_names(app, conn)
     for attachment in attached:
         by_volume.setdefault(attachment.volume_id, []).append(attachment)

@@ -4,8 +4,8 @@ from nbdsvc import errors
 from nbdsvc.app import App
 from nbdsvc.attachments.detach_all import submit_detach_all
 from nbdsvc.model.context import Context
-from nbdsvc.store import nouns
 from nbdsvc.store import operations as journal
+from nbdsvc.store import repositories
 
 
 def reset_status(app: App, context: Context, id: str, changes: dict[str, str]) -> None:
@@ -15,14 +15,14 @@ def reset_status(app: App, context: Context, id: str, changes: dict[str, str]) -
     Raises NotFound, Conflict while an operation works on the volume, InvalidInput for `in-use` without attachments.
     """
     with app.change() as conn:
-        volume = nouns.volumes.get_for_update(conn, id)  # an operation that begins now would move it
+        volume = repositories.volumes.get_for_update(conn, id)  # an operation that begins now would move it
         if journal.busy(conn, id):
             raise errors.Conflict(reason=f"an operation on volume {id} is under way; cancel it instead")
-        attachments = nouns.attachments_of(conn, id)
+        attachments = repositories.attachments_of(conn, id)
         if changes.get("status") == "in-use" and not attachments:
             raise errors.InvalidInput(field="status", value="in-use", reason="the volume has no attachments")
         if "migration_status" in changes:
-            nouns.volumes.update(conn, id, migration_status=changes["migration_status"])
-        nouns.volumes.force_status(conn, id, changes.get("status", volume.status), target_size=None)
+            repositories.volumes.update(conn, id, migration_status=changes["migration_status"])
+        repositories.volumes.force_status(conn, id, changes.get("status", volume.status), target_size=None)
         if changes.get("attach_status") == "detached":
             submit_detach_all(app, conn, context, volume, attachments, changes.get("status"))

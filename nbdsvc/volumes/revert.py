@@ -7,14 +7,14 @@ import sqlalchemy as sa
 from nbdsvc import errors, journaled_copy
 from nbdsvc.app import App, owner_scope
 from nbdsvc.host import backend_of, host_of
-from nbdsvc.manager.locking import locks
 from nbdsvc.model import states
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Snapshot, Volume
+from nbdsvc.model.locking import locks
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step
 from nbdsvc.refs import read_snapshot_ref, read_volume_ref
-from nbdsvc.store import nouns, transitions
+from nbdsvc.store import repositories, transitions
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,13 @@ def revert_volume(app: App, context: Context, volume_id: str, snapshot_id: str) 
     not, InvalidInput where it is not the volume's newest snapshot or had another size.
     """
     with app.change() as conn:
-        volume = nouns.volumes.get(conn, volume_id, owner_scope(context))
-        _check(conn, volume, nouns.snapshots.get(conn, snapshot_id, owner_scope(context)))
-        nouns.volumes.transition(conn, volume_id, states.VOLUME["revert"].sources, "reverting", action="be reverted")
+        volume = repositories.volumes.get(conn, volume_id, owner_scope(context))
+        _check(conn, volume, repositories.snapshots.get(conn, snapshot_id, owner_scope(context)))
+        repositories.volumes.transition(
+            conn, volume_id, states.VOLUME["revert"].sources, "reverting", action="be reverted"
+        )
         rule = states.SNAPSHOT["revert to"]
-        nouns.snapshots.transition(conn, snapshot_id, rule.sources, "restoring", action="be reverted to")
+        repositories.snapshots.transition(conn, snapshot_id, rule.sources, "restoring", action="be reverted to")
         args = RevertVolumeArgs(volume_id, snapshot_id)
         app.submit(conn, context, REVERT_VOLUME, args, backend=volume, resource=("volume", volume_id))
 
@@ -44,7 +46,7 @@ def revert_volume(app: App, context: Context, volume_id: str, snapshot_id: str) 
 def _check(conn: sa.Connection, volume: Volume, snapshot: Snapshot) -> None:
     if volume.status not in states.VOLUME["revert"].sources:
         raise errors.Conflict(reason=f"volume {volume.id} is {volume.status}, so it cannot be reverted now")
-    newest = nouns.snapshots_of(conn, volume.id)[-1:]
+    newest = repositories.snapshots_of(conn, volume.id)[-1:]
     if reason := reject_reason(volume, snapshot, newest):
         raise errors.InvalidInput(field="snapshot_id", value=snapshot.id, reason=reason)
 

@@ -8,7 +8,7 @@ from nbdsvc import errors
 from nbdsvc.backends import placement
 from nbdsvc.model import states
 from nbdsvc.model.entities import Snapshot, Volume
-from nbdsvc.store import nouns
+from nbdsvc.store import repositories
 
 
 @dataclass(frozen=True)
@@ -34,15 +34,15 @@ def find_source(
     Raises NotFound, and InvalidState where its status does not allow a copy.
     """
     if snapshot_id is not None:
-        return _of_snapshot(conn, nouns.snapshots.get(conn, snapshot_id, project_id))
+        return _of_snapshot(conn, repositories.snapshots.get(conn, snapshot_id, project_id))
     if source_volid is not None:
-        return _of_volume(conn, nouns.volumes.get(conn, source_volid, project_id))
+        return _of_volume(conn, repositories.volumes.get(conn, source_volid, project_id))
     return None
 
 
 def _of_snapshot(conn: sa.Connection, snapshot: Snapshot) -> VolumeSource:
     _require("Snapshot", snapshot.id, snapshot.status, {"available"})
-    return _source(nouns.volumes.get(conn, snapshot.volume_id), snapshot.volume_size)
+    return _source(repositories.volumes.get(conn, snapshot.volume_id), snapshot.volume_size)
 
 
 def _of_volume(conn: sa.Connection, volume: Volume) -> VolumeSource:

@@ -7,14 +7,14 @@ import sqlalchemy as sa
 from nbdsvc import errors
 from nbdsvc.app import App, owner_scope
 from nbdsvc.host import backend_of, host_of
-from nbdsvc.manager.locking import locks
 from nbdsvc.model import states
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Volume
+from nbdsvc.model.locking import locks
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step
 from nbdsvc.refs import read_volume_ref
-from nbdsvc.store import nouns, transitions
+from nbdsvc.store import repositories, transitions
 
 
 @dataclass(frozen=True)
@@ -33,20 +33,20 @@ def unmanage_volume(app: App, context: Context, id: str) -> None:
     """
     rule = states.VOLUME["unmanage"]
     with app.change() as conn:
-        volume = nouns.volumes.get(conn, id, owner_scope(context))
+        volume = repositories.volumes.get(conn, id, owner_scope(context))
         _check_unused(conn, volume)
-        nouns.volumes.transition(conn, id, rule.sources, "unmanaging", action="be unmanaged")
+        repositories.volumes.transition(conn, id, rule.sources, "unmanaging", action="be unmanaged")
         args = UnmanageVolumeArgs(id, volume.full_host)
         app.submit(conn, context, UNMANAGE_VOLUME, args, backend=volume, resource=("volume", id))
 
 
 def _check_unused(conn: sa.Connection, volume: Volume) -> None:
-    if any(attachment.status != "detached" for attachment in nouns.attachments_of(conn, volume.id)):
+    if any(attachment.status != "detached" for attachment in repositories.attachments_of(conn, volume.id)):
         status, allowed = f"{volume.status} with attachments", states.VOLUME["unmanage"].allowed()
         raise errors.InvalidState(
             resource="Volume", id=volume.id, action="be unmanaged", status=status, allowed=allowed
         )
-    if snapshots := nouns.snapshots_of(conn, volume.id):
+    if snapshots := repositories.snapshots_of(conn, volume.id):
         reason = f"it has {len(snapshots)} snapshots; unmanage or delete them first"
         raise errors.InvalidInput(field="volume", value=volume.id, reason=reason)
 
@@ -61,9 +61,9 @@ def _unmanage(run: Run[UnmanageVolumeArgs]) -> None:
 
 
 def _succeed(conn: sa.Connection, _operation: Operation, args: UnmanageVolumeArgs) -> None:
-    for attachment in nouns.attachments_of(conn, args.volume_id):
-        nouns.attachments.delete(conn, attachment.id)
-    nouns.volumes.delete(conn, args.volume_id)
+    for attachment in repositories.attachments_of(conn, args.volume_id):
+        repositories.attachments.delete(conn, attachment.id)
+    repositories.volumes.delete(conn, args.volume_id)
 
 
 def _fail(conn: sa.Connection, _operation: Operation, args: UnmanageVolumeArgs, error: errors.Error) -> None:

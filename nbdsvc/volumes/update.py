@@ -6,15 +6,15 @@ from nbdsvc.app import App, owner_scope
 from nbdsvc.model import states
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Volume
-from nbdsvc.store import nouns
+from nbdsvc.store import repositories
 
 
 def update_volume(app: App, context: Context, id: str, **changes: Any) -> Volume:
     """Set these columns (never the status) and return the row. NotFound."""
     with app.change() as conn:
-        nouns.volumes.get(conn, id, owner_scope(context))
-        nouns.volumes.update(conn, id, **changes)
-        return nouns.volumes.get(conn, id)
+        repositories.volumes.get(conn, id, owner_scope(context))
+        repositories.volumes.update(conn, id, **changes)
+        return repositories.volumes.get(conn, id)
 
 
 def set_readonly(app: App, context: Context, id: str, *, readonly: bool) -> None:
@@ -24,6 +24,6 @@ def set_readonly(app: App, context: Context, id: str, *, readonly: bool) -> None
     """
     rule = states.VOLUME["update readonly flag"]
     with app.change() as conn:
-        nouns.volumes.get(conn, id, owner_scope(context))
+        repositories.volumes.get(conn, id, owner_scope(context))
         action = "have its read-only flag updated"
-        nouns.volumes.transition(conn, id, rule.sources, "available", action=action, readonly=readonly)
+        repositories.volumes.transition(conn, id, rule.sources, "available", action=action, readonly=readonly)

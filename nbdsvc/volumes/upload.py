@@ -13,14 +13,14 @@ from nbdsvc.datapath.source import open_path
 from nbdsvc.host import backend_of, host_of
 from nbdsvc.images.image_store import check_limits
 from nbdsvc.images.index import Image
-from nbdsvc.manager.locking import locks
 from nbdsvc.model import names, states
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Volume
+from nbdsvc.model.locking import locks
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step, always
 from nbdsvc.refs import read_volume, read_volume_ref
-from nbdsvc.store import nouns, transitions
+from nbdsvc.store import repositories, transitions
 from nbdsvc.units import GiB
 
 # Images go over networks and are read more often than written: zlib, which every reader of qcow2 understands.
@@ -69,8 +69,10 @@ def upload_volume(app: App, context: Context, id: str, request: UploadVolumeRequ
         raise errors.Forbidden(reason="Only an administrator may make a public image.")
     rule = states.VOLUME["force upload to image" if request.force else "upload to image"]
     with app.change() as conn:
-        before = nouns.volumes.get(conn, id, owner_scope(context)).status
-        volume = nouns.volumes.transition(conn, id, rule.sources, "uploading", action="upload", previous_status=before)
+        before = repositories.volumes.get(conn, id, owner_scope(context)).status
+        volume = repositories.volumes.transition(
+            conn, id, rule.sources, "uploading", action="upload", previous_status=before
+        )
         image_id, limits = names.new_id(), (app.settings.quota_images, app.settings.quota_image_bytes)
         if app.images:
             check_limits(limits, app.images.folder.usage(volume.project_id), volume.size * GiB)

@@ -8,13 +8,13 @@ from nbdsvc import errors, journaled_copy
 from nbdsvc.app import App, owner_scope
 from nbdsvc.datapath import source as sources
 from nbdsvc.host import backend_of, host_of
-from nbdsvc.manager.locking import locks
 from nbdsvc.model import states
 from nbdsvc.model.context import Context
+from nbdsvc.model.locking import locks
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step, always
 from nbdsvc.refs import read_volume, volume_ref
-from nbdsvc.store import nouns, transitions
+from nbdsvc.store import repositories, transitions
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,10 @@ def verify_volume(app: App, context: Context, id: str, *, record: bool) -> None:
     there is nothing to compare it with, is the error of the operation.
     """
     with app.change() as conn:
-        volume = nouns.volumes.get(conn, id, owner_scope(context))
+        volume = repositories.volumes.get(conn, id, owner_scope(context))
         rule = states.VOLUME["verify"]
         changes = {"previous_status": volume.status}
-        nouns.volumes.transition(conn, id, rule.sources, "maintenance", action="be verified", **changes)
+        repositories.volumes.transition(conn, id, rule.sources, "maintenance", action="be verified", **changes)
         args = VerifyVolumeArgs(id, record)
         app.submit(conn, context, VERIFY_VOLUME, args, backend=volume, resource=("volume", id))
 

@@ -11,7 +11,7 @@ from serving import ServiceProcess
 
 from nbdsvc.model import clock, names
 from nbdsvc.model.entities import Volume
-from nbdsvc.store import migrate, nouns, tables
+from nbdsvc.store import migrate, repositories, tables
 from nbdsvc.store.database import Database
 
 
@@ -67,11 +67,11 @@ def test_an_older_database_gets_the_default_type(database_url: str) -> None:
         conn.execute(services.insert().values(values))
     migrate.upgrade(database)
     with database.read() as conn:
-        kinds = nouns.volume_types.select(conn)
+        kinds = repositories.volume_types.select(conn)
         assert [(kind.name, kind.is_public, kind.extra_specs) for kind in kinds] == [("__DEFAULT__", True, {})]
-        volume = nouns.volumes.get(conn, made.id)
+        volume = repositories.volumes.get(conn, made.id)
         assert (volume.volume_type_id, volume.host, volume.backend, volume.pool) == (kinds[0].id, "h", "b", "p")
-        (backend,) = nouns.backends.select(conn)
+        (backend,) = repositories.backends.select(conn)
         assert (backend.full_name, backend.binary, backend.disabled) == ("h@b", "cinder-volume", True)
         assert backend.capabilities == {"instant_clone": True}
     database.close()

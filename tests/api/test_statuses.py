@@ -9,7 +9,7 @@ from serving import ServiceProcess
 from nbdsvc import errors
 from nbdsvc.model import names, states
 from nbdsvc.model.entities import Volume
-from nbdsvc.store import nouns
+from nbdsvc.store import repositories
 from nbdsvc.store.database import Database
 
 USER = {"instance_uuid": "5b1a8b4e-0000-4000-8000-000000000001", "mountpoint": "/dev/vdb", "mode": "rw"}
@@ -47,16 +47,16 @@ def test_a_status_changes_by_the_table_only(database: Database, is_now: str, sou
     """A transition that the table does not have is refused as our own fault; one that it has moves the rows it names."""
     allowed = source == target or (source, target) in states.moves(states.VOLUME)
     with database.write() as conn:
-        row = nouns.volumes.insert(conn, Volume(names.new_id(), "p", "u", 1, is_now, "h", "b", "p"))
+        row = repositories.volumes.insert(conn, Volume(names.new_id(), "p", "u", 1, is_now, "h", "b", "p"))
         with pytest.raises(errors.InternalError, match="by a transition only"):
-            nouns.volumes.update(conn, row.id, status=target)
+            repositories.volumes.update(conn, row.id, status=target)
         if allowed:
-            assert nouns.volumes.transition_if(conn, row.id, [source], target) is (is_now == source)
+            assert repositories.volumes.transition_if(conn, row.id, [source], target) is (is_now == source)
         else:
             with pytest.raises(errors.InternalError, match="no transition"):
-                nouns.volumes.transition_if(conn, row.id, [source], target)
+                repositories.volumes.transition_if(conn, row.id, [source], target)
         moved = allowed and is_now == source
-        assert nouns.volumes.get(conn, row.id).status == (target if moved else is_now)
+        assert repositories.volumes.get(conn, row.id).status == (target if moved else is_now)
 
 
 def test_a_snapshot_that_is_not_there_cannot_be_reset(shared_service: ServiceProcess) -> None:

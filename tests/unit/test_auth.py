@@ -8,7 +8,7 @@ from nbdsvc import config, errors
 from nbdsvc.api.auth import StaticTokens
 from nbdsvc.model.context import READER
 from nbdsvc.model.entities import Volume
-from nbdsvc.store import migrate, nouns
+from nbdsvc.store import migrate, repositories
 from nbdsvc.store.database import Database
 
 SECRET = "0123456789abcdef"
@@ -64,9 +64,9 @@ def test_a_project_without_a_name_sees_no_other(tmp_path: Path) -> None:
     database = Database(str(tmp_path / "test.db"))
     migrate.upgrade(database)
     with database.write() as conn:
-        nouns.volumes.insert(conn, Volume("v", "p", "u", 1, "available", "h", "b", "p"))
-        assert nouns.volumes.find(conn, "v", "") is None
-        assert nouns.volumes.find(conn, "v", "p")
+        repositories.volumes.insert(conn, Volume("v", "p", "u", 1, "available", "h", "b", "p"))
+        assert repositories.volumes.find(conn, "v", "") is None
+        assert repositories.volumes.find(conn, "v", "p")
     database.close()
 
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nbdsvc.manager import locking
+from nbdsvc.model import locking
 from nbdsvc.model.operation import Lock
 from nbdsvc.operations.locks import LockTable
 from nbdsvc.service import KINDS

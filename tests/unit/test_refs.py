@@ -10,7 +10,7 @@ import pytest
 from nbdsvc import errors, refs
 from nbdsvc.model import names
 from nbdsvc.model.entities import Volume, VolumeType
-from nbdsvc.store import nouns
+from nbdsvc.store import repositories
 from nbdsvc.store.database import Database
 from nbdsvc.units import GiB
 
@@ -26,17 +26,17 @@ def _volume(database: Database, type_id: str | None) -> Volume:
         names.new_id(), "p", "u", size=3, status="creating", host="h", backend="b", pool="p", volume_type_id=type_id
     )
     with database.write() as conn:
-        return nouns.volumes.insert(conn, made)
+        return repositories.volumes.insert(conn, made)
 
 
 def test_a_driver_gets_the_specs_of_the_type(database: Database) -> None:
     """A volume reaches its driver in bytes and with the extra specs that its type has at that moment."""
     with database.write() as conn:
-        found = nouns.volume_types.insert(conn, VolumeType(names.new_id(), "fast", None, True, {"tier": "ssd"}))
+        found = repositories.volume_types.insert(conn, VolumeType(names.new_id(), "fast", None, True, {"tier": "ssd"}))
     volume = _volume(database, found.id)
     assert refs.read_volume_ref(_run(database), volume.id).extra_specs == {"tier": "ssd"}
     with database.write() as conn:
-        nouns.volume_types.update(conn, found.id, extra_specs={"tier": "hdd"})
+        repositories.volume_types.update(conn, found.id, extra_specs={"tier": "hdd"})
     ref = refs.read_volume_ref(_run(database), volume.id)
     assert (ref.id, ref.size, ref.extra_specs) == (volume.id, 3 * GiB, {"tier": "hdd"})
 

@@ -17,8 +17,8 @@ from nbdsvc.model.entities import Snapshot, Volume
 from nbdsvc.model.operation import Operation
 from nbdsvc.service import Service
 from nbdsvc.snapshots.reset_status import reset_snapshot_status
-from nbdsvc.store import nouns
 from nbdsvc.store import operations as journal
+from nbdsvc.store import repositories
 from nbdsvc.store.database import Database
 from nbdsvc.volumes.reset_status import reset_status
 
@@ -39,7 +39,7 @@ def app(database_url: str, tmp_path: Path) -> Iterator[App]:
 @pytest.fixture
 def volume(app: App) -> Volume:
     with app.database.write() as conn:
-        return nouns.volumes.insert(
+        return repositories.volumes.insert(
             conn, Volume(names.new_id(), "p", "u", size=1, status="available", host="h", backend="b", pool="p")
         )
 
@@ -74,13 +74,13 @@ def test_a_reset_does_not_lose_an_extend_that_begins(app: App, volume: Volume) -
     """A reset that meets an operation before its commit waits for it and is refused: the status stays the operation's."""
     thread = _Refused(lambda: reset_status(app, ROOT, volume.id, {"status": "available"}))
     with app.database.write() as conn:
-        nouns.volumes.transition(conn, volume.id, ["available"], "extending", action="extend", target_size=2)
+        repositories.volumes.transition(conn, volume.id, ["available"], "extending", action="extend", target_size=2)
         journal.insert(conn, _operation("volume.extend", volume.id))
         thread.start()
         wait_until(lambda: _is_blocked(app.database))
     thread.join(60)
     with app.database.read() as conn:
-        row = nouns.volumes.get(conn, volume.id)
+        row = repositories.volumes.get(conn, volume.id)
     assert (row.status, row.target_size, thread.refused) == ("extending", 2, True)
 
 
@@ -89,13 +89,13 @@ def test_a_reset_does_not_undo_a_deletion_that_begins(app: App, volume: Volume) 
     snapshot = Snapshot(names.new_id(), "p", "u", volume_id=volume.id, volume_size=1, status="available")
     thread = _Refused(lambda: reset_snapshot_status(app, snapshot.id, "available"))
     with app.database.write() as conn:
-        nouns.snapshots.insert(conn, snapshot)
+        repositories.snapshots.insert(conn, snapshot)
     with app.database.write() as conn:
-        nouns.snapshots.transition(conn, snapshot.id, ["available"], "deleting", action="delete")
+        repositories.snapshots.transition(conn, snapshot.id, ["available"], "deleting", action="delete")
         journal.insert(conn, _operation("snapshot.delete", snapshot.id))
         thread.start()
         wait_until(lambda: _is_blocked(app.database))
     thread.join(60)
     with app.database.read() as conn:
-        status = nouns.snapshots.get(conn, snapshot.id).status
+        status = repositories.snapshots.get(conn, snapshot.id).status
     assert (status, thread.refused) == ("deleting", True)

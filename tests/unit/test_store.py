@@ -13,7 +13,7 @@ from nbdsvc import errors
 from nbdsvc.model import names
 from nbdsvc.model.entities import Snapshot, Volume
 from nbdsvc.model.listing import Page
-from nbdsvc.store import migrate, nouns, quotas, tables
+from nbdsvc.store import migrate, quotas, repositories, tables
 from nbdsvc.store.database import Database
 from nbdsvc.store.listening import Listener
 
@@ -35,13 +35,13 @@ def volume(**given: object) -> Volume:
 def test_of_many_transitions_at_once_one_wins(database: Database) -> None:
     """Compare-and-swap: eight threads ask for the same transition, one gets it, seven are told the status."""
     with database.write() as conn:
-        row = nouns.volumes.insert(conn, volume())
+        row = repositories.volumes.insert(conn, volume())
     outcomes = []
 
     def attempt() -> None:
         try:
             with database.write() as conn:
-                nouns.volumes.transition(conn, row.id, ["available"], "deleting", action="delete")
+                repositories.volumes.transition(conn, row.id, ["available"], "deleting", action="delete")
             outcomes.append("won")
         except errors.InvalidState as error:
             outcomes.append(error.status)
@@ -59,31 +59,31 @@ def test_rows_come_back_as_they_were(database: Database) -> None:
     odd = """a"b'c.$[0]\\ü"""
     made = volume(name="ü ☃", metadata={"k": "v", odd: odd}, readonly=True, multiattach=True, image_metadata={"x": "1"})
     with database.write() as conn:
-        nouns.volumes.insert(conn, made)
+        repositories.volumes.insert(conn, made)
     with database.read() as conn:
-        assert nouns.volumes.get(conn, made.id) == made
+        assert repositories.volumes.get(conn, made.id) == made
         for pairs, found in (({"k": "v", odd: odd}, [made]), ({odd: "v"}, []), ({'"': "v"}, [])):
-            where = nouns.metadata_is(database, tables.volumes.c.metadata, pairs)
-            assert nouns.volumes.select(conn, *where) == found
+            where = repositories.metadata_is(database, tables.volumes.c.metadata, pairs)
+            assert repositories.volumes.select(conn, *where) == found
         with pytest.raises(errors.NotFound):
-            nouns.volumes.get(conn, made.id, "other project")
+            repositories.volumes.get(conn, made.id, "other project")
 
 
 def test_an_error_leaves_nothing(database: Database) -> None:
     """A transaction that raises has changed nothing."""
     with pytest.raises(ValueError, match="stop"), database.write() as conn:
-        nouns.volumes.insert(conn, volume())
+        repositories.volumes.insert(conn, volume())
         raise ValueError("stop")
     with database.read() as conn:
-        assert nouns.volumes.count(conn) == 0
+        assert repositories.volumes.count(conn) == 0
 
 
 def test_usage_is_counted_from_the_rows(database: Database) -> None:
     """Volumes count with the size they will have, snapshots with their volume's; other projects do not count."""
     with database.write() as conn:
-        one = nouns.volumes.insert(conn, volume(size=3, target_size=5))
-        nouns.volumes.insert(conn, volume(project_id="q", size=100))
-        nouns.snapshots.insert(conn, Snapshot(names.new_id(), "p", "u", one.id, 3, "available"))
+        one = repositories.volumes.insert(conn, volume(size=3, target_size=5))
+        repositories.volumes.insert(conn, volume(project_id="q", size=100))
+        repositories.snapshots.insert(conn, Snapshot(names.new_id(), "p", "u", one.id, 3, "available"))
         used = quotas.usage(conn, "p")
         assert (used["volumes"], used["snapshots"], used["gigabytes"]) == (1, 1, 8)
         with pytest.raises(errors.QuotaExceeded, match="requested 3, used 8 of 10"):
@@ -97,7 +97,7 @@ def test_pages_in_any_order_show_each_row_once(database: Database) -> None:
     rows = [volume(name=name, size=size) for name in (None, "a", "b") for size in (1, 2)]
     with database.write() as conn:
         for row in rows:
-            nouns.volumes.insert(conn, row)
+            repositories.volumes.insert(conn, row)
     keys = st.lists(
         st.tuples(st.sampled_from(["name", "size", "created_at"]), st.booleans()), max_size=3, unique_by=lambda k: k[0]
     )
@@ -108,9 +108,9 @@ def test_pages_in_any_order_show_each_row_once(database: Database) -> None:
         order = (*sort, ("id", down))
         seen: list[Volume] = []
         with database.read() as conn:
-            while page := nouns.volumes.select(conn, page=Page(limit, 0, seen[-1].id if seen else None, order)):
+            while page := repositories.volumes.select(conn, page=Page(limit, 0, seen[-1].id if seen else None, order)):
                 seen += page
-            assert seen == nouns.volumes.select(conn, page=Page(sort=order))
+            assert seen == repositories.volumes.select(conn, page=Page(sort=order))
         assert sorted(row.id for row in seen) == sorted(row.id for row in rows)
 
     walk()
