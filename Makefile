@@ -67,6 +67,7 @@ soak: test-tools ## Random jobs for MINUTES, every byte checked; then the servic
 
 docs: base ## Draw the pages that are drawn from the code
 	$(PYTHON) .ci/states-page > docs/states.md
+	$(PYTHON) .ci/house-page > docs/house.md
 
 clean: ## Remove what was installed and built here
 	rm -rf .venv .venv-setup.log build *.egg-info nbdsvc/*.so
