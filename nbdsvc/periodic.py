@@ -17,15 +17,25 @@ STOP_SECONDS = 10.0
 
 
 class PeriodicTask:
-    """Calls `task` in a thread of its own until it is stopped or `may_run` is False. `interval`: seconds."""
+    """Calls `task` in a thread of its own until it is stopped or `may_run` is False. `interval`: seconds.
+
+    reports_jumps: whether this task logs a jump of the clock, which all tasks of a process see.
+    """
 
     def __init__(
-        self, name: str, interval: float, task: Callable[[], object], may_run: Callable[[], bool] = lambda: True
+        self,
+        name: str,
+        interval: float,
+        task: Callable[[], object],
+        may_run: Callable[[], bool] = lambda: True,
+        *,
+        reports_jumps: bool = False,
     ) -> None:
         self.name = name
         self._interval = interval
         self._task = task
         self._may_run = may_run
+        self._reports_jumps = reports_jumps
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -62,6 +72,7 @@ class PeriodicTask:
             if self._stopping.wait(min(left, CLOCK_SECONDS)):
                 return True
             if abs(jumped := clock.offset() - offset) > JUMP_SECONDS:
-                log.warning("the clock jumped", seconds=round(jumped), task=self.name)
+                if self._reports_jumps:
+                    log.warning("the clock jumped", seconds=round(jumped))
                 break
         return self._stopping.is_set()

@@ -214,7 +214,7 @@ class Service:
                 PeriodicTask(f"exports {each.protocol}", seconds, partial(self._repair, host, each), confirm)
                 for each in host.exporters
             ),
-            PeriodicTask("housekeeper", seconds, partial(self._keep_house, host), confirm),
+            PeriodicTask("housekeeper", seconds, partial(self._keep_house, host), confirm, reports_jumps=True),
         ]
 
     def _repair(self, host: Host, exporter: Exporter) -> None:

@@ -189,7 +189,7 @@ def _wait_for_reports(service: ServiceProcess, count: int) -> None:
     with contextlib.closing(sqlite3.connect(service.state / "nbdsvc.db")) as connection:
 
         def reported() -> str:
-            return str(connection.execute("SELECT max(updated_at) FROM services").fetchone()[0])
+            return str(connection.execute("SELECT max(updated_at) FROM backends").fetchone()[0])
 
         for _ in range(count):
             last = reported()
