@@ -1,7 +1,7 @@
 """Whether an image holds every block that its tables place: one that was cut off would read as zeros there.
 
 QEMU takes what lies behind the end of a file for zeros, or fails in the middle of a copy; so the tables are read here,
-before any tool opens the image. What is read is bounded by the file's own size. Format facts as in images/foreign.py.
+before any tool opens the image. What is read is bounded by the file's own size. Format facts as in images/formats/foreign.py.
 """
 
 import sys
