@@ -35,9 +35,11 @@ class BaseDriver(ABC):
         """The pool's statistics, measured now."""
 
     def get_version(self) -> str:
+        """The driver's VERSION."""
         return self.VERSION
 
     def get_volume_stats(self, refresh: bool = False) -> list[PoolStats]:
+        """The only pool's statistics: measured with `refresh` and at the first call, otherwise the last ones."""
         if refresh or not self._stats:
             self._stats = [self._measure()]
         return self._stats
@@ -56,12 +58,15 @@ class BaseDriver(ABC):
         """Nothing in this pool changes by itself."""
 
     def get_pool(self, volume: VolumeRef) -> str:
+        """The backend's name, which is also its pool's."""
         return self.name
 
     def get_filter_function(self) -> str | None:
+        """The operator's filter expression; None passes always."""
         return self._filter
 
     def get_goodness_function(self) -> str | None:
+        """The operator's goodness expression; None scores 0."""
         return self._goodness
 
 
@@ -74,10 +79,12 @@ def source_name(ref: dict[str, str]) -> str:
 
 
 def bad_reference(ref: dict[str, str], reason: str) -> errors.InvalidInput:
+    """The InvalidInput error for a reference to an object that cannot be managed, to be raised by the caller."""
     return errors.InvalidInput(field="ref", value=str(ref)[:120], reason=reason)
 
 
 def managed(name: str, owner: str) -> errors.Conflict:
+    """The Conflict error for an object that operation `owner` manages already, to be raised by the caller."""
     return errors.Conflict(reason=f"{name} is managed already: operation {owner} made it or took it over")
 
 

@@ -29,79 +29,101 @@ class FileDriver(BaseDriver):
 
     @property
     def capabilities(self) -> Capabilities:
+        """Thin provisioning; instant clones where the file system has reflinks, which `do_setup` finds out."""
         return Capabilities(thin=True, instant_clone=self._pool.reflinks)
 
     def do_setup(self) -> None:
+        """Create the pool's folders, or check those of an existing pool. ConfigError where it cannot hold volumes."""
         self._pool.set_up()
 
     def check_for_setup_error(self) -> None:
+        """BackendUnavailable when the pool folder is gone or not mounted."""
         self._pool.check()
 
     def local_path(self, volume: VolumeRef) -> Path:
+        """Path of the volume's file, which need not exist. BackendUnavailable where it is no regular file."""
         return self._pool.plain(self._pool.volume_path(volume.id))
 
     def snapshot_path(self, snapshot: SnapshotRef) -> Path:
+        """Path of the snapshot's file, which need not exist. BackendUnavailable where it is no regular file."""
         return self._pool.plain(self._pool.snapshot_path(snapshot.id))
 
     def list_objects(self) -> list[BackendObject]:
+        """All entries of volumes/ and snapshots/. BackendUnavailable when the pool folder is gone."""
         self._pool.check()
         return [self._describe(path, status) for path, status in self._pool.objects()]
 
     def create_volume(self, volume: VolumeRef, owner: str) -> None:
+        """Create a sparse file of `volume.size` bytes. Conflict for a file of that name with another owner."""
         self._pool.make(self.local_path(volume), volume.size, owner)
 
     def delete_volume(self, volume: VolumeRef) -> None:
+        """Move the file to the trash; its blocks are freed in the background."""
         self._pool.discard(self._pool.volume_path(volume.id))
 
     def extend_volume(self, volume: VolumeRef, new_size: int) -> None:
+        """Make the file longer. BackendUnavailable where it does not exist."""
         self._pool.grow(self.local_path(volume), new_size)
 
     def create_cloned_volume(self, volume: VolumeRef, source: VolumeRef, owner: str) -> None:
+        """Create a file that shares the source's blocks (FICLONE)."""
         self._share(self.local_path(volume), volume.size, owner, self.local_path(source))
 
     def create_snapshot(self, snapshot: SnapshotRef, owner: str) -> None:
+        """Create a file that shares the volume's blocks; without reflinks, a sparse file for the manager to fill."""
         origin = self._pool.plain(self._pool.volume_path(snapshot.volume_id))
         source = origin if self.capabilities.instant_clone else None
         self._share(self.snapshot_path(snapshot), snapshot.size, owner, source)
         self._pool.set_origin(self.snapshot_path(snapshot), snapshot.volume_id)
 
     def delete_snapshot(self, snapshot: SnapshotRef) -> None:
+        """Move the file to the trash; its blocks are freed in the background."""
         self._pool.discard(self._pool.snapshot_path(snapshot.id))
 
     def create_volume_from_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef, owner: str) -> None:
+        """Create a file that shares the snapshot's blocks (FICLONE)."""
         self._share(self.local_path(volume), volume.size, owner, self.snapshot_path(snapshot))
 
     def revert_to_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef, owner: str) -> None:
+        """Replace the file by one that shares the snapshot's blocks: one rename, so all of its bytes or none."""
         self._pool.replace(self.local_path(volume), volume.size, owner, self.snapshot_path(snapshot))
 
-    # Files that somebody put into volumes/ or snapshots/ of the pool, raw, are taken over under a new name.
+    # Raw files that an administrator put into volumes/ or snapshots/ of the pool are managed under a new name.
 
     def manage_existing(self, volume: VolumeRef, ref: dict[str, str], owner: str) -> None:
+        """See Driver.manage_existing. Refuses symbolic links and files with other hard links; misses open files."""
         base.check_type(volume, thin=True)
         self._adopt(self.local_path(volume), volume.size, ref, owner)
 
     def manage_existing_get_size(self, volume: VolumeRef, ref: dict[str, str]) -> int:
+        """Bytes of the file, rounded up to whole GiB, at least 1 GiB. InvalidInput where there is no such file."""
         return self._size(self.local_path(volume), ref)
 
     def unmanage(self, volume: VolumeRef, owner: str | None = None, ref: dict[str, str] | None = None) -> None:
+        """Remove the owner's mark from the file."""
         self._let_go(self.local_path(volume), owner, ref)
 
     def get_manageable_volumes(self) -> list[Manageable]:
+        """The regular files in volumes/."""
         return self._manageable("volumes")
 
     def manage_existing_snapshot(self, snapshot: SnapshotRef, ref: dict[str, str], owner: str) -> None:
+        """See `manage_existing`; also marks the file with its volume's id."""
         self._adopt(self.snapshot_path(snapshot), snapshot.size, ref, owner)
         self._pool.set_origin(self.snapshot_path(snapshot), snapshot.volume_id)
 
     def manage_existing_snapshot_get_size(self, snapshot: SnapshotRef, ref: dict[str, str]) -> int:
+        """See `manage_existing_get_size`."""
         return self._size(self.snapshot_path(snapshot), ref)
 
     def unmanage_snapshot(
         self, snapshot: SnapshotRef, owner: str | None = None, ref: dict[str, str] | None = None
     ) -> None:
+        """Remove the marks of owner and volume from the file."""
         self._let_go(self.snapshot_path(snapshot), owner, ref)
 
     def get_manageable_snapshots(self) -> list[Manageable]:
+        """The regular files in snapshots/."""
         return self._manageable("snapshots")
 
     def _adopt(self, path: Path, size: int, ref: dict[str, str], owner: str) -> None:

@@ -1,8 +1,8 @@
 """The simulator: a backend whose capacity, abilities, delays and faults are what the test says.
 
 Bytes are real, because exports serve paths: they live as sparse files in a folder, preferably on tmpfs, and survive the
-service like those of any backend. Simulated are: the pool's capacity, instant clones (a plain copy behaves like one
-until somebody looks at the clock), and faults. Faults are read from `faults.json` in the folder before every verb, so
+service like those of any backend. Simulated are: the pool's capacity, instant clones (a plain copy behaves like one,
+except for the time that it takes), and faults. Faults are read from `faults.json` in the folder before every verb, so
 that a test can reach into a running service:
 
     {"create_volume": [{"when": "before", "error": "OutOfSpace", "times": 1, "delay": 0.5}]}
@@ -31,7 +31,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _faulty(verb: F) -> F:
-    """Ask the faults before and after the verb."""
+    """Apply the planned faults before and after the verb."""
 
     @functools.wraps(verb)
     def wrapped(self: "MemoryDriver", *args: Any, **kwargs: Any) -> Any:
@@ -52,6 +52,7 @@ class Faults:
         self._name = name
 
     def plan(self, plan: dict[str, list[dict[str, Any]]]) -> None:
+        """Replace the plan and reset its counts. `plan`: the content of faults.json, see the head of this module."""
         self._counts.unlink(missing_ok=True)
         _replace(self._plan, plan)
 
@@ -104,68 +105,84 @@ class MemoryDriver(FileDriver):
 
     @property
     def capabilities(self) -> Capabilities:
+        """Thin provisioning; instant clones as the constructor's `instant_clone` says."""
         return Capabilities(thin=True, instant_clone=self._instant)
 
     @_faulty
     def do_setup(self) -> None:
+        """See FileDriver.do_setup; the planned faults come first and last."""
         super().do_setup()
 
     @_faulty
     def check_for_setup_error(self) -> None:
+        """See FileDriver.check_for_setup_error; the planned faults come first and last."""
         super().check_for_setup_error()
 
     @_faulty
     def get_volume_stats(self, refresh: bool = False) -> list[PoolStats]:
+        """See BaseDriver.get_volume_stats; total and free bytes are those of the simulated capacity."""
         return super().get_volume_stats(refresh)
 
     @_faulty
     def create_volume(self, volume: VolumeRef, owner: str) -> None:
+        """See FileDriver.create_volume; the planned faults come first and last."""
         super().create_volume(volume, owner)
 
     @_faulty
     def delete_volume(self, volume: VolumeRef) -> None:
+        """See FileDriver.delete_volume; the planned faults come first and last."""
         super().delete_volume(volume)
 
     @_faulty
     def extend_volume(self, volume: VolumeRef, new_size: int) -> None:
+        """See FileDriver.extend_volume; the planned faults come first and last."""
         super().extend_volume(volume, new_size)
 
     @_faulty
     def create_cloned_volume(self, volume: VolumeRef, source: VolumeRef, owner: str) -> None:
+        """See FileDriver.create_cloned_volume; the planned faults come first and last."""
         super().create_cloned_volume(volume, source, owner)
 
     @_faulty
     def create_snapshot(self, snapshot: SnapshotRef, owner: str) -> None:
+        """See FileDriver.create_snapshot; the planned faults come first and last."""
         super().create_snapshot(snapshot, owner)
 
     @_faulty
     def delete_snapshot(self, snapshot: SnapshotRef) -> None:
+        """See FileDriver.delete_snapshot; the planned faults come first and last."""
         super().delete_snapshot(snapshot)
 
     @_faulty
     def create_volume_from_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef, owner: str) -> None:
+        """See FileDriver.create_volume_from_snapshot; the planned faults come first and last."""
         super().create_volume_from_snapshot(volume, snapshot, owner)
 
     @_faulty
     def revert_to_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef, owner: str) -> None:
+        """See FileDriver.revert_to_snapshot; the planned faults come first and last."""
         super().revert_to_snapshot(volume, snapshot, owner)
 
     @_faulty
     def manage_existing(self, volume: VolumeRef, ref: dict[str, str], owner: str) -> None:
+        """See FileDriver.manage_existing; the planned faults come first and last."""
         super().manage_existing(volume, ref, owner)
 
     @_faulty
     def unmanage(self, volume: VolumeRef, owner: str | None = None, ref: dict[str, str] | None = None) -> None:
+        """See FileDriver.unmanage; the planned faults come first and last."""
         super().unmanage(volume, owner, ref)
 
     @_faulty
     def manage_existing_snapshot(self, snapshot: SnapshotRef, ref: dict[str, str], owner: str) -> None:
+        """See FileDriver.manage_existing_snapshot; the planned faults come first and last."""
         super().manage_existing_snapshot(snapshot, ref, owner)
 
     @_faulty
     def unmanage_snapshot(
         self, snapshot: SnapshotRef, owner: str | None = None, ref: dict[str, str] | None = None
     ) -> None:
+        """See FileDriver.unmanage_snapshot; the planned faults come first and last."""
         super().unmanage_snapshot(snapshot, owner, ref)
 
     def _measure(self) -> PoolStats:

@@ -56,9 +56,11 @@ class PoolFolder:
             )
 
     def volume_path(self, volume_id: str) -> Path:
+        """Path of the volume's file, whether it exists or not."""
         return self.folder / "volumes" / names.volume_name(volume_id)
 
     def snapshot_path(self, snapshot_id: str) -> Path:
+        """Path of the snapshot's file, whether it exists or not."""
         return self.folder / "snapshots" / names.snapshot_name(snapshot_id)
 
     def plain(self, path: Path) -> Path:
@@ -94,7 +96,7 @@ class PoolFolder:
             atomic_file.sync_folder(path.parent)
 
     def adopt(self, source: Path, path: Path, owner: str) -> None:
-        """A file that is nobody's becomes `owner`'s, under the name `path`. Marked first, so that a repeat knows its own."""
+        """Give a file without an owner to `owner`, as `path`. Marked first, so that a repeated call finds it."""
         self.check()
         with self._translated(0):
             if not self._is_mine(path, owner):
@@ -104,7 +106,7 @@ class PoolFolder:
             atomic_file.sync_folder(path.parent)
 
     def release(self, path: Path, owner: str | None, back: Path | None) -> None:
-        """Nobody's from now on, under its name or `back`. With `owner`: only what is marked as theirs."""
+        """Remove the marks from the file, which keeps its name or gets `back`. With `owner`: only from its own file."""
         self.check()
         with self._translated(0):
             for found in (path, back):
@@ -124,7 +126,7 @@ class PoolFolder:
         path.unlink()
 
     def copy(self, source_fd: int, fd: int) -> None:
-        """Share the blocks. What the source's writers were told is written is in it: same page cache, same inode."""
+        """Share the blocks. Every write to the source that has returned is in the copy: same page cache, same inode."""
         os.fsync(source_fd)
         fcntl.ioctl(fd, FICLONE, source_fd)
 
@@ -147,17 +149,21 @@ class PoolFolder:
             threading.Thread(target=self.empty_trash, name="trash", daemon=True).start()
 
     def empty_trash(self) -> None:
+        """Remove the files in trash/, which frees their blocks. OSError where there is no such folder."""
         for path in (self.folder / "trash").iterdir():
             path.unlink(missing_ok=True)
 
     def set_origin(self, path: Path, volume_id: str) -> None:
+        """Store the id of a snapshot's volume with its file. BackendUnavailable where the file does not exist."""
         with self._translated(0):
             os.setxattr(path, ORIGIN, volume_id.encode(), follow_symlinks=False)
 
     def owner(self, path: Path) -> str | None:
+        """Id of the operation that made or adopted the file; None without a mark, and where there is no file."""
         return self._mark(path, OWNER)
 
     def origin(self, path: Path) -> str | None:
+        """Id of a snapshot's volume; None without a mark, and where there is no file."""
         return self._mark(path, ORIGIN)
 
     def _mark(self, path: Path, name: str) -> str | None:
@@ -176,7 +182,7 @@ class PoolFolder:
                     yield path, path.lstat()
 
     def _initialise(self) -> None:
-        """A marker in a folder that is empty or not there: never in one with somebody's files."""
+        """Write the marker into a folder that is new or empty. ConfigError for one that holds other files."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         strangers = [path.name for path in self.folder.iterdir() if path.name != "lost+found"]
         if strangers:

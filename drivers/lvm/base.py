@@ -62,38 +62,47 @@ class LvmBase(BaseDriver):
     # Facts
 
     def local_path(self, volume: VolumeRef) -> Path:
+        """/dev/GROUP/NAME of the volume's LV, whether it exists or not."""
         return self._lvm.path(names.volume_name(volume.id))
 
     def snapshot_path(self, snapshot: SnapshotRef) -> Path:
+        """/dev/GROUP/NAME of the snapshot's LV, whether it exists or not."""
         return self._lvm.path(names.snapshot_name(snapshot.id))
 
     def list_objects(self) -> list[BackendObject]:
+        """Every LV of the group, foreign ones too, but thin pools and the driver's temporary LVs."""
         found = self._objects.find().values()
         return [self._objects.describe(lv) for lv in found if not lv.is_thin_pool and not lv.is_temporary]
 
     # Volumes
 
     def extend_volume(self, volume: VolumeRef, new_size: int) -> None:
+        """Extend the LV. BackendUnavailable where it does not exist."""
         self._grow(names.volume_name(volume.id), new_size)
 
     # Taking over
 
     def manage_existing(self, volume: VolumeRef, ref: dict[str, str], owner: str) -> None:
+        """See Driver.manage_existing. Tags the LV with its owner, then renames and activates it."""
         base.check_type(volume, thin=self.capabilities.thin)
         name = names.volume_name(volume.id)
         if self._objects.adopt(name, ref, owner, self._reject_reason).size < volume.size:
             self._grow(name, volume.size)
 
     def manage_existing_get_size(self, volume: VolumeRef, ref: dict[str, str]) -> int:
+        """Bytes of the LV's device, rounded up to whole GiB. InvalidInput where there is no such LV."""
         return to_gib(self._objects.size_of(names.volume_name(volume.id), ref)) * GiB
 
     def unmanage(self, volume: VolumeRef, owner: str | None = None, ref: dict[str, str] | None = None) -> None:
+        """Remove the owner's tag from the LV."""
         self._objects.release(names.volume_name(volume.id), owner, ref)
 
     def get_manageable_volumes(self) -> list[Manageable]:
+        """The LVs that are volumes, and foreign LVs, with the reason where one cannot be managed."""
         return self._objects.manageable("volume", self._objects.find().values(), self._reject_reason)
 
     def manage_existing_snapshot(self, snapshot: SnapshotRef, ref: dict[str, str], owner: str) -> None:
+        """See `manage_existing`. InvalidInput for an LV that is no snapshot of the volume's LV."""
         name, origin = names.snapshot_name(snapshot.id), names.volume_name(snapshot.volume_id)
 
         def reject_reason(found: LogicalVolume) -> str:
@@ -106,14 +115,17 @@ class LvmBase(BaseDriver):
             self._grow(name, snapshot.size)
 
     def manage_existing_snapshot_get_size(self, snapshot: SnapshotRef, ref: dict[str, str]) -> int:
+        """Bytes that the snapshot reads as, rounded up to whole GiB. InvalidInput where there is no such LV."""
         return to_gib(self._objects.size_of(names.snapshot_name(snapshot.id), ref)) * GiB
 
     def unmanage_snapshot(
         self, snapshot: SnapshotRef, owner: str | None = None, ref: dict[str, str] | None = None
     ) -> None:
+        """Remove the owner's tag from the snapshot's LV."""
         self._objects.release(names.snapshot_name(snapshot.id), owner, ref)
 
     def get_manageable_snapshots(self) -> list[Manageable]:
+        """The LVs that are snapshots of this backend's volumes, with the reason where one cannot be managed."""
         return self._objects.manageable("snapshot", self._objects.find().values(), self._reject_snapshot_reason)
 
 

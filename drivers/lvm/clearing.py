@@ -1,4 +1,4 @@
-"""Bytes of LVs that nobody may see any more: zeros for new ones, and the removal of old ones in the background.
+"""Bytes of LVs that no client may see any more: zeros for new LVs, and the removal of deleted ones in the background.
 
 An LV to be cleared is cut from its end: a piece is cleared, then the LV is shortened by it. So its length says how far it
 is, a killed sweep goes on where it was, and what is cleared is free at once.
@@ -51,7 +51,7 @@ def discard(
 
 
 def _clear(path: Path, request: int, start: int, length: int, pause: Callable[[float], None], share: float) -> None:
-    # O_EXCL: never under somebody who has it mounted or exported.
+    # O_EXCL: never while the device is mounted or another program has claimed it.
     fd = os.open(path, os.O_RDWR | os.O_EXCL | os.O_CLOEXEC)
     try:
         for offset in range(start, start + length, PIECE):
@@ -95,7 +95,7 @@ class Sweeper:
         return thread is None or not thread.is_alive()
 
     def sweep(self) -> None:
-        """All that there is, now. One that somebody has open is left for the next time."""
+        """Clear and remove every deleted LV now. One that is open is left for the next sweep."""
         busy: set[str] = set()
         while found := next((lv for lv in self._trash() if lv.name not in busy), None):
             try:

@@ -1,4 +1,4 @@
-"""Every LVM command of this driver: arguments, retries, and what its complaints mean. Nobody else runs one.
+"""Every LVM command of this driver: arguments, retries, and what its messages mean. No other module runs one.
 
 LVM serialises changes of a volume group by its own lock; a hung command is ended after COMMAND_SECONDS and said so, a
 crashed one (SIGSEGV has been seen in the field: LP 1901783) is tried again, because each of them is one commit of
@@ -53,6 +53,7 @@ class Commands:
         return facts.logical_volumes(self._run(["lvs", *_REPORT, "-o", facts.LV_FIELDS, *chosen, self.group]))
 
     def extent_ranges(self, name: str) -> list[str]:
+        """The LV's physical extents as `extend` takes them: PV:FIRST-LAST."""
         argv = ["lvs", *_REPORT, "--segments", "-o", "seg_pe_ranges", f"{self.group}/{name}"]
         return facts.extent_ranges(self._run(argv))
 
@@ -68,14 +69,17 @@ class Commands:
         self._run(["lvchange", "--errorwhenfull", "y", f"{self.group}/{name}"])
 
     def zero_new_blocks(self, name: str) -> None:
+        """Let the thin pool zero each block before its first use."""
         self._run(["lvchange", "--zero", "y", f"{self.group}/{name}"])
 
     def extend_pool_metadata(self, name: str, more: int) -> None:
+        """Extend the thin pool's metadata by `more` bytes. OutOfSpace where the group has no room for it."""
         self._run(["lvextend", "--poolmetadatasize", f"+{more}b", f"{self.group}/{name}"])
 
     # LVs
 
     def make_thin(self, name: str, pool: str, size: int, owner: str) -> None:
+        """Create a thin LV of `size` bytes in the pool, tagged with its owner."""
         self._run(["lvcreate", "--yes", "--wipesignatures", "n", "--thin", "--virtualsize", f"{size}b", "--name", name,
                    "--addtag", facts.OWNER + owner, f"{self.group}/{pool}"])  # fmt: skip
 
@@ -85,6 +89,7 @@ class Commands:
                    facts.OWNER + owner, f"{self.group}/{origin}"])  # fmt: skip
 
     def make_thick(self, name: str, size: int, owner: str = "") -> None:
+        """Create a linear LV of `size` bytes, tagged with its owner where there is one. OutOfSpace in a full group."""
         tag = ["--addtag", facts.OWNER + owner] if owner else []
         self._run(
             ["lvcreate", "--yes", "--wipesignatures", "n", "--size", f"{size}b", "--name", name, *tag, self.group]
@@ -96,7 +101,7 @@ class Commands:
                    facts.OWNER + owner, f"{self.group}/{origin}"])  # fmt: skip
 
     def split_snapshot(self, name: str) -> None:
-        """A classic snapshot becomes an LV of its own, with the changes in it, that nobody can read as a volume."""
+        """Turn a classic snapshot into an LV of its own: it holds the changed chunks, and does not read as a volume."""
         self._run(["lvconvert", "--yes", "--splitsnapshot", f"{self.group}/{name}"])
 
     def extend(self, name: str, size: int, ranges: Sequence[str] = ()) -> None:
@@ -104,15 +109,19 @@ class Commands:
         self._run(["lvextend", "--size", f"{size}b", f"{self.group}/{name}", *ranges])
 
     def shrink(self, name: str, size: int) -> None:
+        """Reduce the LV to `size` bytes; what it held behind them is lost."""
         self._run(["lvreduce", "--yes", "--force", "--size", f"{size}b", f"{self.group}/{name}"])
 
     def rename(self, name: str, new_name: str) -> None:
+        """Rename the LV. CommandFailed where the new name is taken."""
         self._run(["lvrename", self.group, name, new_name])
 
     def tag(self, name: str, owner: str) -> None:
+        """Add the owner's tag to the LV."""
         self._run(["lvchange", "--addtag", facts.OWNER + owner, f"{self.group}/{name}"])
 
     def untag(self, name: str, owner: str) -> None:
+        """Remove the owner's tag from the LV."""
         self._run(["lvchange", "--deltag", facts.OWNER + owner, f"{self.group}/{name}"])
 
     def activate(self, *names: str) -> None:
@@ -122,6 +131,7 @@ class Commands:
         self._run(["lvchange", "--activate", "y", "--ignoreactivationskip", *paths])
 
     def deactivate(self, name: str) -> None:
+        """Deactivate the LV: its device goes away. DeviceBusy while it is open."""
         self._run_unused(["lvchange", "--activate", "n", f"{self.group}/{name}"], name)
 
     def refresh(self, name: str) -> None:
@@ -129,7 +139,7 @@ class Commands:
         self._run(["lvchange", "--refresh", f"{self.group}/{name}"])
 
     def remove(self, *names: str) -> None:
-        """Those of these LVs that are there. DeviceBusy while somebody has one open."""
+        """Remove those of these LVs that exist. DeviceBusy while one is open."""
         if not names:
             return
         paths = [f"{self.group}/{name}" for name in names]
@@ -140,6 +150,7 @@ class Commands:
                 raise
 
     def path(self, name: str) -> Path:
+        """/dev/GROUP/NAME of the LV's device, whether it exists or not."""
         return Path("/dev") / self.group / name
 
     def _run_unused(self, argv: Sequence[str], name: str) -> None:

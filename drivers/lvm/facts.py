@@ -1,6 +1,6 @@
 """What LVM reports, as data: parsed from `--reportformat json`, without running anything.
 
-Source: lvmreport(7), lvs(8), vgs(8). Sizes are asked for in bytes without suffix; LVM reports every field as text.
+Source: lvmreport(7), lvs(8), vgs(8). Sizes are requested in bytes without suffix; LVM reports every field as text.
 """
 
 import json
@@ -36,24 +36,29 @@ class LogicalVolume:
 
     @property
     def owner(self) -> str | None:
+        """The owner in the LV's tag; None for an LV that nbdsvc does not manage."""
         return next((tag.removeprefix(OWNER) for tag in self.tags if tag.startswith(OWNER)), None)
 
     # The letters of lv_attr, lvs(8): 1 type, 5 state, 6 open, 9 health, 10 activation skip.
 
     @property
     def is_thin_pool(self) -> bool:
+        """Whether the LV is a thin pool."""
         return self.attributes[0] == "t"
 
     @property
     def is_thin(self) -> bool:
+        """Whether the LV is a thin volume or thin snapshot."""
         return self.attributes[0] == "V"
 
     @property
     def is_classic_snapshot(self) -> bool:
+        """Whether the LV is a copy-on-write snapshot with extents of its own."""
         return self.attributes[0] in "sS"
 
     @property
     def has_classic_snapshots(self) -> bool:
+        """Whether the LV is the origin of a classic snapshot."""
         return self.attributes[0] in "oO"
 
     @property
@@ -63,10 +68,12 @@ class LogicalVolume:
 
     @property
     def active(self) -> bool:
+        """Whether the LV is active, suspended ones included."""
         return self.attributes[4] != "-"
 
     @property
     def suspended(self) -> bool:
+        """Whether the LV is suspended: I/O to it waits."""
         return self.attributes[4] in "sS"
 
     @property
@@ -76,14 +83,17 @@ class LogicalVolume:
 
     @property
     def open(self) -> bool:
+        """Whether the LV's device is open: mounted, exported, or below another device."""
         return self.attributes[5] == "o"
 
     @property
     def health(self) -> str:
+        """The health letter of lv_attr; "-" for a healthy LV."""
         return self.attributes[8]
 
     @property
     def skipped(self) -> bool:
+        """Whether the LV has the flag that excludes it from activation."""
         return self.attributes[9] == "k"
 
     @property
@@ -121,6 +131,7 @@ VG_FIELDS = "vg_name,vg_size,vg_free,vg_extent_size,vg_missing_pv_count"
 
 
 def logical_volumes(report: str) -> list[LogicalVolume]:
+    """The LVs in a report of `lvs -o LV_FIELDS`."""
     return [
         LogicalVolume(
             name=row["lv_name"],
@@ -141,6 +152,7 @@ def logical_volumes(report: str) -> list[LogicalVolume]:
 
 
 def volume_groups(report: str) -> list[VolumeGroup]:
+    """The VGs in a report of `vgs -o VG_FIELDS`."""
     return [
         VolumeGroup(
             name=row["vg_name"],

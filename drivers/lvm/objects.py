@@ -1,4 +1,4 @@
-"""The LVs of one group as objects with owners: found, told apart, renamed, taken over. The same for thin and thick."""
+"""The LVs of one group as objects with owners: found, classified, renamed, managed. The same for thin and thick."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -40,6 +40,7 @@ class Objects:
             raise
 
     def must_find(self, name: str) -> LogicalVolume:
+        """The LV of this name; BackendUnavailable where it does not exist."""
         found = self.find(name).get(name)
         if found is None:
             raise self.gone(name)
@@ -63,15 +64,19 @@ class Objects:
                 raise
 
     def path(self, name: str) -> Path:
+        """/dev/GROUP/NAME of the LV's device, whether it exists or not."""
         return self.lvm.path(name)
 
     def gone(self, name: str) -> errors.BackendUnavailable:
+        """The BackendUnavailable error for a missing LV, to be raised by the caller."""
         return self.unavailable(f"{name} is not in the pool any more")
 
     def unavailable(self, reason: str) -> errors.BackendUnavailable:
+        """The BackendUnavailable error of this backend, to be raised by the caller."""
         return errors.BackendUnavailable(backend=self.backend, reason=reason)
 
     def busy(self, name: str, reason: str) -> errors.DeviceBusy:
+        """The DeviceBusy error for an LV in use, to be raised by the caller."""
         return errors.DeviceBusy(device=str(self.path(name)), reason=reason)
 
     def wake(self, found: Iterable[LogicalVolume]) -> None:
@@ -122,6 +127,7 @@ class Objects:
         return self.existing(found.get(name) or found.get(source), ref).virtual_size
 
     def existing(self, found: LogicalVolume | None, ref: dict[str, str]) -> LogicalVolume:
+        """`found`; InvalidInput of the reference where it is None or one of the driver's temporary LVs."""
         if found is None or found.is_temporary:
             raise base.bad_reference(ref, f"there is no such LV in volume group {self.lvm.group}")
         return found
@@ -139,6 +145,7 @@ class Objects:
     # Lists
 
     def describe(self, found: LogicalVolume) -> BackendObject:
+        """The LV as an object of the driver's contract; `fault` is set for a snapshot that overflowed."""
         kind, id = names.parse_name(found.name) or ("other", None)
         fault = "the room for its volume's changes ran out" if found.overflowed else ""
         origin = (names.parse_name(found.origin) or ("", None))[1] if kind == "snapshot" else None
@@ -146,6 +153,7 @@ class Objects:
         return BackendObject(kind, id, found.owner, found.name, found.virtual_size, fault, origin)
 
     def manageable(self, kind: str, found: Iterable[LogicalVolume], reject_reason: RejectReason) -> list[Manageable]:
+        """Those of these LVs that are of `kind` ("volume" or "snapshot"), but pools and temporary LVs."""
         return [
             Manageable(
                 reference={base.SOURCE_NAME: lv.name},

@@ -45,13 +45,16 @@ class ThickDriver(LvmBase):
     # Start
 
     def do_setup(self) -> None:
+        """Activate the backend's LVs and go on with clearing deleted ones. Without the volume group: nothing."""
         if self._lvm.group_facts() is not None:
             self._mend()
 
     def check_for_setup_error(self) -> None:
+        """BackendUnavailable when the volume group does not exist or lacks disks."""
         self._objects.group()
 
     def watch(self) -> None:
+        """Extend snapshots that run full, activate the backend's LVs, and go on with clearing deleted ones."""
         group, found = self._objects.group(), self._mend()
         for lv in (each for each in found.values() if each.is_classic_snapshot and each.owner):
             verdict = watching.snapshot(lv, group, self._policy)
@@ -155,6 +158,7 @@ class ThickDriver(LvmBase):
         self.sweeper.start()
 
     def create_snapshot(self, snapshot: SnapshotRef, owner: str) -> None:
+        """Create a classic snapshot with room for snapshot_percent of changes. OutOfSpace where the group has less."""
         name, origin = names.snapshot_name(snapshot.id), names.volume_name(snapshot.volume_id)
         found = self._objects.find(name, origin)
         if self._objects.is_mine(found.get(name), owner):
@@ -195,12 +199,15 @@ class ThickDriver(LvmBase):
         self.sweeper.start()
 
     def create_cloned_volume(self, volume: VolumeRef, source: VolumeRef, owner: str) -> None:
+        """Unsupported: the manager copies instead."""
         raise _unsupported()
 
     def create_volume_from_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef, owner: str) -> None:
+        """Unsupported: the manager copies instead."""
         raise _unsupported()
 
     def revert_to_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef, owner: str) -> None:
+        """Unsupported: the manager copies instead."""
         raise _unsupported()
 
     def _reject_reason(self, found: LogicalVolume) -> str:

@@ -13,7 +13,7 @@ from nbdsvc.model import names
 
 log = structlog.get_logger(__name__)
 
-# What a new pool takes of the group; the rest is for the growth of its metadata (as the reference does).
+# What a new pool takes of the group; the rest is for the growth of its metadata (as Cinder does).
 POOL_PERCENT = 95
 # A pool is bad when its health is one of these: failed, or its metadata is read-only (lvs(8), lv_attr 9).
 _FAILED, _READ_ONLY = "F", "M"
@@ -32,6 +32,7 @@ class ThinDriver(LvmBase):
     # Start
 
     def do_setup(self) -> None:
+        """Create the thin pool where it is missing, and set its options. Without the volume group: nothing."""
         if self._lvm.group_facts() is None:
             return
         found = self._objects.find()
@@ -59,6 +60,7 @@ class ThinDriver(LvmBase):
         return pool
 
     def watch(self) -> None:
+        """Extend the pool's data and metadata by the policy, correct its options, and activate the backend's LVs."""
         group, found = self._objects.group(), self._objects.find()
         self._mend(found)
         verdict = watching.pool(self._existing_pool(found), group, self._policy)
@@ -101,6 +103,7 @@ class ThinDriver(LvmBase):
     # Objects
 
     def create_volume(self, volume: VolumeRef, owner: str) -> None:
+        """Create a thin LV. OutOfSpace where the pool or its metadata is full."""
         name = names.volume_name(volume.id)
         found = self._objects.find(name, self._pool)
         if not self._objects.is_mine(found.get(name), owner):
@@ -109,12 +112,15 @@ class ThinDriver(LvmBase):
                 self._lvm.make_thin(name, self._pool, volume.size, owner)
 
     def create_cloned_volume(self, volume: VolumeRef, source: VolumeRef, owner: str) -> None:
+        """Create a thin snapshot of the source's LV. OutOfSpace where the pool or its metadata is full."""
         self._share(names.volume_name(volume.id), names.volume_name(source.id), volume.size, owner)
 
     def create_volume_from_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef, owner: str) -> None:
+        """Create a thin snapshot of the snapshot's LV. OutOfSpace where the pool or its metadata is full."""
         self._share(names.volume_name(volume.id), names.snapshot_name(snapshot.id), volume.size, owner)
 
     def create_snapshot(self, snapshot: SnapshotRef, owner: str) -> None:
+        """Create a thin snapshot of the volume's LV. OutOfSpace where the pool or its metadata is full."""
         self._share(names.snapshot_name(snapshot.id), names.volume_name(snapshot.volume_id), 0, owner)
 
     def _share(self, name: str, origin: str, size: int, owner: str) -> None:
@@ -135,9 +141,11 @@ class ThinDriver(LvmBase):
             self._lvm.extend(name, size)
 
     def delete_volume(self, volume: VolumeRef) -> None:
+        """Remove the LV and what an interrupted revert left. DeviceBusy while it is open."""
         self._delete(names.volume_name(volume.id))
 
     def delete_snapshot(self, snapshot: SnapshotRef) -> None:
+        """Remove the LV. DeviceBusy while it is open."""
         self._delete(names.snapshot_name(snapshot.id))
 
     def _delete(self, name: str) -> None:
