@@ -50,20 +50,24 @@ class Notes:
         return self._folder / volume_id
 
     def find(self, volume_id: str) -> Attached | None:
+        """The record of the volume's device; None where the volume is not attached here."""
         try:
             return Attached(**json.loads(self._path(volume_id).read_text()))
         except FileNotFoundError:
             return None
 
     def all(self) -> list[Attached]:
+        """The records of all attached volumes, ordered by volume id."""
         return [Attached(**json.loads(path.read_text())) for path in sorted(self._folder.glob("*.json"))]
 
     def write(self, attached: Attached) -> None:
+        """Store the record, in place of an earlier one of the volume."""
         temporary = self._path(attached.volume_id).with_suffix(".new")
         temporary.write_text(json.dumps(asdict(attached)))
         temporary.replace(self._path(attached.volume_id))
 
     def forget(self, volume_id: str) -> None:
+        """Remove the volume's record and its private folder. Neither has to exist."""
         with contextlib.suppress(FileNotFoundError):
             for path in self.home(volume_id).iterdir():
                 path.unlink()
@@ -75,6 +79,7 @@ class Notes:
 
 
 def is_nbd(info: dict[str, Any]) -> bool:
+    """Whether these connection data are of an NBD export."""
     return bool(info.get("driver_volume_type") == "nbd")
 
 
@@ -97,6 +102,7 @@ def size_of(device: str) -> int:
 
 
 def is_read_only(device: str) -> bool:
+    """Whether the kernel refuses writes to the device. OSError where there is no such device."""
     return Path(f"/sys/class/block/{Path(device).name}/ro").read_text().strip() == "1"
 
 

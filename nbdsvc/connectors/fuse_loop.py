@@ -36,6 +36,7 @@ class FuseLoop:
         self._runner = runner
 
     def serves(self, info: dict[str, Any]) -> bool:
+        """For NBD exports, with TLS too, where this host has FUSE."""
         return is_nbd(info) and Path("/dev/fuse").exists()
 
     def connect(self, home: Path, attachment_id: str, info: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -59,6 +60,7 @@ class FuseLoop:
         nbd_agent.ensure_running(folder)
 
     def disconnect(self, home: Path, attached: Attached) -> None:
+        """Detach the loop device, unmount the file, wait for nbdfuse to end. DeviceBusy where one takes too long."""
         if _backing(attached.device):
             self._runner.run(["losetup", "--detach", attached.device], tries=1)
         _until(lambda: not _backing(attached.device), attached.device, "its loop device stays busy")
@@ -89,7 +91,7 @@ class FuseLoop:
 
 
 def _is_there(mounted: Path) -> bool:
-    """Whether the mount is, with a size: its inode has none until somebody asks, and a loop device takes what it has."""
+    """Whether it is mounted with its size: the inode has none before the first stat, and a loop device takes that."""
     found = mounted.stat()
     return found.st_dev != mounted.parent.stat().st_dev and found.st_size > 0
 
@@ -143,7 +145,7 @@ def _server(home: Path, info: dict[str, Any]) -> list[str]:
 
 
 def _key(home: Path, info: dict[str, Any]) -> Path:
-    """The key in a file: a key on a command line is everybody's."""
+    """The key in a file: every user of the host can read a command line."""
     key = home / "psk"
     fd = os.open(key, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(fd, "w") as file:

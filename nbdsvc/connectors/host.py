@@ -23,8 +23,8 @@ POLL_SECONDS = 0.1
 class HostConnector:
     """Attaches and detaches on this host. `folder`: where mount points, keys and notes are kept. `kinds`: best first.
 
-    connections: of the kernel's NBD client to one volume, where the export allows more than one; told, they are a refusal
-    where another client attaches.
+    connections: of the kernel's NBD client to one volume, where the export allows more than one. Given a number,
+    `attach` refuses where another client would attach.
     """
 
     def __init__(
@@ -47,9 +47,11 @@ class HostConnector:
                 "multipath": multipath_runs(), "initiator": initiator_name(), "do_local_attach": True}  # fmt: skip
 
     def find(self, volume_id: str) -> Attached | None:
+        """The record of the volume's device; None where the volume is not attached here."""
         return self._notes.find(volume_id)
 
     def all(self) -> list[Attached]:
+        """The records of all volumes that are attached here."""
         return self._notes.all()
 
     def attach(self, volume_id: str, attachment_id: str, info: dict[str, Any]) -> Attached:
@@ -84,7 +86,7 @@ class HostConnector:
         return ""
 
     def detach(self, attached: Attached, *, force: bool = False) -> None:
-        """Refuse while somebody uses the device, flush, take it down. Raises DeviceBusy with who and where.
+        """Flush the device and take it down. DeviceBusy with the use and its place while the device is in use.
 
         force: also when the flush fails, because its server is gone for good; what was not flushed before is lost.
         """

@@ -39,9 +39,11 @@ class BrickIscsi:
     )
 
     def serves(self, info: dict[str, Any]) -> bool:
+        """For iSCSI targets, where os-brick is installed."""
         return info.get("driver_volume_type") == "iscsi" and importlib.util.find_spec("os_brick") is not None
 
     def connect(self, home: Path, attachment_id: str, info: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Log in to the target by os-brick. The details keep no secrets. ExportFailed where it cannot be connected."""
         multipath = multipath_runs()
         connector = _connector(multipath)
         try:
@@ -78,6 +80,7 @@ def initiator_name() -> str | None:
 
 
 def multipath_runs() -> bool:
+    """Whether multipathd runs on this host."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         try:
             sock.connect(_MULTIPATHD)

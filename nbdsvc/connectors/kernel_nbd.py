@@ -38,6 +38,7 @@ class KernelNbd:
         return is_nbd(info) and not info.get("tls") and self._loaded()
 
     def connect(self, home: Path, attachment_id: str, info: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Hand negotiated sockets to the kernel. ExportFailed; DeviceBusy where the device does not come up in time."""
         from nbdsvc.connectors import nbd_netlink  # pyroute2 takes a quarter of a second to load
 
         with ExitStack() as stack:
@@ -57,21 +58,23 @@ class KernelNbd:
         return device, {"index": index, "connections": len(links), "server": server}
 
     def noted(self, folder: Path) -> None:
+        """Start the agent that reconnects and resizes the device."""
         nbd_agent.ensure_running(folder)
 
     def disconnect(self, home: Path, attached: Attached) -> None:
+        """Disconnect the device, unless another attachment has it by now. DeviceBusy where it does not end in time."""
         from nbdsvc.connectors import nbd_netlink
 
         index = attached.details["index"]
         if identifier_of(index) not in (attached.attachment_id, None):
-            return  # ours is gone, and somebody else has the device since
+            return  # ours is gone, and another attachment has the device since
         nbd_netlink.disconnect(index)
         _until(lambda: not _connected(index), attached.device, "its connection does not end")
 
     def _loaded(self) -> bool:
         if not Path("/sys/module/nbd").is_dir():
             try:
-                # No devices in advance: netlink makes them as they are asked for.
+                # No devices in advance: netlink makes them as they are requested.
                 self._runner.run(["modprobe", "nbd", "nbds_max=0"], tries=1)
             except errors.BackendError:
                 return False
@@ -79,7 +82,7 @@ class KernelNbd:
 
 
 def identifier_of(index: int) -> str | None:
-    """What the device's maker called its server; None while it is not connected, and before Linux 5.14."""
+    """The backend identifier given to `connect`; None while the device is not connected, and before Linux 5.14."""
     try:
         return Path(f"/sys/block/nbd{index}/backend").read_text().strip() or None
     except OSError:

@@ -1,9 +1,9 @@
 """Gives devices of the kernel's NBD client new connections when theirs die: a server that was killed or restarted, a cut;
 and these, and loop devices over FUSE, the size of their volume when it was extended.
 
-The kernel keeps I/O waiting for DEAD_TIMEOUT and tells a multicast group that a link is dead; somebody in user space has
-to connect again. One process a host does so for all devices, started with the first and ended with the last of them.
-Its status command is no sign of life (it still says "connected" after I/O has failed), so it is never asked: a
+The kernel keeps I/O waiting for DEAD_TIMEOUT and tells a multicast group that a link is dead; a process in user space
+has to connect again. One process a host does so for all devices: it starts with the first and ends with the last.
+Its status command is no sign of life (it still says "connected" after I/O has failed), so it is never used: a
 reconfigure takes only as many sockets as there are dead links, and none of a healthy device.
 """
 
@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 
 # How often a server that is away is tried, and notes are looked at.
 TICK_SECONDS = 0.5
-# How often a server is asked for its volume's size: one handshake a device, and the time until growth is seen.
+# How often a volume's size is requested from its server: one handshake a device, and the time until growth is seen.
 SIZE_SECONDS = 5.0
 _WATCHED = (kernel_nbd.KernelNbd.name, fuse_loop.FuseLoop.name)
 
@@ -48,7 +48,7 @@ class Watch:
                     self._look_after()
 
     def _look_after(self) -> None:
-        """All devices, until there is the first or no more of the kernel's client, whose dead links are told."""
+        """Serve all devices until the first of the kernel's client comes or the last goes: those report dead links."""
         with contextlib.ExitStack() as stack:
             has_links = bool(self._linked())
             events = stack.enter_context(_dead_links()) if has_links else None
@@ -81,7 +81,7 @@ class Watch:
 
         index = attached.details["index"]
         if kernel_nbd.identifier_of(index) != attached.attachment_id:
-            return True  # detached, or the device is somebody else's by now
+            return True  # detached, or the device is another attachment's by now
         began = time.monotonic()
         try:
             with contextlib.ExitStack() as stack:
