@@ -1,4 +1,4 @@
-"""Whether somebody uses what a copy is about to overwrite: a mount, a device on top, a loop device on a file."""
+"""Whether what a copy is about to overwrite is in use: a mount, a device on top, a loop device on a file."""
 
 import errno
 import os

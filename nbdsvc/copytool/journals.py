@@ -48,6 +48,7 @@ class Journal:
         self.close()
 
     def close(self) -> None:
+        """Close the journal's file, which unlocks it; it stays. May be called again."""
         if self.fd is not None:
             os.close(self.fd)
             self.fd = None

@@ -1,7 +1,7 @@
 """A new file that appears under its name when it is whole: written as a part beside it, then renamed.
 
 A part is ours by a mark on it (an extended attribute), or because a journal speaks of it; any other file of that name is
-somebody's, and is refused. What is replaced keeps its mode, owner and attributes; through a link, the file that it leads
+foreign, and is refused. What is replaced keeps its mode, owner and attributes; through a link, the file that it leads
 to is replaced, and other hard links of that keep the old bytes.
 """
 
@@ -24,7 +24,7 @@ _CANNOT = (errno.ENOTSUP, errno.ENOSYS, errno.EPERM, errno.EACCES, errno.EINVAL)
 _KEPT_ATTRIBUTES = ("user.", "system.posix_acl_access", "security.selinux")
 _NEW_MODE = 0o644
 _LONGEST_NAME = 255
-# What cannot become a file: (what stat says, in words).
+# What cannot become a file: (test of the mode that stat returns, message).
 _NOT_FILES = (
     (stat.S_ISDIR, "it is a folder: name the file in it"),
     (stat.S_ISSOCK, "it is a socket: an NBD server behind it is nbd+unix:///?socket=PATH"),
@@ -161,7 +161,7 @@ def _is_marked(fd: int) -> bool:
 
 
 def _lock(fd: int, part: Path) -> None:
-    """Two copies to one name would write one file: the second is told."""
+    """Two copies to one name would write one file: the second gets Conflict."""
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.path.samestat(os.fstat(fd), part.lstat()):

@@ -182,7 +182,7 @@ def open_target(place: Reference, size: int, wanted: Wanted, origin: Origin) -> 
 
 
 def _journalled(stack: ExitStack, target: Target, wanted: Wanted, origin: Origin, place: str, size: int) -> Target:
-    """A device or an export is its own part: nobody can tell one from another of the same name and size."""
+    """A device or an export is its own part: its identity is "", for one of the same name and size looks the same."""
     if wanted.journal is not None:
         journal = stack.enter_context(Journal(wanted.journal, origin.fingerprint(), place, size))
         target.journal, target.fingerprint = journal.begin("", anew=not journal.knows(""))

@@ -17,15 +17,17 @@ _STDOUT = 1
 
 
 def is_standard_output(reference: str) -> bool:
+    """Whether the reference is "-" or a path of standard output."""
     return reference in _STANDARD_OUTPUT
 
 
 def is_stream(reference: str) -> bool:
+    """Whether the reference is standard output or a FIFO that exists."""
     return is_standard_output(reference) or stat.S_ISFIFO(mode_of(reference))
 
 
 def mode_of(reference: str | Path) -> int:
-    """What stands there now, as `stat` says it; 0 where nothing does or nobody may look: opening it will say why."""
+    """The mode (st_mode) of the path; 0 where stat fails: opening the path then reports why."""
     try:
         return Path(reference).stat().st_mode
     except OSError:
