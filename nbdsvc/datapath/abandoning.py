@@ -14,7 +14,7 @@ _End = None
 
 
 class Abandoned(Exception):
-    """The call may still be under way; nobody waits for it any more."""
+    """The wait for a call was ended; the call itself may still be under way."""
 
 
 class Abandonable:
@@ -30,6 +30,7 @@ class Abandonable:
         self._aborted = False
 
     def pread(self, offset: int, length: int) -> bytes:
+        """The result or error of the wrapped `pread`; Abandoned after `abort`."""
         future: Future[bytes] = Future()
         with self._lock:
             if self._aborted:

@@ -24,7 +24,7 @@ PACKING_THREADS = 2 * THREADS
 # Whoever takes digests is not writing meanwhile, and a disk wants several writes at once: 2 GiB to a file took 0.93 s
 # without digests, with them 20 % more by four threads, 6 % by eight, 3 % by twelve and 1 % by sixteen.
 DIGEST_THREADS = max(16, 2 * THREADS)
-# How often progress is reported and a wish to stop is seen: a cancel takes effect within 100 ms.
+# How often progress is reported and a request to stop is seen: a cancel takes effect within 100 ms.
 TICK_SECONDS = 0.05
 
 OnProgress = Callable[[int, int, int], None]
@@ -109,7 +109,7 @@ def digest(source: Source, size: int, **options: Any) -> Digests:
 
 
 def _run(job: Any, source: Source, on_progress: OnProgress, should_stop: Callable[[], bool]) -> int:
-    """The C call on a thread of its own, while this one reports progress and watches for a wish to stop."""
+    """The C call on a thread of its own, while this one reports progress and watches for a request to stop."""
     results: list[int] = []
     worker = threading.Thread(target=lambda: results.append(lib.nbdsvc_copy_run(job)), name="copy")
     worker.start()

@@ -26,7 +26,7 @@ class Callback:
     """A Python function as an input of the C core. Its exceptions are kept for the caller: C only sees a number.
 
     `abort`: what makes reads under way end, where the function's owner has something that does; else they are left to end
-    by themselves, on threads of their own, and nobody waits for them.
+    by themselves, on threads of their own, and no caller waits for them.
     """
 
     def __init__(self, pread: PreadCallback, abort: Callable[[], None] | None = None, threads: int = 1) -> None:
@@ -45,10 +45,12 @@ class Callback:
             self._stop_reads()
 
     def close(self) -> None:
+        """End the reads on the callback's own threads. Does nothing where the constructor was given `abort`."""
         if self._reader:
             self._reader.abort()
 
     def fill(self, buffer: Any, length: int, offset: int) -> int:
+        """Read `length` bytes into a C buffer: 0, -ECANCELED after `abort`, or -EIO with the exception in `error`."""
         if self._aborted:
             return -errno.ECANCELED
         try:
@@ -73,11 +75,13 @@ def _abandonable(pread: PreadCallback, threads: int) -> "Abandonable":
 
 @ffi.def_extern(error=-errno.EIO)  # type: ignore[untyped-decorator]
 def nbdsvc_python_pread(context: Any, buffer: Any, length: int, offset: int) -> int:
+    """The read function that C calls; `context`: the handle of a Callback. 0 or -errno."""
     callback: Callback = ffi.from_handle(context)
     return callback.fill(buffer, length, offset)
 
 
 def input_of_fd(fd: int, name: str) -> Any:
+    """A C input over a file or device; the descriptor stays the caller's. ReadFailed where it cannot be read."""
     made = ffi.new("struct nbdsvc_input **")
     result = lib.nbdsvc_input_fd_create(fd, made)
     if result < 0:
@@ -86,6 +90,7 @@ def input_of_fd(fd: int, name: str) -> Any:
 
 
 def input_of_callback(callback: Callback, size: int) -> Any:
+    """A C input of `size` bytes over the callback, which has to outlive it."""
     made = ffi.new("struct nbdsvc_input **")
     if lib.nbdsvc_input_callback_create(lib.nbdsvc_python_pread, callback.handle, size, made) < 0:
         raise MemoryError

@@ -17,10 +17,12 @@ class Limit:
 
     @property
     def rate(self) -> int:
+        """Bytes (or another unit) a second; 0 is no limit."""
         return self._rate
 
     @rate.setter
     def rate(self, rate: int) -> None:
+        """Change the limit, also of copies that are running."""
         lib.nbdsvc_token_bucket_set(self.pointer, rate)
         self._rate = rate
 

@@ -39,11 +39,13 @@ class Sink:
 
     @property
     def pointer(self) -> Any:
+        """The sink of the C core; InternalError once it is closed."""
         if self._pointer is None:
             raise errors.InternalError(reason=f"sink {self.name} is closed")
         return self._pointer
 
     def close(self) -> None:
+        """Free the sink of the C core. May be called again."""
         if self._pointer is not None:
             lib.nbdsvc_sink_destroy(self._pointer)
             self._pointer = None

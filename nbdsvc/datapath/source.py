@@ -44,11 +44,13 @@ class Source:
 
     @property
     def pointer(self) -> Any:
+        """The source of the C core; InternalError once it is closed."""
         if self._pointer is None:
             raise errors.InternalError(reason=f"source {self.name} is closed")
         return self._pointer
 
     def close(self) -> None:
+        """Free the source of the C core and what belongs to it. May be called again."""
         if self._pointer is not None:
             lib.nbdsvc_source_destroy(self._pointer)
             self._pointer = None

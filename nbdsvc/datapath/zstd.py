@@ -5,7 +5,7 @@ from typing import Any
 
 from nbdsvc._native import ffi, lib
 
-# 128 MiB, the most that `zstd -d` takes without being told.
+# 128 MiB, the most that `zstd -d` takes without --long or --memory.
 _WINDOW_LOG = 27
 
 
