@@ -1,6 +1,6 @@
 """What is known of an image, and whom it is for. Pure: the bytes of an index in, an Image out.
 
-An index is `<id>.json` of the image folder. Whatever else lies there is somebody else's file and says nothing.
+An index is `<id>.json` of the image folder. Any other file there is foreign, and its content is not used.
 """
 
 import json
@@ -9,7 +9,7 @@ from typing import Any
 
 from nbdsvc.model.context import Context
 
-# The words of the field. `shared` is for the members of an image, whom nobody can name here: its own project only.
+# The words of Glance. `shared` is for the members of an image, which cannot be listed here: its own project only.
 VISIBILITIES = ("private", "shared", "community", "public")
 SAVING, ACTIVE = "saving", "active"
 
@@ -18,7 +18,7 @@ SAVING, ACTIVE = "saving", "active"
 class Image:
     """One image. status: saving or active. Sizes in bytes; `owner` is the operation that makes it.
 
-    disk_format: what its bytes are declared to be; empty: nobody declared anything, so the content decides.
+    disk_format: what its bytes are declared to be; empty: nothing is declared, so the content decides.
     project_id: empty for one that an administrator put into the folder. file: the name of its data there, in no index.
     """
 
@@ -38,6 +38,7 @@ class Image:
 
     @property
     def is_public(self) -> bool:
+        """Whether every project may use it: public images, and those of no project."""
         return not self.project_id or self.visibility == "public"
 
     @property
@@ -46,6 +47,7 @@ class Image:
         return self.file == self.name
 
     def belongs_to(self, context: Context) -> bool:
+        """Whether it is an image of the request's project; False for an image of no project."""
         return bool(self.project_id) and self.project_id == context.project_id
 
     def reachable(self, context: Context) -> bool:
@@ -74,6 +76,7 @@ def parse(content: bytes, id: str) -> Image | None:
 
 
 def unparse(image: Image) -> bytes:
+    """The content of `<id>.json` for this image."""
     return json.dumps({key: value for key, value in asdict(image).items() if key != "file"}).encode()
 
 

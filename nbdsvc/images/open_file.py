@@ -30,6 +30,7 @@ class How:
     should_stop: Callable[[], bool] = lambda: False
 
     def check_stop(self) -> None:
+        """Raise Stopped when `should_stop` says so."""
         if self.should_stop():
             raise Stopped
 
@@ -38,7 +39,7 @@ PLAIN = How()
 
 
 def reader(fd: int) -> Callable[[int, int], bytes]:
-    """Reads the file by a descriptor of its own, which is closed when nobody can read by it any more."""
+    """A function (offset, length) -> bytes over a duplicate of the descriptor, which is closed with the function."""
     file = os.fdopen(os.dup(fd), "rb", buffering=0)
     return lambda at, length: os.pread(file.fileno(), length, at)
 

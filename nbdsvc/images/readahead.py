@@ -18,7 +18,7 @@ Fetch = Callable[[int, int], bytes]
 FIRST, LAST = 64 * KiB, 4 * MiB
 # A reader that leaves out no more than this still reads in order: tables stand between an image's clusters.
 GAP = 256 * KiB
-# Where order is proved, the next window is fetched before it is asked for.
+# Where order is proved, the next window is fetched before it is requested.
 AHEAD_FROM = 512 * KiB
 # Windows kept: each thread of a copy has one that it reads, and the one after it may be under way; fewer, and each thread
 # pushes out what another is about to read. At most 80 MiB.

@@ -24,7 +24,7 @@ class Reference:
 
 
 def parse(text: str, field: str) -> Reference:
-    """InvalidInput, or Unsupported for a scheme that nobody here reads. `field`: SOURCE or DESTINATION."""
+    """The parsed reference; InvalidInput, or Unsupported for an unknown scheme. `field`: SOURCE or DESTINATION."""
     if text == "-":
         return Reference(STREAM, text)
     if not text:

@@ -126,7 +126,7 @@ class Images:
         return True
 
     def _check_url(self, reference: str) -> Access:
-        """What is wrong with a URL before anything is asked of the network."""
+        """How to fetch the URL; InvalidInput for what is wrong with it, before anything is sent to the network."""
         parsed = url.parse(reference.partition("#")[0])
         if self._http is None:
             raise errors.InvalidInput(field="imageRef", value=parsed.shown, reason="images by http are switched off")

@@ -1,4 +1,4 @@
-"""The child that reads foreign formats: qemu-nbd in a room of its own, with one image and one socket folder.
+"""The child that reads foreign formats: qemu-nbd in a sandbox, with one image and one socket folder.
 
 Its parsers are large and the image may be hostile, so the child gets no network, no other process, no capability, no
 environment, no writable file system and bounded memory, processor time and descriptors. `argv` is the one place that
@@ -77,10 +77,12 @@ class ConfinedSource(sources.Source):
         self.child = child
 
     def close(self) -> None:
+        """Close the export and end the child. May be called again."""
         super().close()
         self.child.end()
 
     def cause(self, error: errors.Error) -> errors.Error:
+        """BadImage with the child's last output where the child has ended, otherwise `error`."""
         return self.child.end_of(self.name) or error
 
 
@@ -164,7 +166,7 @@ class _Child:
 
 def _start(command: list[str]) -> tuple[subprocess.Popen[bytes], int, int]:
     """The running child, where to read what it complains of, and what it lives as long as."""
-    # Neither end blocks: a child that talks more than anybody reads loses words, not time.
+    # Neither end blocks: a child that talks more than anybody reads loses output, not time.
     said, words = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     other, lifeline = os.pipe2(os.O_CLOEXEC)
     try:

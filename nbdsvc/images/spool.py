@@ -61,6 +61,7 @@ class Spool:
             self._used += length
 
     def give_back(self, length: int) -> None:
+        """Release `length` bytes that `take` counted."""
         with self._lock:
             self._used -= length
 
@@ -94,7 +95,7 @@ class Spool:
             raise self.full(error) from error
 
     def sweep(self) -> None:
-        """Remove folders of ours that nobody holds: their makers were killed. A new one has a minute to be held."""
+        """Remove our folders that no process has locked: their makers were killed. Those of the last minute stay."""
         for path in self._folder.glob(f"{_PREFIX}*"):
             with contextlib.suppress(OSError):
                 status = path.lstat()
@@ -123,6 +124,7 @@ class Spool:
             shutil.rmtree(folder, ignore_errors=True)
 
     def full(self, error: OSError) -> errors.WriteFailed:
+        """The WriteFailed error for an OSError of the spool's folder, to be raised by the caller."""
         where = f"a temporary file in {self._folder}"
         return errors.WriteFailed(destination=where, offset=0, reason=error.strerror or str(error))
 

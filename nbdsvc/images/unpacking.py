@@ -1,6 +1,6 @@
 """Reads through gzip, bzip2, xz and zstd as a stream: member after member, in bounded memory.
 
-What is cut off, damaged, or followed by something else is an error in words; zeros behind the last member of gzip and xz
+What is cut off, damaged, or followed by something else is a BadImage error; zeros behind the last member of gzip and xz
 are padding (RFC 1952 leaves it open, as tapes need it; the xz file format has it in units of four bytes).
 """
 
@@ -16,7 +16,7 @@ from nbdsvc.units import KiB, MiB
 Next = Callable[[int], bytes]
 """The next bytes, at most so many; none at the end."""
 _PIECE = 256 * KiB
-# xz -9 needs 65 MiB; a dictionary of more than three times that is nobody's default.
+# xz -9 needs 65 MiB; a dictionary of more than three times that is no program's default.
 _XZ_MEMORY = 200 * MiB
 _PADDED = ("gzip", "xz")
 

@@ -1,6 +1,6 @@
 """What an OVF descriptor says of the disks of its appliance. Source: DMTF DSP0243 (OVF 2.1), sections 7 and 9.
 
-The descriptor comes from a stranger: a document type, and so every entity of its own, is refused; its length is bounded.
+The descriptor is not trusted: a document type, and so every entity of its own, is refused; its length is bounded.
 """
 
 from dataclasses import dataclass

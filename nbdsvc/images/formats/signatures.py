@@ -91,7 +91,7 @@ _PATTERNS: tuple[tuple[str, re.Pattern[bytes]], ...] = tuple(
 
 
 def recognise(read: Read, size: int) -> str | None:
-    """What the bytes are in words, one of STREAMS or something that is refused; None: nothing that is known."""
+    """The name of what the bytes are: one of STREAMS, or something that is refused. None: nothing that is known."""
     head = read(0, min(size, HEAD))
     for name, at, mark in _MARKS:
         if head[at : at + len(mark)] == mark:

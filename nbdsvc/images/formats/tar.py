@@ -32,6 +32,7 @@ class Member:
 
 
 def is_tar(read: Read, size: int) -> bool:
+    """Whether the bytes begin with a header that has the ustar mark."""
     return size >= 2 * _BLOCK and read(257, 5) == b"ustar"
 
 

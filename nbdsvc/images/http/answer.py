@@ -1,4 +1,4 @@
-"""Judges what a server answered, without I/O: a 2xx answer is what was asked for only if all its parts say so.
+"""Judges what a server answered, without I/O: a 2xx answer is the requested file only if all its parts say so.
 
 Source: RFC 9110 (15: status codes; 14: range requests; 8: representation data).
 """
@@ -45,7 +45,7 @@ class Verdict:
 
 
 def judge(status: int, headers: Mapping[str, str], wanted: tuple[int, int] | None) -> Verdict:
-    """wanted: first and last byte of the range that was asked for; None: the whole file. header names in small letters."""
+    """What to do with an answer. wanted: first and last byte, None: the whole file; headers: names in small letters."""
     if status in REDIRECTS:
         return Verdict(Kind.REDIRECT, location=headers.get("location", ""))
     if status in (200, 206):
@@ -124,4 +124,5 @@ def pin_of(headers: Mapping[str, str]) -> str:
 
 
 def has_pin(headers: Mapping[str, str], pin: str) -> bool:
+    """Whether an answer is of the version that `pin_of` returned; "" matches every answer."""
     return not pin or pin in (headers.get("etag"), headers.get("last-modified"))

@@ -61,6 +61,7 @@ class Client:
 
     @property
     def aborted(self) -> threading.Event:
+        """The event that `abort` sets."""
         return self._aborted
 
     def get(self, url: Url, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
@@ -93,6 +94,7 @@ class Client:
                 handle.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
+        """End every request and close all connections."""
         self.abort()
         with self._lock:
             handles, self._handles = self._handles, set()
@@ -136,7 +138,7 @@ class Client:
         return sock
 
     def judge_proxied(self, url: Url) -> None:
-        """Refuse a target that its proxy would be asked for, where this host resolves it to an address that is refused."""
+        """Unreachable for a target behind a proxy, where this host resolves it to an address that is refused."""
         reach = self._access.reach
         if reach is None or not proxy.of(url):
             return
@@ -248,7 +250,7 @@ def _connected(addresses: Iterable[Any], aborted: threading.Event) -> socket.soc
 
 
 def _connect(sock: socket.socket, address: Any, aborted: threading.Event) -> None:
-    """OSError when nobody takes it in time, or when it is aborted meanwhile."""
+    """OSError when the peer does not accept in time, or when the client is aborted meanwhile."""
     sock.setblocking(False)
     failed, end = sock.connect_ex(address), time.monotonic() + CONNECT_SECONDS
     while failed == errno.EINPROGRESS:

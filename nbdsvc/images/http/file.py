@@ -1,7 +1,7 @@
 """A file on a web server, read in place by byte ranges; without ranges once, in order. No temporary copy.
 
 The file is held to what it was when it was opened: its size, and its ETag or modification time. What may pass (a reset, a
-busy server, the end of a signed URL's time) is tried again with a bound; whatever else is not what was asked for is an
+busy server, the end of a signed URL's time) is tried again with a bound; any other answer than the requested one is an
 error. Several threads read at once, each over a connection of its own.
 """
 
@@ -45,7 +45,7 @@ class _Stream:
 
 
 class HttpFile:
-    """`size` (bytes; None: not told before the end), `ranges` (False: only in order), and `pread`.
+    """`size` (bytes; None: not known before the end), `ranges` (False: only in order), and `pread`.
 
     `version`: what changes with the content; `name`: for messages. `abort` ends every read, at once and for good.
     """
@@ -86,9 +86,11 @@ class HttpFile:
         return self.name, self.size, self.version or f"opened as {uuid.uuid4()}"
 
     def abort(self) -> None:
+        """End every read, now and for good. May be called by any thread, and again."""
         self._client.abort()
 
     def close(self) -> None:
+        """End every read and close all connections."""
         self._client.close()
 
     def _open(self) -> None:
@@ -252,7 +254,7 @@ class HttpFile:
 
 
 class _Pace:
-    """Whether a server sends at least what is asked of it, over a time in which a slow network has its chance.
+    """Whether a server sends at least the required bytes a second, over a time in which a slow network has its chance.
 
     Counted is the time in which its bytes are waited for, in rounds of `silence` seconds: a reader that is slow itself, and
     bytes that came quickly an hour ago, say nothing of it.

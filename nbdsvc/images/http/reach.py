@@ -39,7 +39,7 @@ class Reach:
         return cls(tuple(networks), frozenset(hosts))
 
     def allows(self, host: str, address: str) -> bool:
-        """Whether `host`, which resolves to `address`, may be asked."""
+        """Whether `host`, which resolves to `address`, may be fetched from. ValueError where that is no address."""
         found = _unwrapped(ipaddress.ip_address(address.partition("%")[0]))
         if host.lower() in self.hosts or any(found in network for network in self.networks):
             return True

@@ -1,4 +1,4 @@
-"""Why there is no answer from a server: the cause in words, and whether the same request may succeed later."""
+"""Why there is no answer from a server: a readable cause, and whether the same request may succeed later."""
 
 import errno
 import http.client

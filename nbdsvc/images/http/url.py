@@ -1,4 +1,4 @@
-"""http(s) URLs of images, checked before anything is asked of the network.
+"""http(s) URLs of images, checked before anything is sent to the network.
 
 Source: RFC 3986 (syntax), RFC 3987 (characters outside of ASCII are percent-encoded as UTF-8).
 """
@@ -35,6 +35,7 @@ class Url:
 
     @property
     def origin(self) -> tuple[str, str, int]:
+        """Scheme, host and port: where credentials may be sent."""
         return self.scheme, self.host, self.port
 
     @property
