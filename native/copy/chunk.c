@@ -213,7 +213,7 @@ static int place_early(struct nbdsvc_state *state, uint64_t index)
 	return fits;
 }
 
-/* An ordered sink places chunk after chunk. Whoever waits here waits for a smaller index, so nobody waits for ever. */
+/* An ordered sink places chunk after chunk. Who waits here waits for a smaller index, so no wait lasts for ever. */
 static int place(struct nbdsvc_worker *worker, uint64_t index)
 {
 	struct nbdsvc_state *state = worker->state;

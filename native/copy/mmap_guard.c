@@ -19,7 +19,7 @@ static void on_bus(int number, siginfo_t *info, void *context)
 	(void)context;
 	if (fault_jump)
 		siglongjmp(*fault_jump, 1);
-	sigaction(number, &before, NULL); /* not ours: the access is repeated, and whoever was there before is asked */
+	sigaction(number, &before, NULL); /* not ours: the access is repeated, and the handler installed before gets it */
 }
 
 static void install(void)

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-/* What a bucket gathers while nobody takes: long enough that a thread's late wake-up costs no throughput. */
+/* What a bucket gathers while no job takes: long enough that a thread's late wake-up costs no throughput. */
 static const double BURST_SECONDS = 0.1;
 static const double LONGEST_WAIT_SECONDS = 0.05;
 /* Who was refused asks again within the longest wait; later than twice that, it is busy with something else. */

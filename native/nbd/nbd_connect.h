@@ -26,7 +26,7 @@ extern struct nbdsvc_libnbd nbdsvc_libnbd;
 struct nbdsvc_nbd_connection {
 	struct nbd_handle *handle;
 	pthread_mutex_t lock;
-	int broken; /* a request was left behind: nobody may poll it again */
+	int broken; /* a request was left behind: it must not be polled again */
 };
 
 struct nbdsvc_nbd_pool {
@@ -37,14 +37,14 @@ struct nbdsvc_nbd_pool {
 	char reason[256];
 };
 
-/* Notes the first failure, in words. */
+/* Stores a readable message for the first failure. */
 void nbdsvc_nbd_explain(struct nbdsvc_nbd_pool *pool, const char *format, ...);
 /* -errno of libnbd's last failure on this thread, which is noted; -ETIMEDOUT, likewise. */
 int nbdsvc_nbd_failure(struct nbdsvc_nbd_pool *pool);
 int nbdsvc_nbd_silent(struct nbdsvc_nbd_pool *pool);
 /* Milliseconds of a clock that only goes forward. */
 long nbdsvc_nbd_now(void);
-/* One step of waiting. `quiet_since` is when the server was last heard. */
+/* One step of waiting. `quiet_since`: when the server last answered. */
 int nbdsvc_nbd_step(struct nbdsvc_nbd_pool *pool, struct nbd_handle *handle, long quiet_since);
 
 #endif

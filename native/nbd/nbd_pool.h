@@ -1,5 +1,5 @@
 /*
- * Connections to an NBD server through libnbd, which is loaded when the first one is made: nobody else pays for it.
+ * Connections to an NBD server through libnbd, which is loaded when the first one is made and not before.
  *
  * Several connections where the server promises that they are consistent (multi-conn), one otherwise. Each serves one
  * thread at a time. A server that says nothing for 30 seconds is an error, and interrupt ends every wait within 50 ms.

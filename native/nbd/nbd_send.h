@@ -28,7 +28,7 @@ struct nbdsvc_nbd_span {
 /*
  * 0, or -errno: the server's own error; -EFAULT where the file has become shorter or cannot be read; -EPROTO for a reply
  * that is none; -ETIMEDOUT after 30 seconds without a sign of life; -ECANCELED. After any of them the connection may be in
- * the middle of something, and nobody can use it any more. The process must ignore SIGPIPE, as Python does.
+ * the middle of something, and must not be used any more. The process must ignore SIGPIPE, as Python does.
  */
 int nbdsvc_nbd_send(const struct nbdsvc_nbd_span *span);
 

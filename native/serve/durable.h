@@ -1,9 +1,9 @@
 /*
  * What was written to an open file gets onto stable storage, and what the kernel says of it is remembered.
  *
- * Writes go to the page cache, and one that fails later is told by fdatasync, once for each open file description; the page
- * counts as written from then on, so the next fdatasync would succeed although the bytes are not there. A client that took
- * the second answer for the truth would lose them: so the first error stays.
+ * Writes go to the page cache. One that fails later is reported by fdatasync, once for each open file description; its
+ * page counts as written from then on, so the next fdatasync would succeed although the bytes are not there. A client that
+ * took the second answer for the truth would lose them: so the first error stays.
  */
 #ifndef NBDSVC_DURABLE_H
 #define NBDSVC_DURABLE_H
@@ -14,7 +14,7 @@
 struct nbdsvc_durable {
 	pthread_mutex_t mutex; /* of what follows */
 	pthread_cond_t done;
-	uint64_t asked; /* syncs that were asked for */
+	uint64_t asked; /* syncs that were requested */
 	uint64_t synced; /* those of them that an fdatasync has covered */
 	int syncing;
 	int lost; /* errno of the first fdatasync that failed */
@@ -29,7 +29,7 @@ int nbdsvc_durable_sync(struct nbdsvc_durable *durable, int fd);
 int nbdsvc_durable_has_synced(struct nbdsvc_durable *durable);
 
 int nbdsvc_durable_has_lost(struct nbdsvc_durable *durable);
-/* Somebody before us has lost writes: every sync fails from now on. */
+/* An earlier server of this volume has lost writes: every sync fails from now on. */
 void nbdsvc_durable_set_lost(struct nbdsvc_durable *durable);
 
 #endif

@@ -21,7 +21,7 @@ struct nbdsvc_vol {
 	int block_size;
 	int can_punch;
 	int write_through; /* what changes the volume is answered when it is on stable storage */
-	_Atomic int64_t seen_size; /* when somebody last looked; a volume never shrinks while it is served */
+	_Atomic int64_t seen_size; /* when it was last read; a volume never shrinks while it is served */
 	struct nbdsvc_durable durable;
 };
 
@@ -30,7 +30,7 @@ static int probe_punch(struct nbdsvc_vol *vol, int flags)
 	if (flags & NBDSVC_VOL_READ_ONLY)
 		return 0;
 	if (vol->is_block)
-		return 1; /* asked for as BLKDEV fallocate; a device that cannot says so per request */
+		return 1; /* requested as BLKDEV fallocate; a device that cannot fails each request */
 	/* Punching beyond the end of a file changes nothing and tells whether the file system can. */
 	struct stat st;
 	if (fstat(vol->fd, &st) < 0)
@@ -134,7 +134,7 @@ int nbdsvc_vol_pread(struct nbdsvc_vol *vol, void *buffer, size_t length, uint64
 		if (got < 0)
 			return -errno;
 		if (got == 0)
-			return -EIO; /* the volume is shorter than what the client was told */
+			return -EIO; /* the volume is shorter than the size that the client got */
 		at += got;
 		offset += got;
 		length -= got;
@@ -157,7 +157,7 @@ static int put_all(struct nbdsvc_vol *vol, const char *at, size_t length, uint64
 	return 0;
 }
 
-/* For what was asked to be on stable storage when it is answered, by its client or by the vol's own rule. */
+/* Syncs a request that must be on stable storage when it is answered: by its FUA flag, or by write_through. */
 static int settle(struct nbdsvc_vol *vol, int err, int flags)
 {
 	return !err && (vol->write_through || (flags & NBDSVC_FUA)) ? nbdsvc_durable_sync(&vol->durable, vol->fd) : err;
@@ -254,7 +254,7 @@ int nbdsvc_vol_extent(struct nbdsvc_vol *vol, uint64_t length, uint64_t offset, 
 {
 	uint64_t end = offset + length;
 	int hole = 0;
-	/* Threads share the descriptor's position, but nobody reads it: lseek's answer is what counts. */
+	/* Threads share the descriptor's position, but none reads it: only lseek's return value is used. */
 	off_t next = lseek(vol->fd, offset, SEEK_DATA);
 	if (next < 0) {
 		hole = errno == ENXIO; /* no data behind this point; any other error: cannot tell, so it is data */

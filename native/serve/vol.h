@@ -2,7 +2,7 @@
  * A volume that is served: a file or block device with the operations of NBD. Thread-safe; knows no protocol.
  *
  * Fallible functions return 0 or -errno. Offsets and lengths are bytes. What is not within the size of the moment is
- * refused here, by NBD's own errors: the server in front knows only the size that its client was told when it came.
+ * refused here, by NBD's own errors: the server in front knows only the size that its client got when it connected.
  */
 #ifndef NBDSVC_VOL_H
 #define NBDSVC_VOL_H

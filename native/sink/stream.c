@@ -24,7 +24,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* What one write may take of a file that has no way to be asked for less: a cancel waits for it. */
+/* The most of one write where the file cannot be written without blocking: a cancel waits for it. */
 static const size_t WRITE_MOST = 1 << 20;
 /* What a pipe may hold without privileges: sixteen times the default, so that both sides are woken less often. */
 static const int PIPE_SIZE = 1 << 20;
@@ -189,7 +189,7 @@ static void stream_destroy(struct nbdsvc_sink *sink)
 	free(self);
 }
 
-/* A description of our own where there can be one; where it is somebody else's pipe, writes that are known to fit. */
+/* A description of our own where there can be one; on another program's pipe, writes that are known to fit. */
 static int open_fd(struct stream *self, int fd)
 {
 	char path[32];

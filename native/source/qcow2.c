@@ -1,5 +1,5 @@
 /*
- * Reads qcow2 images, versions 2 and 3 (format: docs/interop/qcow2.txt of QEMU), as images that nobody trusts.
+ * Reads qcow2 images, versions 2 and 3 (format: docs/interop/qcow2.txt of QEMU), as images that are not trusted.
  *
  * Nothing in an image is believed: every offset is checked against the file, every table is bounded, no path in it is
  * followed (backing and data files are refused), and memory does not grow with the image.

@@ -6,7 +6,7 @@
  *
  * Both are used by several threads at once: pread functions keep no state but what the caller hands in as scratch.
  * Conventions of the whole core: fallible functions return 0 or -errno, `ret` is the last argument and untouched on
- * failure, `message` (may be NULL) then says why in words. _create and _destroy stand next to each other.
+ * failure, `message` (may be NULL) then holds the reason as text. _create and _destroy stand next to each other.
  */
 #ifndef NBDSVC_SOURCE_H
 #define NBDSVC_SOURCE_H
@@ -32,7 +32,7 @@ enum nbdsvc_extent_kind {
 	NBDSVC_EXTENT_ZERO = 1, /* reads as zeros: a hole, an unallocated or a zero cluster */
 };
 struct nbdsvc_extent {
-	uint64_t length; /* bytes from the offset asked for, at least 1 */
+	uint64_t length; /* bytes from the requested offset, at least 1 */
 	int kind;
 };
 
