@@ -45,7 +45,7 @@ class BaseDriver(ABC):
         return self._stats
 
     def check_room(self, needed: int) -> None:
-        """A full pool fails everybody's writes, so a copy that would fill it is not begun."""
+        """OutOfSpace where `needed` bytes more would fill the pool: every volume in it would fail its writes."""
         stats = self._measure()
         free = stats.free - stats.total * stats.reserved_percentage // 100
         if needed > free:

@@ -35,14 +35,14 @@ _UNABLE = (errno.ENOTTY, errno.EOPNOTSUPP)
 
 
 def zero(path: Path, start: int, length: int, pause: Callable[[float], None] = time.sleep, share: float = 1.0) -> None:
-    """`length` bytes of a device from `start` become zeros, by the device itself where it can."""
+    """Zero `length` bytes of a device from `start`, by the device itself where it can. OSError while it is in use."""
     _clear(path, BLKZEROOUT, start, length, pause, share)
 
 
 def discard(
     path: Path, start: int, length: int, pause: Callable[[float], None] = time.sleep, share: float = 1.0
 ) -> None:
-    """The device need not keep these bytes. A device that cannot do that keeps them."""
+    """Discard `length` bytes of a device from `start`. A device that cannot discard keeps them."""
     try:
         _clear(path, BLKDISCARD, start, length, pause, share)
     except OSError as error:
@@ -77,18 +77,18 @@ class Sweeper:
 
     @property
     def removes_at_once(self) -> bool:
-        """Nothing is to be cleared, so that nothing is gained by waiting."""
+        """Whether deleted LVs need no clearing, so that the caller removes them itself."""
         return self._policy == NONE
 
     def start(self) -> None:
-        """Unless it runs already. What appears while it runs is swept too."""
+        """Start the thread unless it runs. An LV that is deleted while it runs is cleared too."""
         with self._lock:
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._sweep_logged, name="sweeper", daemon=True)
                 self._thread.start()
 
     def wait(self, seconds: float) -> bool:
-        """Whether it ended within that time."""
+        """Wait at most `seconds`; whether the thread has ended."""
         thread = self._thread
         if thread:
             thread.join(seconds)

@@ -38,7 +38,7 @@ class Commands:
     # Facts
 
     def group_facts(self) -> facts.VolumeGroup | None:
-        """The group; None where there is none."""
+        """The volume group; None where it does not exist."""
         argv = ["vgs", *_REPORT, "-o", facts.VG_FIELDS, self.group]
         try:
             return facts.volume_groups(self._run(argv))[0]
@@ -60,7 +60,7 @@ class Commands:
     # Pools
 
     def make_pool(self, name: str, percent: int) -> None:
-        """A thin pool of so much of what is free. It zeroes new blocks: a volume never shows its predecessor's bytes."""
+        """Create a thin pool of `percent` of the free extents. It zeroes new blocks: they may hold old bytes."""
         self._run(["lvcreate", "--yes", "--type", "thin-pool", "--zero", "y", "--extents", f"{percent}%FREE", "--name",
                    name, self.group])  # fmt: skip
 
@@ -84,7 +84,7 @@ class Commands:
                    "--addtag", facts.OWNER + owner, f"{self.group}/{pool}"])  # fmt: skip
 
     def make_thin_snapshot(self, name: str, origin: str, owner: str) -> None:
-        """A thin snapshot, active and without the flag that keeps snapshots from being activated."""
+        """Create a thin snapshot, active and without the flag that excludes snapshots from activation."""
         self._run(["lvcreate", "--yes", "--snapshot", "--setactivationskip", "n", "--name", name, "--addtag",
                    facts.OWNER + owner, f"{self.group}/{origin}"])  # fmt: skip
 
@@ -96,7 +96,7 @@ class Commands:
         )
 
     def make_classic_snapshot(self, name: str, origin: str, size: int, owner: str) -> None:
-        """With room for `size` bytes of changes, of itself or its origin."""
+        """Create a classic snapshot with room for `size` bytes of changes, of itself or its origin."""
         self._run(["lvcreate", "--yes", "--snapshot", "--size", f"{size}b", "--name", name, "--addtag",
                    facts.OWNER + owner, f"{self.group}/{origin}"])  # fmt: skip
 
@@ -105,7 +105,7 @@ class Commands:
         self._run(["lvconvert", "--yes", "--splitsnapshot", f"{self.group}/{name}"])
 
     def extend(self, name: str, size: int, ranges: Sequence[str] = ()) -> None:
-        """To `size` bytes, on these ranges of extents where they are given."""
+        """Extend the LV to `size` bytes, on these extent ranges where they are given. OutOfSpace in a full group."""
         self._run(["lvextend", "--size", f"{size}b", f"{self.group}/{name}", *ranges])
 
     def shrink(self, name: str, size: int) -> None:
@@ -125,7 +125,7 @@ class Commands:
         self._run(["lvchange", "--deltag", facts.OWNER + owner, f"{self.group}/{name}"])
 
     def activate(self, *names: str) -> None:
-        """Also those that have the flag to be left out, which is taken away."""
+        """Activate the LVs, and remove the flag that excludes an LV from activation."""
         paths = [f"{self.group}/{name}" for name in names]
         self._run(["lvchange", "--setactivationskip", "n", *paths])
         self._run(["lvchange", "--activate", "y", "--ignoreactivationskip", *paths])
@@ -135,7 +135,7 @@ class Commands:
         self._run_unused(["lvchange", "--activate", "n", f"{self.group}/{name}"], name)
 
     def refresh(self, name: str) -> None:
-        """Load its table anew and resume it: for one that a killed command left suspended."""
+        """Reload the LV's table and resume it, where a killed command left it suspended."""
         self._run(["lvchange", "--refresh", f"{self.group}/{name}"])
 
     def remove(self, *names: str) -> None:

@@ -78,7 +78,7 @@ class LogicalVolume:
 
     @property
     def overflowed(self) -> bool:
-        """A classic snapshot without room for what its origin changed: it is lost for good."""
+        """Whether the LV is a classic snapshot that ran out of room for changes: its bytes are lost for good."""
         return self.attributes[4] in "IS"
 
     @property
@@ -108,7 +108,7 @@ class LogicalVolume:
 
     @property
     def is_temporary(self) -> bool:
-        """One of ours that is on its way in, out or away."""
+        """Whether the driver made it as a step to another LV, or is deleting it."""
         return self.name.startswith((TEMP_NEW, TEMP_OLD, TEMP_EXTEND, TRASH))
 
 

@@ -16,7 +16,7 @@ RejectReason = Callable[[LogicalVolume], str]
 
 
 class Objects:
-    """`backend` names it in messages."""
+    """The LVs of a volume group. `backend`: the backend's name, for messages."""
 
     def __init__(self, lvm: Commands, backend: str) -> None:
         self.lvm = lvm
@@ -80,7 +80,7 @@ class Objects:
         return errors.DeviceBusy(device=str(self.path(name)), reason=reason)
 
     def wake(self, found: Iterable[LogicalVolume]) -> None:
-        """What is ours and not active becomes active; what a killed command left suspended is resumed.
+        """Activate the managed LVs that are not active, and resume those that a killed command left suspended.
 
         Groups that appear late at boot are not activated by the system, and snapshots of others may have the flag
         that keeps them from being activated.
@@ -96,7 +96,7 @@ class Objects:
     # Taking over
 
     def adopt(self, name: str, ref: dict[str, str], owner: str, reject_reason: RejectReason) -> LogicalVolume:
-        """What `ref` names becomes `owner`'s under `name`, active. Marked first, so that a repeat knows its own."""
+        """Give the LV that `ref` names to `owner`, as `name`, active. Tagged first: a repeated call finds it."""
         source = base.source_name(ref)
         found = self.find(name, source)
         if not self.is_mine(found.get(name), owner):
@@ -133,7 +133,7 @@ class Objects:
         return found
 
     def release(self, name: str, owner: str | None, ref: dict[str, str] | None) -> None:
-        """Not managed from now on. As an undo: only with this owner's mark, and back under the name in `ref`."""
+        """Remove the owner's tag. As an undo: only from an LV of this owner, which gets the name in `ref` back."""
         back = base.source_name(ref) if ref else name
         for found in self.find(name, back).values():
             if found.owner is None or owner not in (None, found.owner):

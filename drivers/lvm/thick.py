@@ -91,7 +91,7 @@ class ThickDriver(LvmBase):
     # Objects
 
     def create_volume(self, volume: VolumeRef, owner: str) -> None:
-        """Made under a temporary name, zeroed, then given its own: an LV that has the name is zeros."""
+        """Create the LV under a temporary name, zero it, then rename it: an LV with the volume's name is zeros."""
         name, size = names.volume_name(volume.id), volume.size
         new = TEMP_NEW + name
         found = self._objects.find(name, new)
@@ -139,7 +139,7 @@ class ThickDriver(LvmBase):
                 self._lvm.activate(current.name)
 
     def delete_volume(self, volume: VolumeRef) -> None:
-        """At once for its user: it is cleared and removed under another name, in the background."""
+        """Remove the LV; it is cleared in the background, renamed. DeviceBusy while it is open or has snapshots."""
         name = names.volume_name(volume.id)
         found = self._objects.find(name, TEMP_NEW + name, TEMP_EXTEND + name)
         self._lvm.remove(*(each for each in found if each != name))
@@ -183,7 +183,7 @@ class ThickDriver(LvmBase):
         return wanted
 
     def delete_snapshot(self, snapshot: SnapshotRef) -> None:
-        """Its changes are bytes of its volume's owner: cut loose, they are cleared as a volume is."""
+        """Split the snapshot off and clear its changes as a deleted volume is cleared. DeviceBusy while it is open."""
         name = names.snapshot_name(snapshot.id)
         found = self._objects.find(name).get(name)
         if found is None:

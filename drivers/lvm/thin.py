@@ -42,7 +42,7 @@ class ThinDriver(LvmBase):
         self._mend(found)
 
     def check_for_setup_error(self) -> None:
-        """A pool that ran out of metadata is looked after first: its group may have got room."""
+        """BackendUnavailable where the pool is missing or sick. One that ran out of metadata is extended first."""
         self._objects.group()
         pool = self._found_pool()
         if pool.health == _READ_ONLY:
