@@ -27,20 +27,20 @@ class Kind(Protocol):
     growth: str  # what to do where it does not, or cannot
 
     def serves(self, info: dict[str, Any]) -> bool:
-        """Whether this host and these connection data allow it."""
+        """Whether this host can attach the export of these connection data in this way."""
 
     def connect(self, home: Path, attachment_id: str, info: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        """(device, details). `home`: a private folder for it. A failure leaves nothing behind."""
+        """Make the device; returns (path, details). `home`: its private folder. A failure leaves nothing behind."""
 
     def noted(self, folder: Path) -> None:
-        """The device is noted in `folder`: start what it needs from now on."""
+        """Start what the device needs from now on; its record is in `folder`."""
 
     def disconnect(self, home: Path, attached: Attached) -> None:
-        """No device afterwards, whatever state it was in."""
+        """Take the device down, whatever state it is in."""
 
 
 class Notes:
-    """One file a volume in `folder`, so that another process can detach it."""
+    """The records of attached volumes: a JSON file each in `folder`, so that another process can detach them."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -84,7 +84,7 @@ def is_nbd(info: dict[str, Any]) -> bool:
 
 
 def user_of(device: str) -> str | None:
-    """Who uses the device: a mount, swap, or a device on top of it."""
+    """What uses the device: a mount, swap, or a device on top of it; None where it is unused."""
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         target, source = line.split()[4], line.rpartition(" - ")[2].split()[1]
         if os.path.realpath(source) == device or source.startswith(f"{device}p"):
@@ -97,7 +97,7 @@ def user_of(device: str) -> str | None:
 
 
 def size_of(device: str) -> int:
-    """Bytes that the device has: sysfs counts sectors of 512."""
+    """Size of the device in bytes; sysfs counts sectors of 512. OSError where there is no such device."""
     return int(Path(f"/sys/class/block/{Path(device).name}/size").read_text()) * 512
 
 
@@ -107,7 +107,7 @@ def is_read_only(device: str) -> bool:
 
 
 def flush(device: str) -> None:
-    """All that was written to the device is with its server. OSError when some of it is lost."""
+    """Send what was written to the device to its server. OSError when some of it is lost."""
     fd = os.open(device, os.O_RDONLY)
     try:
         os.fsync(fd)

@@ -1,8 +1,8 @@
 """The client's half of an NBD handshake, up to transmission: for sockets that are then handed to the kernel.
 
 Source: the NBD protocol, "Newstyle negotiation", "Option types" and "Option reply types"
-(https://github.com/NetworkBlockDevice/nbd/blob/master/doc/proto.md). Options that the kernel's client cannot use are not
-requested: TLS and structured replies.
+(https://github.com/NetworkBlockDevice/nbd/blob/master/doc/proto.md). Options that the kernel's client cannot use are
+not requested: TLS and structured replies.
 """
 
 import contextlib

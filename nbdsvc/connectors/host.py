@@ -55,7 +55,7 @@ class HostConnector:
         return self._notes.all()
 
     def attach(self, volume_id: str, attachment_id: str, info: dict[str, Any]) -> Attached:
-        """The device. Attached already: the same one. A failure leaves nothing behind."""
+        """Attach the volume; returns its record, also where it is attached already. Unsupported; errors of the kind."""
         found = self.find(volume_id)
         if found is not None:
             return found

@@ -34,7 +34,7 @@ class KernelNbd:
         self._connections = connections
 
     def serves(self, info: dict[str, Any]) -> bool:
-        """Without TLS, which the kernel leaves to its callers, and where the module is or can be loaded."""
+        """For NBD exports without TLS, which the kernel does not do, where the module nbd is or can be loaded."""
         return is_nbd(info) and not info.get("tls") and self._loaded()
 
     def connect(self, home: Path, attachment_id: str, info: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -101,7 +101,7 @@ def connect_links(info: dict[str, Any], stack: ExitStack, connections: int) -> l
 
 
 def volume_size(info: dict[str, Any]) -> int:
-    """Bytes that the volume has now."""
+    """The volume's size now, in bytes. ExportFailed where its server is away."""
     with ExitStack() as stack:
         return _connect_link(info, info["export"], stack).size
 

@@ -21,7 +21,7 @@ def ensure_running(folder: Path) -> None:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[bool]:
-    """Whether we have the lock that the one process of this host holds."""
+    """A block with the agent's lock; yields False where another process holds it."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     fd = os.open(folder.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

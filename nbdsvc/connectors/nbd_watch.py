@@ -38,7 +38,7 @@ class Watch:
         self._sizes_at = 0.0
 
     def run(self) -> None:
-        """Until no device is left, or another process does this already."""
+        """Serve the devices until none is left. Returns at once where another process does."""
         # A device may be noted between our last look and our end; who noted it saw us running. So: look again, unlocked.
         while self._devices():
             with nbd_agent.locked(self._folder) as free:
