@@ -29,7 +29,10 @@ def is_incoming(reference: str) -> bool:
 
 @contextmanager
 def collect(reference: str, spool: Spool) -> Iterator[int]:
-    """All of it, in the spool: its descriptor. ReadFailed, InvalidInput, BadImage, or WriteFailed of the folder."""
+    """A block with a descriptor of all its bytes, in the spool.
+
+    ReadFailed, InvalidInput, BadImage, or WriteFailed of the spool's folder.
+    """
     name = str(name_of(reference))
     spool.check(name, "what comes once is kept on disk while it is read")
     fd = _open(reference, name)
@@ -46,7 +49,7 @@ def collect(reference: str, spool: Spool) -> Iterator[int]:
 
 
 def name_of(reference: str) -> Path:
-    """For messages."""
+    """The source's name in messages."""
     return Path(NAME if reference in _STANDARD_INPUT else reference)
 
 

@@ -96,7 +96,7 @@ def open_part(path: Path, is_known: Callable[[int], bool], keeps: Callable[[], b
 
 
 def part_of(path: Path) -> Path:
-    """Where the part of `path` stands."""
+    """Path of the part of `path`."""
     return path.with_name(_part_name(path.name))
 
 
@@ -243,5 +243,5 @@ def _said(path: Path) -> Iterator[None]:
 
 
 def failed(path: str | Path, error: OSError) -> errors.WriteFailed:
-    """The error in our words."""
+    """The WriteFailed error for an OSError of the destination, to be raised by the caller."""
     return errors.WriteFailed(destination=str(path), offset=0, reason=error.strerror or str(error))

@@ -40,7 +40,7 @@ class Origin:
     status: os.stat_result | None = None
 
     def fingerprint(self) -> bytes:
-        """The mark for a journal."""
+        """The mark as bytes, for a journal."""
         return repr(self.mark).encode(errors="surrogateescape")
 
 
@@ -68,7 +68,7 @@ class Target:
         self._uri = uri
 
     def reopen(self, format: str) -> Source:
-        """As a source, from storage: what the page cache holds of it is dropped first."""
+        """Open the destination as a source; cached pages are dropped first. Unsupported for a stream."""
         if self._path is None and not self._uri:
             raise errors.Unsupported(reason=f"{self.name} cannot be read again")
         if self._path is None:
