@@ -33,11 +33,11 @@ class Stream:
         self._at = 0
 
     def opened(self) -> None:
-        """From now on a copy reads, and sees a cancel itself."""
+        """Stop looking at `should_stop`: from now on a copy reads, and sees a cancel itself."""
         self._how = replace(self._how, should_stop=lambda: False)
 
     def pieces(self) -> Iterator[bytes]:
-        """All of it, from the beginning."""
+        """All bytes from the beginning. Stopped when `should_stop` says so."""
         take = self._anew()
         while piece := take(PIECE):
             self._how.check_stop()
@@ -88,7 +88,7 @@ def open_stream(
 
 
 def head_of(take: Next) -> bytes:
-    """The first bytes, for their signature."""
+    """The first signatures.HEAD bytes, fewer of a short file."""
     return b"".join(_until(iter(lambda: take(signatures.HEAD), b""), signatures.HEAD))[: signatures.HEAD]
 
 

@@ -45,7 +45,7 @@ class Spool:
             raise errors.BadImage(image=name, reason=f"{why}, and {self._setting} allows no room for that")
 
     def make(self) -> int:
-        """An empty file without a name: its descriptor."""
+        """Create an empty file without a name; returns its descriptor. WriteFailed."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             return os.open(self._folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
@@ -53,7 +53,7 @@ class Spool:
             raise self.full(error) from error
 
     def take(self, length: int, name: str) -> None:
-        """Before so many bytes are kept; BadImage when that is more than all images together may have."""
+        """Count `length` bytes before they are kept; BadImage when all images together would have too many."""
         with self._lock:
             if self._used + length > self._most:
                 reason = f"it needs more room than {self._setting} allows for all such images: {self._most} bytes"
@@ -66,7 +66,7 @@ class Spool:
             self._used -= length
 
     def keep(self, fd: int, piece: bytes, at: int) -> None:
-        """Write the piece there, without its grains of zeros."""
+        """Write the piece at byte `at`, but its grains of zeros. WriteFailed."""
         try:
             for start in range(0, len(piece), _GRAIN):
                 part = piece[start : start + _GRAIN]
@@ -77,14 +77,14 @@ class Spool:
             raise self.full(error) from error
 
     def end(self, fd: int, size: int) -> None:
-        """It has `size` bytes, also where the last are zeros."""
+        """Set the file's size in bytes, which counts zeros at its end. WriteFailed."""
         try:
             os.ftruncate(fd, size)
         except OSError as error:
             raise self.full(error) from error
 
     def make_folder(self) -> Path:
-        """A folder of its own, for a child. Those that the dead left are removed first."""
+        """Create a folder for a child, after removing those of dead processes. WriteFailed."""
         import tempfile
 
         try:
