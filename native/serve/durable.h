@@ -2,8 +2,8 @@
  * What was written to an open file gets onto stable storage, and what the kernel says of it is remembered.
  *
  * Writes go to the page cache. One that fails later is reported by fdatasync, once for each open file description; its
- * page counts as written from then on, so the next fdatasync would succeed although the bytes are not there. A client that
- * took the second answer for the truth would lose them: so the first error stays.
+ * page counts as written from then on, so the next fdatasync would succeed although the bytes are not there. A client
+ * that took the second answer for the truth would lose them: so the first error stays.
  */
 #ifndef NBDSVC_DURABLE_H
 #define NBDSVC_DURABLE_H
