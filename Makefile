@@ -23,6 +23,7 @@ check: test-tools ## Lint, types, import contracts, C warnings, limits of the ho
 	.venv/bin/lint-imports
 	set -e; for source in native/*/*.c; do gcc -Inative -std=gnu11 -O2 -Wall -Wextra -Werror -fsyntax-only $$source; done
 	$(PYTHON) .ci/house
+	$(PYTHON) .ci/figures
 
 rows: test-tools ## Which acceptance rows are proved by which tests
 	$(PYTEST) --collect-only -p no:warnings --rows tests rig/suite

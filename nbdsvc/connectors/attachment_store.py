@@ -57,8 +57,12 @@ class Notes:
             return None
 
     def all(self) -> list[Attached]:
-        """The records of all attached volumes, ordered by volume id."""
-        return [Attached(**json.loads(path.read_text())) for path in sorted(self._folder.glob("*.json"))]
+        """The records of all attached volumes, ordered by volume id; without those that are detached meanwhile."""
+        found = []
+        for path in sorted(self._folder.glob("*.json")):
+            with contextlib.suppress(FileNotFoundError):
+                found.append(Attached(**json.loads(path.read_text())))
+        return found
 
     def write(self, attached: Attached) -> None:
         """Store the record, in place of an earlier one of the volume."""

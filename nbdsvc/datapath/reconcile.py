@@ -69,11 +69,19 @@ def _write_differing(fd: int, path: Path, offset: int, new: bytes, old: bytes) -
     for at in range(0, len(new), CHUNK):
         piece = new[at : at + CHUNK]
         if piece != old[at : at + CHUNK]:
-            try:
-                written += os.pwrite(fd, piece, offset + at)
-            except OSError as error:
-                raise _failed(path, offset + at, error) from error
+            _write(fd, path, offset + at, piece)
+            written += len(piece)
     return written
+
+
+def _write(fd: int, path: Path, offset: int, content: bytes) -> None:
+    """All of it: a short write is continued, so that its reason is met. WriteFailed."""
+    done = 0
+    while done < len(content):
+        try:
+            done += os.pwrite(fd, content[done:], offset + done)
+        except OSError as error:
+            raise _failed(path, offset + done, error) from error
 
 
 def _failed(path: Path, offset: int, error: OSError) -> errors.WriteFailed:

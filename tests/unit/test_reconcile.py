@@ -1,5 +1,6 @@
 """Restoring by comparison: what is written, and what is said when it cannot be."""
 
+import resource
 from pathlib import Path
 
 import pytest
@@ -52,3 +53,16 @@ def test_a_source_that_is_short_or_gone_is_said(tmp_path: Path) -> None:
         with pytest.raises(errors.ReadFailed, match=reason):
             reconcile(tmp_path / name, tmp_path / "b", 8192, lambda _d, _t, _w: None, _never)
     assert (tmp_path / "b").read_bytes() == b"b" * 8192
+
+
+def test_a_short_write_is_met_with_its_reason(tmp_path: Path) -> None:
+    """Where a chunk can be written in part only, the restore fails and says why, and does not count it as written."""
+    (tmp_path / "a").write_bytes(b"a" * CHUNK)
+    (tmp_path / "b").write_bytes(b"b" * CHUNK)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (CHUNK // 2, before[1]))
+    try:
+        with pytest.raises(errors.WriteFailed, match="File too large"):
+            reconcile(tmp_path / "a", tmp_path / "b", CHUNK, lambda _done, _total, _data: None, _never)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
