@@ -86,8 +86,21 @@ class FuseLoop:
         return child.pid
 
     def _unmount(self, mounted: Path, pid: int) -> None:
-        self._runner.run(["fusermount3", "-u", str(mounted)], no_retry=["not found", "not mounted"])
+        """Also where nbdfuse has ended and taken its mount with it. DeviceBusy where it does not end."""
+        try:
+            self._runner.run(
+                ["fusermount3", "-u", str(mounted)], no_retry=["not found", "not mounted", "Invalid argument"]
+            )
+        except errors.CommandFailed:
+            if _is_mounted(mounted):
+                raise
         _until(lambda: not _lives(pid), str(mounted), "nbdfuse does not end")
+
+
+def _is_mounted(path: Path) -> bool:
+    """By proc_pid_mountinfo(5), whose fifth field is the mount point: a stat fails where the file's server has ended."""
+    mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+    return str(path) in {line.split()[4].replace("\\040", " ") for line in mounts}
 
 
 def _is_there(mounted: Path) -> bool:

@@ -184,3 +184,16 @@ def test_detach_when_the_server_is_gone(service: ServiceProcess, tmp_path: Path)
     assert connector.all() == []
     assert not Path(f"/sys/class/block/{Path(attached.device).name}/loop/backing_file").exists()
     assert client.get("volumes", volume)["volume"]["status"] == "available"
+
+
+def test_a_device_whose_mount_is_gone_is_detached(service: ServiceProcess, tmp_path: Path) -> None:
+    """nbdfuse has ended, and its mount with it: a detach still takes down what is left, and the record goes."""
+    client, connector = service.client(), HostConnector(tmp_path / "attached", kinds=[FuseLoop(process.Runner())])
+    connector.describe = lambda: {"host": "me", "ip": "127.0.0.1"}  # type: ignore[method-assign]
+    volume = client.post("volumes", body={"volume": {"size": 1}})["volume"]["id"]
+    service.wait_status("volumes", volume)
+    attached = attach.attach_here(client, connector, volume, "rw")
+    subprocess.run(["losetup", "--detach", attached.device], check=True)
+    subprocess.run(["fusermount3", "-u", attached.details["mountpoint"]], check=True)
+    connector.detach(attached, force=True)
+    assert connector.all() == []
