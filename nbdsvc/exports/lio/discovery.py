@@ -64,7 +64,7 @@ class _Session:
             raise DiscoveryFailed("the portal wants to negotiate what discovery does not need")
 
     def ask(self, text: str) -> bytes:
-        """A text request's whole answer, which may come in parts that are asked for one by one (section 6.2)."""
+        """A text request's whole answer, which may come in parts that are requested one by one (section 6.2)."""
         found, data, tag = b"", text.encode() + b"\0", _NO_TAG
         while True:
             if time.monotonic() > self._end:
