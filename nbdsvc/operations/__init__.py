@@ -1,1 +1,1 @@
-"""Durable execution: an operation is admitted with the rows it changes, and from then on it ends, whatever dies."""
+"""Durable execution: an operation is submitted with the rows it changes, and from then on it ends, whatever dies."""

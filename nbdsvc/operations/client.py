@@ -1,4 +1,4 @@
-"""How use cases admit operations and wait for them, in the host's own process or in another one."""
+"""How use cases submit operations and wait for them, in the host's own process or in another one."""
 
 import asyncio
 

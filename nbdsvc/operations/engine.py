@@ -1,4 +1,4 @@
-"""The engine of one host: takes what was admitted, grants locks in order of admission, runs it on threads.
+"""The engine of one host: takes what was submitted, grants locks in order of admission, runs it on threads.
 
 Recovery after a crash is not a special case: what the journal calls unfinished and nobody in this process runs is taken
 up, wherever it stands. That nobody else runs it is what the host lock (service.py) is for.
@@ -98,7 +98,7 @@ class Engine:
             lane.pool.shutdown(wait=True)
 
     def wake(self) -> None:
-        """There may be work: call it after the commit that admitted an operation."""
+        """There may be work: call it after the commit that submitted an operation."""
         self._work.set()
 
     def cancel(self, id: str) -> None:
