@@ -1,4 +1,4 @@
-"""The nouns as frozen rows. A field's name is its column's name in store/tables.py."""
+"""The resources as frozen rows. A field's name is its column's name in store/tables.py."""
 
 from dataclasses import dataclass, field
 from datetime import datetime

@@ -61,7 +61,7 @@ class Claim:
             raise errors.Interrupted(operation=operation)
 
     def confirm(self) -> bool:
-        """Look into the database whether the claim is ours still; BackendUnavailable where that cannot be told."""
+        """Look into the database whether the claim is ours still; BackendUnavailable where that cannot be determined."""
         row = self._row()
         if self.held and (row is None or row.instance != self._instance):
             self._lose()

@@ -81,7 +81,7 @@ class Database:
             conn.execute(sa.text("SELECT pg_notify(:channel, '')"), {"channel": channel})
 
     def check(self) -> None:
-        """Raise ConfigError in words a person can act on when the database cannot be used."""
+        """Raise ConfigError with a readable message when the database cannot be used."""
         with self.read() as conn:
             if self.is_sqlite:
                 verdict = conn.execute(sa.text("PRAGMA quick_check(1)")).scalar()

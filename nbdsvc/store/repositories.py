@@ -1,4 +1,4 @@
-"""The nouns' rows, and the few questions that need more than one condition."""
+"""The repositories of the resources, and the few queries that need more than one condition."""
 
 from typing import Any
 
