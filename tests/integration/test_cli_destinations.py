@@ -292,7 +292,7 @@ def test_a_signal_ends_the_wait_for_a_server(tmp_path: Path) -> None:
     with contextlib.closing(socket.socket(socket.AF_UNIX)) as server:
         server.bind(str(tmp_path / "socket"))
         server.listen(1)
-        for ignore in ([], ["env", "--ignore-signal=TERM"]):
+        for ignore in ([], ["env", "--default-signal=HUP", "--ignore-signal=TERM"]):
             argv = [*ignore, sys.executable, "-m", "nbdsvc", "copy", f"nbd+unix:///?socket={tmp_path}/socket"]
             child = subprocess.Popen([*argv, str(tmp_path / "out")])
             connection = server.accept()[0]
