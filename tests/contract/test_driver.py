@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
-from pools import FOLDERS, SIZE, Made, put, set_up, volume
+from pools import COPIED_SNAPSHOTS, FOLDERS, INSTANT_CLONES, SIZE, THICK_SNAPSHOTS, Made, put, set_up, volume
 
 from drivers.file import FileDriver
 from drivers.memory import MemoryDriver
@@ -59,10 +59,20 @@ def test_extend_keeps_bytes_and_adds_zeros(make: Made) -> None:
     assert driver.local_path(ref).read_bytes() == bytes(SIZE - 3) + b"end" + bytes(SIZE)
 
 
-@pytest.mark.row("S094", "S066")
-def test_snapshots_and_clones(make: Made) -> None:
-    """With instant clones: a point in time, independent of its origin. Without: an object of zeros to be filled."""
-    driver, ref = make(), volume()
+def _can(names_of: list[str]) -> pytest.MarkDecorator:
+    """The test runs over these backends, which are those that can do what it is about."""
+    return pytest.mark.parametrize("make", names_of, indirect=True)
+
+
+def test_backends_are_what_the_tests_take_them_for(make: Made, request: pytest.FixtureRequest) -> None:
+    """What a driver says of its snapshots and clones is what decides which of these tests it has to pass."""
+    name, able = request.node.callspec.params["make"], make().capabilities
+    assert (able.instant_clone, able.point_in_time) == (name in INSTANT_CLONES, name not in COPIED_SNAPSHOTS)
+
+
+def _snapshotted(driver: Driver) -> tuple[VolumeRef, SnapshotRef]:
+    """A volume that was written before its snapshot, taken twice, and after it."""
+    ref = volume()
     driver.create_volume(ref, "op")
     put(driver, ref, 0, b"before")
     snapshot = SnapshotRef(names.new_id(), ref.id, SIZE)
@@ -70,19 +80,25 @@ def test_snapshots_and_clones(make: Made) -> None:
         driver.create_snapshot(snapshot, "op2")
     assert driver.snapshot_path(snapshot).name == f"_snapshot-{snapshot.id}"
     put(driver, ref, 0, b"after!")
-    content = driver.snapshot_path(snapshot).read_bytes()
-    assert len(content) == SIZE
-    if not driver.capabilities.point_in_time:
-        assert content == bytes(SIZE)
-        return
-    assert content[:6] == b"before"
-    if not driver.capabilities.instant_clone:
-        with pytest.raises(errors.DeviceBusy, match="snapshots"):
-            driver.delete_volume(ref)
-        for _ in range(2):
-            driver.delete_snapshot(snapshot)
-        assert driver.local_path(ref).read_bytes()[:6] == b"after!"
-        return
+    return ref, snapshot
+
+
+@pytest.mark.row("S094")
+@_can(COPIED_SNAPSHOTS)
+def test_a_snapshot_that_is_copied_begins_as_zeros(make: Made) -> None:
+    """It is an object of the volume's size that reads as zeros, to be filled by a copy."""
+    driver = make()
+    _ref, snapshot = _snapshotted(driver)
+    assert driver.snapshot_path(snapshot).read_bytes() == bytes(SIZE)
+
+
+@pytest.mark.row("S094", "S066")
+@_can(INSTANT_CLONES)
+def test_snapshots_and_clones_share_no_fate(make: Made) -> None:
+    """A snapshot is a point in time; it and volumes made of it live on without their origin."""
+    driver = make()
+    ref, snapshot = _snapshotted(driver)
+    assert driver.snapshot_path(snapshot).read_bytes() == b"before" + bytes(SIZE - 6)
     restored, clone = volume(2 * SIZE), volume()
     driver.create_volume_from_snapshot(restored, snapshot, "op3")
     driver.create_cloned_volume(clone, ref, "op4")
@@ -92,12 +108,27 @@ def test_snapshots_and_clones(make: Made) -> None:
     assert driver.local_path(clone).read_bytes()[:6] == b"after!"
 
 
+if THICK_SNAPSHOTS:
+
+    @pytest.mark.row("S094")
+    @_can(THICK_SNAPSHOTS)
+    def test_a_volume_with_classic_snapshots_stays(make: Made) -> None:
+        """The snapshot is a point in time, and its volume is busy while it is there."""
+        driver = make()
+        ref, snapshot = _snapshotted(driver)
+        assert driver.snapshot_path(snapshot).read_bytes() == b"before" + bytes(SIZE - 6)
+        with pytest.raises(errors.DeviceBusy, match="snapshots"):
+            driver.delete_volume(ref)
+        for _ in range(2):
+            driver.delete_snapshot(snapshot)
+        assert driver.local_path(ref).read_bytes()[:6] == b"after!"
+
+
 @pytest.mark.row("S094")
+@_can(INSTANT_CLONES)
 def test_revert_gives_the_bytes_of_then(make: Made) -> None:
     """All bytes are those of the snapshot, the owner stays, repeating is success, and both go on independently."""
     driver, ref = make(), volume()
-    if not driver.capabilities.instant_clone:
-        return  # the manager copies instead
     driver.create_volume(ref, "op")
     put(driver, ref, 0, b"before")
     snapshot = SnapshotRef(names.new_id(), ref.id, SIZE)
@@ -115,11 +146,10 @@ def test_revert_gives_the_bytes_of_then(make: Made) -> None:
     assert driver.local_path(ref).read_bytes()[:6] == b"later!"
 
 
+@_can([name for name in (*INSTANT_CLONES, *THICK_SNAPSHOTS) if not name.startswith("memory")])
 def test_snapshot_under_a_writer_is_a_point_in_time(make: Made) -> None:
     """What was written before the snapshot is in it; a writer that goes on is seen as a prefix of its writes."""
     driver, ref = make(), volume()
-    if not driver.capabilities.point_in_time or isinstance(driver, MemoryDriver):
-        return  # such a backend says so, and the manager takes no snapshot of a volume in use
     driver.create_volume(ref, "op")
     ended = threading.Event()
 

@@ -38,6 +38,11 @@ def mounted(tmp_path: Path, kind: str) -> Iterator[Path]:
 FOLDERS = ["file-plain", "file-xfs", "file-btrfs", "memory-instant", "memory-copying"]
 GROUP = os.environ.get("NBDSVC_TEST_VOLUME_GROUP", "")
 BACKENDS = FOLDERS + (["lvm-thin", "lvm-thick"] if GROUP else [])
+# By what they can do; tests/contract/test_driver.py asks each driver whether it says the same.
+_INSTANT = {"file-xfs", "file-btrfs", "memory-instant", "lvm-thin"}
+INSTANT_CLONES = [name for name in BACKENDS if name in _INSTANT]
+THICK_SNAPSHOTS = [name for name in BACKENDS if name == "lvm-thick"]
+COPIED_SNAPSHOTS = [name for name in BACKENDS if name not in {*INSTANT_CLONES, *THICK_SNAPSHOTS}]
 
 
 def made_on(backend: str, folder: Path) -> Iterator[Made]:
