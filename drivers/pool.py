@@ -184,12 +184,10 @@ class PoolFolder:
     def _initialise(self) -> None:
         """Write the marker into a folder that is new or empty. ConfigError for one that holds other files."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        strangers = [path.name for path in self.folder.iterdir() if path.name != "lost+found"]
-        if strangers:
-            raise errors.ConfigError(
-                setting=f"backends.{self.name}.pool",
-                reason=f"{self.folder} is neither empty nor a pool of nbdsvc: it holds {sorted(strangers)[0]}",
-            )
+        foreign = sorted(path.name for path in self.folder.iterdir() if path.name != "lost+found")
+        if foreign:
+            reason = f"{self.folder} is neither empty nor a pool of nbdsvc: it holds {foreign[0]}"
+            raise errors.ConfigError(setting="pool", reason=f"backend {self.name}: {reason}")
         (self.folder / MARKER).write_text(self.name + "\n")
         atomic_file.sync_folder(self.folder)
 
@@ -206,9 +204,8 @@ class PoolFolder:
         except OSError as error:
             if error.errno in (errno.EOPNOTSUPP, errno.ENOTTY, errno.EXDEV, errno.EINVAL) and self.owner(source):
                 return False
-            raise errors.ConfigError(
-                setting=f"backends.{self.name}.pool", reason=f"{self.folder} cannot hold volumes: {error.strerror}"
-            ) from error
+            reason = f"backend {self.name}: {self.folder} cannot hold volumes: {error.strerror}"
+            raise errors.ConfigError(setting="pool", reason=reason) from error
         finally:
             source.unlink(missing_ok=True)
             target.unlink(missing_ok=True)
