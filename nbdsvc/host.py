@@ -16,7 +16,7 @@ from nbdsvc.driver import Driver
 from nbdsvc.exporter import Exporter
 from nbdsvc.images.resolve import Images
 from nbdsvc.model.entities import Volume
-from nbdsvc.operations.step import Run
+from nbdsvc.operations.operation_type import Run
 from nbdsvc.process import Runner
 from nbdsvc.spare import Spare
 from nbdsvc.store.database import Database
@@ -99,11 +99,11 @@ class Host:
             exporter.remove(id)
 
 
-def host_of(run: Run) -> Host:
+def host_of(run: Run[Any]) -> Host:
     """The Host of the engine that runs this operation."""
     return cast("Host", run.environment)
 
 
-def backend_of(run: Run) -> Backend:
+def backend_of(run: Run[Any]) -> Backend:
     """The backend that this operation belongs to; BackendUnavailable where it is not configured any more."""
     return host_of(run).backend(run.operation.backend)

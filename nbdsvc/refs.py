@@ -49,15 +49,3 @@ def volume_ref(volume: Volume, size: int | None = None, extra_specs: dict[str, s
 def snapshot_ref(snapshot: Snapshot) -> SnapshotRef:
     """The driver's view of a snapshot."""
     return SnapshotRef(snapshot.id, snapshot.volume_id, snapshot.volume_size * GiB)
-
-
-def volume_of(run: Run[Any], key: str = "volume_id") -> Volume:
-    """The volume that the argument `key` of the operation names, as its row is now. NotFound when the row is gone."""
-    with host_of(run).database.read() as conn:
-        return repositories.volumes.get(conn, run.args[key])
-
-
-def snapshot_of(run: Run[Any], key: str = "snapshot_id") -> Snapshot:
-    """The same for a snapshot."""
-    with host_of(run).database.read() as conn:
-        return repositories.snapshots.get(conn, run.args[key])

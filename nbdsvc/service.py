@@ -98,7 +98,7 @@ class Service:
         images = self.host.images if self.host else None
         self.app = App(
             self.database,
-            Operations(self.database, self.engine, settings.max_operations, notified=not self.database.is_sqlite),
+            Operations(self.database, self.engine, notified=not self.database.is_sqlite),
             settings,
             images,
             add_secret=ADD_SECRET,

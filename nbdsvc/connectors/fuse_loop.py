@@ -9,7 +9,6 @@ import os
 import struct
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,12 +16,12 @@ from urllib.parse import quote
 from nbdsvc import errors, process
 from nbdsvc.connectors import nbd_agent
 from nbdsvc.connectors.attachment_store import Attached, is_nbd, size_of
+from nbdsvc.connectors.device_wait import POLL_SECONDS, wait_until
 from nbdsvc.datapath import source as sources
 from nbdsvc.model import names
 
 # nbdfuse connects before it mounts: a server that lives is there long before this.
 MOUNT_SECONDS = 15.0
-POLL_SECONDS = 0.02
 
 
 class FuseLoop:
@@ -63,7 +62,7 @@ class FuseLoop:
         """Detach the loop device, unmount the file, wait for nbdfuse to end. DeviceBusy where one takes too long."""
         if _backing(attached.device):
             self._runner.run(["losetup", "--detach", attached.device], tries=1)
-        _until(lambda: not _backing(attached.device), attached.device, "its loop device stays busy")
+        wait_until(lambda: not _backing(attached.device), attached.device, "its loop device stays busy", MOUNT_SECONDS)
         self._unmount(Path(attached.details["mountpoint"]), attached.details["pid"])
 
     def _mount(self, home: Path, mounted: Path, server: list[str]) -> int:
@@ -94,7 +93,7 @@ class FuseLoop:
         except errors.CommandFailed:
             if _is_mounted(mounted):
                 raise
-        _until(lambda: not _lives(pid), str(mounted), "nbdfuse does not end")
+        wait_until(lambda: not _lives(pid), str(mounted), "nbdfuse does not end", MOUNT_SECONDS)
 
 
 def _is_mounted(path: Path) -> bool:
@@ -164,14 +163,6 @@ def _key(home: Path, info: dict[str, Any]) -> Path:
     with os.fdopen(fd, "w") as file:
         file.write(f"{info['tls_psk_username']}:{info['tls_psk_key']}\n")
     return key
-
-
-def _until(done: Callable[[], bool], device: str, complaint: str) -> None:
-    end = time.monotonic() + MOUNT_SECONDS
-    while not done():
-        if time.monotonic() > end:
-            raise errors.DeviceBusy(device=device, reason=complaint)
-        time.sleep(POLL_SECONDS)
 
 
 def _backing(device: str) -> bool:

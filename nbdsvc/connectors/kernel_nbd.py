@@ -1,6 +1,5 @@
 """An NBD export as a block device of the kernel's own client, set up over netlink."""
 
-import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from nbdsvc import errors, process
 from nbdsvc.connectors import handshake, nbd_agent
 from nbdsvc.connectors.attachment_store import Attached, is_nbd
+from nbdsvc.connectors.device_wait import wait_until
 from nbdsvc.model import names
 
 # As many connections as the server's threads can keep busy; only where it says that a flush on one covers all.
@@ -19,7 +19,6 @@ REQUEST_TIMEOUT, DEAD_TIMEOUT = 5, 900
 # What every disk image's partition table was made for; the server has no larger minimum.
 BLOCK_SIZE = 512
 SETTLE_SECONDS = 10.0
-POLL_SECONDS = 0.02
 
 
 class KernelNbd:
@@ -53,7 +52,7 @@ class KernelNbd:
                 identifier=attachment_id,
             )
         device = f"/dev/nbd{index}"
-        _until(lambda: _connected(index) and Path(device).exists(), device, "it does not come up")
+        wait_until(lambda: _connected(index) and Path(device).exists(), device, "it does not come up", SETTLE_SECONDS)
         server = {key: info.get(key) for key in ("unix_socket", "host", "port", "export")}
         return device, {"index": index, "connections": len(links), "server": server}
 
@@ -69,7 +68,7 @@ class KernelNbd:
         if identifier_of(index) not in (attached.attachment_id, None):
             return  # ours is gone, and another attachment has the device since
         nbd_netlink.disconnect(index)
-        _until(lambda: not _connected(index), attached.device, "its connection does not end")
+        wait_until(lambda: not _connected(index), attached.device, "its connection does not end", SETTLE_SECONDS)
 
     def _loaded(self) -> bool:
         if not Path("/sys/module/nbd").is_dir():
@@ -114,11 +113,3 @@ def _connect_link(info: dict[str, Any], export: str, stack: ExitStack) -> handsh
 
 def _connected(index: int) -> bool:
     return Path(f"/sys/block/nbd{index}/pid").exists()
-
-
-def _until(done: Any, device: str, complaint: str) -> None:
-    end = time.monotonic() + SETTLE_SECONDS
-    while not done():
-        if time.monotonic() > end:
-            raise errors.DeviceBusy(device=device, reason=complaint)
-        time.sleep(POLL_SECONDS)

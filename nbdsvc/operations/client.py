@@ -23,7 +23,7 @@ CHANNEL = "nbdsvc_operations"
 class Operations:
     """Submitting operations, and waiting for their end.
 
-    engine: None in a process that only serves the API. most: of a project that have not ended, on one host.
+    engine: None in a process that only serves the API.
     notified: `look` is called for the ends of other processes, so that polling is a safety net only, every `look_seconds`.
     """
 
@@ -31,30 +31,17 @@ class Operations:
         self,
         database: Database,
         engine: Engine | None,
-        most: int = 1000,
         *,
         notified: bool = False,
         look_seconds: float = LOOK_SECONDS,
     ) -> None:
         self._notified = notified or engine is not None
         self._look_seconds = look_seconds
-        self._most = most
         self._database = database
         self._engine = engine
         self._waiters = Waiters(database, self._interval)
         if engine:
             engine.on_ended = self._waiters.look
-
-    def admit(self, conn: sa.Connection, operation: Operation, *, bounded: bool = True) -> Operation:
-        """Write it in the caller's transaction. Call `wake` after the commit.
-
-        QuotaExceeded where its project has too many that have not ended, if it is `bounded`: the dispatcher looks at each.
-        """
-        if bounded:
-            rows.check_unfinished(conn, operation.host, operation.backend, operation.project_id, self._most)
-        rows.insert(conn, operation)
-        self._database.notify(conn, CHANNEL)
-        return operation
 
     def look(self) -> None:
         """Some operation has ended, in this process or another one."""

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from machines import machine_test
 from postgres import Postgres
+from untyped_operations import Kind, Run, Step
 
 from nbdsvc import errors
 from nbdsvc.model import clock, names
@@ -20,7 +21,6 @@ from nbdsvc.operations.client import Operations
 from nbdsvc.operations.engine import Engine
 from nbdsvc.operations.journal import ENDED_CHANNEL
 from nbdsvc.operations.locks import FileLocks, LockTable
-from nbdsvc.operations.step import Kind, Run, Step
 from nbdsvc.store import migrate, transitions
 from nbdsvc.store import operations as journal
 from nbdsvc.store.database import Database

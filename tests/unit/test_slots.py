@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from untyped_operations import ACCESS, Kind, Run, Step, always
 from waiting import wait_until
 
 from nbdsvc import errors
@@ -17,7 +18,6 @@ from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.client import Operations
 from nbdsvc.operations.engine import Engine
 from nbdsvc.operations.slots import Slots
-from nbdsvc.operations.step import ACCESS, Kind, Run, Step, always
 from nbdsvc.store import operations as journal
 from nbdsvc.store.database import Database
 

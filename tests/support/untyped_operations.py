@@ -1,4 +1,4 @@
-"""Operation types whose arguments are a dict still: what has not been given typed arguments yet."""
+"""Operation types whose arguments are a dict, for tests of the engine: their ends read them from the operation."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +16,7 @@ Run = operation_type.Run[Any]
 Step = operation_type.Step[Any]
 
 
-def Kind(  # noqa: N802 - it was a class
+def Kind(
     name: str,
     steps: tuple[Step, ...],
     succeed: Callable[[sa.Connection, Operation], None],
