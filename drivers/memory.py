@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from drivers.file import FileDriver
-from drivers.pool import PoolFolder
-from nbdsvc import errors
+from drivers.pool import MARKER, PoolFolder
+from nbdsvc import atomic_file, errors
 from nbdsvc.driver import Capabilities, PoolStats, SnapshotRef, VolumeRef
 from nbdsvc.units import GiB
 
@@ -54,7 +54,7 @@ class Faults:
     def plan(self, plan: dict[str, list[dict[str, Any]]]) -> None:
         """Replace the plan and reset its counts. `plan`: the content of faults.json, see the head of this module."""
         self._counts.unlink(missing_ok=True)
-        _replace(self._plan, plan)
+        _write(self._plan, plan)
 
     def meet(self, verb: str, when: str) -> None:
         """Sleep and raise as planned."""
@@ -69,7 +69,7 @@ class Faults:
             return True
         counts = _read(self._counts)
         counts[key] = counts.get(key, 0) + 1
-        _replace(self._counts, counts)
+        _write(self._counts, counts)
         return bool(counts[key] <= times)
 
 
@@ -86,7 +86,7 @@ class _CopyingPool(PoolFolder):
 
     def _initialise(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        (self.folder / ".nbdsvc-pool").write_text(self.name + "\n")
+        atomic_file.write(self.folder / MARKER, f"{self.name}\n".encode())
 
 
 class MemoryDriver(FileDriver):
@@ -223,7 +223,5 @@ def _read(path: Path) -> dict[str, Any]:
         return {}
 
 
-def _replace(path: Path, content: dict[str, Any]) -> None:
-    temporary = path.with_suffix(".new")
-    temporary.write_text(json.dumps(content))
-    temporary.replace(path)
+def _write(path: Path, content: dict[str, Any]) -> None:
+    atomic_file.write(path, json.dumps(content).encode(), durable=False)

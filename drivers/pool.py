@@ -188,8 +188,7 @@ class PoolFolder:
         if foreign:
             reason = f"{self.folder} is neither empty nor a pool of nbdsvc: it holds {foreign[0]}"
             raise errors.ConfigError(setting="pool", reason=f"backend {self.name}: {reason}")
-        (self.folder / MARKER).write_text(self.name + "\n")
-        atomic_file.sync_folder(self.folder)
+        atomic_file.write(self.folder / MARKER, f"{self.name}\n".encode())
 
     def _probe(self) -> bool:
         """True where blocks can be shared; ConfigError where owners cannot be kept."""

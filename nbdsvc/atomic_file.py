@@ -13,18 +13,28 @@ def sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
-def write(path: Path, content: bytes) -> None:
-    """Make or replace the file: readers see the old content or the new, and after a power cut one of the two."""
+def write(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """Make or replace the file, for its owner only: readers see the old content or the new, never a part of it.
+
+    durable: after a power cut it has the old content or the new, and the new one where this has returned; without it only
+    kills are survived, which is enough for what does not outlive this host's start. OSError, among others on a full disk:
+    the old content stays, and nothing else. One writer of a path at a time.
+    """
     part = path.with_name(f".{path.name}.part")
-    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    part.unlink(missing_ok=True)  # of a killed writer
     try:
-        with open(fd, "wb", closefd=False) as file:
+        fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with open(fd, "wb") as file:
             file.write(content)
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-    part.replace(path)
-    sync_folder(path.parent)
+            file.flush()
+            if durable:
+                os.fsync(fd)
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    if durable:
+        sync_folder(path.parent)
 
 
 def remove(path: Path) -> bool:

@@ -17,7 +17,11 @@ SUBFOLDERS = ("digests", "exports", "images", "journals", "locks", "pool", "tmp"
 # Whose files are closed one by one: few, and with keys, names or digests in them.
 _NOTES = ("", "digests", "exports", "exports/*", "journals", "locks")
 # What a killed service leaves half written: nobody but the service writes these, and their names are ours.
-_HALF_WRITTEN = ("digests/.*.part", "exports/*.new", "exports/*/spec.new", "exports/*/psk.new")
+# Those in .new are an older version's.
+_HALF_WRITTEN = (
+    "digests/.*.part", "exports/.*.part", "exports/*/.*.part", "images/.*.json.part",
+    "exports/*.new", "exports/*/spec.new", "exports/*/psk.new",
+)  # fmt: skip
 _OTHERS_READ, _OTHERS_WRITE = 0o077, 0o022
 
 

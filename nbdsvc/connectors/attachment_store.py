@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from nbdsvc import atomic_file
+
 
 @dataclass(frozen=True)
 class Attached:
@@ -66,9 +68,8 @@ class Notes:
 
     def write(self, attached: Attached) -> None:
         """Store the record, in place of an earlier one of the volume."""
-        temporary = self._path(attached.volume_id).with_suffix(".new")
-        temporary.write_text(json.dumps(asdict(attached)))
-        temporary.replace(self._path(attached.volume_id))
+        # Below /run: no device outlives this host's start either.
+        atomic_file.write(self._path(attached.volume_id), json.dumps(asdict(attached)).encode(), durable=False)
 
     def forget(self, volume_id: str) -> None:
         """Remove the volume's record and its private folder. Neither has to exist."""

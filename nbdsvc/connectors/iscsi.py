@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from nbdsvc import errors
+from nbdsvc import atomic_file, errors
 from nbdsvc.connectors.attachment_store import Attached
 from nbdsvc.exporter import SECRET_FIELDS
 
@@ -120,12 +120,8 @@ def _take_back(connector: Any, info: dict[str, Any], found: dict[str, Any] | Non
 
 def _write_password(iqn: str, password: str) -> None:
     """Into every record of the target: each of its portals has one, and all have the same password."""
-    for path in (path for root in _RECORDS for path in root.glob(f"{iqn}/**/*") if path.is_file()):
-        temporary = path.with_suffix(".new")
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(fd, "w") as file:
-            file.write(with_password(path.read_text(), password))
-        temporary.replace(path)
+    for path in [path for root in _RECORDS for path in root.glob(f"{iqn}/**/[!.]*") if path.is_file()]:
+        atomic_file.write(path, with_password(path.read_text(), password).encode())
 
 
 def with_password(record: str, password: str) -> str:

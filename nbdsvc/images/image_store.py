@@ -138,7 +138,7 @@ class ImageFolder:
         if known and owner is not None and known.owner != owner:
             return
         # The index first: an image without its data would be a broken one.
-        (self._folder / f"{id}.json").unlink(missing_ok=True)
+        atomic_file.remove(self._folder / f"{id}.json")
         (self._folder / f"{id}.data").unlink(missing_ok=True)
 
     @contextlib.contextmanager
@@ -171,14 +171,7 @@ class ImageFolder:
         return mark, _indexed(folder, stem, statuses[1]) if indexed else _dropped(name, suffix, *statuses[0])
 
     def _write(self, image: Image) -> None:
-        temporary = self._folder / f"{image.id}.new"
-        temporary.unlink(missing_ok=True)
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
-            file.write(unparse(image))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self._folder / f"{image.id}.json")
-        atomic_file.sync_folder(self._folder)
+        atomic_file.write(self._folder / f"{image.id}.json", unparse(image))
 
 
 def check_limits(limits: tuple[int, int], used: tuple[int, int], size: int) -> None:

@@ -98,10 +98,10 @@ def test_descriptors_are_raised(make_service: Callable[..., ServiceProcess]) -> 
 def test_what_was_half_written_is_swept(make_service: Callable[..., ServiceProcess]) -> None:
     """A start removes what a killed service was writing, and leaves files that are not its own."""
     service = make_service(start=False)
-    ours = [service.state / name for name in ("digests/.x.part", "exports/a.new")]
+    ours = [service.state / name for name in ("digests/.x.part", "exports/a.new", "exports/.a.lio.part")]
     theirs = [service.state / name for name in ("digests/x.part", "notes.new")]
     for path in ours + theirs:
         path.parent.mkdir(exist_ok=True)
         path.touch()
     service.start()
-    assert [path.exists() for path in ours + theirs] == [False, False, True, True]
+    assert [path.exists() for path in ours + theirs] == [False, False, False, True, True]

@@ -8,12 +8,12 @@ Version 0 (without `version`): one `initiator`, `leaving` for removing, and tcp,
 
 import errno
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nbdsvc import atomic_file
 from nbdsvc.exporter import Access, ExportSpec
 from nbdsvc.exports.note_version import VERSION, check_version
 
@@ -59,15 +59,7 @@ class StateDir:
 
     def write(self, spec: ExportSpec, *, removing: bool = False) -> None:
         """OSError when it cannot be written; what was noted before stays then."""
-        temporary = self._path(spec.id).with_suffix(".new")
-        try:
-            fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            with os.fdopen(fd, "w") as file:
-                json.dump(_to_json(spec, removing), file)
-            temporary.replace(self._path(spec.id))
-        except OSError:
-            temporary.unlink(missing_ok=True)
-            raise
+        atomic_file.write(self._path(spec.id), json.dumps(_to_json(spec, removing)).encode())
 
     def begin_removal(self, spec: ExportSpec) -> None:
         """Its removal begins. Without room to note that, the note goes at once: what is left of it in LIO after a crash is

@@ -196,7 +196,9 @@ class NbdExporter:
             log = state.log_tail()
             state.end_process()
             raise errors.ExportFailed(export=state.id, reason=log or "it does not answer")
-        state.write({**spec, "port": int(port) if port.isdigit() else None}, secret)
+        found = int(port) if port.isdigit() else None
+        if found != spec["port"]:
+            state.write({**spec, "port": found}, secret)
 
     def _launch(self, state: StateDir) -> str:
         """Start the daemon; what it prints is its TCP port.

@@ -16,7 +16,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from nbdsvc.exports.nbd.processes import KEEPER, stat_of
+from nbdsvc.exports.nbd.processes import KEEPER
 from nbdsvc.exports.nbd.state_dir import StateDir
 
 # sd_listen_fds(3): the first descriptor that is handed over.
@@ -122,8 +122,7 @@ def _become_server(folder: StateDir, spec: dict[str, Any], sockets: list[socket.
     for index, fd in enumerate(high):
         os.dup2(fd, FIRST_FD + index, inheritable=True)
     os.closerange(FIRST_FD + len(sockets), 1024)
-    pid = os.getpid()
-    (folder.path / "process").write_text(f"{pid} {stat_of(pid)[1]}")
+    folder.note_process(os.getpid())
     environment = {
         "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
         "LC_ALL": "C.UTF-8",

@@ -8,11 +8,11 @@
 """
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
 
+from nbdsvc import atomic_file
 from nbdsvc.exports.nbd import processes
 from nbdsvc.exports.nbd.processes import SPEC, stat_of
 
@@ -45,10 +45,16 @@ class StateDir:
         return found if isinstance(found, dict) else None
 
     def write(self, spec: dict[str, Any], psk: str | None) -> None:
+        """Both are on stable storage when this returns: a rebuild after a lost database finds exports by their specs."""
         self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
         if psk is not None:
-            _write_private(self.psk_path, f"{self.id}:{psk}\n")
-        _write_private(self.spec_path, json.dumps(spec))
+            atomic_file.write(self.psk_path, f"{self.id}:{psk}\n".encode())
+        atomic_file.write(self.spec_path, json.dumps(spec).encode())
+        atomic_file.sync_folder(self.path.parent)
+
+    def note_process(self, pid: int) -> None:
+        """The process that keeps the server. No power cut leaves one."""
+        atomic_file.write(self.path / "process", f"{pid} {stat_of(pid)[1]}".encode(), durable=False)
 
     def secret(self) -> str:
         """The pre-shared key as written, without the name of its owner."""
@@ -87,11 +93,3 @@ class StateDir:
         except (FileNotFoundError, ProcessLookupError):
             return False
         return state != "Z" and since == started and str(self.path).encode() in command
-
-
-def _write_private(path: Path, text: str) -> None:
-    temporary = path.with_suffix(".new")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(fd, "w") as file:
-        file.write(text)
-    temporary.replace(path)
