@@ -71,7 +71,7 @@ def write_differences(run: Run[Any], source: Path, destination: Path, size: int)
         run.should_stop,
     )
     if written is None:
-        run.check()
+        run.raise_if_stopped()
         raise errors.Interrupted(operation=run.id)
     return {"size": size, "data": written, "skipped": size - written}
 
@@ -110,7 +110,7 @@ def _stop_as_error(run: Run[Any]) -> Iterator[None]:
     try:
         yield
     except Stopped:
-        run.check()
+        run.raise_if_stopped()
         raise errors.Interrupted(operation=run.id) from None
 
 
@@ -123,7 +123,7 @@ def abort_reads_on_stop(run: Run[Any], source: Source) -> Iterator[None]:
     try:
         yield
     except errors.Error:
-        run.check()  # raises the reason where the read was aborted
+        run.raise_if_stopped()  # raises the reason where the read was aborted
         raise
     finally:
         finished.set()
@@ -144,7 +144,7 @@ def open_interruptibly(run: Run[Any], function: Callable[[], T], late: Callable[
         with abandoning.opened(function, run.should_stop, late) as found:
             yield found
     except (abandoning.Abandoned, Stopped):
-        run.check()
+        run.raise_if_stopped()
         raise errors.Interrupted(operation=run.id) from None
 
 

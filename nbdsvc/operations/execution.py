@@ -67,7 +67,7 @@ class Execution:
     def lane(self) -> str:
         return self._type.lane
 
-    def check(self) -> None:
+    def raise_if_stopped(self) -> None:
         if self._interrupted():
             raise errors.Interrupted(operation=self.id)
         if self._undoing:
@@ -82,7 +82,7 @@ class Execution:
 
     def should_stop(self) -> bool:
         try:
-            self.check()
+            self.raise_if_stopped()
         except errors.OperationError:
             return True
         return False
@@ -122,7 +122,7 @@ class Execution:
     def _forward(self, may_copy: bool) -> bool:
         for index in range(self._at, len(self._type.steps)):
             step = self._type.steps[index]
-            self.check()
+            self.raise_if_stopped()
             if step.copies(self) and not may_copy:
                 return False
             self._journal.intend(self.id, index, self.results)

@@ -42,7 +42,7 @@ class Run(Protocol[A_co]):
     def id(self) -> str:
         """The operation's id: the owner mark of every object that it makes."""
 
-    def check(self) -> None:
+    def raise_if_stopped(self) -> None:
         """Raise Cancelled, TimedOut or Interrupted when the operation is to end. Call it in every loop."""
 
     def should_stop(self) -> bool:

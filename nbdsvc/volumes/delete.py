@@ -107,7 +107,7 @@ def _delete_snapshots(run: Run[DeleteArgs]) -> None:
     with host.database.read() as conn:
         found = repositories.snapshots_of(conn, run.args.volume_id)
     for snapshot in found:
-        run.check()
+        run.raise_if_stopped()
         backend_of(run).driver.delete_snapshot(snapshot_ref(snapshot))
         host.digests.discard(snapshot.id)
 

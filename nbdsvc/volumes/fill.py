@@ -20,7 +20,7 @@ def fill_from_image(run: Run[Any], volume_id: str, reference: str, *, checked: b
     """Copy an image; returns the bytes copied and what is known of the image.
 
     checked: the API has seen that the project may use it. Raises NotFound, BadImage (also one that is too large for the
-    volume), ReadFailed, WriteFailed, ChecksumMismatch, OutOfSpace, and what `run.check` raises.
+    volume), ReadFailed, WriteFailed, ChecksumMismatch, OutOfSpace, and what `run.raise_if_stopped` raises.
     """
     host, volume = host_of(run), read_volume(run, volume_id)
     with host.database.write() as conn:
@@ -47,7 +47,7 @@ def fill_from_image(run: Run[Any], volume_id: str, reference: str, *, checked: b
             run, image.source, path, digests.size, image.fingerprint, empty=True, digests=digests
         )
         image.check.finish(run.should_stop)
-        run.check()
+        run.raise_if_stopped()
     host.digests.save(volume.id, digests)
     facts = {"image_id": image.id or "", "image_name": image.name, "disk_format": image.facts.format}
     return {**result, "image": {**facts, "size": str(image.facts.file_size), "container_format": "bare"}}

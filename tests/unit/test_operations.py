@@ -125,7 +125,7 @@ def test_cancel_ends_in_undo(stage: Stage) -> None:
     def wait(run: Run) -> None:
         begun.set()
         while True:
-            run.check()
+            run.raise_if_stopped()
             time.sleep(0.01)
 
     stage.kind("k", ("wait", wait, lambda r: stage.did.append("undo")))
@@ -148,7 +148,7 @@ def test_deadline_ends_in_undo(stage: Stage, moment: str) -> None:
 
     def wait(run: Run) -> None:
         while True:
-            run.check()
+            run.raise_if_stopped()
             time.sleep(0.01)
 
     stage.kind("k", ("wait", wait, None))
@@ -210,7 +210,7 @@ def test_a_stop_interrupts_and_the_next_start_goes_on(stage: Stage) -> None:
         stage.did.append(f"second sees {run.results['first']}")
         begun.set()
         while not again.is_set():
-            run.check()
+            run.raise_if_stopped()
             time.sleep(0.01)
         return "done"
 

@@ -80,7 +80,7 @@ class Stage:
     def __init__(self, database: Database, folder: Path) -> None:
         def wait(run: Run) -> None:
             while True:
-                run.check()
+                run.raise_if_stopped()
                 time.sleep(0.05)
 
         end: Callable[..., None] = lambda *_: None  # noqa: E731
