@@ -79,8 +79,8 @@ OPERATION_TYPES = (
     REPAIR_EXPORT,
     LIST_MANAGEABLE,
 )
-KINDS = {kind.name: kind for kind in OPERATION_TYPES}
-EPHEMERAL = tuple(kind.name for kind in OPERATION_TYPES if kind.ephemeral)
+TYPES_BY_NAME = {each.name: each for each in OPERATION_TYPES}
+EPHEMERAL = tuple(each.name for each in OPERATION_TYPES if each.ephemeral)
 
 
 class Service:
@@ -185,7 +185,7 @@ class Service:
         return Engine(
             self.database,
             settings.host,
-            KINDS,
+            TYPES_BY_NAME,
             host,
             settings.state_dir / "locks",
             probe=probe,

@@ -11,7 +11,7 @@ from serving import ServiceProcess
 from waiting import wait_until
 
 from nbdsvc import errors
-from nbdsvc.service import KINDS
+from nbdsvc.service import TYPES_BY_NAME
 
 PATTERN = 77
 LOCAL = {"host": "me", "ip": "127.0.0.1", "initiator": INITIATOR}
@@ -60,7 +60,7 @@ def forward_cases() -> list[Case]:
         Case(kind, variant, moment, step.name)
         for kind, variants in VARIANTS.items()
         for variant in variants
-        for step in KINDS[kind].steps
+        for step in TYPES_BY_NAME[kind].steps
         for moment in FORWARD
     ]
 
@@ -71,7 +71,7 @@ def backward_cases() -> list[Case]:
         Case(kind, f"faulty {variant}", moment, step.name)
         for kind, variants in VARIANTS.items()
         for variant in variants
-        for step in KINDS[kind].steps
+        for step in TYPES_BY_NAME[kind].steps
         if step.undo
         for moment in BACKWARD
     ]
@@ -235,7 +235,7 @@ def _asked(request: Callable[[], Any]) -> bool:
 def run_case(world: World, case: Case) -> None:
     service = world.service
     request = prepare(world, case)
-    fail = KINDS[case.kind].steps[-1].name if case.moment in BACKWARD else None
+    fail = TYPES_BY_NAME[case.kind].steps[-1].name if case.moment in BACKWARD else None
     service.crash_at(case.kind, case.moment, case.step, fail)
     wait_until(lambda: _asked(request), 60)
     assert service.wait_dead(), f"the service did not come to {case}"

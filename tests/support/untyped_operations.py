@@ -10,13 +10,13 @@ from nbdsvc.model.operation import Operation
 from nbdsvc.operations import operation_type
 from nbdsvc.operations.operation_type import ACCESS, COPY, SHORT, OperationType, always, never
 
-__all__ = ["ACCESS", "COPY", "SHORT", "Kind", "Run", "Step", "always", "never"]
+__all__ = ["ACCESS", "COPY", "SHORT", "Run", "Step", "always", "never", "untyped"]
 
 Run = operation_type.Run[Any]
 Step = operation_type.Step[Any]
 
 
-def Kind(
+def untyped(
     name: str,
     steps: tuple[Step, ...],
     succeed: Callable[[sa.Connection, Operation], None],

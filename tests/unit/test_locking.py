@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from nbdsvc.model import locking
 from nbdsvc.model.operation import Lock
 from nbdsvc.operations.locks import LockTable
-from nbdsvc.service import KINDS
+from nbdsvc.service import TYPES_BY_NAME
 
 ENDS = ("attachment.delete", "attachment.terminate", "volume.detach_all")
 IDS = {"volume": "v", "source": "s", "snapshot": "n", "attachment": "a", "pool": "me@b#p"}
@@ -16,7 +16,7 @@ SAME_SERVER = {*ENDS, "attachment.connect", "attachment.repair", "volume.delete"
 
 def test_every_kind_is_in_the_table() -> None:
     """No operation chooses its locks by itself."""
-    assert set(KINDS) == {kind.removesuffix(" in use") for kind in locking.TABLE}
+    assert set(TYPES_BY_NAME) == {kind.removesuffix(" in use") for kind in locking.TABLE}
 
 
 @given(st.lists(st.sampled_from(sorted(set(locking.TABLE) - SAME_SERVER)), max_size=12), st.sampled_from(ENDS))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from machines import machine_test
 from postgres import Postgres
-from untyped_operations import Kind, Run, Step
+from untyped_operations import Run, Step, untyped
 
 from nbdsvc import errors
 from nbdsvc.model import clock, names
@@ -21,6 +21,7 @@ from nbdsvc.operations.client import Operations
 from nbdsvc.operations.engine import Engine
 from nbdsvc.operations.journal import ENDED_CHANNEL
 from nbdsvc.operations.locks import FileLocks, LockTable
+from nbdsvc.operations.operation_type import OperationType
 from nbdsvc.store import migrate, transitions
 from nbdsvc.store import operations as journal
 from nbdsvc.store.database import Database
@@ -28,21 +29,21 @@ from nbdsvc.store.listening import Listener
 
 
 class Stage:
-    """An engine whose kinds are given by the test, and what their steps did."""
+    """An engine whose operation types the test gives, and what their steps did."""
 
     def __init__(self, database: Database, folder: Path) -> None:
         self.database, self.folder = database, folder
         self.did: list[str] = []
-        self.kinds: dict[str, Kind] = {}
+        self.types: dict[str, OperationType[Any]] = {}
         self.engine: Engine | None = None
 
     def kind(self, name: str, *steps: tuple[str, Callable[[Run], Any], Callable[[Run], None] | None]) -> None:
         made = tuple(Step(step, do, undo) for step, do, undo in steps)
         ended: Callable[..., None] = lambda _conn, operation, *_error: self.did.append(f"end {operation.state}")  # noqa: E731
-        self.kinds[name] = Kind(name, made, ended, ended)
+        self.types[name] = untyped(name, made, ended, ended)
 
     def start(self) -> Operations:
-        self.engine = Engine(self.database, "me", self.kinds, None, self.folder / "locks", poll_seconds=0.05)
+        self.engine = Engine(self.database, "me", self.types, None, self.folder / "locks", poll_seconds=0.05)
         self.engine.start()
         return Operations(self.database, self.engine)
 
@@ -326,7 +327,7 @@ def test_an_end_that_finds_its_row_elsewhere_is_kept(stage: Stage) -> None:
     def succeed(conn: Any, _operation: Operation) -> None:
         transitions.finish_volume(conn, volume, "extending", "available", size=5)
 
-    stage.kinds["k"] = Kind("k", (Step("extend", extend),), succeed, lambda _conn, _operation, _error: None)
+    stage.types["k"] = untyped("k", (Step("extend", extend),), succeed, lambda _conn, _operation, _error: None)
     ended = stage.start().wait(stage.admit("k"), 10)
     expected = {"resource_type": "Volume", "resource_id": volume, "status": "gone", "wanted": "available"}
     assert ended.skipped == [expected]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from untyped_operations import ACCESS, Kind, Run, Step, always
+from untyped_operations import ACCESS, Run, Step, always, untyped
 from waiting import wait_until
 
 from nbdsvc import errors
@@ -84,14 +84,16 @@ class Stage:
                 time.sleep(0.05)
 
         end: Callable[..., None] = lambda *_: None  # noqa: E731
-        kinds = {
-            "endless": Kind("endless", (Step("first", lambda _r: None), Step("copy", wait, copies=always)), end, end),
-            "copy": Kind("copy", (Step("copy", lambda _r: None, copies=always),), end, end),
-            "short": Kind("short", (Step("do", lambda _r: None),), end, end),
-            "detach": Kind("detach", (Step("do", lambda _r: None),), end, end, ACCESS),
+        types = {
+            "endless": untyped(
+                "endless", (Step("first", lambda _r: None), Step("copy", wait, copies=always)), end, end
+            ),
+            "copy": untyped("copy", (Step("copy", lambda _r: None, copies=always),), end, end),
+            "short": untyped("short", (Step("do", lambda _r: None),), end, end),
+            "detach": untyped("detach", (Step("do", lambda _r: None),), end, end, ACCESS),
         }
         self.database = database
-        self.engine = Engine(database, "me", kinds, None, folder / "locks", poll_seconds=0.05, copies=1)
+        self.engine = Engine(database, "me", types, None, folder / "locks", poll_seconds=0.05, copies=1)
         self.operations = Operations(database, self.engine)
 
     def admit(self, kind: str, project: str, *locks: Lock) -> str:
