@@ -10,7 +10,7 @@ from nbdsvc import errors
 from nbdsvc.app import App, owner_scope
 from nbdsvc.model.context import Context
 from nbdsvc.store import repositories
-from nbdsvc.store.rows import Rows
+from nbdsvc.store.repository import Repository
 
 ANY = "*"
 
@@ -24,7 +24,7 @@ def etag(content: Mapping[str, str]) -> str:
 class Metadata:
     """The pairs in one column of one kind of row."""
 
-    rows: Rows[Any]
+    rows: Repository[Any]
     column: str = "metadata"
 
     def read(self, app: App, context: Context, id: str) -> dict[str, str]:

@@ -7,14 +7,14 @@ from typing import Any, TypeVar
 from nbdsvc.model.listing import Filter, Page
 from nbdsvc.store.database import Database
 from nbdsvc.store.filters import conditions
-from nbdsvc.store.rows import Rows
+from nbdsvc.store.repository import Repository
 
 R = TypeVar("R", bound=Any)
 
 
 def list_rows(
     database: Database,
-    rows: Rows[R],
+    rows: Repository[R],
     project_id: str | None,
     filters: Sequence[Filter] = (),
     page: Page | None = None,

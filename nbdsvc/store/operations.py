@@ -11,12 +11,12 @@ from nbdsvc.model import clock
 from nbdsvc.model import operation as model
 from nbdsvc.model.operation import Operation
 from nbdsvc.store import tables
-from nbdsvc.store.rows import Rows
+from nbdsvc.store.repository import Repository
 
 _c = tables.operations.c
 # SQLite takes 999 parameters in its older builds.
 _IDS_AT_ONCE = 500
-rows: Rows[Operation] = Rows(tables.operations, Operation, "Operation")
+rows: Repository[Operation] = Repository(tables.operations, Operation, "Operation")
 
 
 def insert(conn: sa.Connection, operation: Operation) -> None:

@@ -9,15 +9,15 @@ from nbdsvc.model import names, states
 from nbdsvc.model.entities import Attachment, Snapshot, StorageBackend, Volume, VolumeType
 from nbdsvc.store import tables
 from nbdsvc.store.database import Database
-from nbdsvc.store.rows import Rows
+from nbdsvc.store.repository import Repository
 
-volumes: Rows[Volume] = Rows(tables.volumes, Volume, "Volume", states.moves(states.VOLUME))
-snapshots: Rows[Snapshot] = Rows(tables.snapshots, Snapshot, "Snapshot", states.moves(states.SNAPSHOT))
-attachments: Rows[Attachment] = Rows(
+volumes: Repository[Volume] = Repository(tables.volumes, Volume, "Volume", states.moves(states.VOLUME))
+snapshots: Repository[Snapshot] = Repository(tables.snapshots, Snapshot, "Snapshot", states.moves(states.SNAPSHOT))
+attachments: Repository[Attachment] = Repository(
     tables.attachments, Attachment, "VolumeAttachment", states.moves(states.ATTACHMENT)
 )
-volume_types: Rows[VolumeType] = Rows(tables.volume_types, VolumeType, "VolumeType")
-backends: Rows[StorageBackend] = Rows(tables.backends, StorageBackend, "Service")
+volume_types: Repository[VolumeType] = Repository(tables.volume_types, VolumeType, "VolumeType")
+backends: Repository[StorageBackend] = Repository(tables.backends, StorageBackend, "Service")
 
 
 def in_pool(full_host: str) -> tuple["sa.ColumnElement[bool]", ...]:

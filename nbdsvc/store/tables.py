@@ -1,4 +1,4 @@
-"""The tables. Column names are the field names of model/entities.py and model/operation.py; rows.py relies on it."""
+"""The tables. Column names are the field names of model/entities.py and model/operation.py; repository.py relies on it."""
 
 import sqlalchemy as sa
 

@@ -14,7 +14,7 @@ import structlog
 
 from nbdsvc.model import states
 from nbdsvc.store import repositories
-from nbdsvc.store.rows import Rows
+from nbdsvc.store.repository import Repository
 
 log = structlog.get_logger(__name__)
 
@@ -71,7 +71,7 @@ def follow_attachments(conn: sa.Connection, volume_id: str) -> None:
 
 
 def _finish(
-    rows: Rows[Any], conn: sa.Connection, id: str, sources: list[str], target: str, changes: dict[str, Any]
+    rows: Repository[Any], conn: sa.Connection, id: str, sources: list[str], target: str, changes: dict[str, Any]
 ) -> None:
     if rows.transition_if(conn, id, sources, target, **changes):
         return

@@ -1,4 +1,4 @@
-"""Rows as the frozen data classes of model/: what every noun's file is made of.
+"""The rows of a table as frozen data classes of model/, by Repository.
 
 A status changes by compare-and-swap: one UPDATE whose WHERE names the statuses that it may come from. `transition` raises
 where the row is in none of them, `transition_if` says so; `update` takes no status. `force_status` is for os-reset_status.
@@ -22,8 +22,8 @@ class _Row(Protocol):
 R = TypeVar("R", bound=_Row)
 
 
-class Rows(Generic[R]):
-    """The rows of one table as objects of one class. `noun` is what messages call it.
+class Repository(Generic[R]):
+    """The rows of one table as objects of one class. noun: the resource in messages.
 
     moves: (status, next status) of every transition that model/states.py allows; any other is refused as our own fault.
     """
