@@ -116,6 +116,6 @@ class HostConnector:
 def _own_address() -> str:
     """The address from which this host reaches others, as its routes say; nothing is sent. Loopback without a route."""
     try:
-        return net.facing("192.0.2.1")  # TEST-NET-1, RFC 5737
+        return net.source_address_for("192.0.2.1")  # TEST-NET-1, RFC 5737
     except OSError:
         return "127.0.0.1"

@@ -152,7 +152,7 @@ def test_noise_is_no_answer(noise: bytes, admitted: bool) -> None:
 
 def test_the_address_that_faces_another() -> None:
     """Of this host, by its routes."""
-    assert net.facing("127.0.0.1") == "127.0.0.1"
+    assert net.source_address_for("127.0.0.1") == "127.0.0.1"
 
 
 class Storage:

@@ -88,7 +88,7 @@ class KernelLio:
         return found if found is None or len(paths) == 1 else Backstore(found.name, found.source, "")
 
     def discover(self, initiator: str, peer: str, port: int) -> list[tuple[str, str]]:
-        return discovery.send_targets(net.facing(peer), port, initiator)
+        return discovery.send_targets(net.source_address_for(peer), port, initiator)
 
     def apply(self, iqn: str, name: str, action: Action) -> None:
         do: Callable[[str, str, Any], None] = getattr(self, f"_{action.verb}")

@@ -73,5 +73,5 @@ def _unwrapped(address: Address) -> Address:
 def _is_own(address: Address) -> bool:
     """Whether it is an address of this host: only such a one is reached from itself."""
     with contextlib.suppress(OSError):  # without a route nothing is reached there
-        return net.facing(str(address)) == str(address)
+        return net.source_address_for(str(address)) == str(address)
     return False
