@@ -1,4 +1,4 @@
-"""Volumes that are devices of this host: what is noted of each, and who uses a device."""
+"""The records of volumes that are block devices of this host, and what sysfs and /proc report of a device."""
 
 import contextlib
 import json
@@ -12,42 +12,46 @@ from nbdsvc import atomic_file
 
 @dataclass(frozen=True)
 class Attached:
-    """A volume that is a device here. kind: how (Kind.name). details: what that kind needs to take it down; JSON."""
+    """The record of a volume that is a block device of this host."""
 
     volume_id: str
     attachment_id: str
     device: str
     kind: str
+    """Transport.name; the key of earlier versions, which wrote records of devices that are still attached."""
     details: dict[str, Any] = field(default_factory=dict)
+    """JSON that Transport.disconnect needs."""
 
 
-class Kind(Protocol):
+class Transport(Protocol):
     """One way to make an export a block device."""
 
     name: str
-    grows: bool  # whether nbd_watch.py gives a device the size of its extended volume
-    growth: str  # what to do where it does not, or cannot
+    grows: bool
+    """Whether nbd_watch.py gives a device the size of its extended volume."""
+    growth: str
+    """The advice to the user where a device does not grow."""
 
     def serves(self, info: dict[str, Any]) -> bool:
         """Whether this host can attach the export of these connection data in this way."""
 
-    def connect(self, home: Path, attachment_id: str, info: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        """Make the device; returns (path, details). `home`: its private folder. A failure leaves nothing behind."""
+    def connect(self, work_dir: Path, attachment_id: str, info: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Make the device; returns (path, details). work_dir: its private folder. Removes what it made when it fails."""
 
-    def noted(self, folder: Path) -> None:
-        """Start what the device needs from now on; its record is in `folder`."""
+    def on_recorded(self, folder: Path) -> None:
+        """Start the processes that serve the device from now on. folder: of its record, which is stored already."""
 
-    def disconnect(self, home: Path, attached: Attached) -> None:
-        """Take the device down, whatever state it is in."""
+    def disconnect(self, work_dir: Path, attached: Attached) -> None:
+        """Take the device down in any state. DeviceBusy where it stays in use."""
 
 
-class Notes:
+class AttachmentStore:
     """The records of attached volumes: a JSON file each in `folder`, so that another process can detach them."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def home(self, volume_id: str) -> Path:
+    def work_dir(self, volume_id: str) -> Path:
         """The private folder of a volume's device."""
         return self._folder / volume_id
 
@@ -74,9 +78,9 @@ class Notes:
     def forget(self, volume_id: str) -> None:
         """Remove the volume's record and its private folder. Neither has to exist."""
         with contextlib.suppress(FileNotFoundError):
-            for path in self.home(volume_id).iterdir():
+            for path in self.work_dir(volume_id).iterdir():
                 path.unlink()
-            self.home(volume_id).rmdir()
+            self.work_dir(volume_id).rmdir()
         self._path(volume_id).unlink(missing_ok=True)
 
     def _path(self, volume_id: str) -> Path:

@@ -25,7 +25,7 @@ MOUNT_SECONDS = 15.0
 
 
 class FuseLoop:
-    """See Kind in nbdsvc/connectors/attachment_store.py."""
+    """See Transport in nbdsvc/connectors/attachment_store.py."""
 
     name = "FUSE + loop"
     grows = True
@@ -38,13 +38,13 @@ class FuseLoop:
         """For NBD exports, with TLS too, where this host has FUSE."""
         return is_nbd(info) and Path("/dev/fuse").exists()
 
-    def connect(self, home: Path, attachment_id: str, info: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    def connect(self, work_dir: Path, attachment_id: str, info: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """nbdfuse has a size once and for all, so it shows a file without end, and the loop device has the volume's."""
-        mounted = home / "nbd"
+        mounted = work_dir / "nbd"
         mounted.touch()
-        pid = self._mount(home, mounted, _server(home, info))
+        pid = self._mount(work_dir, mounted, _server(work_dir, info))
         try:
-            uri = _sized(home, info)
+            uri = _sized(work_dir, info)
             limit = f"--sizelimit={_volume_size(uri)}"
             read_only = ["--read-only"] if info.get("access_mode") == "ro" else []
             argv = ["losetup", "--find", "--show", "--direct-io=on", limit, *read_only, str(mounted)]
@@ -54,20 +54,20 @@ class FuseLoop:
             raise
         return device, {"mountpoint": str(mounted), "pid": pid, "sized": uri}
 
-    def noted(self, folder: Path) -> None:
+    def on_recorded(self, folder: Path) -> None:
         """Only for its size: nbdfuse ends when its server does, and the device with it."""
         nbd_agent.ensure_running(folder)
 
-    def disconnect(self, home: Path, attached: Attached) -> None:
+    def disconnect(self, work_dir: Path, attached: Attached) -> None:
         """Detach the loop device, unmount the file, wait for nbdfuse to end. DeviceBusy where one takes too long."""
         if _backing(attached.device):
             self._runner.run(["losetup", "--detach", attached.device], tries=1)
         wait_until(lambda: not _backing(attached.device), attached.device, "its loop device stays busy", MOUNT_SECONDS)
         self._unmount(Path(attached.details["mountpoint"]), attached.details["pid"])
 
-    def _mount(self, home: Path, mounted: Path, server: list[str]) -> int:
+    def _mount(self, work_dir: Path, mounted: Path, server: list[str]) -> int:
         """Start nbdfuse with a session of its own; its pid file says that it serves."""
-        pidfile, log = home / "pid", home / "log"
+        pidfile, log = work_dir / "pid", work_dir / "log"
         pidfile.unlink(missing_ok=True)
         with log.open("wb") as output:
             argv = [process.resolve("nbdfuse"), "-P", str(pidfile), str(mounted), *server]
@@ -80,7 +80,7 @@ class FuseLoop:
                 child.kill()
                 child.wait()
                 reason = log.read_text(errors="replace").strip()[-300:] or "nbdfuse did not mount it"
-                raise errors.ExportFailed(export=home.name, reason=reason)
+                raise errors.ExportFailed(export=work_dir.name, reason=reason)
             time.sleep(POLL_SECONDS)
         return child.pid
 
@@ -138,27 +138,27 @@ def _volume_size(uri: str) -> int:
         return export.size
 
 
-def _sized(home: Path, info: dict[str, Any]) -> str:
+def _sized(work_dir: Path, info: dict[str, Any]) -> str:
     """The URI by which the export says its volume's size; a key is named by its file."""
     uri = str(info["uri"])
-    return f"{uri}?tls-psk-file={quote(str(home / 'psk'))}" if info.get("tls") else uri
+    return f"{uri}?tls-psk-file={quote(str(work_dir / 'psk'))}" if info.get("tls") else uri
 
 
-def _server(home: Path, info: dict[str, Any]) -> list[str]:
+def _server(work_dir: Path, info: dict[str, Any]) -> list[str]:
     """What nbdfuse connects to. It refuses URIs with tls-psk-file (1.14), so TLS is the business of an nbdkit between."""
     growing = names.growing_name(info["export"])
     if not info.get("tls"):
         server, _, export = str(info["uri"]).rpartition("/" + quote(str(info["export"])))
         return [f"{server}/{quote(growing)}{export}"]
-    tls = ["tls=require", f"tls-psk={_key(home, info)}", f"tls-username={info['tls_psk_username']}"]
+    tls = ["tls=require", f"tls-psk={_key(work_dir, info)}", f"tls-username={info['tls_psk_username']}"]
     where = [f"hostname={info['host']}", f"port={info['port']}", f"export={growing}"]
     nbdkit = [process.resolve("nbdkit"), "--exit-with-parent", "nbd", *where, *tls]
     return ["--socket-activation", *nbdkit]
 
 
-def _key(home: Path, info: dict[str, Any]) -> Path:
+def _key(work_dir: Path, info: dict[str, Any]) -> Path:
     """The key in a file: every user of the host can read a command line."""
-    key = home / "psk"
+    key = work_dir / "psk"
     fd = os.open(key, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(fd, "w") as file:
         file.write(f"{info['tls_psk_username']}:{info['tls_psk_key']}\n")

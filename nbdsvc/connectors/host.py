@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nbdsvc import errors, net, process
-from nbdsvc.connectors.attachment_store import Attached, Kind, Notes, flush, size_of, user_of
+from nbdsvc.connectors.attachment_store import Attached, AttachmentStore, Transport, flush, size_of, user_of
 from nbdsvc.connectors.fuse_loop import FuseLoop
 from nbdsvc.connectors.iscsi import BrickIscsi, initiator_name, multipath_runs
 from nbdsvc.connectors.kernel_nbd import CONNECTIONS, KernelNbd
@@ -21,7 +21,7 @@ POLL_SECONDS = 0.1
 
 
 class HostConnector:
-    """Attaches and detaches on this host. `folder`: where mount points, keys and notes are kept. `kinds`: best first.
+    """Attaches and detaches on this host. folder: of mount points, keys and records. transports: best first.
 
     connections: of the kernel's NBD client to one volume, where the export allows more than one. Given a number,
     `attach` refuses where another client would attach.
@@ -31,15 +31,19 @@ class HostConnector:
         self,
         folder: Path = FOLDER,
         runner: process.Runner | None = None,
-        kinds: Sequence[Kind] | None = None,
+        transports: Sequence[Transport] | None = None,
         connections: int | None = None,
     ) -> None:
         self._runner = runner or process.Runner()
         self._folder = folder
-        self._notes = Notes(folder)
-        usual: list[Kind] = [KernelNbd(self._runner, connections or CONNECTIONS), FuseLoop(self._runner), BrickIscsi()]
+        self._store = AttachmentStore(folder)
+        usual: list[Transport] = [
+            KernelNbd(self._runner, connections or CONNECTIONS),
+            FuseLoop(self._runner),
+            BrickIscsi(),
+        ]
         self._connections = connections
-        self._kinds = usual if kinds is None else list(kinds)
+        self._transports = usual if transports is None else list(transports)
 
     def describe(self) -> dict[str, Any]:
         """The connector: how this host describes itself to the service."""
@@ -48,40 +52,43 @@ class HostConnector:
 
     def find(self, volume_id: str) -> Attached | None:
         """The record of the volume's device; None where the volume is not attached here."""
-        return self._notes.find(volume_id)
+        return self._store.find(volume_id)
 
     def all(self) -> list[Attached]:
         """The records of all volumes that are attached here."""
-        return self._notes.all()
+        return self._store.all()
 
     def attach(self, volume_id: str, attachment_id: str, info: dict[str, Any]) -> Attached:
-        """Attach the volume; returns its record, also where it is attached already. Unsupported; errors of the kind."""
+        """Attach the volume; returns its record, also where it is attached already.
+
+        Unsupported where no transport serves the export; errors of the transport.
+        """
         found = self.find(volume_id)
         if found is not None:
             return found
-        home = self._notes.home(volume_id)
-        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        work_dir = self._store.work_dir(volume_id)
+        work_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
-            kind = self._kind_for(info)
-            if self._connections and kind.name != KernelNbd.name:
-                reason = f"--connections is of the kernel's NBD client, and this host attaches by {kind.name}"
+            transport = self._transport_for(info)
+            if self._connections and transport.name != KernelNbd.name:
+                reason = f"--connections is of the kernel's NBD client, and this host attaches by {transport.name}"
                 raise errors.Unsupported(reason=reason)
-            device, details = kind.connect(home, attachment_id, info)
+            device, details = transport.connect(work_dir, attachment_id, info)
         except errors.Error:
-            self._notes.forget(volume_id)
+            self._store.forget(volume_id)
             raise
-        attached = Attached(volume_id, attachment_id, device, kind.name, details)
-        self._notes.write(attached)
-        kind.noted(self._folder)
+        attached = Attached(volume_id, attachment_id, device, transport.name, details)
+        self._store.write(attached)
+        transport.on_recorded(self._folder)
         return attached
 
     def await_growth(self, attached: Attached, size: int) -> str:
         """Return when the device has the `size` of its extended volume: "". Where it does not come: what to do."""
-        kind = self._named(attached)
-        end = time.monotonic() + (GROWTH_SECONDS if kind.grows else 0)
+        transport = self._named(attached)
+        end = time.monotonic() + (GROWTH_SECONDS if transport.grows else 0)
         while size_of(attached.device) < size:
             if time.monotonic() >= end:
-                return kind.growth
+                return transport.growth
             time.sleep(POLL_SECONDS)
         return ""
 
@@ -99,18 +106,18 @@ class HostConnector:
             if not force:
                 reason = f"flush: {error.strerror}; --force gives up what is not written yet"
                 raise errors.WriteFailed(destination=attached.device, offset=0, reason=reason) from error
-        self._named(attached).disconnect(self._notes.home(attached.volume_id), attached)
-        self._notes.forget(attached.volume_id)
+        self._named(attached).disconnect(self._store.work_dir(attached.volume_id), attached)
+        self._store.forget(attached.volume_id)
 
-    def _kind_for(self, info: dict[str, Any]) -> Kind:
-        for kind in self._kinds:
-            if kind.serves(info):
-                return kind
-        names = " nor ".join(kind.name for kind in self._kinds)
+    def _transport_for(self, info: dict[str, Any]) -> Transport:
+        for transport in self._transports:
+            if transport.serves(info):
+                return transport
+        names = " nor ".join(transport.name for transport in self._transports)
         raise errors.Unsupported(reason=f"neither {names} can attach this export on this host")
 
-    def _named(self, attached: Attached) -> Kind:
-        return next(kind for kind in self._kinds if kind.name == attached.kind)
+    def _named(self, attached: Attached) -> Transport:
+        return next(transport for transport in self._transports if transport.name == attached.kind)
 
 
 def _own_address() -> str:

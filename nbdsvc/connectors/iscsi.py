@@ -30,7 +30,7 @@ POLL_SECONDS = 0.1
 
 
 class BrickIscsi:
-    """See Kind in nbdsvc/connectors/attachment_store.py."""
+    """See Transport in nbdsvc/connectors/attachment_store.py."""
 
     name = "iSCSI by os-brick"
     grows = False
@@ -42,7 +42,7 @@ class BrickIscsi:
         """For iSCSI targets, where os-brick is installed."""
         return info.get("driver_volume_type") == "iscsi" and importlib.util.find_spec("os_brick") is not None
 
-    def connect(self, home: Path, attachment_id: str, info: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    def connect(self, work_dir: Path, attachment_id: str, info: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """Log in to the target by os-brick. The details keep no secrets. ExportFailed where it cannot be connected."""
         multipath = multipath_runs()
         connector = _connector(multipath)
@@ -55,10 +55,10 @@ class BrickIscsi:
         device = os.path.realpath(found["path"])
         return device, {"connection": public, "found": found, "multipath": multipath}
 
-    def noted(self, folder: Path) -> None:
+    def on_recorded(self, folder: Path) -> None:
         """Nothing: open-iscsi's daemon looks after its sessions."""
 
-    def disconnect(self, home: Path, attached: Attached) -> None:
+    def disconnect(self, work_dir: Path, attached: Attached) -> None:
         """The flush was done, or given up, before: so nothing that fails here keeps the disk."""
         details = attached.details
         _take_back(_connector(details["multipath"]), details["connection"], details["found"])

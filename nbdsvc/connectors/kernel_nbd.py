@@ -22,7 +22,7 @@ SETTLE_SECONDS = 10.0
 
 
 class KernelNbd:
-    """See Kind in nbdsvc/connectors/attachment_store.py."""
+    """See Transport in nbdsvc/connectors/attachment_store.py."""
 
     name = "kernel nbd"
     grows = True
@@ -36,7 +36,7 @@ class KernelNbd:
         """For NBD exports without TLS, which the kernel does not do, where the module nbd is or can be loaded."""
         return is_nbd(info) and not info.get("tls") and self._loaded()
 
-    def connect(self, home: Path, attachment_id: str, info: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    def connect(self, work_dir: Path, attachment_id: str, info: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """Hand negotiated sockets to the kernel. ExportFailed; DeviceBusy where the device does not come up in time."""
         from nbdsvc.connectors import nbd_netlink  # pyroute2 takes a quarter of a second to load
 
@@ -56,11 +56,11 @@ class KernelNbd:
         server = {key: info.get(key) for key in ("unix_socket", "host", "port", "export")}
         return device, {"index": index, "connections": len(links), "server": server}
 
-    def noted(self, folder: Path) -> None:
+    def on_recorded(self, folder: Path) -> None:
         """Start the agent that reconnects and resizes the device."""
         nbd_agent.ensure_running(folder)
 
-    def disconnect(self, home: Path, attached: Attached) -> None:
+    def disconnect(self, work_dir: Path, attached: Attached) -> None:
         """Disconnect the device, unless another attachment has it by now. DeviceBusy where it does not end in time."""
         from nbdsvc.connectors import nbd_netlink
 

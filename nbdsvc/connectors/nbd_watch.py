@@ -16,7 +16,7 @@ import structlog
 
 from nbdsvc import errors
 from nbdsvc.connectors import fuse_loop, kernel_nbd, nbd_agent
-from nbdsvc.connectors.attachment_store import Attached, Notes, size_of
+from nbdsvc.connectors.attachment_store import Attached, AttachmentStore, size_of
 
 log = structlog.get_logger(__name__)
 
@@ -32,7 +32,7 @@ class Watch:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._notes = Notes(folder)
+        self._store = AttachmentStore(folder)
         self._broken: set[str] = set()
         self._away: dict[str, str] = {}  # device: why it has no new connection
         self._sizes_at = 0.0
@@ -126,7 +126,7 @@ class Watch:
         return size
 
     def _devices(self) -> dict[str, Attached]:
-        return {found.device: found for found in self._notes.all() if found.kind in _WATCHED}
+        return {found.device: found for found in self._store.all() if found.kind in _WATCHED}
 
     def _linked(self) -> dict[str, Attached]:
         return {device: found for device, found in self._devices().items() if found.kind == kernel_nbd.KernelNbd.name}

@@ -126,7 +126,7 @@ def test_an_extended_volume_and_its_device(make_service: Callable[..., ServicePr
 def test_a_device_over_tls_grows(make_service: Callable[..., ServiceProcess], tmp_path: Path) -> None:
     """Through an nbdkit between, with the key in its file, as another host has it."""
     service = make_service(nbd_listen="127.0.0.1")
-    client, connector = service.client(), HostConnector(tmp_path / "attached", kinds=[FuseLoop(process.Runner())])
+    client, connector = service.client(), HostConnector(tmp_path / "attached", transports=[FuseLoop(process.Runner())])
     connector.describe = lambda: {"host": "me", "ip": "127.0.0.1", "nbd_transport": "tcp"}  # type: ignore[method-assign]
     volume = client.post("volumes", body={"volume": {"size": 1}})["volume"]["id"]
     service.wait_status("volumes", volume)
@@ -141,8 +141,8 @@ def test_a_device_over_tls_grows(make_service: Callable[..., ServiceProcess], tm
 
 def test_options_of_another_client_are_refused(service: ServiceProcess, tmp_path: Path) -> None:
     """--connections where FUSE attaches: a refusal, and nothing stays reserved."""
-    kinds = [FuseLoop(process.Runner())]
-    client, connector = service.client(), HostConnector(tmp_path / "attached", kinds=kinds, connections=2)
+    transports = [FuseLoop(process.Runner())]
+    client, connector = service.client(), HostConnector(tmp_path / "attached", transports=transports, connections=2)
     connector.describe = lambda: {"host": "me", "ip": "127.0.0.1"}  # type: ignore[method-assign]
     volume = client.post("volumes", body={"volume": {"size": 1}})["volume"]["id"]
     service.wait_status("volumes", volume)
@@ -170,7 +170,7 @@ def mounted(device: str, folder: Path) -> Iterator[Path]:
 
 def test_detach_when_the_server_is_gone(service: ServiceProcess, tmp_path: Path) -> None:
     """A device whose server was killed is detached, by force where a flush fails; nothing stays behind."""
-    client, connector = service.client(), HostConnector(tmp_path / "attached", kinds=[FuseLoop(process.Runner())])
+    client, connector = service.client(), HostConnector(tmp_path / "attached", transports=[FuseLoop(process.Runner())])
     connector.describe = lambda: {"host": "me", "ip": "127.0.0.1"}  # type: ignore[method-assign]
     volume = client.post("volumes", body={"volume": {"size": 1}})["volume"]["id"]
     service.wait_status("volumes", volume)
@@ -189,7 +189,7 @@ def test_detach_when_the_server_is_gone(service: ServiceProcess, tmp_path: Path)
 
 def test_a_device_whose_mount_is_gone_is_detached(service: ServiceProcess, tmp_path: Path) -> None:
     """nbdfuse has ended, and its mount with it: a detach still takes down what is left, and the record goes."""
-    client, connector = service.client(), HostConnector(tmp_path / "attached", kinds=[FuseLoop(process.Runner())])
+    client, connector = service.client(), HostConnector(tmp_path / "attached", transports=[FuseLoop(process.Runner())])
     connector.describe = lambda: {"host": "me", "ip": "127.0.0.1"}  # type: ignore[method-assign]
     volume = client.post("volumes", body={"volume": {"size": 1}})["volume"]["id"]
     service.wait_status("volumes", volume)

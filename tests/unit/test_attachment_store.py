@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from nbdsvc.connectors.attachment_store import Attached, Notes
+from nbdsvc.connectors.attachment_store import Attached, AttachmentStore
 
 
 def test_a_record_that_goes_while_they_are_listed_is_left_out(tmp_path: Path) -> None:
     """One that is listed and not there when it is read was detached meanwhile; the others are reported."""
-    notes = Notes(tmp_path)
-    notes.write(Attached("v", "a", "/dev/x", "k"))
+    store = AttachmentStore(tmp_path)
+    store.write(Attached("v", "a", "/dev/x", "k"))
     (tmp_path / "gone.json").symlink_to(tmp_path / "nowhere")
-    assert [found.volume_id for found in notes.all()] == ["v"]
+    assert [found.volume_id for found in store.all()] == ["v"]
