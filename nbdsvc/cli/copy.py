@@ -12,9 +12,9 @@ import click
 from nbdsvc import units
 from nbdsvc.cli import copy_options, show
 from nbdsvc.cli.parameter_types import Cores, Rate, Size
-from nbdsvc.copytool.places import Origin, Target, Wanted, open_origin, open_target
+from nbdsvc.copytool.endpoints import Destination, DestinationOptions, OpenSource, open_destination, open_source
 from nbdsvc.copytool.streams import is_standard_output
-from nbdsvc.datapath import copy as engine
+from nbdsvc.datapath import copy as datapath_copy
 from nbdsvc.datapath.copy import CopyResult
 from nbdsvc.datapath.digests import Digests
 from nbdsvc.datapath.rate_limit import Limit, cores
@@ -72,28 +72,27 @@ def copy(source: str, destination: str, as_json: bool, **options: Any) -> None:
     options["format"] = copy_options.format_of(place, options["format"])
     copy_options.check(references.parse(source, "SOURCE"), place, options)
     spool = Spool(None, options["spool"], "--spool")
-    origin = open_origin(source, options["source_format"], options["snapshot"], spool)
-    with origin.source:
-        copy_options.check_origin(origin, options)
-        summary = _copy(origin, place, options, quiet=as_json)
+    opened = open_source(source, options["source_format"], options["snapshot"], spool)
+    with opened.source:
+        copy_options.check_opened(opened, options)
+        summary = _copy(opened, place, options, quiet=as_json)
     # Standard output may be the destination, and then it carries nothing else.
-    click.echo(json.dumps(summary, indent=1) if as_json else _told(summary), err=is_standard_output(destination))
+    click.echo(json.dumps(summary, indent=1) if as_json else _line(summary), err=is_standard_output(destination))
 
 
-def _copy(origin: Origin, place: references.Reference, options: dict[str, Any], quiet: bool) -> dict[str, Any]:
-    size, format = origin.source.size, options["format"]
+def _copy(opened: OpenSource, place: references.Reference, options: dict[str, Any], quiet: bool) -> dict[str, Any]:
+    size, format = opened.source.size, options["format"]
     if format == "qcow2":
         size = -(-size // _SECTOR) * _SECTOR
     digests = Digests(size) if options["verify"] else None
-    wanted = Wanted(format, options["compress"], options["destination_is_zero"], options["force"], options["journal"])
-    with open_target(place, size, wanted, origin) as target:
-        with _bar("copying", quiet) as report, _check(origin, options["checksum"]) as check:
-            result = engine.copy(
-                origin.source,
-                target.sink,
+    with open_destination(place, size, _destination_options(options), opened) as destination:
+        with _bar("copying", quiet) as report, _check(opened, options["checksum"]) as check:
+            result = datapath_copy.copy(
+                opened.source,
+                destination.sink,
                 size=size,
-                journal=target.journal,
-                fingerprint=target.fingerprint,
+                journal=destination.journal,
+                fingerprint=destination.fingerprint,
                 may_clone=True,
                 digests=digests,
                 limits=[Limit(options["limit"])] if options["limit"] else [],
@@ -102,12 +101,12 @@ def _copy(origin: Origin, place: references.Reference, options: dict[str, Any], 
             )
             check.finish()
         if digests is not None:
-            _verify(target, format, digests, quiet)
-        allocated = target.allocated()
+            _verify(destination, format, digests, quiet)
+        allocated = destination.allocated()
     return {
-        "source": origin.source.name,
-        "destination": target.name,
-        "source_format": origin.format,
+        "source": opened.source.name,
+        "destination": destination.name,
+        "source_format": opened.format,
         "format": format,
         **_figures(result),
         "allocated": allocated,
@@ -115,14 +114,19 @@ def _copy(origin: Origin, place: references.Reference, options: dict[str, Any], 
     }
 
 
-def _check(origin: Origin, wanted: Checksum | None) -> Check:
-    return Check(wanted, origin.read or (lambda _at, _length: b""), origin.stored, origin.source.name)
+def _destination_options(options: dict[str, Any]) -> DestinationOptions:
+    names = ("format", "compress", "destination_is_zero", "force", "journal")
+    return DestinationOptions(*(options[name] for name in names))
 
 
-def _verify(target: Target, format: str, digests: Digests, quiet: bool) -> None:
-    with _bar("verifying", quiet) as report, target.reopen(format) as written:
+def _check(opened: OpenSource, expected: Checksum | None) -> Check:
+    return Check(expected, opened.read or (lambda _at, _length: b""), opened.stored, opened.source.name)
+
+
+def _verify(destination: Destination, format: str, digests: Digests, quiet: bool) -> None:
+    with _bar("verifying", quiet) as report, destination.reopen(format) as written:
         written.cut(digests.size)
-        digests.compare(engine.digest(written, digests.size, on_progress=report), target.name)
+        digests.compare(datapath_copy.digest(written, digests.size, on_progress=report), destination.name)
 
 
 def _figures(result: CopyResult) -> dict[str, Any]:
@@ -138,7 +142,7 @@ def _figures(result: CopyResult) -> dict[str, Any]:
     }
 
 
-def _told(summary: dict[str, Any]) -> str:
+def _line(summary: dict[str, Any]) -> str:
     parts = [f"{units.human(summary['data'])} data", f"{units.human(summary['zero'])} zero"]
     parts += [f"{units.human(summary['shared'])} shared with the source"] if summary["shared"] else []
     parts += [f"{units.human(summary['found'])} there already"] if summary["found"] else []

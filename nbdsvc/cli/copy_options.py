@@ -5,7 +5,7 @@ from typing import Any
 
 from nbdsvc import errors
 from nbdsvc.copytool import incoming, streams
-from nbdsvc.copytool.places import Origin
+from nbdsvc.copytool.endpoints import OpenSource
 from nbdsvc.images import references
 from nbdsvc.images.references import Reference
 
@@ -57,12 +57,12 @@ def check(source: Reference, place: Reference, options: dict[str, Any]) -> None:
             raise errors.InvalidInput(field=option, value=value, reason=reason)
 
 
-def check_origin(origin: Origin, options: dict[str, Any]) -> None:
+def check_opened(opened: OpenSource, options: dict[str, Any]) -> None:
     """The same for what is known when the source is open."""
-    if options["journal"] is not None and origin.source.sequential:
+    if options["journal"] is not None and opened.source.sequential:
         reason = "the source can only be read from its beginning, so nothing can be gone on with"
         raise errors.InvalidInput(field="--journal", value=str(options["journal"]), reason=reason)
-    if options["checksum"] is not None and origin.read is None:
+    if options["checksum"] is not None and opened.read is None:
         reason = "the source has no file that can be read once more for it"
         raise errors.InvalidInput(field="--checksum", value=options["checksum"].digest, reason=reason)
 

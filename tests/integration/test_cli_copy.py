@@ -191,7 +191,7 @@ def test_a_copy_of_files_loads_only_what_it_needs(tmp_path: Path, raw: Path) -> 
     words = ["copy", str(raw), str(tmp_path / "out")]
     ended = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, check=True)
     loaded = set(ended.stdout.split())
-    assert "nbdsvc.copytool.places" in loaded
+    assert "nbdsvc.copytool.endpoints" in loaded
     assert not loaded & {
         "http",
         "ssl",

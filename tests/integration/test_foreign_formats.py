@@ -14,7 +14,7 @@ from images import KiB, MiB, qemu_img, write_extents
 from waiting import wait_until
 
 from nbdsvc import errors
-from nbdsvc.copytool.places import open_origin
+from nbdsvc.copytool.endpoints import open_source
 from nbdsvc.datapath.copy import copy
 from nbdsvc.datapath.source import Source
 from nbdsvc.images import sandbox
@@ -115,15 +115,15 @@ def test_wrong_declaration_and_snapshots_are_refused(tmp_path: Path) -> None:
     """An image is opened as what it is declared to be, or not at all."""
     image = convert(tmp_path, *KINDS[0])
     with pytest.raises(errors.BadImage, match="declared as vdi"):
-        open_origin(str(image), "vdi")
+        open_source(str(image), "vdi")
     with pytest.raises(errors.Unsupported):
-        open_origin(str(image), snapshot="one")
+        open_source(str(image), snapshot="one")
 
 
 def test_a_child_that_ends_gives_its_cause(tmp_path: Path) -> None:
     """Killed in the middle: the error says so, not that a socket is not connected."""
     image = convert(tmp_path, "vdi", "static=on")
-    with open_origin(str(image)).source as source:
+    with open_source(str(image)).source as source:
         assert isinstance(source, sandbox.ConfinedSource)
         os.kill(descendant_of(source.child.process.pid, "qemu-nbd"), signal.SIGKILL)
         # The kernel ends its processes one after the other, and until then they answer.

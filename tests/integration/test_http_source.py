@@ -15,7 +15,7 @@ from odd_server import PASSING, WRONG, Site, at_random, install, serving
 from waiting import wait_until
 
 from nbdsvc import errors
-from nbdsvc.copytool import places
+from nbdsvc.copytool import endpoints
 from nbdsvc.datapath.copy import Stopped, copy
 from nbdsvc.images import opening
 from nbdsvc.images.http.client import Access
@@ -185,7 +185,7 @@ def test_a_journal_goes_on_only_where_the_server_tells_versions(tmp_path: Path) 
     """With an ETag two openings are one source; without anything that changes with the content they are two."""
     for etag, same in (('"one"', True), ("", False)):
         with serving(Site(CONTENT, etag=etag)) as url:
-            marks = {places.open_origin(f"{url}/x").fingerprint() for _ in range(2)}
+            marks = {endpoints.open_source(f"{url}/x").fingerprint() for _ in range(2)}
         assert (len(marks) == 1) is same
 
 
@@ -238,7 +238,7 @@ def test_characters_outside_of_ascii_are_encoded(tmp_path: Path) -> None:
 
 
 def test_credentials_go_to_their_own_host_only(tmp_path: Path) -> None:
-    """A user name and password in the URL are sent as Basic to that origin, and nowhere else, and are never shown."""
+    """A user name and password in the URL are sent as Basic to that opened, and nowhere else, and are never shown."""
     first, second = Site(CONTENT), Site(CONTENT)
     with serving(first) as url, serving(second) as other:
         first.oddity = install({"away": lambda handler: handler._say(302, b"", {"Location": f"{other}/x"})})

@@ -1,4 +1,4 @@
-"""What `nbdsvc copy` may be given: paths, devices and URIs, opened as sources and as destinations.
+"""The endpoints of `nbdsvc copy`: paths, devices and URIs, opened as sources and as destinations.
 
 A new file is written beside its name and renamed when it is whole; a file that is there already is never half replaced.
 """
@@ -26,18 +26,19 @@ from nbdsvc.images.spool import NO_SPOOL, Spool
 
 
 @dataclass(frozen=True)
-class Origin:
-    """An opened source. `mark`: what changes with its content, as far as that can be seen from outside.
-
-    `read` and `stored`: the bytes of its file and how many there are; none of an export. `status`: of a file or device.
-    """
+class OpenSource:
+    """An opened source."""
 
     source: Source
     format: str
     mark: tuple[object, ...]
+    """Values that change with the content, as far as stat or the server's headers show a change."""
     read: Read | None = None
+    """Reads the bytes of the source's file; None for an export."""
     stored: int = 0
+    """Bytes of the source's file; 0 for an export."""
     status: os.stat_result | None = None
+    """Of a file or device."""
 
     def fingerprint(self) -> bytes:
         """The mark as bytes, for a journal."""
@@ -45,18 +46,22 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What a destination is to be. compression: for qcow2; is_zero: a device or export reads as zeros already;
-    replace: a file that exists may be replaced; journal: keeps what an interrupted copy wrote, and where it stopped."""
+class DestinationOptions:
+    """How a destination is written."""
 
     format: str = "raw"
+    """raw or qcow2."""
     compression: str = "none"
+    """none, zlib or zstd; for qcow2."""
     is_zero: bool = False
+    """A device or export reads as zeros already."""
     replace: bool = False
+    """A file that exists may be replaced."""
     journal: Path | None = None
+    """The file that lets a killed copy resume, and keeps what it wrote."""
 
 
-class Target:
+class Destination:
     """An opened destination: `sink`, `reopen()` for reading back what was written, and the journal for the copy."""
 
     def __init__(self, sink: Sink, path: Path | None, uri: str = "") -> None:
@@ -82,12 +87,13 @@ class Target:
         return self._path.stat().st_blocks * 512
 
 
-def open_origin(
+def open_source(
     reference: str, format: str | None = None, snapshot: str | None = None, spool: Spool = NO_SPOOL
-) -> Origin:
-    """A path, "-" for standard input, or an nbd or http URI.
+) -> OpenSource:
+    """Open a path, "-" for standard input, or an nbd or http URI.
 
-    `format` None: as its own bytes say for a file, raw for a device and an export.
+    format None: detected from the bytes of a file; raw for a device and an export.
+    Raises InvalidInput, Unsupported, BadImage, ReadFailed, WriteFailed (of the spool).
     """
     place = references.parse(reference, "SOURCE")
     if place.kind == references.NBD:
@@ -95,7 +101,7 @@ def open_origin(
             raise errors.Unsupported(reason="--source-format: an NBD export is read as it is: raw")
         _no_snapshot(snapshot, "an NBD export")
         export = sources.open_nbd(place.text)
-        return Origin(export, "raw", (export.name, export.size))
+        return OpenSource(export, "raw", (export.name, export.size))
     if place.kind == references.HTTP:
         _no_snapshot(snapshot, "an image behind http")
         return _open_http(place.text, How(format, spool=spool))
@@ -105,13 +111,13 @@ def open_origin(
     return _open_file(Path(path), How(format, disk, snapshot, spool=spool))
 
 
-def _open_http(url: str, how: How) -> Origin:
+def _open_http(url: str, how: How) -> OpenSource:
     file, facts, opened = opening.open_http(url, how)
     read = None if file.size is None else file.pread
-    return Origin(opened, facts.format, file.mark(), read, file.size or 0)
+    return OpenSource(opened, facts.format, file.mark(), read, file.size or 0)
 
 
-def _open_file(path: Path, how: How) -> Origin:
+def _open_file(path: Path, how: How) -> OpenSource:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError as error:
@@ -124,13 +130,13 @@ def _open_file(path: Path, how: How) -> Origin:
         os.close(fd)
 
 
-def _open_incoming(reference: str, how: How) -> Origin:
+def _open_incoming(reference: str, how: How) -> OpenSource:
     """Once it is all there, a file like others; a child opens it by a name."""
     with incoming.collect(reference, how.spool) as fd:
         return replace(_open_descriptor(fd, incoming.name_of(reference), how), status=None)
 
 
-def _open_descriptor(fd: int, path: Path, how: How) -> Origin:
+def _open_descriptor(fd: int, path: Path, how: How) -> OpenSource:
     status = os.fstat(fd)
     _check_kind(path, status)
     if stat.S_ISBLK(status.st_mode) and how.declared in (None, "raw") and how.disk is None:
@@ -139,7 +145,7 @@ def _open_descriptor(fd: int, path: Path, how: How) -> Origin:
     else:
         facts, opened = opening.open_file(fd, path.name, how)
     mark = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, how.snapshot, how.disk)
-    return Origin(opened, facts.format, mark, reader(fd), os.lseek(fd, 0, os.SEEK_END), status)
+    return OpenSource(opened, facts.format, mark, reader(fd), os.lseek(fd, 0, os.SEEK_END), status)
 
 
 def _unreadable(path: Path, error: OSError) -> errors.ReadFailed:
@@ -161,86 +167,95 @@ def _check_kind(path: Path, status: os.stat_result) -> None:
 
 
 @contextmanager
-def open_target(place: Reference, size: int, wanted: Wanted, origin: Origin) -> Iterator[Target]:
-    """A destination for `size` bytes of `origin`. Leaving without an exception gives a new file its name."""
+def open_destination(
+    place: Reference, size: int, options: DestinationOptions, opened: OpenSource
+) -> Iterator[Destination]:
+    """A block with a destination for `size` bytes of `opened`. Its end without an exception gives a new file its name.
+
+    Raises InvalidInput, Unsupported, Conflict, DeviceBusy, OutOfSpace, WriteFailed.
+    """
     if place.kind == references.HTTP:
         raise errors.Unsupported(reason=f"DESTINATION: {shown_uri(place.text)} can be read, and not written")
     if place.kind == references.NBD:
-        with sinks.open_nbd(place.text, is_zero=wanted.is_zero) as sink, ExitStack() as stack:
+        with sinks.open_nbd(place.text, is_zero=options.is_zero) as sink, ExitStack() as stack:
             _check_room(sink.name, sink.size, size)
-            target = Target(sink, None, place.text)
-            yield _journalled(stack, target, wanted, origin, place.text, size)
+            destination = Destination(sink, None, place.text)
+            yield _journalled(stack, destination, options, opened, place.text, size)
     elif streams.is_stream(place.text):
         with streams.open_stream(place.text) as sink:
-            yield Target(sink, None)
+            yield Destination(sink, None)
     elif stat.S_ISBLK(streams.mode_of(place.text)):
-        with _open_device(Path(place.text), size, wanted, origin) as target:
-            yield target
+        with _open_device(Path(place.text), size, options, opened) as destination:
+            yield destination
     else:
-        with _new_file(parts.judge(place.text, wanted.replace), size, wanted, origin) as target:
-            yield target
+        with _new_file(parts.judge(place.text, options.replace), size, options, opened) as destination:
+            yield destination
 
 
-def _journalled(stack: ExitStack, target: Target, wanted: Wanted, origin: Origin, place: str, size: int) -> Target:
+def _journalled(
+    stack: ExitStack, destination: Destination, options: DestinationOptions, opened: OpenSource, place: str, size: int
+) -> Destination:
     """A device or an export is its own part: its identity is "", for one of the same name and size looks the same."""
-    if wanted.journal is not None:
-        journal = stack.enter_context(Journal(wanted.journal, origin.fingerprint(), place, size))
-        target.journal, target.fingerprint = journal.begin("", anew=not journal.knows(""))
+    if options.journal is not None:
+        journal = stack.enter_context(Journal(options.journal, opened.fingerprint(), place, size))
+        destination.journal, destination.fingerprint = journal.begin("", anew=not journal.knows(""))
         stack.push(lambda kind, _error, _trace: journal.remove() if kind is None else None)
-    return target
+    return destination
 
 
 @contextmanager
-def _open_device(path: Path, size: int, wanted: Wanted, origin: Origin) -> Iterator[Target]:
+def _open_device(path: Path, size: int, options: DestinationOptions, opened: OpenSource) -> Iterator[Destination]:
     with ExitStack() as stack:
-        fd = stack.enter_context(busy.claimed(path, origin.status))
+        fd = stack.enter_context(busy.claimed(path, opened.status))
         status = os.fstat(fd)
-        if origin.status and stat.S_ISBLK(origin.status.st_mode) and origin.status.st_rdev == status.st_rdev:
+        if opened.status and stat.S_ISBLK(opened.status.st_mode) and opened.status.st_rdev == status.st_rdev:
             raise _itself(path)
         _check_room(str(path), os.lseek(fd, 0, os.SEEK_END), size)
-        sink = stack.enter_context(sinks.open_path(path, is_zero=wanted.is_zero))
+        sink = stack.enter_context(sinks.open_path(path, is_zero=options.is_zero))
         place = f"{os.path.realpath(path)} {status.st_rdev}"
-        yield _journalled(stack, Target(sink, path), wanted, origin, place, size)
+        yield _journalled(stack, Destination(sink, path), options, opened, place, size)
 
 
 @contextmanager
-def _new_file(path: Path, size: int, wanted: Wanted, origin: Origin) -> Iterator[Target]:
-    if origin.status and path.exists() and os.path.samestat(origin.status, path.stat()):
+def _new_file(path: Path, size: int, options: DestinationOptions, opened: OpenSource) -> Iterator[Destination]:
+    if opened.status and path.exists() and os.path.samestat(opened.status, path.stat()):
         raise _itself(path)
     with ExitStack() as stack:
-        journal = _file_journal(stack, path, size, wanted, origin)
+        journal = _file_journal(stack, path, size, options, opened)
         with parts.open_part(
             path,
             is_known=lambda fd: journal is not None and journal.knows(identity(fd)),
             keeps=lambda: journal is not None and journal.fd is not None,
         ) as part:
             fresh = journal is None or not journal.knows(identity(part.fd)) or os.fstat(part.fd).st_size != size
-            with _sink(part, size, wanted, fresh) as sink:
+            with _sink(part, size, options, fresh) as sink:
                 sink.name = path.name  # what messages should say
-                target = Target(sink, part.path)
+                destination = Destination(sink, part.path)
                 if journal is not None:
-                    target.journal, target.fingerprint = journal.begin(identity(part.fd), anew=fresh)
-                yield target
+                    destination.journal, destination.fingerprint = journal.begin(identity(part.fd), anew=fresh)
+                yield destination
         if journal is not None:
             journal.remove()
 
 
-def _file_journal(stack: ExitStack, path: Path, size: int, wanted: Wanted, origin: Origin) -> Journal | None:
-    if wanted.journal is None:
+def _file_journal(
+    stack: ExitStack, path: Path, size: int, options: DestinationOptions, opened: OpenSource
+) -> Journal | None:
+    if options.journal is None:
         return None
     for other in (path, parts.part_of(path)):
-        if os.path.realpath(wanted.journal) == os.path.realpath(other):
-            raise errors.Conflict(reason=f"--journal {wanted.journal}: it is the destination")
-    return stack.enter_context(Journal(wanted.journal, origin.fingerprint(), os.path.realpath(path), size))
+        if os.path.realpath(options.journal) == os.path.realpath(other):
+            raise errors.Conflict(reason=f"--journal {options.journal}: it is the destination")
+    return stack.enter_context(Journal(options.journal, opened.fingerprint(), os.path.realpath(path), size))
 
 
 def _itself(path: Path) -> errors.Conflict:
     return errors.Conflict(reason=f"{path} is the source itself")
 
 
-def _sink(part: parts.Part, size: int, wanted: Wanted, fresh: bool) -> Sink:
-    if wanted.format == "qcow2":
-        return sinks.create_qcow2(part.path, size, wanted.compression)
+def _sink(part: parts.Part, size: int, options: DestinationOptions, fresh: bool) -> Sink:
+    if options.format == "qcow2":
+        return sinks.create_qcow2(part.path, size, options.compression)
     if fresh:
         parts.make_empty(part, size)
     return sinks.open_path(part.path, is_zero=fresh)
