@@ -11,7 +11,7 @@ import pytest
 
 from drivers.pool import MARKER, PoolFolder
 from nbdsvc import atomic_file, errors
-from nbdsvc.connectors.attachment_store import Attached, Notes
+from nbdsvc.connectors.attachment_store import Attached, AttachmentStore
 from nbdsvc.exporter import Access, ExportSpec
 from nbdsvc.exports.lio import state_dir as lio
 from nbdsvc.exports.nbd import state_dir as nbd
@@ -51,7 +51,7 @@ def _nbd_note(folder: Path, text: str) -> None:
 
 
 def _attached(folder: Path, text: str) -> None:
-    Notes(folder).write(Attached(ID, ID, f"/dev/{text}", "k"))
+    AttachmentStore(folder).write(Attached(ID, ID, f"/dev/{text}", "k"))
 
 
 def _image(folder: Path, text: str) -> None:
