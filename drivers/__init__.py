@@ -1,1 +1,1 @@
-"""Volume backends, one module or folder each. They implement nbdsvc/driver.py and import nothing above it."""
+"""Volume backends, one module or folder each. They implement nbdsvc/driver/ and import nothing above it."""

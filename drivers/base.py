@@ -11,7 +11,7 @@ SOURCE_NAME = "source-name"
 
 
 class BaseDriver(ABC):
-    """`name` is the backend's and its only pool's name. See nbdsvc/driver.py for the contract."""
+    """`name` is the backend's and its only pool's name. See nbdsvc/driver/ for the contract."""
 
     VERSION = "1.0"
 

@@ -18,7 +18,7 @@ from nbdsvc.units import GiB, to_gib
 
 
 class FileDriver(BaseDriver):
-    """See nbdsvc/driver.py for the contract. `options` are those of BaseDriver."""
+    """See nbdsvc/driver/ for the contract. `options` are those of BaseDriver."""
 
     def __init__(self, name: str, pool: Path, **options: Any) -> None:
         super().__init__(name, **options)

@@ -90,7 +90,7 @@ class _CopyingPool(PoolFolder):
 
 
 class MemoryDriver(FileDriver):
-    """The contract of nbdsvc/driver.py, simulated. `capacity` in bytes."""
+    """The contract of nbdsvc/driver/, simulated. `capacity` in bytes."""
 
     def __init__(
         self, name: str, pool: Path, capacity: int = 1000 * GiB, instant_clone: bool = True, **kwargs: Any

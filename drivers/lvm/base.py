@@ -18,7 +18,7 @@ from nbdsvc.units import GiB, to_gib
 
 
 class LvmBase(BaseDriver):
-    """See nbdsvc/driver.py for the contract, and docs/lvm.md for what is where."""
+    """See nbdsvc/driver/ for the contract, and docs/lvm.md for what is where."""
 
     capabilities: Capabilities
 

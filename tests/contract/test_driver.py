@@ -1,4 +1,4 @@
-"""The contract of nbdsvc/driver.py, over every driver."""
+"""The contract of nbdsvc/driver/, over every driver."""
 
 import os
 import threading

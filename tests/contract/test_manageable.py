@@ -1,4 +1,4 @@
-"""Taking over what exists, over every driver (nbdsvc/driver.py)."""
+"""Taking over what exists, over every driver (nbdsvc/driver/)."""
 
 import os
 from pathlib import Path
