@@ -6,7 +6,7 @@ from nbdsvc import errors
 from nbdsvc.driver import PoolStats, VolumeRef
 from nbdsvc.units import human
 
-# How a client names an object that is to be taken over: the field's key.
+# Cinder's key in the reference of an object that is to be managed.
 SOURCE_NAME = "source-name"
 
 

@@ -149,7 +149,7 @@ class FileDriver(BaseDriver):
         if holder not in (None, owner):
             raise base.managed(source.name, str(holder))
         if holder is None and source.stat().st_nlink > 1:
-            raise base.bad_reference(ref, "the file has another name somewhere, under which somebody may use it")
+            raise base.bad_reference(ref, "the file has another hard link, through which it may be in use")
 
     def _let_go(self, path: Path, owner: str | None, ref: dict[str, str] | None) -> None:
         self._pool.release(path, owner, path.with_name(base.source_name(ref)) if ref else None)

@@ -213,7 +213,7 @@ class PoolFolder:
         if not os.path.lexists(path):
             return False
         if not stat.S_ISREG(path.lstat().st_mode) or self.owner(path) != owner:
-            raise errors.Conflict(reason=f"{path.name} exists in pool {self.name} and belongs to somebody else")
+            raise errors.Conflict(reason=f"{path.name} exists in pool {self.name} and has another owner")
         return True
 
     def _write(self, temporary: Path, size: int, owner: str, source: Path | None) -> None:

@@ -114,7 +114,7 @@ class Settings:
     # nbdkit filters in front of every export, and their arguments: for tests of what is behind them.
     nbd_filters: tuple[str, ...] = ()
     nbd_filter_args: tuple[str, ...] = ()
-    # Times that an external program is tried (num_shell_tries of the reference).
+    # How often an external program is tried (Cinder's num_shell_tries).
     num_shell_tries: int = 3
     # Copies that run at once, of one project and of all together; the others wait. Two keep a disk busy, more make each of
     # them slow. So that no project keeps another waiting, one that has no copy at work starts one all the same, and copies

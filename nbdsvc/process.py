@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from nbdsvc import errors
 
-# num_shell_tries of the reference (row S007).
+# Cinder's default of num_shell_tries.
 DEFAULT_TRIES = 3
 # How often a running program is looked at for a cancel.
 POLL_SECONDS = 0.05

@@ -214,14 +214,14 @@ class Service:
                 PeriodicTask(f"exports {each.protocol}", seconds, partial(self._repair, host, each), confirm)
                 for each in host.exporters
             ),
-            PeriodicTask("housekeeper", seconds, partial(self._keep_house, host), confirm, reports_jumps=True),
+            PeriodicTask("maintenance", seconds, partial(self._maintain, host), confirm, reports_jumps=True),
         ]
 
     def _repair(self, host: Host, exporter: Exporter) -> None:
         if repaired := export_repair.repair_exports(self.app, host, exporter):
             log.warning("exports to repair", count=repaired)
 
-    def _keep_house(self, host: Host) -> None:
+    def _maintain(self, host: Host) -> None:
         export_repair.record_ends(self.app, host)
         retention.forget_operations(host, self.settings.operations_kept)
         retention.forget_answers(host, EPHEMERAL)

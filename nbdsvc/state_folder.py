@@ -16,7 +16,7 @@ FOLDER_MODE, FILE_MODE = 0o700, 0o600
 SUBFOLDERS = ("digests", "exports", "images", "journals", "locks", "pool", "tmp")
 # Whose files are closed one by one: few, and with keys, names or digests in them.
 _NOTES = ("", "digests", "exports", "exports/*", "journals", "locks")
-# What a killed service leaves half written: nobody but the service writes these, and their names are ours.
+# Files that a killed service leaves half written: only the service writes these, and their names are ours.
 # Those in .new are an older version's.
 _HALF_WRITTEN = (
     "digests/.*.part", "exports/.*.part", "exports/*/.*.part", "images/.*.json.part",

@@ -1,7 +1,7 @@
 """Every LVM command of this driver: arguments, retries, and what its messages mean. No other module runs one.
 
 LVM serialises changes of a volume group by its own lock; a hung command is ended after COMMAND_SECONDS and said so, a
-crashed one (SIGSEGV has been seen in the field: LP 1901783) is tried again, because each of them is one commit of
+crashed one (SIGSEGV has been seen: LP 1901783) is tried again, because each of them is one commit of
 metadata or none.
 """
 

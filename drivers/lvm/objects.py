@@ -127,7 +127,7 @@ class Objects:
         return self.existing(found.get(name) or found.get(source), ref).virtual_size
 
     def existing(self, found: LogicalVolume | None, ref: dict[str, str]) -> LogicalVolume:
-        """`found`; InvalidInput of the reference where it is None or one of the driver's temporary LVs."""
+        """`found`; bad_reference where it is None or one of the driver's temporary LVs."""
         if found is None or found.is_temporary:
             raise base.bad_reference(ref, f"there is no such LV in volume group {self.lvm.group}")
         return found

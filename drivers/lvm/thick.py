@@ -119,7 +119,7 @@ class ThickDriver(LvmBase):
         if current.size >= size:
             return
         if current.has_classic_snapshots and current.open:
-            raise self._objects.busy(name, "a thick volume that has snapshots grows only while nobody uses it")
+            raise self._objects.busy(name, "a thick volume that has snapshots grows only while it is not in use")
         self._lvm.make_thick(more, size - current.size)
         clearing.zero(self._lvm.path(more), 0, self._objects.must_find(more).size)
         ranges = self._lvm.extent_ranges(more)

@@ -12,19 +12,19 @@ static const uint32_t STATE_ZERO = 2; /* of base:allocation */
 
 static int wait_all(struct nbdsvc_nbd_pool *pool, struct nbdsvc_nbd_connection *connection, const int64_t *cookies, int count)
 {
-	long heard = nbdsvc_nbd_now();
+	long last_reply = nbdsvc_nbd_now();
 	int err = 0;
 	for (int i = 0; i < count; i++) {
 		int done = cookies[i] < 0 ? -1 : 0;
 		while (!err && done == 0 && (done = nbdsvc_libnbd.aio_command_completed(connection->handle, cookies[i])) == 0)
-			err = nbdsvc_nbd_step(pool, connection->handle, heard);
+			err = nbdsvc_nbd_step(pool, connection->handle, last_reply);
 		if (!err && done < 0)
 			err = nbdsvc_nbd_failure(pool);
 		if (err) {
 			connection->broken = 1;
 			return err;
 		}
-		heard = nbdsvc_nbd_now();
+		last_reply = nbdsvc_nbd_now();
 	}
 	return 0;
 }

@@ -5,7 +5,7 @@
 
 void nbdsvc_durable_init(struct nbdsvc_durable *durable)
 {
-	*durable = (struct nbdsvc_durable){ .asked = 0 };
+	*durable = (struct nbdsvc_durable){ .requested = 0 };
 	pthread_mutex_init(&durable->mutex, NULL);
 	pthread_cond_init(&durable->done, NULL);
 }
@@ -23,13 +23,13 @@ void nbdsvc_durable_deinit(struct nbdsvc_durable *durable)
 int nbdsvc_durable_sync(struct nbdsvc_durable *durable, int fd)
 {
 	pthread_mutex_lock(&durable->mutex);
-	uint64_t mine = ++durable->asked;
+	uint64_t mine = ++durable->requested;
 	while (durable->synced < mine && !durable->lost) {
 		if (durable->syncing) {
 			pthread_cond_wait(&durable->done, &durable->mutex);
 			continue;
 		}
-		uint64_t covered = durable->asked;
+		uint64_t covered = durable->requested;
 		durable->syncing = 1;
 		pthread_mutex_unlock(&durable->mutex);
 		int failed = fdatasync(fd) < 0 ? errno : 0;

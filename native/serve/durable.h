@@ -1,5 +1,5 @@
 /*
- * What was written to an open file gets onto stable storage, and what the kernel says of it is remembered.
+ * Syncs what was written to an open file to stable storage, and keeps the first error that the kernel reports.
  *
  * Writes go to the page cache. One that fails later is reported by fdatasync, once for each open file description; its
  * page counts as written from then on, so the next fdatasync would succeed although the bytes are not there. A client
@@ -14,7 +14,7 @@
 struct nbdsvc_durable {
 	pthread_mutex_t mutex; /* of what follows */
 	pthread_cond_t done;
-	uint64_t asked; /* syncs that were requested */
+	uint64_t requested; /* number of syncs */
 	uint64_t synced; /* those of them that an fdatasync has covered */
 	int syncing;
 	int lost; /* errno of the first fdatasync that failed */

@@ -1,7 +1,7 @@
 """/manageable_volumes and /manageable_snapshots, from microversion 3.8; before it os-volume-manage, os-snapshot-manage.
 
 Only an administrator sees what lies in a pool. Lists are sorted and paged here, because the pool and not the database has
-them; a marker is the reference of the last one, as its name or as JSON.
+them; a marker is the `reference` of the last one, as its name or as JSON.
 """
 
 import json

@@ -56,7 +56,7 @@ def _succeed(conn: sa.Connection, _operation: Operation, args: DetachAllArgs) ->
 
 
 def _fail(_conn: sa.Connection, _operation: Operation, _args: DetachAllArgs, _error: errors.Error) -> None:
-    """The rows stay as they were; the next repair of exports looks after what is left."""
+    """The rows stay as they were; the next repair of exports removes what is left."""
 
 
 DETACH_ALL = OperationType(

@@ -1,7 +1,7 @@
-"""What a host lacks, as a table: what it is, how it is seen, what does not work without it, and what mends it.
+"""The findings of a host as a table: what a host may lack, how that is detected, what fails without it, and its remedy.
 
 A host with findings serves what it can. They are in the log when they come and go, in /metrics, and in os-services as the
-reason of a service that nobody disabled.
+disabled_reason of a service that is enabled.
 """
 
 import resource

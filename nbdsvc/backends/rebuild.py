@@ -1,7 +1,7 @@
-"""New rows for what is in the pool and has none: after the loss of a database, for `nbdsvc rebuild`.
+"""Makes rows for objects of the pool that have none: after the loss of a database, for `nbdsvc rebuild`.
 
-What the pool tells is size, id and, of a snapshot, its volume; names, types and metadata are gone. The project is the
-administrator's word. Exports that run keep running: their attachments get rows with the ids and keys that their notes have.
+The pool has size, id and, of a snapshot, its volume; names, types and metadata are lost. The administrator names the
+project. Exports that run keep running: their attachments get rows with the ids and keys that their notes have.
 """
 
 from dataclasses import dataclass, field

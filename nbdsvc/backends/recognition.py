@@ -29,7 +29,7 @@ def check_objects(host: Host, backend: Backend) -> None:
 
 
 def check_exports(host: Host) -> None:
-    """ConfigError where an export serves clients and has no row: housekeeping would end it under them."""
+    """ConfigError where an export serves clients and has no row: the repair of exports would end it."""
     if unknown := unknown_exports(host):
         reason = f"{len(unknown)} exports are in use and have no row in the database ({_some(unknown)})"
         raise errors.ConfigError(setting="database", reason=f"{reason}. {_WAY_OUT}")

@@ -13,10 +13,10 @@ from nbdsvc.store import secrets
 ANSWER_MINUTES = 10
 
 
-def forget_answers(host: Host, kinds: Sequence[str]) -> int:
-    """Delete the rows of ephemeral operations (of these kinds) that ended ten minutes ago; returns how many."""
+def forget_answers(host: Host, types: Sequence[str]) -> int:
+    """Delete the rows of ephemeral operations (of these types) that ended ten minutes ago; returns how many."""
     with host.database.write() as conn:
-        return journal.purge_answers(conn, host.name, kinds, clock.now() - timedelta(minutes=ANSWER_MINUTES))
+        return journal.purge_answers(conn, host.name, types, clock.now() - timedelta(minutes=ANSWER_MINUTES))
 
 
 def forget_operations(host: Host, days: float) -> int:

@@ -1,4 +1,4 @@
-"""An iSCSI target as a disk of this host, with multipath where it runs, by os-brick: as the field's hypervisors do it.
+"""An iSCSI target as a disk of this host, with multipath where it runs, by os-brick: as Nova does it.
 
 os-brick starts iscsiadm for every setting of a session, and would give it the password as an argument, which everybody on
 the host can read. So that one setting is written into open-iscsi's record by us.
@@ -56,7 +56,7 @@ class BrickIscsi:
         return device, {"connection": public, "found": found, "multipath": multipath}
 
     def on_recorded(self, folder: Path) -> None:
-        """Nothing: open-iscsi's daemon looks after its sessions."""
+        """Does nothing: open-iscsi's daemon keeps its sessions."""
 
     def disconnect(self, work_dir: Path, attached: Attached) -> None:
         """The flush was done, or given up, before: so nothing that fails here keeps the disk."""

@@ -52,7 +52,7 @@ def connect(
     timeout: for one request, before its connection counts as dead. dead_timeout: for a reconnect, before I/O fails.
     identifier: what a later reconfigure must name, so that a device is never given another volume's sockets.
     """
-    reply = _ask(
+    reply = _send(
         _CONNECT,
         [
             ("NBD_ATTR_SIZE_BYTES", size),
@@ -69,7 +69,7 @@ def connect(
 
 def reconfigure(index: int, fds: Sequence[int], *, identifier: str) -> None:
     """Put new sockets in the places of dead ones."""
-    _ask(
+    _send(
         _RECONFIGURE,
         [("NBD_ATTR_INDEX", index), ("NBD_ATTR_BACKEND_IDENTIFIER", identifier), _sockets(fds)],
     )
@@ -77,14 +77,14 @@ def reconfigure(index: int, fds: Sequence[int], *, identifier: str) -> None:
 
 def resize(index: int, size: int, *, identifier: str) -> None:
     """Let the device have `size` bytes; those who have it open see it at once."""
-    wish = [("NBD_ATTR_INDEX", index), ("NBD_ATTR_BACKEND_IDENTIFIER", identifier), ("NBD_ATTR_SIZE_BYTES", size)]
-    _ask(_RECONFIGURE, wish)
+    attributes = [("NBD_ATTR_INDEX", index), ("NBD_ATTR_BACKEND_IDENTIFIER", identifier), ("NBD_ATTR_SIZE_BYTES", size)]
+    _send(_RECONFIGURE, attributes)
 
 
 def disconnect(index: int) -> None:
     """Send the server NBD_CMD_DISC and take the device down. Not connected: success."""
     try:
-        _ask(_DISCONNECT, [("NBD_ATTR_INDEX", index)])
+        _send(_DISCONNECT, [("NBD_ATTR_INDEX", index)])
     except errors.ExportFailed as error:
         if error.__cause__ and getattr(error.__cause__, "code", None) in (errno.EINVAL, errno.ENOTCONN):
             return
@@ -108,7 +108,7 @@ def _sockets(fds: Sequence[int]) -> tuple[str, Any]:
     return "NBD_ATTR_SOCKETS", {"attrs": items}
 
 
-def _ask(command: int, attributes: list[Any]) -> int:
+def _send(command: int, attributes: list[Any]) -> int:
     """Send one command; the index that the reply names, or -1."""
     message = _Message()
     message["cmd"], message["version"] = command, 1

@@ -45,9 +45,9 @@ class Watch:
                 if not free:
                     return
                 while self._devices():
-                    self._look_after()
+                    self._serve()
 
-    def _look_after(self) -> None:
+    def _serve(self) -> None:
         """Serve all devices until the first of the kernel's client comes or the last goes: those report dead links."""
         with contextlib.ExitStack() as stack:
             has_links = bool(self._linked())
@@ -95,7 +95,7 @@ class Watch:
             self._away[attached.device] = str(error)
             return False
         self._away.pop(attached.device, None)
-        log.info("connections are looked after", device=attached.device, seconds=round(time.monotonic() - began, 2))
+        log.info("connections are replaced", device=attached.device, seconds=round(time.monotonic() - began, 2))
         return True
 
     def _grow_all(self) -> None:

@@ -143,7 +143,7 @@ def _open(part: Path, is_known: Callable[[int], bool]) -> int:
 
 def _foreign(part: Path) -> errors.Conflict:
     return errors.Conflict(
-        reason=f"{part} is in the way: it is no part of ours, or one without a mark; remove it if nobody needs it"
+        reason=f"{part} is in the way: it is no part of ours, or one without a mark; remove it if it is not needed"
     )
 
 

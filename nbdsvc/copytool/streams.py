@@ -17,12 +17,12 @@ _STDOUT = 1
 
 
 def is_standard_output(reference: str) -> bool:
-    """Whether the reference is "-" or a path of standard output."""
+    """Whether `reference` is "-" or a path of standard output."""
     return reference in _STANDARD_OUTPUT
 
 
 def is_stream(reference: str) -> bool:
-    """Whether the reference is standard output or a FIFO that exists."""
+    """Whether `reference` is standard output or a FIFO that exists."""
     return is_standard_output(reference) or stat.S_ISFIFO(mode_of(reference))
 
 

@@ -14,7 +14,7 @@ Rules that every method keeps, and tests/contract/test_driver.py checks:
   up: `BackendUnavailable`.
 * What a driver can do is declared in `capabilities`, never found out by trying.
 
-Sizes are bytes. The verbs are those of the reference (rows S061-S094), so that whoever wrote such a driver is at home.
+Sizes are bytes. The methods have the names of Cinder's volume drivers, so that an author of one knows them.
 """
 
 from nbdsvc.driver.capabilities import Capabilities

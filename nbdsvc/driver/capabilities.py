@@ -9,8 +9,8 @@ class Capabilities:
 
     `instant_clone`: clones and snapshots share blocks, so that they cost no copy and may be taken of a volume in use.
     Where it is False, `create_snapshot` makes an object that still has to be filled, `create_cloned_volume` and
-    `create_volume_from_snapshot` are never called, and the manager copies the bytes through the data path, from volumes
-    that nobody writes. `instant_snapshot`: snapshots are points in time at once all the same, though clones are copied.
+    `create_volume_from_snapshot` are never called, and the service copies the bytes through the data path, from volumes
+    that are not being written. `instant_snapshot`: snapshots are points in time at once though clones are copied.
     `online_extend`: a volume may grow while exported. `thin`: space is taken when written.
     """
 

@@ -52,7 +52,7 @@ class Driver(Protocol):
         """The same for a snapshot, to be read only."""
 
     def list_objects(self) -> list[BackendObject]:
-        """Every object in the pool, so that what nobody owns, and what is lost, can be found."""
+        """Every object in the pool, so that objects without a row, and rows without an object, can be found."""
 
     def check_room(self, needed: int) -> None:
         """OutOfSpace when writing `needed` bytes into volumes would overrun the pool."""
@@ -89,7 +89,7 @@ class Driver(Protocol):
         """A volume with the snapshot's bytes, grown to `volume.size`. Only with `instant_clone`."""
 
     def revert_to_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef, owner: str) -> None:
-        """Give a volume that nobody uses the bytes of its snapshot again: all of them or none. Only with `instant_clone`."""
+        """Give a volume that is not in use all bytes of its snapshot again, or none. Only with `instant_clone`."""
 
     # Taking over what exists (S097-S100). `ref` is what the client gave, passed through as it is.
 
@@ -97,7 +97,7 @@ class Driver(Protocol):
         """Give the object that `ref` names to `volume`, grown to `volume.size`; its bytes stay.
 
         InvalidInput for a reference that names nothing, or whose object does not fit the backend or the volume's type;
-        Conflict for one that is managed already; DeviceBusy while somebody has it open.
+        Conflict for one that is managed already; DeviceBusy while it is open.
         """
 
     def manage_existing_get_size(self, volume: VolumeRef, ref: dict[str, str]) -> int:

@@ -1,7 +1,7 @@
-"""The digest of an image's file as its catalogue wants it, made on a thread of its own while the image is copied.
+"""The digest of an image's file, to be compared with its catalogue's, made on a thread of its own while the image is copied.
 
-The catalogue is what the field has: SHA512SUMS or SHA256SUMS beside the image, as coreutils and BSD write them; or what
-a user gives. An image that is not in it is not judged; one that differs is refused when the copy is done.
+The catalogue is SHA512SUMS or SHA256SUMS beside the image, as coreutils and BSD write them, or a digest that a user
+gives. An image that is not in it is not checked; one that differs is refused when the copy is done.
 """
 
 import re

@@ -4,7 +4,7 @@ Even `qemu-img info` follows the backing file and data file that an image names,
 people's files (CVE-2024-32498). So the format is found here, by reading; an image that could be two formats, is not
 what it is declared to be, or names another file is refused with the reason. A file is raw when it is declared raw, or
 when nothing explains its bytes (images/signatures.py). Format facts: docs/interop/qcow2.txt of QEMU; signatures as in
-the field's format inspectors.
+oslo.utils' format inspectors.
 """
 
 import struct
@@ -118,14 +118,14 @@ def _inspect_raw(read: Read, size: int, name: str, declared: str | None) -> Imag
 def _inspect_fixed_vhd(read: Read, size: int, name: str) -> ImageFacts:
     """A raw disk with a footer behind it, which is not the guest's. Source: Microsoft's VHD specification."""
     footer = read(size - _VHD_FOOTER, _VHD_FOOTER)
-    (_, version, _), (virtual, _, kind, told) = (
+    (_, version, _), (virtual, _, kind, checksum) = (
         struct.unpack(">IIQ", footer[8:24]),
         struct.unpack(">QIII", footer[48:68]),
     )
     for wrong, reason in (
         (kind != _FIXED, f"it ends with the footer of a VHD of type {kind}, whose header is missing: is it truncated?"),
         (version != 0x00010000, f"its VHD version is {version:#x}"),
-        (~sum(footer[:64] + footer[68:]) & 0xFFFFFFFF != told, "its VHD footer is damaged: its checksum is wrong"),
+        (~sum(footer[:64] + footer[68:]) & 0xFFFFFFFF != checksum, "its VHD footer is damaged: its checksum is wrong"),
         (virtual != size - _VHD_FOOTER, f"its VHD footer says {virtual} bytes, but it has {size - _VHD_FOOTER}"),
         (virtual == 0, "its virtual size is 0"),
     ):

@@ -93,7 +93,7 @@ class Images:
     def resolve(self, reference: str, context: Context) -> str:
         """What the host is to open: an image's id for its name, since names may come and go meanwhile.
 
-        Raises at admission what can be known without reading: a name that the project has not, a path that is not allowed.
+        Raises what is known before anything is read: a name that the project lacks, a path that is not allowed.
         """
         if url.is_http(reference):
             self._check_url(reference)

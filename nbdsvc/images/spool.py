@@ -138,4 +138,4 @@ def _remove_unheld(path: Path) -> None:
         os.close(fd)
 
 
-NO_SPOOL = Spool(None, 0, "nobody")
+NO_SPOOL = Spool(None, 0, "none")

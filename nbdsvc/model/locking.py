@@ -1,7 +1,7 @@
 """Which names an operation locks, as one table: what excludes what on a host.
 
-An attachment's end locks its attachment and nothing else, so that it waits for nobody's copy: neither an upload of the
-volume nor its extension, a snapshot or a copy of it has anything to do with the attachment's server. Whoever starts or
+An attachment's end locks its attachment and nothing else, so that it waits for no copy: neither an upload of the
+volume nor its extension, a snapshot or a copy of it concerns the attachment's server. An operation that starts or
 repairs that server, or removes the volume below it, locks the attachment too.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from nbdsvc.model import names
 from nbdsvc.model.operation import Lock
 
-# What a word of the table locks, by the id (or, of a pool, the host) that is given for it.
+# Resource in the table -> the name of its lock, made of its id (of a pool: of its host).
 _NAMES: dict[str, Callable[[str], str]] = {
     "volume": str,
     "deletion": names.delete_volume_lock,
@@ -23,10 +23,10 @@ _NAMES: dict[str, Callable[[str], str]] = {
     "pool": names.manage_lock,
 }
 
-# kind of operation -> words; "~": shared with others that share it. A volume's `volume` lock is held by whoever changes or
-# reads its bytes; its `deletion` lock is shared by whoever needs it to stay; `connects`: one at a time, because what the
+# operation type -> resources; "~": a shared lock. Operations that change or read a volume's bytes hold its `volume` lock;
+# operations that need the volume to stay share its `deletion` lock; `connects`: one at a time, because what the
 # initiators of one volume share (the target of LIO) is looked at before it is changed. Clones share that of
-# their source, so that nobody begins to write what they copy.
+# their source, so that no attachment begins to write what they copy.
 TABLE: dict[str, tuple[str, ...]] = {
     "volume.create": ("volume", "snapshot~", "source~", "source_deletion~", "source_connects~"),
     "volume.delete": ("volume", "deletion", "snapshot", "attachment"),

@@ -5,7 +5,7 @@ two requests at the same moment one gets the row and the other an InvalidState t
 
     in flight   a status that an operation owns: the operation's end, or recovery after a crash, always leaves it
     waiting     a status that a client owns: it leaves it by its next call (attach, detach, unreserve ...)
-    settled     everything else
+    final       everything else
 
 Sources: the status lists and preconditions of the block-storage API; rows S021-S032 of docs/acceptance.md.
 docs/states.md is drawn from these tables.
@@ -174,7 +174,7 @@ SNAPSHOT_RESET = frozenset("available creating deleting error error_deleting".sp
 ATTACH_STATUS_RESET = frozenset({"attached", "detached"})
 MIGRATION_STATUSES = frozenset("starting migrating completing success error none".split())
 
-# Kept for later rooms, so that no other file spells a status: consistency groups and replication.
+# Reserved for consistency groups and replication, so that no other file spells a status.
 GROUP_STATUSES = frozenset("creating available updating deleting error error_deleting deleted".split())
 VOLUME_REPLICATION_STATUSES = frozenset("copying active active-stopped inactive error disabled".split())
 SERVICE_REPLICATION_STATUSES = frozenset(

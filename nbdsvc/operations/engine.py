@@ -1,7 +1,7 @@
-"""The engine of one host: takes what was submitted, grants locks in order of admission, runs it on threads.
+"""The engine of one host: takes what was submitted, grants locks in order of submission, runs it on threads.
 
-Recovery after a crash is not a special case: what the journal calls unfinished and nobody in this process runs is taken
-up, wherever it stands. That nobody else runs it is what the host lock (service.py) is for.
+Recovery after a crash is not a special case: an operation that is unfinished in the journal and not running in this
+process is taken up at its step. The host lock (service.py) ensures that no other process runs it.
 """
 
 import threading
@@ -134,7 +134,7 @@ class Engine:
             lane.pool.submit(self._run, running, lane)
 
     def _grant(self, unfinished: list[Operation]) -> None:
-        """Locks, in order of admission. Who has them waits for a slot; a later one does not overtake who waits for locks."""
+        """Locks, in order of submission. Who has them waits for a slot; a later one does not overtake who waits for locks."""
         reserved: set[str] = set()
         for operation in unfinished:
             if operation.id in self._active:
@@ -199,7 +199,7 @@ class Engine:
         except errors.Interrupted:
             bound.info("operation interrupted")
         except Exception as error:  # not even the journal could be written: stay in the list, try again later
-            bound.error("operation could not be settled", reason=str(error))
+            bound.error("operation could not be ended", reason=str(error))
             time.sleep(1)
         finally:
             self._leave(running, lane, ended)

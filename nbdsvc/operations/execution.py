@@ -12,7 +12,7 @@ from nbdsvc.model import operation as model
 from nbdsvc.model.operation import Operation
 from nbdsvc.operations.journal import Journal
 from nbdsvc.operations.operation_type import OperationType
-from nbdsvc.operations.pace import Pace
+from nbdsvc.operations.rate_estimator import RateEstimator
 
 # Writing progress more often would cost more fsyncs than anybody watches.
 PROGRESS_SECONDS = 0.5
@@ -53,7 +53,7 @@ class Execution:
         self._probe = probe
         self._undoing = operation.state == model.UNDOING
         self._flags_read = time.monotonic()
-        self._pace = Pace(operation.progress_done)
+        self._rate_estimator = RateEstimator(operation.progress_done)
         self._at = max(operation.cursor, 0)
         self._begun = False
         self._cursor = operation.cursor
@@ -88,13 +88,13 @@ class Execution:
         return False
 
     def progress(self, done: int, total: int, text: str = "", data: int = 0) -> None:
-        self._pace.note(done)
-        if self._pace.seconds() >= PROGRESS_SECONDS or done >= total > 0:
-            self._journal.progress(self.id, done, total, text, data, self._pace.rate(done))
+        self._rate_estimator.note(done)
+        if self._rate_estimator.seconds() >= PROGRESS_SECONDS or done >= total > 0:
+            self._journal.progress(self.id, done, total, text, data, self._rate_estimator.rate(done))
 
     def is_slow(self) -> bool:
         """It copies next to nothing, so that it needs no slot."""
-        return self._pace.is_slow()
+        return self._rate_estimator.is_slow()
 
     def execute(self, *, may_copy: bool = True) -> bool:
         """Run it to its end: True; or to the step that copies, where it may not: False, and to be called again when it may.
@@ -107,7 +107,7 @@ class Execution:
         if not self._begun:
             self._journal.begin(self.operation)
             self._begun = True
-        self._pace.restart()
+        self._rate_estimator.restart()
         if self._undoing and self.operation.error:
             self._undo(errors.from_facts(self.operation.error))
             return True
@@ -115,7 +115,7 @@ class Execution:
             return self._forward(may_copy)
         except errors.Interrupted:
             raise
-        except Exception as error:  # whatever it is, the rows must be settled
+        except Exception as error:  # also an unexpected one: the rows must get their final status
             self._undo(error if isinstance(error, errors.Error) else errors.InternalError(reason=repr(error)))
             return True
 
@@ -171,7 +171,7 @@ class Execution:
 
 
 def _allowed(operation: Operation) -> float:
-    """Seconds that the operation may take, from its admission."""
+    """Seconds that the operation may take, from its submission."""
     return (operation.deadline - operation.created_at).total_seconds() if operation.deadline else math.inf
 
 

@@ -85,7 +85,7 @@ class Journal:
     def succeed(
         self, operation_type: OperationType[A], operation: Operation, args: A, results: dict[str, object]
     ) -> None:
-        """The rows reach their settled status in the transaction that ends the operation."""
+        """The rows get their final status in the transaction that ends the operation."""
         with self._change(operation.id) as conn:
             rows.update(conn, operation.id, state=model.SUCCEEDED, results=results, finished_at=clock.now())
             with self._recording(conn, operation.id):

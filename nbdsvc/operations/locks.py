@@ -1,7 +1,7 @@
 """Named locks of one host (rows S050-S053).
 
 Two layers, because they answer two questions. `LockTable`, in memory: may this operation begin, without ever waiting
-for another while holding something? It grants all names at once or none, in order of admission. `FileLocks`, flock on
+for another while holding something? It grants all names at once or none, in order of submission. `FileLocks`, flock on
 files: is a child of an earlier, killed service process still at it? Children inherit the descriptor, so the lock lives
 as long as the last of them.
 """
@@ -92,10 +92,10 @@ class FileLocks:
             return False
 
     def _release(self, lock: Lock, fd: int) -> None:
-        """Let go, and remove the file unless somebody else holds it: another reader, or a child that lives on.
+        """Unlock, and remove the file unless another process holds the lock: a reader, or a child that lives on.
 
-        The question is asked through a descriptor of our own making: a child shares the one that we held, and with it
-        the lock, so that asking through that one would always be answered by "yours".
+        The lock is tried through a new descriptor: a child shares the one that was held, and with it the lock, so that
+        flock on that one would always succeed.
         """
         os.close(fd)
         self._remove_unheld(lock)
@@ -103,14 +103,14 @@ class FileLocks:
     def _remove_unheld(self, lock: Lock) -> None:
         path = self._folder / lock.name
         try:
-            asked = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            probe = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
             return
         try:
-            fcntl.flock(asked, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if self._is_current(asked, lock):
+            fcntl.flock(probe, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if self._is_current(probe, lock):
                 path.unlink()
         except BlockingIOError:
             pass
         finally:
-            os.close(asked)
+            os.close(probe)

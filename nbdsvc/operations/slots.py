@@ -32,7 +32,7 @@ class Slots:
         self._working.pop(id, None)
 
     def next(self, counts: Callable[[str], bool] = lambda _id: True) -> str | None:
-        """Who starts now, and is at work from now on: of the project that has the fewest at work. None: nobody."""
+        """Take the next operation out of the queue, of the project with the fewest at work; None where none may start."""
         first: dict[str, str] = {}
         for id, project in self._waiting.items():
             first.setdefault(project, id)

@@ -1,6 +1,6 @@
-"""Who waits for the end of operations: any number of requests, and one thread that looks for all of them.
+"""Waiters for the end of operations: any number of requests, and one thread that polls for all of them.
 
-A request that waits costs a future and no thread, so that a thousand of them cost a stranger's request nothing.
+A request that waits costs a future and no thread, so that a thousand of them do not slow other requests down.
 """
 
 import threading
@@ -16,7 +16,7 @@ Ended = Future[Operation]
 
 
 class Waiters:
-    """`interval`: seconds between two looks of which nobody says that they are worth it, given how many are waited for."""
+    """interval: seconds between two polls without a notification, as a function of the number of operations."""
 
     def __init__(self, database: Database, interval: Callable[[int], float]) -> None:
         self._database = database
@@ -70,7 +70,7 @@ class Waiters:
                 }
         except errors.Error as error:
             return dict.fromkeys(ids, error)
-        except Exception as error:  # nobody may wait for ever because of a fault of ours
+        except Exception as error:  # a fault here must not let a request wait for ever
             return dict.fromkeys(ids, errors.InternalError(reason=repr(error)))
         missing = {id: errors.NotFound(resource="Operation", id=id) for id in ids if id not in found}
         return ended | missing

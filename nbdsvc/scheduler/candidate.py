@@ -1,4 +1,4 @@
-"""A pool as the scheduler sees it, and what is asked of it."""
+"""A pool as the scheduler sees it, and the requirements that a pool has to meet."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -82,11 +82,11 @@ class Claim:
                     found = conn.execute(update).rowcount
                 if not found:
                     self._lose()
-            except errors.Error as error:  # nobody else can take it either while the database is away
+            except errors.Error as error:  # no other process can take it either while the database is away
                 log.warning("the claim on the host could not be renewed", host=self._host, reason=str(error))
 
     def _write(self, row: "sa.Row[tuple[object, ...]] | None") -> bool:
-        """Ours, unless somebody was faster: of two that saw the same row one finds it."""
+        """Take the row; False where another process was faster: of two that saw the same row one finds it."""
         values = {"instance": self._instance, "machine": _machine(), "pid": os.getpid(), "started": _started(os.getpid()),
                   "beat": 0, "seconds": self._seconds, "note": self._note}  # fmt: skip
         table = tables.host_claims

@@ -31,7 +31,7 @@ _PRAGMAS = (
 )
 # A writer waits this long for another: longer than any transaction of ours by far, shorter than a client's patience.
 BUSY_TIMEOUT_MS = 30_000
-# Readers of ours end within milliseconds; one that does not is waited for at the next housekeeping.
+# Readers of ours end within milliseconds; the next periodic scrub waits for one that does not.
 _SCRUB_SECONDS = 1.0
 
 

@@ -26,14 +26,14 @@ def insert(conn: sa.Connection, operation: Operation) -> None:
 
 
 def unfinished(conn: sa.Connection, host: str) -> list[Operation]:
-    """What this host still has to do, in order of admission."""
+    """Unfinished operations of this host, in order of submission."""
     query = sa.select(*(_c[name] for name in Operation.__dataclass_fields__))
     query = query.where(_c.host == host, _c.state.in_(sorted(model.UNFINISHED))).order_by(_c.sequence)
     return [Operation(*row) for row in conn.execute(query)]
 
 
 def unfinished_of(conn: sa.Connection, resource_id: str) -> list[Operation]:
-    """What is under way on a resource, in order of admission."""
+    """Unfinished operations of a resource, in order of submission."""
     where = _c.resource_id == resource_id, _c.state.in_(sorted(model.UNFINISHED))
     return sorted(rows.select(conn, *where), key=lambda found: found.sequence or 0)
 
@@ -90,10 +90,10 @@ def purge(conn: sa.Connection, host: str, before: datetime) -> int:
     return conn.execute(old).rowcount
 
 
-def purge_answers(conn: sa.Connection, host: str, kinds: Sequence[str], before: datetime) -> int:
-    """Forget operations of these kinds that this host ended before that time; returns how many."""
+def purge_answers(conn: sa.Connection, host: str, types: Sequence[str], before: datetime) -> int:
+    """Delete operations of these types that this host ended before that time; returns how many."""
     old = tables.operations.delete().where(
-        _c.host == host, _c.kind.in_(list(kinds)), _c.finished_at < before, _c.state.in_(sorted(model.FINISHED))
+        _c.host == host, _c.kind.in_(list(types)), _c.finished_at < before, _c.state.in_(sorted(model.FINISHED))
     )
     return conn.execute(old).rowcount
 

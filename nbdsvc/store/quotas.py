@@ -29,7 +29,7 @@ def reset_limits(conn: sa.Connection, project_id: str) -> None:
 
 
 def usage(conn: sa.Connection, project_id: str) -> dict[str, int]:
-    """What the project uses now: counts and GiB. Snapshots count against gigabytes, as the field's default has it.
+    """What the project uses now: counts and GiB. Snapshots count against gigabytes, as in Cinder by default.
 
     A volume that is being extended counts with the size it will have.
     """

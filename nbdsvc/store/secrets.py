@@ -1,4 +1,4 @@
-"""What an operation needs and nobody may read later: an imageRef with a password or a signature, until the operation ends."""
+"""Secrets of operations, such as an imageRef with a password or a signature: stored until the operation ends."""
 
 import json
 from typing import Any

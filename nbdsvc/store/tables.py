@@ -146,7 +146,7 @@ pools = sa.Table(
 operations = sa.Table(
     "operations",
     metadata,
-    # Order of admission: operations that want the same lock run in this order.
+    # Order of submission: operations that want the same lock run in this order.
     sa.Column("sequence", sa.Integer, primary_key=True, autoincrement=True),
     sa.Column("id", _ID, nullable=False, unique=True),
     sa.Column("kind", sa.String(64), nullable=False),

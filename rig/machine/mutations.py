@@ -47,7 +47,7 @@ MUTATIONS = [
     Mutation("a detach leaves its export", "nbdsvc/exports/nbd/exporter.py",
              "        state.end_process()\n        state.remove()\n\n    def resize",
              "        return\n\n    def resize"),
-    Mutation("a port is used again too early", "nbdsvc/exports/nbd/launch.py", "if port not in owed]", "]",
+    Mutation("a port is used again too early", "nbdsvc/exports/nbd/launch.py", "if port not in recorded]", "]",
              needs=("attach", "kill_server"),
              also=("zlib.crc32(folder.id.encode()) % (last - first + 1)", "0")),
     Mutation("an export is not repaired", "nbdsvc/attachments/repair.py",

@@ -198,7 +198,7 @@ def test_a_coded_transfer_is_no_disk(tmp_path: Path) -> None:
         site = Site(
             CONTENT, ranges=False, oddity=install({"coded": lambda handler, h=headers: handler._serve(headers=h)})
         )
-        with serving(site) as url, pytest.raises(errors.ReadFailed, match="which was not asked for"):
+        with serving(site) as url, pytest.raises(errors.ReadFailed, match="which was not requested"):
             fetch(f"{url}/disk", tmp_path, declared="raw")
 
 

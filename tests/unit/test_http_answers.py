@@ -8,45 +8,45 @@ import urllib3
 
 from nbdsvc import errors
 from nbdsvc.images.http import proxy, url
-from nbdsvc.images.http.answer import Kind, judge
+from nbdsvc.images.http.answer import Outcome, judge
 from nbdsvc.images.http.file import _retry_after, _small
 from nbdsvc.images.http.unreachable import Unreachable, in_words
 
 PART = {"content-range": "bytes 10-19/100", "content-length": "10"}
 # (status, headers, the kind of the verdict, words of its reason) for a request of bytes 10 to 19.
 ANSWERS = {
-    "as asked": (206, PART, Kind.BODY, ""),
-    "to the end": (206, {"content-range": "bytes 10-14/15"}, Kind.BODY, ""),
-    "typed": (206, PART | {"content-type": "application/octet-stream"}, Kind.BODY, ""),
-    "plain text": (206, PART | {"content-type": "text/plain"}, Kind.BODY, ""),
-    "the whole": (200, {"content-length": "100"}, Kind.BODY, ""),
-    "the start": (206, {"content-range": "bytes 0-9/100"}, Kind.WRONG, "0 to 9, not 10 to 19"),
-    "less": (206, {"content-range": "bytes 10-18/100"}, Kind.WRONG, "10 to 18"),
-    "more": (206, {"content-range": "bytes 10-29/100"}, Kind.WRONG, "10 to 29"),
-    "no range": (206, {"content-length": "10"}, Kind.WRONG, "which bytes"),
-    "other units": (206, {"content-range": "items 10-19/100"}, Kind.WRONG, "which bytes"),
-    "two ranges": (206, {"content-range": "bytes 10-19/100, bytes 0-9/100"}, Kind.WRONG, "which bytes"),
-    "of unknown": (206, {"content-range": "bytes 10-19/*"}, Kind.WRONG, "which bytes"),
-    "2^63": (206, {"content-range": f"bytes 10-19/{1 << 63}"}, Kind.WRONG, "the file has"),
-    "wrong length": (206, PART | {"content-length": "11"}, Kind.WRONG, "announces 11"),
-    "negative length": (206, PART | {"content-length": "-1"}, Kind.WRONG, "announces -1"),
-    "two lengths": (206, PART | {"content-length": "10, 11"}, Kind.WRONG, "announces"),
-    "encoded": (206, PART | {"content-encoding": "gzip"}, Kind.WRONG, "encoded as 'gzip'"),
-    "encoded and not": (206, PART | {"content-encoding": "gzip, identity"}, Kind.WRONG, "encoded"),
-    "coded for transfer": (206, PART | {"transfer-encoding": "gzip, chunked"}, Kind.WRONG, "transfer coding"),
-    "several parts": (206, PART | {"content-type": "multipart/byteranges; boundary=x"}, Kind.WRONG, "multipart"),
-    "a page": (200, {"content-length": "9", "content-type": "Text/HTML; charset=utf-8"}, Kind.WRONG, "text/html"),
-    "an error in JSON": (200, {"content-length": "9", "content-type": "application/json"}, Kind.WRONG, "no disk"),
-    "until close": (200, {}, Kind.WRONG, "end cannot be told"),
-    "empty": (200, {"content-length": "0"}, Kind.WRONG, "empty"),
-    "an empty range": (416, {"content-range": "bytes */0"}, Kind.WRONG, "empty"),
-    "not to be had": (416, {"content-range": "bytes */5"}, Kind.WRONG, "416"),
-    "busy": (503, {}, Kind.AGAIN, "503 Service Unavailable"),
-    "too many": (429, {}, Kind.AGAIN, "429 Too Many Requests"),
-    "over": (403, {}, Kind.EXPIRED, "403 Forbidden"),
-    "no content": (204, {}, Kind.WRONG, "204 No Content"),
-    "of nobody": (799, {}, Kind.WRONG, "799"),
-    "elsewhere": (302, {"location": "/x"}, Kind.REDIRECT, ""),
+    "as asked": (206, PART, Outcome.BODY, ""),
+    "to the end": (206, {"content-range": "bytes 10-14/15"}, Outcome.BODY, ""),
+    "typed": (206, PART | {"content-type": "application/octet-stream"}, Outcome.BODY, ""),
+    "plain text": (206, PART | {"content-type": "text/plain"}, Outcome.BODY, ""),
+    "the whole": (200, {"content-length": "100"}, Outcome.BODY, ""),
+    "the start": (206, {"content-range": "bytes 0-9/100"}, Outcome.WRONG, "0 to 9, not 10 to 19"),
+    "less": (206, {"content-range": "bytes 10-18/100"}, Outcome.WRONG, "10 to 18"),
+    "more": (206, {"content-range": "bytes 10-29/100"}, Outcome.WRONG, "10 to 29"),
+    "no range": (206, {"content-length": "10"}, Outcome.WRONG, "which bytes"),
+    "other units": (206, {"content-range": "items 10-19/100"}, Outcome.WRONG, "which bytes"),
+    "two ranges": (206, {"content-range": "bytes 10-19/100, bytes 0-9/100"}, Outcome.WRONG, "which bytes"),
+    "of unknown": (206, {"content-range": "bytes 10-19/*"}, Outcome.WRONG, "which bytes"),
+    "2^63": (206, {"content-range": f"bytes 10-19/{1 << 63}"}, Outcome.WRONG, "the file has"),
+    "wrong length": (206, PART | {"content-length": "11"}, Outcome.WRONG, "announces 11"),
+    "negative length": (206, PART | {"content-length": "-1"}, Outcome.WRONG, "announces -1"),
+    "two lengths": (206, PART | {"content-length": "10, 11"}, Outcome.WRONG, "announces"),
+    "encoded": (206, PART | {"content-encoding": "gzip"}, Outcome.WRONG, "encoded as 'gzip'"),
+    "encoded and not": (206, PART | {"content-encoding": "gzip, identity"}, Outcome.WRONG, "encoded"),
+    "coded for transfer": (206, PART | {"transfer-encoding": "gzip, chunked"}, Outcome.WRONG, "transfer coding"),
+    "several parts": (206, PART | {"content-type": "multipart/byteranges; boundary=x"}, Outcome.WRONG, "multipart"),
+    "a page": (200, {"content-length": "9", "content-type": "Text/HTML; charset=utf-8"}, Outcome.WRONG, "text/html"),
+    "an error in JSON": (200, {"content-length": "9", "content-type": "application/json"}, Outcome.WRONG, "no disk"),
+    "until close": (200, {}, Outcome.WRONG, "end looks like"),
+    "empty": (200, {"content-length": "0"}, Outcome.WRONG, "empty"),
+    "an empty range": (416, {"content-range": "bytes */0"}, Outcome.WRONG, "empty"),
+    "not to be had": (416, {"content-range": "bytes */5"}, Outcome.WRONG, "416"),
+    "busy": (503, {}, Outcome.AGAIN, "503 Service Unavailable"),
+    "too many": (429, {}, Outcome.AGAIN, "429 Too Many Requests"),
+    "over": (403, {}, Outcome.EXPIRED, "403 Forbidden"),
+    "no content": (204, {}, Outcome.WRONG, "204 No Content"),
+    "of nobody": (799, {}, Outcome.WRONG, "799"),
+    "elsewhere": (302, {"location": "/x"}, Outcome.REDIRECT, ""),
 }
 
 
@@ -55,7 +55,7 @@ def test_an_answer_is_what_was_asked_for_or_named(name: str) -> None:
     """By its status, range, length, codings and type."""
     status, headers, kind, words = ANSWERS[name]
     verdict = judge(status, headers, (10, 19))
-    assert verdict.kind is kind, verdict
+    assert verdict.outcome is kind, verdict
     assert words in verdict.reason
 
 
@@ -63,7 +63,7 @@ def test_a_header_that_comes_twice_is_not_the_last_one() -> None:
     """Two encodings or two ranges are judged together; the date of Retry-After and odd digits are no number."""
     headers = urllib3.HTTPHeaderDict([("Content-Encoding", "gzip"), ("Content-Encoding", "identity")])
     response = urllib3.HTTPResponse(headers=headers)
-    assert judge(200, _small(response), None).kind is Kind.WRONG
+    assert judge(200, _small(response), None).outcome is Outcome.WRONG
     for text, seconds in (("3", 3.0), ("²", 0.0), ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0), ("-1", 0.0)):
         assert _retry_after(urllib3.HTTPResponse(headers={"Retry-After": text})) == seconds
 
@@ -83,11 +83,11 @@ CAUSES = [
 ]
 
 
-@pytest.mark.parametrize(("error", "words", "passing"), CAUSES, ids=[words for _, words, _ in CAUSES])
-def test_a_failure_has_words(error: Exception, words: str, passing: bool) -> None:
+@pytest.mark.parametrize(("error", "words", "is_transient"), CAUSES, ids=[words for _, words, _ in CAUSES])
+def test_a_failure_has_words(error: Exception, words: str, is_transient: bool) -> None:
     """The cause, without what another host may have said, and whether trying again may help."""
     found = in_words(error, 7)
-    assert (words in str(found), found.passing) == (True, passing), found
+    assert (words in str(found), found.is_transient) == (True, is_transient), found
     assert "SSH" not in str(found)
     assert len(str(found)) < 500
     assert "\n" not in str(found)

@@ -166,7 +166,7 @@ def test_busy_is_said() -> None:
     driver.create_snapshot(snapshot, "op2")
     with pytest.raises(errors.DeviceBusy, match="snapshots"):
         driver.delete_volume(ref)
-    with driver.local_path(ref).open("rb"), pytest.raises(errors.DeviceBusy, match="while nobody uses it"):
+    with driver.local_path(ref).open("rb"), pytest.raises(errors.DeviceBusy, match="while it is not in use"):
         driver.extend_volume(ref, 2 * SIZE)
     driver.extend_volume(ref, 2 * SIZE)
     assert driver.local_path(ref).read_bytes() == PATTERN * 16 + bytes(SIZE)

@@ -9,17 +9,17 @@ _USER_DIGITS, _PASSWORD_BYTES = 20, 12
 
 
 def user(secret: str) -> str:
-    """Never with "0b" at its beginning, by which LIO takes what follows for base64, and the name without it for another."""
+    """The CHAP user name. Never with "0b" at its beginning: LIO would decode what follows as base64."""
     text = _digest("user", secret).hex()[:_USER_DIGITS]
     return "b0" + text[2:] if text.startswith("0b") else text
 
 
 def password(secret: str) -> str:
-    """Never with "NULL" at its beginning, by which LIO is told to forget a password."""
+    """The CHAP password: 16 characters, never with "NULL" at its beginning, by which LIO deletes a password."""
     text = base64.urlsafe_b64encode(_digest("password", secret)[:_PASSWORD_BYTES]).decode()
     return text.replace("NULL", "null")
 
 
 def _digest(purpose: str, secret: str) -> bytes:
-    """Different for each purpose, so that the name in every login tells nothing about the password."""
+    """A digest for each purpose, so that the user name, which every login shows, reveals nothing of the password."""
     return hashlib.blake2b(purpose.encode(), key=bytes.fromhex(secret)).digest()

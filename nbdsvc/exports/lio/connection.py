@@ -14,7 +14,10 @@ def _location(iqn: str, portals: Sequence[Portal]) -> str:
 
 
 def info(spec: ExportSpec, iqn: str, portals: Sequence[Portal], *, block_size: int, discovered: bool) -> ConnectionInfo:
-    """Rows S121 to S124, without the password. block_size: bytes. discovered: the portals are those that discovery told."""
+    """The connection_info of Cinder's iSCSI drivers, without the password.
+
+    block_size: bytes. discovered: the portals are those of a SendTargets reply.
+    """
     assert spec.secret is not None
     addresses = [str(portal) for portal in portals]
     data: dict[str, Any] = {

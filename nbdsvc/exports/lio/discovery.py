@@ -31,16 +31,16 @@ _ISID = b"\x80nbdsv"
 
 
 class DiscoveryFailed(Exception):
-    """Why a portal told nothing."""
+    """A portal sent no valid SendTargets reply; the message is the reason."""
 
 
 def send_targets(address: str, port: int, initiator: str, seconds: float = TIMEOUT_SECONDS) -> list[tuple[str, str]]:
-    """(IQN, portal as ADDRESS:PORT) of each target that the initiator is told of. DiscoveryFailed says why it is not."""
+    """(IQN, portal as ADDRESS:PORT) of each target in the SendTargets reply to the initiator. Raises DiscoveryFailed."""
     try:
         with socket.create_connection((address, port), seconds) as sock:
             session = _Session(sock, time.monotonic() + seconds)
             session.login(initiator)
-            found = list(_targets(session.ask("SendTargets=All")))
+            found = list(_targets(session.request("SendTargets=All")))
             session.logout()
             return found
     except (OSError, DiscoveryFailed) as error:
@@ -55,15 +55,15 @@ class _Session:
         self._command = 1  # CmdSN, which immediate requests leave as it is
 
     def login(self, initiator: str) -> None:
-        asked = [f"InitiatorName={initiator}", "SessionType=Discovery", *_NEGOTIATED, ""]
-        self._send(_LOGIN | _IMMEDIATE, _TO_FULL_FEATURE, "\0".join(asked).encode(), lun=_ISID + b"\0\0")
+        keys = [f"InitiatorName={initiator}", "SessionType=Discovery", *_NEGOTIATED, ""]
+        self._send(_LOGIN | _IMMEDIATE, _TO_FULL_FEATURE, "\0".join(keys).encode(), lun=_ISID + b"\0\0")
         header, _ = self._answer(_LOGIN_ANSWER)
         if status := header[36] << 8 | header[37]:
             raise DiscoveryFailed(f"the login was refused with status {status:#06x}")
         if header[1] & _FINAL == 0:
             raise DiscoveryFailed("the portal wants to negotiate what discovery does not need")
 
-    def ask(self, text: str) -> bytes:
+    def request(self, text: str) -> bytes:
         """A text request's whole answer, which may come in parts that are requested one by one (section 6.2)."""
         found, data, tag = b"", text.encode() + b"\0", _NO_TAG
         while True:

@@ -1,7 +1,7 @@
 """LIO of this host's kernel: read by its files in configfs, changed by rtslib. The only user of rtslib.
 
 No program is started and nothing depends on a saved configuration. rtslib keeps an index of backstores in the process,
-which another process's changes make wrong, so it is told the index each time, and what is there is read from configfs.
+which another process's changes make wrong, so the index is passed in each call, and the present state is read from configfs.
 """
 
 import contextlib
@@ -37,7 +37,7 @@ _FOLDERS = {"iblock": BLOCK, "fileio": FILE}
 # XCOPY lets an initiator name devices that are not mapped to it (CVE-2020-28374).
 _OFF = ("emulate_3pc",)
 # A device that is opened as a file is discarded behind the page cache that it is read through, so that what was discarded
-# may still read as it was: initiators are told so, and zero by writing.
+# may still read as before: initiators see unmap_zeroes_data off, and zero by writing.
 _OFF_THROUGH = ("unmap_zeroes_data",)
 # What only some devices can do: UNMAP.
 _IF_POSSIBLE = ("emulate_tpu",)
@@ -82,7 +82,7 @@ class KernelLio:
         return Config(self._read_backstore(name), _target(target / f"tpgt_{TPG_TAG}") if target.is_dir() else None)
 
     def _read_backstore(self, name: str) -> Backstore | None:
-        """Several of one name, which only somebody else can have made, are as good as a broken one."""
+        """None, as for a broken one, where several have this name: another program made them."""
         paths = _paths(name)
         found = _backstore(paths[0]) if paths else None
         return found if found is None or len(paths) == 1 else Backstore(found.name, found.source, "")
@@ -168,7 +168,7 @@ class KernelLio:
         self._rtslib.NodeACL(self._tpg(iqn), initiator).delete()
 
     def _add_portal(self, iqn: str, _name: str, portal: Portal) -> None:
-        """The kernel would listen on an address that this host lacks (IP_FREEBIND), where nobody will ever come."""
+        """The kernel would listen on an address that this host lacks (IP_FREEBIND), which no initiator reaches."""
         _assert_local(portal.ip.strip("[]"))
         self._rtslib.NetworkPortal(self._tpg(iqn), portal.ip, portal.port)
 
@@ -214,9 +214,9 @@ def _backstore(path: Path) -> Backstore | None:
 
 
 def _size(info: str) -> int:
-    """Of a fileio backstore, in bytes; 0 while it is not configured."""
-    words = info.split()
-    return int(words[words.index("Size:") + 1]) if "Size:" in words else 0
+    """The size of a fileio backstore in bytes; 0 while it is not configured."""
+    fields = info.split()
+    return int(fields[fields.index("Size:") + 1]) if "Size:" in fields else 0
 
 
 def _target(tpg: Path) -> Target:

@@ -15,8 +15,8 @@ from nbdsvc.exports.lio.plan import Action, Backstore, Config, MappedLun, NodeAc
 
 
 class MemoryLio:
-    """See Lio in nbdsvc/exports/lio/exporter.py. absent: portals whose address this host lacks. hidden: IQNs that discovery
-    tells nobody of. silent: why discovery fails.
+    """See Lio in nbdsvc/exports/lio/exporter.py. absent: portals whose address this host lacks. hidden: IQNs that no
+    SendTargets reply has. silent: why discovery fails.
 
     on_write: called before each single change, as often as the kernel's files would be written to; what it raises goes
     up, and the changes before it stay.
@@ -43,13 +43,13 @@ class MemoryLio:
         return Config(self.objects.get(name), self.targets.get(iqn))
 
     def discover(self, initiator: str, peer: str, port: int) -> list[tuple[str, str]]:
-        """At one address, whoever asks."""
+        """Portals at one address, for every initiator."""
         if self.silent is not None:
             raise DiscoveryFailed(self.silent)
-        told = [
+        visible = [
             iqn for iqn, target in self.targets.items() if initiator in {each.initiator for each in target.accesses}
         ]
-        return [(iqn, f"192.0.2.1:{port}") for iqn in told if self.targets[iqn].enabled and iqn not in self.hidden]
+        return [(iqn, f"192.0.2.1:{port}") for iqn in visible if self.targets[iqn].enabled and iqn not in self.hidden]
 
     def apply(self, iqn: str, name: str, action: Action) -> None:
         do: Callable[[str, str, Any], None] = getattr(self, f"_{action.verb}")

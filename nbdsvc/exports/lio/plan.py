@@ -15,8 +15,8 @@ from typing import Literal
 
 # One volume a target, so its LUN is always the first (row S123), and so is its portal group.
 LUN, TPG_TAG = 0, 1
-# Initiators that have no access neither log in, nor are told in discovery that the target exists. What is mapped to one is
-# read-only until it is said to be writable, so that there is no moment in which a reader can write.
+# Initiators that have no access neither log in, nor find the target by discovery. A LUN is mapped
+# read-only and then made writable, so that there is no moment in which a reader can write.
 ATTRIBUTES = (
     ("authentication", "1"),
     ("generate_node_acls", "0"),

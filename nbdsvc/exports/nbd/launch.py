@@ -58,7 +58,7 @@ def _until_orphaned(grandparent: int) -> None:
 
 
 def _listen(folder: StateDir, spec: dict[str, Any]) -> tuple[list[socket.socket], int | None]:
-    folder.socket.unlink(missing_ok=True)  # a stale one: the caller has made sure that nobody serves it
+    folder.socket.unlink(missing_ok=True)  # a stale one: the caller has made sure that no server has it
     unix = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     os.umask(0o177)
     unix.bind(str(folder.socket))
@@ -83,11 +83,11 @@ def _ports(folder: StateDir, spec: dict[str, Any]) -> list[int]:
     if spec.get("port"):
         return [spec["port"]]
     others = (StateDir(folder.path.parent, path.name).read() for path in folder.path.parent.iterdir())
-    owed = {other.get("port") for other in others if other}
+    recorded = {other.get("port") for other in others if other}
     first, last = spec["ports"]
     begin = zlib.crc32(folder.id.encode()) % (last - first + 1)
     ports = [*range(first + begin, last + 1), *range(first, first + begin)]
-    return [port for port in ports if port not in owed]
+    return [port for port in ports if port not in recorded]
 
 
 def _listen_tcp(host: str, ports: list[int]) -> socket.socket | None:

@@ -23,7 +23,7 @@ FUA, MAY_TRIM, FAST = 1, 2, 4
 # The largest request that clients should send: larger ones are no faster, and each thread holds one in memory (launch.py).
 MAXIMUM_BLOCK = 4 << 20
 
-# What a client of `growing_name` is told: beyond any volume, and nbdkit computes with 64 bits and a sign.
+# The size that a client of `growing_name` gets: larger than any volume; nbdkit computes with signed 64 bits.
 UNBOUND = 1 << 62
 
 _spec: dict[str, Any] = {}
@@ -61,7 +61,7 @@ def _shared_vol() -> Any:
 
 
 def _lost_mark() -> Path:
-    """A server that is started anew for the same attachment owes its clients the same answer."""
+    """The file that records a lost write: a later server of the same attachment fails flushes too."""
     return Path(_spec["folder"]) / "lost"
 
 

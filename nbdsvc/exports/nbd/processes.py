@@ -30,7 +30,7 @@ def serving(exports: Path) -> dict[str, set[int]]:
 def end(exports: Path, id: str) -> None:
     """SIGKILL every server of the export; returns when they are gone, or after GONE_SECONDS.
 
-    A keeping shell is stopped first: it would start another server, and its end is told to the one that it has.
+    A keeping shell is stopped first: it would start another server. SIGKILL follows to the server that it has.
     """
     deadline = time.monotonic() + GONE_SECONDS
     while (pids := serving(exports).get(id)) and time.monotonic() < deadline:
@@ -73,7 +73,7 @@ def _processes() -> Iterator[tuple[int, list[str]]]:
     """(pid, arguments) of every process of this user in this mount namespace: elsewhere the same path is another folder."""
     user, space = os.geteuid(), Path("/proc/self/ns/mnt").readlink()
     for folder in Path("/proc").glob("[0-9]*"):
-        # Whoever has no descriptor left has seen nothing, which is not to be taken for nobody there.
+        # With no descriptor left this raises: a failed look must not count as "no server".
         with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
             if folder.stat().st_uid != user or f"/{SPEC}".encode() not in (
                 content := (folder / "cmdline").read_bytes()

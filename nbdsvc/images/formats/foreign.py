@@ -91,8 +91,8 @@ def _vmdk(header: _Header) -> int:
         # A stream is written in order: its directory stands in the footer, a second header before the last sector.
         footer = header.size - 2 * _SECTOR
         header.refuse([(footer < _SECTOR or header.bytes(footer, 4) != b"KDMV", "it has no footer: is it truncated?")])
-        told, _, _, end = _vmdk_sparse(header, footer)
-        header.refuse([(told != virtual, "its header and its footer differ")])
+        second, _, _, end = _vmdk_sparse(header, footer)
+        header.refuse([(second != virtual, "its header and its footer differ")])
     header.refuse(
         (
             (descriptor_at == 0 or descriptor_size == 0, "it has no embedded descriptor"),

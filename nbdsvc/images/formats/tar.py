@@ -60,8 +60,8 @@ def members(read: Read, size: int, name: str) -> Iterator[Member]:
         else:
             is_sparse = kind == _SPARSE or any(key.startswith("GNU.sparse.") for key in facts)
             if kind in _FILES or is_sparse:
-                told = facts.get("GNU.sparse.name") or facts.get("path") or _name(head)
-                yield Member(told.removeprefix("./"), at, length, is_sparse)
+                name = facts.get("GNU.sparse.name") or facts.get("path") or _name(head)
+                yield Member(name.removeprefix("./"), at, length, is_sparse)
             extended = {}
         at += -(-length // _BLOCK) * _BLOCK
     raise errors.BadImage(image=name, reason=f"it holds more than {_MEMBERS_MAX} files")

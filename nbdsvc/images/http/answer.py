@@ -22,8 +22,8 @@ _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})")
 SIZE_MAX = 1 << 60
 
 
-class Kind(Enum):
-    """BODY: read it. REDIRECT: to `location`. AGAIN: it may pass. EXPIRED: ask the first URL. WRONG: an error for good."""
+class Outcome(Enum):
+    """BODY: read it. REDIRECT: to `location`. AGAIN: try later. EXPIRED: use the first URL again. WRONG: permanent."""
 
     BODY = auto()
     REDIRECT = auto()
@@ -36,7 +36,7 @@ class Kind(Enum):
 class Verdict:
     """length: of the body in bytes, None where only the framing tells; total: of the whole file, where it is known."""
 
-    kind: Kind
+    outcome: Outcome
     reason: str = ""
     location: str = ""
     length: int | None = None
@@ -47,12 +47,12 @@ class Verdict:
 def judge(status: int, headers: Mapping[str, str], wanted: tuple[int, int] | None) -> Verdict:
     """What to do with an answer. wanted: first and last byte, None: the whole file; headers: names in small letters."""
     if status in REDIRECTS:
-        return Verdict(Kind.REDIRECT, location=headers.get("location", ""))
+        return Verdict(Outcome.REDIRECT, location=headers.get("location", ""))
     if status in (200, 206):
         return _body(status, headers, wanted)
     empty = status == 416 and re.fullmatch(r"bytes \*/0+", headers.get("content-range", ""))
-    kind = Kind.AGAIN if status in TRANSIENT else Kind.EXPIRED if status in EXPIRED else Kind.WRONG
-    return Verdict(kind, "the file is empty" if empty else f"the server answered {status} {_phrase(status)}".strip())
+    outcome = Outcome.AGAIN if status in TRANSIENT else Outcome.EXPIRED if status in EXPIRED else Outcome.WRONG
+    return Verdict(outcome, "the file is empty" if empty else f"the server answered {status} {_phrase(status)}".strip())
 
 
 def _phrase(status: int) -> str:
@@ -62,17 +62,17 @@ def _phrase(status: int) -> str:
 
 def _body(status: int, headers: Mapping[str, str], wanted: tuple[int, int] | None) -> Verdict:
     if wrong := _wrong_representation(headers):
-        return Verdict(Kind.WRONG, wrong)
+        return Verdict(Outcome.WRONG, wrong)
     return _part(headers, wanted) if status == 206 else _whole(headers)
 
 
 def _wrong_representation(headers: Mapping[str, str]) -> str:
     encoding = headers.get("content-encoding", "").strip().lower()
     if encoding not in ("", "identity"):
-        return f"the server sends it encoded as {encoding[:40]!r}, which was not asked for"
+        return f"the server sends it encoded as {encoding[:40]!r}, which was not requested"
     coding = headers.get("transfer-encoding", "").strip().lower()
     if coding not in ("", "chunked"):  # RFC 9112, 6.1: chunks may have another coding in them
-        return f"the server sends it in the transfer coding {coding[:40]!r}, which was not asked for"
+        return f"the server sends it in the transfer coding {coding[:40]!r}, which was not requested"
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     if _NO_DISK.fullmatch(kind):
         return f"the server sends {kind}, which is no disk"
@@ -81,32 +81,32 @@ def _wrong_representation(headers: Mapping[str, str]) -> str:
 
 def _part(headers: Mapping[str, str], wanted: tuple[int, int] | None) -> Verdict:
     if wanted is None:
-        return Verdict(Kind.WRONG, "the server sent a part where the whole file was asked for")
+        return Verdict(Outcome.WRONG, "the server sent a part where the whole file was requested")
     found = _CONTENT_RANGE.fullmatch(headers.get("content-range", "").strip())
     if not found:
-        return Verdict(Kind.WRONG, "the server does not say which bytes it sends, or of how many")
+        return Verdict(Outcome.WRONG, "the server does not say which bytes it sends, or of how many")
     first, last, total = (int(number) for number in found.groups())
     if not 0 < total <= SIZE_MAX:
-        return Verdict(Kind.WRONG, f"the server says that the file has {total} bytes")
+        return Verdict(Outcome.WRONG, f"the server says that the file has {total} bytes")
     if (first, last) != (wanted[0], min(wanted[1], total - 1)):
-        return Verdict(Kind.WRONG, f"the server sent bytes {first} to {last}, not {wanted[0]} to {wanted[1]}")
+        return Verdict(Outcome.WRONG, f"the server sent bytes {first} to {last}, not {wanted[0]} to {wanted[1]}")
     length, declared = last - first + 1, _length(headers)
     if declared not in (None, length):
-        return Verdict(Kind.WRONG, f"the server announces {declared} bytes for a range of {length}")
-    return Verdict(Kind.BODY, length=length, total=total, ranges=True)
+        return Verdict(Outcome.WRONG, f"the server announces {declared} bytes for a range of {length}")
+    return Verdict(Outcome.BODY, length=length, total=total, ranges=True)
 
 
 def _whole(headers: Mapping[str, str]) -> Verdict:
     length = _length(headers)
     if length == 0:
-        return Verdict(Kind.WRONG, "the file is empty")
+        return Verdict(Outcome.WRONG, "the file is empty")
     if length is not None and not 0 < length <= SIZE_MAX:
-        return Verdict(Kind.WRONG, f"the server says that the file has {headers['content-length'][:40]} bytes")
+        return Verdict(Outcome.WRONG, f"the server says that the file has {headers['content-length'][:40]} bytes")
     if length is None and "chunked" not in headers.get("transfer-encoding", "").lower():
         return Verdict(
-            Kind.WRONG, "the server does not say how long the file is, so its end cannot be told from a break"
+            Outcome.WRONG, "the server does not say how long the file is, so its end looks like a broken connection"
         )
-    return Verdict(Kind.BODY, length=length, total=length)
+    return Verdict(Outcome.BODY, length=length, total=length)
 
 
 def _length(headers: Mapping[str, str]) -> int | None:

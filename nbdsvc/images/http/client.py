@@ -126,7 +126,7 @@ class Client:
         addresses = self._resolve(target, connection.port or 0)
         allowed = [info for info in addresses if reach is None or reach.allows(target, str(info[4][0]))]
         if not allowed:
-            raise Unreachable(f"{target} leads to an address that is not fetched from", passing=False)
+            raise Unreachable(f"{target} leads to an address that is not fetched from", is_transient=False)
         sock = _connected(allowed, self._aborted)
         if connection.socket_options:
             for option in connection.socket_options:
@@ -147,7 +147,7 @@ class Client:
         except Unreachable:
             return  # only the proxy knows it: the operator's proxy says where it may lead
         if not all(reach.allows(url.host, str(info[4][0])) for info in addresses):
-            raise Unreachable(f"{url.host} leads to an address that is not fetched from", passing=False)
+            raise Unreachable(f"{url.host} leads to an address that is not fetched from", is_transient=False)
 
     def _resolve(self, host: str, port: int) -> "list[Any]":
         """getaddrinfo(3) takes as long as its servers let it, so a thread waits for it, which an abort leaves alone."""
@@ -164,15 +164,15 @@ class Client:
         while thread.is_alive() and not self._aborted.is_set():
             thread.join(_TICK_SECONDS)
         if not found:
-            raise Unreachable("it was cancelled", passing=False)
+            raise Unreachable("it was cancelled", is_transient=False)
         if isinstance(found[0], OSError):
             again = found[0].errno == socket.EAI_AGAIN
-            raise Unreachable(f"the name {host} is not known" + (" just now" if again else ""), passing=again)
+            raise Unreachable(f"the name {host} is not known" + (" just now" if again else ""), is_transient=again)
         return list(found[0])
 
     def _unreachable(self, error: Exception) -> Unreachable:
         if self._aborted.is_set():
-            return Unreachable("it was cancelled", passing=False)
+            return Unreachable("it was cancelled", is_transient=False)
         return error if isinstance(error, Unreachable) else in_words(error, self._access.silence)
 
 
@@ -218,7 +218,7 @@ def _in_time(connection: HTTPConnection, getresponse: Callable[[], Any], seconds
         return getresponse()
     except Exception as error:
         if late.is_set():
-            raise Unreachable(f"the head of its answer took more than {seconds:g} s", passing=False) from error
+            raise Unreachable(f"the head of its answer took more than {seconds:g} s", is_transient=False) from error
         raise
     finally:
         timer.cancel()
@@ -230,7 +230,7 @@ def _trust(ca_file: Path | None) -> ssl.SSLContext:
     except OSError as error:  # of the file, or of what stands in it
         reason = os.strerror(error.errno) if error.errno and not isinstance(error, ssl.SSLError) else "no certificates"
         raise Unreachable(
-            f"the certificates to trust cannot be read from {ca_file}: {reason}", passing=False
+            f"the certificates to trust cannot be read from {ca_file}: {reason}", is_transient=False
         ) from error
 
 

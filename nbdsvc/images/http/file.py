@@ -15,7 +15,7 @@ import urllib3
 
 from nbdsvc import errors
 from nbdsvc.images.http import answer
-from nbdsvc.images.http.answer import Kind, Verdict
+from nbdsvc.images.http.answer import Outcome, Verdict
 from nbdsvc.images.http.client import Access, Client
 from nbdsvc.images.http.unreachable import Unreachable
 from nbdsvc.images.http.url import Url, parse, redirected
@@ -40,7 +40,7 @@ class _Stream:
     """An answer that is read in order, and how far it was read."""
 
     response: urllib3.BaseHTTPResponse
-    pace: "_Pace"
+    pace: "_RateFloor"
     at: int = 0
 
 
@@ -100,7 +100,7 @@ class HttpFile:
                 self._body(response, 1)
             self.ranges, self.size = verdict.ranges, verdict.total
             self.version = answer.pin_of(_small(response))
-            self._stream = None if verdict.ranges else _Stream(response, _Pace(self._access))
+            self._stream = None if verdict.ranges else _Stream(response, _RateFloor(self._access))
 
         self._again(0, once)
         self._is_open = True
@@ -123,7 +123,7 @@ class HttpFile:
                 return once()
             except Unreachable as error:
                 late = time.monotonic() - began > PATIENCE_SECONDS
-                if attempt == TRIES or late or not (error.passing or (error.may_restart and self._is_open)):
+                if attempt == TRIES or late or not (error.is_transient or (error.may_restart and self._is_open)):
                     raise self._failed(offset, str(error)) from error
                 self._pause(error.after or wait)
             wait *= 2
@@ -133,15 +133,15 @@ class HttpFile:
         """An answer whose body is that of this file. Unreachable where it may pass, ReadFailed where it is wrong for good."""
         at, known = wanted[0] if wanted else 0, self._target
         response, verdict, url = self._follow(known, wanted)
-        if verdict.kind is Kind.BODY and answer.has_pin(_small(response), self.version):
+        if verdict.outcome is Outcome.BODY and answer.has_pin(_small(response), self.version):
             self._target = url
             return response, verdict
         response.close()
-        if verdict.kind is Kind.EXPIRED and known != self._first:
+        if verdict.outcome is Outcome.EXPIRED and known != self._first:
             self._target = self._first  # the signed URL's time is over: the first one names a new one, of the same file
-            raise Unreachable(verdict.reason, passing=True)
-        if verdict.kind is Kind.AGAIN:
-            raise Unreachable(verdict.reason, passing=True, after=_retry_after(response))
+            raise Unreachable(verdict.reason, is_transient=True)
+        if verdict.outcome is Outcome.AGAIN:
+            raise Unreachable(verdict.reason, is_transient=True, after=_retry_after(response))
         raise self._failed(at, verdict.reason or "the server's file changed while it was read")
 
     def _follow(self, url: Url, wanted: tuple[int, int] | None) -> tuple[urllib3.BaseHTTPResponse, Verdict, Url]:
@@ -151,7 +151,7 @@ class HttpFile:
             self._client.judge_proxied(url)
             response = self._client.get(url, headers)
             verdict = answer.judge(response.status, _small(response), wanted)
-            if verdict.kind is not Kind.REDIRECT:
+            if verdict.outcome is not Outcome.REDIRECT:
                 return response, verdict, url
             response.close()
             try:
@@ -162,7 +162,7 @@ class HttpFile:
 
     def _body(self, response: urllib3.BaseHTTPResponse, length: int) -> bytes:
         """Exactly `length` bytes, and nothing behind them."""
-        content, pace = bytearray(), _Pace(self._access)
+        content, pace = bytearray(), _RateFloor(self._access)
         try:
             while len(content) <= length:
                 piece = pace.read(self._client, response, min(_PIECE, length - len(content)) or 1)
@@ -175,7 +175,7 @@ class HttpFile:
         if len(content) != length:
             response.close()
             said = "more" if len(content) > length else str(len(content))
-            raise Unreachable(f"the server sent {said} bytes instead of {length}", passing=len(content) < length)
+            raise Unreachable(f"the server sent {said} bytes instead of {length}", is_transient=len(content) < length)
         response.release_conn()
         return bytes(content)
 
@@ -238,7 +238,7 @@ class HttpFile:
         if self._stream:
             self._stream.response.close()
         response, verdict = self._ask(None)
-        self._stream, self._tail, kept, again = _Stream(response, _Pace(self._access)), b"", self._head, b""
+        self._stream, self._tail, kept, again = _Stream(response, _RateFloor(self._access)), b"", self._head, b""
         while len(again) < len(kept) and (more := self._step(len(kept) - len(again))):
             again += more
         if verdict.total != self.size or again != kept:
@@ -253,7 +253,7 @@ class HttpFile:
         return errors.ReadFailed(source=self.name, offset=offset, reason=reason)
 
 
-class _Pace:
+class _RateFloor:
     """Whether a server sends at least the required bytes a second, over a time in which a slow network has its chance.
 
     Counted is the time in which its bytes are waited for, in rounds of `silence` seconds: a reader that is slow itself, and
@@ -278,7 +278,9 @@ class _Pace:
     def _check(self) -> None:
         if self._done < self._access.least_rate * self._waited:
             least = f"{self._access.least_rate} a second are the least"
-            raise Unreachable(f"the server sent {self._done} bytes in {self._waited:.0f} s; {least}", passing=False)
+            raise Unreachable(
+                f"the server sent {self._done} bytes in {self._waited:.0f} s; {least}", is_transient=False
+            )
 
 
 def _small(response: urllib3.BaseHTTPResponse) -> dict[str, str]:

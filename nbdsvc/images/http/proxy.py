@@ -19,7 +19,9 @@ def of(url: Url) -> str:
     proxy = proxy if "://" in proxy else f"http://{proxy}"
     if not proxy.lower().startswith(("http://", "https://")):
         kind = proxy.partition(":")[0]
-        raise Unreachable(f"the proxy of {url.scheme}_proxy is of kind {kind}, which is not supported", passing=False)
+        raise Unreachable(
+            f"the proxy of {url.scheme}_proxy is of kind {kind}, which is not supported", is_transient=False
+        )
     return proxy
 
 
@@ -34,4 +36,4 @@ def through(proxy: str, kept: dict[str, Any]) -> urllib3.ProxyManager:
         address = urlunsplit((parts.scheme.lower(), parts.netloc.rpartition("@")[2], "", "", ""))
         return urllib3.ProxyManager(address, proxy_headers=headers, **kept)
     except (ValueError, urllib3.exceptions.HTTPError):
-        raise Unreachable("the proxy that the environment names is no URL", passing=False) from None
+        raise Unreachable("the proxy that the environment names is no URL", is_transient=False) from None

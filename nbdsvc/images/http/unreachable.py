@@ -15,14 +15,14 @@ _NO_HEAD = (http.client.HTTPException, urllib3.exceptions.InvalidHeader)
 
 
 class Unreachable(Exception):
-    """No answer from a server. passing: the same request may succeed later, after so many seconds (0: it is not said).
+    """No answer from a server. is_transient: the same request may succeed later, after `after` seconds (0: unknown).
 
     may_restart: it may succeed where the server answered before; where none was ever seen, its address is wrong.
     """
 
-    def __init__(self, reason: str, *, passing: bool, may_restart: bool = False, after: float = 0.0) -> None:
+    def __init__(self, reason: str, *, is_transient: bool, may_restart: bool = False, after: float = 0.0) -> None:
         super().__init__(reason)
-        self.passing = passing
+        self.is_transient = is_transient
         self.may_restart = may_restart
         self.after = after
 
@@ -31,26 +31,26 @@ def in_words(error: Exception, silence: float) -> Unreachable:
     """Of an exception of urllib3, of a socket or of TLS. silence: seconds after which a read ends."""
     cause = _cause(error)
     if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError):
-        return Unreachable(_tls_reason(cause), passing=False)
+        return Unreachable(_tls_reason(cause), is_transient=False)
     if isinstance(error, urllib3.exceptions.ProxyError):
-        return Unreachable(f"the proxy cannot be used: {_printable(cause)}", passing=False)
+        return Unreachable(f"the proxy cannot be used: {_printable(cause)}", is_transient=False)
     if isinstance(cause, OSError):
         return _of_socket(cause, silence)
     if isinstance(cause, urllib3.exceptions.TimeoutError):
-        return Unreachable(f"the server said nothing for {silence:g} s", passing=True)
+        return Unreachable(f"the server said nothing for {silence:g} s", is_transient=True)
     if isinstance(cause, _NO_HEAD) and not isinstance(cause, http.client.IncompleteRead):
-        return Unreachable("its answer has no head of HTTP that can be read", passing=False, may_restart=True)
-    return Unreachable("the server closed the connection", passing=True)
+        return Unreachable("its answer has no head of HTTP that can be read", is_transient=False, may_restart=True)
+    return Unreachable("the server closed the connection", is_transient=True)
 
 
 def _of_socket(cause: OSError, silence: float) -> Unreachable:
     if isinstance(cause, TimeoutError):
-        return Unreachable(f"the server said nothing for {silence:g} s", passing=True)
+        return Unreachable(f"the server said nothing for {silence:g} s", is_transient=True)
     if isinstance(cause, ConnectionRefusedError):
-        return Unreachable("the connection was refused", passing=False, may_restart=True)
+        return Unreachable("the connection was refused", is_transient=False, may_restart=True)
     if cause.errno and not isinstance(cause, ConnectionError):
-        return Unreachable(f"no connection: {os.strerror(cause.errno)}", passing=cause.errno not in _OUR_LIMITS)
-    return Unreachable("the server closed the connection", passing=True)
+        return Unreachable(f"no connection: {os.strerror(cause.errno)}", is_transient=cause.errno not in _OUR_LIMITS)
+    return Unreachable("the server closed the connection", is_transient=True)
 
 
 def _tls_reason(error: ssl.SSLError) -> str:
