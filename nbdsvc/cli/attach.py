@@ -53,7 +53,7 @@ def attach_here(client: Client, connector: HostConnector, volume: str, mode: str
     attachment = client.post("attachments", body={"attachment": body})["attachment"]
     try:
         attached = connector.attach(id, attachment["id"], attachment["connection_info"])
-    except errors.Error:
+    except BaseException:
         client.delete("attachments", attachment["id"])
         raise
     client.act("attachments", attachment["id"], "os-complete")

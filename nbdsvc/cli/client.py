@@ -72,7 +72,7 @@ class Client:
         return dict(found[0])
 
     def follow(self, id: str) -> Iterator[dict[str, Any]]:
-        """The operation at intervals, until it has ended."""
+        """The operation at intervals, until it has ended, however long that takes: deadlines are the operation's."""
         while True:
             operation = self.get("operations", id)["operation"]
             yield operation

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -20,6 +21,7 @@ from nbdsvc.cli import attach, show
 from nbdsvc.cli.client import Client
 from nbdsvc.connectors.attachment_store import Attached
 from nbdsvc.connectors.host import HostConnector
+from nbdsvc.polling import wait_until
 
 FILES = 3000
 # A second on any hardware; most of a minute on an emulated machine.
@@ -86,16 +88,13 @@ class _Story:
         with log.open("ab") as output:
             argv = [sys.executable, "-m", "nbdsvc", "serve", "--state-dir", str(self._folder / "state"), "--port", "0"]
             self._service = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
-        end = time.monotonic() + READY_SECONDS
-        while time.monotonic() < end and self._service.poll() is None:
-            ready = [line for line in log.read_text().splitlines() if "ready on " in line]
-            if len(ready) > len(self._starts):
-                self._starts = ready
-                self._client = Client(ready[-1].rpartition(" ")[2], "demo:demo", "demo")
-                self._say(f"service is up: {ready[-1].rpartition(' ')[2]} (SQLite, sparse files)")
-                return
-            time.sleep(0.05)
-        raise errors.BackendUnavailable(backend="service", reason=log.read_text()[-500:])
+        service, before = self._service, len(self._starts)
+        wait_until(lambda: service.poll() is not None or len(_starts(log)) > before, READY_SECONDS)
+        self._starts = _starts(log)
+        if len(self._starts) == before:
+            raise errors.BackendUnavailable(backend="service", reason=log.read_text()[-500:])
+        self._client = Client(self._starts[-1], "demo:demo", "demo")
+        self._say(f"service is up: {self._starts[-1]} (SQLite, sparse files)")
 
     def _make_image(self) -> dict[str, str]:
         """A compressed qcow2 of an ext4 file system with some thousand files of this machine."""
@@ -189,11 +188,12 @@ class _Story:
         show.follow(self._client, volume, quiet=True)
 
     def _until_copying(self, volume: str) -> int:
-        while True:
+        def begun() -> dict[str, Any] | None:
             operation = self._client.operation_of(volume)
-            if operation["progress"]["done"] or operation["finished_at"]:
-                return int(operation["progress"]["done"])
-            time.sleep(0.02)
+            return operation if operation["progress"]["done"] or operation["finished_at"] else None
+
+        operation = wait_until(begun, READY_SECONDS)
+        return int(operation["progress"]["done"]) if operation else 0
 
     def _what_next(self, volume: str) -> None:
         body = {"volume_uuid": volume, "connector": self._connector.describe()}
@@ -210,7 +210,7 @@ class _Story:
         click.echo(f"  NBD URI    {info['uri']}")
         click.echo(f"  QEMU       -blockdev '{json.dumps(node)}' -device virtio-blk-pci,drive=nbdsvc0")
         click.echo(f"  libvirt    {disk}")
-        endpoint = self._starts[-1].rpartition(" ")[2]
+        endpoint = self._starts[-1]
         click.echo(f"  cinder     OS_AUTH_TYPE=noauth CINDER_ENDPOINT={endpoint} OS_PROJECT_ID=demo cinder list")
         click.echo(f"  openstack  openstack --os-auth-type none --os-endpoint {endpoint} volume list")
         click.echo("  for keeps  nbdsvc serve")
@@ -230,6 +230,11 @@ class _Story:
     def _remove_exports(self) -> None:
         for attachment in self._client.get("attachments")["attachments"]:
             self._client.delete("attachments", attachment["id"])
+
+
+def _starts(log: Path) -> list[str]:
+    """URLs at which the service has been ready, one a start."""
+    return [line.rpartition(" ")[2] for line in log.read_text().splitlines() if "ready on " in line]
 
 
 def _collect(tree: Path, count: int) -> dict[str, str]:

@@ -41,6 +41,9 @@ class Transport(Protocol):
     def on_recorded(self, folder: Path) -> None:
         """Start the processes that serve the device from now on. folder: of its record, which is stored already."""
 
+    def owns(self, attached: Attached) -> bool:
+        """Whether the device of this name is still the one that was attached: names are used again."""
+
     def disconnect(self, work_dir: Path, attached: Attached) -> None:
         """Take the device down in any state. DeviceBusy where it stays in use."""
 

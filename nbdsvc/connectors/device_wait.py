@@ -1,17 +1,12 @@
 """The wait for a device to come up or to end."""
 
-import time
 from collections.abc import Callable
 
 from nbdsvc import errors
+from nbdsvc.polling import wait_until
 
-POLL_SECONDS = 0.02
 
-
-def wait_until(done: Callable[[], object], device: str, reason: str, seconds: float) -> None:
+def await_device(done: Callable[[], object], device: str, reason: str, seconds: float) -> None:
     """Return when `done` is true. DeviceBusy, with the reason, after so many seconds without that."""
-    end = time.monotonic() + seconds
-    while not done():
-        if time.monotonic() > end:
-            raise errors.DeviceBusy(device=device, reason=reason)
-        time.sleep(POLL_SECONDS)
+    if not wait_until(done, seconds):
+        raise errors.DeviceBusy(device=device, reason=reason)

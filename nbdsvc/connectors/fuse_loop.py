@@ -4,21 +4,20 @@ Direct I/O on the loop device is worth 2.7 to 5 times its speed, and keeps one p
 is also the way for an export with TLS, which the kernel's client cannot do.
 """
 
-import fcntl
+import contextlib
 import os
-import struct
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from nbdsvc import errors, process
-from nbdsvc.connectors import nbd_agent
+from nbdsvc.connectors import loop_device, nbd_agent
 from nbdsvc.connectors.attachment_store import Attached, is_nbd, size_of
-from nbdsvc.connectors.device_wait import POLL_SECONDS, wait_until
+from nbdsvc.connectors.device_wait import await_device
 from nbdsvc.datapath import source as sources
 from nbdsvc.model import names
+from nbdsvc.polling import wait_until
 
 # nbdfuse connects before it mounts: a server that lives is there long before this.
 MOUNT_SECONDS = 15.0
@@ -45,24 +44,26 @@ class FuseLoop:
         pid = self._mount(work_dir, mounted, _server(work_dir, info))
         try:
             uri = _sized(work_dir, info)
-            limit = f"--sizelimit={_volume_size(uri)}"
-            read_only = ["--read-only"] if info.get("access_mode") == "ro" else []
-            argv = ["losetup", "--find", "--show", "--direct-io=on", limit, *read_only, str(mounted)]
-            device = self._runner.run(argv, tries=1).stdout.strip()
-        except errors.Error:
+            read_only = info.get("access_mode") == "ro"
+            device = loop_device.attach(self._runner, mounted, _volume_size(uri), read_only=read_only)
+        except BaseException:
             self._unmount(mounted, pid)
             raise
-        return device, {"mountpoint": str(mounted), "pid": pid, "sized": uri}
+        number = loop_device.sequence(device)
+        return device, {"mountpoint": str(mounted), "pid": pid, "sized": uri, "sequence": number}
 
     def on_recorded(self, folder: Path) -> None:
         """Only for its size: nbdfuse ends when its server does, and the device with it."""
         nbd_agent.ensure_running(folder)
 
+    def owns(self, attached: Attached) -> bool:
+        """Whether the loop device still shows nbdfuse's file."""
+        return loop_device.is_attached(*_loop(attached))
+
     def disconnect(self, work_dir: Path, attached: Attached) -> None:
         """Detach the loop device, unmount the file, wait for nbdfuse to end. DeviceBusy where one takes too long."""
-        if _backing(attached.device):
-            self._runner.run(["losetup", "--detach", attached.device], tries=1)
-        wait_until(lambda: not _backing(attached.device), attached.device, "its loop device stays busy", MOUNT_SECONDS)
+        loop_device.detach(*_loop(attached))
+        await_device(lambda: not self.owns(attached), attached.device, "its loop device stays busy", MOUNT_SECONDS)
         self._unmount(Path(attached.details["mountpoint"]), attached.details["pid"])
 
     def _mount(self, work_dir: Path, mounted: Path, server: list[str]) -> int:
@@ -74,14 +75,15 @@ class FuseLoop:
             child = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
             )
-        end = time.monotonic() + MOUNT_SECONDS
-        while not (pidfile.exists() and pidfile.read_text().strip() and _is_there(mounted)):
-            if child.poll() is not None or time.monotonic() > end:
-                child.kill()
-                child.wait()
+        try:
+            wait_until(lambda: child.poll() is not None or _is_there(pidfile, mounted), MOUNT_SECONDS)
+            if child.poll() is not None or not _is_there(pidfile, mounted):
                 reason = log.read_text(errors="replace").strip()[-300:] or "nbdfuse did not mount it"
                 raise errors.ExportFailed(export=work_dir.name, reason=reason)
-            time.sleep(POLL_SECONDS)
+        except BaseException:
+            child.kill()
+            self._unmount(mounted, child.pid)
+            raise
         return child.pid
 
     def _unmount(self, mounted: Path, pid: int) -> None:
@@ -93,7 +95,7 @@ class FuseLoop:
         except errors.CommandFailed:
             if _is_mounted(mounted):
                 raise
-        wait_until(lambda: not _lives(pid), str(mounted), "nbdfuse does not end", MOUNT_SECONDS)
+        await_device(lambda: not _lives(pid, mounted), str(mounted), "nbdfuse does not end", MOUNT_SECONDS)
 
 
 def _is_mounted(path: Path) -> bool:
@@ -102,8 +104,10 @@ def _is_mounted(path: Path) -> bool:
     return str(path) in {line.split()[4].replace("\\040", " ") for line in mounts}
 
 
-def _is_there(mounted: Path) -> bool:
-    """Whether it is mounted with its size: the inode has none before the first stat, and a loop device takes that."""
+def _is_there(pidfile: Path, mounted: Path) -> bool:
+    """Whether it serves, mounted with its size: the inode has none before the first stat, and a loop device takes that."""
+    if not (pidfile.exists() and pidfile.read_text().strip()):
+        return False
     found = mounted.stat()
     return found.st_dev != mounted.parent.stat().st_dev and found.st_size > 0
 
@@ -114,23 +118,16 @@ def grow(attached: Attached) -> int | None:
     EAGAIN is the kernel's while pages of the device are being written: try again.
     """
     uri = attached.details.get("sized")
-    size = _volume_size(uri) if uri and _backing(attached.device) else 0
+    size = _volume_size(uri) if uri and loop_device.is_attached(*_loop(attached)) else 0
     if size <= size_of(attached.device):
         return None
-    fd = os.open(attached.device, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        status = bytearray(_STATUS_SIZE)
-        fcntl.ioctl(fd, _LOOP_GET_STATUS64, status)
-        struct.pack_into("=Q", status, _SIZE_LIMIT, size)
-        fcntl.ioctl(fd, _LOOP_SET_STATUS64, status)
-    finally:
-        os.close(fd)
+    loop_device.set_size(attached.device, size)
     return size
 
 
-# struct loop_info64 and its calls, linux/loop.h.
-_LOOP_SET_STATUS64, _LOOP_GET_STATUS64 = 0x4C04, 0x4C05
-_STATUS_SIZE, _SIZE_LIMIT = 232, 32
+def _loop(attached: Attached) -> tuple[str, str, int | None]:
+    """As loop_device.py knows it again; records of older versions have no sequence number."""
+    return attached.device, attached.details["mountpoint"], attached.details.get("sequence")
 
 
 def _volume_size(uri: str) -> int:
@@ -165,12 +162,11 @@ def _key(work_dir: Path, info: dict[str, Any]) -> Path:
     return key
 
 
-def _backing(device: str) -> bool:
-    return Path(f"/sys/class/block/{Path(device).name}/loop/backing_file").exists()
-
-
-def _lives(pid: int) -> bool:
+def _lives(pid: int, mounted: Path) -> bool:
+    """Whether nbdfuse serves this file: a pid is used again, and its next process names no such file."""
+    with contextlib.suppress(ChildProcessError):  # another process's child
+        os.waitpid(pid, os.WNOHANG)
     try:
-        return os.waitpid(pid, os.WNOHANG) == (0, 0)
-    except ChildProcessError:  # another process's child
-        return Path(f"/proc/{pid}").exists()
+        return os.fsencode(mounted) in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except (FileNotFoundError, ProcessLookupError):
+        return False

@@ -2,7 +2,6 @@
 
 import os
 import socket
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,12 @@ from nbdsvc.connectors.attachment_store import Attached, AttachmentStore, Transp
 from nbdsvc.connectors.fuse_loop import FuseLoop
 from nbdsvc.connectors.iscsi import BrickIscsi, initiator_name, multipath_runs
 from nbdsvc.connectors.kernel_nbd import CONNECTIONS, KernelNbd
+from nbdsvc.polling import wait_until
 
 FOLDER = Path("/run/nbdsvc/attached")
 
 # The agent asks for sizes every five seconds; a busy host takes its time.
 GROWTH_SECONDS = 20.0
-POLL_SECONDS = 0.1
 
 
 class HostConnector:
@@ -61,7 +60,8 @@ class HostConnector:
     def attach(self, volume_id: str, attachment_id: str, info: dict[str, Any]) -> Attached:
         """Attach the volume; returns its record, also where it is attached already.
 
-        Unsupported where no transport serves the export; errors of the transport.
+        Unsupported where no transport serves the export; errors of the transport. Whatever ends it early, a full disk or
+        an interrupt too, leaves neither a device nor a record.
         """
         found = self.find(volume_id)
         if found is not None:
@@ -74,39 +74,36 @@ class HostConnector:
                 reason = f"--connections is of the kernel's NBD client, and this host attaches by {transport.name}"
                 raise errors.Unsupported(reason=reason)
             device, details = transport.connect(work_dir, attachment_id, info)
-        except errors.Error:
+            attached = Attached(volume_id, attachment_id, device, transport.name, details)
+            self._record(transport, work_dir, attached)
+        except BaseException:
             self._store.forget(volume_id)
             raise
-        attached = Attached(volume_id, attachment_id, device, transport.name, details)
-        self._store.write(attached)
-        transport.on_recorded(self._folder)
         return attached
+
+    def _record(self, transport: Transport, work_dir: Path, attached: Attached) -> None:
+        try:
+            self._store.write(attached)
+            transport.on_recorded(self._folder)
+        except BaseException:
+            transport.disconnect(work_dir, attached)
+            raise
 
     def await_growth(self, attached: Attached, size: int) -> str:
         """Return when the device has the `size` of its extended volume: "". Where it does not come: what to do."""
         transport = self._named(attached)
-        end = time.monotonic() + (GROWTH_SECONDS if transport.grows else 0)
-        while size_of(attached.device) < size:
-            if time.monotonic() >= end:
-                return transport.growth
-            time.sleep(POLL_SECONDS)
-        return ""
+        seconds = GROWTH_SECONDS if transport.grows else 0
+        return "" if wait_until(lambda: size_of(attached.device) >= size, seconds) else transport.growth
 
     def detach(self, attached: Attached, *, force: bool = False) -> None:
         """Flush the device and take it down. DeviceBusy with the use and its place while the device is in use.
 
         force: also when the flush fails, because its server is gone for good; what was not flushed before is lost.
         """
-        user = user_of(attached.device)
-        if user:
-            raise errors.DeviceBusy(device=attached.device, reason=f"{user}; unmount it first")
-        try:
-            flush(attached.device)
-        except OSError as error:
-            if not force:
-                reason = f"flush: {error.strerror}; --force gives up what is not written yet"
-                raise errors.WriteFailed(destination=attached.device, offset=0, reason=reason) from error
-        self._named(attached).disconnect(self._store.work_dir(attached.volume_id), attached)
+        transport = self._named(attached)
+        if transport.owns(attached):
+            _quiesce(attached.device, force=force)
+        transport.disconnect(self._store.work_dir(attached.volume_id), attached)
         self._store.forget(attached.volume_id)
 
     def _transport_for(self, info: dict[str, Any]) -> Transport:
@@ -118,6 +115,18 @@ class HostConnector:
 
     def _named(self, attached: Attached) -> Transport:
         return next(transport for transport in self._transports if transport.name == attached.kind)
+
+
+def _quiesce(device: str, *, force: bool) -> None:
+    user = user_of(device)
+    if user:
+        raise errors.DeviceBusy(device=device, reason=f"{user}; unmount it first")
+    try:
+        flush(device)
+    except OSError as error:
+        if not force:
+            reason = f"flush: {error.strerror}; --force gives up what is not written yet"
+            raise errors.WriteFailed(destination=device, offset=0, reason=reason) from error
 
 
 def _own_address() -> str:

@@ -8,12 +8,12 @@ import importlib.util
 import os
 import re
 import socket
-import time
 from pathlib import Path
 from typing import Any
 
 from nbdsvc import atomic_file, errors
 from nbdsvc.connectors.attachment_store import Attached
+from nbdsvc.connectors.device_wait import await_device
 from nbdsvc.exporter import SECRET_FIELDS
 
 NAME_FILE = Path("/etc/iscsi/initiatorname.iscsi")
@@ -26,7 +26,6 @@ _MULTIPATHD = "\0/org/kernel/linux/storage/multipathd"
 # How often os-brick looks for a disk, with a longer pause each time.
 SCANS = 5
 SETTLE_SECONDS = 15.0
-POLL_SECONDS = 0.1
 
 
 class BrickIscsi:
@@ -48,8 +47,10 @@ class BrickIscsi:
         connector = _connector(multipath)
         try:
             found = connector.connect_volume(dict(info))
-        except Exception as error:
+        except BaseException as error:
             _take_back(connector, info)
+            if not isinstance(error, Exception):  # an end of this process
+                raise
             raise errors.ExportFailed(export=info["target_iqn"], reason=_text(error)) from None
         public = {key: value for key, value in info.items() if key not in SECRET_FIELDS}
         device = os.path.realpath(found["path"])
@@ -58,16 +59,17 @@ class BrickIscsi:
     def on_recorded(self, folder: Path) -> None:
         """Does nothing: open-iscsi's daemon keeps its sessions."""
 
+    def owns(self, attached: Attached) -> bool:
+        """True: what a disk whose session ended by itself still had to write is lost, which a flush finds out."""
+        return True
+
     def disconnect(self, work_dir: Path, attached: Attached) -> None:
         """The flush was done, or given up, before: so nothing that fails here keeps the disk."""
         details = attached.details
         _take_back(_connector(details["multipath"]), details["connection"], details["found"])
         iqn = details["connection"]["target_iqn"]
-        end = time.monotonic() + SETTLE_SECONDS
-        while iqn in _connected():
-            if time.monotonic() > end:
-                raise errors.DeviceBusy(device=attached.device, reason=f"the session with {iqn} does not end")
-            time.sleep(POLL_SECONDS)
+        reason = f"the session with {iqn} does not end"
+        await_device(lambda: iqn not in _connected(), attached.device, reason, SETTLE_SECONDS)
 
 
 def initiator_name() -> str | None:

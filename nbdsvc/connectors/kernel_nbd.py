@@ -1,13 +1,14 @@
 """An NBD export as a block device of the kernel's own client, set up over netlink."""
 
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from nbdsvc import errors, process
 from nbdsvc.connectors import handshake, nbd_agent
 from nbdsvc.connectors.attachment_store import Attached, is_nbd
-from nbdsvc.connectors.device_wait import wait_until
+from nbdsvc.connectors.device_wait import await_device
 from nbdsvc.model import names
 
 # As many connections as the server's threads can keep busy; only where it says that a flush on one covers all.
@@ -21,16 +22,51 @@ BLOCK_SIZE = 512
 SETTLE_SECONDS = 10.0
 
 
+class Client(Protocol):
+    """What makes and ends devices: the functions of nbd_netlink.py."""
+
+    def connect(
+        self,
+        fds: Sequence[int],
+        *,
+        size: int,
+        block_size: int,
+        flags: int,
+        timeout: int,
+        dead_timeout: int,
+        identifier: str,
+    ) -> int:
+        """Make a device of these sockets; its index."""
+
+    def disconnect(self, index: int) -> None:
+        """End the device's connections."""
+
+
+def kernel_client() -> Client:
+    """The kernel's. Imported late: pyroute2 takes a quarter of a second to load."""
+    from nbdsvc.connectors import nbd_netlink
+
+    return nbd_netlink
+
+
 class KernelNbd:
-    """See Transport in nbdsvc/connectors/attachment_store.py."""
+    """See Transport in nbdsvc/connectors/attachment_store.py. settle: seconds for a device to come up, or to end."""
 
     name = "kernel nbd"
     grows = True
     growth = "see the log of nbdsvc agent, or attach it again"
 
-    def __init__(self, runner: process.Runner, connections: int = CONNECTIONS) -> None:
+    def __init__(
+        self,
+        runner: process.Runner,
+        connections: int = CONNECTIONS,
+        client: Callable[[], Client] = kernel_client,
+        settle: float = SETTLE_SECONDS,
+    ) -> None:
         self._runner = runner
         self._connections = connections
+        self._client = client
+        self._settle = settle
 
     def serves(self, info: dict[str, Any]) -> bool:
         """For NBD exports without TLS, which the kernel does not do, where the module nbd is or can be loaded."""
@@ -38,11 +74,9 @@ class KernelNbd:
 
     def connect(self, work_dir: Path, attachment_id: str, info: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """Hand negotiated sockets to the kernel. ExportFailed; DeviceBusy where the device does not come up in time."""
-        from nbdsvc.connectors import nbd_netlink  # pyroute2 takes a quarter of a second to load
-
         with ExitStack() as stack:
             links = connect_links(info, stack, self._connections)
-            index = nbd_netlink.connect(
+            index = self._client().connect(
                 [link.sock.fileno() for link in links],
                 size=volume_size(info),
                 block_size=BLOCK_SIZE,
@@ -52,7 +86,13 @@ class KernelNbd:
                 identifier=attachment_id,
             )
         device = f"/dev/nbd{index}"
-        wait_until(lambda: _connected(index) and Path(device).exists(), device, "it does not come up", SETTLE_SECONDS)
+        try:
+            await_device(
+                lambda: _connected(index) and Path(device).exists(), device, "it does not come up", self._settle
+            )
+        except BaseException:
+            self._disconnect(index, attachment_id)
+            raise
         server = {key: info.get(key) for key in ("unix_socket", "host", "port", "export")}
         return device, {"index": index, "connections": len(links), "server": server}
 
@@ -60,15 +100,20 @@ class KernelNbd:
         """Start the agent that reconnects and resizes the device."""
         nbd_agent.ensure_running(folder)
 
+    def owns(self, attached: Attached) -> bool:
+        """Whether no other attachment has the device."""
+        return identifier_of(attached.details["index"]) in (attached.attachment_id, None)
+
     def disconnect(self, work_dir: Path, attached: Attached) -> None:
         """Disconnect the device, unless another attachment has it by now. DeviceBusy where it does not end in time."""
-        from nbdsvc.connectors import nbd_netlink
+        self._disconnect(attached.details["index"], attached.attachment_id)
 
-        index = attached.details["index"]
-        if identifier_of(index) not in (attached.attachment_id, None):
+    def _disconnect(self, index: int, attachment_id: str) -> None:
+        if identifier_of(index) not in (attachment_id, None):
             return  # ours is gone, and another attachment has the device since
-        nbd_netlink.disconnect(index)
-        wait_until(lambda: not _connected(index), attached.device, "its connection does not end", SETTLE_SECONDS)
+        self._client().disconnect(index)
+        reason = "its connection does not end"
+        await_device(lambda: not _connected(index), f"/dev/nbd{index}", reason, self._settle)
 
     def _loaded(self) -> bool:
         if not Path("/sys/module/nbd").is_dir():

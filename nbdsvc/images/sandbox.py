@@ -13,7 +13,6 @@ import shutil
 import socket
 import stat
 import subprocess
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from nbdsvc import errors, process
 from nbdsvc.datapath import source as sources
 from nbdsvc.images.inspection import ImageFacts
 from nbdsvc.images.spool import NO_SPOOL, Spool
+from nbdsvc.polling import wait_until
 from nbdsvc.units import GiB, MiB
 
 IMAGE = "/image"
@@ -107,11 +107,9 @@ class _Child:
 
     def wait(self, name: str) -> None:
         """Until it listens, or BadImage with its complaint."""
-        deadline = time.monotonic() + _START_SECONDS
-        while not self._listens():
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                raise self.refusal(name)
-            time.sleep(_POLL_SECONDS)
+        done = wait_until(lambda: self.process.poll() is not None or self._listens(), _START_SECONDS, _POLL_SECONDS)
+        if not done or self.process.poll() is not None:
+            raise self.refusal(name)
 
     def refusal(self, name: str) -> errors.BadImage:
         """With the last words of a child that has ended, or is about to."""

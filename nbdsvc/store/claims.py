@@ -40,7 +40,10 @@ class Claim:
         self._thread = threading.Thread(target=self._keep, name="claim", daemon=True)
 
     def take(self) -> None:
-        """Return with the claim, which is kept until `release`. ConfigError, naming the holder, where it is alive."""
+        """Return with the claim, which is kept until `release`. ConfigError, naming the holder, where it is alive.
+
+        One that is not alive has `claim_seconds` to show that it is; no other deadline.
+        """
         seen, since = None, time.monotonic()
         while not self.held:
             row = self._row()

@@ -53,6 +53,7 @@ def main(argv: list[str]) -> int:
 
 def _until_orphaned(grandparent: int) -> None:
     first_child = os.getppid()
+    # Without a deadline: what it waits for is an _exit that nothing stands before, and to go on earlier is to be killed.
     while os.getppid() == first_child and first_child not in (1, grandparent):
         time.sleep(0.001)
 

@@ -6,9 +6,10 @@ What a file says of a process may be lost, or be wrong, while the process still 
 import contextlib
 import os
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
+
+from nbdsvc.polling import wait_until
 
 # A killed process is gone when its last write to a slow disk has come back.
 GONE_SECONDS = 10.0
@@ -32,13 +33,16 @@ def end(exports: Path, id: str) -> None:
 
     A keeping shell is stopped first: it would start another server. SIGKILL follows to the server that it has.
     """
-    deadline = time.monotonic() + GONE_SECONDS
-    while (pids := serving(exports).get(id)) and time.monotonic() < deadline:
+
+    def gone() -> bool:
+        pids = serving(exports).get(id, set())
         keepers = {pid for pid in pids if _is_keeper(pid)}
         _signal(keepers, signal.SIGSTOP)
         _signal(pids - keepers, signal.SIGKILL)
         _signal(keepers, signal.SIGKILL)
-        time.sleep(POLL_SECONDS)
+        return not pids
+
+    wait_until(gone, GONE_SECONDS, POLL_SECONDS)
 
 
 def _signal(pids: set[int], number: signal.Signals) -> None:
