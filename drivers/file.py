@@ -12,7 +12,7 @@ from drivers import base
 from drivers.base import BaseDriver
 from drivers.pool import PoolFolder
 from nbdsvc import errors
-from nbdsvc.driver import BackendObject, Capabilities, Manageable, PoolStats, SnapshotRef, VolumeRef
+from nbdsvc.driver import BackendObject, DriverFacts, Manageable, PoolStats, SnapshotRef, VolumeRef
 from nbdsvc.model import names
 from nbdsvc.units import GiB, to_gib
 
@@ -28,9 +28,9 @@ class FileDriver(BaseDriver):
         return PoolFolder(name, folder)
 
     @property
-    def capabilities(self) -> Capabilities:
-        """Thin provisioning; instant clones where the file system has reflinks, which `do_setup` finds out."""
-        return Capabilities(thin=True, instant_clone=self._pool.reflinks)
+    def facts(self) -> DriverFacts:
+        """Thin; blocks are shared where the file system has reflinks, which `do_setup` finds out."""
+        return DriverFacts(thin=True, shares_blocks=self._pool.reflinks)
 
     def do_setup(self) -> None:
         """Create the pool's folders, or check those of an existing pool. ConfigError where it cannot hold volumes."""
@@ -72,7 +72,7 @@ class FileDriver(BaseDriver):
     def create_snapshot(self, snapshot: SnapshotRef, owner: str) -> None:
         """Create a file that shares the volume's blocks; without reflinks, a sparse file for the manager to fill."""
         origin = self._pool.plain(self._pool.volume_path(snapshot.volume_id))
-        source = origin if self.capabilities.instant_clone else None
+        source = origin if self.facts.shares_blocks else None
         self._share(self.snapshot_path(snapshot), snapshot.size, owner, source)
         self._pool.set_origin(self.snapshot_path(snapshot), snapshot.volume_id)
 

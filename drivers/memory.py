@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 from drivers.file import FileDriver
 from drivers.pool import MARKER, PoolFolder
 from nbdsvc import atomic_file, errors
-from nbdsvc.driver import Capabilities, PoolStats, SnapshotRef, VolumeRef
+from nbdsvc.driver import DriverFacts, PoolStats, SnapshotRef, VolumeRef
 from nbdsvc.units import GiB
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -104,9 +104,9 @@ class MemoryDriver(FileDriver):
         return _CopyingPool(name, folder)
 
     @property
-    def capabilities(self) -> Capabilities:
-        """Thin provisioning; instant clones as the constructor's `instant_clone` says."""
-        return Capabilities(thin=True, instant_clone=self._instant)
+    def facts(self) -> DriverFacts:
+        """Thin; blocks are shared as the constructor's `instant_clone` says."""
+        return DriverFacts(thin=True, shares_blocks=self._instant)
 
     @_faulty
     def do_setup(self) -> None:

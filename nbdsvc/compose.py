@@ -135,6 +135,7 @@ def _make_driver(settings: Settings, name: str, backend: BackendSettings) -> con
     options: dict[str, Any] = {"pool": settings.pool_folder(name), **backend.options}
     setting = f"backends.{name}.options" if settings.backends else "driver_options"
     try:
-        return contract.load(backend.driver)(name, **options)
+        made = contract.load(backend.driver)(name, **options)
     except TypeError as error:
         raise errors.ConfigError(setting=setting, reason=str(error)) from error
+    return contract.check_complete(made, setting)

@@ -12,7 +12,17 @@ from typing import Any, cast
 from nbdsvc import errors
 from nbdsvc.datapath.digest_store import DigestStore
 from nbdsvc.datapath.rate_limit import Limit
-from nbdsvc.driver import Driver
+from nbdsvc.driver import (
+    Capabilities,
+    CloneDriver,
+    Driver,
+    ManageDriver,
+    ManageSnapshotDriver,
+    RevertDriver,
+    SnapshotDriver,
+    capabilities_of,
+    unsupported,
+)
 from nbdsvc.exporter import Exporter
 from nbdsvc.images.resolve import Images
 from nbdsvc.model.entities import Volume
@@ -43,6 +53,46 @@ class Backend:
     def exporter(self) -> Exporter:
         """The transport of an attachment that calls for no other one."""
         return self.exporters[0]
+
+    @property
+    def able(self) -> Capabilities:
+        """What its driver, which is set up, can do."""
+        return capabilities_of(self.driver)
+
+    # The driver as what only some can do; Unsupported where it does not implement this.
+
+    def snapshots(self) -> SnapshotDriver:
+        """Snapshots."""
+        if isinstance(self.driver, SnapshotDriver):
+            return self.driver
+        raise self._unsupported("SnapshotDriver")
+
+    def clones(self) -> CloneDriver:
+        """Clones without a copy."""
+        if isinstance(self.driver, CloneDriver):
+            return self.driver
+        raise self._unsupported("CloneDriver")
+
+    def reverts(self) -> RevertDriver:
+        """Reverts without a copy."""
+        if isinstance(self.driver, RevertDriver):
+            return self.driver
+        raise self._unsupported("RevertDriver")
+
+    def manages(self) -> ManageDriver:
+        """Existing objects as volumes."""
+        if isinstance(self.driver, ManageDriver):
+            return self.driver
+        raise self._unsupported("ManageDriver")
+
+    def manages_snapshots(self) -> ManageSnapshotDriver:
+        """Existing objects as snapshots."""
+        if isinstance(self.driver, ManageSnapshotDriver):
+            return self.driver
+        raise self._unsupported("ManageSnapshotDriver")
+
+    def _unsupported(self, protocol: str) -> errors.Unsupported:
+        return unsupported(self.name, type(self.driver).__name__, protocol)
 
 
 @dataclass(frozen=True)

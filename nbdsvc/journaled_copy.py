@@ -79,7 +79,7 @@ def write_differences(run: Run[Any], source: Path, destination: Path, size: int)
 def check_room(run: Run[Any], source: Source) -> None:
     """OutOfSpace before the first byte where the pool has no room for what the source has."""
     driver = backend_of(run).driver
-    if driver.capabilities.thin and not source.sequential:
+    if driver.facts.thin and not source.sequential:
         driver.check_room(sum(length for _, length, zero in source.extents() if not zero))
 
 

@@ -12,7 +12,7 @@ from drivers.lvm.facts import LogicalVolume
 from drivers.lvm.objects import Objects
 from drivers.lvm.watching import Policy
 from nbdsvc import errors, process
-from nbdsvc.driver import BackendObject, Capabilities, Manageable, SnapshotRef, VolumeRef
+from nbdsvc.driver import BackendObject, DriverFacts, Manageable, SnapshotRef, VolumeRef
 from nbdsvc.model import names
 from nbdsvc.units import GiB, to_gib
 
@@ -20,7 +20,7 @@ from nbdsvc.units import GiB, to_gib
 class LvmBase(BaseDriver):
     """See nbdsvc/driver/ for the contract, and docs/lvm.md for what is where."""
 
-    capabilities: Capabilities
+    facts: DriverFacts
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class LvmBase(BaseDriver):
 
     def manage_existing(self, volume: VolumeRef, ref: dict[str, str], owner: str) -> None:
         """See Driver.manage_existing. Tags the LV with its owner, then renames and activates it."""
-        base.check_type(volume, thin=self.capabilities.thin)
+        base.check_type(volume, thin=self.facts.thin)
         name = names.volume_name(volume.id)
         if self._objects.adopt(name, ref, owner, self._reject_reason).size < volume.size:
             self._grow(name, volume.size)

@@ -14,7 +14,7 @@ from drivers.lvm.base import LvmBase, chosen
 from drivers.lvm.clearing import POLICIES, Sweeper
 from drivers.lvm.facts import TEMP_EXTEND, TEMP_NEW, TRASH, LogicalVolume
 from nbdsvc import errors
-from nbdsvc.driver import Capabilities, PoolStats, SnapshotRef, VolumeRef
+from nbdsvc.driver import DriverFacts, PoolStats, SnapshotRef, VolumeRef
 from nbdsvc.model import names
 from nbdsvc.units import human
 
@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 class ThickDriver(LvmBase):
     """The driver `lvm` with lvm_type = thick."""
 
-    capabilities = Capabilities(thin=False, instant_clone=False, instant_snapshot=True)
+    facts = DriverFacts(thin=False)
 
     def __init__(
         self,
@@ -198,24 +198,8 @@ class ThickDriver(LvmBase):
         self._lvm.rename(name, TRASH + name)
         self.sweeper.start()
 
-    def create_cloned_volume(self, volume: VolumeRef, source: VolumeRef, owner: str) -> None:
-        """Unsupported: the manager copies instead."""
-        raise _unsupported()
-
-    def create_volume_from_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef, owner: str) -> None:
-        """Unsupported: the manager copies instead."""
-        raise _unsupported()
-
-    def revert_to_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef, owner: str) -> None:
-        """Unsupported: the manager copies instead."""
-        raise _unsupported()
-
     def _reject_reason(self, found: LogicalVolume) -> str:
         return "" if found.is_plain else "it is no LV with extents of its own"
 
     def _reject_snapshot_reason(self, found: LogicalVolume) -> str:
         return "" if found.is_classic_snapshot else "it is no classic snapshot"
-
-
-def _unsupported() -> errors.Unsupported:
-    return errors.Unsupported(reason="thick volumes share no blocks: they are copied")

@@ -8,7 +8,7 @@ from drivers.lvm import watching
 from drivers.lvm.base import LvmBase
 from drivers.lvm.facts import TEMP_NEW, TEMP_OLD, LogicalVolume
 from nbdsvc import errors
-from nbdsvc.driver import Capabilities, PoolStats, SnapshotRef, VolumeRef
+from nbdsvc.driver import DriverFacts, PoolStats, SnapshotRef, VolumeRef
 from nbdsvc.model import names
 
 log = structlog.get_logger(__name__)
@@ -23,7 +23,7 @@ _SICK = {_FAILED: "has failed", _READ_ONLY: "has read-only metadata"}
 class ThinDriver(LvmBase):
     """The driver `lvm` with lvm_type = thin. pool_name: the thin pool, made where it is missing; default GROUP-pool."""
 
-    capabilities = Capabilities(thin=True, instant_clone=True)
+    facts = DriverFacts(thin=True)
 
     def __init__(self, name: str, *, pool_name: str = "", **options: Any) -> None:
         super().__init__(name, **options)

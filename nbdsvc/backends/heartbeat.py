@@ -114,13 +114,15 @@ def _maintain(host: Host, backend: Backend) -> None:
 
 
 def _capabilities(backend: Backend) -> dict[str, Any]:
-    driver = backend.driver
+    driver, able = backend.driver, backend.able
     return {
         "storage_protocol": backend.exporter.protocol,
         "storage_protocols": [exporter.protocol for exporter in backend.exporters],
-        "instant_clone": driver.capabilities.instant_clone,
-        "instant_snapshot": driver.capabilities.point_in_time,
-        "multiattach": driver.capabilities.multiattach,
+        "driver": type(driver).__name__,
+        "protocols": sorted(able.protocols),
+        "instant_clone": able.instant_clone,
+        "instant_snapshot": able.instant_snapshot,
+        "multiattach": able.multiattach,
         "extra": dict(backend.capabilities),
         "description": contract.describe(driver),
         "filter_function": driver.get_filter_function(),

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from nbdsvc import errors
 from nbdsvc.app import App, Waiting
+from nbdsvc.backends import placement
 from nbdsvc.backends.find_pool import find_pool
 from nbdsvc.host import backend_of
 from nbdsvc.model import names
@@ -29,10 +30,11 @@ class ListManageableArgs:
 def list_manageable(app: App, context: Context, host: str, noun: Noun) -> Waiting[list[dict[str, Any]]]:
     """Start listing the objects of the pool `host`, and wait for {reference, size (bytes), reason, id, source} of each.
 
-    `id` only of what has a row. Raises InvalidInput, BackendUnavailable.
+    `id` only of what has a row. Raises InvalidInput, BackendUnavailable, Unsupported.
     """
     with app.change() as conn:
         pool = find_pool(app, conn, host)
+        placement.require(conn, pool, "ManageDriver" if noun == "volume" else "ManageSnapshotDriver")
         resource, args = ("host", names.split_host(pool)[0]), ListManageableArgs(noun)
         started = app.submit(conn, context, LIST_MANAGEABLE, args, backend=pool, resource=resource)
     return Waiting((started.id,), app.settings.attach_timeout, lambda: _result(app, started.id, noun))
@@ -50,8 +52,12 @@ def _locks(_args: ListManageableArgs) -> list[Lock]:
 
 
 def _list(run: Run[ListManageableArgs]) -> list[dict[str, Any]]:
-    driver = backend_of(run).driver
-    found = driver.get_manageable_volumes() if run.args.noun == "volume" else driver.get_manageable_snapshots()
+    backend, volumes = backend_of(run), run.args.noun == "volume"
+    found = (
+        backend.manages().get_manageable_volumes()
+        if volumes
+        else backend.manages_snapshots().get_manageable_snapshots()
+    )
     return [asdict(each) for each in found]
 
 

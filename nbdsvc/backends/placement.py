@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from nbdsvc import errors
 from nbdsvc.app import App
-from nbdsvc.driver import PoolStats
+from nbdsvc.driver import PoolStats, unsupported
 from nbdsvc.model import clock, names
 from nbdsvc.model.entities import StorageBackend, VolumeType
 from nbdsvc.scheduler.candidate import Candidate, Request
@@ -131,3 +131,14 @@ def instant_clone(conn: sa.Connection, host: str) -> bool:
     """Whether that backend clones without copying."""
     backend = backends.find(conn, host)
     return bool(backend and backend.capabilities.get("instant_clone"))
+
+
+def require(conn: sa.Connection, host: str, protocol: str) -> None:
+    """Unsupported where the driver of that backend does not implement the protocol (a name of driver.PROTOCOLS).
+
+    A backend that did not report what it implements, or an older version did, says so in the operation.
+    """
+    backend = backends.find(conn, host)
+    reported = backend.capabilities if backend else {}
+    if backend and protocol not in reported.get("protocols", [protocol]):
+        raise unsupported(backend.full_name, reported["driver"], protocol)

@@ -4,6 +4,11 @@ A driver makes, grows, copies and removes the backend's objects. It moves no byt
 nothing and knows no database, no operation and no setting but the arguments of its constructor (row S060): bytes go
 through `local_path` and datapath/, transports are exporters.
 
+`Driver` is what every driver implements; whatever else one can do is a protocol of its own, and what a driver can do is
+which of them it implements: `capabilities_of` says it, and nothing is found out by trying. A driver of `Driver` alone has
+volumes that are created, filled, attached, extended, copied and deleted; the API refuses what calls for a protocol that it
+does not implement. So will groups, retype, migration and replication be protocols of their own, each with its first user.
+
 Rules that every method keeps, and tests/contract/test_driver.py checks:
 
 * Idempotent. The same call with the same `owner` after a crash, at any moment, ends in the same state: "there already
@@ -12,27 +17,39 @@ Rules that every method keeps, and tests/contract/test_driver.py checks:
 * Removing what is not there is success. Deleting is O(1) for the caller.
 * A failure leaves nothing behind but what a repeated call or `delete_*` removes. Full: `OutOfSpace`. Gone or not set
   up: `BackendUnavailable`.
-* What a driver can do is declared in `capabilities`, never found out by trying.
 
 Sizes are bytes. The methods have the names of Cinder's volume drivers, so that an author of one knows them.
 """
 
-from nbdsvc.driver.capabilities import Capabilities
+from nbdsvc.driver.capabilities import PROTOCOLS, Capabilities, capabilities_of, unsupported
 from nbdsvc.driver.core import Driver
-from nbdsvc.driver.loading import ENTRY_POINT_GROUP, describe, load
+from nbdsvc.driver.facts import DriverFacts
+from nbdsvc.driver.loading import ENTRY_POINT_GROUP, check_complete, describe, load
+from nbdsvc.driver.manage import ManageDriver, ManageSnapshotDriver
 from nbdsvc.driver.objects import BackendObject, Manageable
 from nbdsvc.driver.refs import SnapshotRef, VolumeRef
+from nbdsvc.driver.snapshots import CloneDriver, RevertDriver, SnapshotDriver
 from nbdsvc.driver.stats import PoolStats
 
 __all__ = [
     "ENTRY_POINT_GROUP",
+    "PROTOCOLS",
     "BackendObject",
     "Capabilities",
+    "CloneDriver",
     "Driver",
+    "DriverFacts",
+    "ManageDriver",
+    "ManageSnapshotDriver",
     "Manageable",
     "PoolStats",
+    "RevertDriver",
+    "SnapshotDriver",
     "SnapshotRef",
     "VolumeRef",
+    "capabilities_of",
+    "check_complete",
     "describe",
     "load",
+    "unsupported",
 ]

@@ -1,26 +1,59 @@
-"""What a backend can do."""
+"""What a driver can do is what it implements: one function says it, of a driver that is set up."""
 
 from dataclasses import dataclass
+
+from nbdsvc import errors
+from nbdsvc.driver.core import Driver
+from nbdsvc.driver.manage import ManageDriver, ManageSnapshotDriver
+from nbdsvc.driver.snapshots import CloneDriver, RevertDriver, SnapshotDriver
+
+# The optional protocols by name, and what a driver without one cannot do.
+PROTOCOLS: dict[str, tuple[type, str]] = {
+    "SnapshotDriver": (SnapshotDriver, "has no snapshots"),
+    "CloneDriver": (CloneDriver, "does not clone at once"),
+    "RevertDriver": (RevertDriver, "does not revert at once"),
+    "ManageDriver": (ManageDriver, "manages no existing volumes"),
+    "ManageSnapshotDriver": (ManageSnapshotDriver, "manages no existing snapshots"),
+}
 
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What a backend can do, declared once.
+    """What a backend can do."""
 
-    `instant_clone`: clones and snapshots share blocks, so that they cost no copy and may be taken of a volume in use.
-    Where it is False, `create_snapshot` makes an object that still has to be filled, `create_cloned_volume` and
-    `create_volume_from_snapshot` are never called, and the service copies the bytes through the data path, from volumes
-    that are not being written. `instant_snapshot`: snapshots are points in time at once though clones are copied.
-    `online_extend`: a volume may grow while exported. `thin`: space is taken when written.
-    """
-
+    protocols: frozenset[str]
+    """Names of the optional protocols that its driver implements."""
     thin: bool
+    """Space is taken when it is written."""
+    instant_snapshot: bool
+    """Snapshots are points in time at once, also of a volume in use, and leave nothing to be filled."""
     instant_clone: bool
-    instant_snapshot: bool = False
-    online_extend: bool = True
-    multiattach: bool = True
+    """Clones cost no copy, and may be made of a volume in use."""
+    instant_revert: bool
+    """A revert costs no copy."""
+    multiattach: bool
+    """Several clients may have one volume open."""
 
-    @property
-    def point_in_time(self) -> bool:
-        """Whether create_snapshot leaves nothing to be filled, also of a volume in use."""
-        return self.instant_clone or self.instant_snapshot
+
+def capabilities_of(driver: Driver) -> Capabilities:
+    """What this driver can do, by the protocols that it implements and what `do_setup` found out."""
+    protocols = frozenset(name for name, (protocol, _) in PROTOCOLS.items() if isinstance(driver, protocol))
+    facts = driver.facts
+
+    def instant(*needed: str) -> bool:
+        return facts.shares_blocks and protocols.issuperset(needed)
+
+    return Capabilities(
+        protocols,
+        thin=facts.thin,
+        instant_snapshot=instant("SnapshotDriver"),
+        instant_clone=instant("CloneDriver"),
+        instant_revert=instant("SnapshotDriver", "RevertDriver"),
+        multiattach=facts.multiattach,
+    )
+
+
+def unsupported(backend: str, driver: str, protocol: str) -> errors.Unsupported:
+    """The error for what this backend cannot do, to be raised by the caller. driver: its name, protocol: of PROTOCOLS."""
+    reason = f"backend {backend} {PROTOCOLS[protocol][1]}: its driver {driver} does not implement {protocol}"
+    return errors.Unsupported(reason=reason)

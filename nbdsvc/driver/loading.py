@@ -12,9 +12,9 @@ ENTRY_POINT_GROUP = "nbdsvc.drivers"
 
 def describe(driver: Driver) -> dict[str, Any]:
     """The capabilities document of `GET /capabilities/{host}`: statistics and standard properties (S036, S082)."""
-    able = driver.capabilities
+    facts = driver.facts
     standard = {
-        "thin_provisioning": ("Thin Provisioning", "Sets thin provisioning.", able.thin),
+        "thin_provisioning": ("Thin Provisioning", "Sets thin provisioning.", facts.thin),
         "compression": ("Compression", "Enables compression.", False),
         "qos": ("QoS", "Enables QoS.", False),
         "replication_enabled": ("Replication", "Enables replication.", False),
@@ -38,3 +38,13 @@ def load(kind: str) -> Callable[..., Driver]:
             return cast("Callable[..., Driver]", point.load())
     known = ", ".join(sorted(point.name for point in offered)) or "none"
     raise errors.ConfigError(setting="driver", reason=f"no driver is called {kind}; installed are: {known}")
+
+
+def check_complete(driver: object, setting: str) -> Driver:
+    """The driver; ConfigError that names what it lacks of Driver, which every driver implements."""
+    members = {*vars(Driver), *Driver.__annotations__}
+    missing = sorted(name for name in members if not name.startswith("_") and not hasattr(driver, name))
+    if missing or not isinstance(driver, Driver):
+        reason = f"{type(driver).__name__} is no driver: it does not have {', '.join(missing)}"
+        raise errors.ConfigError(setting=setting, reason=reason)
+    return driver

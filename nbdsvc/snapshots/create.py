@@ -42,11 +42,12 @@ class CreateSnapshotArgs:
 def create_snapshot(app: App, context: Context, request: CreateSnapshotRequest) -> Snapshot:
     """Start taking a snapshot.
 
-    Raises NotFound, InvalidState for the status of the volume, Unsupported where the backend takes no snapshot of a volume
-    in use, QuotaExceeded.
+    Raises NotFound, InvalidState for the status of the volume, Unsupported where the backend takes no snapshots, or
+    none of a volume in use, QuotaExceeded.
     """
     with app.change() as conn:
         volume = repositories.volumes.get(conn, request.volume_id, owner_scope(context))
+        placement.require(conn, volume.full_host, "SnapshotDriver")
         _check_source(conn, volume, force=request.force)
         wanted = {"snapshots": 1, "gigabytes": volume.size}
         quotas.check(app.database, conn, context.project_id, app.settings.quotas, wanted)
@@ -86,15 +87,15 @@ def _locks(args: CreateSnapshotArgs) -> list[Lock]:
 
 def _take(run: Run[CreateSnapshotArgs]) -> dict[str, bool]:
     host = host_of(run)
-    backend_of(run).driver.create_snapshot(read_snapshot_ref(run, run.args.snapshot_id), run.id)
-    if backend_of(run).driver.capabilities.point_in_time:
+    backend_of(run).snapshots().create_snapshot(read_snapshot_ref(run, run.args.snapshot_id), run.id)
+    if backend_of(run).able.instant_snapshot:
         host.digests.copy(run.args.volume_id, run.args.snapshot_id)
-    return {"filled": backend_of(run).driver.capabilities.point_in_time}
+    return {"filled": backend_of(run).able.instant_snapshot}
 
 
 def _remove(run: Run[CreateSnapshotArgs]) -> None:
     host_of(run).digests.discard(run.args.snapshot_id)
-    backend_of(run).driver.delete_snapshot(read_snapshot_ref(run, run.args.snapshot_id))
+    backend_of(run).snapshots().delete_snapshot(read_snapshot_ref(run, run.args.snapshot_id))
     journaled_copy.remove_journal(run)
 
 
@@ -109,7 +110,7 @@ def _fill(run: Run[CreateSnapshotArgs]) -> dict[str, int] | None:
     host, snapshot = host_of(run), read_snapshot_ref(run, run.args.snapshot_id)
     with sources.open_path(backend_of(run).driver.local_path(read_volume_ref(run, run.args.volume_id))) as source:
         journaled_copy.check_room(run, source)
-        path = backend_of(run).driver.snapshot_path(snapshot)
+        path = backend_of(run).snapshots().snapshot_path(snapshot)
         result = journaled_copy.fill(run, source, path, snapshot.size, snapshot.id.encode()[:32], empty=True)
     host.digests.copy(run.args.volume_id, snapshot.id)
     return result

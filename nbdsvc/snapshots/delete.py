@@ -49,7 +49,7 @@ def _locks(args: DeleteSnapshotArgs) -> list[Lock]:
 
 def _delete(run: Run[DeleteSnapshotArgs]) -> None:
     host_of(run).digests.discard(run.args.snapshot_id)
-    backend_of(run).driver.delete_snapshot(read_snapshot_ref(run, run.args.snapshot_id))
+    backend_of(run).snapshots().delete_snapshot(read_snapshot_ref(run, run.args.snapshot_id))
 
 
 def _succeed(conn: sa.Connection, _operation: Operation, args: DeleteSnapshotArgs) -> None:

@@ -6,6 +6,7 @@ import sqlalchemy as sa
 
 from nbdsvc import errors
 from nbdsvc.app import App, owner_scope
+from nbdsvc.backends import placement
 from nbdsvc.host import backend_of, host_of
 from nbdsvc.model import names, states
 from nbdsvc.model.context import Context
@@ -46,11 +47,12 @@ class ManageSnapshotArgs:
 def manage_snapshot(app: App, context: Context, request: ManageSnapshotRequest) -> Snapshot:
     """Start managing an object as a snapshot of a volume; it has 0 GiB until the backend has looked.
 
-    Raises NotFound, InvalidState for the status of the volume, QuotaExceeded. What is wrong with the object is the error of
-    the operation.
+    Raises NotFound, InvalidState for the status of the volume, Unsupported where the driver manages no snapshots,
+    QuotaExceeded. What is wrong with the object is the error of the operation.
     """
     with app.change() as conn:
         volume = repositories.volumes.get(conn, request.volume_id, owner_scope(context))
+        placement.require(conn, volume.full_host, "ManageSnapshotDriver")
         _check_status(volume)
         quotas.check(app.database, conn, context.project_id, app.settings.quotas, {"snapshots": 1})
         snapshot = repositories.snapshots.insert(conn, _row(context, request))
@@ -89,7 +91,9 @@ def _locks(args: ManageSnapshotArgs) -> list[Lock]:
 def _measure(run: Run[ManageSnapshotArgs]) -> dict[str, int]:
     """Give the row the size of the object (GiB), as far as the project's quota allows it."""
     host, snapshot = host_of(run), read_snapshot(run, run.args.snapshot_id)
-    size = to_gib(backend_of(run).driver.manage_existing_snapshot_get_size(snapshot_ref(snapshot), run.args.ref))
+    size = to_gib(
+        backend_of(run).manages_snapshots().manage_existing_snapshot_get_size(snapshot_ref(snapshot), run.args.ref)
+    )
     more = {"gigabytes": size - snapshot.volume_size}
     with host.database.write() as conn:
         quotas.check(host.database, conn, snapshot.project_id, run.args.quotas, more)
@@ -98,11 +102,15 @@ def _measure(run: Run[ManageSnapshotArgs]) -> dict[str, int]:
 
 
 def _manage(run: Run[ManageSnapshotArgs]) -> None:
-    backend_of(run).driver.manage_existing_snapshot(read_snapshot_ref(run, run.args.snapshot_id), run.args.ref, run.id)
+    backend_of(run).manages_snapshots().manage_existing_snapshot(
+        read_snapshot_ref(run, run.args.snapshot_id), run.args.ref, run.id
+    )
 
 
 def _unmanage(run: Run[ManageSnapshotArgs]) -> None:
-    backend_of(run).driver.unmanage_snapshot(read_snapshot_ref(run, run.args.snapshot_id), run.id, run.args.ref)
+    backend_of(run).manages_snapshots().unmanage_snapshot(
+        read_snapshot_ref(run, run.args.snapshot_id), run.id, run.args.ref
+    )
 
 
 def _succeed(conn: sa.Connection, _operation: Operation, args: ManageSnapshotArgs) -> None:

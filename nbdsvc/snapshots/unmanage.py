@@ -6,6 +6,7 @@ import sqlalchemy as sa
 
 from nbdsvc import errors
 from nbdsvc.app import App, owner_scope
+from nbdsvc.backends import placement
 from nbdsvc.host import backend_of, host_of
 from nbdsvc.model import states
 from nbdsvc.model.context import Context
@@ -27,10 +28,11 @@ class UnmanageSnapshotArgs:
 
 
 def unmanage_snapshot(app: App, context: Context, id: str) -> None:
-    """Start removing a snapshot's row. Raises NotFound, and InvalidState where it is not at rest."""
+    """Start removing a snapshot's row. Raises NotFound, Unsupported, and InvalidState where it is not at rest."""
     with app.change() as conn:
         snapshot = repositories.snapshots.get(conn, id, owner_scope(context))
         volume = repositories.volumes.get(conn, snapshot.volume_id)
+        placement.require(conn, volume.full_host, "ManageSnapshotDriver")
         rule = states.SNAPSHOT["unmanage"]
         repositories.snapshots.transition(conn, id, rule.sources, "unmanaging", action="be unmanaged")
         args = UnmanageSnapshotArgs(id, volume.id, volume.full_host)
@@ -43,7 +45,7 @@ def _locks(args: UnmanageSnapshotArgs) -> list[Lock]:
 
 def _unmanage(run: Run[UnmanageSnapshotArgs]) -> None:
     host_of(run).digests.discard(run.args.snapshot_id)
-    backend_of(run).driver.unmanage_snapshot(read_snapshot_ref(run, run.args.snapshot_id))
+    backend_of(run).manages_snapshots().unmanage_snapshot(read_snapshot_ref(run, run.args.snapshot_id))
 
 
 def _succeed(conn: sa.Connection, _operation: Operation, args: UnmanageSnapshotArgs) -> None:

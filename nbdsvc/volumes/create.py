@@ -176,16 +176,16 @@ def _locks(args: CreateArgs) -> list[Lock]:
 
 def _allocate(run: Run[CreateArgs]) -> dict[str, bool]:
     """Make the object: cloned at once where the backend can, else empty, to be filled by the next step."""
-    driver, digests, args = backend_of(run).driver, host_of(run).digests, run.args
-    volume, instant = read_volume_ref(run, args.volume_id), driver.capabilities.instant_clone
+    backend, digests, args = backend_of(run), host_of(run).digests, run.args
+    volume, instant = read_volume_ref(run, args.volume_id), backend.able.instant_clone
     if args.snapshot_id and instant:
-        driver.create_volume_from_snapshot(volume, read_snapshot_ref(run, args.snapshot_id), run.id)
+        backend.clones().create_volume_from_snapshot(volume, read_snapshot_ref(run, args.snapshot_id), run.id)
         digests.copy(args.snapshot_id, volume.id)
     elif args.source_volid and instant:
-        driver.create_cloned_volume(volume, read_volume_ref(run, args.source_volid), run.id)
+        backend.clones().create_cloned_volume(volume, read_volume_ref(run, args.source_volid), run.id)
         digests.copy(args.source_volid, volume.id)
     else:
-        driver.create_volume(volume, run.id)
+        backend.driver.create_volume(volume, run.id)
         return {"filled": not (args.snapshot_id or args.source_volid or args.image)}
     return {"filled": True}
 

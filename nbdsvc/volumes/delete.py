@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from nbdsvc import errors
 from nbdsvc.app import App, owner_scope
 from nbdsvc.attachments.detach_all import submit_detach_all
+from nbdsvc.driver import ManageDriver
 from nbdsvc.host import backend_of, host_of
 from nbdsvc.model import states
 from nbdsvc.model.context import Context
@@ -108,17 +109,17 @@ def _delete_snapshots(run: Run[DeleteArgs]) -> None:
         found = repositories.snapshots_of(conn, run.args.volume_id)
     for snapshot in found:
         run.raise_if_stopped()
-        backend_of(run).driver.delete_snapshot(snapshot_ref(snapshot))
+        backend_of(run).snapshots().delete_snapshot(snapshot_ref(snapshot))
         host.digests.discard(snapshot.id)
 
 
 def _delete(run: Run[DeleteArgs]) -> None:
-    driver, volume = backend_of(run).driver, read_volume_ref(run, run.args.volume_id)
+    backend, volume = backend_of(run), read_volume_ref(run, run.args.volume_id)
     host_of(run).digests.discard(volume.id)
-    if run.args.keep:
-        driver.unmanage(volume)
-    else:
-        driver.delete_volume(volume)
+    if not run.args.keep:
+        backend.driver.delete_volume(volume)
+    elif isinstance(backend.driver, ManageDriver):
+        backend.driver.unmanage(volume)
 
 
 def _succeed(conn: sa.Connection, _operation: Operation, args: DeleteArgs) -> None:

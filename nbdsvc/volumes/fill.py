@@ -60,7 +60,7 @@ def _image_context(volume: Volume, checked: bool) -> Context:
 
 def fill_from_snapshot(run: Run[Any], volume_id: str, snapshot_id: str) -> dict[str, int]:
     """Copy a snapshot; returns the bytes copied. Raises as `fill_from_image`, without what is the image's."""
-    path = backend_of(run).driver.snapshot_path(read_snapshot_ref(run, snapshot_id))
+    path = backend_of(run).snapshots().snapshot_path(read_snapshot_ref(run, snapshot_id))
     return _copy(run, path, snapshot_id, volume_id)
 
 

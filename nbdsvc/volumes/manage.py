@@ -6,6 +6,7 @@ import sqlalchemy as sa
 
 from nbdsvc import errors
 from nbdsvc.app import App
+from nbdsvc.backends import placement
 from nbdsvc.backends.find_pool import find_pool
 from nbdsvc.backends.zones import choose_zone
 from nbdsvc.host import backend_of, host_of
@@ -55,10 +56,12 @@ def manage_volume(app: App, context: Context, request: ManageVolumeRequest) -> V
     """Start managing an object. Its size is not known before the backend has looked, so the volume has 0 GiB until then.
 
     Raises InvalidInput for a pool or zone that there is not, BackendUnavailable where its service is down or disabled,
-    NotFound for the type, QuotaExceeded. What is wrong with the object is the error of the operation.
+    Unsupported where its driver manages no volumes, NotFound for the type, QuotaExceeded. What is wrong with the object is
+    the error of the operation.
     """
     with app.change() as conn:
         pool = find_pool(app, conn, request.host)
+        placement.require(conn, pool, "ManageDriver")
         volume_type = usable_type(app, conn, context, request.volume_type)
         quotas.check(app.database, conn, context.project_id, app.settings.quotas, {"volumes": 1})
         zone = choose_zone(app, conn, request.availability_zone)
@@ -96,7 +99,7 @@ def _locks(args: ManageVolumeArgs) -> list[Lock]:
 def _measure(run: Run[ManageVolumeArgs]) -> dict[str, int]:
     """Give the row the size of the object (GiB), as far as the project's quota allows it."""
     volume = read_volume(run, run.args.volume_id)
-    size = to_gib(backend_of(run).driver.manage_existing_get_size(volume_ref(volume), run.args.ref))
+    size = to_gib(backend_of(run).manages().manage_existing_get_size(volume_ref(volume), run.args.ref))
     with host_of(run).database.write() as conn:
         _check_quota(run, conn, volume, size)
         repositories.volumes.update(conn, volume.id, size=size)
@@ -110,11 +113,11 @@ def _check_quota(run: Run[ManageVolumeArgs], conn: sa.Connection, volume: Volume
 
 
 def _manage(run: Run[ManageVolumeArgs]) -> None:
-    backend_of(run).driver.manage_existing(read_volume_ref(run, run.args.volume_id), run.args.ref, run.id)
+    backend_of(run).manages().manage_existing(read_volume_ref(run, run.args.volume_id), run.args.ref, run.id)
 
 
 def _unmanage(run: Run[ManageVolumeArgs]) -> None:
-    backend_of(run).driver.unmanage(read_volume_ref(run, run.args.volume_id), run.id, run.args.ref)
+    backend_of(run).manages().unmanage(read_volume_ref(run, run.args.volume_id), run.id, run.args.ref)
 
 
 def _succeed(conn: sa.Connection, _operation: Operation, args: ManageVolumeArgs) -> None:

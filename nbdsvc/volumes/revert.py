@@ -6,6 +6,7 @@ import sqlalchemy as sa
 
 from nbdsvc import errors, journaled_copy
 from nbdsvc.app import App, owner_scope
+from nbdsvc.backends import placement
 from nbdsvc.host import backend_of, host_of
 from nbdsvc.model import states
 from nbdsvc.model.context import Context
@@ -28,11 +29,13 @@ class RevertVolumeArgs:
 def revert_volume(app: App, context: Context, volume_id: str, snapshot_id: str) -> None:
     """Start reverting a volume to a snapshot.
 
-    Raises NotFound, Conflict where the status of the volume does not allow it, InvalidState where that of the snapshot does
-    not, InvalidInput where it is not the volume's newest snapshot or had another size.
+    Raises NotFound, Unsupported where the backend has no snapshots, Conflict where the status of the volume does not allow
+    it, InvalidState where that of the snapshot does not, InvalidInput where it is not the volume's newest snapshot or had
+    another size.
     """
     with app.change() as conn:
         volume = repositories.volumes.get(conn, volume_id, owner_scope(context))
+        placement.require(conn, volume.full_host, "SnapshotDriver")
         _check(conn, volume, repositories.snapshots.get(conn, snapshot_id, owner_scope(context)))
         repositories.volumes.transition(
             conn, volume_id, states.VOLUME["revert"].sources, "reverting", action="be reverted"
@@ -67,7 +70,7 @@ def _locks(args: RevertVolumeArgs) -> list[Lock]:
 
 
 def _copies(run: Run[RevertVolumeArgs]) -> bool:
-    return not backend_of(run).driver.capabilities.instant_clone
+    return not backend_of(run).able.instant_revert
 
 
 def _revert(run: Run[RevertVolumeArgs]) -> None:
@@ -75,13 +78,14 @@ def _revert(run: Run[RevertVolumeArgs]) -> None:
 
     A copy of everything would overflow a snapshot that has room for its volume's changes only, and so lose it.
     """
-    driver, digests = backend_of(run).driver, host_of(run).digests
+    backend, digests = backend_of(run), host_of(run).digests
     volume, snapshot = read_volume_ref(run, run.args.volume_id), read_snapshot_ref(run, run.args.snapshot_id)
     digests.discard(volume.id)
-    if driver.capabilities.instant_clone:
-        driver.revert_to_snapshot(volume, snapshot, run.id)
+    if backend.able.instant_revert:
+        backend.reverts().revert_to_snapshot(volume, snapshot, run.id)
     else:
-        journaled_copy.write_differences(run, driver.snapshot_path(snapshot), driver.local_path(volume), volume.size)
+        source = backend.snapshots().snapshot_path(snapshot)
+        journaled_copy.write_differences(run, source, backend.driver.local_path(volume), volume.size)
     digests.copy(snapshot.id, volume.id)
 
 

@@ -6,6 +6,7 @@ import sqlalchemy as sa
 
 from nbdsvc import errors
 from nbdsvc.app import App, owner_scope
+from nbdsvc.backends import placement
 from nbdsvc.host import backend_of, host_of
 from nbdsvc.model import states
 from nbdsvc.model.context import Context
@@ -29,11 +30,13 @@ class UnmanageVolumeArgs:
 def unmanage_volume(app: App, context: Context, id: str) -> None:
     """Start removing a volume's row.
 
-    Raises NotFound, InvalidState where the volume is in use or not at rest, InvalidInput where it has snapshots.
+    Raises NotFound, InvalidState where the volume is in use or not at rest, InvalidInput where it has snapshots, Unsupported
+    where the driver manages no volumes.
     """
     rule = states.VOLUME["unmanage"]
     with app.change() as conn:
         volume = repositories.volumes.get(conn, id, owner_scope(context))
+        placement.require(conn, volume.full_host, "ManageDriver")
         _check_unused(conn, volume)
         repositories.volumes.transition(conn, id, rule.sources, "unmanaging", action="be unmanaged")
         args = UnmanageVolumeArgs(id, volume.full_host)
@@ -57,7 +60,7 @@ def _locks(args: UnmanageVolumeArgs) -> list[Lock]:
 
 def _unmanage(run: Run[UnmanageVolumeArgs]) -> None:
     host_of(run).digests.discard(run.args.volume_id)
-    backend_of(run).driver.unmanage(read_volume_ref(run, run.args.volume_id))
+    backend_of(run).manages().unmanage(read_volume_ref(run, run.args.volume_id))
 
 
 def _succeed(conn: sa.Connection, _operation: Operation, args: UnmanageVolumeArgs) -> None:

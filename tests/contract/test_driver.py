@@ -24,7 +24,7 @@ def test_it_sets_up_and_says_what_it_is(make: Made) -> None:
     driver = make()
     assert isinstance(make(), Driver)
     assert driver.get_version()
-    assert isinstance(driver.capabilities, contract.Capabilities)
+    assert driver.facts == make().facts
     assert driver.get_filter_function() is None
     assert driver.get_goodness_function() is None
 
@@ -66,8 +66,8 @@ def _can(names_of: list[str]) -> pytest.MarkDecorator:
 
 def test_backends_are_what_the_tests_take_them_for(make: Made, request: pytest.FixtureRequest) -> None:
     """What a driver says of its snapshots and clones is what decides which of these tests it has to pass."""
-    name, able = request.node.callspec.params["make"], make().capabilities
-    assert (able.instant_clone, able.point_in_time) == (name in INSTANT_CLONES, name not in COPIED_SNAPSHOTS)
+    name, able = request.node.callspec.params["make"], contract.capabilities_of(make())
+    assert (able.instant_clone, able.instant_snapshot) == (name in INSTANT_CLONES, name not in COPIED_SNAPSHOTS)
 
 
 def _snapshotted(driver: Driver) -> tuple[VolumeRef, SnapshotRef]:
@@ -185,7 +185,7 @@ def test_statistics_are_truthful(make: Made) -> None:
     assert (after.volumes, after.provisioned) == (before.volumes + 1, before.provisioned + 64 * MiB)
     # LVM reports what is used in hundredths of a per cent of the pool.
     taken = after.allocated - before.allocated
-    assert (MiB <= taken < 8 * MiB) if driver.capabilities.thin else taken == 64 * MiB
+    assert (MiB <= taken < 8 * MiB) if driver.facts.thin else taken == 64 * MiB
     assert after.room() <= before.room()
     assert driver.get_pool(ref) == after.name == "b"
     assert driver.get_volume_stats()[0] == after

@@ -67,7 +67,7 @@ def test_senseless_references_are_refused(make: Made) -> None:
         with pytest.raises(errors.InvalidInput, match="ref"):
             driver.manage_existing_get_size(ref, wish)
     name = stranger(driver, "volumes")
-    key = "thick_provisioning_support" if driver.capabilities.thin else "thin_provisioning_support"
+    key = "thick_provisioning_support" if driver.facts.thin else "thin_provisioning_support"
     with pytest.raises(errors.InvalidInput, match="volume_type"):
         driver.manage_existing(VolumeRef(ref.id, GiB, {key: "<is> True"}), {"source-name": name}, "op")
     assert [(each.name, each.owner) for each in driver.list_objects()] == [(name, None)]

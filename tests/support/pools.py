@@ -116,7 +116,7 @@ def stranger(driver: Driver, kind: str, size: int = SIZE + 512) -> str:
 
 def make_stranger(driver: LvmBase, name: str, size: int) -> None:
     thin = ["-V", f"{size}b", "--thin", f"{GROUP}/{GROUP}-pool"]
-    lvm("lvcreate", "-q", "-y", "-n", name, *(thin if driver.capabilities.thin else ["-L", f"{size}b", GROUP]))
+    lvm("lvcreate", "-q", "-y", "-n", name, *(thin if driver.facts.thin else ["-L", f"{size}b", GROUP]))
 
 
 class Interrupted(process.Runner):

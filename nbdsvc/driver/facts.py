@@ -1,0 +1,16 @@
+"""What a driver declares beside its methods."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class DriverFacts:
+    """What is known at the latest after `do_setup`, and which methods there are does not say."""
+
+    thin: bool
+    """Space is taken when it is written."""
+    shares_blocks: bool = True
+    """The storage can share blocks between objects. Where it cannot (a file system without reflinks), a new snapshot is an
+    object of zeros that the service fills by a copy, and no method of CloneDriver and RevertDriver is called."""
+    multiattach: bool = True
+    """Several clients may have one volume open."""
