@@ -115,8 +115,7 @@ class PoolFolder:
                 if back is not None and found != back:
                     self._move(found, back)
                 for mark in (OWNER, ORIGIN):
-                    with contextlib.suppress(OSError):  # there is no mark any more
-                        os.removexattr(back or found, mark, follow_symlinks=False)
+                    _unmark(back or found, mark)
             atomic_file.sync_folder(path.parent)
 
     def _move(self, path: Path, back: Path) -> None:
@@ -141,9 +140,9 @@ class PoolFolder:
     def discard(self, path: Path) -> None:
         """Remove at once for the caller: a rename. The blocks are freed in the background."""
         self.check()
-        for unfinished in (self.folder / "new").glob(f"{path.name}.*"):
-            unfinished.unlink(missing_ok=True)
-        with contextlib.suppress(FileNotFoundError):
+        with self._translated(0), contextlib.suppress(FileNotFoundError):
+            for unfinished in (self.folder / "new").glob(f"{path.name}.*"):
+                unfinished.unlink(missing_ok=True)
             path.rename(self.folder / "trash" / f"{path.name}.{uuid.uuid4().hex}")
             atomic_file.sync_folder(path.parent)
             threading.Thread(target=self.empty_trash, name="trash", daemon=True).start()
@@ -167,12 +166,13 @@ class PoolFolder:
         return self._mark(path, ORIGIN)
 
     def _mark(self, path: Path, name: str) -> str | None:
-        try:
-            return os.getxattr(path, name, follow_symlinks=False).decode()
-        except OSError as error:
-            if error.errno in (errno.ENODATA, errno.ENOENT):
-                return None
-            raise
+        with self._translated(0):
+            try:
+                return os.getxattr(path, name, follow_symlinks=False).decode()
+            except OSError as error:
+                if error.errno in (errno.ENODATA, errno.ENOENT, errno.ENOTDIR):
+                    return None
+                raise
 
     def objects(self) -> Iterator[tuple[Path, os.stat_result]]:
         """All published objects with their stat."""
@@ -193,15 +193,17 @@ class PoolFolder:
     def _probe(self) -> bool:
         """True where blocks can be shared; ConfigError where owners cannot be kept."""
         source, target = (self.folder / "new" / f".probe-{uuid.uuid4().hex}-{end}" for end in ("a", "b"))
+        has_owners = False
         try:
             source.touch()  # both stay empty: a full pool is no reason not to serve what is in it
             target.touch()
             os.setxattr(source, OWNER, b"probe")
+            has_owners = True
             with source.open("rb") as from_file, target.open("r+b") as to_file:
                 fcntl.ioctl(to_file.fileno(), FICLONE, from_file.fileno())
             return True
         except OSError as error:
-            if error.errno in (errno.EOPNOTSUPP, errno.ENOTTY, errno.EXDEV, errno.EINVAL) and self.owner(source):
+            if has_owners and error.errno in (errno.EOPNOTSUPP, errno.ENOTTY, errno.EXDEV, errno.EINVAL):
                 return False
             reason = f"backend {self.name}: {self.folder} cannot hold volumes: {error.strerror}"
             raise errors.ConfigError(setting="pool", reason=reason) from error
@@ -261,3 +263,11 @@ class PoolFolder:
                     pool=self.name, requested=size, free=None, reason=os.strerror(error.errno)
                 ) from error
             raise errors.BackendUnavailable(backend=self.name, reason=str(error)) from error
+
+
+def _unmark(path: Path, name: str) -> None:
+    try:
+        os.removexattr(path, name, follow_symlinks=False)
+    except OSError as error:
+        if error.errno != errno.ENODATA:  # it has no such mark any more
+            raise

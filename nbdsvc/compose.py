@@ -138,4 +138,6 @@ def _make_driver(settings: Settings, name: str, backend: BackendSettings) -> con
         made = contract.load(backend.driver)(name, **options)
     except TypeError as error:
         raise errors.ConfigError(setting=setting, reason=str(error)) from error
+    except errors.ConfigError as error:
+        raise errors.ConfigError(setting=f"{setting}.{error.setting}", reason=error.reason) from error
     return contract.check_complete(made, setting)

@@ -130,7 +130,7 @@ class LvmBase(BaseDriver):
 
 
 def chosen(option: str, value: str, known: Sequence[str]) -> str:
-    """The option's value; ConfigError where it is none of `known`."""
+    """The option's value; ConfigError where it is none of `known`, by the option's name: compose.py has its table's."""
     if value not in known:
-        raise errors.ConfigError(setting=f"driver_options.{option}", reason=f"must be one of {', '.join(known)}")
+        raise errors.ConfigError(setting=option, reason=f"must be one of {', '.join(known)}")
     return value

@@ -146,8 +146,11 @@ class Commands:
         try:
             self._run_unused(["lvremove", "--yes", "--force", *paths], names[0])
         except errors.CommandFailed as error:
-            if "Failed to find logical volume" not in error.stderr:
+            # That one is missing says nothing of the others: what is there is tried again, without what is not.
+            left = [found.name for found in self.volumes(*names)]
+            if "Failed to find logical volume" not in error.stderr or len(left) == len(names):
                 raise
+            self.remove(*left)
 
     def path(self, name: str) -> Path:
         """/dev/GROUP/NAME of the LV's device, whether it exists or not."""

@@ -44,7 +44,7 @@ class Image:
     @property
     def is_dropped(self) -> bool:
         """Whether it is a plain file that an administrator put into the folder, without an index."""
-        return self.file == self.name
+        return bool(self.file) and self.file != f"{self.id}.data"
 
     def belongs_to(self, context: Context) -> bool:
         """Whether it is an image of the request's project; False for an image of no project."""

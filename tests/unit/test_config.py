@@ -1,10 +1,12 @@
 """Settings: files, environment, and every wrong one named."""
 
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from nbdsvc import config, errors
+from nbdsvc import compose, config, errors
+from nbdsvc.store.database import Database
 
 
 @pytest.mark.row("S005")
@@ -77,3 +79,21 @@ def test_a_wrong_setting_of_a_backend_is_named(tables: str, named: str) -> None:
     with pytest.raises(errors.ConfigError) as caught:
         config.load(None, {"NBDSVC_BACKENDS": tables})
     assert caught.value.facts["setting"] == named
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [({"DRIVER": "lvm", "DRIVER_OPTIONS": "lvm_type = 'medium'"}, "driver_options.lvm_type"),
+     ({"BACKENDS": "fast = { driver = 'lvm', options = { lvm_type = 'medium' } }"}, "backends.fast.options.lvm_type"),
+     ({"BACKENDS": "fast = { driver = 'lvm', options = { lvm_type = 'thick', clearing = 'burn' } }"},
+      "backends.fast.options.clearing")],
+)  # fmt: skip
+def test_a_wrong_option_of_a_driver_is_named(tmp_path: Path, settings: dict[str, str], named: str) -> None:
+    """By the setting in which it stands, in a backend's table too."""
+    with (
+        tempfile.TemporaryDirectory(prefix="nb-", dir="/var/tmp") as state,
+        pytest.raises(errors.ConfigError) as caught,
+    ):
+        environment = {"NBDSVC_STATE_DIR": state} | {f"NBDSVC_{key}": value for key, value in settings.items()}
+        compose.make_host(config.load(None, environment), Database(str(tmp_path / "x.db")))
+    assert caught.value.setting == named

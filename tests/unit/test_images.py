@@ -102,6 +102,21 @@ def test_image_folder(tmp_path: Path) -> None:
         folder.get(image.id)
 
 
+def test_a_name_makes_no_image_one_of_the_administrators(tmp_path: Path) -> None:
+    """An image that is called as its data are: it stays its project's to remove, and its data are never read by a link."""
+    folder, id = ImageFolder(tmp_path), names.new_id()
+    image = Image(id, f"{id}.data", "raw", owner="op", project_id="p")
+    folder.begin(image).write_bytes(b"x" * 512)
+    folder.commit(image)
+    (found,) = folder.list()
+    assert not found.is_dropped
+    (tmp_path / "secret").write_bytes(b"secret")
+    (tmp_path / f"{id}.data").unlink()
+    (tmp_path / f"{id}.data").symlink_to("secret")
+    with pytest.raises(errors.NotFound):
+        folder.open(found)
+
+
 def test_paths_outside_what_is_allowed_are_refused(tmp_path: Path) -> None:
     """Neither a path elsewhere, nor one by .., nor a link out of an allowed folder is opened."""
     allowed = tmp_path / "allowed"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from drivers.lvm import facts, watching
+from drivers.lvm import facts, make, watching
 from drivers.lvm.commands import Commands
 from drivers.lvm.facts import LogicalVolume, VolumeGroup
 from drivers.lvm.watching import Growth, Policy
@@ -135,3 +135,35 @@ def test_the_sweeper_runs_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert threading.active_count() == before + 1
     assert sweeper.wait(10)
     assert (tmp_path / "runs").read_text() == "x\n"
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_one_lv_that_is_gone_hides_no_failure_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    """Of several LVs that are removed one is missing: the others are removed, or the error is what keeps them."""
+    row = {
+        "lv_name": "there", "lv_size": "4194304", "pool_lv": "", "origin": "", "origin_size": "", "lv_tags": "",
+        "lv_attr": "-wi-a-----", "data_percent": "", "metadata_percent": "", "lv_metadata_size": "", "lv_when_full": "",
+        "zero": "",
+    }  # fmt: skip
+    _program(tmp_path, "lvs", f"echo '{json.dumps({'report': [{'lv': [row]}]})}'")
+    gone = """case "$*" in *g/gone*) echo 'Failed to find logical volume "g/gone"' >&2; broken=1;; esac"""
+    why = "echo 'the metadata cannot be written' >&2; broken=1" if fails else ":"
+    _program(tmp_path, "lvremove", f'echo "$*" >> {tmp_path}/runs; {gone}; {why}; exit ${{broken:+5}}')
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    commands = Commands("g", "b", Runner(tries=1))
+    if fails:
+        with pytest.raises(errors.CommandFailed, match="the metadata cannot be written") as caught:
+            commands.remove("gone", "there")
+        assert "Failed to find" not in caught.value.stderr
+    else:
+        commands.remove("gone", "there")
+    assert (tmp_path / "runs").read_text().splitlines()[-1].endswith("--yes --force g/there")
+
+
+def test_a_wrong_option_is_named_by_itself() -> None:
+    """The driver names the option; its setting is the table's that it stands in (test_config.py)."""
+    with pytest.raises(errors.ConfigError) as caught:
+        make("fast", lvm_type="medium")
+    assert (caught.value.setting, caught.value.reason) == ("lvm_type", "must be one of thin, thick")

@@ -1,0 +1,95 @@
+"""Pool folders on file systems that refuse: what they answer is an error of the driver's contract."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from drivers.file import FileDriver
+from drivers.pool import OWNER, PoolFolder
+from nbdsvc import errors
+from nbdsvc.driver import VolumeRef
+from nbdsvc.units import GiB, MiB
+
+ID, OWN = "4f0c9a52-1d7b-4b5e-8a55-0f4b8e7f2a01", "op"
+
+
+@pytest.fixture
+def mounted(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A folder of its own: ext4 with one small block of attributes in a file, or ramfs, which has none of users."""
+    folder, image = tmp_path / "mounted", tmp_path / "image"
+    folder.mkdir()
+    if request.param == "ramfs":
+        subprocess.run(["mount", "-t", "ramfs", "ramfs", folder], check=True)
+    else:
+        image.touch()
+        os.truncate(image, 16 * MiB)
+        subprocess.run(["mkfs.ext4", "-q", "-b", "1024", image], check=True)
+        subprocess.run(["mount", "-o", "loop", image, folder], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+@pytest.mark.parametrize("mounted", ["ramfs"], indirect=True)
+def test_a_file_system_without_attributes_cannot_be_a_pool(mounted: Path) -> None:
+    """The refusal names the setting, the backend, the folder and the reason."""
+    pool = PoolFolder("fast", mounted / "pool")
+    with pytest.raises(errors.ConfigError, match="cannot hold volumes: Operation not supported") as caught:
+        pool.set_up()
+    assert caught.value.setting == "pool"
+    assert f"backend fast: {mounted}/pool" in caught.value.reason
+
+
+def test_a_folder_of_others_cannot_be_a_pool(tmp_path: Path) -> None:
+    """The refusal names the setting, the backend, the folder and a file in it."""
+    (tmp_path / "letter").touch()
+    with pytest.raises(errors.ConfigError) as caught:
+        PoolFolder("fast", tmp_path).set_up()
+    assert caught.value.setting == "pool"
+    assert caught.value.reason == f"backend fast: {tmp_path} is neither empty nor a pool of nbdsvc: it holds letter"
+
+
+@pytest.mark.parametrize("mounted", ["ramfs"], indirect=True)
+def test_attributes_that_are_refused_are_the_backends_error(mounted: Path, tmp_path: Path) -> None:
+    """The pool's folder of volumes was replaced by a file system without attributes: every verb raises BackendUnavailable."""
+    driver, volume = FileDriver("fast", tmp_path / "pool"), VolumeRef(ID, GiB)
+    driver.do_setup()
+    subprocess.run(["mount", "--bind", mounted, tmp_path / "pool" / "volumes"], check=True)
+    try:
+        (driver.local_path(volume)).touch()
+        for verb in (
+            lambda: driver.create_volume(volume, OWN),
+            driver.list_objects,
+            driver.get_manageable_volumes,
+            lambda: driver.manage_existing(volume, {"source-name": "other"}, OWN),
+            lambda: driver.unmanage(volume, OWN),
+            lambda: driver.unmanage(volume),
+            lambda: driver.delete_volume(volume),
+        ):
+            with pytest.raises(errors.BackendUnavailable, match="not supported|cross-device"):
+                verb()
+    finally:
+        subprocess.run(["umount", "-l", tmp_path / "pool" / "volumes"], check=True)
+
+
+@pytest.mark.parametrize("mounted", ["ext4"], indirect=True)
+def test_a_file_that_has_no_room_for_an_owner_stays_as_it_was(mounted: Path) -> None:
+    """An inode that is full of attributes of others: OutOfSpace, and the file keeps its name, its bytes and no owner."""
+    driver, volume = FileDriver("fast", mounted / "pool"), VolumeRef(ID, GiB)
+    driver.do_setup()
+    other = mounted / "pool" / "volumes" / "other"
+    other.write_bytes(b"content")
+    with pytest.raises(OSError, match="No space"):
+        for number in range(1000):
+            os.setxattr(other, f"user.{number}", b"x" * 20)
+    with pytest.raises(OSError, match="No space"):
+        os.setxattr(other, OWNER, b"x" * 36)
+    with pytest.raises(errors.OutOfSpace):
+        driver.manage_existing(volume, {"source-name": "other"}, "o" * 36)
+    assert other.read_bytes() == b"content"
+    assert not driver.local_path(volume).exists()
+    assert [found.owner for found in driver.list_objects()] == [None]
