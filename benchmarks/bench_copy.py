@@ -1,4 +1,4 @@
-"""Images and volumes copied, paired: our core and the field's tools in turn, sources hot in the page cache.
+"""Images and volumes copied, paired: our core and the usual tools in turn, sources hot in the page cache.
 
 bench_copy.py [ROUNDS [CASE ...]]: a case is a line of the table, by a part of its name. The others keep the figures that they
 had, and the results say which were measured again and when.

@@ -1,6 +1,6 @@
 """The whole job, from POST to `available`, against the incumbent's path: bench_job.py [ROUNDS].
 
-A volume of a zlib-compressed image that an http server has. The stand-in does what the reference's volume manager does:
+A volume of a zlib-compressed image that an http server has. The stand-in does what Cinder's volume manager does:
 it downloads the image to a temporary file, inspects it and runs `qemu-img convert -t none` into the volume. It is without
 the incumbent's API, scheduler, broker and database, and it does not hash, so it is faster than the incumbent.
 """
@@ -45,8 +45,8 @@ def image_server(image: Path) -> Iterator[str]:
 def ours(service: ServiceProcess, url: str) -> float:
     """Seconds from POST to available."""
     client, began = service.client(), time.monotonic()
-    wish = {"size": TIMES * SIZE >> 30, "imageRef": url}
-    volume = client.post("volumes", body={"volume": wish})["volume"]["id"]
+    fields = {"size": TIMES * SIZE >> 30, "imageRef": url}
+    volume = client.post("volumes", body={"volume": fields})["volume"]["id"]
     status = service.wait_status("volumes", volume, 600)
     taken = time.monotonic() - began
     if status != "available":

@@ -43,9 +43,9 @@ def life(service: ServiceProcess, times: Times) -> None:
     while client.get("volumes", volume)["volume"]["status"] != "available":
         time.sleep(0.001)
     times["create to available"].append((time.monotonic() - began) * 1000)
-    wish = {"volume_uuid": volume, "connector": {"host": "me"}}
+    fields = {"volume_uuid": volume, "connector": {"host": "me"}}
     began = time.monotonic()
-    attachment = client.post("attachments", body={"attachment": wish})["attachment"]["id"]
+    attachment = client.post("attachments", body={"attachment": fields})["attachment"]["id"]
     times["attach"].append((time.monotonic() - began) * 1000)
     began = time.monotonic()
     client.delete("attachments", attachment)

@@ -50,9 +50,9 @@ def life(service: ServiceProcess, watch: Stopwatch) -> None:
             with watch.timing("create: to 202"):
                 volume = client.post("volumes", body={"volume": {"size": 1}})["volume"]["id"]
             service.wait_status("volumes", volume)
-        wish = {"volume_uuid": volume, "connector": {"host": "me"}}
+        fields = {"volume_uuid": volume, "connector": {"host": "me"}}
         with watch.timing("attach: to connection_info"):
-            attachment = client.post("attachments", body={"attachment": wish})["attachment"]["id"]
+            attachment = client.post("attachments", body={"attachment": fields})["attachment"]["id"]
         with watch.timing("detach: to no access"):
             client.delete("attachments", attachment)
 
@@ -64,8 +64,8 @@ def cancels(service: ServiceProcess, watch: Stopwatch) -> None:
         for _ in range(IMAGE_MIB):
             image.write(block)
     for _ in range(ROUNDS):
-        wish = {"size": IMAGE_MIB // 1024, "imageRef": "big.raw"}
-        volume = client.post("volumes", body={"volume": wish})["volume"]["id"]
+        fields = {"size": IMAGE_MIB // 1024, "imageRef": "big.raw"}
+        volume = client.post("volumes", body={"volume": fields})["volume"]["id"]
         time.sleep(CANCEL_AFTER)
         found = client.get("operations", kind="volume.create", limit=1)["operations"][0]
         if found["state"] not in UNFINISHED:

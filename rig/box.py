@@ -91,7 +91,7 @@ def base() -> Path:
     suite = ["--variant=minbase", "--mode=root", f"--include={','.join(PACKAGES)}", "--skip=cleanup/apt/lists"]
     trims = ["--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*",
              "--dpkgopt=path-exclude=/usr/share/locale/*", "--aptopt=Apt::Install-Recommends false"]  # fmt: skip
-    # initramfs-tools would build a large initrd in the chroot that nobody boots.
+    # initramfs-tools would build a large initrd in the chroot that is never booted.
     early = [
         "--setup-hook=mkdir -p $1/etc/initramfs-tools/conf.d $1/etc/kernel; echo 'do_initrd=no' > $1/etc/kernel-img.conf"
     ]

@@ -22,10 +22,10 @@ PATIENCE_SECONDS = 180
 def digest(uri: str, offset: int, length: int) -> str:
     """sha256 of a part of the volume, as a guest reads it from its disk, in whole MiB. RuntimeError has its console."""
     home = _image()
-    told = f"console=ttyS0 quiet panic=-1 rig.skip={offset // MIB} rig.count={length // MIB}"
+    kernel_arguments = f"console=ttyS0 quiet panic=-1 rig.skip={offset // MIB} rig.count={length // MIB}"
     disk = f"driver=raw,node-name=volume,file.driver=nbd,file.export={_export(uri)},{_server(uri)}"
     argv = ["qemu-system-x86_64", "-accel", "tcg", "-cpu", "qemu64", "-m", "256", "-nographic", "-no-reboot", "-nic", "none",
-            "-kernel", str(home / "vmlinuz"), "-initrd", str(home / "initrd"), "-append", told,
+            "-kernel", str(home / "vmlinuz"), "-initrd", str(home / "initrd"), "-append", kernel_arguments,
             "-blockdev", disk, "-device", "virtio-blk-pci,drive=volume"]  # fmt: skip
     done = subprocess.run(network.inside(*argv), stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
                           timeout=PATIENCE_SECONDS, check=False)  # fmt: skip

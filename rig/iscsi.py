@@ -1,4 +1,4 @@
-"""A host as an iSCSI initiator by open-iscsi alone: connection_info is all that it is told. And what LIO has."""
+"""A host as an iSCSI initiator by open-iscsi alone: connection_info is all that it gets. And what LIO has."""
 
 import time
 from dataclasses import dataclass

@@ -9,7 +9,7 @@ GROUP = "cinder-volumes"
 POOL = f"{GROUP}-pool"
 # A pool so small that it can be filled within seconds; the product extends it where it needs more.
 POOL_SIZE, METADATA_SIZE = "1g", "2m"
-# What fills it: LVs that nobody else has.
+# What fills it: LVs of no other user.
 _FILL, _BALLAST = "rig-fill", "rig-ballast"
 
 
@@ -68,7 +68,7 @@ def full(agent: Agent, *, metadata: bool) -> Iterator[None]:
         agent.shell(f"{gone}; lvremove -q -y -f {GROUP}/{_FILL}; lvremove -q -y -f {GROUP}/{_BALLAST} || true")
 
 
-# With what is not zeros: the pool hands these blocks out again, and then nobody may see what was in them.
+# With what is not zeros: the pool hands these blocks out again, and then their old bytes must not be seen.
 _FILL_DATA = """
 import errno, mmap, os
 def main(path):
@@ -83,7 +83,7 @@ def main(path):
         os.close(device)
 """
 # Half a GiB is mapped; a snapshot shares the blocks of its mapping, each of which is copied when one chunk in it is written.
-# LVM makes no snapshot where metadata is scarce, so it is not asked. A few chunks at a time: metadata that is really full
+# LVM makes no snapshot where metadata is scarce, so no snapshot is made. A few chunks at a time: metadata that is really full
 # would stop everybody's writes.
 _FILL_METADATA = """
 import mmap, os, subprocess

@@ -11,7 +11,7 @@ IO_SECONDS = 600
 
 
 def write(agent: Agent, device: str, writes: list[tuple[int, int]], *, flush: bool) -> None:
-    """(slot, value) each, in order; with `flush` they are owed for good. HostFailed when the device refuses."""
+    """(slot, value) each, in order; with `flush` they are durable. HostFailed when the device refuses."""
     plan = [(oracle.offset(slot), oracle.block(slot, value)[:HEADER].hex()) for slot, value in writes]
     agent.python(_WRITE, timeout=IO_SECONDS, device=device, plan=plan, flush=flush)
 
@@ -24,7 +24,7 @@ def zero(agent: Agent, device: str, slot: int) -> None:
 
 
 def read(agent: Agent, device: str, slots: list[int]) -> dict[int, int | None]:
-    """The value at each slot; None where there is a block that nobody wrote there, or one that shows beside it.
+    """The value at each slot; None where there is a block that was not written there, or one that shows beside it.
 
     Nobody writes the block behind a slot's. It is in the same allocation, so it shows what the pool had there before.
     """

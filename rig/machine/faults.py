@@ -29,7 +29,7 @@ def fault(needs: Needs = nothing) -> Callable[[Act], Act]:
 
 
 def under_writes(world: World, volume: Volume | None, slot: int, break_it: Callable[[], None]) -> str:
-    """Break it while a host writes and flushes; the write must be acknowledged in the end, and then it is owed."""
+    """Break it while a host writes and flushes; the write must be acknowledged in the end, and then it is durable."""
     if volume is None or volume.read_only:
         break_it()
         return "at rest"

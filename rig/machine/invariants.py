@@ -31,9 +31,9 @@ def _quotas(world: World) -> None:
 
 def settled(world: World) -> None:
     """Nothing in flight any more; every snapshot and volume is what it should be."""
-    for noun, id in world.leaving:
+    for noun, id in world.deleting:
         world.settle(noun, id, "gone")
-    world.leaving.clear()
+    world.deleting.clear()
     for thing in world.things:
         actions.ready(world, thing)
     for volume in world.volumes:
@@ -42,7 +42,7 @@ def settled(world: World) -> None:
 
 
 def expensive(world: World) -> None:
-    """Settled, every byte, and nothing on any host that nobody owns."""
+    """Settled, every byte, and nothing without an owner on any host."""
     settled(world)
     for volume in choices.taken(world):
         actions.check(world, volume)
@@ -53,7 +53,7 @@ def expensive(world: World) -> None:
 
 
 def everything(world: World) -> None:
-    """As `expensive`, and the bytes of what nobody has attached too."""
+    """As `expensive`, and the bytes of what is not attached too."""
     expensive(world)
     for volume in choices.free(world):
         actions.give(world, volume, world.hosts[0])

@@ -12,7 +12,7 @@ from pathlib import Path
 class Mutation:
     """One bug. name: on the command line. path: of the file; old, new: what is replaced there, once; also: another piece.
 
-    transport: that meets it. needs: what nobody can meet it without: a hunt draws these more often.
+    transport: that meets it. needs: the condition without which it is never met: a hunt draws these more often.
     """
 
     name: str
@@ -97,7 +97,7 @@ MUTATIONS = [
     Mutation("a target is not made again", "nbdsvc/exports/lio/exporter.py",
              "            self._configure(spec.volume_id)\n        except", "            pass\n        except", "iscsi",
              ("attach", "restart_storage")),
-    Mutation("an error of the disk is not told", "nbdsvc/exports/nbd/plugin.py",
+    Mutation("an error of the disk is not reported", "nbdsvc/exports/nbd/plugin.py",
              "    if result < 0 and lib.nbdsvc_vol_has_lost(h.vol):\n        _lost_mark().touch()\n    _check(result)",
              "    return", needs=("attach", "fail_disk")),
     Mutation("metadata that is full is not minded", "drivers/lvm/watching.py",

@@ -1,6 +1,6 @@
 """What a disk must read as: slots of one block each, and for each the values that it may have.
 
-A write is seen by its own host at once, but is only owed to anybody else after a flush was acknowledged. What was not
+A write is seen by its own host at once, but is only guaranteed to other hosts after a flush was acknowledged. What was not
 flushed when its host was lost, or when a snapshot was taken, may be there or not: each of its values is allowed, and
 nothing else. Once it was seen, it is settled.
 """
@@ -15,7 +15,7 @@ STRIDE = (1 << 30) // SLOTS_PER_GIB
 
 
 def block(slot: int, value: int) -> bytes:
-    """The block that stands for a value at a slot; value 0 is what nobody wrote: zeros."""
+    """The block that stands for a value at a slot; value 0 is an unwritten block: zeros."""
     return struct.pack(">QQ", value, slot) * (BLOCK // 16) if value else bytes(BLOCK)
 
 
@@ -42,7 +42,7 @@ class Disk:
         self.newest[slot] = value
 
     def flush(self) -> None:
-        """All writes until now are owed for good."""
+        """All writes until now are durable."""
         for slot in self.since:
             self.flushed[slot] = self.newest[slot]
             self.open.pop(slot, None)

@@ -19,7 +19,7 @@ VOLUMES, SNAPSHOTS = 6, 4
 
 @dataclass
 class Writer:
-    """Writes and flushes block after block to one volume until it is told to stop; what was flushed is owed."""
+    """Writes and flushes block after block to one volume until it is stopped stop; what was flushed is durable."""
 
     world: World
     volume: Volume
@@ -136,18 +136,18 @@ def _delete(world: World, chance: random.Random) -> None:
     )
     world.call("DELETE", f"volumes/{target.id}")
     world.volumes.remove(target)
-    world.leaving.append(("volumes", target.id))
+    world.deleting.append(("volumes", target.id))
 
 
 def _delete_snapshot(world: World, chance: random.Random) -> None:
     target = actions.ready(world, choices.pick(world.snapshots, chance.randrange(99)))
     world.call("DELETE", f"snapshots/{target.id}")
     world.snapshots.remove(target)
-    world.leaving.append(("snapshots", target.id))
+    world.deleting.append(("snapshots", target.id))
 
 
 def _snapshot(world: World, chance: random.Random) -> None:
-    """Of a volume that nobody writes, so that what it must read as is known."""
+    """Of a volume that is not being written, so that its expected bytes are known."""
     actions.ask_snapshot(world, actions.ready(world, choices.pick(choices.free(world), chance.randrange(99))))
 
 

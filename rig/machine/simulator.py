@@ -138,8 +138,8 @@ class SimulatedTransport:
             lv.shown = lv.shown if self._pool.bug == "a device does not grow" else lv.size
 
     def wrong_exports(self, world: World) -> list[str]:
-        owed = {volume.id for volume in world.volumes if volume.host}
-        return [f"export {id}" for id in owed ^ {id for id, lv in self._pool.lvs.items() if lv.host}]
+        desired = {volume.id for volume in world.volumes if volume.host}
+        return [f"export {id}" for id in desired ^ {id for id, lv in self._pool.lvs.items() if lv.host}]
 
     def devices(self, agent: Agent) -> set[str]:
         return {f"/dev/{id}" for id, lv in self._pool.lvs.items() if lv.host == agent.host.name}

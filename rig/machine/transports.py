@@ -91,19 +91,22 @@ class Iscsi:
     def wrong_exports(self, world: World) -> list[str]:
         """Each attached volume has one target, and its one host alone has access; each target has its backstore."""
         names = {host: iscsi.OpenIscsi(world.agents[host], world.service).name for host in world.hosts}
-        owed = {volume.id: names[volume.host] for volume in world.volumes if volume.host}
+        desired = {volume.id: names[volume.host] for volume in world.volumes if volume.host}
         lines = [line.split() for line in world.storage.shell(_TARGETS).splitlines()]
         found = {iqn.partition("volume-")[2]: " ".join(initiators) for iqn, *initiators in lines}
-        wrong = [f"target of {id} for {found.get(id)!r}, owed to {owed.get(id)!r}" for id in _differing(owed, found)]
+        wrong = [
+            f"target of {id} for {found.get(id)!r}, desired for {desired.get(id)!r}"
+            for id in _differing(desired, found)
+        ]
         there = iscsi.configured(world.storage)
-        return wrong + [f"LIO's {name}" for name in there if not any(id in name for id in owed)]
+        return wrong + [f"LIO's {name}" for name in there if not any(id in name for id in desired)]
 
     def devices(self, agent: Agent) -> set[str]:
         return set(agent.shell("lsblk -dnpo VENDOR,NAME | awk '$1 == \"LIO-ORG\" { print $2 }'").split())
 
 
-def _differing(owed: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
-    return [id for id in {*owed, *found} if owed.get(id) != found.get(id)]
+def _differing(desired: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
+    return [id for id in {*desired, *found} if desired.get(id) != found.get(id)]
 
 
 TRANSPORTS: dict[str, Transport] = {"nbd": Nbd(), "iscsi": Iscsi()}

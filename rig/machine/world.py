@@ -82,7 +82,7 @@ class Transport(Protocol):
         """Let the host look at its devices' sizes."""
 
     def wrong_exports(self, world: "World") -> list[str]:
-        """What the storage host has and does not owe, or owes and has not."""
+        """Objects of the storage host without a row, and rows without an object."""
 
     def devices(self, agent: Agent) -> set[str]:
         """All of this transport on a host, owned or not."""
@@ -100,7 +100,7 @@ class World:
     snapshots: list[Snapshot] = field(default_factory=list)
     counts: Counts = field(default_factory=Counts)
     # Deletions that were requested: (noun, id).
-    leaving: list[tuple[str, str]] = field(default_factory=list)
+    deleting: list[tuple[str, str]] = field(default_factory=list)
     _values: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
     def __post_init__(self) -> None:
@@ -137,7 +137,7 @@ class World:
                 time.sleep(POLL_SECONDS)
 
     def settle(self, noun: str, id: str, *wanted: str) -> str:
-        """Wait until the row is in no passing state; Violation when it stays in one, or ends in another than wanted."""
+        """Wait until the row is in no transient state; Violation when it stays in one, or ends in another than wanted."""
         end = time.monotonic() + SETTLE_SECONDS
         while (found := self._status(noun, id)) in PASSING and found not in wanted:
             if time.monotonic() > end:

@@ -84,7 +84,7 @@ def local(agents: dict[str, Agent], service: Service) -> Initiator:
 
 
 def leftovers(service: Service, agents: dict[str, Agent]) -> list[str]:
-    """What nobody owns any more, on any host: devices, mounts, units, processes, files, locks."""
+    """What has no owner any more, on any host: devices, mounts, units, processes, files, locks."""
     attachments = {row["id"] for row in service.call("GET", "attachments")["attachments"]}
     found = []
     for name, agent in agents.items():

@@ -1,4 +1,4 @@
-"""iSCSI through os-brick: by our own command, and by the field's client as it is."""
+"""iSCSI through os-brick: by our own command, and by OpenStack's client as it is."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Portals on all addresses of the storage host: what LIO tells an initiator in discovery, asked by the service."""
+"""Portals on all addresses of the storage host: what LIO tells an initiator in discovery, as the service requests it."""
 
 import hashlib
 import json
@@ -31,7 +31,7 @@ def connector_of(agent: Agent, ip: str) -> dict[str, Any]:
 @pytest.mark.ci
 @pytest.mark.row("S124", "S129", "S122")
 def test_portals_on_all_addresses(make_iscsi: Callable[..., Service], agents: dict[str, Agent]) -> None:
-    """An initiator is told the portal of the network that it is in, found by discovery, and logs in there. Its connector is
+    """An initiator gets the portal of the network that it is in, found by discovery, and logs in there. Its connector is
     os-brick's and is kept whole. Where discovery does not answer, the volume is named and nothing is left."""
     service = make_iscsi("0.0.0.0")
     one, volume, written = OpenIscsi(agents["hyper1"], service), service.volume(), os.urandom(MIB)

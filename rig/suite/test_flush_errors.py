@@ -1,4 +1,4 @@
-"""Writes that were accepted and then lost by the disk under a volume: who is told, and for how long (docs/lvm.md)."""
+"""Writes that were accepted and then lost by the disk under a volume: who gets the error, and how long (docs/lvm.md)."""
 
 import os
 from collections.abc import Callable, Iterator

@@ -32,7 +32,7 @@ def content_of(initiator: OpenIscsi) -> Initiator:
 @pytest.mark.row("S008", "S071", "S072", "S121", "S125")
 def test_chap(make_iscsi: Callable[..., Service], agents: dict[str, Agent]) -> None:
     """The right password works; a wrong one, another initiator with the right one, and one that lies about its name
-    without it are refused with iscsiadm's 24; a connector without a name is told so."""
+    without it are refused with iscsiadm's 24; a connector without a name is refused."""
     service = make_iscsi()
     one, two = OpenIscsi(agents["hyper1"], service), OpenIscsi(agents["hyper2"], service)
     volume = service.volume()
@@ -217,7 +217,7 @@ DAMAGE = {
     "portal": "rmdir $T/np/*",
     "lun": "find $T/acls/*/lun_0 -type l -delete; find $T/lun/lun_0 -type l -delete",
     "authentication": "echo 0 > $T/attrib/authentication",
-    "stranger": "mkdir $T/acls/iqn.2026-11.org.example:stranger",
+    "unknown": "mkdir $T/acls/iqn.2026-11.org.example:unknown",
     "enable": "echo 0 > $T/enable",
 }
 

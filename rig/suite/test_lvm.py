@@ -76,7 +76,7 @@ def digests(*contents: bytes) -> list[str]:
 def test_the_service_on_thick_volumes(
     make_service: Callable[..., Service], agents: dict[str, Agent], group: str
 ) -> None:
-    """A snapshot of one in use, a copy of it, revert, and one volume let go of and taken over; nobody's bytes are seen."""
+    """A snapshot of one in use, a copy of it, revert, and one unmanaged and managed again; no old bytes are seen."""
     options = f"volume_group = '{group}', lvm_type = 'thick', clearing = 'zero', snapshot_percent = 10"
     service = make_service(DRIVER="lvm", BACKEND="lvm", DRIVER_OPTIONS=options)
     local = Initiator(agents["storage"], service)
@@ -138,7 +138,7 @@ def test_a_snapshot_that_ran_full_is_told(
 
 @pytest.mark.row("S006", "S022")
 def test_a_group_that_appears_late(make_service: Callable[..., Service], agents: dict[str, Agent], group: str) -> None:
-    """The service starts without its group and is down, in words; it is up soon after the group is there."""
+    """The service starts without its group and is down, with the reason; it is up soon after the group is there."""
     service = make_service(DRIVER="lvm", BACKEND="lvm", DRIVER_OPTIONS=f"volume_group = '{group}'")
     volume, agent = service.volume(), agents["storage"]
     service.stop()

@@ -18,8 +18,8 @@ def at(version: str, **headers: str) -> dict[str, str]:
     return {"OpenStack_API_Version": f"volume {version}", **headers}
 
 
-def volume(service: ServiceProcess, project: str = "p1", **wish: Any) -> str:
-    body = {"volume": {"size": 1, **wish}}
+def volume(service: ServiceProcess, project: str = "p1", **fields: Any) -> str:
+    body = {"volume": {"size": 1, **fields}}
     made = ask(service, "POST", "/v3/volumes", body, X_Auth_Token=f"t:{project}")[1]["volume"]["id"]
     service.wait_status("volumes", made)
     return str(made)
@@ -35,7 +35,7 @@ def test_services_are_filtered(shared_service: ServiceProcess) -> None:
     """GET os-services honours host and binary, and calls a storage host what clients look for."""
     for query, found in (
         ("", 1), ("?binary=cinder-volume", 1), ("?binary=cinder-backup", 0), ("?host=me@file", 1), ("?host=me", 1),
-        ("?host=me@other", 0), ("?host=nobody&binary=cinder-volume", 0), ("?host=me@file&binary=cinder-volume", 1),
+        ("?host=me@other", 0), ("?host=unknown&binary=cinder-volume", 0), ("?host=me@file&binary=cinder-volume", 1),
     ):  # fmt: skip
         assert len(ask(shared_service, "GET", f"/v3/os-services{query}")[1]["services"]) == found, query
     assert ask(shared_service, "GET", "/v3/os-services")[1]["services"][0]["binary"] == "cinder-volume"
@@ -47,7 +47,7 @@ def test_services_are_filtered(shared_service: ServiceProcess) -> None:
         ("disable", {"host": "me@file", "binary": "nosuch"}, 404),
         ("enable", {"host": "me@file", "binary": "cinder-backup"}, 404),
         ("disable", {"host": "me@nosuch", "binary": "cinder-volume"}, 404),
-        ("disable", {"host": "nobody", "service": "cinder-volume"}, 404),
+        ("disable", {"host": "unknown", "service": "cinder-volume"}, 404),
         ("disable-log-reason", {"host": "me@file", "binary": "nosuch", "disabled_reason": "r"}, 404),
         ("disable-log-reason", {"host": "me@file", "binary": "cinder-volume"}, 400),
         ("disable-log-reason", {"host": "me@file", "binary": "cinder-volume", "disabled_reason": ""}, 400),
@@ -94,7 +94,7 @@ def test_an_administrator_sees_one_project(shared_service: ServiceProcess) -> No
                 found = ids(shared_service, f"/v3/{path}{key}=other", noun, **at("3.44"))
                 assert (made[noun, "other"] in found, made[noun, "p1"] in found) == (True, False), path
     for noun in ("messages", "operations"):
-        assert ids(shared_service, f"/v3/{noun}?all_tenants=1&project_id=nobody", noun, **at("3.44")) == set()
+        assert ids(shared_service, f"/v3/{noun}?all_tenants=1&project_id=unknown", noun, **at("3.44")) == set()
 
 
 @pytest.mark.parametrize("noun", ["volumes", "volumes/detail", "snapshots", "attachments", "messages", "operations"])
@@ -137,7 +137,7 @@ def test_hosts(service: ServiceProcess) -> None:
     assert {row["project"]: (row["volume_count"], row["total_volume_gb"]) for row in rows} == {
         "(total)": ("2", "4"), "p1": ("1", "1"), "other": ("1", "3")
     }  # fmt: skip
-    assert ask(service, "GET", "/v3/os-hosts/nobody")[0] == 404
+    assert ask(service, "GET", "/v3/os-hosts/unknown")[0] == 404
 
 
 def test_types_are_paged(service: ServiceProcess) -> None:
@@ -222,8 +222,8 @@ def test_actions_without_parameters_take_any_value(shared_service: ServiceProces
     id = volume(shared_service)
     for action in ("os-reserve", "os-unreserve", "os-show_image_metadata", "os-roll_detaching", "os-force_delete"):
         assert ask(shared_service, "POST", f"/v3/volumes/{id}/action", {action: value})[0] in (200, 202), action
-    wish = {"volume_uuid": volume(shared_service), "connector": {"host": "me"}}
-    made = ask(shared_service, "POST", "/v3/attachments", {"attachment": wish}, **at("3.44"))[1]["attachment"]["id"]
+    fields = {"volume_uuid": volume(shared_service), "connector": {"host": "me"}}
+    made = ask(shared_service, "POST", "/v3/attachments", {"attachment": fields}, **at("3.44"))[1]["attachment"]["id"]
     body = {"os-complete": made if value == "an id" else value}
     assert ask(shared_service, "POST", f"/v3/attachments/{made}/action", body, **at("3.44"))[:2] == (204, None)
     ask(shared_service, "DELETE", f"/v3/attachments/{made}", **at("3.44"))

@@ -100,7 +100,7 @@ def token_service(make_service: Callable[..., ServiceProcess], tmp_path: Path) -
 
 
 def test_tokens_roles_and_projects(token_service: ServiceProcess) -> None:
-    """A member works, a reader only reads, another project sees nothing, nobody without a token gets anything."""
+    """A member works, a reader only reads, another project sees nothing, and a request without a token gets 401."""
     import http.client
     from urllib.parse import urlsplit
 
@@ -115,12 +115,12 @@ def test_tokens_roles_and_projects(token_service: ServiceProcess) -> None:
         content = response.read()
         return response.status, json.loads(content) if content else None
 
-    wish = {"volume": {"size": 1}}
+    fields = {"volume": {"size": 1}}
     assert ask("GET", "/", None)[0] == 300
     assert ask("GET", "/v3/volumes", None)[0] == 401
     assert ask("GET", "/v3/volumes", TOKEN[:-1] + "x")[0] == 401
-    assert ask("POST", "/v3/volumes", "0123456789abcdef-reader", wish)[0] == 403
-    status, made = ask("POST", "/v3/volumes", TOKEN, wish)
+    assert ask("POST", "/v3/volumes", "0123456789abcdef-reader", fields)[0] == 403
+    status, made = ask("POST", "/v3/volumes", TOKEN, fields)
     assert status == 202
     assert "os-vol-host-attr:host" not in made["volume"]
     id = made["volume"]["id"]

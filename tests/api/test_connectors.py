@@ -1,4 +1,4 @@
-"""What hosts say of themselves when they attach: the field's connectors, from two keys to all of os-brick's."""
+"""The connectors of hosts that attach: connectors from two keys to all of os-brick's."""
 
 import json
 import sqlite3
@@ -14,7 +14,7 @@ from serving import ServiceProcess
 
 from nbdsvc import errors
 
-# The two keys of the reference's drivers.
+# The two keys that Cinder's drivers need.
 LEAST = {"ip": "192.0.2.9", "initiator": INITIATOR}
 # All that os-brick 6 says of a host with every transport (initiator/connector.py, get_connector_properties), and what its
 # callers add.
@@ -54,8 +54,8 @@ def attach(lio: ServiceProcess) -> Callable[[dict[str, Any]], tuple[dict[str, An
     assert lio.wait_status("volumes", volume) == "available"
 
     def once(connector: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        wish = {"attachment": {"volume_uuid": volume, "connector": connector}}
-        made = client.post("attachments", body=wish)["attachment"]
+        fields = {"attachment": {"volume_uuid": volume, "connector": connector}}
+        made = client.post("attachments", body=fields)["attachment"]
         kept = _kept(lio.state / "nbdsvc.db", made["id"])
         client.delete("attachments", made["id"])
         return made["connection_info"], kept
@@ -73,7 +73,7 @@ Attaching = Callable[[dict[str, Any]], tuple[dict[str, Any], dict[str, Any]]]
 
 
 @pytest.mark.row("S129")
-@pytest.mark.parametrize("connector", [LEAST, BRICK], ids=["the reference's", "os-brick's"])
+@pytest.mark.parametrize("connector", [LEAST, BRICK], ids=["Cinder's", "os-brick's"])
 def test_connectors_of_the_field(attach: Attaching, connector: dict[str, Any]) -> None:
     """Each is taken and kept whole; multipath and mode are heeded."""
     info, kept = attach(connector)

@@ -15,8 +15,8 @@ from nbdsvc.store import migrate, repositories, tables
 from nbdsvc.store.database import Database
 
 
-def create(service: ServiceProcess, **wish: Any) -> tuple[int, Any]:
-    status, content, _ = ask(service, "POST", "/v3/volumes", {"volume": {"size": 1, **wish}})
+def create(service: ServiceProcess, **fields: Any) -> tuple[int, Any]:
+    status, content, _ = ask(service, "POST", "/v3/volumes", {"volume": {"size": 1, **fields}})
     return status, content
 
 
@@ -25,8 +25,8 @@ def test_a_volume_without_a_type_has_the_default_one(service: ServiceProcess) ->
     kind = ask(service, "GET", "/v3/types/default")[1]["volume_type"]
     assert kind["name"] == "__DEFAULT__"
     assert [row["id"] for row in ask(service, "GET", "/v3/types")[1]["volume_types"]] == [kind["id"]]
-    for wish in ({}, {"volume_type": None}, {"volume_type": ""}, {"volume_type": "__DEFAULT__"}):
-        assert create(service, **wish)[1]["volume"]["volume_type"] == "__DEFAULT__"
+    for fields in ({}, {"volume_type": None}, {"volume_type": ""}, {"volume_type": "__DEFAULT__"}):
+        assert create(service, **fields)[1]["volume"]["volume_type"] == "__DEFAULT__"
     status, content, _ = ask(service, "DELETE", f"/v3/types/{kind['id']}")
     assert (status, "default type" in content["badRequest"]["message"]) == (400, True)
     assert ask(service, "GET", f"/v3/volumes/detail?volume_type_id={kind['id']}")[1]["volumes"] != []
@@ -82,8 +82,8 @@ def test_a_zone_that_does_not_exist(make_service: Callable[..., ServiceProcess])
     service = make_service(availability_zone="room1")
     status, content = create(service, availability_zone="nosuch")
     assert (status, "Availability zone 'nosuch' is invalid." in content["badRequest"]["message"]) == (400, True)
-    for wish in ({}, {"availability_zone": None}, {"availability_zone": ""}, {"availability_zone": "room1"}):
-        assert create(service, **wish)[1]["volume"]["availability_zone"] == "room1"
+    for fields in ({}, {"availability_zone": None}, {"availability_zone": ""}, {"availability_zone": "room1"}):
+        assert create(service, **fields)[1]["volume"]["availability_zone"] == "room1"
     zones = ask(service, "GET", "/v3/os-availability-zone")[1]["availabilityZoneInfo"]
     assert zones == [{"zoneName": "room1", "zoneState": {"available": True}}]
     id = create(service)[1]["volume"]["id"]

@@ -19,22 +19,22 @@ from nbdsvc.cli.client import Client
 LOCAL = {"host": "me", "initiator": None, "ip": "127.0.0.1"}
 
 
-def make_volume(service: ServiceProcess, **wish: Any) -> str:
-    made = service.client().post("volumes", body={"volume": {"size": 1, **wish}})["volume"]
+def make_volume(service: ServiceProcess, **fields: Any) -> str:
+    made = service.client().post("volumes", body={"volume": {"size": 1, **fields}})["volume"]
     assert made["status"] == "creating"
     assert service.wait_status("volumes", made["id"]) == "available"
     return str(made["id"])
 
 
-def make_snapshot(service: ServiceProcess, volume: str, **wish: Any) -> str:
-    made = service.client().post("snapshots", body={"snapshot": {"volume_id": volume, **wish}})["snapshot"]
+def make_snapshot(service: ServiceProcess, volume: str, **fields: Any) -> str:
+    made = service.client().post("snapshots", body={"snapshot": {"volume_id": volume, **fields}})["snapshot"]
     assert service.wait_status("snapshots", made["id"]) == "available"
     return str(made["id"])
 
 
 def connect(client: Client, volume: str, **connector: Any) -> dict[str, Any]:
-    wish = {"volume_uuid": volume, "connector": {**LOCAL, **connector}}
-    attachment: dict[str, Any] = client.post("attachments", body={"attachment": wish})["attachment"]
+    fields = {"volume_uuid": volume, "connector": {**LOCAL, **connector}}
+    attachment: dict[str, Any] = client.post("attachments", body={"attachment": fields})["attachment"]
     client.act("attachments", attachment["id"], "os-complete")
     return attachment
 
@@ -199,8 +199,8 @@ def test_read_only_volume_refuses_writers(service: ServiceProcess) -> None:
     with pytest.raises(errors.RequestError, match="read-only"):
         client.act("volumes", volume, "os-attach", {"host_name": "h", "mountpoint": "/dev/vdb", "mode": "rw"})
     client.act("volumes", volume, "os-reset_status", {"status": "available"})
-    wish = {"volume_uuid": volume, "mode": "ro", "connector": {**LOCAL, "mode": "ro"}}
-    info = client.post("attachments", body={"attachment": wish})["attachment"]["connection_info"]
+    fields = {"volume_uuid": volume, "mode": "ro", "connector": {**LOCAL, "mode": "ro"}}
+    info = client.post("attachments", body={"attachment": fields})["attachment"]["connection_info"]
     assert info["access_mode"] == "ro"
     assert "Permission denied" in qemu_io(info["uri"], "write 0 512").stderr
 
@@ -232,8 +232,8 @@ def test_upload_makes_an_image_of_a_volume(service: ServiceProcess, tmp_path: Pa
     attachment = connect(client, volume)
     qemu_io(attachment["connection_info"]["uri"], "write -P 5 7M 2M", "flush")
     client.delete("attachments", attachment["id"])
-    wish = {"image_name": "made", "disk_format": disk_format}
-    made = client.act("volumes", volume, "os-volume_upload_image", wish)["os-volume_upload_image"]
+    fields = {"image_name": "made", "disk_format": disk_format}
+    made = client.act("volumes", volume, "os-volume_upload_image", fields)["os-volume_upload_image"]
     assert made["status"] == "uploading"
     assert service.wait_status("volumes", volume) == "available"
     copy = make_volume(service, imageRef=made["image_id"])
@@ -264,7 +264,7 @@ def test_failed_upload_leaves_no_image(make_service: Callable[..., ServiceProces
 
 @pytest.mark.row("S008", "S067")
 def test_remote_connector_gets_tls_over_tcp(make_service: Callable[..., ServiceProcess], tmp_path: Path) -> None:
-    """An initiator on another host gets a TCP address and a key of its own; without the key nobody reads a byte."""
+    """An initiator on another host gets a TCP address and a key of its own; without the key no byte can be read."""
     service = make_service(nbd_listen="127.0.0.1", nbd_first_port=21810, nbd_last_port=21850)
     client, volume = service.client(), make_volume(service)
     info = connect(client, volume, host="elsewhere")["connection_info"]

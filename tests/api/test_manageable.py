@@ -38,8 +38,8 @@ def host(service: ServiceProcess) -> str:
     return str(service.client().get("scheduler-stats", "get_pools")["pools"][0]["name"])
 
 
-def manage(service: ServiceProcess, source: str, **wish: Any) -> str:
-    body = {"volume": {"host": host(service), "ref": {"source-name": source}, **wish}}
+def manage(service: ServiceProcess, source: str, **body_fields: Any) -> str:
+    body = {"volume": {"host": host(service), "ref": {"source-name": source}, **body_fields}}
     status, answered, _ = ask(service, "POST", "/v3/manageable_volumes", body, **at("3.8"))
     assert status == 202, answered
     return str(answered["volume"]["id"])
@@ -138,8 +138,8 @@ def test_what_cannot_be_taken_over_stays_as_it_is(service: ServiceProcess) -> No
         ({"source-name": "strange.raw"}, {"volume_type": "thick"}, "volume_type: it asks for thick_provisioning"),
     ]
     for ref, more, reason in cases:
-        wish = {"host": host(service), "ref": ref, **more}
-        _, answered, _ = ask(service, "POST", "/v3/os-volume-manage", {"volume": wish})
+        body_fields = {"host": host(service), "ref": ref, **more}
+        _, answered, _ = ask(service, "POST", "/v3/os-volume-manage", {"volume": body_fields})
         id = answered["volume"]["id"]
         assert service.wait_status("volumes", id) == "error_managing"
         assert reason in message(service, id)
@@ -164,7 +164,7 @@ def test_quota_of_what_is_taken_over(service: ServiceProcess) -> None:
 
 
 def test_a_failure_afterwards_gives_the_name_back(make_service: Callable[..., ServiceProcess]) -> None:
-    """What was renamed and could not be grown has its old name again, and nobody's mark."""
+    """What was renamed and could not be grown has its old name again, and no mark."""
     service = make_service(driver="memory")
     path = place(service, "old.raw", GIB, b"old")
     Faults(service.state / "pool", BACKEND).plan(
@@ -205,12 +205,12 @@ def test_who_may_and_where(service: ServiceProcess) -> None:
     assert ask(service, "GET", "/v3/manageable_volumes?host=x", **at("3.7"))[0] == 404
     assert ask(service, "GET", f"/v3/p1/os-volume-manage?host={host(service).replace('#', '%23')}")[0] == 200
     assert ask(service, "GET", "/v3/os-volume-manage")[0] == 400
-    assert ask(service, "GET", "/v3/os-snapshot-manage/detail?host=nobody@file")[0] == 400
+    assert ask(service, "GET", "/v3/os-snapshot-manage/detail?host=unknown@file")[0] == 400
     for body in ({"volume": {"host": "h"}}, {"volume": {"host": "h", "ref": {}}}, {"volume": {"ref": {"a": "b"}}},
                  {"volume": {"host": "h", "ref": {"source-name": 7}}}, {"volume": {"host": "h", "ref": {"a": "b"}, "x": 1}},
-                 {"volume": {"host": "nobody@file#file", "ref": {"source-name": "a"}}}):  # fmt: skip
+                 {"volume": {"host": "unknown@file#file", "ref": {"source-name": "a"}}}):  # fmt: skip
         assert ask(service, "POST", "/v3/manageable_volumes", body, **at("3.8"))[0] == 400, body
-    wish = {"snapshot": {"volume_id": UNKNOWN, "ref": {"source-name": "a"}}}
-    assert ask(service, "POST", "/v3/manageable_snapshots", wish, **at("3.8"))[0] == 404
+    body_fields = {"snapshot": {"volume_id": UNKNOWN, "ref": {"source-name": "a"}}}
+    assert ask(service, "POST", "/v3/manageable_snapshots", body_fields, **at("3.8"))[0] == 404
     assert ask(service, "POST", f"/v3/volumes/{UNKNOWN}/action", {"os-unmanage": {}})[0] == 404
     assert service.client().get("volumes")["volumes"] == []

@@ -1,4 +1,4 @@
-"""Who may do what: every operation of the OpenAPI document, asked by everybody who may not, on things of another project.
+"""Who may do what: every operation of the OpenAPI document, requested by every caller who may not, on things of another project.
 
 The operations are those of tests/support/operations_of.py, which test_replies.py holds against the document, so that a new
 route is in the matrix by itself.
@@ -18,14 +18,14 @@ from operations_of import OPERATIONS
 from serving import ServiceProcess
 from world import MEMBER, TOKENS, Operation, World
 
-READER, STRANGER = "reader-token-0123456789", "stranger-token-0123456789"
+READER, OTHER = "reader-token-0123456789", "other-token-0123456789"
 MORE = f"""
 [tokens.reader]
 token = "{READER}"
 project = "p1"
 roles = ["reader"]
-[tokens.stranger]
-token = "{STRANGER}"
+[tokens.other]
+token = "{OTHER}"
 project = "p2"
 roles = ["member"]
 """
@@ -44,13 +44,13 @@ class Matrix:
         self.service = service
         self.world = World(service)
         self.keyed = self.world.new_attachment(connector=REMOTE)
-        self.told: list[str] = []
+        self.replies: list[str] = []
 
     def ask(self, token: str, method: str, path: str, body: Any) -> tuple[int, str]:
         status, content, _ = ask(self.service, method, path, body, X_Auth_Token=token, **VERSION)
         text = content if isinstance(content, str) else json.dumps(content)
         if token != MEMBER:
-            self.told.append(text)
+            self.replies.append(text)
         return status, text
 
     def rows(self, ids: set[str]) -> list[tuple[Any, ...]]:
@@ -69,7 +69,7 @@ class Matrix:
             return {str(row[0]) for row in database.execute("SELECT secret FROM attachments WHERE secret IS NOT NULL")}
 
 
-# What a stranger could change; statuses of what still works change by themselves.
+# What another project could change; statuses of what still works change by themselves.
 _KEPT = frozenset(
     "id project_id name description metadata image_metadata readonly bootable mode cancel_requested rate".split()
 )
@@ -109,11 +109,11 @@ def test_nobody_else_sees_or_changes_anything(matrix: Matrix, operation: Operati
         assert status == 403, (operation.name, text)
     else:
         assert status == operation.status, (operation.name, text)
-    there = matrix.ask(STRANGER, method, path, body)
+    there = matrix.ask(OTHER, method, path, body)
     if operation.name.startswith("GET /v3/types/{id}") and not operation.admin:
         assert there[0] == 200  # a public type is for everybody: see the next test
         return
-    nowhere = matrix.ask(STRANGER, method, *_elsewhere([path, body]))
+    nowhere = matrix.ask(OTHER, method, *_elsewhere([path, body]))
     assert _plain(there) == _plain(nowhere), operation.name
     if operation.admin:
         assert there[0] == 403, (operation.name, there)
@@ -127,9 +127,9 @@ def test_a_private_type_is_for_its_projects(matrix: Matrix) -> None:
     id = matrix.world.private_type("p1")
     for path in (f"/v3/types/{id}", f"/v3/types/{id}/extra_specs", f"/v3/types/{id}/encryption"):
         assert matrix.ask(MEMBER, "GET", path, None)[0] == 200
-        assert matrix.ask(STRANGER, "GET", path, None)[0] == 404
+        assert matrix.ask(OTHER, "GET", path, None)[0] == 404
     body = {"volume": {"size": 1, "volume_type": id}}
-    assert matrix.ask(STRANGER, "POST", "/v3/volumes", body)[0] == 404
+    assert matrix.ask(OTHER, "POST", "/v3/volumes", body)[0] == 404
 
 
 def _plain(answered: tuple[int, str]) -> tuple[int, str]:
@@ -147,7 +147,7 @@ def test_lists_hold_only_the_projects_own(matrix: Matrix) -> None:
     for noun in ("volumes", "snapshots", "attachments", "operations", "messages"):
         for query in ("", "?all_tenants=1", "?all_tenants=1&project_id=p1", "?project_id=p1", "?tenant_id=p1"):
             for path in (f"/v3/{noun}", f"/v3/{noun}/detail"):
-                status, text = matrix.ask(STRANGER, "GET", path + query, None)
+                status, text = matrix.ask(OTHER, "GET", path + query, None)
                 assert status < 500
                 assert not mine & set(_UUID.findall(text)), (path, query)
 
@@ -158,7 +158,7 @@ def _all_ids(matrix: Matrix) -> set[str]:
 
 
 def test_a_key_is_for_who_may_attach(matrix: Matrix) -> None:
-    """A member is told the key of a remote attachment, a reader everything but the key."""
+    """A member gets the key of a remote attachment, a reader everything but the key."""
     path = f"/v3/attachments/{matrix.keyed}"
     member = json.loads(matrix.ask(MEMBER, "GET", path, None)[1])["attachment"]["connection_info"]
     reader = json.loads(matrix.ask(READER, "GET", path, None)[1])["attachment"]["connection_info"]
@@ -168,12 +168,12 @@ def test_a_key_is_for_who_may_attach(matrix: Matrix) -> None:
 
 
 def test_no_reply_has_a_secret(matrix: Matrix) -> None:
-    """Of all that readers, strangers and nobody were told in this run."""
+    """Of all that readers, other projects and callers without a token got in this run."""
     secrets = matrix.secrets()
-    assert len(matrix.told) > 0
+    assert len(matrix.replies) > 0
     assert secrets
-    told = "\n".join(matrix.told)
-    assert [secret for secret in secrets if secret in told] == []
-    assert READER not in told
+    replies = "\n".join(matrix.replies)
+    assert [secret for secret in secrets if secret in replies] == []
+    assert READER not in replies
     assert matrix.service.log.read_text().count(MEMBER) == 0
     assert [secret for secret in secrets if secret in matrix.service.log.read_text()] == []

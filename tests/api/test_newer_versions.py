@@ -11,8 +11,8 @@ from serving import ServiceProcess
 from drivers.memory import Faults
 
 
-def volume(service: ServiceProcess, **wish: Any) -> str:
-    made = service.client().post("volumes", body={"volume": {"size": 1, **wish}})["volume"]["id"]
+def volume(service: ServiceProcess, **fields: Any) -> str:
+    made = service.client().post("volumes", body={"volume": {"size": 1, **fields}})["volume"]["id"]
     service.wait_status("volumes", made)
     return str(made)
 
@@ -26,8 +26,8 @@ def test_a_tag_keeps_metadata_from_lost_updates(shared_service: ServiceProcess, 
     """From 3.15 a change with the tag of what is there succeeds, with an older one answers 412 and changes nothing."""
     id = volume(shared_service, metadata={"a": "1"})
     if noun == "snapshots":
-        wish = {"volume_id": id, "metadata": {"a": "1"}, "force": True}
-        id = shared_service.client().post("snapshots", body={"snapshot": wish})["snapshot"]["id"]
+        fields = {"volume_id": id, "metadata": {"a": "1"}, "force": True}
+        id = shared_service.client().post("snapshots", body={"snapshot": fields})["snapshot"]["id"]
     path = f"/v3/{noun}/{id}/metadata"
     assert "etag" not in ask(shared_service, "GET", path, **at("3.14"))[2]
     tag = ask(shared_service, "GET", path, **at("3.15"))[2]["etag"]
@@ -110,8 +110,8 @@ def test_revert_to_the_newest_snapshot(make_service: Callable[..., ServiceProces
 
     refused(400, "not the newest", taken[0])
     refused(404, "Snapshot", UNKNOWN)
-    wish = {"volume_uuid": id, "connector": {"host": "me"}}
-    attachment = client.post("attachments", body={"attachment": wish})["attachment"]["id"]
+    fields = {"volume_uuid": id, "connector": {"host": "me"}}
+    attachment = client.post("attachments", body={"attachment": fields})["attachment"]["id"]
     refused(409, "attaching", taken[1])
     client.delete("attachments", attachment)
     client.act("volumes", id, "revert", {"snapshot_id": taken[1]})

@@ -167,8 +167,8 @@ def test_a_link_that_leads_to_itself_is_no_image(make_service: Callable[..., Ser
     """In a folder that the administrator allowed: refused with the reason."""
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     service = make_service(image_paths=str(tmp_path))
-    wish = {"volume": {"size": 1, "imageRef": str(tmp_path / "loop")}}
-    assert ask(service, "POST", "/v3/volumes", wish)[0] == 400
+    body = {"volume": {"size": 1, "imageRef": str(tmp_path / "loop")}}
+    assert ask(service, "POST", "/v3/volumes", body)[0] == 400
 
 
 def test_odd_bodies(world: World) -> None:

@@ -93,7 +93,7 @@ FAULTS: list[tuple[str, str, Any, int, str, str]] = [
 def test_every_fault_has_its_status_envelope_and_reason(
     shared_service: ServiceProcess, method: str, path: str, body: Any, status: int, fault: str, word: str
 ) -> None:
-    """A bad request is answered with the field's envelope, and the message names what is wrong."""
+    """A bad request is answered with the envelope of OpenStack, and the message names what is wrong."""
     found, content, headers = ask(shared_service, method, path, body)
     assert (found, list(content)) == (status, [fault]), content
     assert content[fault]["code"] == status
@@ -168,7 +168,7 @@ def test_pages_reach_every_volume_once(service: ServiceProcess) -> None:
 
 
 def test_quotas_are_exact_and_refuse(service: ServiceProcess) -> None:
-    """A quota admits exactly its number, also from many clients at once; what fails counts for nothing."""
+    """A quota allows exactly its number, also from many clients at once; what fails counts for nothing."""
     import threading
 
     ask(service, "PUT", "/v3/os-quota-sets/p1", {"quota_set": {"volumes": 3}})

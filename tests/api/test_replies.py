@@ -67,24 +67,24 @@ def test_a_reply_has_exactly_its_keys(world: World, operation: Operation) -> Non
     for version, admin in itertools.product(versions(operation), (True, False)):
         method, path, body = operation.send(world)
         status, content, headers = world.ask(method, path, body, version, admin=admin)
-        told = f"{operation.name} at {version} {'admin' if admin else 'member'}: {status} {content}"
+        described = f"{operation.name} at {version} {'admin' if admin else 'member'}: {status} {content}"
         if operation.admin and not admin:
-            assert status in ((403, 404) if version < operation.since else (403,)), told
+            assert status in ((403, 404) if version < operation.since else (403,)), described
         elif version < operation.since:
-            assert status == 404, told
+            assert status == 404, described
         else:
-            assert status == operation.status, told
-            assert_reply(operation, content, headers, version, admin, told)
+            assert status == operation.status, described
+            assert_reply(operation, content, headers, version, admin, described)
 
 
 def assert_reply(
-    operation: Operation, content: Any, headers: dict[str, str], version: Version, admin: bool, told: str
+    operation: Operation, content: Any, headers: dict[str, str], version: Version, admin: bool, described: str
 ) -> None:
     if operation.shape is None:
-        assert content is None, told
-        assert "content-type" not in headers, told
+        assert content is None, described
+        assert "content-type" not in headers, described
     elif operation.shape != "text":
-        assert faults(operation.shape, content, version, admin) == [], told
+        assert faults(operation.shape, content, version, admin) == [], described
 
 
 def versions(operation: Operation) -> list[Version]:

@@ -23,20 +23,20 @@ def guarded(make_service: Callable[..., ServiceProcess]) -> Iterator[Callable[..
     service.settings["TOKENS_FILE"] = file
     service.start()
 
-    def asked(role: str, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+    def requested(role: str, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         headers = {"X_Auth_Token": TOKENS[role], "OpenStack_API_Version": "volume 3.44"}
         return ask(service, method, path, body, **headers)[:2]
 
-    yield asked
+    yield requested
 
 
 def test_a_refusal_names_pools_and_hosts_to_administrators_only(guarded: Callable[..., tuple[int, Any]]) -> None:
     """A volume larger than the pool: the administrator reads which pool has how much, a member that there is none."""
-    wish = {"volume": {"size": 0x7FFFFFFF}}
-    status, told = guarded("admin", "POST", "/v3/volumes", wish)
+    fields = {"volume": {"size": 0x7FFFFFFF}}
+    status, content = guarded("admin", "POST", "/v3/volumes", fields)
     assert status == 400
-    assert "me@file#file" in str(told)
-    status, told = guarded("member", "POST", "/v3/volumes", wish)
+    assert "me@file#file" in str(content)
+    status, content = guarded("member", "POST", "/v3/volumes", fields)
     assert status == 400
-    assert "no room" in str(told)
-    assert "me@" not in str(told)
+    assert "no room" in str(content)
+    assert "me@" not in str(content)

@@ -46,7 +46,7 @@ def answer(sock: socket.socket) -> bytes:
 
 
 def test_half_requests_keep_nobody_out(service: ServiceProcess, dial: Callable[[bytes], socket.socket]) -> None:
-    """1,500 half headers, a body that drips and replies that nobody takes: others are answered, and these are ended."""
+    """1,500 half headers, a body that drips and replies that no client reads: others are answered, and these are ended."""
     half = [dial(START) for _ in range(1500)]
     for _ in range(5):
         assert service.client().get("volumes") == {"volumes": []}

@@ -20,7 +20,7 @@ FAULTS = ("DeviceBusy", "CommandFailed", "OutOfSpace")
 
 
 class Scene:
-    """One volume, of which things are asked without waiting for what was asked before."""
+    """One volume, that gets requests without waiting for earlier ones."""
 
     def __init__(self, service: ServiceProcess, **given: Any) -> None:
         self.service = service
@@ -113,7 +113,7 @@ def watched() -> Iterator[tuple[ServiceProcess, StatusLog]]:
 def test_every_change_is_a_row_of_the_table(
     watched: tuple[ServiceProcess, StatusLog], calls: list[tuple[str, bool]], faults: dict[str, str]
 ) -> None:
-    """Whatever is asked of a volume, in whatever order, and whatever its backend fails at: also what is refused or undone."""
+    """Whatever is requested of a volume, in whatever order, and whatever its backend fails at: also what is refused or undone."""
     service, log = watched
     Faults(service.state / "pool", "file").plan(
         {verb: [{"error": error, "times": 2}] for verb, error in faults.items()}

@@ -1,4 +1,4 @@
-"""Statuses change by the rows of model/states.py only, whatever the API is asked for and when."""
+"""Statuses change by the rows of model/states.py only, whatever is requested and when."""
 
 import pytest
 from asking import ask
@@ -60,7 +60,7 @@ def test_a_status_changes_by_the_table_only(database: Database, is_now: str, sou
 
 
 def test_a_snapshot_that_is_not_there_cannot_be_reset(shared_service: ServiceProcess) -> None:
-    """os-reset_status of an unknown snapshot is 404, of a known one what was asked for."""
+    """os-reset_status of an unknown snapshot is 404, of a known one the requested status."""
     volume = _volume(shared_service)
     snapshot = shared_service.client().post("snapshots", body={"snapshot": {"volume_id": volume}})["snapshot"]["id"]
     shared_service.wait_status("snapshots", snapshot)

@@ -45,13 +45,13 @@ def fault(service: ServiceProcess, method: str, path: str, body: Any = None) -> 
 def test_a_fault_has_the_words_that_clients_know(
     shared_service: ServiceProcess, method: str, path: str, body: Any, name: str, text: str
 ) -> None:
-    """The envelope by its name, and in the message the reference's words with the field, the value and the reason."""
+    """The envelope by its name, and in the message Cinder's text with the field, the value and the reason."""
     _, found, message, _ = fault(shared_service, method, path, body)
     assert (found, text in message) == (name, True), message
 
 
 @pytest.mark.parametrize(
-    ("quota", "wish", "text"),
+    ("quota", "fields", "text"),
     [
         ({"gigabytes": 1}, {"size": 5}, ("VolumeSizeExceedsAvailableQuota: Requested volume or snapshot exceeds allowed "
          "gigabytes quota. Requested 5G, quota is 1G and 0G has been consumed.")),
@@ -61,12 +61,12 @@ def test_a_fault_has_the_words_that_clients_know(
     ],
 )  # fmt: skip
 def test_a_quota_is_said_as_the_reference_does(
-    shared_service: ServiceProcess, quota: dict[str, int], wish: dict[str, int], text: str
+    shared_service: ServiceProcess, quota: dict[str, int], fields: dict[str, int], text: str
 ) -> None:
-    """Over a quota: 413, overLimit, Retry-After, and the reference's name and sentence."""
+    """Over a quota: 413, overLimit, Retry-After, and Cinder's name and sentence."""
     ask(shared_service, "PUT", "/v3/os-quota-sets/p1", {"quota_set": quota})
     try:
-        status, name, message, headers = fault(shared_service, "POST", VOLUMES, {"volume": wish})
+        status, name, message, headers = fault(shared_service, "POST", VOLUMES, {"volume": fields})
     finally:
         ask(shared_service, "DELETE", "/v3/os-quota-sets/p1")
     assert (status, name, message, headers["retry-after"]) == (413, "overLimit", text, "0")

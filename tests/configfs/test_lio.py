@@ -176,7 +176,7 @@ HARM: dict[str, Callable[[ExportSpec], Any]] = {
     "no password": lambda spec: (tpg(spec) / "acls" / HOSTS[0] / "auth" / "password").write_text("NULL"),
     "no authentication": lambda spec: (tpg(spec) / "attrib" / "authentication").write_text("0"),
     "everybody": lambda spec: (tpg(spec) / "attrib" / "generate_node_acls").write_text("1"),
-    "a stranger": lambda spec: (tpg(spec) / "acls" / "iqn.2026-11.org.example:stranger").mkdir(),
+    "an unknown ACL": lambda spec: (tpg(spec) / "acls" / "iqn.2026-11.org.example:unknown").mkdir(),
     "protected": lambda spec: (tpg(spec) / "acls" / HOSTS[0] / "lun_0" / "write_protect").write_text("1"),
     "disabled": lambda spec: (tpg(spec) / "enable").write_text("0"),
     "a portal less": lambda spec: (tpg(spec) / "np" / "127.0.0.1:3261").rmdir(),
@@ -193,7 +193,7 @@ HARM: dict[str, Callable[[ExportSpec], Any]] = {
 @pytest.mark.row("S068")
 @pytest.mark.parametrize("harm", list(HARM))
 def test_any_loss_is_seen_and_repaired(storage: Storage, harm: str) -> None:
-    """What somebody removed or changed in LIO's files is found by looking only, and repaired at once."""
+    """What another program removed or changed in LIO's files is found by looking only, and repaired at once."""
     spec = storage.spec()
     storage.exporter.ensure(spec)
     HARM[harm](spec)
@@ -274,7 +274,7 @@ def _ours() -> list[str]:
 
 
 def test_a_device_in_use_is_said_and_nothing_is_left(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A device that somebody else has for himself is not exported, and the error says so."""
+    """A device that another program has exclusively is not exported, and the error says so."""
     storage = Storage(tmp_path_factory.mktemp("lio"), "device")
     holder = os.open(storage.path, os.O_RDONLY | os.O_EXCL)
     spec = storage.spec()

@@ -1,4 +1,4 @@
-"""The drivers that the contract is asked of."""
+"""The drivers that the contract is tested on."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -216,7 +216,7 @@ def test_vanished_pool_is_said_and_never_made_anew(make: Made, tmp_path: Path) -
 
 
 def test_a_folder_with_strange_files_is_no_pool(tmp_path: Path) -> None:
-    """Setting up in somebody's folder is a ConfigError that names a file of theirs."""
+    """Setting up in a folder with other files is a ConfigError that names one of them."""
     (tmp_path / "pool").mkdir()
     (tmp_path / "pool" / "thesis.doc").touch()
     with pytest.raises(errors.ConfigError, match=r"thesis\.doc"):

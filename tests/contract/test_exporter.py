@@ -171,7 +171,7 @@ def test_removing_ends_a_connected_clients_access_at_once(exports: Exports) -> N
         client.pread(512, 0)
     with pytest.raises(nbd.Error):
         connected(uri)
-    # Gone, or waiting for init to collect it: either way it serves nobody.
+    # Gone, or waiting for init to collect it: either way it serves no client.
     assert not Path(f"/proc/{pid}").exists() or stat_of(pid)[0] == "Z"
     assert exports.exporter.inventory() == Inventory((other.id,))
     assert neighbour.pread(512, 0) == bytes(512)

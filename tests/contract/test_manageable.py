@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from pools import FOLDERS, Made, set_up, stranger, volume
+from pools import FOLDERS, Made, set_up, unmanaged, volume
 
 from drivers.file import FileDriver
 from nbdsvc import errors
@@ -15,16 +15,16 @@ from nbdsvc.units import GiB
 
 @pytest.mark.row("S097", "S098", "S099")
 def test_what_exists_is_taken_over_and_let_go_of(make: Made) -> None:
-    """Its bytes stay, it grows to the volume's size, repeats are success, and unmanaged it stays, as nobody's."""
+    """Its bytes stay, it grows to the volume's size, repeats are success, and unmanaged it stays, without an owner."""
     driver = make()
-    name = stranger(driver, "volumes")
-    ref, wish = VolumeRef(names.new_id(), 2 * GiB), {"source-name": name}
+    name = unmanaged(driver, "volumes")
+    ref, fields = VolumeRef(names.new_id(), 2 * GiB), {"source-name": name}
     found = {each.reference["source-name"]: each for each in driver.get_manageable_volumes()}
     assert (found[name].reason, found[name].id) == ("", None)
-    assert driver.manage_existing_get_size(ref, wish) == GiB
+    assert driver.manage_existing_get_size(ref, fields) == GiB
     for again in (driver, make()):
-        again.manage_existing(ref, wish, "op1")
-        assert again.manage_existing_get_size(ref, wish) == 2 * GiB
+        again.manage_existing(ref, fields, "op1")
+        assert again.manage_existing_get_size(ref, fields) == 2 * GiB
     with driver.local_path(ref).open("rb") as file:
         assert file.read(6) == b"theirs"
         assert file.seek(0, os.SEEK_END) == 2 * GiB
@@ -46,13 +46,13 @@ def test_what_exists_is_taken_over_and_let_go_of(make: Made) -> None:
 def test_the_undo_of_a_take_over_gives_the_name_back(make: Made) -> None:
     """Only what carries the operation's mark is renamed; repeating is success."""
     driver = make()
-    name = stranger(driver, "volumes")
-    ref, wish = VolumeRef(names.new_id(), GiB), {"source-name": name}
-    driver.manage_existing(ref, wish, "op1")
-    driver.unmanage(ref, "another", wish)
+    name = unmanaged(driver, "volumes")
+    ref, fields = VolumeRef(names.new_id(), GiB), {"source-name": name}
+    driver.manage_existing(ref, fields, "op1")
+    driver.unmanage(ref, "another", fields)
     assert [each.owner for each in driver.list_objects()] == ["op1"]
     for _ in range(2):
-        driver.unmanage(ref, "op1", wish)
+        driver.unmanage(ref, "op1", fields)
     assert [(each.name, each.owner) for each in driver.list_objects()] == [(name, None)]
     assert driver.get_manageable_volumes()[0].reason == ""
 
@@ -61,12 +61,12 @@ def test_the_undo_of_a_take_over_gives_the_name_back(make: Made) -> None:
 def test_senseless_references_are_refused(make: Made) -> None:
     """No name, a path, nothing of that name, a type that asks for something else: InvalidInput, and nothing changed."""
     driver, ref = make(), volume()
-    for wish in ({}, {"source-id": "1"}, {"source-name": "../x"}, {"source-name": ""}, {"source-name": "nothing"}):
+    for fields in ({}, {"source-id": "1"}, {"source-name": "../x"}, {"source-name": ""}, {"source-name": "nothing"}):
         with pytest.raises(errors.InvalidInput, match="ref"):
-            driver.manage_existing(ref, wish, "op")
+            driver.manage_existing(ref, fields, "op")
         with pytest.raises(errors.InvalidInput, match="ref"):
-            driver.manage_existing_get_size(ref, wish)
-    name = stranger(driver, "volumes")
+            driver.manage_existing_get_size(ref, fields)
+    name = unmanaged(driver, "volumes")
     key = "thick_provisioning_support" if driver.facts.thin else "thin_provisioning_support"
     with pytest.raises(errors.InvalidInput, match="volume_type"):
         driver.manage_existing(VolumeRef(ref.id, GiB, {key: "<is> True"}), {"source-name": name}, "op")
@@ -79,17 +79,17 @@ def test_snapshots_are_taken_over_too(make: Made) -> None:
     """The same for an object that becomes a snapshot of a volume."""
     driver, ref = make(), volume(GiB)
     driver.create_volume(ref, "op")
-    name = stranger(driver, "snapshots")
-    snapshot, wish = SnapshotRef(names.new_id(), ref.id, GiB), {"source-name": name}
-    assert driver.manage_existing_snapshot_get_size(snapshot, wish) == GiB
-    assert [each.reference for each in driver.get_manageable_snapshots()] == [wish]
+    name = unmanaged(driver, "snapshots")
+    snapshot, fields = SnapshotRef(names.new_id(), ref.id, GiB), {"source-name": name}
+    assert driver.manage_existing_snapshot_get_size(snapshot, fields) == GiB
+    assert [each.reference for each in driver.get_manageable_snapshots()] == [fields]
     for _ in range(2):
-        driver.manage_existing_snapshot(snapshot, wish, "op1")
+        driver.manage_existing_snapshot(snapshot, fields, "op1")
     with driver.snapshot_path(snapshot).open("rb") as file:
         assert file.read(6) == b"theirs"
-    driver.unmanage_snapshot(snapshot, "op1", wish)
+    driver.unmanage_snapshot(snapshot, "op1", fields)
     assert [each.reason for each in driver.get_manageable_snapshots()] == [""]
-    driver.manage_existing_snapshot(snapshot, wish, "op2")
+    driver.manage_existing_snapshot(snapshot, fields, "op2")
     driver.unmanage_snapshot(snapshot)
     assert {each.owner for each in driver.list_objects()} == {"op", None}
 
@@ -99,16 +99,16 @@ def test_killed_while_taking_over(tmp_path: Path) -> None:
     driver = set_up(FileDriver("b", tmp_path / "pool"))
     for undo in (False, True):
         for half in ("marked", "both names"):
-            name = stranger(driver, "volumes")
-            ref, wish = VolumeRef(names.new_id(), GiB), {"source-name": name}
+            name = unmanaged(driver, "volumes")
+            ref, fields = VolumeRef(names.new_id(), GiB), {"source-name": name}
             source = driver.local_path(ref).with_name(name)
             os.setxattr(source, "user.nbdsvc.owner", b"op")
             if half == "both names":
                 os.link(source, driver.local_path(ref))
             if undo:
-                driver.unmanage(ref, "op", wish)
+                driver.unmanage(ref, "op", fields)
             else:
-                driver.manage_existing(ref, wish, "op")
+                driver.manage_existing(ref, fields, "op")
             assert [(each.name, each.owner) for each in driver.list_objects()] == [
                 (name, None) if undo else (f"volume-{ref.id}", "op")
             ], half

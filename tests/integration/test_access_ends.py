@@ -1,4 +1,4 @@
-"""An attachment's access ends when it is asked for, whatever else is under way on its volume."""
+"""An attachment's access ends when it is requested, whatever else is under way on its volume."""
 
 import json
 import os
@@ -30,8 +30,8 @@ def service(make_service: Callable[..., ServiceProcess]) -> ServiceProcess:
     return made
 
 
-def a_volume(service: ServiceProcess, **wish: Any) -> str:
-    return str(service.client().post("volumes", body={"volume": {"size": 1, **wish}})["volume"]["id"])
+def a_volume(service: ServiceProcess, **fields: Any) -> str:
+    return str(service.client().post("volumes", body={"volume": {"size": 1, **fields}})["volume"]["id"])
 
 
 def attached(service: ServiceProcess) -> tuple[str, str]:
@@ -40,16 +40,16 @@ def attached(service: ServiceProcess) -> tuple[str, str]:
     assert service.wait_status("volumes", volume) == "available"
     with service.backend.volume(service.state, volume).open("r+b") as file:
         file.write(os.urandom(4 * MIB))
-    wish = {"volume_uuid": volume, "connector": LOCAL}
-    attachment = client.post("attachments", body={"attachment": wish})["attachment"]
+    fields = {"volume_uuid": volume, "connector": LOCAL}
+    attachment = client.post("attachments", body={"attachment": fields})["attachment"]
     client.act("attachments", attachment["id"], "os-complete")
     return volume, str(attachment["id"])
 
 
 def upload(service: ServiceProcess, volume: str) -> str:
     """The upload of a volume in use, which never ends; its operation."""
-    wish = {"image_name": "up", "disk_format": "raw", "force": True}
-    service.client().act("volumes", volume, "os-volume_upload_image", wish)
+    fields = {"image_name": "up", "disk_format": "raw", "force": True}
+    service.client().act("volumes", volume, "os-volume_upload_image", fields)
     found = service.client().operation_of(volume)
     assert found["kind"] == "volume.upload"
     return str(found["id"])
@@ -101,8 +101,8 @@ def test_a_server_that_dies_during_an_upload_is_repaired(service: ServiceProcess
 
 
 @contextmanager
-def asked(service: ServiceProcess, count: int, method: str, path: str, body: Any) -> Iterator[list[socket.socket]]:
-    """So many requests of which nobody reads the answer yet."""
+def sent(service: ServiceProcess, count: int, method: str, path: str, body: Any) -> Iterator[list[socket.socket]]:
+    """So many requests of which no answer is read yet."""
     where, content = urlsplit(service.url), json.dumps(body).encode()
     head = f"{method} {where.path}/{path} HTTP/1.1\r\nHost: x\r\nX-Auth-Token: t:p1\r\nOpenStack-API-Version: volume 3.44\r\n"
     head += f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\nConnection: close\r\n\r\n"
@@ -122,15 +122,15 @@ def test_requests_that_wait_hold_nobody_up(service: ServiceProcess) -> None:
     ends all of them, each with a word."""
     client, volume = service.client(), a_volume(service, imageRef="disk.raw")
     wait_until(lambda: client.get("volumes", volume)["volume"]["status"] == "downloading", SOON)
-    wish = {"volume_uuid": volume}
-    attachment = client.post("attachments", body={"attachment": wish})["attachment"]["id"]
+    fields = {"volume_uuid": volume}
+    attachment = client.post("attachments", body={"attachment": fields})["attachment"]["id"]
     body = {"attachment": {"connector": LOCAL}}
-    with asked(service, 300, "PUT", f"attachments/{attachment}", body) as waiting:
+    with sent(service, 300, "PUT", f"attachments/{attachment}", body) as waiting:
         wait_until(lambda: len(states(service, "attachment.connect")) >= 300, 3 * SOON)
-        stranger, began = service.client("p2"), time.monotonic()
-        assert stranger.get("volumes")["volumes"] == []
-        made = stranger.post("volumes", body={"volume": {"size": 1}})["volume"]["id"]
-        wait_until(lambda: stranger.get("volumes", made)["volume"]["status"] == "available", SOON)
+        other, began = service.client("p2"), time.monotonic()
+        assert other.get("volumes")["volumes"] == []
+        made = other.post("volumes", body={"volume": {"size": 1}})["volume"]["id"]
+        wait_until(lambda: other.get("volumes", made)["volume"]["status"] == "available", SOON)
         assert time.monotonic() - began < SOON
         client.delete("attachments", attachment)
         for each in waiting:

@@ -171,7 +171,7 @@ def _kinds(service: ServiceProcess) -> list[str]:
      {"storage_protocol": "FC"}],
 )  # fmt: skip
 def test_a_type_that_no_backend_meets(shared_service: ServiceProcess, specs: dict[str, str]) -> None:
-    """What a type asks for is asked of the pools: a volume that none can hold is refused, and the demand named."""
+    """The extra specs of a type select pools: a volume that none can hold is refused, and the demand named."""
     name = names.new_id()
     new_type(shared_service, name, specs)
     body = {"volume": {"size": 1, "volume_type": name}}

@@ -1,4 +1,4 @@
-"""A wish to stop is seen while a source says nothing, or next to nothing."""
+"""A fields to stop is seen while a source says nothing, or next to nothing."""
 
 import signal
 import socket
@@ -102,7 +102,7 @@ def stopped_server(tmp_path: Path) -> Iterator[Source]:
 
 @pytest.mark.parametrize("kind", ["http, silent", "http, dripping", "function", "NBD"])
 def test_a_cancel_ends_a_copy_whose_source_says_nothing(kind: str, tmp_path: Path) -> None:
-    """A copy that waits for its source ends when it is told to, long before the source's own patience is at its end."""
+    """A copy that waits for its source ends when it is stopped, long before the source's own patience is at its end."""
     made = {
         "http, silent": lambda: over_http(drips=False),
         "http, dripping": lambda: over_http(drips=True),
@@ -131,7 +131,7 @@ def test_a_cancel_ends_a_copy_whose_source_says_nothing(kind: str, tmp_path: Pat
 
 
 def test_reads_that_were_ended_are_no_success(tmp_path: Path) -> None:
-    """A source whose reads are ended by somebody else than the copy: the copy says that it was stopped, not that it is done."""
+    """A source whose reads are ended by another thread than the copy's: the copy says that it was stopped, not that it is done."""
     with silent_function() as source, source, sinks.nowhere() as nowhere:
         threading.Timer(0.5, source.abort).start()
         with pytest.raises(Stopped):

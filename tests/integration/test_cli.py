@@ -46,7 +46,7 @@ def test_verbs_print_tables_and_json(service: ServiceProcess) -> None:
 
 
 def test_exit_statuses_say_whose_fault_it_is(service: ServiceProcess) -> None:
-    """3 not found, 4 refused, 5 no answer, 2 wrong usage; always one line in words."""
+    """3 not found, 4 refused, 5 no answer, 2 wrong usage; always one readable line."""
     for arguments, status in (
         (("volume", "show", "nothing"), 3),
         (("volume", "create"), 4),

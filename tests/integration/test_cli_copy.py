@@ -64,7 +64,7 @@ def test_refusals_leave_things_alone(tmp_path: Path, raw: Path) -> None:
     qemu_img("create", "-q", "-f", "qcow2", "-b", raw, "-F", "raw", tmp_path / "overlay.qcow2")
     for words, status, saying in (
         ((raw, kept), 4, "exists"),
-        ((tmp_path / "nobody", tmp_path / "new"), 1, "No such file"),
+        ((tmp_path / "unknown", tmp_path / "new"), 1, "No such file"),
         ((tmp_path / "overlay.qcow2", tmp_path / "new"), 1, "backing file"),
         ((raw, tmp_path / "new", "--source-format", "qcow2"), 1, "declared as qcow2"),
         ((raw, tmp_path / "new", "--compress", "zlib"), 4, "only qcow2"),
@@ -156,7 +156,7 @@ def test_killed_and_resumed(tmp_path: Path) -> None:
 
 
 def test_two_copies_to_one_name(tmp_path: Path) -> None:
-    """The second is told that another copy is writing the file."""
+    """The second fails because another copy is writing the file."""
     (tmp_path / "raw").write_bytes(os.urandom(32 * MiB) * 16)  # for a minute: both programs may start slowly
     words = [str(tmp_path / "raw"), str(tmp_path / "out"), "--limit", "8M"]
     # A shell that starts the tests in the background has them ignore SIGINT, and whatever they start with them.

@@ -226,7 +226,7 @@ def test_what_cannot_be_a_destination_is_said(tmp_path: Path, raw: Path) -> None
     """A character device, a folder, a socket, a dangling link, a URL, an unknown scheme: each by its cause."""
     with contextlib.closing(socket.socket(socket.AF_UNIX)) as server:
         server.bind(str(tmp_path / "socket"))
-    (tmp_path / "dangling").symlink_to("nobody")
+    (tmp_path / "dangling").symlink_to("unknown")
     for destination, said in (
         ("/dev/null", "a character device"),
         (str(tmp_path), "a folder"),

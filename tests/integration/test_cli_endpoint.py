@@ -112,12 +112,12 @@ def test_an_answer_that_is_not_the_apis(
 
 
 def test_why_there_is_no_answer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Refused, unknown, TLS where there is none, none where there is, a certificate of nobody: each by its cause."""
+    """Refused, unknown, TLS where there is none, none where there is, an unknown certificate: each by its cause."""
     with contextlib.closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     assert "Connection refused" in said(f"http://127.0.0.1:{port}", monkeypatch)
-    assert re.search("[Nn]ame|resolution", said("http://nobody.invalid", monkeypatch))
+    assert re.search("[Nn]ame|resolution", said("http://unknown.invalid", monkeypatch))
     request = [
         "openssl",
         "req",

@@ -159,7 +159,7 @@ def test_settings_that_are_none(tmp_path: Path) -> None:
 
 
 def test_options_that_a_verb_would_not_look_at() -> None:
-    """A host has no API to listen; metadata has a value; one volume has one source, told by a name."""
+    """A host has no API to listen; metadata has a value; one volume has one source, distinguished by its name."""
     for words in (
         ["host", "--listen", "::1"],
         ["host", "--port", "1"],

@@ -1,4 +1,4 @@
-"""A clone that is copied is of one moment: nobody may write its source before the copy has ended."""
+"""A clone that is copied is of one moment: its source is not written before the copy has ended."""
 
 import os
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Compressed images are read through as a stream: the disk is what was compressed, or there is an error in words."""
+"""Compressed images are read through as a stream: the disk is what was compressed, or there is a readable error."""
 
 import bz2
 import gzip

@@ -68,7 +68,7 @@ print(json.dumps(found))
 
 @pytest.fixture
 def attempts() -> Iterator[list[str]]:
-    """What the attempts are told: a port, a socket, an abstract one, a secret file, an image, a process; all there."""
+    """The targets of the attempts: a port, a socket, an abstract one, a secret file, an image, a process; all there."""
     with tempfile.TemporaryDirectory(prefix="nb-", dir="/var/tmp") as name:
         folder = Path(name)
         (folder / "secret").write_text("secret")
@@ -83,7 +83,7 @@ def attempts() -> Iterator[list[str]]:
         bait = socket.socket(socket.AF_UNIX)
         bait.bind(f"\0{abstract}")
         bait.listen()
-        told = [
+        targets = [
             tcp.getsockname()[1],
             str(folder / "unix"),
             abstract,
@@ -92,7 +92,7 @@ def attempts() -> Iterator[list[str]]:
             os.getpid(),
         ]
         with tcp, unix, bait:
-            yield ["/usr/bin/python3", "-c", ATTEMPTS, json.dumps(told)]
+            yield ["/usr/bin/python3", "-c", ATTEMPTS, json.dumps(targets)]
 
 
 def test_nothing_can_be_reached(attempts: list[str]) -> None:

@@ -85,7 +85,7 @@ def test_journal_of_another_source_is_not_believed(tmp_path: Path) -> None:
 
 
 def test_cancel_is_quick(tmp_path: Path) -> None:
-    """A copy that is told to stop reads no more than its threads had begun, and says so."""
+    """A copy that is stopped reads no more than its threads had begun, and says so."""
     endless = EndlessSource()
     with endless.open() as source, sinks.nowhere() as sink, pytest.raises(Stopped):
         end_of(lambda: copy(source, sink, threads=THREADS, should_stop=endless.should_stop))

@@ -1,4 +1,4 @@
-"""What goes wrong under a copy: an error in words, a destination as promised, nothing left, and a journal that goes on."""
+"""What goes wrong under a copy: a readable error, a destination as promised, nothing left, and a journal that goes on."""
 
 import json
 import os
@@ -144,7 +144,7 @@ def test_a_fault_in_the_middle_is_said_and_leaves_nothing(tmp_path: Path, kind: 
 
 
 def test_a_server_that_stalls_ends_with_its_user(tmp_path: Path) -> None:
-    """Ctrl-C ends a copy from a server that does not answer, in words, and leaves nothing."""
+    """Ctrl-C ends a copy from a server that does not answer, with a message, and leaves nothing."""
     (tmp_path / "raw").write_bytes(os.urandom(MiB))
     with nbdkit(tmp_path, "--filter=delay", "file", tmp_path / "raw", "delay-read=60") as (uri, _):
         argv = ["env", "--default-signal=INT", sys.executable, "-m", "nbdsvc", "copy", uri, str(tmp_path / "out")]
@@ -158,7 +158,7 @@ def test_a_server_that_stalls_ends_with_its_user(tmp_path: Path) -> None:
 
 
 def test_a_server_that_stalls_is_given_up(tmp_path: Path) -> None:
-    """One that does not answer for half a minute is an error in words."""
+    """One that does not answer for half a minute is a readable error."""
     (tmp_path / "raw").write_bytes(os.urandom(MiB))
     with nbdkit(tmp_path, "--filter=delay", "file", tmp_path / "raw", "delay-read=120") as (uri, _):
         began = time.monotonic()

@@ -87,7 +87,7 @@ def test_a_servers_error_is_said_and_never_retried(tmp_path: Path, serve: Serve)
 
 
 def test_a_server_that_stalls_does_not_hold_a_cancel(tmp_path: Path, serve: Serve) -> None:
-    """A copy from a server that does not answer ends when it is told to, long before the answer comes."""
+    """A copy from a server that does not answer ends when it is stopped, long before the answer comes."""
     (tmp_path / "raw").write_bytes(os.urandom(MiB))
     (tmp_path / "target").touch()
     slow = serve("--filter=delay", "file", tmp_path / "raw", "delay-read=600")
@@ -99,7 +99,7 @@ def test_a_server_that_stalls_does_not_hold_a_cancel(tmp_path: Path, serve: Serv
 def test_nobody_there(tmp_path: Path, serve: Serve) -> None:
     """No server, or a read-only export as a sink: an error that says so, and the URI's secrets stay out of it."""
     with pytest.raises(errors.ReadFailed, match="No such file") as caught:
-        sources.open_nbd(f"nbd+unix:///?socket={tmp_path}/nobody&tls-psk-file=/key")
+        sources.open_nbd(f"nbd+unix:///?socket={tmp_path}/unknown&tls-psk-file=/key")
     assert "/key" not in str(caught.value)
     (tmp_path / "raw").write_bytes(bytes(MiB))
     with pytest.raises(errors.WriteFailed, match="read-only"):

@@ -117,7 +117,7 @@ def test_killed_writer_leaves_no_image(tmp_path: Path) -> None:
 
 
 def test_cancelled_and_full(tmp_path: Path) -> None:
-    """A copy to qcow2 that is told to stop begins no further read, and says OutOfSpace on a full file system."""
+    """A copy to qcow2 that is stopped begins no further read, and says OutOfSpace on a full file system."""
     endless = EndlessSource()
     with (
         endless.open() as source,

@@ -34,9 +34,9 @@ def raw(tmp_path: Path) -> Path:
     return tmp_path / "raw"
 
 
-def send(path: Path, uri: str, format: str = "raw", **wish: Callable[[], bool]) -> None:
+def send(path: Path, uri: str, format: str = "raw", **fields: Callable[[], bool]) -> None:
     with sources.open_path(path, format) as source, sinks.open_nbd(uri) as sink:
-        copy(source, sink, **wish)
+        copy(source, sink, **fields)
 
 
 @pytest.mark.parametrize("format", ["raw", "qcow2"])
@@ -93,7 +93,7 @@ def test_by_tcp(tmp_path: Path, raw: Path) -> None:
 
 
 def test_a_server_that_stalls_does_not_hold_a_cancel(tmp_path: Path, raw: Path) -> None:
-    """Nothing is answered, and then the socket takes nothing more: a copy that is told to stop does not wait for it."""
+    """Nothing is answered, and then the socket takes nothing more: a copy that is stopped does not wait for it."""
     looks = itertools.count()
     with (
         nbdkit(tmp_path, "--filter=delay", "file", tmp_path / "target", "delay-write=600") as (uri, _),
@@ -103,7 +103,7 @@ def test_a_server_that_stalls_does_not_hold_a_cancel(tmp_path: Path, raw: Path) 
 
 
 def test_a_server_that_dies(tmp_path: Path, raw: Path) -> None:
-    """An error in words, soon, and no signal that ends us."""
+    """A readable error, soon, and no signal that ends us."""
     words = ["--filter=delay", "file", tmp_path / "target", "delay-write=1"]
     with nbdkit(tmp_path, *words) as (uri, child):
         threading.Timer(0.3, child.kill).start()
@@ -135,7 +135,7 @@ def test_a_source_that_shrinks_while_it_is_sent(tmp_path: Path, raw: Path, momen
 
 
 class Liar:
-    """Stands between a client and a server, and changes what the server says once a write was asked for."""
+    """Stands between a client and a server, and changes what the server says once a write was requested."""
 
     def __init__(self, folder: Path, server: str, lie: Callable[[bytes], bytes]) -> None:
         self._server, self._lie, self._written = server, lie, threading.Event()

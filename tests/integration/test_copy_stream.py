@@ -120,8 +120,8 @@ def test_the_command_pipes_and_appends(tmp_path: Path) -> None:
         assert json.loads(done.stderr)["size"] == 24 * MiB
     out.write_bytes(b"before")
     with out.open("ab") as file:
-        told = subprocess.run(command(raw, "-", "--limit", "1G"), stdout=file, stderr=subprocess.PIPE, timeout=60)
-    assert b"24.0 MiB in" in told.stderr
+        ended = subprocess.run(command(raw, "-", "--limit", "1G"), stdout=file, stderr=subprocess.PIPE, timeout=60)
+    assert b"24.0 MiB in" in ended.stderr
     assert out.read_bytes() == b"before" + raw.read_bytes()
 
 
@@ -157,7 +157,7 @@ def test_a_fifo(tmp_path: Path) -> None:
 
 @MAKERS
 def test_a_reader_that_goes_away(tmp_path: Path, make: Callable[[], tuple[int, int]]) -> None:
-    """The copy fails in words and with a status, not by a signal."""
+    """The copy fails with a message and a status, not by a signal."""
     from_fd, to_fd = make()
     child = subprocess.Popen(command(make_raw(tmp_path), "-"), stdout=to_fd, stderr=subprocess.PIPE, text=True)
     os.close(to_fd)
@@ -169,16 +169,16 @@ def test_a_reader_that_goes_away(tmp_path: Path, make: Callable[[], tuple[int, i
 
 @MAKERS
 def test_a_reader_that_sleeps(tmp_path: Path, make: Callable[[], tuple[int, int]]) -> None:
-    """A copy whose reader does not read ends when it is told to, and a reader that shares the pipe finds its flags as before."""
+    """A copy whose reader does not read ends when it is stopped, and a reader that shares the pipe finds its flags as before."""
     from_fd, to_fd = make()
     flags = fcntl.fcntl(to_fd, fcntl.F_GETFL)
-    asked = [False] * 10 + [True] * 1000  # half a second: the pipe is full by then
+    stops = [False] * 10 + [True] * 1000  # half a second: the pipe is full by then
     with sources.open_path(make_raw(tmp_path)) as source, sinks.open_stream(to_fd, "pipe") as sink:
         with pytest.raises(Stopped):
-            copy(source, sink, should_stop=lambda: asked.pop(0))
+            copy(source, sink, should_stop=lambda: stops.pop(0))
         assert fcntl.fcntl(to_fd, fcntl.F_GETFL) == flags
-    # It was told once, and had to be asked for hardly more than the tick in which it ended.
-    assert len(asked) > 990
+    # It was stopped once, and polled for hardly more than the tick in which it ended.
+    assert len(stops) > 990
     os.close(from_fd)
     os.close(to_fd)
 

@@ -1,4 +1,4 @@
-"""Projects share a host's copies: what one of them makes slow or endless, holds up nobody else."""
+"""Projects share a host's copies: what one of them makes slow or endless, holds up no other project."""
 
 import os
 from collections.abc import Callable
@@ -26,8 +26,8 @@ def service(make_service: Callable[..., ServiceProcess]) -> ServiceProcess:
 
 
 def begin(client: Client, image: str | None) -> str:
-    wish = {"size": 1, **({"imageRef": image} if image else {})}
-    return str(client.post("volumes", body={"volume": wish})["volume"]["id"])
+    fields = {"size": 1, **({"imageRef": image} if image else {})}
+    return str(client.post("volumes", body={"volume": fields})["volume"]["id"])
 
 
 def becomes(client: Client, volume: str, status: str) -> None:
@@ -46,8 +46,8 @@ def test_a_project_that_slows_its_copies_slows_itself(service: ServiceProcess) -
     for project in ("p2", "p3"):
         other = service.client(project)
         becomes(other, begin(other, "small.raw"), "available")
-    wish = {"volume_uuid": free, "connector": LOCAL}
-    greedy.delete("attachments", greedy.post("attachments", body={"attachment": wish})["attachment"]["id"])
+    fields = {"volume_uuid": free, "connector": LOCAL}
+    greedy.delete("attachments", greedy.post("attachments", body={"attachment": fields})["attachment"]["id"])
     greedy.delete("volumes", free)
     assert service.wait_status("volumes", free, SOON) == "gone"
     for volume in slow:
@@ -64,8 +64,8 @@ def test_a_project_queues_so_many_operations_and_no_more(make_service: Callable[
     client = service.client("p1")
     volume = begin(client, None)
     becomes(client, volume, "available")
-    wish = {"volume_uuid": volume, "connector": LOCAL}
-    attachment = client.post("attachments", body={"attachment": wish})["attachment"]["id"]
+    fields = {"volume_uuid": volume, "connector": LOCAL}
+    attachment = client.post("attachments", body={"attachment": fields})["attachment"]["id"]
     for _ in range(3):
         begin(client, "small.raw")
     with pytest.raises(errors.RequestError, match="operations"):

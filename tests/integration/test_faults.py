@@ -47,7 +47,7 @@ def test_damaged_database_file(make_service: Callable[..., ServiceProcess]) -> N
 
 
 def test_an_image_that_would_overrun_the_pool_is_not_begun(make_service: Callable[..., ServiceProcess]) -> None:
-    """More bytes than are free: the creation fails in words before the first byte, and nothing stays in the pool."""
+    """More bytes than are free: the creation fails with a message before the first byte, and nothing stays in the pool."""
     service = make_service(driver="memory", driver_options=f"capacity = {100 << 20}")
     image = service.state / "images" / "large.raw"
     for size, status in ((101 << 20, "error"), (99 << 20, "available")):
@@ -145,7 +145,7 @@ def test_backend_faults_end_in_the_promised_status(make_service: Callable[..., S
 
 @pytest.mark.row("S053")
 def test_source_is_not_deleted_while_it_is_copied(make_service: Callable[..., ServiceProcess]) -> None:
-    """Deleting a snapshot waits for the volume that is being made of it; both end as asked."""
+    """Deleting a snapshot waits for the volume that is being made of it; both end as requested."""
     service = make_service(driver="memory", driver_options="instant_clone = false")
     client = service.client()
     volume = client.post("volumes", body={"volume": {"size": 1}})["volume"]["id"]
@@ -225,8 +225,8 @@ def test_a_clock_that_jumps(make_service: Callable[..., ServiceProcess], clock_s
     (service.state / "images" / "base.raw").write_bytes(content)
     attached = client.post("volumes", body={"volume": {"size": 1}})["volume"]["id"]
     assert service.wait_status("volumes", attached) == "available"
-    wish = {"volume_uuid": attached, "connector": {"host": "me", "ip": "127.0.0.1"}}
-    attachment = client.post("attachments", body={"attachment": wish})["attachment"]["id"]
+    connection = {"volume_uuid": attached, "connector": {"host": "me", "ip": "127.0.0.1"}}
+    attachment = client.post("attachments", body={"attachment": connection})["attachment"]["id"]
     server = (service.state / "exports" / attachment / "process").read_text()
 
     slow = [{"when": "after", "error": None, "delay": 2, "times": 1}]

@@ -152,7 +152,7 @@ def complaint_of(source: Source) -> str:
 
 
 def test_nothing_outlives_a_killed_copy(tmp_path: Path) -> None:
-    """SIGKILL in the middle of a copy: no child is left, and the next one removes the folder, which nobody holds."""
+    """SIGKILL in the middle of a copy: no child is left, and the next one removes the folder, which no process holds."""
     image, spool = convert(tmp_path, "vmdk", "subformat=monolithicSparse"), tmp_path / "t"
     spool.mkdir()
     argv = [sys.executable, "-m", "nbdsvc", "copy", image, tmp_path / "out", "--limit", "1M"]

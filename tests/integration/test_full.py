@@ -66,12 +66,12 @@ def attached(service: ServiceProcess, *, legacy: bool = False) -> tuple[str, str
         client.act("volumes", volume, "os-initialize_connection", {"connector": LOCAL})
         client.act("volumes", volume, "os-attach", {"host_name": "me", "mountpoint": "/dev/vdb"})
         return volume, str(client.get("attachments")["attachments"][0]["id"])
-    wish = {"volume_uuid": volume, "connector": LOCAL}
-    return volume, str(client.post("attachments", body={"attachment": wish})["attachment"]["id"])
+    fields = {"volume_uuid": volume, "connector": LOCAL}
+    return volume, str(client.post("attachments", body={"attachment": fields})["attachment"]["id"])
 
 
 def end(service: ServiceProcess, verb: str, volume: str, attachment: str) -> str:
-    """What the client was told: "" or why it was not done."""
+    """The message to the client: "" or why it was not done."""
     client: Any = service.client()
     try:
         if verb == "DELETE":
@@ -87,15 +87,15 @@ def end(service: ServiceProcess, verb: str, volume: str, attachment: str) -> str
 
 @pytest.mark.parametrize("verb", ["DELETE", "os-terminate_connection", "os-detach"])
 def test_access_ends_on_a_full_disk(disk_and_service: tuple[Disk, ServiceProcess], verb: str) -> None:
-    """With the state folder's disk full, each way to end access ends the server; the client is told what could not be written,
+    """With the state folder's disk full, each way to end access ends the server; the client gets what could not be written,
     and the row says so when there is room again."""
     disk, service = disk_and_service
     volume, attachment = attached(service, legacy=verb != "DELETE")
     assert service.servers()
     disk.fill()
-    told = end(service, verb, volume, attachment)
+    message = end(service, verb, volume, attachment)
     wait_until(lambda: not service.servers(), SOON)
-    assert told == "" or "was ended all the same" in told or "was not finished" in told
+    assert message == "" or "was ended all the same" in message or "was not finished" in message
     disk.free()
     client = service.client()
     if verb == "os-terminate_connection":

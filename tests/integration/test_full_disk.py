@@ -64,8 +64,8 @@ def test_a_full_state_folder(make_service: Callable[..., ServiceProcess], small:
     client = service.start().client()
     volume = client.post("volumes", body={"volume": {"size": 1}})["volume"]["id"]
     service.wait_status("volumes", volume)
-    wish = {"volume_uuid": volume, "connector": {"host": "me"}}
-    attachment = client.post("attachments", body={"attachment": wish})["attachment"]["id"]
+    fields = {"volume_uuid": volume, "connector": {"host": "me"}}
+    attachment = client.post("attachments", body={"attachment": fields})["attachment"]["id"]
     wait_until((service.state / "nbdsvc.db.reserve").exists)
     filler = fill(small)
     with pytest.raises(errors.Error, match=f"{service.state} has no room"):
@@ -97,8 +97,8 @@ def test_a_full_pool_serves_what_is_in_it(make_service: Callable[..., ServicePro
     service.kill()
     fill(small)
     client = service.start().client()
-    wish = {"volume_uuid": volume, "connector": {"host": "me"}}
-    attachment = client.post("attachments", body={"attachment": wish})["attachment"]["id"]
+    fields = {"volume_uuid": volume, "connector": {"host": "me"}}
+    attachment = client.post("attachments", body={"attachment": fields})["attachment"]["id"]
     client.delete("attachments", attachment)
     with pytest.raises(errors.Error, match="no room|no storage host"):
         client.post("volumes", body={"volume": {"size": 1}})

@@ -55,7 +55,7 @@ def test_a_server_that_is_not_there(tmp_path: Path) -> None:
 
 
 def _against(content: bytes) -> handshake.Negotiated:
-    """The handshake with a server that sends these bytes, whatever it is asked, and hangs up."""
+    """The handshake with a server that sends these bytes, whatever it receives, and hangs up."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(1)

@@ -14,7 +14,7 @@ CONTENT = random.Random(3).randbytes(MiB + 123)
 
 
 def test_a_page_is_no_disk(make_service: Callable[..., ServiceProcess]) -> None:
-    """A server's page of HTML with 200 fails the creation in words, and the volume is not available."""
+    """A server's page of HTML with 200 fails the creation with a message, and the volume is not available."""
     service = make_service(image_http_networks="127.0.0.0/8")
     with serving(Site(CONTENT, oddity=lambda _number: "html")) as url:
         body = {"volume": {"size": 1, "imageRef": f"{url}/disk.raw"}}
@@ -27,7 +27,7 @@ def test_a_page_is_no_disk(make_service: Callable[..., ServiceProcess]) -> None:
     "host", ["127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0", "127.1", "2130706433"]
 )
 def test_the_service_does_not_fetch_from_its_own_network(shared_service: ServiceProcess, host: str) -> None:
-    """A member's URL to this host, in any writing, is refused at admission or fails, and nothing is asked of the server."""
+    """A member's URL to this host, in any writing, is refused at once or fails, and the server gets no request."""
     site = Site(CONTENT)
     with serving(site) as url:
         reference = f"http://{host}:{url.rpartition(':')[2]}/metrics"
@@ -58,6 +58,6 @@ def test_a_redirect_to_its_own_network_is_refused_too(make_service: Callable[...
      "HTTP://h:0/", "https://" + "h" * 300, "http://exa mple/", "ftp://h/x", "http:x", "http://" + "a" * 20000],
 )  # fmt: skip
 def test_a_wrong_url_is_400_with_the_reason(shared_service: ServiceProcess, url: str) -> None:
-    """At admission, with the field."""
+    """At once, with the field."""
     with pytest.raises(errors.RequestError, match="imageRef"):
         shared_service.client().post("volumes", body={"volume": {"size": 1, "imageRef": url}})

@@ -1,4 +1,4 @@
-"""Images on web servers: what was asked for, or a clear error; never wrong bytes."""
+"""Images on web servers: the requested bytes, or a clear error; never wrong bytes."""
 
 import random
 import socket
@@ -52,14 +52,14 @@ ODDITIES = [
 
 @pytest.mark.parametrize(("oddity", "since"), ODDITIES)
 def test_another_answer_than_was_asked_for_is_refused(tmp_path: Path, oddity: str, since: int) -> None:
-    """Other bytes, lengths, encodings, types, files or statuses than asked for: ReadFailed or BadImage with the reason."""
+    """Other bytes, lengths, encodings, types, files or statuses than requested: ReadFailed or BadImage with the reason."""
     site = Site(CONTENT, oddity=lambda number: oddity if number >= since else "")
     with serving(site) as url, pytest.raises(errors.DataError):
         fetch(f"{url}/disk", tmp_path)
 
 
 def test_a_server_that_stays_busy_is_named(tmp_path: Path) -> None:
-    """The tries are bounded, and the error has the status in words."""
+    """The tries are bounded, and the error names the status."""
     with serving(Site(CONTENT, oddity=lambda _number: "busy")) as url, pytest.raises(errors.ReadFailed, match="503"):
         fetch(f"{url}/disk", tmp_path)
 
@@ -76,7 +76,7 @@ def test_an_idle_connection_may_end(tmp_path: Path) -> None:
 
 
 def test_a_signed_url_that_expires_is_renewed(tmp_path: Path) -> None:
-    """The first URL is asked again for a new target of the same file; the signature is in no message."""
+    """The first URL is requested again for a new target of the same file; the signature is in no message."""
     site = Site(CONTENT * 4)
     with serving(site) as url:
         file = HttpFile(f"{url}/first")
@@ -93,7 +93,7 @@ def test_a_signed_url_that_expires_is_renewed(tmp_path: Path) -> None:
 
 
 def test_redirects_are_bounded_and_stay_safe(tmp_path: Path) -> None:
-    """A loop, another scheme, and nothing at all where it leads: each ends in words."""
+    """A loop, another scheme, and nothing at all where it leads: each ends with a message."""
     for location, reason in (("/loop", "more than 5 times"), ("ftp://h/x", "http or https"), ("", "where to")):
         site = Site(CONTENT, oddity=lambda _number: "loop")
         with serving(site) as url:
@@ -125,7 +125,7 @@ def test_an_empty_file_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("oddity", ["silent", "drip"])
 def test_a_cancel_is_seen_in_a_read(tmp_path: Path, oddity: str) -> None:
-    """A copy that waits for a server which says nothing, or next to nothing, ends when it is told to."""
+    """A copy that waits for a server which says nothing, or next to nothing, ends when it is stopped."""
     site = Site(CONTENT, oddity=lambda number: oddity if number > 1 else "")
     stop = threading.Event()
     with serving(site) as url:
@@ -230,7 +230,7 @@ def test_a_proxy_is_not_asked_for_inner_addresses(monkeypatch: pytest.MonkeyPatc
 
 
 def test_characters_outside_of_ascii_are_encoded(tmp_path: Path) -> None:
-    """A path with them is asked for in UTF-8 and percent signs; what is encoded already stays."""
+    """A path with them is requested in UTF-8 and percent signs; what is encoded already stays."""
     site = Site(CONTENT)
     with serving(site) as url:
         assert fetch(f"{url}/ä b%20c.raw?q=ü", tmp_path) == CONTENT
@@ -251,7 +251,7 @@ def test_credentials_go_to_their_own_host_only(tmp_path: Path) -> None:
 
 
 def test_causes_are_in_words(tmp_path: Path) -> None:
-    """A name that is not known, a refused connection, a certificate that nobody vouches for, TLS to a server without it."""
+    """A name that is not known, a refused connection, a certificate of an unknown authority, TLS to a server without it."""
     import ssl
 
     openssl(tmp_path)
@@ -285,7 +285,7 @@ def _closed_port() -> int:
 
 
 def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """http_proxy is asked, no_proxy is honoured, and a SOCKS proxy is refused by name."""
+    """http_proxy is used, no_proxy is honoured, and a SOCKS proxy is refused by name."""
     site = Site(CONTENT)
     with serving(site) as proxy:
         monkeypatch.setenv("http_proxy", proxy)

@@ -48,9 +48,9 @@ def request(
     return status, content
 
 
-def volume(service: ServiceProcess, who: str, **wish: object) -> dict[str, object]:
+def volume(service: ServiceProcess, who: str, **fields: object) -> dict[str, object]:
     """The volume's row, when it has come to rest."""
-    status, made = request(service, who, "POST", "/v3/volumes", {"volume": {"size": 1, **wish}})
+    status, made = request(service, who, "POST", "/v3/volumes", {"volume": {"size": 1, **fields}})
     assert status == 202, made
     id = made["volume"]["id"]  # type: ignore[index]
 
@@ -64,18 +64,18 @@ def volume(service: ServiceProcess, who: str, **wish: object) -> dict[str, objec
 def upload(service: ServiceProcess, who: str, name: str, **more: object) -> tuple[int, dict[str, object]]:
     made = volume(service, who)
     action = {"os-volume_upload_image": {"image_name": name, **more}}
-    status, told = request(service, who, "POST", f"/v3/volumes/{made['id']}/action", action)
+    status, reply = request(service, who, "POST", f"/v3/volumes/{made['id']}/action", action)
     if status == 202:
-        index = service.state / "images" / f"{told['os-volume_upload_image']['image_id']}.json"  # type: ignore[index]
+        index = service.state / "images" / f"{reply['os-volume_upload_image']['image_id']}.json"  # type: ignore[index]
         wait_until(lambda: index.exists() and json.loads(index.read_text())["status"] == "active")
-    return status, told
+    return status, reply
 
 
 def test_an_uploaded_image_belongs_to_its_project(service: ServiceProcess) -> None:
     """By id and by name it is there for its project and an administrator; for others it does not exist."""
-    status, told = upload(service, "a", "mine")
+    status, reply = upload(service, "a", "mine")
     assert status == 202
-    id = told["os-volume_upload_image"]["image_id"]  # type: ignore[index]
+    id = reply["os-volume_upload_image"]["image_id"]  # type: ignore[index]
     for reference in (id, "mine"):
         assert volume(service, "a", imageRef=reference)["status"] == "available"
         refused = request(service, "b", "POST", "/v3/volumes", {"volume": {"size": 1, "imageRef": reference}})
@@ -105,7 +105,7 @@ def test_uploads_count_against_a_quota(service: ServiceProcess) -> None:
 
 
 def test_a_project_removes_its_own_images(service: ServiceProcess) -> None:
-    """Others are told that there is none, public and protected ones are an administrator's; what is removed frees the quota."""
+    """Others get 404, public and protected ones are an administrator's; what is removed frees the quota."""
     id = upload(service, "a", "to go")[1]["os-volume_upload_image"]["image_id"]  # type: ignore[index]
     kept = upload(service, "a", "kept", protected=True)[1]["os-volume_upload_image"]["image_id"]  # type: ignore[index]
     path = f"/v3/images/{id}"

@@ -41,8 +41,8 @@ def service(make_service: Callable[..., ServiceProcess], tmp_path: Path) -> Serv
 
 def begin(client: Client) -> str:
     """A volume that is being made of the image; its id."""
-    wish = {"size": 1, "imageRef": "disk.raw"}
-    volume = str(client.post("volumes", body={"volume": wish})["volume"]["id"])
+    fields = {"size": 1, "imageRef": "disk.raw"}
+    volume = str(client.post("volumes", body={"volume": fields})["volume"]["id"])
     wait_until(lambda: client.operation_of(volume)["progress"]["done"] > 0)
     return volume
 

@@ -17,8 +17,8 @@ def _attached(service: ServiceProcess) -> tuple[str, str, str, int]:
     service.wait_status("volumes", volume)
     snapshot = client.post("snapshots", body={"snapshot": {"volume_id": volume}})["snapshot"]["id"]
     service.wait_status("snapshots", snapshot)
-    wish = {"volume_uuid": volume, "connector": {"host": "me"}}
-    attachment = client.post("attachments", body={"attachment": wish})["attachment"]["id"]
+    fields = {"volume_uuid": volume, "connector": {"host": "me"}}
+    attachment = client.post("attachments", body={"attachment": fields})["attachment"]["id"]
     return volume, snapshot, attachment, _server(service, attachment)
 
 

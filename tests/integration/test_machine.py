@@ -81,16 +81,16 @@ class ApiMachine(RuleBasedStateMachine):
 
     @contextmanager
     def attached(self, volume: str, mode: str = "rw") -> Iterator[nbd.NBD]:
-        wish = {"volume_uuid": volume, "connector": LOCAL | {"mode": mode}}
-        attachment = self.client.post("attachments", body={"attachment": wish})["attachment"]
+        fields = {"volume_uuid": volume, "connector": LOCAL | {"mode": mode}}
+        attachment = self.client.post("attachments", body={"attachment": fields})["attachment"]
         connection = nbd.NBD()
         connection.connect_uri(attachment["connection_info"]["uri"])
         yield connection
         connection.shutdown()
         self.client.delete("attachments", attachment["id"])
 
-    def create(self, model: Model, **wish: Any) -> Any:
-        made = self.client.post("volumes", body={"volume": {"size": model.size, **wish}})["volume"]["id"]
+    def create(self, model: Model, **fields: Any) -> Any:
+        made = self.client.post("volumes", body={"volume": {"size": model.size, **fields}})["volume"]["id"]
         if self.service.wait_status("volumes", made) != "available":
             self.client.delete("volumes", made)
             assert self.service.wait_status("volumes", made) == "gone"
@@ -213,15 +213,15 @@ class ApiMachine(RuleBasedStateMachine):
         """While an upload of the volume is under way, and whatever happens meanwhile: access ends, and nothing serves it."""
         if volume not in self.model:
             return
-        wish = {"volume_uuid": volume, "connector": LOCAL}
-        attachment = str(self.client.post("attachments", body={"attachment": wish})["attachment"]["id"])
+        fields = {"volume_uuid": volume, "connector": LOCAL}
+        attachment = str(self.client.post("attachments", body={"attachment": fields})["attachment"]["id"])
         self.client.act("attachments", attachment, "os-complete")
         self.client.act("volumes", volume, "os-volume_upload_image", {"image_name": "up", "force": True})
         for event in events:
             if event == "kill":
                 self.kill()
             elif event == "wait":
-                time.sleep(0.5)  # as long as housekeeping does, which repairs
+                time.sleep(0.5)  # as long as the interval of repairs
             else:
                 processes.end(self.service.state / "exports", attachment)
         self.client.delete("attachments", attachment)
@@ -266,7 +266,7 @@ class ApiMachine(RuleBasedStateMachine):
 
 
 def test_api_against_a_model_of_the_bytes() -> None:
-    """Whatever is asked, in whatever order, with faults and kills: rows, sizes and bytes are as the model says."""
+    """Whatever is requested, in whatever order, with faults and kills: rows, sizes and bytes are as the model says."""
     with tempfile.TemporaryDirectory(prefix="nb-", dir="/var/tmp") as folder:
         service = ServiceProcess(Path(folder), driver="memory").start()
         try:

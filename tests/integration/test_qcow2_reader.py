@@ -26,7 +26,7 @@ CHANGES = st.lists(
 )
 
 
-class Wish(NamedTuple):
+class ImageSpec(NamedTuple):
     """What an image is to be."""
 
     version: int
@@ -49,8 +49,8 @@ class Wish(NamedTuple):
         return self.extended and self.version == 3 and self.cluster_bits >= 14
 
 
-WISHES = st.builds(
-    Wish,
+SPECS = st.builds(
+    ImageSpec,
     st.sampled_from([2, 3, 3]),
     st.integers(9, 21),
     st.sampled_from(["none", "zlib", "zstd"]),
@@ -59,10 +59,10 @@ WISHES = st.builds(
 )
 
 
-def make_image(raw: Path, image: Path, wish: Wish, changes: list[Change]) -> None:
-    packed = [] if wish.compression == "none" else ["-c"]
-    qemu_img("convert", "-f", "raw", "-O", "qcow2", *packed, "-o", wish.options, raw, image)
-    change(image, wish.sectors, changes)
+def make_image(raw: Path, image: Path, spec: ImageSpec, changes: list[Change]) -> None:
+    packed = [] if spec.compression == "none" else ["-c"]
+    qemu_img("convert", "-f", "raw", "-O", "qcow2", *packed, "-o", spec.options, raw, image)
+    change(image, spec.sectors, changes)
 
 
 def change(image: Path, sectors: int, changes: list[Change]) -> None:
@@ -100,37 +100,40 @@ def assert_same(image: Path, folder: Path, snapshot: str | None = None) -> None:
 
 @pytest.mark.row("S074")
 @settings(max_examples=60)
-@given(EXTENTS, WISHES, CHANGES)
+@given(EXTENTS, SPECS, CHANGES)
 def test_reads_as_qemu_reads_it(
-    tmp_path_factory: pytest.TempPathFactory, extents: list[tuple[int, int, int]], wish: Wish, changes: list[Change]
+    tmp_path_factory: pytest.TempPathFactory,
+    extents: list[tuple[int, int, int]],
+    spec: ImageSpec,
+    changes: list[Change],
 ) -> None:
     """Differential: any image that QEMU makes and then changes gives the same bytes through us and through qemu-img."""
     folder = tmp_path_factory.mktemp("qcow2")
-    write_extents(folder / "raw", wish.sectors * 512, extents)
-    make_image(folder / "raw", folder / "image", wish, changes)
+    write_extents(folder / "raw", spec.sectors * 512, extents)
+    make_image(folder / "raw", folder / "image", spec, changes)
     assert_same(folder / "image", folder)
 
 
 @settings(max_examples=15)
-@given(WISHES, st.lists(CHANGES, min_size=1, max_size=3), st.integers(0, 4 * MiB // 512))
+@given(SPECS, st.lists(CHANGES, min_size=1, max_size=3), st.integers(0, 4 * MiB // 512))
 def test_internal_snapshots_by_name(
-    tmp_path_factory: pytest.TempPathFactory, wish: Wish, rounds: list[list[Change]], more: int
+    tmp_path_factory: pytest.TempPathFactory, spec: ImageSpec, rounds: list[list[Change]], more: int
 ) -> None:
     """Each internal snapshot reads as it was taken, whatever was written, or grown, since."""
     folder = tmp_path_factory.mktemp("snapshots")
     image = folder / "image"
-    qemu_img("create", "-q", "-f", "qcow2", "-o", wish.options, image, str(wish.sectors * 512))
+    qemu_img("create", "-q", "-f", "qcow2", "-o", spec.options, image, str(spec.sectors * 512))
     for number, changes in enumerate(rounds):
-        change(image, wish.sectors, changes)
+        change(image, spec.sectors, changes)
         qemu_img("snapshot", "-c", f"snap {number}", image)
-    if more and wish.version == 3:
-        qemu_img("resize", "-q", "-f", "qcow2", image, str((wish.sectors + more) * 512))
-    change(image, wish.sectors, [("write", 3, 700)])
+    if more and spec.version == 3:
+        qemu_img("resize", "-q", "-f", "qcow2", image, str((spec.sectors + more) * 512))
+    change(image, spec.sectors, [("write", 3, 700)])
     assert_same(image, folder)
     for number in range(len(rounds)):
         assert_same(image, folder, f"snap {number}")
-    with pytest.raises(errors.BadImage, match="no snapshot called nobody"):
-        sources.open_path(image, "qcow2", "nobody")
+    with pytest.raises(errors.BadImage, match="no snapshot called unknown"):
+        sources.open_path(image, "qcow2", "unknown")
 
 
 @pytest.mark.parametrize("cluster_bits", range(9, 22))
@@ -140,8 +143,8 @@ def test_every_cluster_size_with_noise(tmp_path: Path, cluster_bits: int) -> Non
     raw = tmp_path / "raw"
     raw.write_bytes(dice.randbytes(300 * KiB) + bytes(200 * KiB) + b"text " * 60000 + dice.randbytes(5 * 512))
     for compression in ("zlib", "zstd"):
-        wish = Wish(3, cluster_bits, compression, cluster_bits % 2 == 0, raw.stat().st_size // 512)
-        make_image(raw, tmp_path / "image", wish, [("write", 3, 5), ("write -z", 100, 300), ("write", 700, 9)])
+        spec = ImageSpec(3, cluster_bits, compression, cluster_bits % 2 == 0, raw.stat().st_size // 512)
+        make_image(raw, tmp_path / "image", spec, [("write", 3, 5), ("write -z", 100, 300), ("write", 700, 9)])
         assert_same(tmp_path / "image", tmp_path)
 
 

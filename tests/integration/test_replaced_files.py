@@ -25,7 +25,7 @@ def replace(path: Path, kind: str, target: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
 def test_a_replaced_volume_is_not_used(make_service: Callable[..., ServiceProcess], tmp_path: Path, kind: str) -> None:
-    """Attach, snapshot, clone and extension of it fail in words; the file that the link names keeps its bytes."""
+    """Attach, snapshot, clone and extension of it fail with a message; the file that the link names keeps its bytes."""
     service = make_service()
     client = service.client()
     volume = client.post("volumes", body={"volume": {"size": 1}})["volume"]["id"]

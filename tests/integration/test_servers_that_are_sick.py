@@ -145,8 +145,8 @@ def test_stopped_servers_cost_nobody_else(make_service: Callable[..., ServicePro
     for _ in range(4):
         volume = client.post("volumes", body={"volume": {"size": 1}})["volume"]["id"]
         assert service.wait_status("volumes", volume) == "available"
-        wish = {"volume_uuid": volume, "connector": {"host": "me", "ip": "127.0.0.1"}}
-        client.post("attachments", body={"attachment": wish})
+        fields = {"volume_uuid": volume, "connector": {"host": "me", "ip": "127.0.0.1"}}
+        client.post("attachments", body={"attachment": fields})
     stopped = [pid for pids in processes.serving(exports).values() for pid in pids]
     assert len(stopped) == 8
     for pid in stopped:

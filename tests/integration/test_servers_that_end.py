@@ -1,4 +1,4 @@
-"""A server that ends under its client: the client loses its connection, is never told that a request failed, and finds the
+"""A server that ends under its client: the client loses its connection, never gets an error for a request, and finds the
 next one where it was."""
 
 import os
@@ -94,7 +94,7 @@ def test_a_server_that_ends_refuses_nothing(exporters: list[NbdExporter], spec: 
 
 @pytest.mark.row("S068", "S073")
 def test_a_port_is_its_attachments_until_the_detach(exporters: list[NbdExporter], spec: ExportSpec) -> None:
-    """An initiator comes back to the port that it was told. So another export does not get it while its server is dead, and
+    """An initiator comes back to the port that it was given. So another export does not get it while its server is dead, and
     a repair that cannot have it fails with its number, again and again, until it can; then it is free for others."""
     exporter, port = exporters[0], killed(exporters[0], spec).port
     assert port

@@ -78,9 +78,12 @@ class Job:
                 self.done[job.__name__] += 1
             self.delete(volume)
 
-    def create(self, disk: Disk, **wish: Any) -> str:
-        made = self.client.post("volumes", body={"volume": {"size": 1, **wish}})["volume"]["id"]
-        assert self.service.wait_status("volumes", made) == "available", (wish, self.client.operation_of(made)["error"])
+    def create(self, disk: Disk, **fields: Any) -> str:
+        made = self.client.post("volumes", body={"volume": {"size": 1, **fields}})["volume"]["id"]
+        assert self.service.wait_status("volumes", made) == "available", (
+            fields,
+            self.client.operation_of(made)["error"],
+        )
         self.check(str(made), disk)
         self.done["create"] += 1
         return str(made)
@@ -112,16 +115,18 @@ class Job:
         assert self.service.wait_status("snapshots", made) == "gone"
 
     def upload(self, volume: str, disk: Disk) -> None:
-        wish = {"image_name": "soak", "disk_format": self.dice.choice(["raw", "qcow2"])}
-        image = self.client.act("volumes", volume, "os-volume_upload_image", wish)["os-volume_upload_image"]["image_id"]
+        fields = {"image_name": "soak", "disk_format": self.dice.choice(["raw", "qcow2"])}
+        image = self.client.act("volumes", volume, "os-volume_upload_image", fields)["os-volume_upload_image"][
+            "image_id"
+        ]
         assert self.service.wait_status("volumes", volume) == "available"
         self.delete(self.create(disk, imageRef=image))
         for path in (self.service.state / "images").glob(f"{image}*"):
             path.unlink()
 
     def attach(self, volume: str, disk: Disk) -> None:
-        wish = {"volume_uuid": volume, "connector": LOCAL}
-        made = self.client.post("attachments", body={"attachment": wish})["attachment"]
+        fields = {"volume_uuid": volume, "connector": LOCAL}
+        made = self.client.post("attachments", body={"attachment": fields})["attachment"]
         self.client.act("attachments", made["id"], "os-complete")
         read = ["qemu-img", "dd", "-f", "raw", "-O", "raw", "bs=1M", f"count={disk.size // MiB}"]
         copy = self.service.state.parent / f"read-{volume}"

@@ -23,8 +23,8 @@ def volume(service: ServiceProcess) -> str:
 
 def attach(service: ServiceProcess, volume_id: str) -> tuple[str, dict[str, object]]:
     """(attachment, connection_info)"""
-    wish = {"volume_uuid": volume_id, "connector": LOCAL}
-    made = service.client().post("attachments", body={"attachment": wish})["attachment"]
+    fields = {"volume_uuid": volume_id, "connector": LOCAL}
+    made = service.client().post("attachments", body={"attachment": fields})["attachment"]
     service.client().act("attachments", made["id"], "os-complete")
     return str(made["id"]), dict(made["connection_info"])
 

@@ -30,7 +30,7 @@ def _file(host: ServiceProcess, volume: str) -> Path:
 
 @pytest.mark.row("S003")
 def test_they_meet_in_the_database(pair: tuple[ServiceProcess, ServiceProcess]) -> None:
-    """What one admits the other does at once; attach waits for it; images and exports are the host's own."""
+    """What one submits the other runs at once; attach waits for it; images and exports are the host's own."""
     api, host = pair
     content = os.urandom(8 << 20)
     (host.state / "images" / "base.raw").write_bytes(content)
@@ -38,26 +38,26 @@ def test_they_meet_in_the_database(pair: tuple[ServiceProcess, ServiceProcess]) 
     volume = client.post("volumes", body={"volume": {"size": 1, "imageRef": "base.raw"}})["volume"]["id"]
     assert api.wait_status("volumes", volume) == "available"
     assert _file(host, volume).read_bytes()[: len(content)] == content
-    wish = {"volume_uuid": volume, "connector": {"host": "me", "ip": "127.0.0.1"}}
-    attachment = client.post("attachments", body={"attachment": wish})["attachment"]
+    fields = {"volume_uuid": volume, "connector": {"host": "me", "ip": "127.0.0.1"}}
+    attachment = client.post("attachments", body={"attachment": fields})["attachment"]
     assert str(host.state) in attachment["connection_info"]["unix_socket"]
     assert not any(path.name in ("pool", "exports") for path in api.state.iterdir())
     client.delete("attachments", attachment["id"])
-    wrong = client.post("volumes", body={"volume": {"size": 1, "imageRef": "nobody.raw"}})["volume"]["id"]
+    wrong = client.post("volumes", body={"volume": {"size": 1, "imageRef": "unknown.raw"}})["volume"]["id"]
     assert api.wait_status("volumes", wrong) == "error"
-    assert "nobody.raw" in client.get("operations", limit=1)["operations"][0]["error"]["message"]
+    assert "unknown.raw" in client.get("operations", limit=1)["operations"][0]["error"]["message"]
     assert not list((host.state / "exports").iterdir())
 
 
 def test_either_may_die(pair: tuple[ServiceProcess, ServiceProcess]) -> None:
-    """Without the host a request is admitted and waits; without the API the host goes on; both find it done."""
+    """Without the host a request is accepted and waits; without the API the host goes on; both find it done."""
     api, host = pair
     client = api.client()
     host.kill()
     made = client.post("volumes", body={"volume": {"size": 1}})["volume"]
-    wish = {"volume_uuid": made["id"], "connector": {"host": "me"}}
+    fields = {"volume_uuid": made["id"], "connector": {"host": "me"}}
     with pytest.raises(errors.Error, match="creating"):
-        client.post("attachments", body={"attachment": wish})
+        client.post("attachments", body={"attachment": fields})
     assert client.get("volumes", made["id"])["volume"]["status"] == "creating"
     api.kill()
     host.start()
@@ -65,7 +65,7 @@ def test_either_may_die(pair: tuple[ServiceProcess, ServiceProcess]) -> None:
     assert api.wait_status("volumes", made["id"]) == "available"
     host.kill()
     with pytest.raises(errors.Error, match="not finished within 3"):
-        api.client().post("attachments", body={"attachment": wish})
+        api.client().post("attachments", body={"attachment": fields})
     host.start()
     api.settle()
     assert api.client().get("volumes", made["id"])["volume"]["status"] in ("attaching", "reserved", "in-use")

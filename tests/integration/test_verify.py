@@ -33,18 +33,18 @@ def service(
     return made
 
 
-def create(service: ServiceProcess, noun: str = "volumes", **wish: Any) -> str:
+def create(service: ServiceProcess, noun: str = "volumes", **fields: Any) -> str:
     single = noun.rstrip("s")
     size = {"size": 1} if noun == "volumes" else {}
-    made = service.client().post(noun, body={single: {**size, **wish}})[single]
+    made = service.client().post(noun, body={single: {**size, **fields}})[single]
     assert service.wait_status(noun, made["id"]) == "available"
     return str(made["id"])
 
 
-def verify(service: ServiceProcess, volume: str, **wish: Any) -> str:
+def verify(service: ServiceProcess, volume: str, **fields: Any) -> str:
     """`found` or the error's message. The volume is available again."""
     client = service.client()
-    client.act("volumes", volume, "nbdsvc-verify", wish)
+    client.act("volumes", volume, "nbdsvc-verify", fields)
     assert service.wait_status("volumes", volume) == "available"
     ended = client.operation_of(volume)
     assert ended["kind"] == "volume.verify"
@@ -61,9 +61,9 @@ def flip(service: ServiceProcess, volume: str, at: int) -> None:
 
 def attach(service: ServiceProcess, volume: str, mode: str) -> str:
     client = service.client()
-    wish = {"volume_uuid": volume, "connector": LOCAL, "mode": mode}
+    fields = {"volume_uuid": volume, "connector": LOCAL, "mode": mode}
     client.version = "3.44"
-    made = client.post("attachments", body={"attachment": wish})["attachment"]
+    made = client.post("attachments", body={"attachment": fields})["attachment"]
     client.act("attachments", made["id"], "os-complete")
     return str(made["id"])
 

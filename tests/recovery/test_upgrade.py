@@ -134,12 +134,12 @@ def test_exports_by_iscsi_are_repaired_from_its_notes(start_older: Callable[...,
     service = start_older(SIMULATED_LIO)
     world = World(service)
     attachment = world.attachment(world.written())
-    told = _connection(world, attachment)
+    before_upgrade = _connection(world, attachment)
     _upgrade(service)
     service.settle()
     _wait_for_looks(service)
     service.settle()
-    assert _connection(world, attachment) == told
+    assert _connection(world, attachment) == before_upgrade
     assert service.leftovers() == []
     empty(world)
 

@@ -1,4 +1,4 @@
-"""What a service under test keeps volumes on and exports them with, and what of that nobody owns.
+"""What a service under test keeps volumes on and exports them with, and what of that has no owner.
 
 The simulator and NBD are for every machine. Where NBDSVC_TEST_VOLUME_GROUP and NBDSVC_TEST_LIO are set (the rig's
 machines) there are an LVM group and the kernel's LIO.
@@ -31,16 +31,16 @@ class Backend:
             return Path("/dev", os.environ["NBDSVC_TEST_VOLUME_GROUP"], f"volume-{id}")
         return state / "pool" / "volumes" / f"volume-{id}"
 
-    def stranger(self, state: Path, of: str | None) -> Path:
+    def unmanaged(self, state: Path, of: str | None) -> Path:
         """Something in the pool that is not ours: a volume, or a snapshot of this one."""
         if self.driver != "lvm":
-            path = state / "pool" / ("snapshots" if of else "volumes") / "stranger"
+            path = state / "pool" / ("snapshots" if of else "volumes") / "unmanaged"
             path.touch()
             return path
         group = os.environ["NBDSVC_TEST_VOLUME_GROUP"]
         made = ["-s", "-kn", f"{group}/volume-{of}"] if of else ["-V", "1g", "--thin", f"{group}/{group}-pool"]
-        subprocess.run(["lvcreate", "-q", "-y", "-n", "stranger", *made], check=True, stdout=subprocess.DEVNULL)
-        return Path("/dev", group, "stranger")
+        subprocess.run(["lvcreate", "-q", "-y", "-n", "unmanaged", *made], check=True, stdout=subprocess.DEVNULL)
+        return Path("/dev", group, "unmanaged")
 
     def unmarked(self, state: Path) -> list[Path]:
         """Everything in the pool that has no mark of ours."""

@@ -98,8 +98,8 @@ class World:
     def client(self) -> Any:
         return self.service.client()
 
-    def volume(self, **wish: Any) -> str:
-        made = self.client.post("volumes", body={"volume": {"size": 1, **wish}})["volume"]
+    def volume(self, **fields: Any) -> str:
+        made = self.client.post("volumes", body={"volume": {"size": 1, **fields}})["volume"]
         assert self.service.wait_status("volumes", made["id"]) == "available"
         return str(made["id"])
 
@@ -120,9 +120,9 @@ class World:
     def pool(self) -> str:
         return str(self.client.get("scheduler-stats", "get_pools")["pools"][0]["name"])
 
-    def stranger(self, of: str | None = None) -> str:
-        """A volume that somebody else made, or a snapshot `of` one of ours; its name."""
-        path = self.service.backend.stranger(self.service.state, of)
+    def unmanaged(self, of: str | None = None) -> str:
+        """A volume that another program made, or a snapshot `of` one of ours; its name."""
+        path = self.service.backend.unmanaged(self.service.state, of)
         if of is None or not path.is_block_device():  # a thin snapshot has its origin's bytes
             with path.open("r+b") as file:
                 file.write(WRITTEN)
@@ -140,8 +140,8 @@ class World:
         return [path.name for path in found]
 
     def attachment(self, volume: str) -> str:
-        wish = {"volume_uuid": volume, "connector": LOCAL}
-        made = self.client.post("attachments", body={"attachment": wish})["attachment"]
+        fields = {"volume_uuid": volume, "connector": LOCAL}
+        made = self.client.post("attachments", body={"attachment": fields})["attachment"]
         self.client.act("attachments", made["id"], "os-complete")
         return str(made["id"])
 
@@ -152,8 +152,8 @@ def prepare(world: World, case: Case) -> Callable[[], Any]:
     if kind == "volume.create":
         return _prepare_create(world, variant)
     if kind == "volume.manage":
-        wish = {"host": world.pool(), "ref": {"source-name": world.stranger()}}
-        return lambda: client.post("os-volume-manage", body={"volume": wish})
+        fields = {"host": world.pool(), "ref": {"source-name": world.unmanaged()}}
+        return lambda: client.post("os-volume-manage", body={"volume": fields})
     if kind == "volume.verify":
         filled = world.volume(imageRef="base.qcow2")
         return lambda: client.act("volumes", filled, "nbdsvc-verify", {"record": variant == "record"})
@@ -161,7 +161,7 @@ def prepare(world: World, case: Case) -> Callable[[], Any]:
     if kind == "volume.unmanage":
         return lambda: client.act("volumes", volume, "os-unmanage")
     if kind == "snapshot.manage":
-        of = {"volume_id": volume, "ref": {"source-name": world.stranger(volume)}}
+        of = {"volume_id": volume, "ref": {"source-name": world.unmanaged(volume)}}
         return lambda: client.post("os-snapshot-manage", body={"snapshot": of})
     if kind == "snapshot.unmanage":
         held = world.snapshot(volume)
@@ -175,8 +175,8 @@ def prepare(world: World, case: Case) -> Callable[[], Any]:
             world.attachment(volume)
         return lambda: client.act("volumes", volume, "os-extend", {"new_size": 2})
     if kind == "volume.upload":
-        wish = {"image_name": "up", "disk_format": variant}
-        return lambda: client.act("volumes", volume, "os-volume_upload_image", wish)
+        fields = {"image_name": "up", "disk_format": variant}
+        return lambda: client.act("volumes", volume, "os-volume_upload_image", fields)
     if kind == "volume.revert":
         snapshot = world.snapshot(volume)
         return lambda: client.act("volumes", volume, "revert", {"snapshot_id": snapshot})
@@ -189,15 +189,15 @@ def prepare(world: World, case: Case) -> Callable[[], Any]:
 
 
 def _prepare_create(world: World, variant: str) -> Callable[[], Any]:
-    wish: dict[str, Any] = {"size": 1}
+    fields: dict[str, Any] = {"size": 1}
     if variant == "image":
-        wish["imageRef"] = "base.qcow2"
+        fields["imageRef"] = "base.qcow2"
     elif variant == "snapshot":
-        wish["snapshot_id"] = world.snapshot(world.written())
+        fields["snapshot_id"] = world.snapshot(world.written())
     elif variant == "clone":
-        wish["source_volid"] = world.written()
+        fields["source_volid"] = world.written()
     client = world.client
-    return lambda: client.post("volumes", body={"volume": wish})
+    return lambda: client.post("volumes", body={"volume": fields})
 
 
 def _prepare_attachment(world: World, kind: str, variant: str, volume: str) -> Callable[[], Any]:
@@ -214,8 +214,8 @@ def _prepare_attachment(world: World, kind: str, variant: str, volume: str) -> C
         return lambda: client.act("volumes", volume, "os-terminate_connection", {"connector": LOCAL})
     attachment = world.attachment(volume)
     if kind == "volume.detach_all":
-        wish = {"status": "available", "attach_status": "detached"}
-        return lambda: client.act("volumes", volume, "os-reset_status", wish)
+        fields = {"status": "available", "attach_status": "detached"}
+        return lambda: client.act("volumes", volume, "os-reset_status", fields)
     if kind == "attachment.repair":
         return world.service.backend.break_export(world.service.state, volume, attachment)
     return lambda: client.delete("attachments", attachment)
@@ -253,7 +253,7 @@ def verify(world: World, case: Case) -> None:
     faulty = case.variant.startswith("faulty")
     left = world.take_back(case)
     assert len(left) == (case.kind.endswith("manage") and (faulty != case.kind.endswith("unmanage"))), (case, left)
-    assert not faulty or left in ([], ["stranger"]), (case, left)
+    assert not faulty or left in ([], ["unmanaged"]), (case, left)
     assert service.leftovers() == [], case
     used = client.get("os-quota-sets", "p1", usage="true")["quota_set"]
     assert used["volumes"]["in_use"] == len(volumes)
@@ -284,7 +284,7 @@ def empty(world: World) -> None:
     for path in (service.state / "images").glob("*-*"):
         path.unlink()
     left = service.leftovers()
-    assert not left, left  # in words: pytest rewrites the assertions of tests only
+    assert not left, left  # spelled out: pytest rewrites the assertions of tests only
 
 
 CASES = forward_cases() + backward_cases()

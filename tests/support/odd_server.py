@@ -107,7 +107,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self._serve(body=self.site.content[:length], headers=headers)
 
     def _odd_shifted(self) -> None:
-        """Says what was asked for is elsewhere."""
+        """Redirects each request."""
         first = len(self.site.content) // 2
         body = self.site.content[first : first + len(self._wanted())]
         self._serve(

@@ -33,7 +33,7 @@ def mounted(tmp_path: Path, kind: str) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(mounted)], check=True)
 
 
-# Backends whose pool is a folder run anywhere. The others run where somebody has named what they may use: the rig does,
+# Backends whose pool is a folder run anywhere. The others run where an environment variable names what they may use: the rig does,
 # in its machines.
 FOLDERS = ["file-plain", "file-xfs", "file-btrfs", "memory-instant", "memory-copying"]
 GROUP = os.environ.get("NBDSVC_TEST_VOLUME_GROUP", "")
@@ -99,9 +99,9 @@ def put(driver: Driver, ref: VolumeRef, offset: int, content: bytes) -> None:
         file.write(content)
 
 
-def stranger(driver: Driver, kind: str, size: int = SIZE + 512) -> str:
+def unmanaged(driver: Driver, kind: str, size: int = SIZE + 512) -> str:
     """Something in the pool that is not ours, and that begins with "theirs"; its name."""
-    name = f"stranger-{names.new_id()[:8]}"
+    name = f"unmanaged-{names.new_id()[:8]}"
     if isinstance(driver, LvmBase):
         make_stranger(driver, name, size)
         path = Path("/dev") / GROUP / name

@@ -1,4 +1,4 @@
-"""A real nbdsvc process for tests: started, killed at a chosen step, started again, asked whether anything is left over."""
+"""A real nbdsvc process for tests: started, killed at a chosen step, started again, and searched for leftovers."""
 
 import json
 import os
@@ -124,7 +124,7 @@ class ServiceProcess:
         raise AssertionError(f"{noun} {id} stays {status}")
 
     def leftovers(self) -> list[str]:
-        """What nobody owns: files of the pool, exports, processes, journals, digests, locks."""
+        """What has no owner: files of the pool, exports, processes, journals, digests, locks."""
         client = self.client()
         volumes = {row["id"] for row in client.get("volumes", "detail", all_tenants=1)["volumes"]}
         snapshots = {row["id"] for row in client.get("snapshots", all_tenants=1)["snapshots"]}

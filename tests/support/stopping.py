@@ -1,4 +1,4 @@
-"""A source that would take long to read, and how much of it was read before and after the copy was told to stop."""
+"""A source that would take long to read, and how much of it was read before and after the copy was stopped."""
 
 import os
 import threading

@@ -71,13 +71,13 @@ class World:
         self._made += 1
         return f"{word}{self._made}"
 
-    def new_volume(self, **wish: Any) -> str:
-        made = self.good("POST", "/v3/volumes", {"volume": {"size": 1, "metadata": {"k": "v"}, **wish}})
+    def new_volume(self, **fields: Any) -> str:
+        made = self.good("POST", "/v3/volumes", {"volume": {"size": 1, "metadata": {"k": "v"}, **fields}})
         return self.settled("volumes", made["volume"]["id"])
 
     def new_snapshot(self, volume: str) -> str:
-        wish = {"volume_id": volume, "metadata": {"k": "v"}}
-        made = self.good("POST", "/v3/snapshots", {"snapshot": wish})["snapshot"]["id"]
+        fields = {"volume_id": volume, "metadata": {"k": "v"}}
+        made = self.good("POST", "/v3/snapshots", {"snapshot": fields})["snapshot"]["id"]
         return self.settled("snapshots", made)
 
     def attach(self, volume: str) -> str:
@@ -92,8 +92,8 @@ class World:
         self.act("volumes", id, "os-begin_detaching")
         return id
 
-    def new_attachment(self, **wish: Any) -> str:
-        body = {"attachment": {"volume_uuid": self.new_volume(), **wish}}
+    def new_attachment(self, **fields: Any) -> str:
+        body = {"attachment": {"volume_uuid": self.new_volume(), **fields}}
         return str(self.good("POST", "/v3/attachments", body)["attachment"]["id"])
 
     def shared_attachment(self) -> str:
@@ -107,8 +107,8 @@ class World:
         self.newest = self.new_snapshot(id)
         return id
 
-    def new_type(self, **wish: Any) -> str:
-        body = {"volume_type": {"name": self.unique("type"), "extra_specs": {"k": "v"}, **wish}}
+    def new_type(self, **fields: Any) -> str:
+        body = {"volume_type": {"name": self.unique("type"), "extra_specs": {"k": "v"}, **fields}}
         return str(self.good("POST", "/v3/types", body)["volume_type"]["id"])
 
     def private_type(self, *projects: str) -> str:

@@ -40,7 +40,7 @@ BAD = {
 
 @pytest.mark.parametrize("name", BAD)
 def test_a_tokens_file_that_says_nothing_clear_is_refused(tmp_path: Path, name: str) -> None:
-    """Each entry that would give a right that nobody meant, or that makes no sense, is a wrong setting."""
+    """Each entry that would give an unintended right, or that makes no sense, is a wrong setting."""
     (tmp_path / "tokens.toml").write_bytes(BAD[name].encode(errors="surrogateescape"))
     (tmp_path / "tokens.toml").chmod(0o600)
     with pytest.raises(errors.ConfigError) as caught:
@@ -71,7 +71,7 @@ def test_a_project_without_a_name_sees_no_other(tmp_path: Path) -> None:
 
 
 def test_everybody_an_administrator_on_every_address_is_said_explicitly() -> None:
-    """Without `auth` the API listens for this host only; with it, in either value, wherever it is told to."""
+    """Without `auth` the API listens for this host only; with it, in either value, wherever it is configured to."""
     for address in ("0.0.0.0", "::", "192.0.2.1", "example.org"):
         with pytest.raises(errors.ConfigError, match="listen"):
             config.load(environment={"NBDSVC_LISTEN": address})

@@ -25,7 +25,7 @@ def finish(path: Path, wanted: Checksum | None) -> None:
 
 @pytest.mark.parametrize("program", ["sha256sum", "sha512sum", "sha256sum --tag", "sha512sum -b"])
 def test_catalogues_as_the_tools_write_them(tmp_path: Path, program: str) -> None:
-    """The image's own line is found among others, and its bytes are what it says; one byte more or less is told."""
+    """The image's own line is found among others, and its bytes are what it says; one byte more or less is an error."""
     image = tmp_path / "disk one.qcow2"
     image.write_bytes(CONTENT)
     (tmp_path / "other").write_bytes(b"other")

@@ -20,10 +20,10 @@ def descriptor(*disks: str, more: str = "", extra: str = "") -> bytes:
     """An OVF that names these files as disks; `more`: attributes of each file, `extra`: further elements."""
     names = 'xmlns="http://schemas.dmtf.org/ovf/envelope/1" xmlns:ovf="http://schemas.dmtf.org/ovf/envelope/1"'
     files = "".join(f'<File ovf:id="f{n}" ovf:href="{disk}" {more}/>' for n, disk in enumerate(disks))
-    told = "".join(f'<Disk ovf:diskId="disk{n}" ovf:fileRef="f{n}"/>' for n in range(len(disks)))
+    disk_section = "".join(f'<Disk ovf:diskId="disk{n}" ovf:fileRef="f{n}"/>' for n in range(len(disks)))
     iso = '<File ovf:id="cd" ovf:href="tools.iso"/>'
     empty = '<Disk ovf:diskId="empty" ovf:capacity="1024"/>'
-    parts = f"<References>{files}{iso}</References><DiskSection>{told}{empty}</DiskSection>{extra}"
+    parts = f"<References>{files}{iso}</References><DiskSection>{disk_section}{empty}</DiskSection>{extra}"
     return f"<?xml version='1.0'?><Envelope {names}>{parts}</Envelope>".encode()
 
 
@@ -156,7 +156,7 @@ def test_what_is_ambiguous_or_hostile_is_refused(vmdk: bytes) -> None:
 
 
 def test_only_an_appliance_is_a_container(vmdk: bytes) -> None:
-    """A raw disk may hold a tar, if somebody says that it is one; and nothing else is declared an OVA."""
+    """A raw disk may hold a tar, if it is declared as one; and nothing else is declared an OVA."""
     tar = ova([("readme.txt", b"x"), ("disk.vmdk", vmdk)])
     assert "its content is tar archive" in judge(tar)
     assert judge(tar, "raw") == "raw at 0"

@@ -60,7 +60,7 @@ def _tgtadm(control: str, *words: str) -> None:
 
 @pytest.mark.row("S124")
 def test_a_portal_tells_an_initiator_what_it_may_have() -> None:
-    """All names, in several answers; another initiator is told nothing."""
+    """All names, in several answers; another initiator gets none."""
     with tgtd() as port:
         assert sorted(send_targets("127.0.0.1", port, ME)) == sorted((name, f"127.0.0.1:{port}") for name in TARGETS)
         assert send_targets("127.0.0.1", port, OTHER) == []
@@ -94,7 +94,7 @@ def pdu(opcode: int, flags: int, data: bytes = b"", *, tag: int = 0xFFFFFFFF, st
     return header + data + bytes(-len(data) % 4)
 
 
-ADMITTED = pdu(0x23, 0x87)
+LOGGED_IN = pdu(0x23, 0x87)
 
 
 @given(cuts=st.lists(st.integers(0, 90), max_size=5), pings=st.booleans())
@@ -109,7 +109,7 @@ def test_an_answer_in_parts(cuts: list[int], pings: bool) -> None:
         + pdu(0x24, 0x80 if number == last else 0x40, part, tag=0xFFFFFFFF if number == last else 7)
         for number, part in enumerate(parts)
     ]
-    with portal(ADMITTED, *answers, b"") as port:
+    with portal(LOGGED_IN, *answers, b"") as port:
         assert send_targets("127.0.0.1", port, ME) == [("iqn.a", "192.0.2.1:3260"), ("iqn.a", "[fd00::1]:3260")]
 
 
@@ -119,8 +119,8 @@ def test_an_answer_in_parts(cuts: list[int], pings: bool) -> None:
         ((pdu(0x23, 0x87, status=0x0201),), "refused with status 0x0201"),
         ((pdu(0x23, 0x04),), "wants to negotiate"),
         ((pdu(0x3F, 0x80),), "opcode 0x3f"),
-        ((ADMITTED, pdu(0x24, 0x80)[:20]), "closed the connection"),
-        ((ADMITTED, *[pdu(0x24, 0x40, bytes(1 << 18), tag=7)] * 5), "tells of too much"),
+        ((LOGGED_IN, pdu(0x24, 0x80)[:20]), "closed the connection"),
+        ((LOGGED_IN, *[pdu(0x24, 0x40, bytes(1 << 18), tag=7)] * 5), "tells of too much"),
         ((), "closed the connection|reset"),
     ],
 )
@@ -133,17 +133,17 @@ def test_a_portal_that_misbehaves(answers: tuple[bytes, ...], reason: str) -> No
 def test_answers_of_nothing_for_ever() -> None:
     """As LIO gives them to who does not say how much it takes."""
     with (
-        portal(ADMITTED, *[pdu(0x24, 0x40, tag=7)] * 100_000) as port,
+        portal(LOGGED_IN, *[pdu(0x24, 0x40, tag=7)] * 100_000) as port,
         pytest.raises(DiscoveryFailed, match="to an end|timed out"),
     ):
         send_targets("127.0.0.1", port, ME, 0.5)
 
 
-@given(noise=st.binary(max_size=200), admitted=st.booleans())
+@given(noise=st.binary(max_size=200), logged_in=st.booleans())
 @settings(max_examples=50)
-def test_noise_is_no_answer(noise: bytes, admitted: bool) -> None:
+def test_noise_is_no_answer(noise: bytes, logged_in: bool) -> None:
     """Whatever bytes come, there are targets or there is a reason, and nothing else is raised."""
-    with portal(*([ADMITTED] if admitted else []), noise) as port:
+    with portal(*([LOGGED_IN] if logged_in else []), noise) as port:
         try:
             assert isinstance(send_targets("127.0.0.1", port, ME), list)
         except DiscoveryFailed as error:
@@ -173,7 +173,7 @@ class Storage:
 
 @pytest.mark.row("S124", "S120")
 def test_portals_that_are_all_addresses_are_discovered(tmp_path: Path) -> None:
-    """No provider_location; the initiator is told the portal that discovery tells, and that it was discovered."""
+    """No provider_location; the initiator gets the portal of the SendTargets reply, and that it was discovered."""
     storage = Storage(tmp_path)
     info = storage.exporter.ensure(replace(storage.spec, access=storage.access(multipath=True)))
     assert info.location is None

@@ -13,7 +13,7 @@ def test_errors_come_back_from_the_journal() -> None:
 
 
 def test_who_does_not_run_the_storage_reads_nothing_of_its_host() -> None:
-    """Commands, paths, and names of hosts and pools are told to administrators only; what the caller can mend to all."""
+    """Commands, paths, and names of hosts and pools are shown to administrators only; what the caller can change, to all."""
     host = [
         errors.CommandFailed(argv=["lvcreate", "/dev/vg/x"], rc=5, stderr="/dev/vg/x: no"),
         errors.OutOfSpace(pool="me@lvm#vg", requested=1, free=0, reason="/dev/vg is full"),

@@ -15,7 +15,7 @@ from nbdsvc.images.http.unreachable import Unreachable, in_words
 PART = {"content-range": "bytes 10-19/100", "content-length": "10"}
 # (status, headers, the kind of the verdict, words of its reason) for a request of bytes 10 to 19.
 ANSWERS = {
-    "as asked": (206, PART, Outcome.BODY, ""),
+    "as requested": (206, PART, Outcome.BODY, ""),
     "to the end": (206, {"content-range": "bytes 10-14/15"}, Outcome.BODY, ""),
     "typed": (206, PART | {"content-type": "application/octet-stream"}, Outcome.BODY, ""),
     "plain text": (206, PART | {"content-type": "text/plain"}, Outcome.BODY, ""),
@@ -45,7 +45,7 @@ ANSWERS = {
     "too many": (429, {}, Outcome.AGAIN, "429 Too Many Requests"),
     "over": (403, {}, Outcome.EXPIRED, "403 Forbidden"),
     "no content": (204, {}, Outcome.WRONG, "204 No Content"),
-    "of nobody": (799, {}, Outcome.WRONG, "799"),
+    "unassigned": (799, {}, Outcome.WRONG, "799"),
     "elsewhere": (302, {"location": "/x"}, Outcome.REDIRECT, ""),
 }
 

@@ -60,7 +60,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("reason", HOSTILE)
 def test_hostile_images_are_refused_with_the_reason(tmp_path: Path, reason: str) -> None:
-    """Each image that could do harm is refused in words before any tool opens it."""
+    """Each image that could do harm is refused with a reason before any tool opens it."""
     assert reason in judge(HOSTILE[reason](tmp_path / "image"))
 
 
@@ -95,7 +95,7 @@ def test_image_folder(tmp_path: Path) -> None:
     assert sorted(found.name for found in folder.list()) == ["dropped.qcow2", "made"]
     assert folder.get("made").size == 512
     assert folder.get(folder.get("dropped.qcow2").id).disk_format == "qcow2"
-    folder.remove(image.id, "somebody else")
+    folder.remove(image.id, "another project")
     assert folder.get(image.id)
     folder.remove(image.id, "op")
     with pytest.raises(errors.NotFound):

@@ -1,4 +1,4 @@
-"""Decisions about LIO, over the simulator: whatever is lost or half-made, and wherever it is killed, the owed is there after."""
+"""Decisions about LIO, over the simulator: whatever is lost or half-made, and wherever it is killed, the desired state is there after."""
 
 import dataclasses
 import os
@@ -81,14 +81,14 @@ def storage(tmp_path: Path) -> Storage:
 
 
 class Machine(RuleBasedStateMachine):
-    """Attachments come and go on two volumes; LIO loses parts, its host restarts, strangers are let in, we are killed."""
+    """Attachments come and go on two volumes; LIO loses parts, its host restarts, unknown initiators are let in, we are killed."""
 
     @initialize()
     def begin(self) -> None:
         self.folder = tempfile.TemporaryDirectory(prefix="lio-")
         self.storage = Storage(Path(self.folder.name))
         self.volumes = [names.new_id(), names.new_id()]
-        self.owed: dict[str, ExportSpec] = {}
+        self.wanted_exports: dict[str, ExportSpec] = {}
 
     def teardown(self) -> None:
         self.folder.cleanup()
@@ -108,7 +108,9 @@ class Machine(RuleBasedStateMachine):
           kill=st.none() | st.integers(0, 20))  # fmt: skip
     def attach(self, volume: int, host: str, read_only: bool, kill: int | None) -> None:
         id = self.volumes[volume]
-        others = [spec for spec in self.owed.values() if (spec.volume_id, spec.access.initiators) == (id, (host,))]
+        others = [
+            spec for spec in self.wanted_exports.values() if (spec.volume_id, spec.access.initiators) == (id, (host,))
+        ]
         shared = {"secret": others[0].secret} if others else {}
         spec = self.storage.spec(id, host, read_only=read_only, **shared)
         if any(other.read_only != read_only for other in others):
@@ -116,16 +118,16 @@ class Machine(RuleBasedStateMachine):
                 self.storage.exporter.ensure(spec)
             return
         self._try(kill, lambda: self.storage.exporter.ensure(spec))
-        self.owed[spec.id] = spec
+        self.wanted_exports[spec.id] = spec
 
     @rule(which=st.integers(0, 9), kill=st.none() | st.integers(0, 20))
     def detach(self, which: int, kill: int | None) -> None:
-        if self.owed:
-            id = sorted(self.owed)[which % len(self.owed)]
+        if self.wanted_exports:
+            id = sorted(self.wanted_exports)[which % len(self.wanted_exports)]
             self._try(kill, lambda: self.storage.exporter.remove(id))
-            del self.owed[id]
+            del self.wanted_exports[id]
 
-    @rule(what=st.sampled_from(["acls", "passwords", "luns", "portals", "enabled", "attributes", "all", "stranger",
+    @rule(what=st.sampled_from(["acls", "passwords", "luns", "portals", "enabled", "attributes", "all", "foreign",
                                 "protection", "extra portal", "serial"]), kill=st.none() | st.integers(0, 20))  # fmt: skip
     def harm(self, what: str, kill: int | None) -> None:
         """Something of LIO's is lost or changed; a repair of each attachment brings it back."""
@@ -137,9 +139,9 @@ class Machine(RuleBasedStateMachine):
         if what == "all":
             self.storage.lio.targets.clear()
             self.storage.lio.objects.clear()
-        if what not in ("acls", "passwords", "luns", "protection") or self.owed:
-            assert all(not self.storage.exporter.health(id).ok for id in self.owed)
-        for spec in self.owed.values():
+        if what not in ("acls", "passwords", "luns", "protection") or self.wanted_exports:
+            assert all(not self.storage.exporter.health(id).ok for id in self.wanted_exports)
+        for spec in self.wanted_exports.values():
             self._try(kill, lambda spec=spec: self.storage.exporter.ensure(spec))
 
     @rule(volume=st.integers(0, 1), size=st.integers(1, 8))
@@ -147,34 +149,34 @@ class Machine(RuleBasedStateMachine):
         path = self.storage.folder / self.volumes[volume]
         if path.exists():
             os.truncate(path, max(path.stat().st_size, size * MiB))
-            for spec in self.owed.values():
+            for spec in self.wanted_exports.values():
                 self.storage.exporter.resize(spec.id, path.stat().st_size)
 
     @invariant()
     def exactly_what_is_owed(self) -> None:
-        if not hasattr(self, "owed"):
+        if not hasattr(self, "wanted_exports"):
             return
         exporter = self.storage.exporter
-        assert exporter.inventory() == Inventory(tuple(sorted(self.owed)))
-        assert all(exporter.health(id).ok for id in self.owed)
+        assert exporter.inventory() == Inventory(tuple(sorted(self.wanted_exports)))
+        assert all(exporter.health(id).ok for id in self.wanted_exports)
         for volume in self.volumes:
-            owed = [spec for spec in self.owed.values() if spec.volume_id == volume]
+            wanted_here = [spec for spec in self.wanted_exports.values() if spec.volume_id == volume]
             target, backstore = self.storage.target(volume), self.storage.lio.objects.get(f"volume-{volume}")
-            if not owed:
+            if not wanted_here:
                 assert (target, backstore) == (None, None)
                 continue
             assert target and backstore and target.enabled
             seen = {(a.initiator, a.user, a.password, a.mapped) for a in target.accesses}
             assert seen == {(s.access.initiators[0], chap.user(s.secret), chap.password(s.secret),
-                             (MappedLun(0, s.read_only),)) for s in owed}  # fmt: skip
+                             (MappedLun(0, s.read_only),)) for s in wanted_here}  # fmt: skip
             assert len(seen) == len(target.accesses)
             assert dict(target.attributes)["authentication"] == "1"
             assert target.portals == set(parse(PORTALS))
-            assert (backstore.serial, backstore.source.size) == (volume, owed[0].path.stat().st_size)
+            assert (backstore.serial, backstore.source.size) == (volume, wanted_here[0].path.stat().st_size)
 
 
 def _harmed(target: Target, what: str) -> Target:
-    stranger = NodeAcl("iqn.2026-11.org.example:stranger", "u", "p", (MappedLun(0, False),))
+    foreign = NodeAcl("iqn.2026-11.org.example:foreign", "u", "p", (MappedLun(0, False),))
     changes: dict[str, dict[str, Any]] = {
         "acls": {"accesses": frozenset()},
         "passwords": {"accesses": frozenset(dataclasses.replace(a, password="x") for a in target.accesses)},
@@ -186,7 +188,7 @@ def _harmed(target: Target, what: str) -> Target:
         "extra portal": {"portals": target.portals | {Portal("198.51.100.1", 3260)}},
         "enabled": {"enabled": False},
         "attributes": {"attributes": ()},
-        "stranger": {"accesses": target.accesses | {stranger}},
+        "foreign": {"accesses": target.accesses | {foreign}},
     }  # fmt: skip
     return dataclasses.replace(target, **changes.get(what, {}))
 
@@ -232,7 +234,7 @@ def _assert_safe(storage: Storage, volume: str) -> None:
 
 
 def test_a_volume_whose_notes_are_lost_is_found_and_removed(storage: Storage) -> None:
-    """Without its note a target of ours is listed by its volume's id; somebody else's backstore is not ours."""
+    """Without its note a target of ours is listed by its volume's id; another program's backstore is not ours."""
     spec = storage.spec()
     storage.exporter.ensure(spec)
     foreign = names.new_id()
@@ -318,7 +320,7 @@ def test_a_missing_portal_is_named_and_the_others_serve(storage: Storage) -> Non
 
 
 def test_a_volume_that_is_not_there_is_refused_but_can_be_detached(storage: Storage) -> None:
-    """No target for a path that does not exist; a path that went away keeps nobody's access."""
+    """No target for a path that does not exist; a path that went away keeps no access."""
     spec, other = storage.spec(), None
     other = storage.spec(spec.volume_id, HOSTS[1])
     storage.exporter.ensure(spec)
@@ -365,7 +367,7 @@ def test_portals_that_are_none(written: tuple[str, ...]) -> None:
 
 
 def test_credentials() -> None:
-    """As long as the reference's, never NULL, different for each secret, and not in a repr."""
+    """As long as Cinder's, never NULL, different for each secret, and not in a repr."""
     seen = {chap.password(os.urandom(32).hex()) for _ in range(500)}
     assert len(seen) == 500
     assert {len(each) for each in seen} == {16}

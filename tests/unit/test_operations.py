@@ -51,7 +51,7 @@ class Stage:
         if self.engine:
             self.engine.stop()
 
-    def admit(self, kind: str, *locks: Lock, **given: Any) -> str:
+    def submit(self, kind: str, *locks: Lock, **given: Any) -> str:
         operation = Operation(
             names.new_id(), kind, "me", "p", "volume", names.new_id(), {}, [lock.to_json() for lock in locks], **given
         )
@@ -78,7 +78,7 @@ def test_a_failure_undoes_backwards_and_says_why(stage: Stage) -> None:
                ("two", lambda r: note("do 2"), None), ("three", fail, lambda r: note("undo 3")))  # fmt: skip
     operations = stage.start()
     with pytest.raises(errors.BackendUnavailable, match="on fire"):
-        operations.wait(stage.admit("k"), 10)
+        operations.wait(stage.submit("k"), 10)
     assert stage.did == ["do 1", "do 2", "undo 3", "undo 1", "end failed"]
 
 
@@ -95,15 +95,15 @@ def test_each_runs_once_however_often_the_engine_looks(stage: Stage) -> None:
     waker = threading.Thread(target=wake)
     waker.start()
     try:
-        admitted = [stage.admit("k") for _ in range(150)]
-        for id in admitted:
+        submitted = [stage.submit("k") for _ in range(150)]
+        for id in submitted:
             operations.wait(id, 20)
     finally:
         ended.set()
         waker.join()
     stage.stop()
-    assert sorted(did) == sorted(admitted)
-    assert stage.did == ["end succeeded"] * len(admitted)
+    assert sorted(did) == sorted(submitted)
+    assert stage.did == ["end succeeded"] * len(submitted)
 
 
 def test_a_failed_undo_is_a_visible_state(stage: Stage) -> None:
@@ -114,7 +114,7 @@ def test_a_failed_undo_is_a_visible_state(stage: Stage) -> None:
 
     stage.kind("k", ("one", lambda r: None, lambda r: stage.did.append("undo 1")), ("two", fail, fail))
     with pytest.raises(errors.RollbackFailed, match="held") as caught:
-        stage.start().wait(id := stage.admit("k"), 20)
+        stage.start().wait(id := stage.submit("k"), 20)
     assert (caught.value.step, caught.value.operation) == ("two", id)
     assert stage.did == ["undo 1", "end rollback_failed"]
 
@@ -131,7 +131,7 @@ def test_cancel_ends_in_undo(stage: Stage) -> None:
 
     stage.kind("k", ("wait", wait, lambda r: stage.did.append("undo")))
     operations = stage.start()
-    id = stage.admit("k")
+    id = stage.submit("k")
     assert begun.wait(10)
     with stage.database.write() as conn:
         operations.cancel(conn, id)
@@ -157,10 +157,10 @@ def test_deadline_ends_in_undo(stage: Stage, moment: str) -> None:
     operations = stage.start()
     soon = clock.now() + timedelta(seconds=0.5)
     if moment == "while it waits":
-        holder = stage.admit("holder", Lock("x"), deadline=clock.now() + timedelta(seconds=2))
-        id = stage.admit("k", Lock("x"), deadline=soon)
+        holder = stage.submit("holder", Lock("x"), deadline=clock.now() + timedelta(seconds=2))
+        id = stage.submit("k", Lock("x"), deadline=soon)
     else:
-        id, holder = stage.admit("k", deadline=soon), None
+        id, holder = stage.submit("k", deadline=soon), None
     with pytest.raises(errors.TimedOut):
         operations.wait(id, 10)
     if holder:
@@ -170,7 +170,7 @@ def test_deadline_ends_in_undo(stage: Stage, moment: str) -> None:
 
 @pytest.mark.row("S050", "S051", "S052", "S053")
 def test_locks_exclude_and_share(stage: Stage) -> None:
-    """Readers of a source run together; its deletion waits for them, and nobody overtakes the deletion."""
+    """Readers of a source run together; its deletion waits for them, and no operation overtakes the deletion."""
     running: set[str] = set()
     overlaps: list[set[str]] = []
     go = threading.Event()
@@ -189,7 +189,7 @@ def test_locks_exclude_and_share(stage: Stage) -> None:
         stage.kind(name, ("do", step(name), None))
     source = names.delete_volume_lock("v")
     ids = [
-        stage.admit(name, Lock(source, shared=name != "delete")) for name in ("read 1", "read 2", "delete", "read 3")
+        stage.submit(name, Lock(source, shared=name != "delete")) for name in ("read 1", "read 2", "delete", "read 3")
     ]
     operations = stage.start()
     for id in ids:
@@ -221,7 +221,7 @@ def test_a_stop_interrupts_and_the_next_start_goes_on(stage: Stage) -> None:
 
     stage.kind("k", ("first", first, None), ("second", second, None))
     stage.start()
-    id = stage.admit("k")
+    id = stage.submit("k")
     assert begun.wait(10)
     stage.stop()
     again.set()
@@ -233,7 +233,7 @@ def test_a_stop_interrupts_and_the_next_start_goes_on(stage: Stage) -> None:
 def test_an_unknown_kind_fails_in_words(stage: Stage) -> None:
     """An operation that this program does not know (a downgrade) does not wait for ever."""
     with pytest.raises(errors.InternalError, match="no operation is called later"):
-        stage.start().wait(stage.admit("later"), 10)
+        stage.start().wait(stage.submit("later"), 10)
 
 
 def test_a_file_lock_lives_as_long_as_an_orphan(tmp_path: Path) -> None:
@@ -291,7 +291,7 @@ def test_an_answer_leaves_the_journal_soon(stage: Stage) -> None:
     stage.kind("answer", ("one", lambda _run: None, None))
     stage.kind("work", ("one", lambda _run: None, None))
     operations = stage.start()
-    ids = {kind: operations.wait(stage.admit(kind), 10).id for kind in ("answer", "work")}
+    ids = {kind: operations.wait(stage.submit(kind), 10).id for kind in ("answer", "work")}
     with stage.database.write() as conn:
         assert journal.purge_answers(conn, "me", ["answer"], clock.now() - timedelta(minutes=10)) == 0
         assert journal.purge_answers(conn, "me", ["answer"], clock.now() + timedelta(minutes=1)) == 1
@@ -311,7 +311,7 @@ def test_an_end_in_another_process_is_notified(postgres: Postgres, tmp_path: Pat
     stage.start()
     threading.Timer(2, go.set).start()  # the waiting side has looked once by then
     try:
-        assert waiting.wait(stage.admit("k"), 60).state == "succeeded"
+        assert waiting.wait(stage.submit("k"), 60).state == "succeeded"
     finally:
         listener.stop()
         stage.stop()
@@ -328,6 +328,6 @@ def test_an_end_that_finds_its_row_elsewhere_is_kept(stage: Stage) -> None:
         transitions.finish_volume(conn, volume, "extending", "available", size=5)
 
     stage.types["k"] = untyped("k", (Step("extend", extend),), succeed, lambda _conn, _operation, _error: None)
-    ended = stage.start().wait(stage.admit("k"), 10)
+    ended = stage.start().wait(stage.submit("k"), 10)
     expected = {"resource_type": "Volume", "resource_id": volume, "status": "gone", "wanted": "available"}
     assert ended.skipped == [expected]

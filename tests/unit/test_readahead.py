@@ -17,14 +17,14 @@ CONTENT = random.Random(1).randbytes(24 * MiB)
 
 
 class Server:
-    """Notes what is asked of it; fails for the offsets in `broken`."""
+    """Records the requests; fails for the offsets in `broken`."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[int, int]] = []
+        self.requested: list[tuple[int, int]] = []
         self.broken: set[int] = set()
 
     def fetch(self, offset: int, length: int) -> bytes:
-        self.asked.append((offset, length))
+        self.requested.append((offset, length))
         if offset + length > len(CONTENT) or any(offset <= at < offset + length for at in self.broken):
             raise errors.ReadFailed(source="it", offset=offset, reason="no answer")
         return CONTENT[offset : offset + length]
@@ -49,8 +49,8 @@ def test_reads_in_order_become_few_requests(step: int, gap: int) -> None:
     ahead = ReadAhead(server.fetch, len(CONTENT))
     for at in range(0, len(CONTENT) - step, step + gap):
         assert ahead.pread(at, step) == CONTENT[at : at + step]
-    assert len(server.asked) <= 16
-    assert sum(length for _, length in server.asked) <= len(CONTENT)
+    assert len(server.requested) <= 16
+    assert sum(length for _, length in server.requested) <= len(CONTENT)
 
 
 def test_as_many_readers_as_a_copy_has_push_nothing_out() -> None:
@@ -61,9 +61,9 @@ def test_as_many_readers_as_a_copy_has_push_nothing_out() -> None:
         for reader in range(CALLBACK_THREADS):
             at = reader * chunk + within
             assert ahead.pread(at, step) == CONTENT[at : at + step]
-    assert len(server.asked) <= 64
+    assert len(server.requested) <= 64
     # A window does not know where its reader's chunk ends, so ends of chunks are fetched twice.
-    assert sum(length for _, length in server.asked) <= 1.4 * len(CONTENT)
+    assert sum(length for _, length in server.requested) <= 1.4 * len(CONTENT)
 
 
 def test_scattered_reads_stay_small() -> None:
@@ -72,7 +72,7 @@ def test_scattered_reads_stay_small() -> None:
     ahead = ReadAhead(server.fetch, len(CONTENT))
     for at in (20 * MiB, 3 * MiB, 11 * MiB, 7 * MiB, 16 * MiB):
         assert ahead.pread(at, KiB) == CONTENT[at : at + KiB]
-    assert [length for _, length in server.asked] == [64 * KiB] * 5
+    assert [length for _, length in server.requested] == [64 * KiB] * 5
 
 
 def test_a_failure_is_told_and_tried_again() -> None:
@@ -103,4 +103,4 @@ def test_one_window_is_fetched_once_for_all_who_wait() -> None:
 
     with ThreadPoolExecutor(8) as pool:
         assert set(pool.map(read, range(8))) == {CONTENT[5 * MiB : 5 * MiB + 64 * KiB]}
-    assert len(server.asked) == 1
+    assert len(server.requested) == 1

@@ -39,7 +39,7 @@ def test_one_project_has_all_slots_and_no_more() -> None:
 
 
 def test_slow_ones_take_no_slot_but_from_their_own_project() -> None:
-    """Copies that move nothing keep their own project waiting, and nobody else."""
+    """Copies that move nothing keep their own project waiting, and no other."""
     slots = Slots(SLOTS, 4 * MOST)
     for id in ("a1", "a2", "a3", "a4", "b1", "b2", "b3", "b4"):
         slots.wait(id, id[0])
@@ -61,11 +61,11 @@ def test_nobody_waits_for_others_only(steps: list[tuple[int, bool, bool]]) -> No
             slots.wait(str(number), name)
             slow |= {str(number)} if is_slow else set()
         else:
-            leaving = next((id for id, of in owner.items() if of == name), None)
-            if leaving:
-                working[name] -= not slots.is_waiting(leaving)
-                slots.leave(leaving)
-                del owner[leaving]
+            deleting = next((id for id, of in owner.items() if of == name), None)
+            if deleting:
+                working[name] -= not slots.is_waiting(deleting)
+                slots.leave(deleting)
+                del owner[deleting]
         for id in fill(slots, lambda id: id not in slow):
             working[owner[id]] += 1
         waiting = {of for id, of in owner.items() if slots.is_waiting(id)}
@@ -96,7 +96,7 @@ class Stage:
         self.engine = Engine(database, "me", types, None, folder / "locks", poll_seconds=0.05, copies=1)
         self.operations = Operations(database, self.engine)
 
-    def admit(self, kind: str, project: str, *locks: Lock) -> str:
+    def submit(self, kind: str, project: str, *locks: Lock) -> str:
         made = Operation(names.new_id(), kind, "me", project, "volume", "v", {}, [lock.to_json() for lock in locks])
         with self.database.write() as conn:
             journal.insert(conn, made)
@@ -122,10 +122,10 @@ def copying_threads() -> int:
 
 def test_copies_that_never_end_keep_nobody_else_waiting(stage: Stage) -> None:
     """100 endless copies of two projects: others copy, detach and do short work; what waits for a slot has no thread."""
-    endless = [stage.admit("endless", project) for _ in range(50) for project in ("p1", "p2")]
+    endless = [stage.submit("endless", project) for _ in range(50) for project in ("p1", "p2")]
     wait_until(lambda: copying_threads() >= 2)
     for kind, project in (("short", "p1"), ("detach", "p1"), ("copy", "p3"), ("short", "p3"), ("copy", "p4")):
-        stage.operations.wait(stage.admit(kind, project), 30)
+        stage.operations.wait(stage.submit(kind, project), 30)
     assert copying_threads() <= 4
     stage.cancel(endless[-1])  # it waits for a slot, and is not in the hands of a thread
     with pytest.raises(errors.Cancelled):
@@ -134,11 +134,11 @@ def test_copies_that_never_end_keep_nobody_else_waiting(stage: Stage) -> None:
 
 def test_what_waits_for_a_slot_keeps_its_locks(stage: Stage) -> None:
     """A copy's earlier steps are done and its locks held while it waits; what excludes it, waits for it."""
-    first = stage.admit("endless", "p1")
+    first = stage.submit("endless", "p1")
     wait_until(lambda: stage.engine._journal.get(first).cursor == 1)  # it has the slot
-    waiting = stage.admit("endless", "p1", Lock("v"))
+    waiting = stage.submit("endless", "p1", Lock("v"))
     wait_until(lambda: stage.engine._journal.get(waiting).cursor == 0)
-    excluded = stage.admit("short", "p1", Lock("v"))
+    excluded = stage.submit("short", "p1", Lock("v"))
     with pytest.raises(errors.TimedOut):
         stage.operations.wait(excluded, 0.5)
     stage.cancel(waiting)

@@ -29,5 +29,5 @@ def test_no_status_in_flight_is_a_dead_end(
     table: dict[str, states.Transition], statuses: frozenset[str], in_flight: frozenset[str]
 ) -> None:
     """Each status in flight is the one meanwhile of a transition, which has a way out when it fails."""
-    leaving = {transition.during for transition in table.values() if transition.failed is not None}
-    assert in_flight - leaving == set()
+    deleting = {transition.during for transition in table.values() if transition.failed is not None}
+    assert in_flight - deleting == set()

@@ -33,7 +33,7 @@ def volume(**given: object) -> Volume:
 
 
 def test_of_many_transitions_at_once_one_wins(database: Database) -> None:
-    """Compare-and-swap: eight threads ask for the same transition, one gets it, seven are told the status."""
+    """Compare-and-swap: eight threads ask for the same transition, one gets it, seven get the status."""
     with database.write() as conn:
         row = repositories.volumes.insert(conn, volume())
     outcomes = []
@@ -142,7 +142,7 @@ def test_damaged_and_newer_databases_are_said(tmp_path: Path) -> None:
 
 @pytest.mark.row("S003")
 def test_a_commit_wakes_the_listener(postgres: Postgres) -> None:
-    """PostgreSQL tells a host's process of work when the transaction that admitted it commits, not before."""
+    """PostgreSQL tells a host's process of work when the transaction that submitted it commits, not before."""
     database = Database(postgres.database())
     woken = threading.Event()
     listener = Listener(database, "work", woken.set)

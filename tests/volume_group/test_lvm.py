@@ -33,14 +33,14 @@ def put(path: Path, content: bytes) -> None:
 
 def test_a_missing_group_is_named() -> None:
     """check_for_setup_error names the group, and no verb makes one."""
-    driver = ThinDriver("b", volume_group="nobody")
+    driver = ThinDriver("b", volume_group="unknown")
     driver.do_setup()
     for call in (
         driver.check_for_setup_error,
         driver.list_objects,
         lambda: driver.create_volume(VolumeRef(names.new_id(), SIZE), "x"),
     ):
-        with pytest.raises(errors.BackendUnavailable, match="nobody"):
+        with pytest.raises(errors.BackendUnavailable, match="unknown"):
             call()
 
 
@@ -86,7 +86,7 @@ def test_a_strangers_volume_of_our_name() -> None:
 
 
 def test_busy_is_said() -> None:
-    """A volume that somebody has open is DeviceBusy and stays."""
+    """A volume that is open is DeviceBusy and stays."""
     driver, ref = make(), VolumeRef(names.new_id(), SIZE)
     driver.create_volume(ref, "op")
     with driver.local_path(ref).open("rb"), pytest.raises(errors.DeviceBusy):

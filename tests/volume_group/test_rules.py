@@ -91,7 +91,7 @@ def test_a_missing_disk_is_said(disk: Disks) -> None:
 
 
 def test_a_pool_without_metadata_serves_again_when_its_group_has_room(disk: Disks) -> None:
-    """dm-thin makes such a pool read-only, and the backend is down, in words; the driver gives it what the group has."""
+    """dm-thin makes such a pool read-only, and the backend is down, with the reason; the driver gives it what the group has."""
     lvm("vgcreate", "-q", OWN, disk())
     driver = ready(driver_of(OWN, metadata_threshold=0.0))
     driver.create_volume(VolumeRef(names.new_id(), SIZE), "op")  # without one, LVM keeps no device for the pool
@@ -175,7 +175,7 @@ def test_only_named_disks_are_looked_at(disk: Disks) -> None:
 
 
 def test_an_existing_pool_is_mended(disk: Disks) -> None:
-    """A pool that somebody made to queue when full, and not to zero, fails when full and zeroes from the next start on."""
+    """A pool that an administrator made to queue when full, and not to zero, fails when full and zeroes from the next start on."""
     lvm("vgcreate", "-q", OWN, disk())
     lvm("lvcreate", "-q", "-y", "--type", "thin-pool", "-Zn", "-L", "64m", "-n", f"{OWN}-pool", OWN)
     assert (pool_field(OWN, "lv_when_full"), pool_field(OWN, "zero")) == ("queue", "")

@@ -157,7 +157,7 @@ def test_each_policy_removes_it(policy: str) -> None:
 
 
 def test_busy_is_said() -> None:
-    """A volume that somebody has open, or that has snapshots, is DeviceBusy and stays under its name."""
+    """A volume that is open, or that has snapshots, is DeviceBusy and stays under its name."""
     driver = make(clearing="zero")
     ref = written(driver)
     with driver.local_path(ref).open("rb"), pytest.raises(errors.DeviceBusy, match="open"):
@@ -251,14 +251,14 @@ def test_a_classic_snapshot_is_taken_over() -> None:
     ref = VolumeRef(names.new_id(), GiB)
     driver.create_volume(ref, "op")
     lvm("lvcreate", "-q", "-y", "-s", "-L", "64m", "-n", "monday", f"{GROUP}/volume-{ref.id}")
-    wish, snapshot = {"source-name": "monday"}, SnapshotRef(names.new_id(), ref.id, GiB)
+    fields, snapshot = {"source-name": "monday"}, SnapshotRef(names.new_id(), ref.id, GiB)
     listed = driver.get_manageable_snapshots()
     assert [(each.reference, each.size, each.source) for each in listed] == [
-        (wish, GiB, {"source-name": f"volume-{ref.id}"})
+        (fields, GiB, {"source-name": f"volume-{ref.id}"})
     ]
     with pytest.raises(errors.InvalidInput, match="it is no snapshot of"):
-        driver.manage_existing_snapshot(SnapshotRef(snapshot.id, names.new_id(), GiB), wish, "op2")
-    driver.manage_existing_snapshot(snapshot, wish, "op2")
+        driver.manage_existing_snapshot(SnapshotRef(snapshot.id, names.new_id(), GiB), fields, "op2")
+    driver.manage_existing_snapshot(snapshot, fields, "op2")
     assert driver.snapshot_path(snapshot).exists()
     driver.delete_snapshot(snapshot)
     lvm("lvcreate", "-q", "-y", "--type", "thin-pool", "-L", "64m", "-n", "pool2", GROUP)
