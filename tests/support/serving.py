@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from backends import Backend
+from waiting import wait_until
 
 from nbdsvc.cli.client import Client
 from nbdsvc.exports.nbd import processes
@@ -101,27 +102,27 @@ class ServiceProcess:
 
     def settle(self, seconds: float = 60 * PATIENCE) -> None:
         """Wait until no operation is unfinished."""
-        client, end = self.client(), time.monotonic() + seconds
-        while time.monotonic() < end:
-            if not any(client.get("operations", all_tenants=1, state=state)["operations"] for state in UNFINISHED):
-                return
-            time.sleep(0.05)
-        raise AssertionError("operations do not end: " + json.dumps(client.get("operations", all_tenants=1)))
+        client = self.client()
+
+        def ended() -> bool:
+            return not any(client.get("operations", all_tenants=1, state=state)["operations"] for state in UNFINISHED)
+
+        wait_until(ended, seconds, lambda: client.get("operations", all_tenants=1))
 
     def wait_status(self, noun: str, id: str, seconds: float = 60 * PATIENCE) -> str:
         """The status once it is not one of an operation's hands; "gone" for a row that is not there."""
         from nbdsvc import errors
 
-        client, end = self.client(), time.monotonic() + seconds
-        while time.monotonic() < end:
+        client = self.client()
+
+        def at_rest() -> str | None:
             try:
-                status = client.get(noun, id)[noun.rstrip("s")]["status"]
+                status = str(client.get(noun, id)[noun.rstrip("s")]["status"])
             except errors.NotFound:
                 return "gone"
-            if status not in states.VOLUME_IN_FLIGHT | states.SNAPSHOT_IN_FLIGHT:
-                return str(status)
-            time.sleep(0.02)
-        raise AssertionError(f"{noun} {id} stays {status}")
+            return None if status in states.VOLUME_IN_FLIGHT | states.SNAPSHOT_IN_FLIGHT else status
+
+        return str(wait_until(at_rest, seconds, lambda: client.get(noun, id)))
 
     def leftovers(self) -> list[str]:
         """What has no owner: files of the pool, exports, processes, journals, digests, locks."""

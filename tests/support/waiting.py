@@ -10,11 +10,11 @@ T = TypeVar("T")
 POLL_SECONDS = 0.02
 
 
-def wait_until(condition: Callable[[], T], seconds: float = 60) -> T:
-    """The first true value of `condition`. AssertionError, with the last value, after `seconds` without one."""
+def wait_until(condition: Callable[[], T], seconds: float = 60, facts: Callable[[], object] = str) -> T:
+    """The first true value of `condition`. AssertionError, with its last value and the `facts`, after `seconds` without one."""
     end = time.monotonic() + seconds
     while not (value := condition()):
-        assert time.monotonic() < end, f"not within {seconds} s: the last look gave {value!r}"
+        assert time.monotonic() < end, f"not within {seconds} s: the last look gave {value!r} {facts()}"
         time.sleep(POLL_SECONDS)
     return value
 

@@ -1,6 +1,5 @@
 """A service with something of every kind in it, and how a request of each operation of its API is written down."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from asking import ask
 from serving import PATIENCE, UNFINISHED, ServiceProcess
 from shapes import Shape, Version
+from waiting import wait_until
 
 from drivers.memory import Faults
 from nbdsvc.model import states
@@ -59,13 +59,13 @@ class World:
 
     def settled(self, noun: str, id: str) -> str:
         """The id, once no operation works on it."""
-        end = time.monotonic() + 60 * PATIENCE
-        while time.monotonic() < end:
-            status = self.good("GET", f"/v3/{noun}/{id}")[noun.removesuffix("s")]["status"]
-            if status not in states.VOLUME_IN_FLIGHT | states.SNAPSHOT_IN_FLIGHT:
-                return id
-            time.sleep(0.02)
-        raise AssertionError(f"{noun} {id} stays {status}")
+
+        def status() -> str:
+            return str(self.good("GET", f"/v3/{noun}/{id}")[noun.removesuffix("s")]["status"])
+
+        in_flight = states.VOLUME_IN_FLIGHT | states.SNAPSHOT_IN_FLIGHT
+        wait_until(lambda: status() not in in_flight, 60 * PATIENCE, status)
+        return id
 
     def unique(self, word: str) -> str:
         self._made += 1
@@ -139,10 +139,11 @@ class World:
 
     def _plan(self, **fault: Any) -> None:
         """For the next creation; none that runs may meet the fault instead."""
-        end = time.monotonic() + 60 * PATIENCE
-        while any(self.good("GET", f"/v3/operations?state={state}")["operations"] for state in UNFINISHED):
-            assert time.monotonic() < end
-            time.sleep(0.02)
+
+        def unfinished() -> bool:
+            return any(self.good("GET", f"/v3/operations?state={state}")["operations"] for state in UNFINISHED)
+
+        wait_until(lambda: not unfinished(), 60 * PATIENCE)
         Faults(self.service.state / "pool", "file").plan({"create_volume": [{"times": 1, **fault}]})
 
     def enable(self) -> None:

@@ -6,7 +6,6 @@ import socket
 import struct
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from waiting import wait_until
 
 from nbdsvc import errors, net
 from nbdsvc.exporter import Access, Connector, ExportSpec
@@ -51,11 +51,7 @@ def tgtd() -> Iterator[int]:
 
 def _tgtadm(control: str, *words: str) -> None:
     argv = ["tgtadm", "-C", control, "--lld", "iscsi", *words]
-    end = time.monotonic() + 20
-    while (done := subprocess.run(argv, capture_output=True, text=True, check=False)).returncode:
-        if time.monotonic() > end:
-            raise AssertionError(f"{argv}: {done.stderr}")
-        time.sleep(0.05)
+    wait_until(lambda: subprocess.run(argv, stdout=subprocess.DEVNULL, check=False).returncode == 0, 20, lambda: argv)
 
 
 @pytest.mark.row("S124")

@@ -1,13 +1,21 @@
 """Which transport an attachment gets: from its connector, its volume's type and its backend, and what was recorded."""
 
 from dataclasses import dataclass
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from nbdsvc import errors
 from nbdsvc.attachments.transport import choose
 from nbdsvc.exporter import Access, Connector
+from nbdsvc.host import Backend, Host
+from nbdsvc.model import names
+from nbdsvc.model.entities import Attachment, Volume
+from nbdsvc.store import repositories
+from nbdsvc.store.database import Database
+from nbdsvc.units import GiB
+from nbdsvc.volumes.extend import EXTEND_VOLUME, ExtendArgs
 
 
 @dataclass
@@ -58,3 +66,32 @@ def test_a_type_that_no_transport_serves_is_named() -> None:
     """With what the type wants and what the backend has."""
     with pytest.raises(errors.Unsupported, match=r"wants FC, and its backend exports by nbd, iSCSI"):
         choose((NBD, ISCSI), BOTH, {"storage_protocol": "FC"}, None)
+
+
+@dataclass
+class Resizing:
+    """An exporter as far as an extension needs it."""
+
+    protocol: str
+    resized: dict[str, int]
+
+    def resize(self, export_id: str, size: int) -> None:
+        self.resized[f"{self.protocol} {export_id}"] = size
+
+
+def test_an_extension_resizes_by_the_recorded_transport(database: Database) -> None:
+    """Each export by the transport that its attachment has recorded, whichever its backend has first, or at all, by now."""
+    resized: dict[str, int] = {}
+    nbd, iscsi = (cast("Any", Resizing(protocol, resized)) for protocol in ("nbd", "iSCSI"))
+    driver: Any = SimpleNamespace(extend_volume=lambda _volume, _size: None)
+    host = Host("h", {"b": Backend("b", driver, (nbd,))}, database, *cast("Any", [None] * 4), retired=(iscsi,))
+    volume = Volume(names.new_id(), "p", "u", size=1, status="extending", host="h", backend="b", pool="p")
+    with database.write() as conn:
+        repositories.volumes.insert(conn, volume)
+        for id, protocol in (("1", "iscsi"), ("2", "nbd"), ("3", None)):
+            made = Attachment(id, volume.id, "p", "attached", protocol=protocol, exported=protocol is not None)
+            repositories.attachments.insert(conn, made)
+    args = ExtendArgs(volume.id, 2)
+    run: Any = SimpleNamespace(environment=host, operation=SimpleNamespace(backend="b"), args=args)
+    EXTEND_VOLUME.steps[0].do(run)
+    assert resized == {"iSCSI 1": 2 * GiB, "nbd 2": 2 * GiB}
