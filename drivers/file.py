@@ -12,7 +12,7 @@ from drivers import base
 from drivers.base import BaseDriver
 from drivers.pool import PoolFolder
 from nbdsvc import errors
-from nbdsvc.driver import BackendObject, DriverFacts, Manageable, PoolStats, SnapshotRef, VolumeRef
+from nbdsvc.driver import BackendObject, DriverFacts, Manageable, PoolStats, ProviderState, SnapshotRef, VolumeRef
 from nbdsvc.model import names
 from nbdsvc.units import GiB, to_gib
 
@@ -53,9 +53,10 @@ class FileDriver(BaseDriver):
         self._pool.check()
         return [self._describe(path, status) for path, status in self._pool.objects()]
 
-    def create_volume(self, volume: VolumeRef, owner: str) -> None:
+    def create_volume(self, volume: VolumeRef, owner: str) -> ProviderState | None:
         """Create a sparse file of `volume.size` bytes. Conflict for a file of that name with another owner."""
         self._pool.make(self.local_path(volume), volume.size, owner)
+        return self._state(volume)
 
     def delete_volume(self, volume: VolumeRef) -> None:
         """Move the file to the trash; its blocks are freed in the background."""
@@ -65,24 +66,27 @@ class FileDriver(BaseDriver):
         """Make the file longer. BackendUnavailable where it does not exist."""
         self._pool.grow(self.local_path(volume), new_size)
 
-    def create_cloned_volume(self, volume: VolumeRef, source: VolumeRef, owner: str) -> None:
+    def create_cloned_volume(self, volume: VolumeRef, source: VolumeRef, owner: str) -> ProviderState | None:
         """Create a file that shares the source's blocks (FICLONE)."""
         self._share(self.local_path(volume), volume.size, owner, self.local_path(source))
+        return self._state(volume)
 
-    def create_snapshot(self, snapshot: SnapshotRef, owner: str) -> None:
+    def create_snapshot(self, snapshot: SnapshotRef, owner: str) -> ProviderState | None:
         """Create a file that shares the volume's blocks; without reflinks, a sparse file for the manager to fill."""
         origin = self._pool.plain(self._pool.volume_path(snapshot.volume_id))
         source = origin if self.facts.shares_blocks else None
         self._share(self.snapshot_path(snapshot), snapshot.size, owner, source)
         self._pool.set_origin(self.snapshot_path(snapshot), snapshot.volume_id)
+        return self._state(snapshot)
 
     def delete_snapshot(self, snapshot: SnapshotRef) -> None:
         """Move the file to the trash; its blocks are freed in the background."""
         self._pool.discard(self._pool.snapshot_path(snapshot.id))
 
-    def create_volume_from_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef, owner: str) -> None:
+    def create_volume_from_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef, owner: str) -> ProviderState | None:
         """Create a file that shares the snapshot's blocks (FICLONE)."""
         self._share(self.local_path(volume), volume.size, owner, self.snapshot_path(snapshot))
+        return self._state(volume)
 
     def revert_to_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef, owner: str) -> None:
         """Replace the file by one that shares the snapshot's blocks: one rename, so all of its bytes or none."""
@@ -90,10 +94,11 @@ class FileDriver(BaseDriver):
 
     # Raw files that an administrator put into volumes/ or snapshots/ of the pool are managed under a new name.
 
-    def manage_existing(self, volume: VolumeRef, ref: dict[str, str], owner: str) -> None:
+    def manage_existing(self, volume: VolumeRef, ref: dict[str, str], owner: str) -> ProviderState | None:
         """See Driver.manage_existing. Refuses symbolic links and files with other hard links; misses open files."""
         base.check_type(volume, thin=True)
         self._adopt(self.local_path(volume), volume.size, ref, owner)
+        return self._state(volume)
 
     def manage_existing_get_size(self, volume: VolumeRef, ref: dict[str, str]) -> int:
         """Bytes of the file, rounded up to whole GiB, at least 1 GiB. InvalidInput where there is no such file."""
@@ -107,10 +112,11 @@ class FileDriver(BaseDriver):
         """The regular files in volumes/."""
         return self._manageable("volumes")
 
-    def manage_existing_snapshot(self, snapshot: SnapshotRef, ref: dict[str, str], owner: str) -> None:
+    def manage_existing_snapshot(self, snapshot: SnapshotRef, ref: dict[str, str], owner: str) -> ProviderState | None:
         """See `manage_existing`; also marks the file with its volume's id."""
         self._adopt(self.snapshot_path(snapshot), snapshot.size, ref, owner)
         self._pool.set_origin(self.snapshot_path(snapshot), snapshot.volume_id)
+        return self._state(snapshot)
 
     def manage_existing_snapshot_get_size(self, snapshot: SnapshotRef, ref: dict[str, str]) -> int:
         """See `manage_existing_get_size`."""
@@ -125,6 +131,10 @@ class FileDriver(BaseDriver):
     def get_manageable_snapshots(self) -> list[Manageable]:
         """The regular files in snapshots/."""
         return self._manageable("snapshots")
+
+    def _state(self, _made: VolumeRef | SnapshotRef) -> ProviderState | None:
+        """What is to be kept of a new object: nothing, because its file has its id."""
+        return None
 
     def _adopt(self, path: Path, size: int, ref: dict[str, str], owner: str) -> None:
         source = path.with_name(base.source_name(ref))

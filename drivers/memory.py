@@ -23,8 +23,9 @@ from typing import Any, TypeVar
 
 from drivers.file import FileDriver
 from drivers.pool import MARKER, PoolFolder
+from drivers.provider_ids import ProviderIds
 from nbdsvc import atomic_file, errors
-from nbdsvc.driver import DriverFacts, PoolStats, SnapshotRef, VolumeRef
+from nbdsvc.driver import BackendObject, DriverFacts, Manageable, PoolStats, ProviderState, SnapshotRef, VolumeRef
 from nbdsvc.units import GiB
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -90,15 +91,22 @@ class _CopyingPool(PoolFolder):
 
 
 class MemoryDriver(FileDriver):
-    """The contract of nbdsvc/driver/, simulated. `capacity` in bytes."""
+    """The contract of nbdsvc/driver/, simulated. `capacity` in bytes. `provider_ids`: objects have ids of its own making."""
 
     def __init__(
-        self, name: str, pool: Path, capacity: int = 1000 * GiB, instant_clone: bool = True, **kwargs: Any
+        self,
+        name: str,
+        pool: Path,
+        capacity: int = 1000 * GiB,
+        instant_clone: bool = True,
+        provider_ids: bool = False,
+        **kwargs: Any,
     ) -> None:
         super().__init__(name, pool, **kwargs)
         self._capacity = capacity
         self._instant = instant_clone
         self.faults = Faults(Path(pool), name)
+        self._ids = ProviderIds(Path(pool) / "provider-ids", name, used=provider_ids)
 
     def _make_pool(self, name: str, folder: Path) -> PoolFolder:
         return _CopyingPool(name, folder)
@@ -124,66 +132,103 @@ class MemoryDriver(FileDriver):
         return super().get_volume_stats(refresh)
 
     @_faulty
-    def create_volume(self, volume: VolumeRef, owner: str) -> None:
+    def create_volume(self, volume: VolumeRef, owner: str) -> ProviderState | None:
         """See FileDriver.create_volume; the planned faults come first and last."""
-        super().create_volume(volume, owner)
+        return super().create_volume(self._ids.to_make(volume), owner)
 
     @_faulty
     def delete_volume(self, volume: VolumeRef) -> None:
         """See FileDriver.delete_volume; the planned faults come first and last."""
-        super().delete_volume(volume)
+        super().delete_volume(self._ids.to_remove(volume))
+        self._ids.forget(volume)
 
     @_faulty
     def extend_volume(self, volume: VolumeRef, new_size: int) -> None:
         """See FileDriver.extend_volume; the planned faults come first and last."""
-        super().extend_volume(volume, new_size)
+        super().extend_volume(self._ids.to_use(volume), new_size)
 
     @_faulty
-    def create_cloned_volume(self, volume: VolumeRef, source: VolumeRef, owner: str) -> None:
+    def create_cloned_volume(self, volume: VolumeRef, source: VolumeRef, owner: str) -> ProviderState | None:
         """See FileDriver.create_cloned_volume; the planned faults come first and last."""
-        super().create_cloned_volume(volume, source, owner)
+        return super().create_cloned_volume(self._ids.to_make(volume), self._ids.to_use(source), owner)
 
     @_faulty
-    def create_snapshot(self, snapshot: SnapshotRef, owner: str) -> None:
+    def create_snapshot(self, snapshot: SnapshotRef, owner: str) -> ProviderState | None:
         """See FileDriver.create_snapshot; the planned faults come first and last."""
-        super().create_snapshot(snapshot, owner)
+        return super().create_snapshot(self._ids.to_make(self._ids.of_volume(snapshot)), owner)
 
     @_faulty
     def delete_snapshot(self, snapshot: SnapshotRef) -> None:
         """See FileDriver.delete_snapshot; the planned faults come first and last."""
-        super().delete_snapshot(snapshot)
+        super().delete_snapshot(self._ids.to_remove(snapshot))
+        self._ids.forget(snapshot)
 
     @_faulty
-    def create_volume_from_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef, owner: str) -> None:
+    def create_volume_from_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef, owner: str) -> ProviderState | None:
         """See FileDriver.create_volume_from_snapshot; the planned faults come first and last."""
-        super().create_volume_from_snapshot(volume, snapshot, owner)
+        return super().create_volume_from_snapshot(self._ids.to_make(volume), self._ids.to_use(snapshot), owner)
 
     @_faulty
     def revert_to_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef, owner: str) -> None:
         """See FileDriver.revert_to_snapshot; the planned faults come first and last."""
-        super().revert_to_snapshot(volume, snapshot, owner)
+        super().revert_to_snapshot(self._ids.to_use(volume), self._ids.to_use(snapshot), owner)
 
     @_faulty
-    def manage_existing(self, volume: VolumeRef, ref: dict[str, str], owner: str) -> None:
+    def manage_existing(self, volume: VolumeRef, ref: dict[str, str], owner: str) -> ProviderState | None:
         """See FileDriver.manage_existing; the planned faults come first and last."""
-        super().manage_existing(volume, ref, owner)
+        return super().manage_existing(self._ids.to_make(volume), ref, owner)
 
     @_faulty
     def unmanage(self, volume: VolumeRef, owner: str | None = None, ref: dict[str, str] | None = None) -> None:
         """See FileDriver.unmanage; the planned faults come first and last."""
-        super().unmanage(volume, owner, ref)
+        super().unmanage(self._ids.to_remove(volume), owner, ref)
+        self._ids.forget(volume)
 
     @_faulty
-    def manage_existing_snapshot(self, snapshot: SnapshotRef, ref: dict[str, str], owner: str) -> None:
+    def manage_existing_snapshot(self, snapshot: SnapshotRef, ref: dict[str, str], owner: str) -> ProviderState | None:
         """See FileDriver.manage_existing_snapshot; the planned faults come first and last."""
-        super().manage_existing_snapshot(snapshot, ref, owner)
+        return super().manage_existing_snapshot(self._ids.to_make(self._ids.of_volume(snapshot)), ref, owner)
 
     @_faulty
     def unmanage_snapshot(
         self, snapshot: SnapshotRef, owner: str | None = None, ref: dict[str, str] | None = None
     ) -> None:
         """See FileDriver.unmanage_snapshot; the planned faults come first and last."""
-        super().unmanage_snapshot(snapshot, owner, ref)
+        super().unmanage_snapshot(self._ids.to_remove(snapshot), owner, ref)
+        self._ids.forget(snapshot)
+
+    # Without simulated faults: only the ids are its own.
+
+    def local_path(self, volume: VolumeRef) -> Path:
+        """See FileDriver.local_path."""
+        return super().local_path(self._ids.to_use(volume))
+
+    def snapshot_path(self, snapshot: SnapshotRef) -> Path:
+        """See FileDriver.snapshot_path."""
+        return super().snapshot_path(self._ids.to_use(snapshot))
+
+    def list_objects(self) -> list[BackendObject]:
+        """See FileDriver.list_objects."""
+        return [self._ids.named(found) for found in super().list_objects()]
+
+    def manage_existing_get_size(self, volume: VolumeRef, ref: dict[str, str]) -> int:
+        """See FileDriver.manage_existing_get_size."""
+        return super().manage_existing_get_size(self._ids.to_remove(volume), ref)
+
+    def get_manageable_volumes(self) -> list[Manageable]:
+        """See FileDriver.get_manageable_volumes."""
+        return [self._ids.shown(found) for found in super().get_manageable_volumes()]
+
+    def manage_existing_snapshot_get_size(self, snapshot: SnapshotRef, ref: dict[str, str]) -> int:
+        """See FileDriver.manage_existing_snapshot_get_size."""
+        return super().manage_existing_snapshot_get_size(self._ids.to_remove(snapshot), ref)
+
+    def get_manageable_snapshots(self) -> list[Manageable]:
+        """See FileDriver.get_manageable_snapshots."""
+        return [self._ids.shown(found) for found in super().get_manageable_snapshots()]
+
+    def _state(self, made: VolumeRef | SnapshotRef) -> ProviderState | None:
+        return self._ids.state(made)
 
     def _measure(self) -> PoolStats:
         measured = super()._measure()

@@ -4,11 +4,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from nbdsvc.driver import SnapshotRef, VolumeRef
+from nbdsvc.driver import ProviderState, SnapshotRef, VolumeRef
 from nbdsvc.host import host_of
 from nbdsvc.model.entities import Snapshot, Volume
 from nbdsvc.operations.operation_type import Run
 from nbdsvc.store import repositories
+from nbdsvc.store.repository import Repository
 from nbdsvc.units import GiB
 
 
@@ -32,7 +33,9 @@ def read_volume_ref(run: Run[Any], id: str) -> VolumeRef:
 
 def read_snapshot_ref(run: Run[Any], id: str) -> SnapshotRef:
     """The snapshot as its driver gets it. NotFound."""
-    return snapshot_ref(read_snapshot(run, id))
+    with host_of(run).database.read() as conn:
+        snapshot = repositories.snapshots.get(conn, id)
+        return snapshot_ref(snapshot, repositories.volumes.get(conn, snapshot.volume_id))
 
 
 def typed_ref(conn: sa.Connection, volume: Volume) -> VolumeRef:
@@ -43,9 +46,27 @@ def typed_ref(conn: sa.Connection, volume: Volume) -> VolumeRef:
 
 def volume_ref(volume: Volume, size: int | None = None, extra_specs: dict[str, str] | None = None) -> VolumeRef:
     """The driver's view of a volume. size: GiB, where it is not the row's."""
-    return VolumeRef(volume.id, (size or volume.size) * GiB, extra_specs or {})
+    return VolumeRef(volume.id, (size or volume.size) * GiB, extra_specs or {}, state_of(volume))
 
 
-def snapshot_ref(snapshot: Snapshot) -> SnapshotRef:
-    """The driver's view of a snapshot."""
-    return SnapshotRef(snapshot.id, snapshot.volume_id, snapshot.volume_size * GiB)
+def snapshot_ref(snapshot: Snapshot, volume: Volume) -> SnapshotRef:
+    """The driver's view of a snapshot of this volume."""
+    return SnapshotRef(
+        snapshot.id, snapshot.volume_id, snapshot.volume_size * GiB, state_of(snapshot), state_of(volume)
+    )
+
+
+def state_of(row: Volume | Snapshot) -> ProviderState | None:
+    """What the driver returned for this object; None where it returned nothing."""
+    state = ProviderState(row.provider_id, row.provider_location, row.driver_data)
+    return None if state == ProviderState() else state
+
+
+def keep_state(run: Run[Any], rows: Repository[Any], id: str, state: ProviderState | None) -> None:
+    """Write what a driver returned for a new object into its row, before the step ends: the next step works on the object.
+
+    A step that is killed before this is run again, and its driver returns the same.
+    """
+    if state is not None:
+        with host_of(run).database.write() as conn:
+            rows.update(conn, id, **state.columns())

@@ -59,7 +59,7 @@ def volume(
     if version >= (3, 13):
         shown["group_id"] = None
     if version >= (3, 21) and context.is_admin:
-        shown["provider_id"] = None
+        shown["provider_id"] = volume.provider_id
     return shown
 
 

@@ -58,11 +58,15 @@ def rebuild(host: Host, project: str, type_name: str) -> Rebuilt:
 
 def _volume(host: Host, backend: Backend, project: str, type_id: str | None, found: BackendObject) -> Volume:
     id, size = str(found.id), max(1, to_gib(found.size))
-    pool = backend.driver.get_pool(VolumeRef(id, found.size))
+    pool = backend.driver.get_pool(VolumeRef(id, found.size, state=found.state))
     return Volume(
         id, project, _USER, size, "available", host.name, backend.name, pool,
-        volume_type_id=type_id, availability_zone=host.zone,
+        volume_type_id=type_id, availability_zone=host.zone, **_state(found),
     )  # fmt: skip
+
+
+def _state(found: BackendObject) -> dict[str, Any]:
+    return found.state.columns() if found.state else {}
 
 
 def _snapshot(conn: sa.Connection, found: BackendObject, done: Rebuilt) -> None:
@@ -71,7 +75,9 @@ def _snapshot(conn: sa.Connection, found: BackendObject, done: Rebuilt) -> None:
     if volume is None:
         done.left[found.name] = "the pool does not tell whose snapshot it is"
         return
-    row = Snapshot(id, volume.project_id, _USER, volume.id, max(1, to_gib(found.size)), "available", progress="100%")
+    row = Snapshot(id, volume.project_id, _USER, volume.id, max(1, to_gib(found.size)), "available", progress="100%",
+        **_state(found),
+    )  # fmt: skip
     repositories.snapshots.insert(conn, row)
     done.snapshots.append(id)
 

@@ -17,6 +17,10 @@ Rules that every method keeps, and tests/contract/test_driver.py checks:
 * Removing what is not there is success. Deleting is O(1) for the caller.
 * A failure leaves nothing behind but what a repeated call or `delete_*` removes. Full: `OutOfSpace`. Gone or not set
   up: `BackendUnavailable`.
+* What makes an object may return a `ProviderState`, and None otherwise. The service keeps it in the row before the step ends,
+  and every later `VolumeRef` and `SnapshotRef` has it; a repeated call returns the same. A call that was killed before its
+  state was kept is repeated, or taken back: `delete_*` and `unmanage*` then come without a state, and have to find the
+  object by its id. Never a secret in it: rows are no place for one.
 
 Sizes are bytes. The methods have the names of Cinder's volume drivers, so that an author of one knows them.
 """
@@ -29,6 +33,7 @@ from nbdsvc.driver.manage import ManageDriver, ManageSnapshotDriver
 from nbdsvc.driver.objects import BackendObject, Manageable
 from nbdsvc.driver.refs import SnapshotRef, VolumeRef
 from nbdsvc.driver.snapshots import CloneDriver, RevertDriver, SnapshotDriver
+from nbdsvc.driver.state import ProviderState
 from nbdsvc.driver.stats import PoolStats
 
 __all__ = [
@@ -43,6 +48,7 @@ __all__ = [
     "ManageSnapshotDriver",
     "Manageable",
     "PoolStats",
+    "ProviderState",
     "RevertDriver",
     "SnapshotDriver",
     "SnapshotRef",

@@ -6,6 +6,7 @@ from typing import Protocol, runtime_checkable
 from nbdsvc.driver.facts import DriverFacts
 from nbdsvc.driver.objects import BackendObject
 from nbdsvc.driver.refs import VolumeRef
+from nbdsvc.driver.state import ProviderState
 from nbdsvc.driver.stats import PoolStats
 
 
@@ -59,7 +60,7 @@ class Driver(Protocol):
 
     # Volumes (S064-S066, S092)
 
-    def create_volume(self, volume: VolumeRef, owner: str) -> None:
+    def create_volume(self, volume: VolumeRef, owner: str) -> ProviderState | None:
         """A volume of `volume.size` bytes that reads as zeros."""
 
     def delete_volume(self, volume: VolumeRef) -> None:

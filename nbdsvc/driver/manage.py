@@ -4,13 +4,14 @@ from typing import Protocol, runtime_checkable
 
 from nbdsvc.driver.objects import Manageable
 from nbdsvc.driver.refs import SnapshotRef, VolumeRef
+from nbdsvc.driver.state import ProviderState
 
 
 @runtime_checkable
 class ManageDriver(Protocol):
     """A driver that makes volumes of existing objects, and lets go of volumes."""
 
-    def manage_existing(self, volume: VolumeRef, ref: dict[str, str], owner: str) -> None:
+    def manage_existing(self, volume: VolumeRef, ref: dict[str, str], owner: str) -> ProviderState | None:
         """Give the object that `ref` names to `volume`, grown to `volume.size`; its bytes stay.
 
         InvalidInput for a reference that names nothing, or whose object does not fit the backend or the volume's type;
@@ -34,7 +35,7 @@ class ManageDriver(Protocol):
 class ManageSnapshotDriver(Protocol):
     """The same for snapshots; it needs SnapshotDriver."""
 
-    def manage_existing_snapshot(self, snapshot: SnapshotRef, ref: dict[str, str], owner: str) -> None:
+    def manage_existing_snapshot(self, snapshot: SnapshotRef, ref: dict[str, str], owner: str) -> ProviderState | None:
         """See ManageDriver.manage_existing. InvalidInput for an object that is another volume's."""
 
     def manage_existing_snapshot_get_size(self, snapshot: SnapshotRef, ref: dict[str, str]) -> int:

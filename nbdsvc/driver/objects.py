@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from nbdsvc.driver.state import ProviderState
+
 
 @dataclass(frozen=True)
 class BackendObject:
@@ -18,6 +20,8 @@ class BackendObject:
     size: int
     fault: str = ""
     origin: str | None = None
+    state: ProviderState | None = None
+    """What the driver returned when it was made, for new rows where the database was lost."""
 
 
 @dataclass(frozen=True)

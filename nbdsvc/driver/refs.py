@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from nbdsvc.driver.state import ProviderState
+
 
 @dataclass(frozen=True)
 class VolumeRef:
@@ -10,6 +12,8 @@ class VolumeRef:
     id: str
     size: int
     extra_specs: dict[str, str] = field(default_factory=dict, hash=False)
+    state: ProviderState | None = field(default=None, compare=False)
+    """What the driver returned when the object was made; None before, where it returned nothing, and where it was killed."""
 
 
 @dataclass(frozen=True)
@@ -19,3 +23,7 @@ class SnapshotRef:
     id: str
     volume_id: str
     size: int
+    state: ProviderState | None = field(default=None, compare=False)
+    """See VolumeRef.state."""
+    volume_state: ProviderState | None = field(default=None, compare=False)
+    """The state of its volume."""

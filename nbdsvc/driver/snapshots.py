@@ -4,13 +4,14 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from nbdsvc.driver.refs import SnapshotRef, VolumeRef
+from nbdsvc.driver.state import ProviderState
 
 
 @runtime_checkable
 class SnapshotDriver(Protocol):
     """A driver whose volumes have snapshots (S094). Without CloneDriver, volumes are made of them by a copy."""
 
-    def create_snapshot(self, snapshot: SnapshotRef, owner: str) -> None:
+    def create_snapshot(self, snapshot: SnapshotRef, owner: str) -> ProviderState | None:
         """A point in time of the volume: what was written before this call, nothing that is written after it.
 
         Where the storage shares no blocks: an object of `snapshot.size` zeros, which the service then fills.
@@ -27,10 +28,10 @@ class SnapshotDriver(Protocol):
 class CloneDriver(Protocol):
     """A driver that clones at once, also a volume in use (S066). Without it the service copies what is not in use."""
 
-    def create_cloned_volume(self, volume: VolumeRef, source: VolumeRef, owner: str) -> None:
+    def create_cloned_volume(self, volume: VolumeRef, source: VolumeRef, owner: str) -> ProviderState | None:
         """A volume with the source's bytes, grown to `volume.size`."""
 
-    def create_volume_from_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef, owner: str) -> None:
+    def create_volume_from_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef, owner: str) -> ProviderState | None:
         """A volume with the snapshot's bytes, grown to `volume.size`. Called of a SnapshotDriver only."""
 
 

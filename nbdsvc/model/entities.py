@@ -39,6 +39,10 @@ class Volume:
     attached_mode: str | None = None
     metadata: dict[str, str] = field(default_factory=dict)
     image_metadata: dict[str, str] = field(default_factory=dict)
+    # What its driver keeps of it: driver.ProviderState.
+    provider_id: str | None = None
+    provider_location: str | None = None
+    driver_data: dict[str, Any] | None = None
     created_at: datetime = field(default_factory=clock.now)
     updated_at: datetime | None = None
 
@@ -62,6 +66,10 @@ class Snapshot:
     description: str | None = None
     progress: str = "0%"
     metadata: dict[str, str] = field(default_factory=dict)
+    # As of a volume.
+    provider_id: str | None = None
+    provider_location: str | None = None
+    driver_data: dict[str, Any] | None = None
     created_at: datetime = field(default_factory=clock.now)
     updated_at: datetime | None = None
 

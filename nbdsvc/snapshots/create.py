@@ -15,7 +15,7 @@ from nbdsvc.model.entities import Snapshot, Volume
 from nbdsvc.model.locking import locks
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step
-from nbdsvc.refs import read_snapshot_ref, read_volume_ref
+from nbdsvc.refs import keep_state, read_snapshot_ref, read_volume_ref
 from nbdsvc.store import quotas, repositories, transitions
 
 
@@ -87,7 +87,8 @@ def _locks(args: CreateSnapshotArgs) -> list[Lock]:
 
 def _take(run: Run[CreateSnapshotArgs]) -> dict[str, bool]:
     host = host_of(run)
-    backend_of(run).snapshots().create_snapshot(read_snapshot_ref(run, run.args.snapshot_id), run.id)
+    snapshot = read_snapshot_ref(run, run.args.snapshot_id)
+    keep_state(run, repositories.snapshots, snapshot.id, backend_of(run).snapshots().create_snapshot(snapshot, run.id))
     if backend_of(run).able.instant_snapshot:
         host.digests.copy(run.args.volume_id, run.args.snapshot_id)
     return {"filled": backend_of(run).able.instant_snapshot}

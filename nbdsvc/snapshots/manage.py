@@ -14,7 +14,7 @@ from nbdsvc.model.entities import Snapshot, Volume
 from nbdsvc.model.locking import locks
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step
-from nbdsvc.refs import read_snapshot, read_snapshot_ref, snapshot_ref
+from nbdsvc.refs import keep_state, read_snapshot, read_snapshot_ref
 from nbdsvc.store import quotas, repositories, transitions
 from nbdsvc.units import to_gib
 
@@ -91,9 +91,8 @@ def _locks(args: ManageSnapshotArgs) -> list[Lock]:
 def _measure(run: Run[ManageSnapshotArgs]) -> dict[str, int]:
     """Give the row the size of the object (GiB), as far as the project's quota allows it."""
     host, snapshot = host_of(run), read_snapshot(run, run.args.snapshot_id)
-    size = to_gib(
-        backend_of(run).manages_snapshots().manage_existing_snapshot_get_size(snapshot_ref(snapshot), run.args.ref)
-    )
+    wanted = read_snapshot_ref(run, snapshot.id)
+    size = to_gib(backend_of(run).manages_snapshots().manage_existing_snapshot_get_size(wanted, run.args.ref))
     more = {"gigabytes": size - snapshot.volume_size}
     with host.database.write() as conn:
         quotas.check(host.database, conn, snapshot.project_id, run.args.quotas, more)
@@ -102,9 +101,9 @@ def _measure(run: Run[ManageSnapshotArgs]) -> dict[str, int]:
 
 
 def _manage(run: Run[ManageSnapshotArgs]) -> None:
-    backend_of(run).manages_snapshots().manage_existing_snapshot(
-        read_snapshot_ref(run, run.args.snapshot_id), run.args.ref, run.id
-    )
+    snapshot = read_snapshot_ref(run, run.args.snapshot_id)
+    state = backend_of(run).manages_snapshots().manage_existing_snapshot(snapshot, run.args.ref, run.id)
+    keep_state(run, repositories.snapshots, snapshot.id, state)
 
 
 def _unmanage(run: Run[ManageSnapshotArgs]) -> None:

@@ -1,5 +1,7 @@
 """The tables. Column names are the field names of model/entities.py and model/operation.py; repository.py relies on it."""
 
+from typing import Any
+
 import sqlalchemy as sa
 
 metadata = sa.MetaData()
@@ -11,6 +13,15 @@ _NAME = sa.String(255)
 
 def _stamps() -> tuple["sa.Column[object]", "sa.Column[object]"]:
     return sa.Column("created_at", sa.DateTime, nullable=False), sa.Column("updated_at", sa.DateTime)
+
+
+def _provider_state() -> "tuple[sa.Column[Any], ...]":
+    """What a driver keeps of an object: the fields of driver.ProviderState."""
+    return (
+        sa.Column("provider_id", _NAME),
+        sa.Column("provider_location", _NAME),
+        sa.Column("driver_data", sa.JSON(none_as_null=True)),
+    )
 
 
 volumes = sa.Table(
@@ -41,6 +52,7 @@ volumes = sa.Table(
     sa.Column("attached_mode", sa.String(8)),
     sa.Column("metadata", sa.JSON, nullable=False),
     sa.Column("image_metadata", sa.JSON, nullable=False),
+    *_provider_state(),
     *_stamps(),
     sa.Index("volumes_by_project", "project_id", "created_at", "id"),
     sa.Index("volumes_by_status", "status"),
@@ -59,6 +71,7 @@ snapshots = sa.Table(
     sa.Column("description", sa.Text),
     sa.Column("progress", sa.String(8), nullable=False),
     sa.Column("metadata", sa.JSON, nullable=False),
+    *_provider_state(),
     *_stamps(),
     sa.Index("snapshots_by_project", "project_id", "created_at", "id"),
 )

@@ -17,7 +17,7 @@ from nbdsvc.model.entities import Volume, VolumeType
 from nbdsvc.model.locking import locks
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step
-from nbdsvc.refs import read_snapshot_ref, read_volume_ref
+from nbdsvc.refs import keep_state, read_snapshot_ref, read_volume_ref
 from nbdsvc.store import quotas, repositories, secrets, transitions
 from nbdsvc.types.queries import usable_type
 from nbdsvc.volumes.fill import fill_from_image, fill_from_snapshot, fill_from_volume
@@ -179,15 +179,16 @@ def _allocate(run: Run[CreateArgs]) -> dict[str, bool]:
     backend, digests, args = backend_of(run), host_of(run).digests, run.args
     volume, instant = read_volume_ref(run, args.volume_id), backend.able.instant_clone
     if args.snapshot_id and instant:
-        backend.clones().create_volume_from_snapshot(volume, read_snapshot_ref(run, args.snapshot_id), run.id)
+        state = backend.clones().create_volume_from_snapshot(volume, read_snapshot_ref(run, args.snapshot_id), run.id)
         digests.copy(args.snapshot_id, volume.id)
     elif args.source_volid and instant:
-        backend.clones().create_cloned_volume(volume, read_volume_ref(run, args.source_volid), run.id)
+        state = backend.clones().create_cloned_volume(volume, read_volume_ref(run, args.source_volid), run.id)
         digests.copy(args.source_volid, volume.id)
     else:
-        backend.driver.create_volume(volume, run.id)
-        return {"filled": not (args.snapshot_id or args.source_volid or args.image)}
-    return {"filled": True}
+        state = backend.driver.create_volume(volume, run.id)
+        instant = not (args.snapshot_id or args.source_volid or args.image)
+    keep_state(run, repositories.volumes, volume.id, state)
+    return {"filled": instant}
 
 
 def _undo_allocate(run: Run[CreateArgs]) -> None:

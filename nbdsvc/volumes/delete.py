@@ -106,10 +106,11 @@ def _unexport(run: Run[DeleteArgs]) -> None:
 def _delete_snapshots(run: Run[DeleteArgs]) -> None:
     host = host_of(run)
     with host.database.read() as conn:
-        found = repositories.snapshots_of(conn, run.args.volume_id)
+        volume = repositories.volumes.get(conn, run.args.volume_id)
+        found = repositories.snapshots_of(conn, volume.id)
     for snapshot in found:
         run.raise_if_stopped()
-        backend_of(run).snapshots().delete_snapshot(snapshot_ref(snapshot))
+        backend_of(run).snapshots().delete_snapshot(snapshot_ref(snapshot, volume))
         host.digests.discard(snapshot.id)
 
 

@@ -16,7 +16,7 @@ from nbdsvc.model.entities import Volume, VolumeType
 from nbdsvc.model.locking import locks
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step
-from nbdsvc.refs import read_volume, read_volume_ref, volume_ref
+from nbdsvc.refs import keep_state, read_volume, read_volume_ref, volume_ref
 from nbdsvc.store import quotas, repositories, transitions
 from nbdsvc.types.queries import usable_type
 from nbdsvc.units import to_gib
@@ -113,7 +113,9 @@ def _check_quota(run: Run[ManageVolumeArgs], conn: sa.Connection, volume: Volume
 
 
 def _manage(run: Run[ManageVolumeArgs]) -> None:
-    backend_of(run).manages().manage_existing(read_volume_ref(run, run.args.volume_id), run.args.ref, run.id)
+    volume = read_volume_ref(run, run.args.volume_id)
+    state = backend_of(run).manages().manage_existing(volume, run.args.ref, run.id)
+    keep_state(run, repositories.volumes, volume.id, state)
 
 
 def _unmanage(run: Run[ManageVolumeArgs]) -> None:
