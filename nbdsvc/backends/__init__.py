@@ -1,1 +1,1 @@
-"""What a host does for its storage backends, and what the API asks of them."""
+"""The tasks of a host for its storage backends, and the use cases of the API on backends."""

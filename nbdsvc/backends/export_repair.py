@@ -1,4 +1,4 @@
-"""Repair the exports of a host: what its rows call for and what is there are compared at every interval (rows S020, S068)."""
+"""Repairs the exports of a host: compares the rows with the exports that exist, at every interval."""
 
 from concurrent import futures
 
@@ -48,7 +48,7 @@ def repair_exports(app: App, host: Host, exporter: Exporter) -> int:
 
 
 def _sick(exporter: Exporter, rows: list[Attachment]) -> list[Attachment]:
-    """Those whose export is not well. Side by side: each that does not answer takes its whole deadline."""
+    """Attachments whose export is not healthy. Checked side by side: each that does not answer takes its whole deadline."""
     with futures.ThreadPoolExecutor(LOOKS_AT_ONCE, "look") as pool:
         well = list(pool.map(lambda row: exporter.health(row.id).ok, rows))
     return [row for row, is_well in zip(rows, well, strict=True) if not is_well]

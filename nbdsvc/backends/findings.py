@@ -85,7 +85,7 @@ CHECKS = (
 
 
 def look(host: Host, backend: Backend) -> list[Finding]:
-    """All that this backend and its host lack now."""
+    """All findings of this backend and its host."""
     found = ((check, _reason(check, host, backend)) for check in CHECKS)
     return [Finding(check.thing, reason, check.without, check.remedy) for check, reason in found if reason]
 

@@ -20,7 +20,7 @@ log = structlog.get_logger(__name__)
 
 
 class Heartbeat:
-    """One backend's.
+    """The heartbeat of one backend.
 
     refuse_unknown: whether objects of ours without a row are a ConfigError. reported: called after each report.
     """
@@ -66,7 +66,7 @@ class Heartbeat:
 
 
 def initialise(backend: Backend) -> bool:
-    """do_setup and check_for_setup_error; False, and an error in the log, when the driver cannot work (row S021)."""
+    """Call do_setup and check_for_setup_error; False, and an error in the log, when the driver cannot work."""
     try:
         backend.driver.do_setup()
         backend.driver.check_for_setup_error()

@@ -22,7 +22,7 @@ Noun = Literal["volume", "snapshot"]
 
 @dataclass(frozen=True)
 class ListManageableArgs:
-    """What the operation `host.list_manageable` is given."""
+    """Arguments of the operation `host.list_manageable`."""
 
     noun: Noun
 
@@ -62,11 +62,11 @@ def _list(run: Run[ListManageableArgs]) -> list[dict[str, Any]]:
 
 
 def _succeed(_conn: sa.Connection, _operation: Operation, _args: ListManageableArgs) -> None:
-    """It changes no row."""
+    """Changes no row."""
 
 
 def _fail(_conn: sa.Connection, _operation: Operation, _args: ListManageableArgs, _error: errors.Error) -> None:
-    """It changes no row; the request that waits for it gets the error."""
+    """Changes no row; the request that waits gets the error."""
 
 
 LIST_MANAGEABLE = OperationType(

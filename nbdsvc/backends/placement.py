@@ -1,4 +1,4 @@
-"""Where a new volume goes, and whether there is room: the reported pools and our own rows, given to the scheduler."""
+"""Chooses the pool of a new volume, and checks its room: gives the reported pools and our rows to the scheduler."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ GRACE_SECONDS = 15
 
 
 def is_up(app: App, backend: StorageBackend) -> bool:
-    """Whether the backend reported in time and said that its driver works (row S022)."""
+    """Whether the backend reported in time, and reported a working driver."""
     return backend.working and _age(app, backend) < 2 * app.settings.repair_interval + GRACE_SECONDS
 
 
@@ -69,7 +69,7 @@ def _candidate(app: App, conn: sa.Connection, row: StorageBackend, pool: PoolSta
 
 
 def capabilities(row: StorageBackend, pool: PoolStats) -> dict[str, Any]:
-    """What volume types can ask for, by the names that Cinder has for it."""
+    """The capabilities that volume types can require, by Cinder's names."""
     reported = row.capabilities
     return {
         "volume_backend_name": row.name,

@@ -14,7 +14,7 @@ from nbdsvc.store import backends, repositories
 
 @dataclass(frozen=True)
 class PoolReport:
-    """One pool of a backend."""
+    """The last report of one pool of a backend."""
 
     backend: StorageBackend
     # Sizes in bytes.
@@ -27,7 +27,7 @@ class PoolReport:
 
     @property
     def capabilities(self) -> Mapping[str, Any]:
-        """What its backend can do: storage_protocol, description, filter_function ..."""
+        """Capabilities of its backend: storage_protocol, description, filter_function ..."""
         return self.backend.capabilities
 
     @property
@@ -44,7 +44,7 @@ def list_pools(app: App) -> list[PoolReport]:
 
 
 def get_capabilities(app: App, host: str) -> Mapping[str, Any]:
-    """What a backend of `host` (host, or host@backend) reported: storage_protocol, description. Raises NotFound."""
+    """The capabilities that a backend of `host` (host, or host@backend) reported. Raises NotFound."""
     with app.database.read() as conn:
         rows = repositories.backends.select(conn)
     for row in rows:

@@ -11,7 +11,7 @@ from nbdsvc.store import repositories
 
 @dataclass(frozen=True)
 class ServiceReport:
-    """One service, which is a backend of a host, and what it reported last."""
+    """A service, which is a backend of a host, and its last report."""
 
     row: StorageBackend
     # It reported in time, and its driver works.
@@ -28,12 +28,12 @@ class ServiceReport:
         return [(each["thing"], each["reason"]) for each in self.row.capabilities.get("findings", [])]
 
     def matches(self, host: str | None, binary: str | None) -> bool:
-        """Whether it is on `host` (a host's name, or host@backend) and is `binary`; None: any."""
+        """Whether the service is on `host` (a host's name, or host@backend) and is `binary`; None: any."""
         return host in (None, self.row.host, self.name) and binary in (None, self.row.binary)
 
 
 def list_services(app: App) -> list[ServiceReport]:
-    """All services, the oldest first."""
+    """All services, oldest first."""
     with app.database.read() as conn:
         return [ServiceReport(row, placement.is_up(app, row)) for row in repositories.backends.select(conn)]
 

@@ -1,4 +1,4 @@
-"""How much of which project is on a backend."""
+"""The use of a backend by each project."""
 
 from collections import defaultdict
 from dataclasses import dataclass

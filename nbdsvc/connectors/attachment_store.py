@@ -96,7 +96,7 @@ def is_nbd(info: dict[str, Any]) -> bool:
 
 
 def user_of(device: str) -> str | None:
-    """What uses the device: a mount, swap, or a device on top of it; None where it is unused."""
+    """The user of the device: a mount, swap, or a device on top of it; None where it is unused."""
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         target, source = line.split()[4], line.rpartition(" - ")[2].split()[1]
         if os.path.realpath(source) == device or source.startswith(f"{device}p"):

@@ -24,7 +24,7 @@ MOUNT_SECONDS = 15.0
 
 
 class FuseLoop:
-    """See Transport in nbdsvc/connectors/attachment_store.py."""
+    """A Transport (attachment_store.py): nbdfuse and a loop device."""
 
     name = "FUSE + loop"
     grows = True
@@ -34,7 +34,7 @@ class FuseLoop:
         self._runner = runner
 
     def serves(self, info: dict[str, Any]) -> bool:
-        """For NBD exports, with TLS too, where this host has FUSE."""
+        """Whether the export is NBD, with or without TLS, and this host has FUSE."""
         return is_nbd(info) and Path("/dev/fuse").exists()
 
     def connect(self, work_dir: Path, attachment_id: str, info: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -53,7 +53,7 @@ class FuseLoop:
         return device, {"mountpoint": str(mounted), "pid": pid, "sized": uri, "sequence": number}
 
     def on_recorded(self, folder: Path) -> None:
-        """Only for its size: nbdfuse ends when its server does, and the device with it."""
+        """Starts the agent, only for the device's size: nbdfuse ends when its server does, and the device with it."""
         nbd_agent.ensure_running(folder)
 
     def owns(self, attached: Attached) -> bool:
@@ -87,7 +87,7 @@ class FuseLoop:
         return child.pid
 
     def _unmount(self, mounted: Path, pid: int) -> None:
-        """Also where nbdfuse has ended and taken its mount with it. DeviceBusy where it does not end."""
+        """Unmount, also where nbdfuse has ended and taken its mount with it. DeviceBusy where it does not end."""
         try:
             self._runner.run(
                 ["fusermount3", "-u", str(mounted)], no_retry=["not found", "not mounted", "Invalid argument"]
@@ -99,13 +99,13 @@ class FuseLoop:
 
 
 def _is_mounted(path: Path) -> bool:
-    """By proc_pid_mountinfo(5), whose fifth field is the mount point: a stat fails where the file's server has ended."""
+    """Whether mountinfo, whose fifth field is the mount point, has it: stat fails where the file's server has ended."""
     mounts = Path("/proc/self/mountinfo").read_text().splitlines()
     return str(path) in {line.split()[4].replace("\\040", " ") for line in mounts}
 
 
 def _is_there(pidfile: Path, mounted: Path) -> bool:
-    """Whether it serves, mounted with its size: the inode has none before the first stat, and a loop device takes that."""
+    """Whether nbdfuse serves: mounted, with its size, which an inode has only after a stat, and a loop device reads."""
     if not (pidfile.exists() and pidfile.read_text().strip()):
         return False
     found = mounted.stat()
@@ -142,7 +142,7 @@ def _sized(work_dir: Path, info: dict[str, Any]) -> str:
 
 
 def _server(work_dir: Path, info: dict[str, Any]) -> list[str]:
-    """What nbdfuse connects to. It refuses URIs with tls-psk-file (1.14), so TLS is the business of an nbdkit between."""
+    """The arguments by which nbdfuse connects. It refuses tls-psk-file (1.14), so for TLS an nbdkit stands between."""
     growing = names.growing_name(info["export"])
     if not info.get("tls"):
         server, _, export = str(info["uri"]).rpartition("/" + quote(str(info["export"])))

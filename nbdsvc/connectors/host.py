@@ -1,4 +1,4 @@
-"""This host as an initiator: attaches volumes as block devices, over NBD or iSCSI."""
+"""Attaches volumes to this host, the initiator, as block devices over NBD or iSCSI."""
 
 import os
 import socket

@@ -29,7 +29,7 @@ SETTLE_SECONDS = 15.0
 
 
 class BrickIscsi:
-    """See Transport in nbdsvc/connectors/attachment_store.py."""
+    """A Transport (attachment_store.py): iSCSI by os-brick."""
 
     name = "iSCSI by os-brick"
     grows = False
@@ -38,7 +38,7 @@ class BrickIscsi:
     )
 
     def serves(self, info: dict[str, Any]) -> bool:
-        """For iSCSI targets, where os-brick is installed."""
+        """Whether the export is an iSCSI target and os-brick is installed."""
         return info.get("driver_volume_type") == "iscsi" and importlib.util.find_spec("os_brick") is not None
 
     def connect(self, work_dir: Path, attachment_id: str, info: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -121,7 +121,7 @@ def _take_back(connector: Any, info: dict[str, Any], found: dict[str, Any] | Non
 
 
 def _write_password(iqn: str, password: str) -> None:
-    """Into every record of the target: each of its portals has one, and all have the same password."""
+    """Write the CHAP password into every record of the target: each portal has one, and all the same password."""
     for path in [path for root in _RECORDS for path in root.glob(f"{iqn}/**/[!.]*") if path.is_file()]:
         atomic_file.write(path, with_password(path.read_text(), password).encode())
 

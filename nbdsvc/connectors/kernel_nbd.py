@@ -23,7 +23,7 @@ SETTLE_SECONDS = 10.0
 
 
 class Client(Protocol):
-    """What makes and ends devices: the functions of nbd_netlink.py."""
+    """The functions of nbd_netlink.py that make and end devices."""
 
     def connect(
         self,
@@ -69,7 +69,7 @@ class KernelNbd:
         self._settle = settle
 
     def serves(self, info: dict[str, Any]) -> bool:
-        """For NBD exports without TLS, which the kernel does not do, where the module nbd is or can be loaded."""
+        """Whether the export is NBD without TLS, which the kernel lacks, and the module nbd is or can be loaded."""
         return is_nbd(info) and not info.get("tls") and self._loaded()
 
     def connect(self, work_dir: Path, attachment_id: str, info: dict[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -76,7 +76,7 @@ class Watch:
         self._broken &= set(devices)
 
     def _repair(self, attached: Attached) -> bool:
-        """True when there is nothing more to do for it."""
+        """Returns True when the device needs no further repair."""
         from nbdsvc.connectors import nbd_netlink
 
         index = attached.details["index"]

@@ -1,4 +1,4 @@
-"""Who asks: the user, project and roles of a request."""
+"""The context of a request: user, project and roles."""
 
 from dataclasses import dataclass
 

@@ -48,7 +48,7 @@ class Volume:
 
     @property
     def full_host(self) -> str:
-        """host@backend#pool, as the API shows where a volume is (row S080)."""
+        """host@backend#pool, as the API shows the place of a volume."""
         return names.join_host(self.host, self.backend, self.pool)
 
 
@@ -118,7 +118,7 @@ class VolumeType:
 
     @property
     def multiattach(self) -> bool:
-        """True where the type allows several attachments at once (extra spec `multiattach: <is> True`)."""
+        """Whether the type allows several attachments at once (extra spec `multiattach: <is> True`)."""
         return self.extra_specs.get("multiattach", "").strip().lower() == "<is> true"
 
 

@@ -1,11 +1,11 @@
-"""Which rows of a list a client wants: filters, sort order, page."""
+"""The part of a list that a client requests: filters, sort order, page."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Filter:
-    """One condition on a column: its value is `value`, or with `partial` contains it."""
+    """A condition on a column: its value is `value`, or with `partial` contains it."""
 
     # The name of a column, or of a condition that the list defines.
     name: str
@@ -16,7 +16,7 @@ class Filter:
 
 @dataclass(frozen=True)
 class Page:
-    """Which part of a list, in which order."""
+    """A page of a list: its order, and the part of it."""
 
     # Number of rows; None: all.
     limit: int | None = None

@@ -1,4 +1,4 @@
-"""Which names an operation locks, as one table: what excludes what on a host.
+"""The names that an operation locks, as one table: which operations exclude each other on a host.
 
 An attachment's end locks its attachment and nothing else, so that it waits for no copy: neither an upload of the
 volume nor its extension, a snapshot or a copy of it concerns the attachment's server. An operation that starts or

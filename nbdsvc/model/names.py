@@ -16,7 +16,7 @@ def new_id() -> str:
 
 
 def is_id(text: str) -> bool:
-    """True for a UUID in canonical lower-case form: the only form in which ids become file or LV names."""
+    """Whether the text is a UUID in canonical lower-case form: only such ids become file or LV names."""
     return bool(_UUID.fullmatch(text))
 
 
@@ -51,7 +51,7 @@ def growing_name(export: str) -> str:
 
 
 def split_host(host: str) -> tuple[str, str, str]:
-    """("host", "backend", "pool") of `host@backend#pool` (row S080); parts that are missing are empty."""
+    """("host", "backend", "pool") of `host@backend#pool`; parts that are missing are empty."""
     rest, _, pool = host.partition("#")
     name, _, backend = rest.partition("@")
     return name, backend, pool
@@ -62,12 +62,12 @@ def join_host(name: str, backend: str, pool: str = "") -> str:
 
 
 def delete_volume_lock(volume_id: str) -> str:
-    """Name of the lock that a volume's deletion takes, and whoever reads the volume shares (rows S050, S053)."""
+    """Name of the lock that a volume's deletion takes, and operations that read the volume share."""
     return f"{volume_id}-delete_volume"
 
 
 def attachment_lock(attachment_id: str) -> str:
-    """Name of the lock of whoever starts, repairs or ends an attachment's export."""
+    """Name of the lock of operations that start, repair or end an attachment's export."""
     return f"{attachment_id}-attachment"
 
 

@@ -72,5 +72,5 @@ class Operation:
         return self.state in FINISHED
 
     def lock_set(self) -> list[Lock]:
-        """Its locks in the one order in which every operation takes them, so that no two can wait for each other."""
+        """The locks of the operation in the order in which every operation takes them, so that no two can deadlock."""
         return sorted(Lock(name, shared) for name, shared in self.locks)

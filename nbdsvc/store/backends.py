@@ -1,4 +1,4 @@
-"""What backends reported: their rows, and the statistics of their pools."""
+"""The rows of backends, with the statistics of their pools as last reported."""
 
 from collections import defaultdict
 from collections.abc import Sequence

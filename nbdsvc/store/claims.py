@@ -1,4 +1,4 @@
-"""One process a host name, in the database itself: what a lock file cannot see from another folder, container or machine.
+"""One process a host name, enforced in the database: a lock file cannot see another folder, container or machine.
 
 A claim is a row with a beat that its holder counts up. Who wants a name that is claimed looks whether the holder is a dead
 process of this machine, which is known at once, else whether the beat stands still, by its own monotonic clock: no time
@@ -57,7 +57,7 @@ class Claim:
         self._thread.start()
 
     def check(self, conn: sa.Connection, operation: str) -> None:
-        """In the transaction that writes to the journal: Interrupted where the host has another holder by now."""
+        """Raise Interrupted where the host has another holder by now. Call it in the transaction that writes the journal."""
         holder = sa.select(_c.instance).where(_c.host == self._host).with_for_update(read=True)
         if conn.execute(holder).scalar() != self._instance:
             self._lose()

@@ -39,7 +39,7 @@ def unfinished_of(conn: sa.Connection, resource_id: str) -> list[Operation]:
 
 
 def count_unfinished(conn: sa.Connection, host: str, backend: str, project_id: str) -> int:
-    """How many operations of a project a backend still has to do."""
+    """The number of unfinished operations of a project on a backend."""
     where = _c.host == host, _c.backend == backend, _c.state.in_(sorted(model.UNFINISHED)), _c.project_id == project_id
     return rows.count(conn, *where)
 
@@ -106,5 +106,5 @@ def latest_for(conn: sa.Connection, resource_id: str) -> Operation | None:
 
 
 def busy(conn: sa.Connection, resource_id: str) -> bool:
-    """True while an operation on the resource is unfinished."""
+    """Whether an operation on the resource is unfinished."""
     return rows.count(conn, _c.resource_id == resource_id, _c.state.in_(sorted(model.UNFINISHED))) > 0

@@ -50,7 +50,7 @@ class Repository(Generic[R]):
         return found
 
     def get_for_update(self, conn: sa.Connection, id: str) -> R:
-        """As `get`, and no other transaction changes the row until this one ends: for what is checked before a change."""
+        """As `get`, and no other transaction changes the row until this one ends. For checks before a change."""
         conn.execute(sa.select(self.table.c.id).where(self.table.c.id == id).with_for_update())
         return self.get(conn, id)
 

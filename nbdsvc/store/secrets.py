@@ -23,7 +23,7 @@ def of(conn: sa.Connection, operation_id: str) -> str | None:
 
 
 def forget(conn: sa.Connection, operation_id: str) -> bool:
-    """True where there was one."""
+    """Delete the secrets of the operation; False where it had none."""
     return conn.execute(tables.operation_secrets.delete().where(_c.operation_id == operation_id)).rowcount > 0
 
 

@@ -35,7 +35,7 @@ def recording_skipped() -> Iterator[list[Skipped]]:
 
 
 def finish_volume(conn: sa.Connection, id: str, during: str | tuple[str, ...], target: str, **changes: Any) -> None:
-    """From the in-flight status(es) to `target`; PREVIOUS means the status that the attachments call for."""
+    """Move the volume from its in-flight status to `target`; PREVIOUS: the status that its attachments imply."""
     sources = [during] if isinstance(during, str) else list(during)
     if target == states.PREVIOUS:
         target = by_attachments(conn, id)
@@ -43,12 +43,12 @@ def finish_volume(conn: sa.Connection, id: str, during: str | tuple[str, ...], t
 
 
 def finish_snapshot(conn: sa.Connection, id: str, during: str, target: str, **changes: Any) -> None:
-    """From the in-flight status to `target`."""
+    """Move the snapshot from its in-flight status to `target`."""
     _finish(repositories.snapshots, conn, id, [during], target, changes)
 
 
 def finish_attachment(conn: sa.Connection, id: str, during: tuple[str, ...], target: str, **changes: Any) -> None:
-    """From one of the in-flight statuses to `target`."""
+    """Move the attachment from one of the in-flight statuses to `target`."""
     _finish(repositories.attachments, conn, id, list(during), target, changes)
 
 

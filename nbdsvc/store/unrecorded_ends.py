@@ -18,7 +18,7 @@ SIZE = 64 << 10
 
 
 class UnrecordedEnds:
-    """By attachment: the kind of the operation that is still to be recorded. `path` None: in memory only."""
+    """Attachment -> type of the operation that ended it and is not in the database yet. path None: in memory only."""
 
     def __init__(self, path: Path | None = None) -> None:
         self._lock = threading.Lock()

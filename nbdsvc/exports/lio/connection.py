@@ -1,4 +1,4 @@
-"""connection_info of a target: Cinder's formats (rows S120 to S124), as pure functions."""
+"""The connection_info of a target in Cinder's formats, as pure functions."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from nbdsvc.exports.lio.plan import LUN, TPG_TAG, Portal
 
 
 def _location(iqn: str, portals: Sequence[Portal]) -> str:
-    """provider_location (row S120): portals, portal group, IQN, LUN."""
+    """The provider_location: portals, portal group, IQN, LUN."""
     return f"{';'.join(map(str, portals))},{TPG_TAG} {iqn} {LUN}"
 
 

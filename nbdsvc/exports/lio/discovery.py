@@ -79,7 +79,7 @@ class _Session:
                 return found
 
     def logout(self) -> None:
-        """For politeness: the portal may close first."""
+        """End the session. The portal may close first: that is no error."""
         with contextlib.suppress(OSError):
             self._send(_LOGOUT | _IMMEDIATE, _FINAL, b"")
 

@@ -29,16 +29,16 @@ _INITIATOR_MAX = 223
 
 
 class Lio(Protocol):
-    """What is configured on a host, by targets' IQNs and backstores' names."""
+    """The configuration of LIO on a host: targets by IQN, backstores by name."""
 
     def locked(self) -> AbstractContextManager[None]:
         """Excludes every other process of this host that changes LIO."""
 
     def backstores(self) -> list[Backstore]:
-        """All of the host, also foreign ones."""
+        """Names of all backstores of the host, also foreign ones."""
 
     def read(self, iqn: str, name: str) -> Config:
-        """One volume's."""
+        """The configuration of one volume: its backstore and its target."""
 
     def discover(self, initiator: str, peer: str, port: int) -> list[tuple[str, str]]:
         """(IQN, ADDRESS:PORT) of each target that discovery tells an initiator whose address is `peer`.
@@ -47,7 +47,7 @@ class Lio(Protocol):
         """
 
     def apply(self, iqn: str, name: str, action: Action) -> None:
-        """One action of a plan. ExportFailed says what was tried."""
+        """Apply one action of a plan. ExportFailed names the action."""
 
 
 class LioExporter:
@@ -81,7 +81,7 @@ class LioExporter:
         self._everywhere = portals[0].wildcard
 
     def accept(self, connector: Connector) -> Access:
-        """An `initiator` (row S125) whose name LIO takes; and an `ip`, where the portals are all addresses of the host."""
+        """See the contract. Requires `initiator`, a name that LIO takes, and `ip` where the portals are all addresses."""
         if not connector.initiators:
             raise errors.InvalidInput(
                 field="connector.initiator", value=None, reason="iSCSI needs the initiator's name"
@@ -94,7 +94,7 @@ class LioExporter:
                       peer=connector.ip, multipath=connector.multipath)  # fmt: skip
 
     def ensure(self, spec: ExportSpec) -> ConnectionInfo:
-        """See the contract. What was not noted before is not noted afterwards either when it fails."""
+        """See the contract. Removes its note again when it fails, unless the note was there before."""
         if not spec.access.initiators or not spec.secret:
             raise errors.ExportFailed(export=spec.id, reason="an iSCSI export needs an initiator and a key")
         if self._source(spec.path) is None:
@@ -144,7 +144,7 @@ class LioExporter:
 
     @staticmethod
     def with_secret(info: ConnectionInfo, secret: str) -> ConnectionInfo:
-        """With the password of CHAP."""
+        """Returns the connection_info with the CHAP password."""
         return replace(info, data={**info.data, "auth_password": chap.password(secret)})
 
     def _info(self, spec: ExportSpec) -> ConnectionInfo:
@@ -193,7 +193,7 @@ class LioExporter:
             raise errors.ExportFailed(export=iqn, reason=f"LIO did not take: {', '.join(each.verb for each in left)}")
 
     def _missing(self, volume_id: str) -> list[Action]:
-        """What is to be done. A device whose name went away is still there for LIO, which holds it open."""
+        """The actions that remain. A device whose name went away still exists for LIO, which holds it open."""
         iqn, name = self._iqn(volume_id), names.volume_name(volume_id)
         specs, found = self._state.of(volume_id), self._lio.read(iqn, name)
         accesses = [access for spec in specs for access in _accesses(spec)]

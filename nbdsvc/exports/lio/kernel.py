@@ -143,7 +143,7 @@ class KernelLio:
         self._rtslib.LUN(self._tpg(iqn), lun[0], storage_object=self._object(_paths(name)[0]))
 
     def _remove_lun(self, iqn: str, _name: str, number: int) -> None:
-        """What is mapped to it goes first, and by us: rtslib gives up at a mapped LUN that is linked to nothing."""
+        """Removes the mapped LUNs first: rtslib raises at a mapped LUN whose link is gone."""
         tpg = self._tpg(iqn)
         for acl in Path(tpg.path, "acls").iterdir():
             for found in _mapped(acl) if acl.is_dir() else ():
@@ -164,7 +164,7 @@ class KernelLio:
                 self._rtslib.MappedLUN(acl, wanted.number, tpg_lun=wanted.number, write_protect=wanted.read_only)
 
     def _disallow(self, iqn: str, _name: str, initiator: str) -> None:
-        """Its sessions end with it."""
+        """Delete the node ACL; its sessions end with it."""
         self._rtslib.NodeACL(self._tpg(iqn), initiator).delete()
 
     def _add_portal(self, iqn: str, _name: str, portal: Portal) -> None:
@@ -189,7 +189,7 @@ def _paths(name: str) -> list[Path]:
 
 
 def _remove_empty_indexes() -> None:
-    """What a process left that was killed before it made the backstore itself, or after it had removed it."""
+    """Remove the index folders of a process that was killed before it made, or after it removed, the backstore itself."""
     for path in (path for folder in _FOLDERS for path in ROOT.glob(f"core/{folder}_*/")):
         with contextlib.suppress(OSError):  # ENOTEMPTY: it is in use
             path.rmdir()

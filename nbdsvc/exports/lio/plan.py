@@ -39,7 +39,7 @@ class Portal:
 
     @property
     def wildcard(self) -> bool:
-        """All addresses of the host: none that an initiator could connect to."""
+        """Whether the portal is all addresses of the host, to which no initiator could connect."""
         return self.ip in ("0.0.0.0", "[::]")
 
 
@@ -67,7 +67,7 @@ class Backstore:
 
 @dataclass(frozen=True)
 class MappedLun:
-    """What an initiator sees under LUN `number`. read_only: None for a LUN behind which there is nothing."""
+    """A LUN as one initiator sees it, by `number`. read_only: None for a mapped LUN without a LUN behind it."""
 
     number: int
     read_only: bool | None
@@ -75,7 +75,7 @@ class MappedLun:
 
 @dataclass(frozen=True)
 class NodeAcl:
-    """One initiator's: its CHAP credentials and the LUNs that it sees."""
+    """The access of one initiator: its CHAP credentials and the LUNs that it sees."""
 
     initiator: str
     user: str
@@ -96,7 +96,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Config:
-    """All of one volume."""
+    """The configuration of one volume."""
 
     backstore: Backstore | None = None
     target: Target | None = None
@@ -104,7 +104,7 @@ class Config:
 
 @dataclass(frozen=True)
 class ExportAccess:
-    """What one attachment calls for: this initiator reaches the volume with these credentials."""
+    """The access of one attachment: its initiator and the CHAP credentials."""
 
     initiator: str
     user: str
@@ -120,7 +120,7 @@ Verb = Literal[
 
 @dataclass(frozen=True)
 class Action:
-    """One method of Lio (exports/lio/kernel.py), which looks before it acts, with its argument."""
+    """One call of a method of Lio (exports/lio/kernel.py), which reads the state before it changes it."""
 
     verb: Verb
     argument: object = None
@@ -129,7 +129,7 @@ class Action:
 def desired(
     name: str, serial: str, source: Source | None, accesses: Iterable[ExportAccess], portals: Iterable[Portal]
 ) -> Config:
-    """What LIO is to have. Accesses of one initiator are one ACL, because LIO has one for each; the strictest wins."""
+    """The desired configuration. Accesses of one initiator are one ACL, because LIO has one for each; the strictest wins."""
     by_initiator: dict[str, list[ExportAccess]] = {}
     for access in accesses:
         by_initiator.setdefault(access.initiator, []).append(access)
@@ -189,7 +189,7 @@ def _backstore(found: Backstore | None, wanted: Backstore, renewed: bool) -> lis
 
 
 def _serves(found: Backstore, wanted: Backstore) -> bool:
-    """By whichever plugin: a setting that changes does not take a disk from under its initiators."""
+    """Whether the backstore works, with this path and serial. Either plugin will do: a setting must not take a disk away."""
     return found.source.path == wanted.source.path and found.working and found.serial == wanted.serial
 
 

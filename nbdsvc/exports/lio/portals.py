@@ -11,7 +11,7 @@ PORT = 3260
 
 
 def parse(texts: Iterable[str]) -> list[Portal]:
-    """In their order. ConfigError for what is no address, for one twice, for none at all, and for one beside all."""
+    """The portals in their order. Raises ConfigError: not an address, a duplicate, none, or one beside a wildcard."""
     found = [_parse(text.strip()) for text in texts if text.strip()]
     if not found or len(set(found)) < len(found):
         raise errors.ConfigError(setting="iscsi_portals", reason="needs at least one address, and none twice")

@@ -1,4 +1,4 @@
-"""What LIO is to have, noted in a file an attachment in the folder of exports: several of one volume are one target.
+"""The notes of exports: a file for each attachment; the exports of one volume are one target.
 
 <exports>/<attachment id>.lio   readable by its owner only, for it has the attachment's secret
 
@@ -44,7 +44,7 @@ class StateDir:
         return _read_0(noted) if check_version(id, noted) == 0 else _read_1(noted)
 
     def of(self, volume_id: str) -> list[ExportSpec]:
-        """Those of a volume that are not being removed; in the order of their ids."""
+        """Notes of a volume's exports that are not being removed, ordered by id."""
         found = [self.find(id) for id in self.ids()]
         return [note.spec for note in filter(None, found) if note.spec.volume_id == volume_id and not note.removing]
 
@@ -62,8 +62,10 @@ class StateDir:
         atomic_file.write(self._path(spec.id), json.dumps(_to_json(spec, removing)).encode())
 
     def begin_removal(self, spec: ExportSpec) -> None:
-        """Its removal begins. Without room to note that, the note goes at once: what is left of it in LIO after a crash is
-        found by what there is (LioExporter.inventory, health)."""
+        """Record that the removal begins.
+
+        Without room to write, the note is deleted at once: LioExporter.inventory and health find what LIO still has.
+        """
         try:
             self.write(spec, removing=True)
         except OSError as error:

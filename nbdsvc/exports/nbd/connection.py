@@ -29,7 +29,7 @@ def info(id: str, note: dict[str, Any], unix_socket: Path | None) -> ConnectionI
 
 
 def _uri(id: str, note: dict[str, Any], unix_socket: Path | None) -> str:
-    """As in the NBD URI specification: nbd[s][+unix]://[user@][host:port]/export[?socket=path]."""
+    """The URI by the NBD URI specification: nbd[s][+unix]://[user@][host:port]/export[?socket=path]."""
     scheme, user = ("nbds", f"{id}@") if note["tls"] else ("nbd", "")
     name = quote(note["name"])
     if unix_socket is None:

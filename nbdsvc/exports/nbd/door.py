@@ -1,4 +1,4 @@
-"""Who may stand at the door of a server: nbdkit itself counts no connections and waits for a handshake for ever.
+"""Limits the connections of a server: nbdkit counts none and waits for a handshake for ever.
 
 Loaded by the plugin into nbdkit. A connection that has not opened the export within HANDSHAKE_SECONDS is shut down. nbdkit
 does not tell which descriptor belongs to a connection, but the kernel does: the thread of a handshake waits in a system
@@ -31,7 +31,7 @@ class _Visitor:
 
 
 class Door:
-    """One for a server."""
+    """Watches the connections of one server."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -76,7 +76,7 @@ def _started(thread: int) -> str:
 
 
 def _connections() -> int:
-    """How many connected sockets this process has."""
+    """The number of connected sockets of this process."""
     return sum(1 for path in Path("/proc/self/fd").iterdir() if _is_connected(int(path.name)))
 
 

@@ -86,7 +86,7 @@ class NbdExporter:
         return Access(network=network, needs_secret=self._tls and network, peer=connector.ip)
 
     def ensure(self, spec: ExportSpec) -> ConnectionInfo:
-        """See the contract. A server that serves as it should is left alone, also one that an older version started."""
+        """See the contract. Leaves a server alone that serves as desired, also one that an older version started."""
         state = StateDir(self._root, spec.id)
         wanted, found = self._describe(spec), self._note(state)
         if not (found and _serves(found, wanted) and self._fault(state) == ""):
@@ -107,7 +107,7 @@ class NbdExporter:
         return Health(self._fault(StateDir(self._root, export_id)))
 
     def inventory(self) -> Inventory:
-        """Those that have a folder, and those that only have a server. Other names than attachments' ids are not ours."""
+        """Exports with a folder, and exports with a server only. Names that are no id of an attachment are foreign."""
         there = {path.name for path in self._root.iterdir() if path.is_dir()} | set(processes.serving(self._root))
         return Inventory(tuple(sorted(name for name in there if _ATTACHMENT.fullmatch(name))))
 
@@ -123,11 +123,11 @@ class NbdExporter:
 
     @staticmethod
     def with_secret(info: ConnectionInfo, secret: str) -> ConnectionInfo:
-        """With the pre-shared key of TLS, where the export asks for one."""
+        """Returns the connection_info with the pre-shared key of TLS, where the export requires one."""
         return replace(info, data={**info.data, "tls_psk_key": secret}) if info.data.get("tls") else info
 
     def _info(self, state: StateDir, *, network: bool) -> ConnectionInfo:
-        """How the export is reached. ExportFailed when its server does not run."""
+        """The connection_info of the export. ExportFailed when its server does not run."""
         note = self._note(state)
         if note is None or state.pid() is None:
             raise errors.ExportFailed(export=state.id, reason=state.log_tail() or "its server does not run")
@@ -183,7 +183,7 @@ class NbdExporter:
         return "" if lives else "its server does not answer"
 
     def _start(self, state: StateDir, spec: dict[str, Any], secret: str | None) -> None:
-        """One whose initiator was given a port keeps its note when this fails: no other export gets the port."""
+        """Start a server. When that fails, an export with a port keeps its note: no other export gets the port."""
         state.end_process()
         state.write(spec, secret)
         try:
@@ -235,7 +235,7 @@ def _root() -> str:
 
 
 def _pythonpath() -> str:
-    """Where nbdkit's interpreter finds the core and cffi's runtime: both are loaded here too."""
+    """The PYTHONPATH by which nbdkit's interpreter finds the core and cffi's runtime, which are loaded here too."""
     import _cffi_backend
 
     return os.pathsep.join([_root(), str(Path(_cffi_backend.__file__).resolve().parent)])
@@ -250,7 +250,7 @@ def _greeting(path: Path) -> bytes:
 
 
 def _answers(path: Path, alive: Any = lambda: True) -> bool:
-    """True when a server greets on the socket within ANSWER_SECONDS."""
+    """Whether a server greets on the socket within ANSWER_SECONDS."""
     try:
         return _greeting(path) == NBD_MAGIC and bool(alive())
     except OSError:

@@ -139,7 +139,7 @@ def _become_server(folder: StateDir, spec: dict[str, Any], sockets: list[socket.
 
 
 def _set_limits() -> None:
-    """What a server may take at most, whatever its clients do: beyond it a request fails with ENOMEM, or a connection ends.
+    """Set the limits of a server: beyond them a request fails with ENOMEM, or a connection ends.
 
     As many descriptors as this host allows: a connection that cannot be accepted would keep the server busy with failing.
     """

@@ -36,7 +36,7 @@ _FUA_FLAG = nbdkit.FLAG_FUA
 
 
 class Handle:
-    """One connection's volume. All that write share one: a write that got lost is known to each (native/serve/durable.c)."""
+    """The volume of one connection. Writers share one handle, so that each sees a lost write (native/serve/durable.c)."""
 
     def __init__(self, readonly: bool, growing: bool) -> None:
         self.growing = growing
@@ -66,7 +66,7 @@ def _lost_mark() -> Path:
 
 
 def _check_durable(h: Handle, result: int) -> None:
-    """For a request that was to reach stable storage."""
+    """Raise the error of a failed request that needs stable storage; record a lost write for later servers."""
     if result < 0 and lib.nbdsvc_vol_has_lost(h.vol):
         _lost_mark().touch()
     _check(result)

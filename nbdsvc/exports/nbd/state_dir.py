@@ -1,4 +1,4 @@
-"""What an export is on disk: one folder with its spec, sockets, key and process, readable by its owner only.
+"""The state of an export on disk: one folder with its spec, sockets, key and process, readable by its owner only.
 
 <exports>/<attachment id>/spec.json   what is served, without the key
                           nbd.sock    the unix socket
