@@ -21,7 +21,7 @@ from nbdsvc import errors
 DEFAULT_TRIES = 3
 # How often a running program is looked at for a cancel.
 POLL_SECONDS = 0.05
-# Enough of a program's complaint to act on, short enough for a row and a log line.
+# Enough of a program's standard error to act on, short enough for a row and a log line.
 STDERR_KEPT = 2000
 
 _PACKAGES = {
@@ -98,7 +98,7 @@ class Runner:
         should_stop: Callable[[], bool] = lambda: False,
         leaves_server: bool = False,
     ) -> Completed:
-        """Run until it succeeds; the last failure is raised. A complaint that contains one of `no_retry` is final.
+        """Run until it succeeds; the last failure is raised. Standard error that contains one of `no_retry` is final.
 
         leaves_server: it starts a program that outlives it by far, and therefore gets none of the locks of the step.
         """

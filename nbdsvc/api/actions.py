@@ -74,7 +74,7 @@ def _validate(name: str, action: Action, value: Any) -> Any:
 
 
 def invalid(found: Any, prefix: str = "") -> errors.InvalidInput:
-    """One error for all faults of a body, each with its field."""
+    """One InvalidInput for all faults of a body; its message names the field of each."""
     faults = [
         (".".join([prefix, *(str(part) for part in f["loc"] if part != "body")]).strip("."), f["msg"]) for f in found
     ]

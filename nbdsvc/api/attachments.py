@@ -162,7 +162,7 @@ def _connect(request: ApiRequest, id: str, connector: dict[str, Any]) -> Waiting
 
 
 def _view(request: ApiRequest, row: Attachment) -> dict[str, Any]:
-    """With the secrets that its initiator needs."""
+    """The attachment as JSON, with the secrets that its initiator needs."""
     return views.attachment(row, detail=True, connection_info=connection_info(request.app, row))
 
 

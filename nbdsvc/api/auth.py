@@ -1,4 +1,4 @@
-"""Who a request comes from: noauth (`user:project` as token, everybody an administrator) or static tokens."""
+"""Authenticates requests: noauth (`user:project` as token, every user an administrator) or static tokens."""
 
 import hmac
 import tomllib
@@ -17,7 +17,7 @@ _TOKEN_LENGTH = 16
 
 
 class Authenticator(Protocol):
-    """Who sends a request."""
+    """Finds the sender of a request."""
 
     def identify(self, headers: Mapping[str, str], project: str | None, request_id: str) -> Context:
         """The author of the request; `project`: that of the path, if there is one. Raises Unauthorized, InvalidInput."""
@@ -35,7 +35,7 @@ class NoAuth:
 
 @dataclass(frozen=True)
 class Token:
-    """One entry of the tokens file."""
+    """An entry of the tokens file."""
 
     project: str
     user: str
@@ -79,7 +79,7 @@ def _load(path: Path) -> list[Token]:
 
 
 def _token(name: str, entry: Any) -> Token:
-    """One entry. A project or a role that is empty would grant more than was meant."""
+    """An entry as a Token. Refuses an empty project or role, which would grant more than intended."""
     given = {"project": "admin", "user": name, "roles": [MEMBER], **(entry if isinstance(entry, dict) else {})}
     roles, token = given["roles"], given.get("token")
     texts = [value for value in (given["project"], given["user"]) if isinstance(value, str) and value]

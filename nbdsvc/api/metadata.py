@@ -22,7 +22,7 @@ class MetadataBody(Body):
 
 
 class MetaBody(Body):
-    """One pair."""
+    """A request with one pair of metadata."""
 
     meta: Annotated[Metadata, Field(min_length=1, max_length=1)]
 

@@ -1,4 +1,4 @@
-"""What routes read of a request, and how they reply."""
+"""Reads requests for routes: query, body, context; and makes replies."""
 
 from typing import Annotated, Any, cast
 

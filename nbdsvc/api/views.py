@@ -64,7 +64,7 @@ def volume(
 
 
 def volume_extras(volume: Volume, context: Context) -> dict[str, Any]:
-    """What show and the detailed list have beyond that: the older extensions' attributes."""
+    """Attributes of older extensions, which show and the detailed list add."""
     shown: dict[str, Any] = {"os-vol-tenant-attr:tenant_id": volume.project_id}
     if volume.image_metadata:
         shown["volume_image_metadata"] = volume.image_metadata
@@ -136,7 +136,7 @@ def attachment(
 
 
 def _connection_info(row: Attachment, found: dict[str, Any] | None) -> dict[str, Any]:
-    """With the attachment's id, by which clients that got only this complete it."""
+    """The connection_info with the attachment's id: some clients keep only this, and complete the attachment by it."""
     return {**found, "attachment_id": row.id} if found else {}
 
 
@@ -154,7 +154,7 @@ def _progress(row: Operation) -> dict[str, Any]:
 
 
 def extra_specs(row: VolumeType, context: Context) -> dict[str, str]:
-    """Those that this user may see."""
+    """The extra specs that this user may see."""
     return row.extra_specs if context.is_admin else {k: v for k, v in row.extra_specs.items() if k in _VISIBLE_SPECS}
 
 
@@ -170,12 +170,12 @@ def volume_type(row: VolumeType, context: Context) -> dict[str, Any]:
 
 
 def volume_type_access(row: VolumeType) -> dict[str, Any]:
-    """What create, show and the list have beyond that."""
+    """The attribute that create, show and the list add."""
     return {"os-volume-type-access:is_public": row.is_public}
 
 
 def volume_type_qos(context: Context) -> dict[str, Any]:
-    """What show, the list and the default type have beyond that, for an administrator."""
+    """The attribute that show, the list and the default type add for an administrator."""
     return {"qos_specs_id": None} if context.is_admin else {}
 
 
@@ -192,7 +192,7 @@ def uploaded_type(row: VolumeType, context: Context) -> dict[str, Any]:
 
 
 def failure(row: Operation, context: Context) -> str:
-    """Why it failed, as this user may read it; empty where it did not."""
+    """The reason of a failure as this user may read it; empty where nothing failed."""
     return errors.from_facts(row.error).message_for_user(everything=context.is_admin) if row.error else ""
 
 

@@ -47,7 +47,7 @@ class Revert(Body):
 
 
 class ResetStatus(Body):
-    """At least one of them; null is ignored."""
+    """At least one status; null is ignored."""
 
     status: str | None = None
     attach_status: str | None = None
@@ -83,7 +83,7 @@ class Connect(Body):
 
 
 class Terminate(Body):
-    """Without a connector that describes an initiator: every one of them."""
+    """Without a connector that describes an initiator, all connections end."""
 
     connector: AnyConnector
 

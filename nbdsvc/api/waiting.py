@@ -24,5 +24,5 @@ def ready(result: T) -> Waiting[T]:
 
 
 def map_result(waiting: Waiting[Any], shown: Callable[[Any], T]) -> Waiting[T]:
-    """The same, with `shown` applied to its result."""
+    """The same wait, with `shown` applied to its result."""
     return Waiting(waiting.operations, waiting.seconds, lambda: shown(waiting.result()))

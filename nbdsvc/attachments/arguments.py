@@ -8,7 +8,7 @@ from nbdsvc.model.operation import Lock
 
 @dataclass(frozen=True)
 class AttachmentArgs:
-    """What `attachment.delete`, `attachment.terminate` and `attachment.repair` are given."""
+    """Arguments of `attachment.delete`, `attachment.terminate` and `attachment.repair`."""
 
     volume_id: str
     attachment_id: str

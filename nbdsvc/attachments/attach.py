@@ -1,4 +1,4 @@
-"""os-attach: record which instance or host has a volume (row S027)."""
+"""os-attach: record the instance or host that has a volume."""
 
 import sqlalchemy as sa
 

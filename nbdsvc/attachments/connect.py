@@ -31,7 +31,7 @@ _CONNECTING = ("attaching", "attached")
 
 @dataclass(frozen=True)
 class ConnectArgs:
-    """What the operation `attachment.connect` is given."""
+    """Arguments of the operation `attachment.connect`."""
 
     volume_id: str
     attachment_id: str
@@ -72,9 +72,9 @@ def submit_connect(
     *,
     complete: bool,
 ) -> str:
-    """In the caller's transaction: the row's new columns and the operation that exports. Returns the operation's id.
+    """Change the row and submit the operation that exports, in the caller's transaction. Returns the operation's id.
 
-    InvalidState when the attachment cannot be connected.
+    Raises InvalidState when the attachment cannot be connected.
     """
     rule = states.ATTACHMENT["connect again" if attachment.status == "attached" else "connect"]
     repositories.attachments.transition(

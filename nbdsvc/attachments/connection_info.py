@@ -8,12 +8,12 @@ from nbdsvc.model.entities import Attachment
 
 
 def stored_info(info: ConnectionInfo) -> dict[str, Any]:
-    """As an attachment's row and the journal keep it: without its secret."""
+    """The connection_info for the attachment's row and the journal: without its secret."""
     return {**info.flat(), "encrypted": False, "qos_specs": None}
 
 
 def connection_info(app: App, attachment: Attachment) -> dict[str, Any]:
-    """As its initiator gets it, with its secret: the only place where that leaves its row. Empty without a connection."""
+    """The connection_info for the initiator, with its secret, which leaves the row only here. Empty without a connection."""
     if not attachment.connection_info or not attachment.secret:
         return dict(attachment.connection_info or {})
     info = ConnectionInfo.from_flat(attachment.connection_info)

@@ -35,7 +35,7 @@ def delete_attachment(app: App, context: Context, id: str) -> Waiting[list[Attac
 
 
 def submit_delete(app: App, conn: sa.Connection, context: Context, volume: Volume, id: str) -> str:
-    """In the caller's transaction: row `detaching`, and the operation. Returns the operation's id. InvalidState."""
+    """Set the row `detaching` and submit the operation, in the caller's transaction. Returns its id. Raises InvalidState."""
     repositories.attachments.transition(conn, id, states.ATTACHMENT["delete"].sources, "detaching", action="delete")
     return end_of_access.submit(app, conn, context, DELETE_ATTACHMENT, volume, id)
 

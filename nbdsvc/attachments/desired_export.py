@@ -20,12 +20,12 @@ def find_attachment(run: Run[Any], id: str) -> Attachment | None:
 
 
 def access_of(exporter: Exporter, attachment: Attachment) -> Access:
-    """How this transport lets the attachment's connector in. InvalidInput when it does not."""
+    """The access that this transport grants the attachment's connector. Raises InvalidInput where it grants none."""
     return exporter.accept(Connector.parse(attachment.connector or {}))
 
 
 def export_spec(host: Host, exporter: Exporter, attachment: Attachment, access: Access) -> ExportSpec:
-    """What is to be exported for this attachment. NotFound when its volume is deleted."""
+    """The desired export of this attachment. Raises NotFound when its volume is deleted."""
     with host.database.read() as conn:
         volume = repositories.volumes.get(conn, attachment.volume_id)
         ref = typed_ref(conn, volume)

@@ -1,4 +1,4 @@
-"""os-detach and os-force_detach: delete the attachment of a volume, and make sure that its export is gone (row S028)."""
+"""os-detach and os-force_detach: delete the attachment of a volume, and make sure that its export is gone."""
 
 from dataclasses import replace
 from typing import Any

@@ -18,7 +18,7 @@ from nbdsvc.store import repositories, transitions
 
 @dataclass(frozen=True)
 class DetachAllArgs:
-    """What the operation `volume.detach_all` is given."""
+    """Arguments of the operation `volume.detach_all`."""
 
     volume_id: str
     attachment_ids: tuple[str, ...]
@@ -29,9 +29,9 @@ class DetachAllArgs:
 def submit_detach_all(
     app: App, conn: sa.Connection, context: Context, volume: Volume, attachments: list[Attachment], status: str | None
 ) -> str:
-    """In the caller's transaction: the operation that ends these attachments and deletes their rows. Returns its id.
+    """Submit, in the caller's transaction, the operation that ends these attachments and deletes their rows. Returns its id.
 
-    status: what the volume's is to be afterwards; None: what the attachments that are left give it.
+    status: the volume's status afterwards; None: as the remaining attachments imply.
     """
     ids = [attachment.id for attachment in attachments]
     end_of_access.cancel_connects(conn, volume, ids)

@@ -1,4 +1,4 @@
-"""How access ends: submitted at once, whatever else is under way on the volume, and done without waiting for it.
+"""Ends access: submitted at once, whatever other operations the volume has, and run without waiting for them.
 
 These operations lock their attachments only. A connect that has not ended may wait for a copy of the volume; it is
 cancelled, because what it would export is to be removed.

@@ -1,4 +1,4 @@
-"""os-initialize_connection: export a volume to a connector, before or after os-attach (row S029).
+"""os-initialize_connection: export a volume to a connector, before or after os-attach.
 
 Attachments of the volume actions are rows like all others, marked `legacy`; the API shows them after os-attach only.
 """

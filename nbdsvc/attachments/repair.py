@@ -1,4 +1,4 @@
-"""Repairing an attachment's export: there, or not there, as its row has it (row S068)."""
+"""Repairs an attachment's export: makes or removes it, as its row requires."""
 
 import sqlalchemy as sa
 
@@ -15,13 +15,13 @@ from nbdsvc.operations.operation_type import OperationType, Run, Step
 
 
 def submit_repair(app: App, conn: sa.Connection, context: Context, host: str, volume_id: str, id: str) -> str:
-    """In the caller's transaction: the operation that repairs this attachment's export. Returns its id."""
+    """Submit, in the caller's transaction, the operation that repairs this attachment's export. Returns its id."""
     args = AttachmentArgs(volume_id, id)
     return app.submit(conn, context, REPAIR_EXPORT, args, backend=host, resource=("volume", volume_id)).id
 
 
 def _repair(run: Run[AttachmentArgs]) -> None:
-    """By the transport that is recorded, whatever the settings are now. Only this operation holds the attachment's lock."""
+    """Repair by the recorded transport, whatever the settings are now. This operation holds the attachment's lock."""
     host, attachment = host_of(run), find_attachment(run, run.args.attachment_id)
     has_ended = run.args.attachment_id in host.ended
     if attachment is not None and attachment.exported and attachment.status != "detaching" and not has_ended:

@@ -1,4 +1,4 @@
-"""os-terminate_connection: a connector has no access any more (row S030)."""
+"""os-terminate_connection: end a connector's access."""
 
 from typing import Any
 

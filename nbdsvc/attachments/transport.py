@@ -1,4 +1,4 @@
-"""Which transport an attachment has: chosen at its connection, recorded with it, and kept however settings change."""
+"""The transport of an attachment: chosen at its connection, recorded with it, and kept when settings change."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,12 +12,12 @@ STORAGE_PROTOCOL = "storage_protocol"
 
 
 def protocol_of(exporter: Exporter) -> str:
-    """As it is recorded: the driver_volume_type of its connection_info."""
+    """The recorded transport: the driver_volume_type of the connection_info."""
     return exporter.protocol.lower()
 
 
 def recorded_protocols(database: Database, host: str) -> set[str]:
-    """Of the attachments that this host exports."""
+    """The transports of the attachments that this host exports."""
     with database.read() as conn:
         mine = {row.id for row in repositories.volumes.select(conn, tables.volumes.c.host == host)}
         rows = repositories.attachments.select(conn, tables.attachments.c.exported)

@@ -50,7 +50,7 @@ class BoundedProtocol(H11Protocol):
         self._timer = self.loop.call_later(CHECK_SECONDS, self._check)
 
     def _stage(self) -> tuple[str, int]:
-        """What the server waits for, and of which request or how many bytes; empty while the server works."""
+        """The stage of a request that waits for its client, for the log; empty while the server works."""
         unread = self.transport.get_write_buffer_size()
         if unread:
             return _TO_READ, unread

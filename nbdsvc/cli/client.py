@@ -138,7 +138,7 @@ def _kind(response: http.client.HTTPResponse) -> str:
 
 
 def _reason(error: Exception, secure: bool) -> str:
-    """Why there is no reply: the cause of a failed handshake, and that a proxy was not used."""
+    """The reason why there is no reply: the cause of a failed handshake, and that a proxy was not used."""
     text = str(getattr(error, "verify_message", "") or getattr(error, "strerror", "") or error or type(error).__name__)
     if isinstance(error, http.client.BadStatusLine | http.client.RemoteDisconnected | ConnectionResetError):
         text += "" if secure else "; does it want https://?"

@@ -1,4 +1,4 @@
-"""Which option of `nbdsvc copy` goes with which source and destination: one that cannot be honoured is a refusal."""
+"""Checks the options of `nbdsvc copy` against its source and destination: an option without effect is refused."""
 
 import stat
 from typing import Any
@@ -58,7 +58,7 @@ def check(source: Reference, place: Reference, options: dict[str, Any]) -> None:
 
 
 def check_opened(opened: OpenSource, options: dict[str, Any]) -> None:
-    """The same for what is known when the source is open."""
+    """Check the options that depend on the opened source. InvalidInput names the option."""
     if options["journal"] is not None and opened.source.sequential:
         reason = "the source can only be read from its beginning, so nothing can be gone on with"
         raise errors.InvalidInput(field="--journal", value=str(options["journal"]), reason=reason)

@@ -27,7 +27,7 @@ def list_operations(state: str | None, limit: int, as_json: bool) -> None:
 
 
 def _skipped(row: dict[str, Any]) -> str | None:
-    """What the end did not change, because an administrator, or a fault, had changed it before."""
+    """The changes that the end of the operation left out, because an administrator or a fault had changed the row before."""
     found = [
         f"{each['resource_type']} {each['resource_id']} was {each['status']} and did not become {each['wanted']}"
         for each in row["skipped"]

@@ -98,7 +98,7 @@ def raise_descriptor_limit() -> int:
 
 
 def _reload(service: Any, load: Callable[[], config.Settings]) -> None:
-    """What may change while it runs. Settings that are wrong change nothing."""
+    """Apply the settings that may change while the service runs. Wrong settings change nothing."""
     try:
         service.limit_copies(load())
     except errors.ConfigError as error:

@@ -1,4 +1,4 @@
-"""What verbs print: tables for people, --json for programs, bars for what takes long."""
+"""Output of verbs: tables for people, --json for programs, bars for long work."""
 
 import json
 import sys

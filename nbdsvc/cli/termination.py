@@ -83,7 +83,7 @@ def _message(error: BaseException) -> str:
 
 
 def _place_of(error: BaseException) -> str:
-    """Without the module traceback: the error may be that no file can be opened."""
+    """File and line of an error. Does not import traceback: the error may be that no file can be opened."""
     trace = error.__traceback__
     while trace and trace.tb_next:
         trace = trace.tb_next

@@ -145,6 +145,6 @@ def _connected() -> list[str]:
 
 
 def _text(error: Exception) -> str:
-    """A failed program by its complaint, without its arguments."""
+    """The error of a failed program: its standard error, without its arguments."""
     stderr = getattr(error, "stderr", None)
     return (str(stderr).strip() or type(error).__name__) if stderr is not None else str(error) or type(error).__name__

@@ -1,1 +1,1 @@
-"""Where images come from, and whether they may be opened at all."""
+"""Sources of images, and the inspection that decides whether an image may be opened."""

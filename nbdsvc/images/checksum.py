@@ -33,7 +33,7 @@ class Checksum:
 
     @classmethod
     def parse(cls, text: str) -> "Checksum":
-        """Of "sha256:HEX"; ValueError says what is wrong with it."""
+        """A checksum from "sha256:HEX" or "sha512:HEX". ValueError names the fault."""
         algorithm, _, digest = text.strip().lower().partition(":")
         if algorithm not in _DIGITS or not re.fullmatch(f"[0-9a-f]{{{_DIGITS.get(algorithm, 0)}}}", digest):
             raise ValueError("must be sha256: and 64, or sha512: and 128 hexadecimal digits")
@@ -41,7 +41,7 @@ class Checksum:
 
 
 def beside(path: Path) -> Checksum | None:
-    """What the catalogue in the image's folder says of it. A line for it that makes no sense is BadImage."""
+    """The checksum of the file in the catalogue of its folder; None without one. BadImage for a malformed line."""
     for name, algorithm in _CATALOGUES.items():
         catalogue = path.parent / name
         if not catalogue.is_file() or catalogue.stat().st_size > _CATALOGUE_MAX:

@@ -53,11 +53,11 @@ class ImageFolder:
         self._beginning = threading.Lock()
 
     def list(self) -> "list[Image]":
-        """Those that are whole. Files may come and go at any time: it is a folder that people use."""
+        """Complete images. Files may come and go at any time: people use the folder too."""
         return [image for image in self.every() if image.status == ACTIVE]
 
     def every(self) -> Sequence[Image]:
-        """Also those that are being made."""
+        """All images, also incomplete ones."""
         with self._opened() as folder:
             listed = sorted(os.listdir(folder)) if folder >= 0 else []  # noqa: PTH208 - of a descriptor
             found = {name: self._look(folder, name) for name in listed}
@@ -65,7 +65,7 @@ class ImageFolder:
         return [seen[1] for seen in self._seen.values() if seen[1]]
 
     def get(self, id_or_name: str, context: Context = ANONYMOUS) -> Image:
-        """By id, else by name: the project's own before public ones. One that this request may not see is NotFound.
+        """An image by id, else by name: the project's own before public ones. NotFound also for one that is not visible.
 
         Conflict when the name is not enough, by what this request may see only.
         """
@@ -94,7 +94,7 @@ class ImageFolder:
         return fd
 
     def path(self, image: Image) -> Path:
-        """Where its data lies, for what is published beside it. It is opened by `open` only."""
+        """The path of the image's data, beside which its checksums lie. Only `open` opens it."""
         return self._folder / image.file
 
     def begin(self, image: Image, limits: tuple[int, int] = (-1, -1)) -> Path:
@@ -119,7 +119,7 @@ class ImageFolder:
         return len(found), sum(image.size if image.status == ACTIVE else image.virtual_size for image in found)
 
     def commit(self, image: Image) -> Image:
-        """Its bytes are complete: make it visible."""
+        """Make a complete image visible."""
         fd = os.open(self._folder / f"{image.id}.data", _READ | os.O_NOFOLLOW)
         try:
             os.fsync(fd)

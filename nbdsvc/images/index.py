@@ -1,4 +1,4 @@
-"""What is known of an image, and whom it is for. Pure: the bytes of an index in, an Image out.
+"""The index of an image: its attributes and its project. Pure: the bytes of an index in, an Image out.
 
 An index is `<id>.json` of the image folder. Any other file there is foreign, and its content is not used.
 """
@@ -16,7 +16,7 @@ SAVING, ACTIVE = "saving", "active"
 
 @dataclass(frozen=True)
 class Image:
-    """One image. status: saving or active. Sizes in bytes; `owner` is the operation that makes it.
+    """An image. status: saving or active. Sizes in bytes; `owner` is the operation that makes it.
 
     disk_format: what its bytes are declared to be; empty: nothing is declared, so the content decides.
     project_id: empty for one that an administrator put into the folder. file: the name of its data there, in no index.
@@ -43,11 +43,11 @@ class Image:
 
     @property
     def is_dropped(self) -> bool:
-        """Whether it is a plain file that an administrator put into the folder, without an index."""
+        """Whether the image is a plain file that an administrator put into the folder, without an index."""
         return bool(self.file) and self.file != f"{self.id}.data"
 
     def belongs_to(self, context: Context) -> bool:
-        """Whether it is an image of the request's project; False for an image of no project."""
+        """Whether the image is one of the request's project; False for an image of no project."""
         return bool(self.project_id) and self.project_id == context.project_id
 
     def reachable(self, context: Context) -> bool:

@@ -41,7 +41,7 @@ _DIRTY, _CORRUPT, _DATA_FILE, _COMPRESSION, _EXTENDED_L2 = 1, 2, 4, 8, 16
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """What an accepted image is. Sizes in bytes; cluster_size 0 for raw; offset: where it begins in its container.
+    """The facts of an accepted image. Sizes in bytes; cluster_size 0 for raw; offset: its begin in its container.
 
     is_plain: the guest's bytes stand there as they are, from the beginning: raw, and fixed VHD.
     """
@@ -87,7 +87,7 @@ def inspect(read: Read, size: int, name: str, declared: str | None = None, disk:
 
 
 def detect(read: Read, size: int, name: str, declared: str | None = None) -> str:
-    """One of ACCEPTED, as the bytes say; BadImage where they could be two, or are a format that is not read."""
+    """The format, one of ACCEPTED, by the bytes. BadImage where they could be two, or are a format that is not read."""
     if declared in (None, "ova") and ova.is_ova(read, size):
         return "ova"
     found = {kind for kind, (offset, mark) in _SIGNATURES.items() if _has(read, size, offset, mark)}

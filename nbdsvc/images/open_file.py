@@ -60,7 +60,7 @@ def open_fd(fd: int, facts: ImageFacts, name: str, snapshot: str | None = None, 
 
 
 def cut_footer(source: Source, facts: ImageFacts) -> Source:
-    """Without what stands behind the guest's bytes: the footer of a fixed VHD. A device's size is its own."""
+    """Cut the footer of a fixed VHD off the source. A device keeps its size."""
     if facts.is_plain and facts.virtual_size:
         source.cut(facts.virtual_size)
     return source

@@ -1,4 +1,4 @@
-"""Opens images as sources, by whoever reads their format: our own core, or a tool in a child. Inspected before that.
+"""Opens images as sources, by the C core or by a tool in a sandboxed child. Inspects them before that.
 
 What only some images need is loaded when one comes: HTTP and the child take a third of the time that a small copy takes.
 """
@@ -81,13 +81,13 @@ def _open_http(file: "HttpFile", how: How) -> tuple[ImageFacts, Source]:
 
 
 def _packed(head: bytes, how: How) -> str | None:
-    """How the file is compressed, if it is and was not declared to be the disk itself."""
+    """The compression of the file; None where it has none, or is declared to be the disk itself."""
     found = None if how.declared == "raw" else signatures.recognise(lambda at, n: head[at : at + n], len(head))
     return found if found in signatures.STREAMS else None
 
 
 def in_order(read: Read) -> Callable[[], Callable[[int], bytes]]:
-    """What begins to read the file: a function of the next bytes. read(offset, most): some bytes; none at the end."""
+    """A function that starts reading the file and returns a function of the next bytes. read(offset, most)."""
 
     def begin() -> Callable[[int], bytes]:
         at = 0

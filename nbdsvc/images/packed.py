@@ -37,7 +37,7 @@ class Stream:
         self._how = replace(self._how, should_stop=lambda: False)
 
     def pieces(self) -> Iterator[bytes]:
-        """All bytes from the beginning. Stopped when `should_stop` says so."""
+        """Yield all bytes from the beginning. Raises Stopped when `should_stop` returns True."""
         take = self._anew()
         while piece := take(PIECE):
             self._how.check_stop()
@@ -93,7 +93,7 @@ def head_of(take: Next) -> bytes:
 
 
 def _until(pieces: Iterator[bytes], length: int) -> Iterator[bytes]:
-    """As many as it takes for so many bytes."""
+    """Yield pieces until they have `length` bytes."""
     while length > 0 and (piece := next(pieces, b"")):
         yield piece
         length -= len(piece)

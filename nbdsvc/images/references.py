@@ -1,4 +1,4 @@
-"""What a reference of `nbdsvc copy` names: an NBD export, a URL, a stream, or a path."""
+"""Parses references of `nbdsvc copy`: an NBD export, a URL, a stream, or a path."""
 
 import os
 import re

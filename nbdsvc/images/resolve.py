@@ -1,4 +1,4 @@
-"""From what a request names (an image's id or name, a path, a URL) to an inspected image that can be copied."""
+"""Resolves the image of a request (id, name, path or URL) to an inspected source."""
 
 import hashlib
 import json
@@ -75,7 +75,7 @@ class Images:
         most: int = 64 * TiB,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> OpenImage:
-        """What `context` may use of this name. NotFound, InvalidInput (field imageRef) or BadImage where that is nothing.
+        """Open an image that `context` may use. Raises NotFound, InvalidInput (field imageRef) or BadImage.
 
         IMAGE#DISK names a disk of an appliance. most: bytes of the volume, which end an image that unpacks to more.
         Stopped, when `should_stop` says so meanwhile.
@@ -91,7 +91,7 @@ class Images:
         return self._open_file(self.folder.open(image), self.folder.path(image), image, how)
 
     def resolve(self, reference: str, context: Context) -> str:
-        """What the host is to open: an image's id for its name, since names may come and go meanwhile.
+        """The reference for the host: an image's id in place of its name, since names may come and go meanwhile.
 
         Raises what is known before anything is read: a name that the project lacks, a path that is not allowed.
         """
@@ -107,14 +107,14 @@ class Images:
         return self.folder.get(name, context).id + ("" if disk is None else f"#{disk}")
 
     def properties(self, reference: str, context: Context) -> dict[str, str]:
-        """What the folder's index says of an image beyond its bytes; nothing for a path or a URL."""
+        """Properties in the index of an image; empty for a path or a URL."""
         if url.is_http(reference):
             return {}
         name, _disk = opening.split_disk(reference, lambda name: self._exists(name, context))
         return {} if _is_path(name) else self.folder.get(name, context).properties
 
     def _exists(self, reference: str, context: Context) -> bool:
-        """Whether it is an image's whole name, though it has a # in it."""
+        """Whether an image has this whole name, although a # is in it."""
         if _is_path(reference):
             return reference.startswith("/") and Path(reference).exists()
         try:
@@ -126,7 +126,7 @@ class Images:
         return True
 
     def _check_url(self, reference: str) -> Access:
-        """How to fetch the URL; InvalidInput for what is wrong with it, before anything is sent to the network."""
+        """The limits for fetching the URL. InvalidInput before anything is sent to the network."""
         parsed = url.parse(reference.partition("#")[0])
         if self._http is None:
             raise errors.InvalidInput(field="imageRef", value=parsed.shown, reason="images by http are switched off")
@@ -161,7 +161,7 @@ class Images:
         return self._open_file(fd, path, None, how)
 
     def _open_file(self, fd: int, path: Path, image: Image | None, how: How) -> OpenImage:
-        """Of an open file, whose descriptor is closed. `path`: beside which its checksums lie."""
+        """Open the image of a file descriptor, and close the descriptor. path: beside which its checksums lie."""
         name = image.name if image else path.name
         try:
             status = os.fstat(fd)
@@ -187,7 +187,7 @@ def _is_path(reference: str) -> bool:
 
 
 def _declared(image: Image | None, path: Path) -> str | None:
-    """What an index says. A file that was dropped in is not declared raw by its name: anything is called so."""
+    """The format in an index. A name declares no format: files dropped in may be called anything."""
     if image is None or (path.suffix != ".data" and image.disk_format == "raw"):
         return None
     return image.disk_format or None

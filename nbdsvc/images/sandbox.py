@@ -106,25 +106,25 @@ class _Child:
             raise
 
     def wait(self, name: str) -> None:
-        """Until it listens, or BadImage with its complaint."""
+        """Return when qemu-nbd listens. BadImage with the tail of its log where it does not."""
         done = wait_until(lambda: self.process.poll() is not None or self._listens(), _START_SECONDS, _POLL_SECONDS)
         if not done or self.process.poll() is not None:
             raise self.refusal(name)
 
     def refusal(self, name: str) -> errors.BadImage:
-        """With the last words of a child that has ended, or is about to."""
+        """BadImage with the last lines of the child's log, once it has ended or is about to."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(_LAST_WORDS_SECONDS)
-        return errors.BadImage(image=name, reason=f"qemu-nbd does not open it: {self._complaint()}")
+        return errors.BadImage(image=name, reason=f"qemu-nbd does not open it: {self._log_tail()}")
 
     def end_of(self, name: str) -> errors.BadImage | None:
-        """Why it ended by itself; None while it runs."""
+        """BadImage with the reason of the child's own end; None while it runs."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             status = self.process.wait(_LAST_WORDS_SECONDS)
             # A shell, and bwrap, report the signal that ended what they ran as 128 and its number.
             signal = -status if status < 0 else max(status - 128, 0)
             how = f"was ended by signal {signal}" if signal else f"ended with status {status}"
-            return errors.BadImage(image=name, reason=f"qemu-nbd, which reads it, {how}: {self._complaint()}")
+            return errors.BadImage(image=name, reason=f"qemu-nbd, which reads it, {how}: {self._log_tail()}")
         return None
 
     def _listens(self) -> bool:
@@ -138,7 +138,7 @@ class _Child:
             return False
         return True
 
-    def _complaint(self) -> str:
+    def _log_tail(self) -> str:
         try:
             said = os.read(self._said, process.STDERR_KEPT)
         except BlockingIOError:

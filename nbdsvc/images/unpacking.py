@@ -22,7 +22,7 @@ _PADDED = ("gzip", "xz")
 
 
 class _Member(Protocol):
-    """One gzip member, bzip2 or xz stream, or zstd frame."""
+    """A gzip member, bzip2 or xz stream, or zstd frame."""
 
     @property
     def eof(self) -> bool: ...
@@ -79,7 +79,7 @@ class Unpacker:
         self._rest = b""
 
     def read(self, length: int) -> bytes:
-        """Some bytes, at most so many; none at the end. BadImage for what is damaged, cut off or goes on with garbage."""
+        """At most so many bytes; empty at the end. BadImage for data that are damaged, cut off or followed by garbage."""
         while self._member or self._begin():
             assert self._member
             made = self._step(self._member, length)

@@ -25,7 +25,7 @@ _COLUMNS = {"resource_uuid": "resource_id"}
 
 
 def resource_type(operation: Operation) -> str:
-    """What Cinder calls the operation's resource, such as VOLUME."""
+    """Cinder's name for the operation's resource, such as VOLUME."""
     return _RESOURCE_TYPES.get(operation.resource_type, operation.resource_type.upper())
 
 

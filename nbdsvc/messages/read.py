@@ -22,7 +22,7 @@ _FAILED = (model.FAILED, model.ROLLBACK_FAILED)
 
 @dataclass(frozen=True)
 class Message:
-    """Why an operation failed, as Cinder's clients read it."""
+    """A message of Cinder's API: why an operation failed."""
 
     # The operation's.
     id: str

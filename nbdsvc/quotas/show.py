@@ -1,4 +1,4 @@
-"""What a project may have, and what it uses."""
+"""The quotas of a project, and its use of them."""
 
 from dataclasses import dataclass
 from typing import Any

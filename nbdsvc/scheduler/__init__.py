@@ -1,1 +1,1 @@
-"""Which pool a new volume goes to. Pure: it is given the pools as they were reported, and neither reads nor waits."""
+"""Chooses the pool of a new volume. Pure: takes the pools as they were reported, and neither reads nor waits."""

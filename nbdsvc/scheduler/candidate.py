@@ -32,7 +32,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Request:
-    """What a new volume needs."""
+    """The requirements of a new volume."""
 
     # Bytes.
     size: int

@@ -1,4 +1,4 @@
-"""Which pools can take a volume at all: a table of filters, each with the reason that a person reads."""
+"""Filters pools that can take a volume: a table of filters, each with a readable reason."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

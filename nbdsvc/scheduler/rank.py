@@ -9,7 +9,7 @@ from nbdsvc.scheduler.weighers import weigh
 
 
 def rank(request: Request, candidates: Iterable[Candidate]) -> list[Candidate]:
-    """Those that pass every filter, best first; whether one has the room, its caller sees.
+    """The pools that pass every filter, best first. The caller checks their room.
 
     BackendUnavailable where none passes, with what the last filter that any pool met found missing.
     """

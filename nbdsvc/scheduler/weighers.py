@@ -1,4 +1,4 @@
-"""Which of the pools that can take a volume is the best."""
+"""Weighs the pools that can take a volume."""
 
 from nbdsvc.scheduler.candidate import Candidate
 

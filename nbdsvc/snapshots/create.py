@@ -21,7 +21,7 @@ from nbdsvc.store import quotas, repositories, transitions
 
 @dataclass(frozen=True)
 class CreateSnapshotRequest:
-    """Which volume a client wants a snapshot of, and what the snapshot is called."""
+    """A request for a snapshot: its volume, name and description."""
 
     volume_id: str
     name: str | None = None
@@ -33,7 +33,7 @@ class CreateSnapshotRequest:
 
 @dataclass(frozen=True)
 class CreateSnapshotArgs:
-    """What the operation `snapshot.create` is given."""
+    """Arguments of the operation `snapshot.create`."""
 
     snapshot_id: str
     volume_id: str
@@ -105,7 +105,7 @@ def _is_to_be_filled(run: Run[CreateSnapshotArgs]) -> bool:
 
 
 def _fill(run: Run[CreateSnapshotArgs]) -> dict[str, int] | None:
-    """Where the backend does not share blocks: a copy, from a volume that our lock keeps from being attached."""
+    """Copy the volume where the backend does not share blocks. Our lock keeps the volume from being attached."""
     if run.results["take"]["filled"]:
         return None
     host, snapshot = host_of(run), read_snapshot_ref(run, run.args.snapshot_id)

@@ -19,7 +19,7 @@ from nbdsvc.store import repositories, transitions
 
 @dataclass(frozen=True)
 class DeleteSnapshotArgs:
-    """What the operation `snapshot.delete` is given."""
+    """Arguments of the operation `snapshot.delete`."""
 
     snapshot_id: str
     volume_id: str

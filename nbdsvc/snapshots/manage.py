@@ -1,4 +1,4 @@
-"""Manage an existing object of a pool: it becomes a snapshot of a volume (rows S097-S100)."""
+"""Manages an existing object of a pool: it becomes a snapshot of a volume."""
 
 from dataclasses import dataclass, field
 
@@ -21,7 +21,7 @@ from nbdsvc.units import to_gib
 
 @dataclass(frozen=True)
 class ManageSnapshotRequest:
-    """What a client wants to manage, and what the snapshot is to be."""
+    """A request to manage an object: its reference, and the attributes of the snapshot."""
 
     volume_id: str
     ref: dict[str, str]
@@ -33,7 +33,7 @@ class ManageSnapshotRequest:
 
 @dataclass(frozen=True)
 class ManageSnapshotArgs:
-    """What the operation `snapshot.manage` is given."""
+    """Arguments of the operation `snapshot.manage`."""
 
     snapshot_id: str
     volume_id: str

@@ -1,4 +1,4 @@
-"""Unmanage a snapshot: its row goes, its object stays in the pool (rows S097-S100)."""
+"""Unmanages a snapshot: deletes its row; its object stays in the pool."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ from nbdsvc.store import repositories, transitions
 
 @dataclass(frozen=True)
 class UnmanageSnapshotArgs:
-    """What the operation `snapshot.unmanage` is given."""
+    """Arguments of the operation `snapshot.unmanage`."""
 
     snapshot_id: str
     volume_id: str

@@ -1,4 +1,4 @@
-"""Quotas. Limits are rows; use is counted from the volumes and snapshots themselves, so it cannot drift (complaint P20)."""
+"""Quotas. Limits are rows; use is counted from the volumes and snapshots themselves, so it cannot drift."""
 
 import sqlalchemy as sa
 

@@ -1,4 +1,4 @@
-"""Which projects may use a private volume type."""
+"""Access of projects to private volume types."""
 
 from nbdsvc import errors
 from nbdsvc.app import App

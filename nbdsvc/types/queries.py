@@ -1,4 +1,4 @@
-"""Which volume types there are, which of them a project may use, and which one a volume has."""
+"""Queries of volume types: all, those that a project may use, and the type of a volume."""
 
 import sqlalchemy as sa
 

@@ -29,7 +29,7 @@ _IMAGE_TYPE = "cinder_img_volume_type"
 
 @dataclass(frozen=True)
 class CreateVolumeRequest:
-    """At most one of snapshot_id, source_volid and image."""
+    """A request for a volume, with at most one of snapshot_id, source_volid and image."""
 
     size: int | None = None
     """GiB; None: the size of the source."""
@@ -48,7 +48,7 @@ class CreateVolumeRequest:
 
 @dataclass(frozen=True)
 class CreateArgs:
-    """What the operation `volume.create` is given."""
+    """Arguments of the operation `volume.create`."""
 
     volume_id: str
     snapshot_id: str | None = None

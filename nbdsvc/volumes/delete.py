@@ -22,7 +22,7 @@ from nbdsvc.store import repositories, transitions
 
 @dataclass(frozen=True)
 class DeleteArgs:
-    """What the operation `volume.delete` is given."""
+    """Arguments of the operation `volume.delete`."""
 
     volume_id: str
     snapshot_ids: tuple[str, ...] = ()
@@ -83,7 +83,7 @@ def _check_detached(conn: sa.Connection, volume: Volume, rule: states.Transition
 
 
 def _end_access(app: App, conn: sa.Connection, context: Context, volume: Volume) -> None:
-    """At once: the deletion itself may have to wait for copies that read the volume."""
+    """Submit the end of access at once: the deletion itself may have to wait for copies that read the volume."""
     exported = [found for found in repositories.attachments_of(conn, volume.id) if found.connector is not None]
     if exported:
         submit_detach_all(app, conn, context, volume, exported, "deleting")
@@ -95,7 +95,7 @@ def _locks(args: DeleteArgs) -> list[Lock]:
 
 
 def _unexport(run: Run[DeleteArgs]) -> None:
-    """The exports always come first (row S024)."""
+    """Remove the exports, always before the volume."""
     host = host_of(run)
     with host.database.read() as conn:
         attachments = repositories.attachments_of(conn, run.args.volume_id)
@@ -132,7 +132,7 @@ def _succeed(conn: sa.Connection, _operation: Operation, args: DeleteArgs) -> No
 
 
 def _fail(conn: sa.Connection, operation: Operation, args: DeleteArgs, error: errors.Error) -> None:
-    """As before where nothing was removed (busy, or cancelled in time); else an error that a repeated delete mends."""
+    """Restore the status where nothing was removed (busy, or cancelled in time); else an error that a second delete ends."""
     untouched = isinstance(error, errors.DeviceBusy) or (isinstance(error, errors.Cancelled) and operation.cursor < 1)
     target = states.PREVIOUS if untouched else "error_deleting"
     transitions.finish_volume(conn, args.volume_id, "deleting", target)

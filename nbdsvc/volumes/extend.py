@@ -21,7 +21,7 @@ from nbdsvc.units import GiB
 
 @dataclass(frozen=True)
 class ExtendArgs:
-    """What the operation `volume.extend` is given."""
+    """Arguments of the operation `volume.extend`."""
 
     volume_id: str
     new_size: int
@@ -75,7 +75,7 @@ def _succeed(conn: sa.Connection, _operation: Operation, args: ExtendArgs) -> No
 
 
 def _fail(conn: sa.Connection, _operation: Operation, args: ExtendArgs, error: errors.Error) -> None:
-    """As before where the backend refused because the device is busy."""
+    """Restore the status where the backend refused because the device is busy."""
     target = states.PREVIOUS if isinstance(error, errors.DeviceBusy) else "error_extending"
     transitions.finish_volume(conn, args.volume_id, "extending", target, target_size=None)
 

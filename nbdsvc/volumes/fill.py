@@ -54,7 +54,7 @@ def fill_from_image(run: Run[Any], volume_id: str, reference: str, *, checked: b
 
 
 def _image_context(volume: Volume, checked: bool) -> Context:
-    """Who opens the image: an administrator where the API has checked access, else the volume's project."""
+    """The context that opens the image: an administrator's where the API has checked access, else the project's."""
     return Context(volume.project_id, volume.user_id, frozenset({ADMIN if checked else MEMBER}), "")
 
 

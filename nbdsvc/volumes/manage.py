@@ -1,4 +1,4 @@
-"""Manage an existing object of a pool: it becomes a volume (rows S097-S100)."""
+"""Manages an existing object of a pool: it becomes a volume."""
 
 from dataclasses import dataclass, field
 
@@ -24,7 +24,7 @@ from nbdsvc.units import to_gib
 
 @dataclass(frozen=True)
 class ManageVolumeRequest:
-    """What a client wants to manage, and what the volume is to be."""
+    """A request to manage an object: its reference, and the attributes of the volume."""
 
     host: str
     """The pool: host@backend, or with #pool."""
@@ -40,7 +40,7 @@ class ManageVolumeRequest:
 
 @dataclass(frozen=True)
 class ManageVolumeArgs:
-    """What the operation `volume.manage` is given."""
+    """Arguments of the operation `volume.manage`."""
 
     volume_id: str
     ref: dict[str, str]

@@ -14,7 +14,7 @@ from nbdsvc.types.queries import type_names
 
 @dataclass(frozen=True)
 class Related:
-    """What is shown with volumes that is not in their rows."""
+    """Attributes shown with volumes that are not in their rows."""
 
     attachments: Mapping[str, list[Attachment]]
     """By the volume's id; none for a volume without attachments."""

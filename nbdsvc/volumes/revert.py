@@ -20,7 +20,7 @@ from nbdsvc.store import repositories, transitions
 
 @dataclass(frozen=True)
 class RevertVolumeArgs:
-    """What the operation `volume.revert` is given."""
+    """Arguments of the operation `volume.revert`."""
 
     volume_id: str
     snapshot_id: str
@@ -55,7 +55,7 @@ def _check(conn: sa.Connection, volume: Volume, snapshot: Snapshot) -> None:
 
 
 def reject_reason(volume: Volume, snapshot: Snapshot, newest: list[Snapshot]) -> str | None:
-    """Why the volume cannot be reverted to this snapshot; None where it can. newest: its newest snapshot, if it has one."""
+    """The reason why the volume cannot be reverted to the snapshot; None where it can. newest: at most one snapshot."""
     if snapshot.volume_id != volume.id:
         return f"it is not a snapshot of volume {volume.id}"
     if [each.id for each in newest] != [snapshot.id]:
@@ -74,7 +74,7 @@ def _copies(run: Run[RevertVolumeArgs]) -> bool:
 
 
 def _revert(run: Run[RevertVolumeArgs]) -> None:
-    """At once where blocks are shared; else what differs is copied.
+    """Revert at once where blocks are shared; else copy the blocks that differ.
 
     A copy of everything would overflow a snapshot that has room for its volume's changes only, and so lose it.
     """
@@ -95,7 +95,7 @@ def _succeed(conn: sa.Connection, _operation: Operation, args: RevertVolumeArgs)
 
 
 def _fail(conn: sa.Connection, _operation: Operation, args: RevertVolumeArgs, error: errors.Error) -> None:
-    """Some of its bytes may be the snapshot's and some newer: the snapshot is whole, so that another revert repairs it."""
+    """Set the status to error: bytes may be mixed. The snapshot is complete, so another revert repairs the volume."""
     transitions.finish_volume(conn, args.volume_id, "reverting", "error")
     transitions.finish_snapshot(conn, args.snapshot_id, "restoring", "available")
 

@@ -1,4 +1,4 @@
-"""What a new volume is made of: its snapshot or source volume, in a status that allows a copy."""
+"""The source of a new volume: its snapshot or source volume, in a status that allows a copy."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from nbdsvc.store import repositories
 
 @dataclass(frozen=True)
 class VolumeSource:
-    """What a new volume takes over from its source."""
+    """Attributes that a new volume takes over from its source."""
 
     host: str
     """`host@backend#pool`: a copy stays in the pool of its source."""

@@ -1,4 +1,4 @@
-"""Unmanage a volume: its row goes, its object stays in the pool (rows S097-S100)."""
+"""Unmanages a volume: deletes its row; its object stays in the pool."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ from nbdsvc.store import repositories, transitions
 
 @dataclass(frozen=True)
 class UnmanageVolumeArgs:
-    """What the operation `volume.unmanage` is given."""
+    """Arguments of the operation `volume.unmanage`."""
 
     volume_id: str
     pool: str = ""

@@ -43,7 +43,7 @@ class UploadVolumeRequest:
 
 @dataclass(frozen=True)
 class UploadArgs:
-    """What the operation `volume.upload` is given."""
+    """Arguments of the operation `volume.upload`."""
 
     volume_id: str
     image_id: str
@@ -58,7 +58,7 @@ class UploadArgs:
 
 
 def upload_volume(app: App, context: Context, id: str, request: UploadVolumeRequest) -> tuple[Volume, str]:
-    """Start copying the volume to an image of the local folder; returns the volume and the image's id (row S032).
+    """Start copying the volume to an image of the local folder; returns the volume and the image's id.
 
     Raises InvalidInput (format), Forbidden (public), NotFound, InvalidState, and QuotaExceeded where the project's
     images would be too many or too large.
@@ -135,7 +135,7 @@ def _write_raw(run: Run[UploadArgs], volume_path: Path, target: Path) -> None:
 
 
 def _write_qcow2(run: Run[UploadArgs], volume_path: Path, target: Path) -> None:
-    """From the beginning after an interruption: a compressed qcow2 cannot be continued, and is no image until complete."""
+    """Write from the beginning, also after an interruption: a compressed qcow2 cannot be resumed."""
     with open_path(volume_path) as source, create_qcow2(target, source.size, COMPRESSION) as sink:
         journaled_copy.write_to_sink(run, source, sink)
 

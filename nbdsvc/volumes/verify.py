@@ -19,7 +19,7 @@ from nbdsvc.store import repositories, transitions
 
 @dataclass(frozen=True)
 class VerifyVolumeArgs:
-    """What the operation `volume.verify` is given."""
+    """Arguments of the operation `volume.verify`."""
 
     volume_id: str
     record: bool

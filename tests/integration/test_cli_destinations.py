@@ -304,7 +304,7 @@ def test_a_signal_ends_the_wait_for_a_server(tmp_path: Path) -> None:
 
 
 def test_output_that_nobody_reads(tmp_path: Path, raw: Path) -> None:
-    """The summary goes to a pipe without a reader: 128 + SIGPIPE, no complaint, and the copy is there."""
+    """The summary goes to a pipe without a reader: 128 + SIGPIPE, no error, and the copy is there."""
     reader, writer = os.pipe()
     os.close(reader)
     argv = [sys.executable, "-m", "nbdsvc", "copy", raw, tmp_path / "out"]

@@ -136,8 +136,8 @@ def test_a_fault_in_the_middle_is_said_and_leaves_nothing(tmp_path: Path, kind: 
         if journal and scene.mend:
             scene.mend()
             again = copy(scene, *options[2:], "--verify")
-            summary, complaint = again.communicate(timeout=60)
-            assert again.returncode == 0, complaint
+            summary, printed = again.communicate(timeout=60)
+            assert again.returncode == 0, printed
             assert json.loads(summary)["found"] > 0
             result = tmp_path / "target" if "nbd+unix" in scene.destination else out
             assert result.read_bytes() == content

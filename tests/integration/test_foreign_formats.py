@@ -102,7 +102,7 @@ def test_the_disk_in_an_appliance(tmp_path: Path, format: str, options: str) -> 
 
 
 def test_what_qemu_refuses_is_a_bad_image_in_its_words(tmp_path: Path) -> None:
-    """A file that is not what the facts say: BadImage with qemu-nbd's complaint, no probing."""
+    """A file that is not what the facts say: BadImage with qemu-nbd's error, no probing."""
     write_extents(tmp_path / "raw", SIZE, EXTENTS)
     with (
         (tmp_path / "raw").open("rb") as file,
@@ -127,7 +127,7 @@ def test_a_child_that_ends_gives_its_cause(tmp_path: Path) -> None:
         assert isinstance(source, sandbox.ConfinedSource)
         os.kill(descendant_of(source.child.process.pid, "qemu-nbd"), signal.SIGKILL)
         # The kernel ends its processes one after the other, and until then they answer.
-        words = wait_until(lambda: complaint_of(source))
+        words = wait_until(lambda: error_of(source))
         assert "ended by signal 9" in words
         with pytest.raises(errors.BadImage, match="ended by signal 9"):
             copy(source, tmp_path / "raw")
@@ -143,7 +143,7 @@ def descendant_of(pid: int, name: str) -> int:
     return 0
 
 
-def complaint_of(source: Source) -> str:
+def error_of(source: Source) -> str:
     try:
         source.read(5 * MiB, MiB)
     except errors.BadImage as error:

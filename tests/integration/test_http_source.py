@@ -250,7 +250,7 @@ def test_credentials_go_to_their_own_host_only(tmp_path: Path) -> None:
     assert "authorization" not in second.seen[0][1]
 
 
-def test_causes_are_in_words(tmp_path: Path) -> None:
+def test_causes_are_readable(tmp_path: Path) -> None:
     """A name that is not known, a refused connection, a certificate of an unknown authority, TLS to a server without it."""
     import ssl
 

@@ -25,7 +25,7 @@ def write_extents(path: Path, size: int, extents: list[tuple[int, int, int]]) ->
 
 
 def qemu_img(*words: str | Path) -> str:
-    """Runs qemu-img; what it printed. AssertionError with its complaint where it failed."""
+    """Runs qemu-img; what it printed. AssertionError with its standard error where it failed."""
     done = subprocess.run(["qemu-img", *map(str, words)], capture_output=True, text=True)
     assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
     return done.stdout

@@ -77,7 +77,7 @@ def _on_lvm(flavour: str) -> Iterator[Made]:
 
 
 def lvm(*argv: str, check: bool = True) -> str:
-    """What an LVM command of ours printed. AssertionError with its complaint where it failed."""
+    """What an LVM command of ours printed. AssertionError with its standard error where it failed."""
     done = subprocess.run(argv, capture_output=True, text=True)
     assert not check or done.returncode == 0, f"{argv}: {done.stderr}"
     return done.stdout.strip()

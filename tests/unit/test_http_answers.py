@@ -10,7 +10,7 @@ from nbdsvc import errors
 from nbdsvc.images.http import proxy, url
 from nbdsvc.images.http.answer import Outcome, judge
 from nbdsvc.images.http.file import _retry_after, _small
-from nbdsvc.images.http.unreachable import Unreachable, in_words
+from nbdsvc.images.http.unreachable import Unreachable, as_unreachable
 
 PART = {"content-range": "bytes 10-19/100", "content-length": "10"}
 # (status, headers, the kind of the verdict, words of its reason) for a request of bytes 10 to 19.
@@ -86,7 +86,7 @@ CAUSES = [
 @pytest.mark.parametrize(("error", "words", "is_transient"), CAUSES, ids=[words for _, words, _ in CAUSES])
 def test_a_failure_has_words(error: Exception, words: str, is_transient: bool) -> None:
     """The cause, without what another host may have said, and whether trying again may help."""
-    found = in_words(error, 7)
+    found = as_unreachable(error, 7)
     assert (words in str(found), found.is_transient) == (True, is_transient), found
     assert "SSH" not in str(found)
     assert len(str(found)) < 500

@@ -230,7 +230,7 @@ def test_a_stop_interrupts_and_the_next_start_goes_on(stage: Stage) -> None:
     assert stage.did == ["first", "second sees 42", "second sees 42", "end succeeded"]
 
 
-def test_an_unknown_kind_fails_in_words(stage: Stage) -> None:
+def test_an_unknown_type_fails_with_a_reason(stage: Stage) -> None:
     """An operation that this program does not know (a downgrade) does not wait for ever."""
     with pytest.raises(errors.InternalError, match="no operation is called later"):
         stage.start().wait(stage.submit("later"), 10)

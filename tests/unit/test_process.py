@@ -24,7 +24,7 @@ def test_tries_and_sleeps_by_the_square(tmp_path: Path) -> None:
 
 @pytest.mark.row("S007")
 def test_a_final_complaint_ends_the_tries() -> None:
-    """A complaint in no_retry is raised at once."""
+    """An error in no_retry is raised at once."""
     slept: list[float] = []
     with pytest.raises(errors.CommandFailed):
         Runner(3, slept.append).run(["sh", "-c", "echo no such volume >&2; exit 5"], no_retry=["no such volume"])

@@ -51,7 +51,7 @@ class _Header:
         return bytes(self._read(offset, length))
 
     def table(self, offset: int, length: int) -> Content:
-        """As `bytes`, of what tables place."""
+        """Like `bytes`, for a position that a table gives."""
         self.refuse([(offset + length > self.size, "it is truncated: a table stands behind its end")])
         return bytes(self._read(offset, length))
 

@@ -14,7 +14,7 @@ _GZIP = b"\x1f\x8b"
 
 
 def is_ova(read: Read, size: int) -> bool:
-    """Whether it is a tar with an OVF descriptor; any other tar is none."""
+    """Whether the file is a tar with an OVF descriptor; any other tar is none."""
     if not tar.is_tar(read, size):
         return False
     try:

@@ -1,4 +1,4 @@
-"""What an OVF descriptor says of the disks of its appliance. Source: DMTF DSP0243 (OVF 2.1), sections 7 and 9.
+"""Reads the disks of an appliance from its OVF descriptor. Source: DMTF DSP0243 (OVF 2.1), sections 7 and 9.
 
 The descriptor is not trusted: a document type, and so every entity of its own, is refused; its length is bounded.
 """
@@ -82,5 +82,5 @@ def _refusal(disk: dict[str, str], file: dict[str, str]) -> str:
 
 
 def _local(name: str) -> str:
-    """Without its namespace: versions of OVF differ in that only."""
+    """The name without its namespace: versions of OVF differ in that only."""
     return name.rpartition(" ")[2]

@@ -1,4 +1,4 @@
-"""What bytes are when they are no disk that nbdsvc reads: archives, compressed files, documents, other disk formats.
+"""Signatures of files that are no disk which nbdsvc reads: archives, compressed files, documents, other disk formats.
 
 A file is raw when it is declared raw, or when nothing here explains its bytes. Random bytes are a disk too, so a
 signature of two or three bytes is believed only together with more of its header: by chance, less than one disk of

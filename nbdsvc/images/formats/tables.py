@@ -42,20 +42,20 @@ def _last(tables: Iterator["array[int]"], unused: int) -> tuple[int, int]:
 
 
 def vhd_end(read: Bytes, table: int, count: int, block: int, virtual: int) -> int:
-    """Where the last block of a dynamic VHD ends: a bitmap of whole sectors, then the guest's bytes."""
+    """The end of the last block of a dynamic VHD, in bytes: a bitmap of whole sectors, then the guest's bytes."""
     sector, index = _last(entries(read, table, count, order="big"), _VHD_UNUSED)
     bitmap = -(-block // _SECTOR // 8 // _SECTOR) * _SECTOR
     return 0 if sector < 0 else sector * _SECTOR + bitmap + _used(index, block, virtual)
 
 
 def vdi_end(read: Bytes, table: int, count: int, data: int, block: int, virtual: int) -> int:
-    """Where the last block of a VDI ends: they are numbered from the beginning of the data."""
+    """The end of the last block of a VDI, in bytes: blocks are numbered from the beginning of the data."""
     number, index = _last(entries(read, table, count), _VDI_UNUSED)
     return 0 if number < 0 else data + number * block + _used(index, block, virtual)
 
 
 def vhdx_end(read: Bytes, table: int, count: int, block: int) -> int:
-    """Where the last block of a VHDX ends; entries of bitmaps stand among the others, and are never present here."""
+    """The end of the last block of a VHDX, in bytes; entries of bitmaps, among the others, are never present here."""
     end = 0
     for found in entries(read, table, count, "Q"):
         placed = (entry & _VHDX_OFFSET for entry in found if entry & _VHDX_STATE >= _VHDX_PRESENT)
@@ -64,7 +64,7 @@ def vhdx_end(read: Bytes, table: int, count: int, block: int) -> int:
 
 
 def vmdk_end(read: Bytes, directory: tuple[int, int], count: int, grain: int, virtual: int, packed: bool) -> int:
-    """Where the last grain, or the last table of grains, of a sparse VMDK ends. Bytes, but count: entries of a table.
+    """The end of the last grain, or table of grains, of a sparse VMDK, in bytes. count: entries of a table.
 
     directory: (offset, number of tables). Tables that stand in one place are read once, so that no more is read than the
     file has, but for tables that overlap. packed: grains are compressed, and each says its length itself.

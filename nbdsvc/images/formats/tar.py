@@ -82,7 +82,7 @@ def _checked_size(head: bytes, name: str) -> int:
 
 
 def _behind_map(read: Read, size: int, head: bytes, at: int, name: str) -> int:
-    """Where the data of a sparse member begin: behind the rest of its map of holes."""
+    """The offset of a sparse member's data: behind the rest of its map of holes."""
     more = head[_MORE_IN_HEADER]
     for _ in range(_EXTENSION_MAX // _BLOCK):
         if not more:
@@ -100,7 +100,7 @@ def _extension(read: Read, at: int, length: int, name: str) -> bytes:
 
 
 def _records(content: bytes, name: str) -> dict[str, str]:
-    """Of pax: "LENGTH KEY=VALUE\\n", the length with itself."""
+    r"""The records of a pax header: "LENGTH KEY=VALUE\n", where the length counts itself."""
     found = {}
     while content.strip(b"\0"):
         digits, _, rest = content.partition(b" ")

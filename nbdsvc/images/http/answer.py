@@ -45,7 +45,7 @@ class Verdict:
 
 
 def judge(status: int, headers: Mapping[str, str], wanted: tuple[int, int] | None) -> Verdict:
-    """What to do with an answer. wanted: first and last byte, None: the whole file; headers: names in small letters."""
+    """The verdict on an answer. wanted: first and last byte, None: the whole file; headers: names in small letters."""
     if status in REDIRECTS:
         return Verdict(Outcome.REDIRECT, location=headers.get("location", ""))
     if status in (200, 206):
@@ -56,7 +56,7 @@ def judge(status: int, headers: Mapping[str, str], wanted: tuple[int, int] | Non
 
 
 def _phrase(status: int) -> str:
-    """As the standard has it: a server's own words may be long, or tell of what a project is not to see."""
+    """The standard's reason phrase: a server's own may be long, or reveal what a project must not see."""
     return HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else ""
 
 
@@ -118,7 +118,7 @@ def _length(headers: Mapping[str, str]) -> int | None:
 
 
 def pin_of(headers: Mapping[str, str]) -> str:
-    """What changes with the file's content. A weak ETag does not promise the same bytes, which is the point of asking."""
+    """The ETag, else Last-Modified, which change with the content. A weak ETag does not promise the same bytes: not used."""
     tag = headers.get("etag", "")
     return tag if tag and not tag.startswith("W/") else headers.get("last-modified", "")
 

@@ -24,7 +24,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from nbdsvc.datapath.source import CALLBACK_THREADS
 from nbdsvc.images.http import proxy
 from nbdsvc.images.http.reach import Reach
-from nbdsvc.images.http.unreachable import Unreachable, in_words
+from nbdsvc.images.http.unreachable import Unreachable, as_unreachable
 from nbdsvc.images.http.url import Url
 
 # A server that lives takes a connection within this, also from the other side of the world.
@@ -37,7 +37,7 @@ _TICK_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class Access:
-    """How images are fetched. reach: where URLs may lead; None: anywhere, for a user's own copy.
+    """Limits for fetching images. reach: addresses that URLs may lead to; None: any, for a user's own copy.
 
     ca_file: certificates to trust in place of the system's. silence: seconds for which a server may say nothing.
     least_rate: bytes a second below which a request is given up, measured over `silence` seconds; 0: none.
@@ -78,7 +78,7 @@ class Client:
             raise self._unreachable(error) from error
 
     def read(self, response: urllib3.BaseHTTPResponse, most: int) -> bytes:
-        """Some bytes of a body, at its end none. Unreachable where the server breaks off or says nothing."""
+        """Some bytes of a body; empty at its end. Unreachable where the server breaks off or sends nothing."""
         try:
             return response.read1(most, decode_content=False)
         except Exception as error:
@@ -173,7 +173,7 @@ class Client:
     def _unreachable(self, error: Exception) -> Unreachable:
         if self._aborted.is_set():
             return Unreachable("it was cancelled", is_transient=False)
-        return error if isinstance(error, Unreachable) else in_words(error, self._access.silence)
+        return error if isinstance(error, Unreachable) else as_unreachable(error, self._access.silence)
 
 
 def _pools(dial: Callable[[HTTPConnection], socket.socket], head_seconds: float) -> dict[str, Any]:
@@ -235,7 +235,7 @@ def _trust(ca_file: Path | None) -> ssl.SSLContext:
 
 
 def _connected(addresses: Iterable[Any], aborted: threading.Event) -> socket.socket:
-    """To the first of these addresses that takes it."""
+    """A socket connected to the first of these addresses that accepts."""
     failed: OSError | None = None
     for family, kind, protocol, _name, address in addresses:
         sock = socket.socket(family, kind, protocol)

@@ -76,12 +76,14 @@ class HttpFile:
         return self._ahead.pread(offset, length) if self.ranges else self._in_order(offset, length)
 
     def read_next(self, offset: int, most: int) -> bytes:
-        """Of a file that is read in order: from `offset` at most so many bytes, none at its end."""
+        """Read a file in order: at most `most` bytes from `offset`; empty at its end."""
         return self._from_stream(offset, most, exact=False)
 
     def mark(self) -> tuple[str, int | None, str]:
-        """What changes with the file's content, for a journal. Of a server that gives no version, every opening is another
-        file: chunks that an interrupted copy wrote may be of what the file was before.
+        """Values that change with the file's content, for a journal.
+
+        Without a version from the server, every opening counts as another file: an interrupted copy may have written bytes
+        of an earlier content.
         """
         return self.name, self.size, self.version or f"opened as {uuid.uuid4()}"
 
@@ -116,7 +118,7 @@ class HttpFile:
         return self._again(offset, once)
 
     def _again(self, offset: int, once: Callable[[], T]) -> T:
-        """What `once` returns. What may pass is tried again, with a bound; else its reason is ReadFailed."""
+        """Repeat `once` while its failure is transient, with a bound; ReadFailed with the last reason."""
         began, wait = time.monotonic(), FIRST_WAIT_SECONDS
         for attempt in range(1, TRIES + 1):
             try:
@@ -186,7 +188,7 @@ class HttpFile:
         return content
 
     def _from_stream(self, offset: int, most: int, *, exact: bool) -> bytes:
-        """From what was kept of the beginning or the end, else from the stream; one that breaks is begun again."""
+        """Read from the kept beginning or end, else from the stream; start a broken stream again."""
         content = self._again(offset, lambda: self._kept(offset, most))
 
         def once() -> bytes:
@@ -201,7 +203,7 @@ class HttpFile:
         return content if len(content) == most else self._again(offset, once)
 
     def _kept(self, offset: int, most: int) -> bytes:
-        """What the ends hold of these bytes. A look at the end (a footer) from far away fetches all of the end."""
+        """The bytes of this range that are kept. A read near the end (a footer) fetches all of the end."""
         end = (self.size or 0) - ENDS_KEPT
         if self._stream and offset > max(end, 0) > self._stream.at:
             self._seek(end)
@@ -234,7 +236,7 @@ class HttpFile:
         return piece
 
     def _restart(self) -> None:
-        """From the first byte: the reader went back, or the stream broke. The beginning must be what it was."""
+        """Start the stream at its first byte: the reader went back, or the stream broke. The beginning must be the same."""
         if self._stream:
             self._stream.response.close()
         response, verdict = self._ask(None)
@@ -265,7 +267,7 @@ class _RateFloor:
         self._waited, self._done = 0.0, 0
 
     def read(self, client: Client, response: urllib3.BaseHTTPResponse, most: int) -> bytes:
-        """Some bytes, none at the end. Unreachable below the least rate."""
+        """Some bytes; empty at the end. Unreachable below the least rate."""
         began = time.monotonic()
         piece = client.read(response, most)
         self._waited += time.monotonic() - began

@@ -26,7 +26,7 @@ def of(url: Url) -> str:
 
 
 def through(proxy: str, kept: dict[str, Any]) -> urllib3.ProxyManager:
-    """Its user name and password are sent to the proxy only, and are in no message."""
+    """A pool manager for requests through this proxy. User name and password go to the proxy only, and into no message."""
     try:
         parts = urlsplit(proxy)
         user, password, _ = parts.username, parts.password, parts.port

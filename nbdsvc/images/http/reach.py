@@ -1,4 +1,4 @@
-"""Which addresses a URL may lead to. What a project names must not reach what only this host reaches.
+"""The addresses that a URL may lead to: a URL of a project must not reach a network that only this host reaches.
 
 A service that fetches for its users is a way into its own network: its loopback, its management network, the metadata
 service of a cloud (CWE-918). So each address is judged after the name was resolved, and the connection goes to the judged
@@ -27,7 +27,7 @@ class Reach:
 
     @classmethod
     def parse(cls, listed: Iterable[str]) -> "Reach":
-        """Of "10.0.0.0/8", "2001:db8::/32", "::1" and "images.example"; ValueError names what is neither."""
+        """A Reach of entries such as "10.0.0.0/8", "::1" and "images.example". ValueError names a bad entry."""
         networks, hosts = [], set()
         for text in (part.strip().lower() for part in listed):
             try:
@@ -71,7 +71,7 @@ def _unwrapped(address: Address) -> Address:
 
 
 def _is_own(address: Address) -> bool:
-    """Whether it is an address of this host: only such a one is reached from itself."""
+    """Whether the address is one of this host: only such an address is reached from itself."""
     with contextlib.suppress(OSError):  # without a route nothing is reached there
         return net.source_address_for(str(address)) == str(address)
     return False

@@ -1,4 +1,4 @@
-"""Why there is no answer from a server: a readable cause, and whether the same request may succeed later."""
+"""Unreachable: a readable cause why a server does not answer, and whether the same request may succeed later."""
 
 import errno
 import http.client
@@ -27,8 +27,8 @@ class Unreachable(Exception):
         self.after = after
 
 
-def in_words(error: Exception, silence: float) -> Unreachable:
-    """Of an exception of urllib3, of a socket or of TLS. silence: seconds after which a read ends."""
+def as_unreachable(error: Exception, silence: float) -> Unreachable:
+    """The Unreachable for an exception of urllib3, a socket or TLS. silence: seconds after which a read ends."""
     cause = _cause(error)
     if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError):
         return Unreachable(_tls_reason(cause), is_transient=False)
@@ -60,12 +60,12 @@ def _tls_reason(error: ssl.SSLError) -> str:
 
 
 def _printable(cause: BaseException) -> str:
-    """What another host may have said, short and without control characters."""
+    """Text of another host, cut and without control characters."""
     return quote(str(cause)[:100], safe=" :/()[]'\",.-")
 
 
 def _cause(error: BaseException) -> BaseException:
-    """What is behind urllib3's wrappings: the exception of a socket, of TLS or of HTTP, else the error itself."""
+    """The exception inside urllib3's: of a socket, TLS or HTTP; else the error itself."""
     for found in (error, *error.args):
         inner = found.__cause__ or found.__context__ if isinstance(found, BaseException) else None
         if isinstance(found, OSError) and not isinstance(found, urllib3.exceptions.HTTPError):

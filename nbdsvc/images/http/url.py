@@ -47,7 +47,7 @@ class Url:
 
     @property
     def shown(self) -> str:
-        """For messages: without credentials and query."""
+        """The URL for messages: without credentials and query."""
         return self.text.partition("?")[0]
 
 
@@ -65,7 +65,7 @@ def parse(text: str, field: str = "imageRef") -> Url:
 
 
 def redirected(url: Url, location: str) -> Url:
-    """Where an answer's Location leads; ValueError where an image is not to be fetched from there."""
+    """The URL that an answer's Location leads to. ValueError where images are not fetched from there."""
     if not location:
         raise ValueError("it redirects without saying where to")
     found = _parse(urljoin(url.text, location).partition("#")[0])
