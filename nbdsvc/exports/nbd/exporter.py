@@ -185,7 +185,8 @@ class NbdExporter:
     def _start(self, state: StateDir, spec: dict[str, Any], secret: str | None) -> None:
         """Start a server. When that fails, an export with a port keeps its note: no other export gets the port."""
         state.end_process()
-        state.write(spec, secret)
+        # What no initiator knows yet may be lost by a power cut, and is written again with the port.
+        state.write(spec, secret, durable=spec["port"] is not None)
         try:
             port = self._launch(state)
         except errors.CommandFailed as error:
@@ -197,7 +198,7 @@ class NbdExporter:
             state.end_process()
             raise errors.ExportFailed(export=state.id, reason=log or "it does not answer")
         found = int(port) if port.isdigit() else None
-        if found != spec["port"]:
+        if found is None or found != spec["port"]:
             state.write({**spec, "port": found}, secret)
 
     def _launch(self, state: StateDir) -> str:

@@ -44,13 +44,14 @@ class StateDir:
             return None
         return found if isinstance(found, dict) else None
 
-    def write(self, spec: dict[str, Any], psk: str | None) -> None:
-        """Both are on stable storage when this returns: a rebuild after a lost database finds exports by their specs."""
+    def write(self, spec: dict[str, Any], psk: str | None, *, durable: bool = True) -> None:
+        """durable: they are on stable storage when this returns. A rebuild after a lost database finds exports by them."""
         self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
         if psk is not None:
-            atomic_file.write(self.psk_path, f"{self.id}:{psk}\n".encode())
-        atomic_file.write(self.spec_path, json.dumps(spec).encode())
-        atomic_file.sync_folder(self.path.parent)
+            atomic_file.write(self.psk_path, f"{self.id}:{psk}\n".encode(), durable=durable)
+        atomic_file.write(self.spec_path, json.dumps(spec).encode(), durable=durable)
+        if durable:
+            atomic_file.sync_folder(self.path.parent)
 
     def note_process(self, pid: int) -> None:
         """The process that keeps the server. No power cut leaves one."""
