@@ -9,7 +9,7 @@ which of them it implements: `capabilities_of` says it, and nothing is found out
 volumes that are created, filled, attached, extended, copied and deleted; the API refuses what calls for a protocol that it
 does not implement. So will groups, retype, migration and replication be protocols of their own, each with its first user.
 
-Rules that every method keeps, and tests/contract/test_driver.py checks:
+Rules that every method keeps, and tests/contract/ checks:
 
 * Idempotent. The same call with the same `owner` after a crash, at any moment, ends in the same state: "there already
   and mine" is success. `owner` is the id of the operation that makes the object, stored with the object; an object of

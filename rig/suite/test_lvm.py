@@ -14,9 +14,10 @@ from rig.product import Initiator, Service
 MIB = 1 << 20
 
 
+_CONTRACT = [f"tests/contract/test_{name}.py" for name in ("driver", "snapshots", "manageable")]
 OWN_TESTS = {
-    "thin": ["-k", "lvm-thin", "tests/contract/test_driver.py", "tests/contract/test_manageable.py"],
-    "thick": ["-k", "lvm-thick", "tests/contract/test_driver.py", "tests/contract/test_manageable.py"],
+    "thin": ["-k", "lvm-thin", *_CONTRACT],
+    "thick": ["-k", "lvm-thick", *_CONTRACT],
     "thin, faults": ["tests/volume_group/test_lvm.py", "tests/volume_group/test_rules.py"],
     "thick, faults": ["tests/volume_group/test_thick.py"],
 }

@@ -1,16 +1,23 @@
 """Taking over what exists, over every driver (nbdsvc/driver/)."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pools import FOLDERS, Made, set_up, unmanaged, volume
+from pools import FOLDERS, Made, implementing, made_on, set_up, unmanaged, volume
 
 from drivers.file import FileDriver
 from nbdsvc import errors
 from nbdsvc.driver import SnapshotRef, VolumeRef
 from nbdsvc.model import names
 from nbdsvc.units import GiB
+
+
+@pytest.fixture(params=implementing("ManageDriver", "ManageSnapshotDriver"))
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Made]:
+    """Makes the driver, and makes it again on the same pool, as after a restart."""
+    yield from made_on(request.param, tmp_path)
 
 
 @pytest.mark.row("S097", "S098", "S099")

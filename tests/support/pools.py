@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from core_driver import CoreDriver
+
 from drivers.file import FileDriver
 from drivers.lvm import LvmBase, ThickDriver
 from drivers.lvm import make as make_lvm
 from drivers.memory import MemoryDriver
 from nbdsvc import errors, process
-from nbdsvc.driver import Driver, VolumeRef
+from nbdsvc.driver import PROTOCOLS, Driver, VolumeRef
 from nbdsvc.model import names
 from nbdsvc.units import MiB
 
@@ -37,12 +39,40 @@ def mounted(tmp_path: Path, kind: str) -> Iterator[Path]:
 # in its machines.
 FOLDERS = ["file-plain", "file-xfs", "file-btrfs", "memory-instant", "memory-copying"]
 GROUP = os.environ.get("NBDSVC_TEST_VOLUME_GROUP", "")
-BACKENDS = FOLDERS + (["lvm-thin", "lvm-thick"] if GROUP else [])
+# The example of docs/writing-a-driver.md, and one that implements the core alone.
+OTHERS = ["example", "core"]
+BACKENDS = FOLDERS + OTHERS + (["lvm-thin", "lvm-thick"] if GROUP else [])
+_ALL = frozenset(PROTOCOLS)
 # By what they can do; tests/contract/test_driver.py asks each driver whether it says the same.
 _INSTANT = {"file-xfs", "file-btrfs", "memory-instant", "lvm-thin"}
 INSTANT_CLONES = [name for name in BACKENDS if name in _INSTANT]
 THICK_SNAPSHOTS = [name for name in BACKENDS if name == "lvm-thick"]
-COPIED_SNAPSHOTS = [name for name in BACKENDS if name not in {*INSTANT_CLONES, *THICK_SNAPSHOTS}]
+COPIED_SNAPSHOTS = [name for name in BACKENDS if name not in {*INSTANT_CLONES, *THICK_SNAPSHOTS, "core"}]
+# The optional protocols of each that does not implement all of them.
+_SOME = {
+    "example": frozenset({"SnapshotDriver"}),
+    "core": frozenset(),
+    "lvm-thick": _ALL - {"CloneDriver", "RevertDriver"},
+}
+PROTOCOLS_OF = {name: _SOME.get(name, _ALL) for name in BACKENDS}
+
+
+def implementing(*protocols: str) -> list[str]:
+    """The backends that a test of these protocols runs over."""
+    return [name for name in BACKENDS if PROTOCOLS_OF[name].issuperset(protocols)]
+
+
+def example_code() -> str:
+    """The driver of docs/writing-a-driver.md."""
+    text = (Path(__file__).parents[2] / "docs" / "writing-a-driver.md").read_text()
+    return text.partition("```python\n")[2].partition("```")[0]
+
+
+def make_example(folder: Path) -> Driver:
+    namespace: dict[str, Any] = {}
+    exec(compile(example_code(), "writing-a-driver.md", "exec"), namespace)  # noqa: S102
+    driver: Driver = namespace["FolderDriver"]("b", folder)
+    return driver
 
 
 def made_on(backend: str, folder: Path) -> Iterator[Made]:
@@ -53,6 +83,10 @@ def made_on(backend: str, folder: Path) -> Iterator[Made]:
             yield lambda: set_up(FileDriver("b", where / "pool"))
     elif kind == "lvm":
         yield from _on_lvm(flavour)
+    elif kind == "example":
+        yield lambda: set_up(make_example(folder / "pool"))
+    elif kind == "core":
+        yield lambda: set_up(CoreDriver("b", folder / "pool"))
     elif kind == "file":
         yield lambda: set_up(FileDriver("b", folder / "pool"))
     else:
