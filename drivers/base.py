@@ -1,65 +1,117 @@
 """What every driver of ours answers in the same way: its name, version, functions and the statistics that it keeps."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import structlog
 
 from nbdsvc import errors
-from nbdsvc.driver import PoolStats, VolumeRef
+from nbdsvc.driver import DriverFacts, PoolStats, VolumeRef
 from nbdsvc.units import human
+
+log = structlog.get_logger(__name__)
 
 # Cinder's key in the reference of an object that is to be managed.
 SOURCE_NAME = "source-name"
 
 
-class BaseDriver(ABC):
-    """`name` is the backend's and its only pool's name. See nbdsvc/driver/ for the contract."""
+Pool = TypeVar("Pool")
+Found = TypeVar("Found")
+
+
+class BaseDriver(ABC, Generic[Pool]):
+    """`pools`: what the driver works on, by name. One that is sick stops no other. See nbdsvc/driver/ for the contract."""
 
     VERSION = "1.0"
 
     def __init__(
         self,
         name: str,
+        pools: Mapping[str, Pool],
         reserved_percentage: int = 0,
         max_over_subscription_ratio: float = 20.0,
         filter_function: str | None = None,
         goodness_function: str | None = None,
     ) -> None:
         self.name = name
+        self._pools = dict(pools)
         self._reserved = reserved_percentage
         self._ratio = max_over_subscription_ratio
         self._filter = filter_function
         self._goodness = goodness_function
         self._stats: list[PoolStats] = []
 
+    @property
     @abstractmethod
-    def _measure(self) -> PoolStats:
+    def facts(self) -> DriverFacts:
+        """What `do_setup` finds out of the backend."""
+
+    @abstractmethod
+    def _set_up(self, pool: Pool) -> None:
+        """Make what the pool needs. Idempotent."""
+
+    @abstractmethod
+    def _check(self, pool: Pool) -> None:
+        """ConfigError or BackendUnavailable while the pool cannot serve."""
+
+    @abstractmethod
+    def _measure(self, name: str, pool: Pool) -> PoolStats:
         """The pool's statistics, measured now."""
+
+    def do_setup(self) -> None:
+        """Set up every pool. The error of the first where none can be."""
+        _found, failed = self._tried(lambda _name, pool: self._set_up(pool))
+        for name, error in failed.items():
+            log.error("a pool cannot be used", backend=self.name, pool=name, reason=str(error))
+
+    def check_for_setup_error(self) -> None:
+        """ConfigError or BackendUnavailable while no pool can serve."""
+        self._tried(lambda _name, pool: self._check(pool))
 
     def get_version(self) -> str:
         """The driver's VERSION."""
         return self.VERSION
 
     def get_volume_stats(self, refresh: bool = False) -> list[PoolStats]:
-        """The only pool's statistics: measured with `refresh` and at the first call, otherwise the last ones."""
+        """Of each pool: measured with `refresh` and at the first call, otherwise the last ones. A sick one has a fault."""
         if refresh or not self._stats:
-            self._stats = [self._measure()]
+            found, failed = self._tried(self._look_at)
+            self._stats = [found.get(name) or self._sick(name, failed[name]) for name in self._pools]
         return self._stats
 
-    def check_room(self, needed: int) -> None:
+    def _look_at(self, name: str, pool: Pool) -> PoolStats:
+        if len(self._pools) > 1:  # of a single one, check_for_setup_error has said so
+            self._check(pool)
+        return self._measure(name, pool)
+
+    def _sick(self, name: str, error: errors.Error) -> PoolStats:
+        return PoolStats(name, 0, 0, 0, 0, 0, self._reserved, self._ratio, self.facts.thin, fault=str(error))
+
+    def check_room(self, pool: str, needed: int) -> None:
         """OutOfSpace where `needed` bytes more would fill the pool: every volume in it would fail its writes."""
-        stats = self._measure()
+        stats = self._measure(pool, self._at(pool))
         free = stats.free - stats.total * stats.reserved_percentage // 100
         if needed > free:
             raise errors.OutOfSpace(
-                pool=self.name, requested=needed, free=free,
+                pool=label(self.name, pool), requested=needed, free=free,
                 reason=f"{human(needed)} are to be written, and {human(max(0, free))} are free",
             )  # fmt: skip
 
-    def watch(self) -> None:  # noqa: B027 - most pools change only when we change them
-        """Nothing in this pool changes by itself."""
+    def watch(self) -> None:
+        """Maintain every pool. The error of the first where none can be maintained."""
+        _found, failed = self._tried(lambda _name, pool: self._watch(pool))
+        for name, error in failed.items():
+            log.error("the pool cannot be maintained", backend=self.name, pool=name, reason=str(error))
+
+    def _watch(self, pool: Pool) -> None:
+        """Nothing in this pool changes by itself, unless its driver says so."""
 
     def get_pool(self, volume: VolumeRef) -> str:
-        """The backend's name, which is also its pool's."""
-        return self.name
+        """The pool that the volume names. BackendUnavailable where this backend does not have it."""
+        self._at(volume.pool)
+        return volume.pool
 
     def get_filter_function(self) -> str | None:
         """The operator's filter expression; None passes always."""
@@ -68,6 +120,64 @@ class BaseDriver(ABC):
     def get_goodness_function(self) -> str | None:
         """The operator's goodness expression; None scores 0."""
         return self._goodness
+
+    def _at(self, pool: str) -> Pool:
+        """The pool of this name. BackendUnavailable where this backend does not have it."""
+        found = self._pools.get(pool)
+        if found is None:
+            raise errors.BackendUnavailable(
+                backend=self.name, reason=f"it has no pool {pool}, but {', '.join(self._pools)}"
+            )
+        return found
+
+    def _at_both(self, made: str, source: str) -> Pool:
+        """The pool of both. Unsupported where they differ: blocks are shared within a pool."""
+        if made != source:
+            raise errors.Unsupported(reason=f"pools {source} and {made} of backend {self.name} share no blocks")
+        return self._at(made)
+
+    def _tried(
+        self, look: Callable[[str, Pool], Found], only: str | None = None
+    ) -> tuple[dict[str, Found], dict[str, errors.Error]]:
+        """What `look` returns for each pool, or for `only` this, and why it failed. The first error where it always did."""
+        found: dict[str, Found] = {}
+        failed: dict[str, errors.Error] = {}
+        for name, pool in self._pools.items() if only is None else [(only, self._at(only))]:
+            try:
+                found[name] = look(name, pool)
+            except errors.Error as error:
+                failed[name] = error
+            except OSError as error:
+                failed[name] = errors.BackendUnavailable(backend=label(self.name, name), reason=str(error))
+        if not found:
+            raise next(iter(failed.values()))
+        return found, failed
+
+
+def label(backend: str, pool: str) -> str:
+    """The pool as messages name it: a backend's only pool has its name."""
+    return backend if pool == backend else f"{backend}#{pool}"
+
+
+def pool_names(backend: str, single: Any, several: Any, setting: str = "pool", default: Any = None) -> dict[str, Any]:
+    """What each pool is, by its name: the value of `setting`, with the backend's name, or what the setting `pools` has.
+
+    ConfigError where that is no table of names and texts, or has none, or both or none of them are set.
+    """
+    if several is None:
+        if not (single or default):
+            raise errors.ConfigError(setting=setting, reason="must say where the pool is")
+        return {backend: single or default}
+    if single:
+        raise errors.ConfigError(setting=setting, reason="pools names the pools: set one of the two")
+    if not isinstance(several, Mapping) or not several:
+        raise errors.ConfigError(setting="pools", reason='must name at least one pool: { a = "..." }')
+    for name, value in several.items():
+        if not isinstance(name, str) or not name or set(name) & set("@#/"):
+            raise errors.ConfigError(setting=f"pools.{name}", reason="a pool's name is not empty and has no @, # or /")
+        if not isinstance(value, str | Path) or not str(value):
+            raise errors.ConfigError(setting=f"pools.{name}", reason="must say what the pool is")
+    return dict(several)
 
 
 def source_name(ref: dict[str, str]) -> str:

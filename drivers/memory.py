@@ -2,8 +2,8 @@
 
 Bytes are real, because exports serve paths: they live as sparse files in a folder, preferably on tmpfs, and survive the
 service like those of any backend. Simulated are: the pool's capacity, instant clones (a plain copy behaves like one,
-except for the time that it takes), and faults. Faults are read from `faults.json` in the folder before every verb, so
-that a test can reach into a running service:
+except for the time that it takes), and faults. Faults are read from `faults.json` in the first pool's folder before every
+verb, so that a test can reach into a running service:
 
     {"create_volume": [{"when": "before", "error": "OutOfSpace", "times": 1, "delay": 0.5}]}
 
@@ -16,7 +16,7 @@ import functools
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -91,22 +91,25 @@ class _CopyingPool(PoolFolder):
 
 
 class MemoryDriver(FileDriver):
-    """The contract of nbdsvc/driver/, simulated. `capacity` in bytes. `provider_ids`: objects have ids of its own making."""
+    """The contract of nbdsvc/driver/, simulated. `capacity` in bytes: of each pool, or by pool. `provider_ids`: objects
+    have ids of its own making.
+    """
 
     def __init__(
         self,
         name: str,
-        pool: Path,
-        capacity: int = 1000 * GiB,
+        pool: Path | None = None,
+        capacity: int | Mapping[str, int] = 1000 * GiB,
         instant_clone: bool = True,
         provider_ids: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(name, pool, **kwargs)
-        self._capacity = capacity
-        self._instant = instant_clone
-        self.faults = Faults(Path(pool), name)
-        self._ids = ProviderIds(Path(pool) / "provider-ids", name, used=provider_ids)
+        self._capacity = capacity if isinstance(capacity, Mapping) else dict.fromkeys(self._pools, capacity)
+        self._shares = instant_clone
+        first = next(iter(self._pools.values())).folder
+        self.faults = Faults(first, name)
+        self._ids = ProviderIds(first / "provider-ids", name, used=provider_ids)
 
     def _make_pool(self, name: str, folder: Path) -> PoolFolder:
         return _CopyingPool(name, folder)
@@ -114,7 +117,7 @@ class MemoryDriver(FileDriver):
     @property
     def facts(self) -> DriverFacts:
         """Thin; blocks are shared as the constructor's `instant_clone` says."""
-        return DriverFacts(thin=True, shares_blocks=self._instant)
+        return DriverFacts(thin=True, shares_blocks=self._shares)
 
     @_faulty
     def do_setup(self) -> None:
@@ -215,24 +218,25 @@ class MemoryDriver(FileDriver):
         """See FileDriver.manage_existing_get_size."""
         return super().manage_existing_get_size(self._ids.to_remove(volume), ref)
 
-    def get_manageable_volumes(self) -> list[Manageable]:
+    def get_manageable_volumes(self, pool: str | None = None) -> list[Manageable]:
         """See FileDriver.get_manageable_volumes."""
-        return [self._ids.shown(found) for found in super().get_manageable_volumes()]
+        return [self._ids.shown(found) for found in super().get_manageable_volumes(pool)]
 
     def manage_existing_snapshot_get_size(self, snapshot: SnapshotRef, ref: dict[str, str]) -> int:
         """See FileDriver.manage_existing_snapshot_get_size."""
         return super().manage_existing_snapshot_get_size(self._ids.to_remove(snapshot), ref)
 
-    def get_manageable_snapshots(self) -> list[Manageable]:
+    def get_manageable_snapshots(self, pool: str | None = None) -> list[Manageable]:
         """See FileDriver.get_manageable_snapshots."""
-        return [self._ids.shown(found) for found in super().get_manageable_snapshots()]
+        return [self._ids.shown(found) for found in super().get_manageable_snapshots(pool)]
 
     def _state(self, made: VolumeRef | SnapshotRef) -> ProviderState | None:
         return self._ids.state(made)
 
-    def _measure(self) -> PoolStats:
-        measured = super()._measure()
-        return replace(measured, total=self._capacity, free=max(0, self._capacity - measured.allocated))
+    def _measure(self, name: str, pool: PoolFolder) -> PoolStats:
+        measured = super()._measure(name, pool)
+        total = self._capacity.get(name, 1000 * GiB)
+        return replace(measured, total=total, free=max(0, total - measured.allocated))
 
 
 def _allocated(fd: int, size: int) -> Iterator[tuple[int, int]]:

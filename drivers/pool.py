@@ -31,12 +31,13 @@ _FOLDERS = ("volumes", "snapshots", "new", "trash")
 
 
 class PoolFolder:
-    """One pool folder. `name` is the pool's name in messages and in the marker."""
+    """One pool folder. `name` is the pool's in messages and in the marker: BACKEND, or BACKEND#POOL."""
 
     def __init__(self, name: str, folder: Path) -> None:
         self.name = name
         self.folder = folder
-        self.reflinks = False
+        # What its file system can do is known once the pool is ready.
+        self.ready = self.reflinks = False
 
     def set_up(self) -> None:
         """Make the folders of a new pool, or check those of an old one; learn what the file system can do."""
@@ -47,6 +48,7 @@ class PoolFolder:
                 (self.folder / folder).mkdir(mode=0o700, exist_ok=True)
             self.reflinks = self._probe()
             self.empty_trash()
+            self.ready = True
 
     def check(self) -> None:
         """BackendUnavailable when the folder is gone: unmounted, renamed or emptied behind our back."""
@@ -54,6 +56,14 @@ class PoolFolder:
             raise errors.BackendUnavailable(
                 backend=self.name, reason=f"pool folder {self.folder} is gone or not mounted (no {MARKER} in it)"
             )
+
+    def places(self) -> frozenset[str]:
+        """What the folder is known by: its path without links, and its inode where it exists."""
+        found = {os.path.realpath(self.folder)}
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            status = self.folder.stat()
+            found.add(f"inode {status.st_dev}:{status.st_ino}")
+        return frozenset(found)
 
     def volume_path(self, volume_id: str) -> Path:
         """Path of the volume's file, whether it exists or not."""

@@ -114,7 +114,10 @@ def _make_images(settings: Settings) -> Images:
         settings.images_path.mkdir(parents=True, exist_ok=True, mode=0o700)
     spool = Spool(settings.state_dir / "spool", settings.image_spool, "the setting image_spool")
     paths = [Path(path) for path in settings.image_paths]
-    kept = (settings.state_dir, *(settings.pool_folder(name) for name in settings.served_backends))
+    kept = (
+        settings.state_dir,
+        *(folder for name in settings.served_backends for folder in settings.pool_folders(name)),
+    )
     return Images(ImageFolder(settings.images_path), paths, _make_access(settings), spool, kept)
 
 
@@ -132,12 +135,13 @@ def _make_access(settings: Settings) -> Access | None:
 
 
 def _make_driver(settings: Settings, name: str, backend: BackendSettings) -> contract.Driver:
-    options: dict[str, Any] = {"pool": settings.pool_folder(name), **backend.options}
+    folder: dict[str, Any] = {} if "pools" in backend.options else {"pool": settings.pool_folder(name)}
     setting = f"backends.{name}.options" if settings.backends else "driver_options"
+    make = contract.load(backend.driver)
     try:
-        made = contract.load(backend.driver)(name, **options)
-    except TypeError as error:
-        raise errors.ConfigError(setting=setting, reason=str(error)) from error
+        made = make(name, **{**folder, **backend.options})
     except errors.ConfigError as error:
         raise errors.ConfigError(setting=f"{setting}.{error.setting}", reason=error.reason) from error
+    except TypeError as error:
+        raise errors.ConfigError(setting=setting, reason=str(error)) from error
     return contract.check_complete(made, setting)

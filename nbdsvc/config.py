@@ -179,6 +179,13 @@ class Settings:
         """Where a backend that keeps files has them, unless its options say otherwise."""
         return self.state_dir / "pools" / backend if self.backends else self.pool_path
 
+    def pool_folders(self, backend: str) -> list[Path]:
+        """Every folder that the backend's pools are in, where it keeps files."""
+        options = self.served_backends[backend].options
+        several = options.get("pools")
+        named = list(several.values()) if isinstance(several, Mapping) else [options.get("pool")]
+        return [self.pool_folder(backend), *(Path(str(each)) for each in named if each)]
+
     @property
     def images_path(self) -> Path:
         return Path(self.images) if self.images else self.state_dir / "images"

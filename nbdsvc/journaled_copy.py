@@ -76,11 +76,11 @@ def write_differences(run: Run[Any], source: Path, destination: Path, size: int)
     return {"size": size, "data": written, "skipped": size - written}
 
 
-def check_room(run: Run[Any], source: Source) -> None:
-    """OutOfSpace before the first byte where the pool has no room for what the source has."""
+def check_room(run: Run[Any], pool: str, source: Source) -> None:
+    """OutOfSpace before the first byte where this pool has no room for what the source has."""
     driver = backend_of(run).driver
     if driver.facts.thin and not source.sequential:
-        driver.check_room(sum(length for _, length, zero in source.extents() if not zero))
+        driver.check_room(pool, sum(length for _, length, zero in source.extents() if not zero))
 
 
 def _copy(run: Run[Any], source: Source, destination: Path | Sink, **how: Any) -> dict[str, int]:

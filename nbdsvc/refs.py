@@ -28,32 +28,27 @@ def read_snapshot(run: Run[Any], id: str) -> Snapshot:
 def read_volume_ref(run: Run[Any], id: str) -> VolumeRef:
     """The volume as its driver gets it, with the extra specs of its type. NotFound."""
     with host_of(run).database.read() as conn:
-        return typed_ref(conn, repositories.volumes.get(conn, id))
+        return volume_ref(conn, repositories.volumes.get(conn, id))
 
 
 def read_snapshot_ref(run: Run[Any], id: str) -> SnapshotRef:
-    """The snapshot as its driver gets it. NotFound."""
+    """The snapshot as its driver gets it, with the pool of its volume. NotFound."""
     with host_of(run).database.read() as conn:
         snapshot = repositories.snapshots.get(conn, id)
         return snapshot_ref(snapshot, repositories.volumes.get(conn, snapshot.volume_id))
 
 
-def typed_ref(conn: sa.Connection, volume: Volume) -> VolumeRef:
-    """A volume with the extra specs of its type, as they are now; one without a type has none."""
+def volume_ref(conn: sa.Connection, volume: Volume) -> VolumeRef:
+    """A volume with its pool, and the extra specs of its type as they are now; one without a type has none."""
     found = repositories.volume_types.find(conn, volume.volume_type_id) if volume.volume_type_id else None
-    return volume_ref(volume, extra_specs=found.extra_specs if found else None)
-
-
-def volume_ref(volume: Volume, size: int | None = None, extra_specs: dict[str, str] | None = None) -> VolumeRef:
-    """The driver's view of a volume. size: GiB, where it is not the row's."""
-    return VolumeRef(volume.id, (size or volume.size) * GiB, extra_specs or {}, state_of(volume))
+    specs = found.extra_specs if found else {}
+    return VolumeRef(volume.id, volume.size * GiB, volume.pool, specs, state_of(volume))
 
 
 def snapshot_ref(snapshot: Snapshot, volume: Volume) -> SnapshotRef:
-    """The driver's view of a snapshot of this volume."""
-    return SnapshotRef(
-        snapshot.id, snapshot.volume_id, snapshot.volume_size * GiB, state_of(snapshot), state_of(volume)
-    )
+    """A snapshot of this volume, which is in the same pool."""
+    size = snapshot.volume_size * GiB
+    return SnapshotRef(snapshot.id, volume.id, size, volume.pool, state_of(snapshot), state_of(volume))
 
 
 def state_of(row: Volume | Snapshot) -> ProviderState | None:

@@ -21,6 +21,7 @@ from nbdsvc.attachments.terminate_connection import TERMINATE_CONNECTION
 from nbdsvc.backends import export_repair, rebuild, recognition, retention
 from nbdsvc.backends.heartbeat import Heartbeat
 from nbdsvc.backends.list_manageable import LIST_MANAGEABLE
+from nbdsvc.backends.places import Places
 from nbdsvc.backends.rebuild import Rebuilt
 from nbdsvc.compose import make_host
 from nbdsvc.config import Settings
@@ -195,9 +196,9 @@ class Service:
         )
 
     def _make_heartbeats(self, host: Host) -> list[Heartbeat]:
-        refuse = self.settings.unknown_objects == recognition.REFUSE
+        refuse, places = self.settings.unknown_objects == recognition.REFUSE, Places()
         return [
-            Heartbeat(host, backend, refuse_unknown=refuse, reported=self._note_report)
+            Heartbeat(host, backend, refuse_unknown=refuse, places=places, reported=self._note_report)
             for backend in host.backends.values()
         ]
 

@@ -10,10 +10,10 @@ __all__ = ["LvmBase", "ThickDriver", "ThinDriver", "make"]
 
 # Options of the other type, which settings of 0.1 could have all the same.
 _IGNORED = {"thin": ("snapshot_percent", "clearing"), "thick": ("pool_name",)}
-_DRIVERS: dict[str, type[LvmBase]] = {"thin": ThinDriver, "thick": ThickDriver}
+_DRIVERS: dict[str, type[LvmBase[Any]]] = {"thin": ThinDriver, "thick": ThickDriver}
 
 
-def make(name: str, *, lvm_type: str = "thin", **options: Any) -> LvmBase:
+def make(name: str, *, lvm_type: str = "thin", **options: Any) -> LvmBase[Any]:
     """The driver `lvm`: `lvm_type` chooses which. ConfigError for another; TypeError for an option that it does not have."""
     chosen("lvm_type", lvm_type, tuple(_DRIVERS))
     return _DRIVERS[lvm_type](name, **{key: value for key, value in options.items() if key not in _IGNORED[lvm_type]})

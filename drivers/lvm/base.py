@@ -1,23 +1,29 @@
 """What thin and thick volumes have in common: one volume group, LVs with owners, and how LVs are taken over."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from drivers import base
 from drivers.base import BaseDriver
 from drivers.lvm.commands import COMMAND_SECONDS, Commands
 from drivers.lvm.facts import LogicalVolume
-from drivers.lvm.objects import Objects
+from drivers.lvm.pools import LvmPool, MakeCommands
 from drivers.lvm.watching import Policy
 from nbdsvc import errors, process
 from nbdsvc.driver import BackendObject, DriverFacts, Manageable, SnapshotRef, VolumeRef
 from nbdsvc.model import names
 from nbdsvc.units import GiB, to_gib
 
+# As Cinder calls it.
+DEFAULT_GROUP = "cinder-volumes"
 
-class LvmBase(BaseDriver):
+P = TypeVar("P", bound=LvmPool)
+
+
+class LvmBase(BaseDriver[P], Generic[P]):
     """See nbdsvc/driver/ for the contract, and docs/lvm.md for what is where."""
 
     facts: DriverFacts
@@ -27,8 +33,10 @@ class LvmBase(BaseDriver):
         name: str,
         # For backends with a folder; not used here.
         pool: Path | None = None,
-        # The volume group (row S006).
-        volume_group: str = "cinder-volumes",
+        # The volume group (row S006); empty: cinder-volumes, or as `pools` say.
+        volume_group: str = "",
+        # Several pools, by name: GROUP, or GROUP/POOL where volumes are thin.
+        pools: Mapping[str, str] | None = None,
         # From how many per cent on the pool, or a thick volume's snapshot, grows, and by how many; percent 0: never.
         autoextend_threshold: float = 80.0,
         autoextend_percent: int = 20,
@@ -42,91 +50,117 @@ class LvmBase(BaseDriver):
         runner: process.Runner | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(name, **options)
-        self._lvm = Commands(volume_group, name, runner or process.Runner(), devices, command_seconds)
-        self._objects = Objects(self._lvm, name)
+        runner = runner or process.Runner()
+
+        def commands(group: str, label: str) -> Commands:
+            return Commands(group, label, runner, devices, command_seconds)
+
+        places = base.pool_names(name, volume_group, pools, "volume_group", DEFAULT_GROUP)
+        super().__init__(name, self._make_pools(name, places, commands), **options)
         self._policy = Policy(autoextend_threshold, autoextend_percent, metadata_threshold, metadata_refusal)
 
     @abstractmethod
-    def _grow(self, name: str, size: int) -> None:
+    def _make_pools(self, backend: str, places: Mapping[str, str], commands: MakeCommands) -> dict[str, P]:
+        """The pools by name; `places`: GROUP or GROUP/POOL of each."""
+
+    @abstractmethod
+    def _grow(self, at: P, name: str, size: int) -> None:
         """Make the LV at least `size` bytes long; new bytes read as zeros."""
 
     @abstractmethod
-    def _reject_reason(self, found: LogicalVolume) -> str:
+    def _reject_reason(self, at: P, found: LogicalVolume) -> str:
         """Why an LV cannot become a volume of this driver; empty where it can."""
 
     @abstractmethod
-    def _reject_snapshot_reason(self, found: LogicalVolume) -> str:
+    def _reject_snapshot_reason(self, at: P, found: LogicalVolume) -> str:
         """The same for a snapshot."""
 
     # Facts
 
     def local_path(self, volume: VolumeRef) -> Path:
         """/dev/GROUP/NAME of the volume's LV, whether it exists or not."""
-        return self._lvm.path(names.volume_name(volume.id))
+        return self._at(volume.pool).path(names.volume_name(volume.id))
 
     def snapshot_path(self, snapshot: SnapshotRef) -> Path:
         """/dev/GROUP/NAME of the snapshot's LV, whether it exists or not."""
-        return self._lvm.path(names.snapshot_name(snapshot.id))
+        return self._at(snapshot.pool).path(names.snapshot_name(snapshot.id))
 
     def list_objects(self) -> list[BackendObject]:
-        """Every LV of the group, foreign ones too, but thin pools and the driver's temporary LVs."""
-        found = self._objects.find().values()
-        return [self._objects.describe(lv) for lv in found if not lv.is_thin_pool and not lv.is_temporary]
+        """Every LV of the pools that are there, foreign ones too, but thin pools and the driver's temporary LVs."""
+        found, _failed = self._tried(self._list)
+        return [each for name in found for each in found[name]]
+
+    def _list(self, name: str, at: P) -> list[BackendObject]:
+        found = at.objects.find().values()
+        return [at.objects.describe(lv, name) for lv in found if not lv.is_thin_pool and not lv.is_temporary]
+
+    def pool_places(self) -> dict[str, frozenset[str]]:
+        """Each pool's group and thin pool, by the group's name and by its uuid."""
+        return {name: at.places() for name, at in self._pools.items()}
 
     # Volumes
 
     def extend_volume(self, volume: VolumeRef, new_size: int) -> None:
         """Extend the LV. BackendUnavailable where it does not exist."""
-        self._grow(names.volume_name(volume.id), new_size)
+        self._grow(self._at(volume.pool), names.volume_name(volume.id), new_size)
 
     # Taking over
 
     def manage_existing(self, volume: VolumeRef, ref: dict[str, str], owner: str) -> None:
         """See Driver.manage_existing. Tags the LV with its owner, then renames and activates it."""
         base.check_type(volume, thin=self.facts.thin)
-        name = names.volume_name(volume.id)
-        if self._objects.adopt(name, ref, owner, self._reject_reason).size < volume.size:
-            self._grow(name, volume.size)
+        at, name = self._at(volume.pool), names.volume_name(volume.id)
+        if at.objects.adopt(name, ref, owner, partial(self._reject_reason, at)).size < volume.size:
+            self._grow(at, name, volume.size)
 
     def manage_existing_get_size(self, volume: VolumeRef, ref: dict[str, str]) -> int:
         """Bytes of the LV's device, rounded up to whole GiB. InvalidInput where there is no such LV."""
-        return to_gib(self._objects.size_of(names.volume_name(volume.id), ref)) * GiB
+        return to_gib(self._at(volume.pool).objects.size_of(names.volume_name(volume.id), ref)) * GiB
 
     def unmanage(self, volume: VolumeRef, owner: str | None = None, ref: dict[str, str] | None = None) -> None:
         """Remove the owner's tag from the LV."""
-        self._objects.release(names.volume_name(volume.id), owner, ref)
+        self._at(volume.pool).objects.release(names.volume_name(volume.id), owner, ref)
 
-    def get_manageable_volumes(self) -> list[Manageable]:
+    def get_manageable_volumes(self, pool: str | None = None) -> list[Manageable]:
         """The LVs that are volumes, and foreign LVs, with the reason where one cannot be managed."""
-        return self._objects.manageable("volume", self._objects.find().values(), self._reject_reason)
+        return self._manageable("volume", pool, self._reject_reason)
 
     def manage_existing_snapshot(self, snapshot: SnapshotRef, ref: dict[str, str], owner: str) -> None:
         """See `manage_existing`. InvalidInput for an LV that is no snapshot of the volume's LV."""
-        name, origin = names.snapshot_name(snapshot.id), names.volume_name(snapshot.volume_id)
+        at, name = self._at(snapshot.pool), names.snapshot_name(snapshot.id)
+        origin = names.volume_name(snapshot.volume_id)
 
         def reject_reason(found: LogicalVolume) -> str:
-            return self._reject_snapshot_reason(found) or (
+            return self._reject_snapshot_reason(at, found) or (
                 "" if found.origin == origin else f"it is no snapshot of {origin}"
             )
 
-        taken = self._objects.adopt(name, ref, owner, reject_reason)
+        taken = at.objects.adopt(name, ref, owner, reject_reason)
         if taken.virtual_size < snapshot.size and not taken.is_classic_snapshot:
-            self._grow(name, snapshot.size)
+            self._grow(at, name, snapshot.size)
 
     def manage_existing_snapshot_get_size(self, snapshot: SnapshotRef, ref: dict[str, str]) -> int:
         """Bytes that the snapshot reads as, rounded up to whole GiB. InvalidInput where there is no such LV."""
-        return to_gib(self._objects.size_of(names.snapshot_name(snapshot.id), ref)) * GiB
+        return to_gib(self._at(snapshot.pool).objects.size_of(names.snapshot_name(snapshot.id), ref)) * GiB
 
     def unmanage_snapshot(
         self, snapshot: SnapshotRef, owner: str | None = None, ref: dict[str, str] | None = None
     ) -> None:
         """Remove the owner's tag from the snapshot's LV."""
-        self._objects.release(names.snapshot_name(snapshot.id), owner, ref)
+        self._at(snapshot.pool).objects.release(names.snapshot_name(snapshot.id), owner, ref)
 
-    def get_manageable_snapshots(self) -> list[Manageable]:
+    def get_manageable_snapshots(self, pool: str | None = None) -> list[Manageable]:
         """The LVs that are snapshots of this backend's volumes, with the reason where one cannot be managed."""
-        return self._objects.manageable("snapshot", self._objects.find().values(), self._reject_snapshot_reason)
+        return self._manageable("snapshot", pool, self._reject_snapshot_reason)
+
+    def _manageable(
+        self, kind: str, pool: str | None, reject_reason: Callable[[P, LogicalVolume], str]
+    ) -> list[Manageable]:
+        def look(name: str, at: P) -> list[Manageable]:
+            return at.objects.manageable(kind, name, partial(reject_reason, at))
+
+        found, _failed = self._tried(look, pool)
+        return [each for listed in found.values() for each in listed]
 
 
 def chosen(option: str, value: str, known: Sequence[str]) -> str:

@@ -121,13 +121,14 @@ class VolumeGroup:
     free: int
     extent: int
     missing: int
+    uuid: str = ""
 
 
 LV_FIELDS = (
     "lv_name,lv_size,pool_lv,origin,origin_size,lv_tags,lv_attr,data_percent,metadata_percent,lv_metadata_size,"
     "lv_when_full,zero"
 )
-VG_FIELDS = "vg_name,vg_size,vg_free,vg_extent_size,vg_missing_pv_count"
+VG_FIELDS = "vg_name,vg_size,vg_free,vg_extent_size,vg_missing_pv_count,vg_uuid"
 
 
 def logical_volumes(report: str) -> list[LogicalVolume]:
@@ -160,6 +161,7 @@ def volume_groups(report: str) -> list[VolumeGroup]:
             free=int(row["vg_free"]),
             extent=int(row["vg_extent_size"]),
             missing=int(row["vg_missing_pv_count"] or 0),
+            uuid=row["vg_uuid"],
         )
         for row in json.loads(report)["report"][0]["vg"]
     ]

@@ -16,11 +16,14 @@ RejectReason = Callable[[LogicalVolume], str]
 
 
 class Objects:
-    """The LVs of a volume group. `backend`: the backend's name, for messages."""
+    """The LVs of a pool. `backend`: BACKEND or BACKEND#POOL, for messages. `holds`: which LVs of the group are the pool's."""
 
-    def __init__(self, lvm: Commands, backend: str) -> None:
+    def __init__(
+        self, lvm: Commands, backend: str, holds: Callable[[LogicalVolume], bool] = lambda _found: True
+    ) -> None:
         self.lvm = lvm
         self.backend = backend
+        self._holds = holds
 
     def group(self) -> VolumeGroup:
         """The group; BackendUnavailable where it is gone or not whole."""
@@ -32,9 +35,9 @@ class Objects:
         return found
 
     def find(self, *wanted: str) -> dict[str, LogicalVolume]:
-        """Those of these names that are there, by name; without names all of the group."""
+        """Those of these names that are there, by name; without names all of the pool."""
         try:
-            return {found.name: found for found in self.lvm.volumes(*wanted)}
+            return {found.name: found for found in self.lvm.volumes(*wanted) if self._holds(found)}
         except errors.CommandFailed:
             self.group()
             raise
@@ -144,25 +147,26 @@ class Objects:
 
     # Lists
 
-    def describe(self, found: LogicalVolume) -> BackendObject:
+    def describe(self, found: LogicalVolume, pool: str) -> BackendObject:
         """The LV as an object of the driver's contract; `fault` is set for a snapshot that overflowed."""
         kind, id = names.parse_name(found.name) or ("other", None)
         fault = "the room for its volume's changes ran out" if found.overflowed else ""
         origin = (names.parse_name(found.origin) or ("", None))[1] if kind == "snapshot" else None
         # A classic snapshot reads as large as its origin was, and occupies as much as its changes need.
-        return BackendObject(kind, id, found.owner, found.name, found.virtual_size, fault, origin)
+        return BackendObject(kind, id, found.owner, found.name, found.virtual_size, pool, fault, origin)
 
-    def manageable(self, kind: str, found: Iterable[LogicalVolume], reject_reason: RejectReason) -> list[Manageable]:
-        """Those of these LVs that are of `kind` ("volume" or "snapshot"), but pools and temporary LVs."""
+    def manageable(self, kind: str, pool: str, reject_reason: RejectReason) -> list[Manageable]:
+        """The LVs that are of `kind` ("volume" or "snapshot"), but pools and temporary LVs. pool: its name."""
         return [
             Manageable(
                 reference={base.SOURCE_NAME: lv.name},
                 size=lv.virtual_size,
+                pool=pool,
                 reason=_why_not(lv, reject_reason),
                 id=(names.parse_name(lv.name) or ("", None))[1],
                 source={base.SOURCE_NAME: lv.origin} if kind == "snapshot" else None,
             )
-            for lv in found
+            for lv in self.find().values()
             if not lv.is_thin_pool and not lv.is_temporary and kind_of(lv) == kind
         ]
 

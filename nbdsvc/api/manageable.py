@@ -111,7 +111,7 @@ def manage_snapshot(request: CurrentRequest, body: SnapshotBody) -> JSONResponse
 @router.get("/os-volume-manage")
 @router.get("/manageable_volumes")
 async def listing(request: CurrentRequest) -> JSONResponse:
-    """List the objects of the pool `host` and whether each may be managed as a volume. For administrators.
+    """List the objects of `host`, a pool or a backend, and whether each may be managed as a volume. For administrators.
 
     Errors: 400 badRequest (host, sort, limit or marker); 403 forbidden (the caller is no administrator); 404
     itemNotFound (a version below 3.8); 503 serviceUnavailable (the pool's service is down, disabled or slow).
@@ -133,7 +133,7 @@ async def detail(request: CurrentRequest) -> JSONResponse:
 @router.get("/os-snapshot-manage")
 @router.get("/manageable_snapshots")
 async def snapshots(request: CurrentRequest) -> JSONResponse:
-    """List the objects of the pool `host` and whether each may be managed as a snapshot. For administrators.
+    """List the objects of `host`, a pool or a backend, and whether each may be managed as a snapshot. For administrators.
 
     Errors: 400 badRequest (host, sort, limit or marker); 403 forbidden (the caller is no administrator); 404
     itemNotFound (a version below 3.8); 503 serviceUnavailable (the pool's service is down, disabled or slow).
@@ -193,5 +193,6 @@ def _view(each: dict[str, Any], noun: str, *, detail: bool) -> dict[str, Any]:
     if noun == "snapshot":
         shown["source_reference"] = each["source"] or {}
     if detail:
-        shown |= {"reason_not_safe": each["reason"] or None, "cinder_id": each["id"], "extra_info": None}
+        extra = {"pool": each["pool"]} if each["pool"] else None
+        shown |= {"reason_not_safe": each["reason"] or None, "cinder_id": each["id"], "extra_info": extra}
     return shown

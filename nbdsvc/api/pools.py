@@ -83,5 +83,5 @@ def _view(pool: PoolReport) -> dict[str, Any]:
         "filter_function": reported["filter_function"],
         "goodness_function": reported["goodness_function"],
         "timestamp": views.stamp(pool.backend.updated_at),
-        "backend_state": "up" if pool.backend.working else "down",
+        "backend_state": "up" if pool.backend.working and not stats.fault else "down",
     }

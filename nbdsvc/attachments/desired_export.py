@@ -9,7 +9,7 @@ from nbdsvc.exporter import Access, Connector, Exporter, ExportSpec
 from nbdsvc.host import Host, host_of
 from nbdsvc.model.entities import Attachment
 from nbdsvc.operations.operation_type import Run
-from nbdsvc.refs import typed_ref
+from nbdsvc.refs import volume_ref
 from nbdsvc.store import repositories
 
 
@@ -28,7 +28,7 @@ def export_spec(host: Host, exporter: Exporter, attachment: Attachment, access: 
     """The desired export of this attachment. Raises NotFound when its volume is deleted."""
     with host.database.read() as conn:
         volume = repositories.volumes.get(conn, attachment.volume_id)
-        ref = typed_ref(conn, volume)
+        ref = volume_ref(conn, volume)
     info = attachment.connection_info or {}
     return ExportSpec(
         id=attachment.id,

@@ -12,11 +12,26 @@ from nbdsvc.store import backends
 
 
 def find_pool(app: App, conn: sa.Connection, host: str) -> str:
-    """`host@backend#pool` for what a client wrote: host, host@backend or all of it.
+    """`host@backend#pool` for what a client wrote: all of it; host@backend or host where that has one pool only.
 
-    Raises InvalidInput where there is no such pool, BackendUnavailable where its service is disabled or down.
+    Raises InvalidInput where there is no such pool or several are meant, BackendUnavailable where its service is disabled
+    or down, or the pool is sick.
     """
-    name, _backend, pool = names.split_host(host)
+    service, pools = _find(app, conn, host)
+    if len(pools) > 1:
+        known = ", ".join(names.join_host(service.host, service.name, each.name) for each in pools)
+        raise errors.InvalidInput(field="host", value=host[:80], reason=f"it has several pools: name one of {known}")
+    return names.join_host(service.host, service.name, pools[0].name)
+
+
+def find_pools(app: App, conn: sa.Connection, host: str) -> str:
+    """The same for one pool or all of a backend: host@backend where no pool is named and it has several."""
+    service, pools = _find(app, conn, host)
+    return names.join_host(service.host, service.name, pools[0].name if len(pools) == 1 else "")
+
+
+def _find(app: App, conn: sa.Connection, host: str) -> tuple[StorageBackend, list[PoolStats]]:
+    pool = names.split_host(host)[2]
     service = backends.find(conn, host)
     found = backends.pools(conn, service.id) if service else []
     known = [each for each in found if pool in ("", each.name)]
@@ -24,10 +39,12 @@ def find_pool(app: App, conn: sa.Connection, host: str) -> str:
         reason = "no storage host has this name: host@backend#pool"
         raise errors.InvalidInput(field="host", value=host[:80], reason=reason)
     _check_up(app, service, known)
-    return names.join_host(name, service.name, known[0].name)
+    return service, known
 
 
 def _check_up(app: App, service: StorageBackend, pools: list[PoolStats]) -> None:
     if service.disabled or not pools or not placement.is_up(app, service):
         state = "disabled" if service.disabled else "down"
         raise errors.BackendUnavailable(backend=service.full_name, reason=f"its service is {state}")
+    if all(each.fault for each in pools):
+        raise errors.BackendUnavailable(backend=service.full_name, reason=pools[0].fault)

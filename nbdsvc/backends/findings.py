@@ -5,14 +5,17 @@ disabled_reason of a service that is enabled.
 """
 
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Any
 
 import structlog
 
 from nbdsvc import errors, process
+from nbdsvc.driver import BackendObject, PoolStats
 from nbdsvc.host import Backend, Host
+from nbdsvc.store import repositories
 from nbdsvc.units import human
 
 log = structlog.get_logger(__name__)
@@ -84,10 +87,32 @@ CHECKS = (
 )
 
 
-def look(host: Host, backend: Backend) -> list[Finding]:
-    """All findings of this backend and its host."""
+def look(
+    host: Host, backend: Backend, pools: Sequence[PoolStats] = (), misplaced: Mapping[str, str] = MappingProxyType({})
+) -> list[Finding]:
+    """All findings of this backend and its host. `pools`: as it reports them. `misplaced`: see `find_misplaced`."""
     found = ((check, _reason(check, host, backend)) for check in CHECKS)
-    return [Finding(check.thing, reason, check.without, check.remedy) for check, reason in found if reason]
+    lacking = [Finding(check.thing, reason, check.without, check.remedy) for check, reason in found if reason]
+    sick = [
+        Finding(f"pool {pool.name}", pool.fault, "volumes of it", "bring the pool back") for pool in pools if pool.fault
+    ]
+    moved = [Finding(thing, reason, "access to it", "move it back") for thing, reason in misplaced.items()]
+    return lacking + sick + moved
+
+
+def find_misplaced(host: Host, backend: Backend, objects: Sequence[BackendObject]) -> dict[str, str]:
+    """Volumes that are not in the pool of their row but in another of the backend: {"volume ID": reason}.
+
+    They were moved. They are not served from there, because that pool may promise less than the row's.
+    """
+    with host.database.read() as conn:
+        rows = repositories.pools_of(conn, host.name, backend.name)
+    here = {(each.id, each.pool) for each in objects if each.kind == "volume"}
+    return {
+        f"volume {id}": f"it is in pool {pool}, and its row says {rows[id]}"
+        for id, pool in here
+        if id in rows and rows[id] != pool and (id, rows[id]) not in here
+    }
 
 
 def _reason(check: Check, host: Host, backend: Backend) -> str:

@@ -12,7 +12,8 @@ import structlog
 from nbdsvc import driver as contract
 from nbdsvc import errors
 from nbdsvc.backends import findings, recognition
-from nbdsvc.driver import PoolStats
+from nbdsvc.backends.places import Places
+from nbdsvc.driver import BackendObject, PoolStats
 from nbdsvc.host import Backend, Host
 from nbdsvc.store import backends, repositories, transitions
 
@@ -22,7 +23,8 @@ log = structlog.get_logger(__name__)
 class Heartbeat:
     """The heartbeat of one backend.
 
-    refuse_unknown: whether objects of ours without a row are a ConfigError. reported: called after each report.
+    refuse_unknown: whether objects of ours without a row are a ConfigError. places: of all pools of the host. reported:
+    called after each report.
     """
 
     def __init__(
@@ -31,12 +33,14 @@ class Heartbeat:
         backend: Backend,
         *,
         refuse_unknown: bool,
+        places: Places,
         reported: Callable[[str], None] = lambda _name: None,
     ) -> None:
         self.name = backend.name
         self._host = host
         self._backend = backend
         self._refuse_unknown = refuse_unknown
+        self._places = places
         self._reported = reported
         self.first = threading.Event()
         """Set once the backend reported, or could not."""
@@ -46,7 +50,10 @@ class Heartbeat:
         self._working = False
 
     def beat(self) -> None:
-        """Start the driver if it does not work, and report. ConfigError where it holds what the database does not know."""
+        """Start the driver if it does not work, and report.
+
+        ConfigError where it holds what the database does not know, or one of its pools is another's.
+        """
         try:
             if not self._working:
                 self._working = self._start()
@@ -59,10 +66,19 @@ class Heartbeat:
             self.first.set()
 
     def _start(self) -> bool:
+        self._take_places()
         working = initialise(self._backend)
         if working and self._refuse_unknown:
             recognition.check_objects(self._host, self._backend)
         return working
+
+    def _take_places(self) -> None:
+        try:
+            self._places.take(self.name, self._backend.driver)
+        except errors.ConfigError:
+            raise
+        except errors.Error as error:  # it cannot be looked at, so it will not be set up either
+            log.error("backend cannot say where its pools are", backend=self.name, reason=str(error))
 
 
 def initialise(backend: Backend) -> bool:
@@ -80,16 +96,18 @@ def publish(host: Host, backend: Backend, working: bool) -> bool:
     """Write the backend's report. Returns whether its driver works."""
     capabilities: dict[str, Any] = {}
     pools: list[PoolStats] = []
+    misplaced: dict[str, str] = {}
     if working:
         try:
             backend.driver.check_for_setup_error()
-            _maintain(host, backend)
+            objects = _maintain(host, backend)
             pools = backend.driver.get_volume_stats(refresh=True)
+            misplaced = findings.find_misplaced(host, backend, objects) if len(pools) > 1 else {}
             capabilities = _capabilities(backend)
         except errors.Error as error:
             log.error("backend went away", backend=backend.name, reason=str(error))
             working, pools = False, []
-    lacking = findings.look(host, backend)
+    lacking = findings.look(host, backend, pools, misplaced)
     with host.database.write() as conn:
         before = backends.find(conn, f"{host.name}@{backend.name}")
         capabilities["findings"] = findings.report(lacking, before.capabilities.get("findings", []) if before else [])
@@ -97,8 +115,8 @@ def publish(host: Host, backend: Backend, working: bool) -> bool:
     return working
 
 
-def _maintain(host: Host, backend: Backend) -> None:
-    """Let the driver maintain its pool, and set every snapshot whose bytes are lost to error."""
+def _maintain(host: Host, backend: Backend) -> list[BackendObject]:
+    """Let the driver maintain its pools, and set every snapshot whose bytes are lost to error. What is in the pools."""
     try:
         backend.driver.watch()
     except errors.Error as error:  # what is there still serves; whether it does, check_for_setup_error says
@@ -111,6 +129,7 @@ def _maintain(host: Host, backend: Backend) -> None:
             if row and row.status == "available":
                 log.error("a snapshot is lost", snapshot=id, reason=fault)
                 transitions.finish_snapshot(conn, row.id, "available", "error")
+    return objects
 
 
 def _capabilities(backend: Backend) -> dict[str, Any]:

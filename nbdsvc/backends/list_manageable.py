@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from nbdsvc import errors
 from nbdsvc.app import App, Waiting
 from nbdsvc.backends import placement
-from nbdsvc.backends.find_pool import find_pool
+from nbdsvc.backends.find_pool import find_pools
 from nbdsvc.host import backend_of
 from nbdsvc.model import names
 from nbdsvc.model.context import Context
@@ -25,17 +25,21 @@ class ListManageableArgs:
     """Arguments of the operation `host.list_manageable`."""
 
     noun: Noun
+    pool: str = ""
+    """Of the backend; empty: all."""
 
 
 def list_manageable(app: App, context: Context, host: str, noun: Noun) -> Waiting[list[dict[str, Any]]]:
-    """Start listing the objects of the pool `host`, and wait for {reference, size (bytes), reason, id, source} of each.
+    """Start listing the objects of the pool or backend `host`, and wait for those: {reference, size (bytes), pool, reason,
+    id, source} of each.
 
-    `id` only of what has a row. Raises InvalidInput, BackendUnavailable, Unsupported.
+    `id` only of what has a row; `pool` only where several are listed. Raises InvalidInput, BackendUnavailable, Unsupported.
     """
     with app.change() as conn:
-        pool = find_pool(app, conn, host)
+        pool = find_pools(app, conn, host)
         placement.require(conn, pool, "ManageDriver" if noun == "volume" else "ManageSnapshotDriver")
-        resource, args = ("host", names.split_host(pool)[0]), ListManageableArgs(noun)
+        name, _backend, only = names.split_host(pool)
+        resource, args = ("host", name), ListManageableArgs(noun, only)
         started = app.submit(conn, context, LIST_MANAGEABLE, args, backend=pool, resource=resource)
     return Waiting((started.id,), app.settings.attach_timeout, lambda: _result(app, started.id, noun))
 
@@ -52,13 +56,13 @@ def _locks(_args: ListManageableArgs) -> list[Lock]:
 
 
 def _list(run: Run[ListManageableArgs]) -> list[dict[str, Any]]:
-    backend, volumes = backend_of(run), run.args.noun == "volume"
+    backend, pool = backend_of(run), run.args.pool or None
     found = (
-        backend.manages().get_manageable_volumes()
-        if volumes
-        else backend.manages_snapshots().get_manageable_snapshots()
+        backend.manages().get_manageable_volumes(pool)
+        if run.args.noun == "volume"
+        else backend.manages_snapshots().get_manageable_snapshots(pool)
     )
-    return [asdict(each) for each in found]
+    return [asdict(each) | {"pool": "" if pool else each.pool} for each in found]
 
 
 def _succeed(_conn: sa.Connection, _operation: Operation, _args: ListManageableArgs) -> None:

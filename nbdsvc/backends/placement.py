@@ -43,6 +43,27 @@ def choose_pool(
     return best.full_name
 
 
+def choose_pool_of_copy(
+    app: App, conn: sa.Connection, source: str, size: int, zone: str, volume_type: VolumeType, *, same_type: bool
+) -> str:
+    """`host@backend#pool` for a new volume of `size` GiB with the bytes of what is in the pool `source`.
+
+    That pool, or where it has no room and the backend copies bytes: its best other pool. BackendUnavailable where the pool
+    cannot take it or is sick, OutOfSpace where none has the room.
+    """
+    if not same_type:
+        check_type(app, conn, source, volume_type)
+    try:
+        check_growth(app, conn, source, size)
+    except errors.OutOfSpace:
+        there = [each for each in _candidates(app, conn) if names.split_host(source)[:2] == (each.host, each.backend)]
+        others = [each for each in there if each.full_name != source and each.room >= size * GiB]
+        if instant_clone(conn, source) or not others:
+            raise
+        return rank(Request(size * GiB, zone, volume_type.extra_specs), others)[0].full_name
+    return source
+
+
 def check_type(app: App, conn: sa.Connection, host: str, volume_type: VolumeType) -> None:
     """BackendUnavailable where the pool of a volume's source, which the volume shares, is none for this type."""
     there = [each for each in _candidates(app, conn) if each.full_name == host and each.enabled and each.up]
@@ -61,7 +82,7 @@ def _candidate(app: App, conn: sa.Connection, row: StorageBackend, pool: PoolSta
     full_name = names.join_host(row.host, row.name, pool.name)
     return Candidate(
         row.host, row.name, pool, row.availability_zone,
-        up=is_up(app, row),
+        up=is_up(app, row) and not pool.fault,
         enabled=not (row.disabled or row.frozen),
         room=room(conn, full_name, pool),
         capabilities=capabilities(row, pool),
@@ -114,10 +135,12 @@ def check_room(host: str, size: int, free: int) -> None:
 
 
 def check_growth(app: App, conn: sa.Connection, host: str, more: int) -> None:
-    """OutOfSpace when the pool of an existing volume cannot promise `more` GiB."""
+    """OutOfSpace when the pool of an existing volume cannot promise `more` GiB, BackendUnavailable while it is sick."""
     backend = backends.find(conn, host)
     for pool in backends.pools(conn, backend.id) if backend else []:
         if pool.name == names.split_host(host)[2]:
+            if pool.fault:
+                raise errors.BackendUnavailable(backend=host, reason=pool.fault)
             check_room(host, more, room(conn, host, pool))
 
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from nbdsvc.attachments.connection_info import stored_info
 from nbdsvc.backends import recognition
-from nbdsvc.driver import BackendObject, VolumeRef
+from nbdsvc.driver import BackendObject
 from nbdsvc.exporter import ConnectionInfo, ExportSpec
 from nbdsvc.host import Backend, Host
 from nbdsvc.model import clock
@@ -58,9 +58,8 @@ def rebuild(host: Host, project: str, type_name: str) -> Rebuilt:
 
 def _volume(host: Host, backend: Backend, project: str, type_id: str | None, found: BackendObject) -> Volume:
     id, size = str(found.id), max(1, to_gib(found.size))
-    pool = backend.driver.get_pool(VolumeRef(id, found.size, state=found.state))
     return Volume(
-        id, project, _USER, size, "available", host.name, backend.name, pool,
+        id, project, _USER, size, "available", host.name, backend.name, found.pool,
         volume_type_id=type_id, availability_zone=host.zone, **_state(found),
     )  # fmt: skip
 

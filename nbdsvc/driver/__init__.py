@@ -31,6 +31,7 @@ from nbdsvc.driver.facts import DriverFacts
 from nbdsvc.driver.loading import ENTRY_POINT_GROUP, check_complete, describe, load
 from nbdsvc.driver.manage import ManageDriver, ManageSnapshotDriver
 from nbdsvc.driver.objects import BackendObject, Manageable
+from nbdsvc.driver.places import PoolPlaces
 from nbdsvc.driver.refs import SnapshotRef, VolumeRef
 from nbdsvc.driver.snapshots import CloneDriver, RevertDriver, SnapshotDriver
 from nbdsvc.driver.state import ProviderState
@@ -47,6 +48,7 @@ __all__ = [
     "ManageDriver",
     "ManageSnapshotDriver",
     "Manageable",
+    "PoolPlaces",
     "PoolStats",
     "ProviderState",
     "RevertDriver",

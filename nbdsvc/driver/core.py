@@ -27,7 +27,7 @@ class Driver(Protocol):
         """Make what the backend needs. Idempotent."""
 
     def check_for_setup_error(self) -> None:
-        """Raise ConfigError or BackendUnavailable when the backend cannot serve; called before each use of a sick one."""
+        """Raise ConfigError or BackendUnavailable when no pool can serve; called before each use of a sick backend."""
 
     def get_version(self) -> str:
         """The driver's VERSION."""
@@ -35,7 +35,7 @@ class Driver(Protocol):
     # Facts (S063, S078-S080)
 
     def get_volume_stats(self, refresh: bool = False) -> list[PoolStats]:
-        """The pools' statistics, measured anew with `refresh`."""
+        """The pools' statistics, measured anew with `refresh`: of each, those that cannot serve too, with the fault."""
 
     def get_pool(self, volume: VolumeRef) -> str:
         """Name of the pool that holds the volume."""
@@ -50,9 +50,9 @@ class Driver(Protocol):
         """Path of the volume's block device or file on this host (S093)."""
 
     def list_objects(self) -> list[BackendObject]:
-        """Every object in the pool, so that objects without a row, and rows without an object, can be found."""
+        """Every object of the pools that can be listed, so that objects without a row, and rows without one, can be found."""
 
-    def check_room(self, needed: int) -> None:
+    def check_room(self, pool: str, needed: int) -> None:
         """OutOfSpace when writing `needed` bytes into volumes would overrun the pool."""
 
     def watch(self) -> None:

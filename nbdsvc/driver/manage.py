@@ -27,8 +27,8 @@ class ManageDriver(Protocol):
         As the undo of manage_existing: only of what has this `owner`, and back under the name in `ref`.
         """
 
-    def get_manageable_volumes(self) -> list[Manageable]:
-        """Every object that is a volume or could become one, managed ones too."""
+    def get_manageable_volumes(self, pool: str | None = None) -> list[Manageable]:
+        """Every object of this pool, or of all, that is a volume or could become one, managed ones too."""
 
 
 @runtime_checkable
@@ -46,5 +46,5 @@ class ManageSnapshotDriver(Protocol):
     ) -> None:
         """See ManageDriver.unmanage."""
 
-    def get_manageable_snapshots(self) -> list[Manageable]:
-        """Every object that is a snapshot of a volume or could become one."""
+    def get_manageable_snapshots(self, pool: str | None = None) -> list[Manageable]:
+        """Every object of this pool, or of all, that is a snapshot of a volume or could become one."""

@@ -18,6 +18,8 @@ class BackendObject:
     owner: str | None
     name: str
     size: int
+    # Name of the pool that it is in.
+    pool: str
     fault: str = ""
     origin: str | None = None
     state: ProviderState | None = None
@@ -34,6 +36,8 @@ class Manageable:
 
     reference: dict[str, str]
     size: int
+    # Name of the pool that it is in.
+    pool: str
     reason: str = ""
     id: str | None = None
     source: dict[str, str] | None = None

@@ -1,5 +1,6 @@
 """What a driver gets to know of a volume or a snapshot."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from nbdsvc.driver.state import ProviderState
@@ -7,22 +8,27 @@ from nbdsvc.driver.state import ProviderState
 
 @dataclass(frozen=True)
 class VolumeRef:
-    """What a driver gets to know of a volume: its id, its size in bytes and the extra specs of its type."""
+    """What a driver gets to know of a volume: its id, its size in bytes, its pool and the extra specs of its type."""
 
     id: str
     size: int
-    extra_specs: dict[str, str] = field(default_factory=dict, hash=False)
+    # Name of the pool that holds it, or is to hold it: one of those that get_volume_stats lists.
+    pool: str
+    extra_specs: Mapping[str, str] = field(hash=False)
     state: ProviderState | None = field(default=None, compare=False)
     """What the driver returned when the object was made; None before, where it returned nothing, and where it was killed."""
 
 
 @dataclass(frozen=True)
 class SnapshotRef:
-    """What a driver gets to know of a snapshot: its id, its volume's id and the volume's size when it was taken."""
+    """What a driver gets to know of a snapshot: its id, its volume's id, the volume's size in bytes when it was taken, and
+    the pool that holds both.
+    """
 
     id: str
     volume_id: str
     size: int
+    pool: str
     state: ProviderState | None = field(default=None, compare=False)
     """See VolumeRef.state."""
     volume_state: ProviderState | None = field(default=None, compare=False)

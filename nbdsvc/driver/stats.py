@@ -21,9 +21,13 @@ class PoolStats:
     max_over_subscription_ratio: float = 20.0
     thin: bool = True
     metadata_percent: float | None = None
+    # Why nothing in the pool can be served now; then its sizes are 0. Empty where it works.
+    fault: str = ""
 
     def room(self) -> int:
         """Bytes that may still be promised to new volumes: thin by over-subscription, thick by what is free."""
+        if self.fault:
+            return 0
         reserved = self.total * self.reserved_percentage // 100
         if not self.thin:
             return max(0, self.free - reserved)

@@ -110,7 +110,7 @@ def _fill(run: Run[CreateSnapshotArgs]) -> dict[str, int] | None:
         return None
     host, snapshot = host_of(run), read_snapshot_ref(run, run.args.snapshot_id)
     with sources.open_path(backend_of(run).driver.local_path(read_volume_ref(run, run.args.volume_id))) as source:
-        journaled_copy.check_room(run, source)
+        journaled_copy.check_room(run, snapshot.pool, source)
         path = backend_of(run).snapshots().snapshot_path(snapshot)
         result = journaled_copy.fill(run, source, path, snapshot.size, snapshot.id.encode()[:32], empty=True)
     host.digests.copy(run.args.volume_id, snapshot.id)

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from nbdsvc import errors
 from nbdsvc.store.database import Database
 
-HEAD = "0010"
+HEAD = "0011"
 _SCRIPTS = Path(__file__).parent / "migrations"
 
 

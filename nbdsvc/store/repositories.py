@@ -20,6 +20,13 @@ volume_types: Repository[VolumeType] = Repository(tables.volume_types, VolumeTyp
 backends: Repository[StorageBackend] = Repository(tables.backends, StorageBackend, "Service")
 
 
+def pools_of(conn: sa.Connection, host: str, backend: str) -> dict[str, str]:
+    """The pool of each volume of a backend, by the volume's id."""
+    column = tables.volumes.c
+    query = sa.select(column.id, column.pool).where(column.host == host, column.backend == backend)
+    return {str(row.id): row.pool for row in conn.execute(query)}
+
+
 def in_pool(full_host: str) -> tuple["sa.ColumnElement[bool]", ...]:
     """Conditions: the volume is in the pool host@backend#pool."""
     column, parts = tables.volumes.c, names.split_host(full_host)

@@ -154,6 +154,7 @@ pools = sa.Table(
     sa.Column("max_over_subscription_ratio", sa.Float, nullable=False),
     sa.Column("thin", sa.Boolean, nullable=False),
     sa.Column("metadata_percent", sa.Float),
+    sa.Column("fault", sa.Text, nullable=False, server_default=""),
 )
 
 operations = sa.Table(

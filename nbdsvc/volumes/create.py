@@ -99,10 +99,8 @@ def _new_row(app: App, conn: sa.Connection, context: Context, request: CreateVol
     _check_quota(app, conn, context, size)
     multiattach = request.multiattach or volume_type.multiattach
     if source:
-        where = source.host
-        if volume_type.id != source.type_id:
-            placement.check_type(app, conn, where, volume_type)
-        placement.check_growth(app, conn, where, size)
+        same_type = volume_type.id == source.type_id
+        where = placement.choose_pool_of_copy(app, conn, source.host, size, zone, volume_type, same_type=same_type)
     else:
         where = placement.choose_pool(app, conn, size, zone, volume_type, multiattach=multiattach)
     host, backend, pool = names.split_host(where)

@@ -41,8 +41,9 @@ def fill_from_image(run: Run[Any], volume_id: str, reference: str, *, checked: b
             raise errors.BadImage(
                 image=image.name, reason=f"its virtual size needs {needed} GiB, and the volume has {volume.size} GiB"
             )
-        journaled_copy.check_room(run, image.source)
-        path, digests = backend_of(run).driver.local_path(read_volume_ref(run, volume.id)), Digests(volume.size * GiB)
+        ref = read_volume_ref(run, volume.id)
+        journaled_copy.check_room(run, ref.pool, image.source)
+        path, digests = backend_of(run).driver.local_path(ref), Digests(volume.size * GiB)
         result = journaled_copy.fill(
             run, image.source, path, digests.size, image.fingerprint, empty=True, digests=digests
         )
@@ -77,7 +78,7 @@ def _copy(run: Run[Any], path: Path, source_id: str, volume_id: str) -> dict[str
     host, volume = host_of(run), read_volume_ref(run, volume_id)
     fingerprint = path.name.encode()[-32:]
     with open_path(path) as source:
-        journaled_copy.check_room(run, source)
+        journaled_copy.check_room(run, volume.pool, source)
         target = backend_of(run).driver.local_path(volume)
         result = journaled_copy.fill(run, source, target, volume.size, fingerprint, empty=True)
     host.digests.copy(source_id, volume_id)

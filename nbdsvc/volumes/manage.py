@@ -16,7 +16,7 @@ from nbdsvc.model.entities import Volume, VolumeType
 from nbdsvc.model.locking import locks
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step
-from nbdsvc.refs import keep_state, read_volume, read_volume_ref, volume_ref
+from nbdsvc.refs import keep_state, read_volume, read_volume_ref
 from nbdsvc.store import quotas, repositories, transitions
 from nbdsvc.types.queries import usable_type
 from nbdsvc.units import to_gib
@@ -99,7 +99,7 @@ def _locks(args: ManageVolumeArgs) -> list[Lock]:
 def _measure(run: Run[ManageVolumeArgs]) -> dict[str, int]:
     """Give the row the size of the object (GiB), as far as the project's quota allows it."""
     volume = read_volume(run, run.args.volume_id)
-    size = to_gib(backend_of(run).manages().manage_existing_get_size(volume_ref(volume), run.args.ref))
+    size = to_gib(backend_of(run).manages().manage_existing_get_size(read_volume_ref(run, volume.id), run.args.ref))
     with host_of(run).database.write() as conn:
         _check_quota(run, conn, volume, size)
         repositories.volumes.update(conn, volume.id, size=size)

@@ -16,7 +16,7 @@ class VolumeSource:
     """Attributes that a new volume takes over from its source."""
 
     host: str
-    """`host@backend#pool`: a copy stays in the pool of its source."""
+    """`host@backend#pool`: what shares blocks with its source stays in its pool."""
     zone: str
     type_id: str | None
     size: int

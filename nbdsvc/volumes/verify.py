@@ -13,7 +13,7 @@ from nbdsvc.model.context import Context
 from nbdsvc.model.locking import locks
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step, always
-from nbdsvc.refs import read_volume, volume_ref
+from nbdsvc.refs import read_volume, read_volume_ref
 from nbdsvc.store import repositories, transitions
 
 
@@ -53,7 +53,9 @@ def _verify(run: Run[VerifyVolumeArgs]) -> dict[str, int]:
             f"there is nothing to compare volume {volume.id} with: it was made empty, or attached for writing since"
         )
         raise errors.Conflict(reason=f"{reason}; record what it holds now")
-    with sources.open_path(backend_of(run).driver.local_path(volume_ref(volume)), from_storage=True) as source:
+    with sources.open_path(
+        backend_of(run).driver.local_path(read_volume_ref(run, volume.id)), from_storage=True
+    ) as source:
         found = journaled_copy.compute_digests(run, source)
     if expected:
         expected.compare(found, f"volume {volume.id}")

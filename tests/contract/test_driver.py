@@ -15,6 +15,7 @@ from pools import (
     Made,
     put,
     set_up,
+    snapshot_of,
     volume,
 )
 
@@ -199,7 +200,7 @@ class DriverMachine(RuleBasedStateMachine):
     def snapshot(self, data: st.DataObject) -> None:
         if self.volumes:
             ref = data.draw(st.sampled_from(list(self.volumes)))
-            made = SnapshotRef(names.new_id(), ref.id, len(self.volumes[ref]))
+            made = snapshot_of(ref, len(self.volumes[ref]))
             self.driver.create_snapshot(made, "op")
             self.snapshots[made] = bytes(self.volumes[ref])
 

@@ -2,15 +2,14 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from pools import FOLDERS, Made, implementing, made_on, set_up, unmanaged, volume
+from pools import FOLDERS, Made, implementing, made_on, set_up, snapshot_of, unmanaged, volume
 
 from drivers.file import FileDriver
 from nbdsvc import errors
-from nbdsvc.driver import SnapshotRef, VolumeRef
-from nbdsvc.model import names
 from nbdsvc.units import GiB
 
 
@@ -25,7 +24,7 @@ def test_what_exists_is_taken_over_and_let_go_of(make: Made) -> None:
     """Its bytes stay, it grows to the volume's size, repeats are success, and unmanaged it stays, without an owner."""
     driver = make()
     name = unmanaged(driver, "volumes")
-    ref, fields = VolumeRef(names.new_id(), 2 * GiB), {"source-name": name}
+    ref, fields = volume(2 * GiB), {"source-name": name}
     found = {each.reference["source-name"]: each for each in driver.get_manageable_volumes()}
     assert (found[name].reason, found[name].id) == ("", None)
     assert driver.manage_existing_get_size(ref, fields) == GiB
@@ -38,11 +37,11 @@ def test_what_exists_is_taken_over_and_let_go_of(make: Made) -> None:
     assert [(each.id, each.owner) for each in driver.list_objects()] == [(ref.id, "op1")]
     assert [each.reason != "" for each in driver.get_manageable_volumes()] == [True]
     with pytest.raises(errors.Conflict, match="managed already"):
-        driver.manage_existing(VolumeRef(names.new_id(), GiB), {"source-name": f"volume-{ref.id}"}, "op2")
+        driver.manage_existing(volume(GiB), {"source-name": f"volume-{ref.id}"}, "op2")
     for _ in range(2):
         driver.unmanage(ref)
     assert [(each.id, each.owner) for each in driver.list_objects()] == [(ref.id, None)]
-    again = VolumeRef(names.new_id(), 2 * GiB)
+    again = volume(2 * GiB)
     driver.manage_existing(again, {"source-name": f"volume-{ref.id}"}, "op3")
     driver.unmanage(ref)
     driver.delete_volume(again)
@@ -54,7 +53,7 @@ def test_the_undo_of_a_take_over_gives_the_name_back(make: Made) -> None:
     """Only what carries the operation's mark is renamed; repeating is success."""
     driver = make()
     name = unmanaged(driver, "volumes")
-    ref, fields = VolumeRef(names.new_id(), GiB), {"source-name": name}
+    ref, fields = volume(GiB), {"source-name": name}
     driver.manage_existing(ref, fields, "op1")
     driver.unmanage(ref, "another", fields)
     assert [each.owner for each in driver.list_objects()] == ["op1"]
@@ -76,7 +75,9 @@ def test_senseless_references_are_refused(make: Made) -> None:
     name = unmanaged(driver, "volumes")
     key = "thick_provisioning_support" if driver.facts.thin else "thin_provisioning_support"
     with pytest.raises(errors.InvalidInput, match="volume_type"):
-        driver.manage_existing(VolumeRef(ref.id, GiB, {key: "<is> True"}), {"source-name": name}, "op")
+        driver.manage_existing(
+            replace(volume(GiB), id=ref.id, extra_specs={key: "<is> True"}), {"source-name": name}, "op"
+        )
     assert [(each.name, each.owner) for each in driver.list_objects()] == [(name, None)]
 
 
@@ -87,7 +88,7 @@ def test_snapshots_are_taken_over_too(make: Made) -> None:
     driver, ref = make(), volume(GiB)
     driver.create_volume(ref, "op")
     name = unmanaged(driver, "snapshots")
-    snapshot, fields = SnapshotRef(names.new_id(), ref.id, GiB), {"source-name": name}
+    snapshot, fields = snapshot_of(ref, GiB), {"source-name": name}
     assert driver.manage_existing_snapshot_get_size(snapshot, fields) == GiB
     assert [each.reference for each in driver.get_manageable_snapshots()] == [fields]
     for _ in range(2):
@@ -107,7 +108,7 @@ def test_killed_while_taking_over(tmp_path: Path) -> None:
     for undo in (False, True):
         for half in ("marked", "both names"):
             name = unmanaged(driver, "volumes")
-            ref, fields = VolumeRef(names.new_id(), GiB), {"source-name": name}
+            ref, fields = volume(GiB), {"source-name": name}
             source = driver.local_path(ref).with_name(name)
             os.setxattr(source, "user.nbdsvc.owner", b"op")
             if half == "both names":

@@ -4,11 +4,10 @@ import os
 import threading
 
 import pytest
-from pools import COPIED_SNAPSHOTS, INSTANT_CLONES, SIZE, THICK_SNAPSHOTS, Made, implementing, put, volume
+from pools import COPIED_SNAPSHOTS, INSTANT_CLONES, SIZE, THICK_SNAPSHOTS, Made, implementing, put, snapshot_of, volume
 
 from nbdsvc import errors
 from nbdsvc.driver import Driver, SnapshotRef, VolumeRef
-from nbdsvc.model import names
 
 
 def _can(names_of: list[str]) -> pytest.MarkDecorator:
@@ -21,7 +20,7 @@ def _snapshotted(driver: Driver) -> tuple[VolumeRef, SnapshotRef]:
     ref = volume()
     driver.create_volume(ref, "op")
     put(driver, ref, 0, b"before")
-    snapshot = SnapshotRef(names.new_id(), ref.id, SIZE)
+    snapshot = snapshot_of(ref, SIZE)
     for _ in range(2):
         driver.create_snapshot(snapshot, "op2")
     assert driver.snapshot_path(snapshot).name == f"_snapshot-{snapshot.id}"
@@ -93,7 +92,7 @@ def test_revert_gives_the_bytes_of_then(make: Made) -> None:
     driver, ref = make(), volume()
     driver.create_volume(ref, "op")
     put(driver, ref, 0, b"before")
-    snapshot = SnapshotRef(names.new_id(), ref.id, SIZE)
+    snapshot = snapshot_of(ref, SIZE)
     driver.create_snapshot(snapshot, "op2")
     put(driver, ref, 3, b"after")
     for _ in range(2):
@@ -125,7 +124,7 @@ def test_snapshot_under_a_writer_is_a_point_in_time(make: Made) -> None:
 
     writer = threading.Thread(target=write)
     writer.start()
-    snapshot = SnapshotRef(names.new_id(), ref.id, SIZE)
+    snapshot = snapshot_of(ref, SIZE)
     driver.create_snapshot(snapshot, "op2")
     ended.set()
     writer.join()

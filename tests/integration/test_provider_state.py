@@ -145,7 +145,7 @@ def test_without_it_nothing_is_touched(tmp_path: Path) -> None:
     """The simulator works on no object whose id its caller has lost, but takes back what was made in vain."""
     driver = MemoryDriver("b", tmp_path / "p", provider_ids=True)
     driver.do_setup()
-    ref = VolumeRef(names.new_id(), MiB)
+    ref = VolumeRef(names.new_id(), MiB, "b", {})
     state = driver.create_volume(ref, "op")
     assert driver.create_volume(ref, "op") == state
     with pytest.raises(errors.BackendUnavailable, match="provider id"):

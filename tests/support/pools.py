@@ -13,7 +13,7 @@ from drivers.lvm import LvmBase, ThickDriver
 from drivers.lvm import make as make_lvm
 from drivers.memory import MemoryDriver
 from nbdsvc import errors, process
-from nbdsvc.driver import PROTOCOLS, Driver, VolumeRef
+from nbdsvc.driver import PROTOCOLS, Driver, SnapshotRef, VolumeRef
 from nbdsvc.model import names
 from nbdsvc.units import MiB
 
@@ -104,7 +104,8 @@ def _on_lvm(flavour: str) -> Iterator[Made]:
     if flavour == "thick":
         lvm("lvremove", "-q", "-f", f"{GROUP}/{GROUP}-pool", check=False)
     yield make
-    assert all(driver.sweeper.wait(120) for driver in made if isinstance(driver, ThickDriver))
+    thick = [driver for driver in made if isinstance(driver, ThickDriver)]
+    assert all(sweeper.wait(120) for driver in thick for sweeper in driver.sweepers)
     for name in lvm("lvs", "--noheadings", "-o", "lv_name", GROUP).split():
         if name != f"{GROUP}-pool":
             lvm("lvremove", "-q", "-f", f"{GROUP}/{name}", check=False)  # a snapshot went with its origin
@@ -123,8 +124,14 @@ def set_up(driver: Driver) -> Driver:
     return driver
 
 
-def volume(size: int = SIZE) -> VolumeRef:
-    return VolumeRef(names.new_id(), size)
+def volume(size: int = SIZE, pool: str = "b") -> VolumeRef:
+    """A new volume in this pool; a backend that has one only gives it its own name."""
+    return VolumeRef(names.new_id(), size, pool, extra_specs={})
+
+
+def snapshot_of(ref: VolumeRef, size: int | None = None) -> SnapshotRef:
+    """A new snapshot, which is in the pool of its volume. size: of a volume that has grown."""
+    return SnapshotRef(names.new_id(), ref.id, size or ref.size, ref.pool)
 
 
 def put(driver: Driver, ref: VolumeRef, offset: int, content: bytes) -> None:

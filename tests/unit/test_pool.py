@@ -56,7 +56,7 @@ def test_a_folder_of_others_cannot_be_a_pool(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mounted", ["ramfs"], indirect=True)
 def test_attributes_that_are_refused_are_the_backends_error(mounted: Path, tmp_path: Path) -> None:
     """The pool's folder of volumes was replaced by a file system without attributes: every verb raises BackendUnavailable."""
-    driver, volume = FileDriver("fast", tmp_path / "pool"), VolumeRef(ID, GiB)
+    driver, volume = FileDriver("fast", tmp_path / "pool"), VolumeRef(ID, GiB, "fast", {})
     driver.do_setup()
     subprocess.run(["mount", "--bind", mounted, tmp_path / "pool" / "volumes"], check=True)
     try:
@@ -79,7 +79,7 @@ def test_attributes_that_are_refused_are_the_backends_error(mounted: Path, tmp_p
 @pytest.mark.parametrize("mounted", ["ext4"], indirect=True)
 def test_a_file_that_has_no_room_for_an_owner_stays_as_it_was(mounted: Path) -> None:
     """An inode that is full of attributes of others: OutOfSpace, and the file keeps its name, its bytes and no owner."""
-    driver, volume = FileDriver("fast", mounted / "pool"), VolumeRef(ID, GiB)
+    driver, volume = FileDriver("fast", mounted / "pool"), VolumeRef(ID, GiB, "fast", {})
     driver.do_setup()
     other = mounted / "pool" / "volumes" / "other"
     other.write_bytes(b"content")

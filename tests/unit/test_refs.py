@@ -1,6 +1,7 @@
 """What drivers get to know of rows."""
 
 import ast
+from dataclasses import MISSING, fields
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,8 +9,9 @@ from typing import Any
 import pytest
 
 from nbdsvc import errors, refs
+from nbdsvc.driver import SnapshotRef, VolumeRef
 from nbdsvc.model import names
-from nbdsvc.model.entities import Volume, VolumeType
+from nbdsvc.model.entities import Snapshot, Volume, VolumeType
 from nbdsvc.store import repositories
 from nbdsvc.store.database import Database
 from nbdsvc.units import GiB
@@ -48,9 +50,27 @@ def test_a_volume_without_a_type_has_no_specs(database: Database) -> None:
         refs.read_volume_ref(_run(database), "gone")
 
 
-@pytest.mark.parametrize("name", ["create", "fill", "delete", "extend", "upload"])
-def test_no_step_makes_a_reference_by_itself(name: str) -> None:
-    """Steps read what they give to a driver by refs, so that none forgets the specs."""
-    path = ROOT / f"nbdsvc/volumes/{name}.py"
+def test_a_snapshot_is_in_the_pool_of_its_volume(database: Database) -> None:
+    """A driver gets a snapshot with the pool of its volume; one that is gone is NotFound."""
+    volume = _volume(database, None)
+    with database.write() as conn:
+        repositories.snapshots.insert(conn, Snapshot("s", "p", "u", volume.id, 2, "available"))
+    ref = refs.read_snapshot_ref(_run(database), "s")
+    assert (ref.volume_id, ref.size, ref.pool) == (volume.id, 2 * GiB, "p")
+    assert refs.read_volume_ref(_run(database), volume.id).pool == "p"
+    with pytest.raises(errors.NotFound):
+        refs.read_snapshot_ref(_run(database), "gone")
+
+
+def _makes_references(path: Path) -> bool:
     called = {ast.unparse(node.func) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)}
-    assert called & {"VolumeRef", "volume_ref", "refs.volume_ref", "driver.VolumeRef"} == set()
+    return any(name.rpartition(".")[2] in ("VolumeRef", "SnapshotRef") for name in called)
+
+
+def test_references_are_made_in_one_place() -> None:
+    """Nothing but refs.py makes what drivers get, so that no caller forgets the pool or the specs; these are required."""
+    paths = [path for room in ("nbdsvc", "drivers") for path in (ROOT / room).rglob("*.py")]
+    assert [str(path.relative_to(ROOT)) for path in paths if _makes_references(path)] == ["nbdsvc/refs.py"]
+    for kind in (VolumeRef, SnapshotRef):
+        required = {each.name for each in fields(kind) if each.default is MISSING and each.default_factory is MISSING}
+        assert required >= {"id", "size", "pool"} | ({"extra_specs"} if kind is VolumeRef else {"volume_id"})

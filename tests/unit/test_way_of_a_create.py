@@ -49,7 +49,14 @@ class _OneGroup(Runner):
     def run(self, argv: Sequence[str], **_options: Any) -> Completed:
         report: dict[str, Any] = {}
         if argv[0] == "vgs":
-            row = {"vg_name": "g", "vg_size": GROUP, "vg_free": GROUP, "vg_extent_size": MiB, "vg_missing_pv_count": 0}
+            row = {
+                "vg_name": "g",
+                "vg_size": GROUP,
+                "vg_free": GROUP,
+                "vg_extent_size": MiB,
+                "vg_missing_pv_count": 0,
+                "vg_uuid": "u",
+            }
             report = {"vg": [row]}
         elif argv[0] == "lvs":
             report = {"lv": self._volumes}

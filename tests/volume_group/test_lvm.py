@@ -6,12 +6,10 @@ import time
 from pathlib import Path
 
 import pytest
-from pools import Interrupted, lvm
+from pools import Interrupted, lvm, snapshot_of, volume
 
 from drivers.lvm import ThinDriver
 from nbdsvc import errors
-from nbdsvc.driver import SnapshotRef, VolumeRef
-from nbdsvc.model import names
 from nbdsvc.units import MiB
 
 GROUP = os.environ["NBDSVC_TEST_VOLUME_GROUP"]
@@ -38,7 +36,7 @@ def test_a_missing_group_is_named() -> None:
     for call in (
         driver.check_for_setup_error,
         driver.list_objects,
-        lambda: driver.create_volume(VolumeRef(names.new_id(), SIZE), "x"),
+        lambda: driver.create_volume(volume(SIZE), "x"),
     ):
         with pytest.raises(errors.BackendUnavailable, match="unknown"):
             call()
@@ -50,7 +48,7 @@ def test_a_full_pool_fails_at_once_and_takes_nothing_more() -> None:
     assert lvm("lvs", "--noheadings", "-o", "lv_when_full", POOL) == "error"
     lvm("lvcreate", "-q", "-y", "--type", "thin-pool", "-L", "32m", "-n", "small", GROUP)
     lvm("lvchange", "-q", "--errorwhenfull", "y", f"{GROUP}/small")
-    driver, ref = ThinDriver("b", volume_group=GROUP, pool_name="small"), VolumeRef(names.new_id(), 128 * MiB)
+    driver, ref = ThinDriver("b", volume_group=GROUP, pool_name="small"), volume(128 * MiB)
     try:
         driver.create_volume(ref, "op")
         put(driver.local_path(ref), b"before")
@@ -74,7 +72,7 @@ def test_a_full_pool_fails_at_once_and_takes_nothing_more() -> None:
 
 def test_a_strangers_volume_of_our_name() -> None:
     """It is a Conflict, and stays as it was."""
-    driver, ref = make(), VolumeRef(names.new_id(), SIZE)
+    driver, ref = make(), volume(SIZE)
     name = f"{GROUP}/volume-{ref.id}"
     lvm("lvcreate", "-q", "-y", "-V", "8m", "--thin", "-n", f"volume-{ref.id}", POOL)
     try:
@@ -87,7 +85,7 @@ def test_a_strangers_volume_of_our_name() -> None:
 
 def test_busy_is_said() -> None:
     """A volume that is open is DeviceBusy and stays."""
-    driver, ref = make(), VolumeRef(names.new_id(), SIZE)
+    driver, ref = make(), volume(SIZE)
     driver.create_volume(ref, "op")
     with driver.local_path(ref).open("rb"), pytest.raises(errors.DeviceBusy):
         driver.delete_volume(ref)
@@ -98,10 +96,10 @@ def test_busy_is_said() -> None:
 @pytest.mark.parametrize("done", range(5))
 def test_a_revert_that_was_interrupted_is_finished(done: int) -> None:
     """After any of its commands a repeat ends with the bytes of then, and nothing else is left."""
-    driver, ref = make(), VolumeRef(names.new_id(), SIZE)
+    driver, ref = make(), volume(SIZE)
     driver.create_volume(ref, "op")
     put(driver.local_path(ref), b"before")
-    snapshot = SnapshotRef(names.new_id(), ref.id, SIZE)
+    snapshot = snapshot_of(ref, SIZE)
     driver.create_snapshot(snapshot, "op2")
     put(driver.local_path(ref), b"after!")
     interrupted = ThinDriver("b", volume_group=GROUP, runner=Interrupted(done))

@@ -3,15 +3,14 @@
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from pools import lvm
+from pools import lvm, volume
 
 from drivers.lvm import LvmBase, make
 from nbdsvc import errors
-from nbdsvc.driver import VolumeRef
-from nbdsvc.model import names
 from nbdsvc.units import MiB
 
 GROUP = os.environ["NBDSVC_TEST_VOLUME_GROUP"]
@@ -64,7 +63,7 @@ def test_a_group_that_appears_late(disk: Disks) -> None:
         driver.check_for_setup_error()
     lvm("vgcreate", "-q", OWN, device)
     ready(driver)
-    ref = VolumeRef(names.new_id(), SIZE)
+    ref = volume(SIZE)
     driver.create_volume(ref, "op")
     driver.local_path(ref).write_bytes(b"bytes")
     os.sync()
@@ -94,7 +93,7 @@ def test_a_pool_without_metadata_serves_again_when_its_group_has_room(disk: Disk
     """dm-thin makes such a pool read-only, and the backend is down, with the reason; the driver gives it what the group has."""
     lvm("vgcreate", "-q", OWN, disk())
     driver = ready(driver_of(OWN, metadata_threshold=0.0))
-    driver.create_volume(VolumeRef(names.new_id(), SIZE), "op")  # without one, LVM keeps no device for the pool
+    driver.create_volume(volume(SIZE), "op")  # without one, LVM keeps no device for the pool
     pool = f"{OWN}-{OWN}--pool-tpool"
     # A table can ask for what the kernel does when the last block is taken; the eighth field counts the words behind it.
     table = lvm("dmsetup", "table", pool).split()
@@ -107,13 +106,13 @@ def test_a_pool_without_metadata_serves_again_when_its_group_has_room(disk: Disk
         driver_of(OWN, autoextend_percent=0).check_for_setup_error()
     ready(driver)
     assert pool_field(OWN, "lv_health_status") == ""
-    driver.create_volume(VolumeRef(names.new_id(), SIZE), "op2")
+    driver.create_volume(volume(SIZE), "op2")
 
 
 def test_a_volume_left_suspended_goes_on() -> None:
     """What a killed command left suspended is resumed when the driver looks."""
     driver = ready(driver_of(GROUP))
-    ref = VolumeRef(names.new_id(), SIZE)
+    ref = volume(SIZE)
     driver.create_volume(ref, "op")
     device = f"{GROUP.replace('-', '--')}-volume--{ref.id.replace('-', '--')}"
     lvm("dmsetup", "suspend", device)
@@ -126,7 +125,7 @@ def test_a_volume_left_suspended_goes_on() -> None:
 def test_a_snapshot_with_the_skip_flag_is_taken_over_active() -> None:
     """LVM gives thin snapshots a flag that keeps them from being activated; what is ours is active, also after a boot."""
     driver = ready(driver_of(GROUP))
-    ref, taken = VolumeRef(names.new_id(), SIZE), VolumeRef(names.new_id(), SIZE)
+    ref, taken = volume(SIZE), volume(SIZE)
     driver.create_volume(ref, "op")
     lvm("lvcreate", "-q", "-y", "-s", "-n", "theirs", f"{GROUP}/volume-{ref.id}")
     driver.unmanage(ref)
@@ -137,14 +136,14 @@ def test_a_snapshot_with_the_skip_flag_is_taken_over_active() -> None:
     ready(driver)
     assert driver.local_path(taken).exists()
     driver.delete_volume(taken)
-    driver.manage_existing(VolumeRef(taken.id, SIZE), {"source-name": f"volume-{ref.id}"}, "op3")
+    driver.manage_existing(replace(volume(SIZE), id=taken.id), {"source-name": f"volume-{ref.id}"}, "op3")
     driver.delete_volume(taken)
 
 
 def test_a_group_inside_a_volume_is_none_of_ours(tmp_path: Path) -> None:
     """A guest that makes a volume group of our group's name in its volume changes nothing for us."""
     driver = ready(driver_of(GROUP))
-    ref = VolumeRef(names.new_id(), 64 * MiB)
+    ref = volume(64 * MiB)
     driver.create_volume(ref, "op")
     # A guest has a /dev of its own; in ours the group's folder is there.
     inside = ["--config", f'devices{{scan_lvs=1 dir="{tmp_path}"}}', "--devices", str(driver.local_path(ref))]
@@ -153,7 +152,7 @@ def test_a_group_inside_a_volume_is_none_of_ours(tmp_path: Path) -> None:
     assert "guests" in lvm("lvs", *inside, GROUP)
     assert [found.name for found in driver.list_objects()] == [f"volume-{ref.id}"]
     driver.watch()
-    other = VolumeRef(names.new_id(), SIZE)
+    other = volume(SIZE)
     driver.create_volume(other, "op2")
     for each in (ref, other):
         driver.delete_volume(each)
@@ -167,7 +166,7 @@ def test_only_named_disks_are_looked_at(disk: Disks) -> None:
     with pytest.raises(errors.BackendUnavailable, match="there is no volume group"):
         ready(driver_of(OWN, devices=[two]))
     driver = ready(driver_of(OWN, devices=[one]))
-    ref = VolumeRef(names.new_id(), SIZE)
+    ref = volume(SIZE)
     driver.create_volume(ref, "op")
     driver.extend_volume(ref, 2 * SIZE)
     assert driver.local_path(ref).read_bytes() == bytes(2 * SIZE)
@@ -192,7 +191,7 @@ def test_a_pool_that_fills_grows(disk: Disks) -> None:
         "lvcreate", "-q", "-y", "--type", "thin-pool", "-L", "32m", "--poolmetadatasize", "4m", "-n", f"{OWN}-pool", OWN
     )
     driver = ready(driver_of(OWN, autoextend_threshold=50, autoextend_percent=50, metadata_threshold=1))
-    ref = VolumeRef(names.new_id(), 128 * MiB)
+    ref = volume(128 * MiB)
     driver.create_volume(ref, "op")
     before = driver.get_volume_stats(refresh=True)[0]
     assert before.metadata_percent
@@ -212,14 +211,14 @@ def test_what_would_overrun_a_pool_is_not_begun(disk: Disks) -> None:
     """Metadata beyond the limit: no room, and no new volume, snapshot or clone; a copy larger than what is free neither."""
     lvm("vgcreate", "-q", OWN, disk())
     driver = ready(driver_of(OWN))
-    ref = VolumeRef(names.new_id(), SIZE)
+    ref = volume(SIZE)
     driver.create_volume(ref, "op")
     with pytest.raises(errors.OutOfSpace, match=r"10\.0 GiB are to be written"):
         driver.check_room(10 << 30)
     full = driver_of(OWN, metadata_refusal=1)
     assert full.get_volume_stats(refresh=True)[0].room() == 0
-    for call in (lambda: full.create_volume(VolumeRef(names.new_id(), SIZE), "op2"),
-                 lambda: full.create_cloned_volume(VolumeRef(names.new_id(), SIZE), ref, "op2")):  # fmt: skip
+    for call in (lambda: full.create_volume(volume(SIZE), "op2"),
+                 lambda: full.create_cloned_volume(volume(SIZE), ref, "op2")):  # fmt: skip
         with pytest.raises(errors.OutOfSpace, match="metadata of rulesgroup-pool is .* full"):
             call()
     assert [found.owner for found in driver.list_objects()] == ["op"]
@@ -235,7 +234,7 @@ def test_a_crashing_command_is_repeated(tmp_path: Path, monkeypatch: pytest.Monk
         program.write_text(f'#!/bin/sh\n[ -e {died} ] || {{ touch {died}; {order}; }}\nexec {real} "$@"\n')
         program.chmod(0o755)
         driver = ready(driver_of(GROUP))
-        ref = VolumeRef(names.new_id(), SIZE)
+        ref = volume(SIZE)
         with monkeypatch.context() as patched:
             patched.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
             driver.create_volume(ref, "op")

@@ -4,18 +4,19 @@ import contextlib
 import os
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pools import Interrupted, lvm
+from pools import Interrupted, lvm, snapshot_of, volume
 
 from drivers.lvm import ThickDriver
 from drivers.lvm.clearing import Sweeper
 from drivers.lvm.commands import Commands
 from nbdsvc import errors
 from nbdsvc.datapath.reconcile import reconcile
-from nbdsvc.driver import SnapshotRef, VolumeRef
+from nbdsvc.driver import VolumeRef
 from nbdsvc.model import names
 from nbdsvc.units import GiB, MiB
 
@@ -44,7 +45,7 @@ def make(**options: Any) -> ThickDriver:
 
 def written(driver: ThickDriver, size: int = SIZE) -> VolumeRef:
     """A volume that is full of the pattern."""
-    ref = VolumeRef(names.new_id(), size)
+    ref = volume(size)
     driver.create_volume(ref, "op")
     fill(driver.local_path(ref), 0, size)
     return ref
@@ -62,17 +63,13 @@ def extents(path: Path) -> list[str]:
     return lvm("lvs", "--noheadings", "--segments", "-o", "seg_pe_ranges", str(path)).split()
 
 
-def snapshot_of(ref: VolumeRef) -> SnapshotRef:
-    return SnapshotRef(names.new_id(), ref.id, ref.size)
-
-
 def test_a_new_volume_shows_nobodys_bytes() -> None:
     """A volume on the very extents that another one had filled and left uncleared reads as zeros."""
     driver = make()
     first = written(driver)
     taken = extents(driver.local_path(first))
     driver.delete_volume(first)
-    second = VolumeRef(names.new_id(), SIZE)
+    second = volume(SIZE)
     driver.create_volume(second, "op2")
     assert extents(driver.local_path(second)) == taken
     assert driver.local_path(second).read_bytes() == bytes(SIZE)
@@ -98,7 +95,7 @@ def test_killed_while_creating(done: int) -> None:
     """After any of its commands there is no volume of that name, or one of zeros; a repeat ends with zeros."""
     driver = make()
     driver.delete_volume(written(driver))
-    ref = VolumeRef(names.new_id(), SIZE)
+    ref = volume(SIZE)
     interrupted = ThickDriver("b", volume_group=GROUP, runner=Interrupted(done))
     with contextlib.suppress(errors.CommandFailed):
         interrupted.create_volume(ref, "op")
@@ -135,7 +132,7 @@ def test_a_deleted_volume_is_zeroed_from_its_end_and_goes_on_after_a_kill() -> N
     assert lvm("lvs", "--noheadings", "--units", "m", "--nosuffix", "-o", "lv_size", f"{GROUP}/{trash}") == "8.00"
     assert driver.list_objects() == []
     again = make(clearing="zero")  # finds what is left at its start
-    assert again.sweeper.wait(60)
+    assert again.sweepers[0].wait(60)
     assert raw(disk, where) == bytes(SIZE)
 
 
@@ -152,8 +149,8 @@ def test_each_policy_removes_it(policy: str) -> None:
     assert not driver.local_path(ref).exists()
     assert driver.list_objects() == []
     for _ in range(2):
-        driver.sweeper.start()
-        assert driver.sweeper.wait(60)
+        driver.sweepers[0].start()
+        assert driver.sweepers[0].wait(60)
 
 
 def test_busy_is_said() -> None:
@@ -174,7 +171,7 @@ def test_busy_is_said() -> None:
         assert file.read() == PATTERN * 16
     driver.delete_snapshot(snapshot)
     driver.delete_volume(ref)
-    assert driver.sweeper.wait(60)
+    assert driver.sweepers[0].wait(60)
 
 
 def test_a_snapshot_without_room_is_refused() -> None:
@@ -248,23 +245,23 @@ def test_reverting_needs_no_room_in_the_snapshot() -> None:
 def test_a_classic_snapshot_is_taken_over() -> None:
     """Of a volume of ours only; a thin volume of the same group is refused by name of the reason."""
     driver = make()
-    ref = VolumeRef(names.new_id(), GiB)
+    ref = volume(GiB)
     driver.create_volume(ref, "op")
     lvm("lvcreate", "-q", "-y", "-s", "-L", "64m", "-n", "monday", f"{GROUP}/volume-{ref.id}")
-    fields, snapshot = {"source-name": "monday"}, SnapshotRef(names.new_id(), ref.id, GiB)
+    fields, snapshot = {"source-name": "monday"}, snapshot_of(ref, GiB)
     listed = driver.get_manageable_snapshots()
     assert [(each.reference, each.size, each.source) for each in listed] == [
         (fields, GiB, {"source-name": f"volume-{ref.id}"})
     ]
     with pytest.raises(errors.InvalidInput, match="it is no snapshot of"):
-        driver.manage_existing_snapshot(SnapshotRef(snapshot.id, names.new_id(), GiB), fields, "op2")
+        driver.manage_existing_snapshot(replace(snapshot, volume_id=names.new_id()), fields, "op2")
     driver.manage_existing_snapshot(snapshot, fields, "op2")
     assert driver.snapshot_path(snapshot).exists()
     driver.delete_snapshot(snapshot)
     lvm("lvcreate", "-q", "-y", "--type", "thin-pool", "-L", "64m", "-n", "pool2", GROUP)
     lvm("lvcreate", "-q", "-y", "-V", "8m", "--thin", "-n", "thin", f"{GROUP}/pool2")
     with pytest.raises(errors.InvalidInput, match="no LV with extents of its own"):
-        driver.manage_existing(VolumeRef(names.new_id(), GiB), {"source-name": "thin"}, "op3")
+        driver.manage_existing(volume(GiB), {"source-name": "thin"}, "op3")
     lvm("lvremove", "-q", "-f", f"{GROUP}/pool2")
     driver.delete_volume(ref)
 
