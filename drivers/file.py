@@ -63,12 +63,27 @@ class FileDriver(BaseDriver[PoolFolder]):
         return {name: pool.places() for name, pool in self._pools.items()}
 
     def local_path(self, volume: VolumeRef) -> Path:
-        """Path of the volume's file, which need not exist. BackendUnavailable where it is no regular file."""
+        """Path of the volume's file. BackendUnavailable where that is no regular file, or one of several pools lacks it."""
+        return self._present(self._at(volume.pool), self._volume_path(volume))
+
+    def snapshot_path(self, snapshot: SnapshotRef) -> Path:
+        """Path of the snapshot's file. BackendUnavailable where that is no regular file, or one of several pools lacks it."""
+        return self._present(self._at(snapshot.pool), self._snapshot_path(snapshot))
+
+    def _present(self, pool: PoolFolder, path: Path) -> Path:
+        """What was moved to another pool is not to be exported as if it was coming back."""
+        if len(self._pools) > 1 and not path.exists():
+            pool.check()
+            raise errors.BackendUnavailable(backend=pool.name, reason=f"{path.name} is not in the pool any more")
+        return path
+
+    def _volume_path(self, volume: VolumeRef) -> Path:
+        """Whether it exists or not."""
         pool = self._at(volume.pool)
         return pool.plain(pool.volume_path(volume.id))
 
-    def snapshot_path(self, snapshot: SnapshotRef) -> Path:
-        """Path of the snapshot's file, which need not exist. BackendUnavailable where it is no regular file."""
+    def _snapshot_path(self, snapshot: SnapshotRef) -> Path:
+        """Whether it exists or not."""
         pool = self._at(snapshot.pool)
         return pool.plain(pool.snapshot_path(snapshot.id))
 
@@ -83,7 +98,7 @@ class FileDriver(BaseDriver[PoolFolder]):
 
     def create_volume(self, volume: VolumeRef, owner: str) -> ProviderState | None:
         """Create a sparse file of `volume.size` bytes. Conflict for a file of that name with another owner."""
-        self._at(volume.pool).make(self.local_path(volume), volume.size, owner)
+        self._at(volume.pool).make(self._volume_path(volume), volume.size, owner)
         return self._state(volume)
 
     def delete_volume(self, volume: VolumeRef) -> None:
@@ -93,12 +108,12 @@ class FileDriver(BaseDriver[PoolFolder]):
 
     def extend_volume(self, volume: VolumeRef, new_size: int) -> None:
         """Make the file longer. BackendUnavailable where it does not exist."""
-        self._at(volume.pool).grow(self.local_path(volume), new_size)
+        self._at(volume.pool).grow(self._volume_path(volume), new_size)
 
     def create_cloned_volume(self, volume: VolumeRef, source: VolumeRef, owner: str) -> ProviderState | None:
         """Create a file that shares the source's blocks (FICLONE)."""
         pool = self._at_both(volume.pool, source.pool)
-        self._share(pool, self.local_path(volume), volume.size, owner, self.local_path(source))
+        self._share(pool, self._volume_path(volume), volume.size, owner, self._volume_path(source))
         return self._state(volume)
 
     def create_snapshot(self, snapshot: SnapshotRef, owner: str) -> ProviderState | None:
@@ -106,8 +121,8 @@ class FileDriver(BaseDriver[PoolFolder]):
         pool = self._at(snapshot.pool)
         origin = pool.plain(pool.volume_path(snapshot.volume_id))
         source = origin if self.facts.shares_blocks else None
-        self._share(pool, self.snapshot_path(snapshot), snapshot.size, owner, source)
-        pool.set_origin(self.snapshot_path(snapshot), snapshot.volume_id)
+        self._share(pool, self._snapshot_path(snapshot), snapshot.size, owner, source)
+        pool.set_origin(self._snapshot_path(snapshot), snapshot.volume_id)
         return self._state(snapshot)
 
     def delete_snapshot(self, snapshot: SnapshotRef) -> None:
@@ -118,29 +133,29 @@ class FileDriver(BaseDriver[PoolFolder]):
     def create_volume_from_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef, owner: str) -> ProviderState | None:
         """Create a file that shares the snapshot's blocks (FICLONE)."""
         pool = self._at_both(volume.pool, snapshot.pool)
-        self._share(pool, self.local_path(volume), volume.size, owner, self.snapshot_path(snapshot))
+        self._share(pool, self._volume_path(volume), volume.size, owner, self._snapshot_path(snapshot))
         return self._state(volume)
 
     def revert_to_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef, owner: str) -> None:
         """Replace the file by one that shares the snapshot's blocks: one rename, so all of its bytes or none."""
         pool = self._at_both(volume.pool, snapshot.pool)
-        pool.replace(self.local_path(volume), volume.size, owner, self.snapshot_path(snapshot))
+        pool.replace(self._volume_path(volume), volume.size, owner, self._snapshot_path(snapshot))
 
     # Raw files that an administrator put into volumes/ or snapshots/ of the pool are managed under a new name.
 
     def manage_existing(self, volume: VolumeRef, ref: dict[str, str], owner: str) -> ProviderState | None:
         """See Driver.manage_existing. Refuses symbolic links and files with other hard links; misses open files."""
         base.check_type(volume, thin=True)
-        self._adopt(self._at(volume.pool), self.local_path(volume), volume.size, ref, owner)
+        self._adopt(self._at(volume.pool), self._volume_path(volume), volume.size, ref, owner)
         return self._state(volume)
 
     def manage_existing_get_size(self, volume: VolumeRef, ref: dict[str, str]) -> int:
         """Bytes of the file, rounded up to whole GiB, at least 1 GiB. InvalidInput where there is no such file."""
-        return self._size(self._at(volume.pool), self.local_path(volume), ref)
+        return self._size(self._at(volume.pool), self._volume_path(volume), ref)
 
     def unmanage(self, volume: VolumeRef, owner: str | None = None, ref: dict[str, str] | None = None) -> None:
         """Remove the owner's mark from the file."""
-        self._let_go(self._at(volume.pool), self.local_path(volume), owner, ref)
+        self._let_go(self._at(volume.pool), self._volume_path(volume), owner, ref)
 
     def get_manageable_volumes(self, pool: str | None = None) -> list[Manageable]:
         """The regular files in volumes/ of this pool, or of all that are there."""
@@ -149,19 +164,19 @@ class FileDriver(BaseDriver[PoolFolder]):
     def manage_existing_snapshot(self, snapshot: SnapshotRef, ref: dict[str, str], owner: str) -> ProviderState | None:
         """See `manage_existing`; also marks the file with its volume's id."""
         pool = self._at(snapshot.pool)
-        self._adopt(pool, self.snapshot_path(snapshot), snapshot.size, ref, owner)
-        pool.set_origin(self.snapshot_path(snapshot), snapshot.volume_id)
+        self._adopt(pool, self._snapshot_path(snapshot), snapshot.size, ref, owner)
+        pool.set_origin(self._snapshot_path(snapshot), snapshot.volume_id)
         return self._state(snapshot)
 
     def manage_existing_snapshot_get_size(self, snapshot: SnapshotRef, ref: dict[str, str]) -> int:
         """See `manage_existing_get_size`."""
-        return self._size(self._at(snapshot.pool), self.snapshot_path(snapshot), ref)
+        return self._size(self._at(snapshot.pool), self._snapshot_path(snapshot), ref)
 
     def unmanage_snapshot(
         self, snapshot: SnapshotRef, owner: str | None = None, ref: dict[str, str] | None = None
     ) -> None:
         """Remove the marks of owner and volume from the file."""
-        self._let_go(self._at(snapshot.pool), self.snapshot_path(snapshot), owner, ref)
+        self._let_go(self._at(snapshot.pool), self._snapshot_path(snapshot), owner, ref)
 
     def get_manageable_snapshots(self, pool: str | None = None) -> list[Manageable]:
         """The regular files in snapshots/ of this pool, or of all that are there."""

@@ -93,7 +93,7 @@ def test_each_volume_is_made_in_its_thin_pool(lvm: _Lvm, driver: ThinDriver) -> 
     assert lvm.changes[-1] == ["lvremove", f"g/volume-{refs['b'].id}"]
 
 
-def test_thin_pools_of_one_group_are_told_apart(lvm: _Lvm, driver: ThinDriver) -> None:
+def test_thin_pools_of_one_group_are_kept_apart(lvm: _Lvm, driver: ThinDriver) -> None:
     """A volume that is in another thin pool of the group is not found, not deleted and not served."""
     ref = volume(pool="a")
     driver.create_volume(ref, "op")

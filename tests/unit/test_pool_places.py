@@ -66,7 +66,7 @@ def test_one_folder_under_two_names(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_mounted_twice_is_one(tmp_path: Path) -> None:
-    """What another path leads to is told by its inode, also where neither path is a link."""
+    """What another path leads to is known by its inode, also where neither path is a link."""
     (tmp_path / "a").mkdir()
     known = FileDriver("b", tmp_path / "a").pool_places()["b"]
     assert f"inode {(tmp_path / 'a').stat().st_dev}:{(tmp_path / 'a').stat().st_ino}" in known

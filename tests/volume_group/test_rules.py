@@ -214,7 +214,7 @@ def test_what_would_overrun_a_pool_is_not_begun(disk: Disks) -> None:
     ref = volume(SIZE)
     driver.create_volume(ref, "op")
     with pytest.raises(errors.OutOfSpace, match=r"10\.0 GiB are to be written"):
-        driver.check_room(10 << 30)
+        driver.check_room("b", 10 << 30)
     full = driver_of(OWN, metadata_refusal=1)
     assert full.get_volume_stats(refresh=True)[0].room() == 0
     for call in (lambda: full.create_volume(volume(SIZE), "op2"),
