@@ -10,7 +10,7 @@
 
 #include "copy/job.h"
 
-/* 0, -ECANCELED, or -errno of the first failure. Blocks. */
+/* Blocks. -ECANCELED, -EINVAL for options that do not go together, or the -errno of the first failure. */
 int nbdsvc_copy_run(struct nbdsvc_copy *copy);
 
 #endif

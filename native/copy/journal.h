@@ -19,12 +19,13 @@ struct nbdsvc_journal {
 	unsigned char *snapshot;
 };
 
-/* Reads the journal if it is of this copy, else starts it anew. fd may be -1. */
+/* Reads the journal if it is of this copy, else starts it anew. fd may be -1. -ENOMEM, or the -errno of reading and writing. */
 int nbdsvc_journal_init(struct nbdsvc_journal *journal, int fd, uint64_t chunk, uint64_t size, const unsigned char *fingerprint);
 void nbdsvc_journal_deinit(struct nbdsvc_journal *journal);
+/* 1 when the chunk is on stable storage. */
 int nbdsvc_journal_has(const struct nbdsvc_journal *journal, uint64_t index);
 void nbdsvc_journal_mark(struct nbdsvc_journal *journal, uint64_t index);
-/* First the destination's bytes, then the bits that speak of them. On failure: whether it was the destination's. */
+/* Syncs the destination, then the bits of its chunks. -errno; ret_is_sinks: whether the destination failed. */
 int nbdsvc_journal_checkpoint(struct nbdsvc_journal *journal, struct nbdsvc_sink *sink, int *ret_is_sinks);
 
 #endif

@@ -10,12 +10,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What is not in the page cache yet is read into it in one go, not page by page. */
+/* Reads the range into the page cache at once, not page by page. */
 void nbdsvc_mmap_guard_fetch(int fd, uint64_t at, size_t length);
-/* Fetches, too. NULL where the file cannot be mapped. `at` is a multiple of 4096. */
+/* Fetches and maps the range. NULL where the file cannot be mapped. `at` is a multiple of 4096. */
 const void *nbdsvc_mmap_guard_map(int fd, uint64_t at, size_t length);
 void nbdsvc_mmap_guard_unmap(const void *bytes, size_t length);
-/* Calls scan, which must only compute: it holds no lock and owns nothing. -ESPIPE where the bytes were not there. */
+/* Calls scan, which must only compute: it holds no lock and owns nothing. -ESPIPE where the file lacks the bytes. */
 int nbdsvc_mmap_guard_scan(void (*scan)(void *context), void *context);
 
 #endif

@@ -13,7 +13,7 @@ struct nbdsvc_piece {
 	uint64_t zeros; /* a bit for each grain that is all zeros */
 };
 
-/* Gets and hashes the bytes from offset on, at most `length` of them. A failure is recorded in the state. */
+/* Gets and hashes the bytes from offset on, at most `length` of them. -errno of a failure, which is recorded in the state too. */
 int nbdsvc_piece_get(struct nbdsvc_worker *worker, uint64_t length, uint64_t offset, struct nbdsvc_piece *ret);
 void nbdsvc_piece_put(struct nbdsvc_piece *piece);
 

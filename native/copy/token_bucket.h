@@ -12,7 +12,8 @@
 
 struct nbdsvc_token_bucket;
 
-int nbdsvc_token_bucket_create(uint64_t rate, struct nbdsvc_token_bucket **ret); /* bytes a second; 0: no limit */
+/* rate: bytes a second; 0: no limit. -ENOMEM. */
+int nbdsvc_token_bucket_create(uint64_t rate, struct nbdsvc_token_bucket **ret);
 void nbdsvc_token_bucket_destroy(struct nbdsvc_token_bucket *bucket);
 /* May be called at any time, also while threads wait: they see it within 50 ms. */
 void nbdsvc_token_bucket_set(struct nbdsvc_token_bucket *bucket, uint64_t rate);
@@ -27,7 +28,7 @@ struct nbdsvc_share {
 
 void nbdsvc_token_bucket_join(struct nbdsvc_token_bucket *bucket, struct nbdsvc_share *share);
 void nbdsvc_token_bucket_leave(struct nbdsvc_token_bucket *bucket, struct nbdsvc_share *share);
-/* 0 when the bytes may go, else how many nanoseconds to wait (at most 50 ms) before asking again. */
+/* 0 when the bytes may go, else nanoseconds to wait (at most 50 ms) before the next call. */
 uint64_t nbdsvc_token_bucket_take(struct nbdsvc_token_bucket *bucket, struct nbdsvc_share *share, uint64_t bytes);
 
 #endif

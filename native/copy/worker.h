@@ -1,4 +1,4 @@
-/* What the threads of one copy share, and what each of them has of its own. Private to the copy engine. */
+/* The state that the threads of one copy share, and the state of each of them. Private to the copy engine. */
 #ifndef NBDSVC_WORKER_H
 #define NBDSVC_WORKER_H
 
@@ -44,10 +44,13 @@ struct nbdsvc_worker {
 	int dry; /* the chunk is at its place already: only its digest is wanted */
 };
 
+/* -ENOMEM, or the -errno of the source's and the sink's scratch_init. */
 int nbdsvc_worker_init(struct nbdsvc_worker *worker, struct nbdsvc_state *state);
 void nbdsvc_worker_deinit(struct nbdsvc_worker *worker);
 
+/* Records the first failure: err is -errno, side NBDSVC_SIDE_*. */
 void nbdsvc_state_fail(struct nbdsvc_state *state, int err, int side, uint64_t offset);
+/* 1 when the copy has failed or is to stop. */
 int nbdsvc_state_stopped(struct nbdsvc_state *state);
 
 #endif

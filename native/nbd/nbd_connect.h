@@ -1,4 +1,4 @@
-/* What nbd_connect.c and nbd_pool.c share: libnbd's functions, connections, and what a wait that failed means. Private. */
+/* Shared by nbd_connect.c and nbd_pool.c: libnbd's functions, connections, and the errors of a wait. Private. */
 #ifndef NBDSVC_NBD_CONNECT_H
 #define NBDSVC_NBD_CONNECT_H
 
@@ -39,12 +39,13 @@ struct nbdsvc_nbd_pool {
 
 /* Stores a readable message for the first failure. */
 void nbdsvc_nbd_explain(struct nbdsvc_nbd_pool *pool, const char *format, ...);
-/* -errno of libnbd's last failure on this thread, which is noted; -ETIMEDOUT, likewise. */
+/* Records libnbd's last failure on this thread as the reason, and returns its -errno (-EIO where it has none). */
 int nbdsvc_nbd_failure(struct nbdsvc_nbd_pool *pool);
+/* Records that the server is silent, and returns -ETIMEDOUT. */
 int nbdsvc_nbd_silent(struct nbdsvc_nbd_pool *pool);
 /* Milliseconds of a clock that only goes forward. */
 long nbdsvc_nbd_now(void);
-/* One step of waiting. `quiet_since`: when the server last answered. */
+/* One step of waiting. `quiet_since`: when the server last answered. -ECANCELED, -ETIMEDOUT, or libnbd's -errno. */
 int nbdsvc_nbd_step(struct nbdsvc_nbd_pool *pool, struct nbd_handle *handle, long quiet_since);
 
 #endif

@@ -13,7 +13,8 @@
 const struct nbdsvc_nbd_facts *nbdsvc_nbd_pool_facts(struct nbdsvc_nbd_pool *pool);
 
 /*
- * `index`: any number; each goes to a connection of its own where there are enough. 0 or -errno. Requests are as large and
+ * `index`: any number; each goes to a connection of its own where there are enough. The server's -errno; -ECANCELED after an
+ * interrupt, -ETIMEDOUT for a silent server, -EIO for a broken connection, -EINVAL beyond the size, -ENOMEM. Requests are as large and
  * as aligned as the server takes them ("Block size constraints" of doc/proto.md): a read of less than a block reads the
  * block, and a write of less than a block reads it first. Two writes into one block must not come at once.
  */
@@ -24,7 +25,7 @@ int nbdsvc_nbd_pool_write(struct nbdsvc_nbd_pool *pool, unsigned index, const vo
 int nbdsvc_nbd_pool_send(struct nbdsvc_nbd_pool *pool, unsigned index, int fd, uint64_t at, size_t length, uint64_t offset);
 int nbdsvc_nbd_pool_zero(struct nbdsvc_nbd_pool *pool, unsigned index, uint64_t length, uint64_t offset);
 int nbdsvc_nbd_pool_flush(struct nbdsvc_nbd_pool *pool);
-/* Up to `room` extents from offset on; how many there are in ret_count, at least 1. */
+/* Up to `room` extents from offset on, their number (at least 1) in ret_count. Errors as above; -EPROTO for an empty reply. */
 int nbdsvc_nbd_pool_extents(struct nbdsvc_nbd_pool *pool, uint64_t length, uint64_t offset, struct nbdsvc_extent *extents,
 			    int room, int *ret_count);
 void nbdsvc_nbd_pool_interrupt(struct nbdsvc_nbd_pool *pool);

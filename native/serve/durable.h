@@ -23,13 +23,14 @@ struct nbdsvc_durable {
 void nbdsvc_durable_init(struct nbdsvc_durable *durable);
 void nbdsvc_durable_deinit(struct nbdsvc_durable *durable);
 
-/* What was written to fd before the call is on stable storage, or -errno of the first failure ever. By any thread. */
+/* Syncs what was written to fd before the call. The -errno of the first fdatasync that ever failed. From any thread. */
 int nbdsvc_durable_sync(struct nbdsvc_durable *durable, int fd);
 /* Whether any sync has succeeded, and none has failed. */
 int nbdsvc_durable_has_synced(struct nbdsvc_durable *durable);
 
+/* 1 after the first fdatasync that failed. */
 int nbdsvc_durable_has_lost(struct nbdsvc_durable *durable);
-/* An earlier server of this volume has lost writes: every sync fails from now on. */
+/* Record that an earlier server of this volume has lost writes: every sync fails with -EIO from now on. */
 void nbdsvc_durable_set_lost(struct nbdsvc_durable *durable);
 
 #endif

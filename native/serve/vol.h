@@ -1,8 +1,8 @@
 /*
  * A volume that is served: a file or block device with the operations of NBD. Thread-safe; knows no protocol.
  *
- * Fallible functions return 0 or -errno. Offsets and lengths are bytes. What is not within the size of the moment is
- * refused here, by NBD's own errors: the server in front knows only the size that its client got when it connected.
+ * Fallible functions return 0 or -errno. Offsets and lengths are bytes. A request beyond the present
+ * size fails with NBD's own errors: the server in front knows only the size that its client got when it connected.
  */
 #ifndef NBDSVC_VOL_H
 #define NBDSVC_VOL_H
@@ -20,35 +20,45 @@ struct nbdsvc_vol;
 enum { NBDSVC_VOL_READ_ONLY = 1, NBDSVC_VOL_WRITE_THROUGH = 2 };
 enum { NBDSVC_FUA = 1, NBDSVC_MAY_TRIM = 2, NBDSVC_FAST = 4 };
 
+/* Opens a file or block device. -EINVAL for anything else, -ENOMEM, or the -errno of open and fstat (-ELOOP for a link). */
 int nbdsvc_vol_create(const char *path, int flags, struct nbdsvc_vol **ret);
 void nbdsvc_vol_destroy(struct nbdsvc_vol *vol);
 
-/* The size now: an extend is seen by the next client that asks. Negative: -errno. */
+/* The present size in bytes, which an extend changes; negative: the -errno of fstat or BLKGETSIZE64. */
 int64_t nbdsvc_vol_size(struct nbdsvc_vol *vol);
+/* Bytes of a logical block: 512 for files. */
 int nbdsvc_vol_block_size(struct nbdsvc_vol *vol);
 /* 1 where blocks can be given back, so that zero and trim cost no writing. */
 int nbdsvc_vol_can_punch(struct nbdsvc_vol *vol);
+/* 1 for a rotating disk; 0 where the kernel does not report one. */
 int nbdsvc_vol_is_rotational(struct nbdsvc_vol *vol);
 
+/* Reads all of the range. -EINVAL beyond the size, -EIO where the file is shorter meanwhile, or the -errno of pread. */
 int nbdsvc_vol_pread(struct nbdsvc_vol *vol, void *buffer, size_t length, uint64_t offset);
+/* Writes all of the range; NBDSVC_FUA: onto stable storage. -ENOSPC beyond the size, or the -errno of pwrite and fdatasync. */
 int nbdsvc_vol_pwrite(struct nbdsvc_vol *vol, const void *buffer, size_t length, uint64_t offset, int flags);
-/* NBDSVC_FAST: -EOPNOTSUPP at once where it would be no faster than writing zeros. */
+/* Zeros the range. -ENOSPC beyond the size; -EOPNOTSUPP with NBDSVC_FAST where it is no faster than writing; -ENOMEM, -errno. */
 int nbdsvc_vol_zero(struct nbdsvc_vol *vol, uint64_t length, uint64_t offset, int flags);
+/* Discards the range where the storage can. -EINVAL beyond the size, or the -errno of fallocate and fdatasync. */
 int nbdsvc_vol_trim(struct nbdsvc_vol *vol, uint64_t length, uint64_t offset, int flags);
 /*
- * All that was written and answered is on stable storage, or an error; and after one error it is an error for as long as
- * the vol lives, because a lost write stays lost. Whoever serves one volume to several clients shares one vol among them.
+ * Syncs all answered writes to stable storage. The -errno of the first fdatasync that failed, for as long as the vol lives:
+ * a lost write stays lost. A server of several clients shares one vol among them, so that each gets the error.
  */
 int nbdsvc_vol_flush(struct nbdsvc_vol *vol);
+/* 1 when a write was lost: every flush fails from then on. */
 int nbdsvc_vol_has_lost(struct nbdsvc_vol *vol);
 void nbdsvc_vol_set_lost(struct nbdsvc_vol *vol);
+/* Reads the range into the page cache. The -errno of posix_fadvise. */
 int nbdsvc_vol_cache(struct nbdsvc_vol *vol, uint64_t length, uint64_t offset);
-/* The extent that starts at offset: its length (cut at offset + length) and 1 for a hole, 0 for data. */
+/* The extent that starts at offset: its length (cut at offset + length) and 1 for a hole, 0 for data. Returns 0 always. */
 int nbdsvc_vol_extent(struct nbdsvc_vol *vol, uint64_t length, uint64_t offset, uint64_t *ret_length, int *ret_hole);
 
 /* Keep this thread's Python thread state alive until the thread ends (thread_state.c). */
 void nbdsvc_pin_thread(void);
-/* pread and pwrite on a server's worker thread, which they pin. */
+/* End this process with SIGKILL when its parent ends. Call it on the thread that was started first. */
+void nbdsvc_die_with_parent(void);
+/* pread and pwrite on a server's worker thread, which they pin. Errors as of nbdsvc_vol_pread and nbdsvc_vol_pwrite. */
 int nbdsvc_served_pread(struct nbdsvc_vol *vol, void *buffer, size_t length, uint64_t offset);
 int nbdsvc_served_pwrite(struct nbdsvc_vol *vol, const void *buffer, size_t length, uint64_t offset, int flags);
 

@@ -16,6 +16,7 @@ struct nbdsvc_output {
 /* Keeps duplicates of both; direct_fd may be -1. 0 or -errno. */
 int nbdsvc_output_init(struct nbdsvc_output *output, int fd, int direct_fd);
 void nbdsvc_output_deinit(struct nbdsvc_output *output);
+/* Writes all of the range. -ENOSPC for a short write, or the -errno of pwrite. */
 int nbdsvc_output_write(const struct nbdsvc_output *output, const void *buffer, size_t length, uint64_t offset);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * Where in a new qcow2 file things stand, and its refcounts (clusters of 64 KiB, refcounts of 16 bits).
+ * Allocates the clusters of a new qcow2 file, and counts their references (clusters of 64 KiB, refcounts of 16 bits).
  *
  * Allocates upwards only. A refcount block is complete when allocation has left its range; its own place is the first
  * cluster of the next range, so that one block at a time is in memory. Complete tables are handed to the caller in a
@@ -32,19 +32,20 @@ struct nbdsvc_alloc {
 	uint32_t reftable_clusters;
 };
 
-/* Keeps a copy of a table of one cluster, to be written at host. */
+/* Keeps a copy of a table of one cluster, to be written at host. -ENOMEM. */
 int nbdsvc_tables_add(struct nbdsvc_tables *tables, const void *content, uint64_t host);
-/* Writes them, unless there was an error already, and empties the list. */
+/* Writes the tables, unless err is set, and empties the list. Returns err, or the -errno of writing. */
 int nbdsvc_tables_write(struct nbdsvc_tables *tables, const struct nbdsvc_output *output, int err);
 void nbdsvc_tables_drop(struct nbdsvc_tables *tables);
 
-/* `fixed` clusters at the file's start are in use; the guest has `clusters`. */
+/* `fixed` clusters at the file's start are in use; the guest has `clusters`. -EFBIG, -ENOMEM. */
 int nbdsvc_alloc_init(struct nbdsvc_alloc *alloc, uint64_t clusters, uint64_t fixed);
 void nbdsvc_alloc_deinit(struct nbdsvc_alloc *alloc);
+/* Allocates a cluster; its offset is *ret. -ENOMEM. */
 int nbdsvc_alloc_cluster(struct nbdsvc_alloc *alloc, struct nbdsvc_tables *tables, uint64_t *ret);
-/* Room for a compressed cluster: byte behind byte, across host clusters where those are neighbours. */
+/* Allocates a compressed cluster: byte behind byte, across host clusters where those are neighbours. -ENOMEM. */
 int nbdsvc_alloc_packed(struct nbdsvc_alloc *alloc, struct nbdsvc_tables *tables, uint64_t length, uint64_t *ret);
-/* Writes the last refcount block and the refcount table, and says where the table is. Nothing is allocated afterwards. */
+/* Writes the last refcount block and the refcount table, whose offset is *ret. Nothing is allocated afterwards. -errno. */
 int nbdsvc_alloc_finish(struct nbdsvc_alloc *alloc, const struct nbdsvc_output *output, uint64_t *ret);
 
 #endif

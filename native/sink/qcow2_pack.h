@@ -10,6 +10,7 @@ struct nbdsvc_packer {
 	void *zstd;
 };
 
+/* -ENOMEM. */
 int nbdsvc_packer_init(struct nbdsvc_packer *packer, int compression);
 void nbdsvc_packer_deinit(struct nbdsvc_packer *packer);
 /* The length of what is now in `to` (room for `length` bytes), or 0 where it would not be shorter. */

@@ -1,5 +1,5 @@
 /*
- * Where bytes go: the mirror of source.h.
+ * Sinks of a copy: the mirror of source.h.
  *
  * A copy cuts the guest's bytes into chunks. A worker takes one chunk after another and calls for each, in this order:
  *
@@ -39,7 +39,7 @@ struct nbdsvc_sink {
 	int (*finish)(struct nbdsvc_sink *sink); /* what makes it whole, and flush */
 	/* Share the first `length` bytes of a file instead of copying them: 0, or an error where that is not possible. Or NULL. */
 	int (*clone)(struct nbdsvc_sink *sink, int fd, uint64_t length);
-	/* In words, what an error of this sink means; NULL where errno says it all. */
+	/* A readable message for an error of this sink; NULL where strerror says as much. */
 	const char *(*reason)(struct nbdsvc_sink *sink, int error);
 	void (*interrupt)(struct nbdsvc_sink *sink); /* calls that wait end soon, and later ones too; may be NULL */
 	void (*destroy)(struct nbdsvc_sink *sink);
@@ -48,17 +48,17 @@ struct nbdsvc_sink {
 enum { NBDSVC_SINK_IS_ZERO = 1 }; /* the destination reads as zeros already: zeros need not be written */
 enum { NBDSVC_QCOW2_PLAIN = 0, NBDSVC_QCOW2_ZLIB = 1, NBDSVC_QCOW2_ZSTD = 2 };
 
-/* A file or block device as it is. direct_fd: the same opened with O_DIRECT, or -1; both are duplicated. */
+/* A file or block device as it is. direct_fd: the same opened with O_DIRECT, or -1; both are duplicated. -ENOMEM, -errno. */
 int nbdsvc_sink_file_create(int fd, int direct_fd, int flags, struct nbdsvc_sink **ret);
-/* A new qcow2 image of `size` guest bytes (a multiple of 512) in an empty file. */
+/* A new qcow2 image of `size` guest bytes (a multiple of 512, else -EINVAL) in an empty file. -EFBIG, -ENOMEM. */
 int nbdsvc_sink_qcow2_create(int fd, int direct_fd, uint64_t size, int compression, struct nbdsvc_sink **ret);
-/* Bytes in their order to a pipe, a socket or a file's position, from where that stands. fd is duplicated. */
+/* Writes in order to a pipe, a socket or a file, from its position on. fd is duplicated. -ENOMEM, or the -errno of dup. */
 int nbdsvc_sink_stream_create(int fd, struct nbdsvc_sink **ret);
-/* Takes everything and keeps nothing: a copy to it is a read. */
+/* Discards everything: a copy to it is a read. -ENOMEM. */
 int nbdsvc_sink_null_create(struct nbdsvc_sink **ret);
 void nbdsvc_sink_destroy(struct nbdsvc_sink *sink);
 
-/* For sinks without scratch memory. */
+/* For sinks without scratch memory. Returns 0. */
 int nbdsvc_no_scratch_init(struct nbdsvc_sink *sink, void *scratch);
 void nbdsvc_no_scratch_deinit(struct nbdsvc_sink *sink, void *scratch);
 

@@ -1,5 +1,5 @@
 /*
- * Where bytes come from. Two layers:
+ * Sources of a copy. Two layers:
  *
  *   input   bytes as they are stored: a file descriptor, or a callback (a file behind http). Random access.
  *   source  bytes as a guest sees them: raw (input as it is) or qcow2. Knows where nothing is stored.
@@ -44,29 +44,33 @@ struct nbdsvc_source {
 	int (*extent)(struct nbdsvc_source *source, uint64_t offset, struct nbdsvc_extent *ret);
 	/* Guest bytes [offset, offset + length), zeros where nothing is stored. */
 	int (*pread)(struct nbdsvc_source *source, void *scratch, void *buffer, size_t length, uint64_t offset);
-	/* Where in a local file the bytes from offset on stand as they are, and how many; an error where they do not. Or NULL. */
+	/* The place in a local file of the raw bytes from offset on, and their number; -EOPNOTSUPP where there is none. Or NULL. */
 	int (*locate)(struct nbdsvc_source *source, uint64_t offset, int *ret_fd, uint64_t *ret_at, uint64_t *ret_length);
 	int (*scratch_init)(struct nbdsvc_source *source, void *scratch);
 	void (*scratch_deinit)(struct nbdsvc_source *source, void *scratch);
 	void (*interrupt)(struct nbdsvc_source *source); /* calls that wait end soon, and later ones too; may be NULL */
 	void (*destroy)(struct nbdsvc_source *source); /* destroys its input as well */
-	/* In words, what an error of this source means; NULL where errno says it all. */
+	/* A readable message for an error of this source; NULL where strerror says as much. */
 	const char *(*reason)(struct nbdsvc_source *source, int error);
 };
 
-int nbdsvc_input_fd_create(int fd, struct nbdsvc_input **ret); /* keeps a dup of fd */
-/* A callback input, for bytes that Python fetches; `context` is handed back. Defined by the datapath's cffi module. */
+/* Keeps a dup of fd. -ENOMEM, -EINVAL, or the -errno of dup and lseek. */
+int nbdsvc_input_fd_create(int fd, struct nbdsvc_input **ret);
+/* A callback input, for bytes that Python fetches; `context` is handed back. Defined by the datapath's cffi module.
+ * -EINVAL, -ENOMEM. */
 typedef int (*nbdsvc_pread_callback)(void *context, void *buffer, size_t length, uint64_t offset);
 int nbdsvc_input_callback_create(nbdsvc_pread_callback callback, void *context, uint64_t size, struct nbdsvc_input **ret);
 void nbdsvc_input_destroy(struct nbdsvc_input *input);
 
-/* Both take the input over when they succeed. snapshot: the name or id of an internal one, or NULL. */
+/* Both take the input over when they succeed. snapshot: the name or id of an internal one, or NULL. -ENOMEM; of qcow2 also
+ * -EBADMSG with a message for a damaged or unsupported image, and the input's errors. */
 int nbdsvc_source_raw_create(struct nbdsvc_input *input, struct nbdsvc_source **ret);
 int nbdsvc_source_qcow2_create(struct nbdsvc_input *input, const char *snapshot, struct nbdsvc_message *message,
 			       struct nbdsvc_source **ret);
 void nbdsvc_source_destroy(struct nbdsvc_source *source);
-/* Reads that wait for a server end soon with -ECANCELED, and later ones too. From any thread. */
+/* Ends reads that wait for a server, and later ones, with -ECANCELED. From any thread. */
 void nbdsvc_source_interrupt(struct nbdsvc_source *source);
+/* 0, or the source's -errno; -EINVAL beyond its size. */
 int nbdsvc_source_extent(struct nbdsvc_source *source, uint64_t offset, struct nbdsvc_extent *ret);
 int nbdsvc_source_read(struct nbdsvc_source *source, void *buffer, size_t length, uint64_t offset);
 

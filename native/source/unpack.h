@@ -8,7 +8,7 @@
 
 struct nbdsvc_unpack;
 
-/* Frames that want a larger window than `window_log` says (2^window_log bytes of memory) are refused with -EFBIG. */
+/* Frames that want a larger window than `window_log` says (2^window_log bytes of memory) are refused with -EFBIG. -ENOMEM. */
 int nbdsvc_unpack_create(int window_log, struct nbdsvc_unpack **ret);
 void nbdsvc_unpack_destroy(struct nbdsvc_unpack *self);
 /* Takes some of `in` and fills some of `out`: 1 at the end of a frame, 0 to go on, -EILSEQ for damage, -EFBIG. */
