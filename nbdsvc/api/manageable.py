@@ -70,9 +70,9 @@ def manage(request: CurrentRequest, body: VolumeBody) -> JSONResponse:
     """Manage an existing object of a pool as a volume. For administrators. os-volume-manage serves every version,
     manageable_volumes from 3.8.
 
-    Errors: 400 badRequest (pool, zone, type or reference); 403 forbidden (the caller is no administrator); 404
-    itemNotFound (type, or a version below 3.8); 413 overLimit (quota); 503 serviceUnavailable (the pool's service is
-    down or disabled).
+    Errors: 400 badRequest (pool, zone, type or reference, or a driver that manages nothing); 403 forbidden (the caller is
+    no administrator); 404 itemNotFound (type, or a version below 3.8); 413 overLimit (quota); 503 serviceUnavailable
+    (the pool's service is down or disabled).
     """
     _check_allowed(request)
     wanted = body.volume
@@ -96,8 +96,8 @@ def manage_snapshot(request: CurrentRequest, body: SnapshotBody) -> JSONResponse
     """Manage an existing object of a pool as a snapshot. For administrators. os-snapshot-manage serves every version,
     manageable_snapshots from 3.8.
 
-    Errors: 400 badRequest (reference, or the volume's status); 403 forbidden (the caller is no administrator); 404
-    itemNotFound (volume, or a version below 3.8); 413 overLimit (quota).
+    Errors: 400 badRequest (reference, the volume's status, or a driver that manages nothing); 403 forbidden (the caller
+    is no administrator); 404 itemNotFound (volume, or a version below 3.8); 413 overLimit (quota).
     """
     _check_allowed(request)
     wanted = body.snapshot
@@ -113,8 +113,9 @@ def manage_snapshot(request: CurrentRequest, body: SnapshotBody) -> JSONResponse
 async def listing(request: CurrentRequest) -> JSONResponse:
     """List the objects of `host`, a pool or a backend, and whether each may be managed as a volume. For administrators.
 
-    Errors: 400 badRequest (host, sort, limit or marker); 403 forbidden (the caller is no administrator); 404
-    itemNotFound (a version below 3.8); 503 serviceUnavailable (the pool's service is down, disabled or slow).
+    Errors: 400 badRequest (host, sort, limit or marker, or a driver that manages nothing); 403 forbidden (the caller is
+    no administrator); 404 itemNotFound (a version below 3.8); 503 serviceUnavailable (the pool's service is
+    down, disabled or slow).
     """
     return await _list(request, "volume", detail=False)
 
@@ -124,8 +125,9 @@ async def listing(request: CurrentRequest) -> JSONResponse:
 async def detail(request: CurrentRequest) -> JSONResponse:
     """List the same in detail: why an object may not be managed, and the id of one that is managed. For administrators.
 
-    Errors: 400 badRequest (host, sort, limit or marker); 403 forbidden (the caller is no administrator); 404
-    itemNotFound (a version below 3.8); 503 serviceUnavailable (the pool's service is down, disabled or slow).
+    Errors: 400 badRequest (host, sort, limit or marker, or a driver that manages nothing); 403 forbidden (the caller is
+    no administrator); 404 itemNotFound (a version below 3.8); 503 serviceUnavailable (the pool's service is
+    down, disabled or slow).
     """
     return await _list(request, "volume", detail=True)
 
@@ -135,8 +137,9 @@ async def detail(request: CurrentRequest) -> JSONResponse:
 async def snapshots(request: CurrentRequest) -> JSONResponse:
     """List the objects of `host`, a pool or a backend, and whether each may be managed as a snapshot. For administrators.
 
-    Errors: 400 badRequest (host, sort, limit or marker); 403 forbidden (the caller is no administrator); 404
-    itemNotFound (a version below 3.8); 503 serviceUnavailable (the pool's service is down, disabled or slow).
+    Errors: 400 badRequest (host, sort, limit or marker, or a driver that manages nothing); 403 forbidden (the caller is
+    no administrator); 404 itemNotFound (a version below 3.8); 503 serviceUnavailable (the pool's service is
+    down, disabled or slow).
     """
     return await _list(request, "snapshot", detail=False)
 
@@ -146,8 +149,9 @@ async def snapshots(request: CurrentRequest) -> JSONResponse:
 async def snapshots_detail(request: CurrentRequest) -> JSONResponse:
     """List the same in detail: why an object may not be managed, and the id of one that is managed. For administrators.
 
-    Errors: 400 badRequest (host, sort, limit or marker); 403 forbidden (the caller is no administrator); 404
-    itemNotFound (a version below 3.8); 503 serviceUnavailable (the pool's service is down, disabled or slow).
+    Errors: 400 badRequest (host, sort, limit or marker, or a driver that manages nothing); 403 forbidden (the caller is
+    no administrator); 404 itemNotFound (a version below 3.8); 503 serviceUnavailable (the pool's service is
+    down, disabled or slow).
     """
     return await _list(request, "snapshot", detail=True)
 

@@ -65,8 +65,8 @@ class ResetStatus(Body):
 def create(request: CurrentRequest, body: CreateBody) -> JSONResponse:
     """Create a snapshot of a volume; with `force` also of one that is in use.
 
-    Errors: 400 badRequest (status of the volume, or a backend that cannot do this in use); 404 itemNotFound (volume);
-    413 overLimit (quota).
+    Errors: 400 badRequest (status of the volume, or a backend that has no snapshots, or takes none in use); 404
+    itemNotFound (volume); 413 overLimit (quota).
     """
     wanted = body.snapshot
     if wanted.volume_id is None:
@@ -155,8 +155,8 @@ ACTIONS = {
 async def act(request: CurrentRequest, id: str, body: Annotated[Any, Json()]) -> Response:
     """Run one action on a snapshot, for administrators: `os-reset_status`, `os-force_delete` or `os-unmanage`.
 
-    Errors: 400 badRequest (action or status); 403 forbidden (the caller is no administrator); 404 itemNotFound
-    (snapshot); 409 conflictingRequest (an operation works on the snapshot).
+    Errors: 400 badRequest (action, status, or a driver that unmanages nothing); 403 forbidden (the caller is no
+    administrator); 404 itemNotFound (snapshot); 409 conflictingRequest (an operation works on the snapshot).
     """
     return await perform(ACTIONS, request, id, body)
 
