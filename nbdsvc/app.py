@@ -1,4 +1,4 @@
-"""What use cases work with: the database, the settings and the journal, to which they submit operations."""
+"""The environment of use cases: the database, the settings and the journal, to which they submit operations."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -110,10 +110,10 @@ def operation(
 
 
 def scope(context: Context, all_tenants: bool = False) -> str | None:
-    """The project whose rows this request sees; None: all of them, for an administrator who asks by id or for all."""
+    """The project whose rows a request sees; None: all, for an administrator's request by id or for all projects."""
     return None if context.is_admin and all_tenants else context.project_id
 
 
 def owner_scope(context: Context) -> str | None:
-    """For a look-up by id: an administrator reaches every project's rows."""
+    """The project of a look-up by id; None, all projects, for an administrator."""
     return None if context.is_admin else context.project_id

@@ -13,7 +13,7 @@ _ALIASES = {"iscsi": "lio"}
 
 @dataclass(frozen=True)
 class BackendSettings:
-    """What `[backends.NAME]` may have."""
+    """Settings of a table `[backends.NAME]`."""
 
     # A driver of the entry point group nbdsvc.drivers.
     driver: str

@@ -122,7 +122,7 @@ def _make_images(settings: Settings) -> Images:
 
 
 def _make_access(settings: Settings) -> Access | None:
-    """How images are fetched by http; None where that is switched off."""
+    """Limits for fetching images by http; None where http is switched off."""
     if not settings.image_http:
         return None
     try:

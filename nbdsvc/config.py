@@ -176,7 +176,7 @@ class Settings:
         return backend_settings.parse(self.backends, unnamed) or {self.backend: unnamed}
 
     def pool_folder(self, backend: str) -> Path:
-        """Where a backend that keeps files has them, unless its options say otherwise."""
+        """The pool folder of a file backend, unless its options name another."""
         return self.state_dir / "pools" / backend if self.backends else self.pool_path
 
     def pool_folders(self, backend: str) -> list[Path]:

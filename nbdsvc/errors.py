@@ -104,7 +104,7 @@ class Conflict(RequestError):
 
 
 class PreconditionFailed(RequestError):
-    """What the request built on has changed since. Facts: resource, id."""
+    """The resource has changed since the client read it. Facts: resource, id."""
 
     template = "{resource} {id} was changed by another request since you read it: read it again."
     resource: str
@@ -231,7 +231,7 @@ class BadImage(DataError):
 
 
 class OperationError(Error):
-    """How an operation ended, when it did not succeed."""
+    """An operation ended without success."""
 
 
 class Cancelled(OperationError):

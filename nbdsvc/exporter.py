@@ -65,7 +65,7 @@ def _text(given: Mapping[str, Any], key: str) -> str | None:
 
 @dataclass(frozen=True)
 class Access:
-    """How an exporter lets an accepted connector in."""
+    """The access that an exporter grants an accepted connector."""
 
     # Whether it comes over the network.
     network: bool = False
@@ -82,7 +82,7 @@ class Access:
 
 @dataclass(frozen=True)
 class ExportSpec:
-    """What is to be exported, to whom and how. No size: an export serves what `path` holds, so that an extend is seen."""
+    """A desired export. Without a size: an export serves all of `path`, so that an extend takes effect."""
 
     # The attachment's id.
     id: str
@@ -101,7 +101,7 @@ class ExportSpec:
 
 @dataclass(frozen=True)
 class ConnectionInfo:
-    """How an initiator reaches an export, without secrets: JSON only (row S029), keys as in Cinder."""
+    """The data by which an initiator reaches an export, without secrets: JSON only, keys as in Cinder."""
 
     driver_volume_type: str
     data: dict[str, Any]
@@ -109,11 +109,11 @@ class ConnectionInfo:
     location: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """As os-initialize_connection replies."""
+        """JSON for the reply of os-initialize_connection."""
         return {"driver_volume_type": self.driver_volume_type, "data": self.data}
 
     def flat(self) -> dict[str, Any]:
-        """As the attachments API shows it, and rows keep it."""
+        """JSON for the attachments API and for rows."""
         return {"driver_volume_type": self.driver_volume_type, **self.data}
 
     @classmethod
@@ -135,7 +135,7 @@ class Health:
 
 @dataclass(frozen=True)
 class Inventory:
-    """What an exporter has on this host, alive or not."""
+    """The exports of an exporter on this host, alive or not."""
 
     # Attachments of which it has a note or a server.
     exports: tuple[str, ...] = ()
@@ -156,19 +156,19 @@ class Exporter(Protocol):
     protocol: str
 
     def accept(self, connector: Connector) -> Access:
-        """How this connector would get in. Looks at nothing but the connector and the exporter's settings.
+        """The access that this connector would get, from the connector and the exporter's settings alone.
 
-        InvalidInput names what this transport needs and the connector lacks (row S072).
+        InvalidInput names the key that this transport needs and the connector lacks.
         """
 
     def ensure(self, spec: ExportSpec) -> ConnectionInfo:
-        """Make the export, or repair it, or find it as it should be (rows S067, S068); how its initiator reaches it (S070).
+        """Make, repair or keep the export; returns how its initiator reaches it. Idempotent.
 
         Errors: ExportFailed; Conflict with another export of the volume; InvalidInput when the initiator cannot reach it.
         """
 
     def remove(self, export_id: str) -> None:
-        """End it: no client of it can read or write once this returns, and nothing of it is left (row S069). ExportFailed."""
+        """End the export: no client can read or write once this returns, and no part of it remains. ExportFailed."""
 
     def resize(self, export_id: str, size: int) -> None:
         """The volume has `size` bytes now. Does nothing where an export sees that by itself. ExportFailed."""
@@ -187,4 +187,4 @@ class Exporter(Protocol):
 
     @staticmethod
     def with_secret(info: ConnectionInfo, secret: str) -> ConnectionInfo:
-        """connection_info as its initiator gets it. Called also in processes that export nothing."""
+        """The connection_info for the initiator, with the secret. Called also in processes that export nothing."""

@@ -35,7 +35,7 @@ from nbdsvc.store.unrecorded_ends import UnrecordedEnds
 
 @dataclass(frozen=True)
 class Backend:
-    """One driver of a host, and how its volumes are exported."""
+    """A driver of a host, and the exporters of its volumes."""
 
     name: str
     driver: Driver

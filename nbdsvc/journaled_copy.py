@@ -116,7 +116,7 @@ def _stop_as_error(run: Run[Any]) -> Iterator[None]:
 
 @contextmanager
 def abort_reads_on_stop(run: Run[Any], source: Source) -> Iterator[None]:
-    """In this block, a cancel or deadline of the operation aborts a blocked read of the source, also outside a copy."""
+    """A block in which a cancel or deadline of the operation aborts a blocked read of the source, also outside a copy."""
     finished = threading.Event()
     watcher = threading.Thread(target=_abort_on_stop, args=(run, source, finished), name="copy-watcher")
     watcher.start()
@@ -139,7 +139,7 @@ def _abort_on_stop(run: Run[Any], source: Source, finished: threading.Event) -> 
 
 @contextmanager
 def open_interruptibly(run: Run[Any], function: Callable[[], T], late: Callable[[T], None]) -> Iterator[T]:
-    """What `function` opens, which may block on a server until the operation is to stop; `late` closes a late result."""
+    """The result of `function`, which may block on a server, until the operation is to stop. `late` closes a late result."""
     try:
         with abandoning.opened(function, run.should_stop, late) as found:
             yield found

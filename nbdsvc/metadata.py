@@ -28,7 +28,7 @@ class Metadata:
     column: str = "metadata"
 
     def read(self, app: App, context: Context, id: str) -> dict[str, str]:
-        """All pairs. NotFound."""
+        """All pairs of metadata. Raises NotFound."""
         with app.database.read() as conn:
             return dict(getattr(self.rows.get(conn, id, owner_scope(context)), self.column))
 

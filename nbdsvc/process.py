@@ -80,7 +80,7 @@ def resolve(program: str) -> str:
 
 
 class Runner:
-    """Runs programs. A failed one is tried again, `tries` times in all, after n squared seconds (row S007)."""
+    """Runs programs. Tries a failed one again, `tries` times in all, after n squared seconds."""
 
     def __init__(self, tries: int = DEFAULT_TRIES, sleep: Callable[[float], None] = time.sleep) -> None:
         self._tries = tries

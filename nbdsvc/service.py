@@ -85,7 +85,7 @@ EPHEMERAL = tuple(each.name for each in OPERATION_TYPES if each.ephemeral)
 
 
 class Service:
-    """One process of nbdsvc. `with_host`: it works next to the storage, and then it is the only one of its host name."""
+    """A process of nbdsvc. with_host: it works next to the storage, and is the only one of its host name."""
 
     def __init__(self, settings: Settings, *, with_host: bool = True, probe: Probe = no_probe) -> None:
         self.settings = settings

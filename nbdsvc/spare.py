@@ -10,7 +10,7 @@ COUNT = 16
 
 
 class Spare:
-    """So many descriptors, opened while there are some."""
+    """Spare file descriptors, opened while the process has some left."""
 
     def __init__(self, count: int = COUNT) -> None:
         self._count = count

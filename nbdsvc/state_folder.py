@@ -60,7 +60,7 @@ def close(folder: Path, setting: str) -> None:
 
 
 def refusal(status: os.stat_result, user: int, *, empty: bool) -> str:
-    """Why a folder cannot be ours; empty where it can. Nobody has put anything into an empty one yet."""
+    """The reason why a folder cannot be the state folder; empty where it can. An empty folder can."""
     if not stat.S_ISDIR(status.st_mode):
         return "is not a folder"
     if status.st_uid != user:

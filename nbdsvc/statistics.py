@@ -1,4 +1,4 @@
-"""How many volumes and operations there are, and how far the unfinished ones are: the numbers of /metrics."""
+"""Counts volumes and operations, and the progress of unfinished ones, for /metrics."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

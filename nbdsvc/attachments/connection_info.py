@@ -13,7 +13,10 @@ def stored_info(info: ConnectionInfo) -> dict[str, Any]:
 
 
 def connection_info(app: App, attachment: Attachment) -> dict[str, Any]:
-    """The connection_info for the initiator, with its secret, which leaves the row only here. Empty without a connection."""
+    """The connection_info for the initiator, with its secret, which leaves the row only here. Empty without a connection.
+
+    Raises no error: a transport without secrets has none to add.
+    """
     if not attachment.connection_info or not attachment.secret:
         return dict(attachment.connection_info or {})
     info = ConnectionInfo.from_flat(attachment.connection_info)

@@ -35,7 +35,10 @@ def detach_volume(app: App, context: Context, id: str, attachment_id: str | None
 def force_detach_volume(
     app: App, context: Context, id: str, attachment_id: str | None, connector: dict[str, Any] | None
 ) -> Waiting[None]:
-    """Terminate the connection of the connector, where one is given, and detach. Errors as of both."""
+    """Terminate the connection of the connector, where one is given, and detach the volume.
+
+    Errors: NotFound, InvalidInput, InvalidState, BackendUnavailable, as of terminate_connection and detach_volume.
+    """
     ended = () if connector is None else terminate_connection(app, context, id, connector).operations
     rest = detach_volume(app, context, id, attachment_id)
     return replace(rest, operations=(*ended, *rest.operations))

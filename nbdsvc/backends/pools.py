@@ -37,7 +37,7 @@ class PoolReport:
 
 
 def list_pools(app: App) -> list[PoolReport]:
-    """The pools of every backend, as of its last report."""
+    """The pools of every backend, as of its last report. Raises BackendUnavailable without the database."""
     with app.database.read() as conn:
         pools = backends.all_pools(conn)
         return [PoolReport(row, stats) for row in repositories.backends.select(conn) for stats in pools.get(row.id, [])]

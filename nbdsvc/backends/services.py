@@ -33,7 +33,7 @@ class ServiceReport:
 
 
 def list_services(app: App) -> list[ServiceReport]:
-    """All services, oldest first."""
+    """All services, oldest first. Raises BackendUnavailable without the database."""
     with app.database.read() as conn:
         return [ServiceReport(row, placement.is_up(app, row)) for row in repositories.backends.select(conn)]
 

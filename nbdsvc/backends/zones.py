@@ -8,7 +8,7 @@ from nbdsvc.store import repositories
 
 
 def list_zones(app: App) -> dict[str, bool]:
-    """Each zone by name, and whether a host in it takes new volumes."""
+    """Each zone by name, and whether a host in it takes new volumes. Raises BackendUnavailable without the database."""
     with app.database.read() as conn:
         return _zones(conn)
 

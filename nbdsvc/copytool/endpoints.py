@@ -47,7 +47,7 @@ class OpenSource:
 
 @dataclass(frozen=True)
 class DestinationOptions:
-    """How a destination is written."""
+    """Options for writing a destination."""
 
     format: str = "raw"
     """raw or qcow2."""
@@ -131,7 +131,7 @@ def _open_file(path: Path, how: How) -> OpenSource:
 
 
 def _open_incoming(reference: str, how: How) -> OpenSource:
-    """Once it is all there, a file like others; a child opens it by a name."""
+    """Collect all bytes, then open them like a file; a child opens them by a name."""
     with incoming.collect(reference, how.spool) as fd:
         return replace(_open_descriptor(fd, incoming.name_of(reference), how), status=None)
 

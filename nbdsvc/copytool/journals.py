@@ -54,7 +54,7 @@ class Journal:
             self.fd = None
 
     def knows(self, part: str) -> bool:
-        """Whether it speaks of the part with this identity (`identity`), or of a device or export, which have none."""
+        """Whether the journal is of the part with this `identity`, or of a device or export, which have none."""
         return self.fd is not None and self._part == _digest(part.encode(), _PART)
 
     def begin(self, part: str, anew: bool) -> tuple[int, bytes]:
@@ -111,7 +111,7 @@ class Journal:
 
 
 def identity(fd: int) -> str:
-    """What tells a file from a later one of the same name, also where its inode's number is used again."""
+    """A value that distinguishes a file from a later one of the same name, also where its inode number is used again."""
     status, generation = os.fstat(fd), bytearray(8)
     with contextlib.suppress(OSError):  # tmpfs and network file systems have none, and do not reuse numbers soon
         fcntl.ioctl(fd, _FS_IOC_GETVERSION, generation)

@@ -101,7 +101,7 @@ def part_of(path: Path) -> Path:
 
 
 def make_empty(part: Part, size: int) -> None:
-    """All of its `size` bytes are zeros that take no room. WriteFailed, also where the file system has no such files."""
+    """Make all `size` bytes zeros that take no space. WriteFailed, also where the file system has no sparse files."""
     with _said(part.whole):
         os.ftruncate(part.fd, 0)
         os.ftruncate(part.fd, size)
@@ -223,7 +223,7 @@ def _status(path: Path) -> os.stat_result | None:
 
 
 def _give(fd: int, path: Path, replaced: os.stat_result) -> None:
-    """To the owner of what is replaced, before anything is copied in vain."""
+    """Give the file the owner of the replaced one, before anything is copied in vain."""
     now = os.fstat(fd)
     if (now.st_uid, now.st_gid) == (replaced.st_uid, replaced.st_gid):
         return

@@ -47,7 +47,7 @@ class Abandonable:
                 self._waiting.discard(future)
 
     def abort(self) -> None:
-        """Also ends the threads, each when its call has returned."""
+        """Abort the read. Its threads end when their calls have returned."""
         with self._lock:
             self._aborted = True
             waiting, threads = list(self._waiting), self._threads

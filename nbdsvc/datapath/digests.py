@@ -39,7 +39,7 @@ class Digests:
                 raise errors.ChecksumMismatch(source=where, expected=self[index], actual=found[index])
 
     def root(self) -> bytes:
-        """One digest of size and content."""
+        """A digest of the size and of all digests."""
         import hashlib  # loads OpenSSL, which a copy that keeps no digests does not need
 
         return hashlib.sha256(self._head() + self.content).digest()
@@ -53,7 +53,7 @@ class Digests:
 
     @classmethod
     def load(cls, path: Path) -> "Digests":
-        """What `save` wrote. ChecksumMismatch or BadImage if the file is damaged; FileNotFoundError if there is none."""
+        """Digests that `save` wrote. ChecksumMismatch or BadImage for a damaged file; FileNotFoundError without one."""
         stored = path.read_bytes()
         magic, size, chunk = _HEAD.unpack_from(stored.ljust(_HEAD.size, b"\0"))
         expected = _HEAD.size + _ROOT_SIZE + -(-size // CHUNK) * DIGEST_SIZE

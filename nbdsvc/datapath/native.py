@@ -126,7 +126,7 @@ def patiently(call: Callable[[], int]) -> int:
 
 
 def reason_of(message: Any, result: int) -> str:
-    """What the core said, or what the error number says."""
+    """The core's message; without one, the text of the error number."""
     return ffi.string(message.text).decode(errors="replace") or os.strerror(-result)
 
 

@@ -6,7 +6,7 @@ _MICROSECONDS = 1_000_000
 
 
 class Limit:
-    """At most `rate` a second over everything that is copied with it; 0 is no limit. Bytes, unless a function says else."""
+    """A limit of `rate` a second over all copies that share it; 0: none. Bytes, unless a function names another unit."""
 
     def __init__(self, rate: int = 0) -> None:
         made = ffi.new("struct nbdsvc_token_bucket **")

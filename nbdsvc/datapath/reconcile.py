@@ -75,7 +75,7 @@ def _write_differing(fd: int, path: Path, offset: int, new: bytes, old: bytes) -
 
 
 def _write(fd: int, path: Path, offset: int, content: bytes) -> None:
-    """All of it: a short write is continued, so that its reason is met. WriteFailed."""
+    """Write all bytes: continues a short write, so that its error shows. Raises WriteFailed."""
     done = 0
     while done < len(content):
         try:

@@ -1,4 +1,4 @@
-"""Where a copy writes to: a file or block device as it is, a new qcow2 image, a stream, or nothing at all."""
+"""Sinks of copies: a file or block device as it is, a new qcow2 image, a stream, or nothing at all."""
 
 import os
 from contextlib import ExitStack
@@ -114,7 +114,7 @@ def _open(stack: ExitStack, path: Path, flags: int) -> int:
 
 
 def _open_direct(stack: ExitStack, path: Path) -> int:
-    """The same with O_DIRECT, or -1: a volume's bytes need not push other things out of the page cache."""
+    """A descriptor with O_DIRECT, or -1: a volume's bytes need not push other pages out of the page cache."""
     try:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_DIRECT)
     except OSError:

@@ -1,4 +1,4 @@
-"""Where a copy reads from: raw bytes or a qcow2 image, in a file, a device, or behind a Python function."""
+"""Sources of copies: raw bytes or a qcow2 image, in a file, a device, or behind a Python function."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -59,7 +59,7 @@ class Source:
             self.on_close()
 
     def cause(self, error: errors.Error) -> errors.Error:
-        """What lies behind an error of a read, where more is known of it than the core says."""
+        """The cause of a failed read, where Python knows more of it than the core."""
         return error
 
     def abort(self) -> None:

@@ -1,4 +1,4 @@
-"""One zstd frame, unpacked in pieces, with the methods of the standard library's decompressors."""
+"""Unpacks a zstd frame in pieces, with the methods of the standard library's decompressors."""
 
 import errno
 from typing import Any
@@ -23,7 +23,7 @@ class Decompressor:
         self.needs_input = True
 
     def decompress(self, content: bytes, most: int) -> bytes:
-        """At most so many bytes; ValueError for what is no sound frame."""
+        """At most so many bytes. ValueError for a damaged frame."""
         content = self._left + content
         room, counts = ffi.new("char[]", most), ffi.new("size_t[2]")
         from_ = ffi.from_buffer(content)

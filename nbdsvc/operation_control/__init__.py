@@ -1,1 +1,1 @@
-"""What clients do with operations: list and show them, cancel them, limit their copying."""
+"""Use cases of operations: list and show them, cancel them, limit their rate."""

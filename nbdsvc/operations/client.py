@@ -1,4 +1,4 @@
-"""How use cases submit operations and wait for them, in the host's own process or in another one."""
+"""Submits operations for use cases and waits for them, in the host's own process or in another one."""
 
 import asyncio
 
@@ -44,7 +44,7 @@ class Operations:
             engine.on_ended = self._waiters.look
 
     def look(self) -> None:
-        """Some operation has ended, in this process or another one."""
+        """Called when some operation has ended, in this process or another one."""
         self._waiters.look()
 
     def wake(self) -> None:
@@ -65,7 +65,7 @@ class Operations:
             self._waiters.remove(id, future)
 
     async def ended(self, id: str, timeout: float) -> Operation:
-        """As `wait`, without a thread."""
+        """Like `wait`, without holding a thread."""
         future = self._waiters.add(id)
         try:
             return _succeeded(await asyncio.wait_for(asyncio.wrap_future(future), timeout))

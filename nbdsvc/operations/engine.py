@@ -134,7 +134,7 @@ class Engine:
             lane.pool.submit(self._run, running, lane)
 
     def _grant(self, unfinished: list[Operation]) -> None:
-        """Locks, in order of submission. Who has them waits for a slot; a later one does not overtake who waits for locks."""
+        """Grant locks in order of submission. Operations with locks wait for a slot; later ones overtake no earlier one."""
         reserved: set[str] = set()
         for operation in unfinished:
             if operation.id in self._active:
@@ -155,7 +155,7 @@ class Engine:
             self._lane(lane, operation.backend).slots.wait(operation.id, operation.project_id)
 
     def _let_out(self, unfinished: list[Operation]) -> None:
-        """What waits for a slot and is to end, needs none: its undo is short."""
+        """Move operations that are cancelled or late out of the queue for slots: their undo is short and needs none."""
         for operation in unfinished:
             running, waits = self._active.get(operation.id), self._lane(COPY, operation.backend).slots
             if not running or not waits.is_waiting(operation.id):
@@ -234,7 +234,7 @@ def _to_be_abandoned(operation: Operation) -> bool:
 
 
 def _refused(name: str, reason: str) -> OperationType[Any]:
-    """For a row that this program does not know (after a downgrade, say): it fails instead of waiting for ever."""
+    """An operation type for rows that this program does not know (after a downgrade): the operation fails at once."""
 
     def refuse(_run: object) -> None:
         raise errors.InternalError(reason=reason)

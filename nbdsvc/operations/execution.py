@@ -1,4 +1,4 @@
-"""One operation under way: step by step forwards, and backwards when a step fails."""
+"""Runs one operation: its steps forwards, and their undo backwards when a step fails."""
 
 import math
 import time
@@ -93,7 +93,7 @@ class Execution:
             self._journal.progress(self.id, done, total, text, data, self._rate_estimator.rate(done))
 
     def is_slow(self) -> bool:
-        """It copies next to nothing, so that it needs no slot."""
+        """Whether the operation copies next to nothing, so that it needs no slot."""
         return self._rate_estimator.is_slow()
 
     def execute(self, *, may_copy: bool = True) -> bool:
@@ -176,7 +176,7 @@ def _allowed(operation: Operation) -> float:
 
 
 def _monotonic_end(operation: Operation) -> float:
-    """Its deadline on the clock that does not jump, never further away than what it was allowed."""
+    """The deadline on the monotonic clock, never further away than the time that the operation may take."""
     if operation.deadline is None:
         return math.inf
     left = (operation.deadline - clock.now()).total_seconds()

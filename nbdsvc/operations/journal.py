@@ -1,4 +1,4 @@
-"""What the engine writes: each function is one transaction."""
+"""The journal as the engine writes it: each function is one transaction."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -61,7 +61,7 @@ class Journal:
             return rows.control_flags(conn, id)
 
     def begin(self, operation: Operation) -> None:
-        """It was taken up (again): count the attempt."""
+        """Count another attempt of the operation."""
         with self._change(operation.id) as conn:
             state = operation.state if operation.state == model.UNDOING else model.RUNNING
             started = operation.started_at or clock.now()

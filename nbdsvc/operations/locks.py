@@ -1,4 +1,4 @@
-"""Named locks of one host (rows S050-S053).
+"""Named locks of one host.
 
 Two layers, because they answer two questions. `LockTable`, in memory: may this operation begin, without ever waiting
 for another while holding something? It grants all names at once or none, in order of submission. `FileLocks`, flock on
@@ -20,13 +20,13 @@ RETRY_SECONDS = 0.02
 
 
 class LockTable:
-    """Who holds which name. Not thread-safe: the dispatcher asks under its own mutex."""
+    """The holders of names. Not thread-safe: the dispatcher calls it under its own mutex."""
 
     def __init__(self) -> None:
         self._holders: dict[str, tuple[bool, set[str]]] = {}
 
     def try_acquire(self, owner: str, locks: Iterable[Lock], reserved: set[str]) -> bool:
-        """All of `locks`, or none. Names in `reserved` are waited for by an earlier operation and may not be taken."""
+        """Acquire all of `locks` or none. An earlier operation waits for the names in `reserved`, which are not granted."""
         wanted = list(locks)
         if any(lock.name in reserved or not self._free(lock) for lock in wanted):
             return False

@@ -1,4 +1,4 @@
-"""What an operation is: typed arguments, the locks that they call for, steps with do and undo, and what ends it.
+"""Operation types: typed arguments, the locks that they need, steps with do and undo, and their ends.
 
 A step is run again whenever the process died before its result was recorded. So each looks before it acts: an object
 that is there already and carries this operation's id is success; one that carries another id is not touched; an undo
@@ -24,7 +24,7 @@ ACCESS, SHORT, COPY = "access", "short", "copy"
 
 
 class Run(Protocol[A_co]):
-    """One operation under way, as its steps see it."""
+    """An operation under way, as its steps see it."""
 
     operation: Operation
     results: dict[str, Any]
@@ -46,25 +46,25 @@ class Run(Protocol[A_co]):
         """Raise Cancelled, TimedOut or Interrupted when the operation is to end. Call it in every loop."""
 
     def should_stop(self) -> bool:
-        """The same as a question, for callbacks out of C. True also when the service stops."""
+        """Whether raise_if_stopped would raise. For callbacks out of C."""
 
     def progress(self, done: int, total: int, text: str = "", data: int = 0) -> None:
         """Report bytes done of `total`; `data`: bytes that had to be written. Cheap: written twice a second at most."""
 
 
 def never(_run: Run[Any]) -> bool:
-    """For Step.copies: it is short."""
+    """For Step.copies: the step is short."""
     return False
 
 
 def always(_run: Run[Any]) -> bool:
-    """For Step.copies: it copies."""
+    """For Step.copies: the step copies."""
     return True
 
 
 @dataclass(frozen=True)
 class Step(Generic[A]):
-    """One thing that is done, and how it is taken back."""
+    """A step of an operation: its action and its undo."""
 
     name: str
     do: Callable[[Run[A]], Any]
@@ -78,7 +78,7 @@ class Step(Generic[A]):
 
 @dataclass(frozen=True)
 class OperationType(Generic[A]):
-    """One type of operation, referenced where it is submitted and listed in service.py."""
+    """A type of operation, referenced where it is submitted and listed in service.py."""
 
     name: str
     """As the journal keeps it: it stays, and so do the names of its arguments and steps."""

@@ -1,4 +1,4 @@
-"""How many operations of one lane are at work, shared between projects. Decides only: the engine does what it says."""
+"""Shares the slots of one lane between projects. Decides only: the engine starts and stops operations."""
 
 from collections import Counter
 from collections.abc import Callable

@@ -38,11 +38,11 @@ class Waiters:
         return made
 
     def look(self) -> None:
-        """Some operation has ended."""
+        """Called when some operation has ended."""
         self._worth_it.set()
 
     def remove(self, id: str, future: Ended) -> None:
-        """Its owner does not wait any more."""
+        """Forget a waiter that does not wait any more."""
         with self._lock:
             left = [other for other in self._waiting.pop(id, []) if other is not future]
             if left:

@@ -23,12 +23,15 @@ class QuotaSet:
 
 
 def default_limits(app: App) -> dict[str, int]:
-    """The limits of a project that has none of its own."""
+    """The limits of a project that has none of its own. Raises no error."""
     return dict(app.settings.quotas)
 
 
 def quotas_of(app: App, project_id: str) -> QuotaSet:
-    """The quotas of a project; one that has no rows has the defaults, and uses nothing."""
+    """The quotas of a project; one without rows has the defaults, and uses nothing.
+
+    Raises BackendUnavailable without the database.
+    """
     with app.database.read() as conn:
         limits = quotas.limits(conn, project_id, app.settings.quotas)
         return QuotaSet(limits, quotas.usage(conn, project_id))

@@ -16,6 +16,6 @@ def set_limits(app: App, project_id: str, limits: dict[str, int]) -> None:
 
 
 def reset_limits(app: App, project_id: str) -> None:
-    """Give a project the default limits again."""
+    """Give a project the default limits again. Raises BackendUnavailable without the database."""
     with app.change() as conn:
         quotas.reset_limits(conn, project_id)

@@ -10,7 +10,10 @@ from nbdsvc.store import repositories
 
 
 def list_types(app: App, context: Context) -> list[VolumeType]:
-    """The types that the project may use; all of them for an administrator."""
+    """The types that the project may use; all of them for an administrator.
+
+    Raises BackendUnavailable without the database.
+    """
     with app.database.read() as conn:
         return [found for found in repositories.volume_types.select(conn) if _is_visible(found, context)]
 

@@ -55,7 +55,10 @@ def list_volumes(
 
 
 def related_to(app: App, volumes: Sequence[Volume]) -> Related:
-    """Attachments and type names of many volumes, by as many queries as for one."""
+    """Attachments and type names of many volumes, by as many queries as for one.
+
+    Raises BackendUnavailable without the database.
+    """
     by_volume: dict[str, list[Attachment]] = {}
     with app.database.read() as conn:
         attached = repositories.attachments_of(conn, *(volume.id for volume in volumes)) if volumes else []
