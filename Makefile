@@ -36,6 +36,7 @@ bench: test-tools ## Measure against the peers; results in benchmarks/results
 	$(PYTHON) benchmarks/bench_job.py
 	$(PYTHON) benchmarks/bench_service.py
 	$(PYTHON) benchmarks/bench_backends.py
+	$(PYTHON) benchmarks/bench_scheduler.py
 	$(PYTHON) benchmarks/report.py
 
 rig: rig-tools ## Run the suite on virtual machines with real kernels, and remove them: make rig MINUTES=60 for a long run

@@ -24,6 +24,8 @@ from nbdsvc.images.image_store import ImageFolder
 from nbdsvc.images.resolve import Images
 from nbdsvc.images.spool import Spool
 from nbdsvc.process import Runner
+from nbdsvc.scheduler.expressions.expression import compile_expression
+from nbdsvc.scheduler.functions import FILTER, GOODNESS
 from nbdsvc.store.database import Database
 from nbdsvc.store.unrecorded_ends import UnrecordedEnds
 
@@ -144,4 +146,13 @@ def _make_driver(settings: Settings, name: str, backend: BackendSettings) -> con
         raise errors.ConfigError(setting=f"{setting}.{error.setting}", reason=error.reason) from error
     except TypeError as error:
         raise errors.ConfigError(setting=setting, reason=str(error)) from error
-    return contract.check_complete(made, setting)
+    driver = contract.check_complete(made, setting)
+    _check_functions(driver, setting)
+    return driver
+
+
+def _check_functions(driver: contract.Driver, setting: str) -> None:
+    """ConfigError, now and not at a request, for a filter or goodness function that is none."""
+    for name, text in ((FILTER, driver.get_filter_function()), (GOODNESS, driver.get_goodness_function())):
+        if text is not None:
+            compile_expression(text, f"{setting}.{name}")

@@ -20,6 +20,10 @@ from nbdsvc.backend_settings import EXPORTERS, BackendSettings
 DEFAULT_FILE = Path("/etc/nbdsvc/nbdsvc.toml")
 PREFIX = "NBDSVC_"
 _IQN_PREFIX = re.compile(r"iqn\.[0-9]{4}-[01][0-9]\.[a-z0-9-]+\.[a-z0-9.:-]*")
+# The weighers of scheduler/weighers, which is above this file.
+WEIGHERS = ("capacity", "allocated_capacity", "volume_number", "goodness", "chance")
+# Far above any use, and small enough for sums of products to be exact enough; nan is none.
+MOST_WEIGHT = 1e6
 # What the command line's client reads (cli/client.py): no settings of the service.
 _CLIENT = frozenset({"NBDSVC_ENDPOINT", "NBDSVC_TOKEN", "NBDSVC_PROJECT"})
 
@@ -136,6 +140,9 @@ class Settings:
     operations_kept: float = 30.0
     # Availability zone of this host's storage.
     availability_zone: str = "nova"
+    # How much each weigher counts in the choice of a pool: capacity (room for promises), allocated_capacity, volume_number
+    # (both spread volumes where it is below 0), goodness (the backends' goodness_function), chance. One that is missing: 0.
+    scheduler_weights: dict[str, Any] = field(default_factory=lambda: {"capacity": 1.0, "goodness": 1.0})
     # Zone of a volume whose creation names none; empty: availability_zone.
     default_availability_zone: str = ""
     # Whether a creation that names a zone without a storage host gets the default zone; off: it is refused.
@@ -290,9 +297,21 @@ def _table(text: str) -> dict[str, Any]:
         return table
 
 
+def _are_weights(found: Mapping[str, Any]) -> bool:
+    return all(
+        name in WEIGHERS and isinstance(each, int | float) and not isinstance(each, bool) and abs(each) <= MOST_WEIGHT
+        for name, each in found.items()
+    )
+
+
 def _check(settings: Settings) -> Settings:
     for wrong, setting, reason in (
         (settings.auth not in ("noauth", "token"), "auth", "must be noauth or token"),
+        (
+            not _are_weights(settings.scheduler_weights),
+            "scheduler_weights",
+            f"must be numbers of {', '.join(WEIGHERS)}",
+        ),
         (settings.auth == "token" and settings.tokens_file is None, "tokens_file", "auth = token needs it"),
         (not 0 <= settings.port <= 65535, "port", "must be 0 to 65535"),
         (not settings.host or set(settings.host) & set("@#/"), "host", "must be a name without @, # and /"),

@@ -14,9 +14,11 @@
     ├── BackendError          the storage's or the host's: repair it, then try again
     │   ├── CommandFailed         an external program said no
     │   ├── OutOfSpace            the pool or its file system is full
+    │   │   └── NoRoom                no pool that would do has room for a new volume
     │   ├── DeviceBusy            someone still holds the device
     │   ├── ExportFailed          an export could not be made, changed or removed
     │   └── BackendUnavailable    the backend is not set up or not reachable
+    │       └── NoValidBackend        no pool can take a new volume, each for a reason of its own
     ├── DataError             bytes are wrong or lost: never retried in silence
     │   ├── ReadFailed
     │   ├── WriteFailed
@@ -163,6 +165,14 @@ class OutOfSpace(BackendError):
     reason: str
 
 
+class NoRoom(OutOfSpace):
+    """Facts: as of OutOfSpace; pool is the one with the most room, reason names each pool's."""
+
+    template = "No valid backend: {reason}"
+    # How much is free, and where, is no business of projects.
+    outside = "No valid backend was found."
+
+
 class DeviceBusy(BackendError):
     """Facts: device, reason."""
 
@@ -188,6 +198,13 @@ class BackendUnavailable(BackendError):
     outside = "The storage is not available now."
     backend: str
     reason: str
+
+
+class NoValidBackend(BackendUnavailable):
+    """Facts: as of BackendUnavailable; reason names each pool's."""
+
+    template = "No valid backend: {reason}"
+    outside = "No valid backend was found."
 
 
 class DataError(Error):

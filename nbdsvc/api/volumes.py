@@ -1,9 +1,9 @@
 """/volumes and their metadata."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi.responses import JSONResponse, Response
-from pydantic import ConfigDict, Field
+from pydantic import AliasChoices, ConfigDict, Field
 
 from nbdsvc import errors
 from nbdsvc import metadata as resource_metadata
@@ -14,6 +14,7 @@ from nbdsvc.model.entities import Volume
 from nbdsvc.volumes import read
 from nbdsvc.volumes.create import CreateVolumeRequest, create_volume
 from nbdsvc.volumes.delete import delete_volume
+from nbdsvc.volumes.hints import SchedulerHints
 from nbdsvc.volumes.update import update_volume
 
 router = strict.router("volumes")
@@ -58,11 +59,28 @@ class NewVolume(Body):
     backup_id: Text | None = None
 
 
+# One id, or several.
+_Ids = Text | Annotated[list[Text], Field(max_length=100)]
+
+
+class Hints(Body):
+    """Scheduler hints. Others than these are ignored, as in Cinder: they may be meant for filters of an operator's own."""
+
+    model_config = ConfigDict(extra="allow")
+
+    same_host: _Ids | None = None
+    different_host: _Ids | None = None
+    local_to_instance: Text | None = None
+    query: Any = None
+
+
 class CreateBody(Body):
-    """The body of a create; scheduler hints are accepted and ignored."""
+    """The body of a create."""
 
     volume: NewVolume
-    scheduler_hints: dict[str, Any] | None = Field(default=None, alias="OS-SCH-HNT:scheduler_hints")
+    scheduler_hints: Hints | None = Field(
+        default=None, validation_alias=AliasChoices("OS-SCH-HNT:scheduler_hints", "scheduler_hints")
+    )
 
 
 class VolumeChanges(Body):
@@ -85,9 +103,9 @@ class UpdateBody(Body):
 def create(request: CurrentRequest, body: CreateBody) -> JSONResponse:
     """Create a volume: empty, or from an image, a snapshot or another volume.
 
-    Errors: 400 badRequest (body, sizes, zone, image, status of the source, or a full pool); 404 itemNotFound (type,
-    image, snapshot, volume, group or backup); 413 overLimit (quota); 503 serviceUnavailable (no backend is up and takes
-    new volumes).
+    Errors: 400 badRequest (body, sizes, zone, image, hints, status of the source, or a full pool); 404 itemNotFound
+    (type, image, snapshot, volume, instance of a hint, group or backup); 413 overLimit (quota); 503 serviceUnavailable
+    (no backend is up, takes new volumes and has what type and hints demand).
     """
     wanted = body.volume
     _check(request, wanted)
@@ -102,9 +120,20 @@ def create(request: CurrentRequest, body: CreateBody) -> JSONResponse:
         availability_zone=wanted.availability_zone or None,
         multiattach=wanted.multiattach,
         metadata=wanted.metadata or {},
+        hints=_hints(body.scheduler_hints or Hints()),
     )
     made = create_volume(request.app, request.context, new_volume)
     return answer({"volume": show_volumes(request, [made])[0]}, 202)
+
+
+def _hints(given: Hints) -> SchedulerHints:
+    if given.query is not None:
+        reason = "queries are not supported: they would tell how much is free on which backend"
+        raise errors.InvalidInput(field="scheduler_hints.query", value=None, reason=reason)
+    same, different = (
+        tuple([ids] if isinstance(ids, str) else ids or ()) for ids in (given.same_host, given.different_host)
+    )
+    return SchedulerHints(same, different, given.local_to_instance)
 
 
 def _check(request: ApiRequest, wanted: NewVolume) -> None:

@@ -1,5 +1,6 @@
 """Chooses the pool of a new volume, and checks its room: gives the reported pools and our rows to the scheduler."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -8,14 +9,17 @@ from nbdsvc import errors
 from nbdsvc.app import App
 from nbdsvc.driver import PoolStats, unsupported
 from nbdsvc.model import clock, names
-from nbdsvc.model.entities import StorageBackend, VolumeType
-from nbdsvc.scheduler.candidate import Candidate, Request
-from nbdsvc.scheduler.rank import rank
+from nbdsvc.model.entities import StorageBackend
+from nbdsvc.scheduler.candidate import Candidate, Nearness, Request
+from nbdsvc.scheduler.decide import Decision, decide, judge
+from nbdsvc.scheduler.filters import CAPABILITIES, NEARNESS, Filter
+from nbdsvc.scheduler.functions import FILTER, GOODNESS
 from nbdsvc.store import backends, repositories, tables
 from nbdsvc.units import GiB
 
 # A backend is down when it missed two of its reports and some time for a slow one.
 GRACE_SECONDS = 15
+_NO_POOL = PoolStats("", 0, 0, 0, 0, 0)
 
 
 def is_up(app: App, backend: StorageBackend) -> bool:
@@ -30,62 +34,80 @@ def _age(app: App, backend: StorageBackend) -> float:
     return (clock.now() - (backend.updated_at or backend.created_at)).total_seconds()
 
 
-def choose_pool(
-    app: App, conn: sa.Connection, size: int, zone: str, volume_type: VolumeType, *, multiattach: bool = False
-) -> str:
-    """`host@backend#pool` for a new volume of `size` GiB of this type.
+def choose_pool(app: App, conn: sa.Connection, request: Request) -> str:
+    """`host@backend#pool` for a new volume.
 
-    BackendUnavailable where no backend can take it, OutOfSpace where the one with the most room has too little.
+    NoValidBackend where no backend can take it, NoRoom where one could if it had the room; both say why of each.
     """
-    request = Request(size * GiB, zone, volume_type.extra_specs, multiattach)
-    best = rank(request, _candidates(app, conn))[0]
-    check_room(best.full_name, size, best.room)
-    return best.full_name
+    return choose(app, conn, request).best.full_name
 
 
-def choose_pool_of_copy(
-    app: App, conn: sa.Connection, source: str, size: int, zone: str, volume_type: VolumeType, *, same_type: bool
-) -> str:
-    """`host@backend#pool` for a new volume of `size` GiB with the bytes of what is in the pool `source`.
+def choose(app: App, conn: sa.Connection, request: Request) -> Decision:
+    """What becomes of each pool for a new volume."""
+    return decide(request, candidates(app, conn), app.settings.scheduler_weights)
+
+
+def choose_pool_of_copy(app: App, conn: sa.Connection, source: str, request: Request, *, same_type: bool) -> str:
+    """`host@backend#pool` for a new volume with the bytes of what is in the pool `source`.
 
     That pool, or where it has no room and the backend copies bytes: its best other pool. BackendUnavailable where the pool
     cannot take it or is sick, OutOfSpace where none has the room.
     """
     if not same_type:
-        check_type(app, conn, source, volume_type)
+        check_type(app, conn, source, request.extra_specs)
+    check_nearness(app, conn, source, request.near)
     try:
-        check_growth(app, conn, source, size)
+        check_growth(app, conn, source, request.size // GiB)
     except errors.OutOfSpace:
-        there = [each for each in _candidates(app, conn) if names.split_host(source)[:2] == (each.host, each.backend)]
-        others = [each for each in there if each.full_name != source and each.room >= size * GiB]
+        there = [each for each in candidates(app, conn) if names.split_host(source)[:2] == (each.host, each.backend)]
+        others = [each for each in there if each.full_name != source and each.room >= request.size]
         if instant_clone(conn, source) or not others:
             raise
-        return rank(Request(size * GiB, zone, volume_type.extra_specs), others)[0].full_name
+        return decide(request, others, app.settings.scheduler_weights).best.full_name
     return source
 
 
-def check_type(app: App, conn: sa.Connection, host: str, volume_type: VolumeType) -> None:
-    """BackendUnavailable where the pool of a volume's source, which the volume shares, is none for this type."""
-    there = [each for each in _candidates(app, conn) if each.full_name == host and each.enabled and each.up]
-    for each in there:
-        rank(Request(0, each.zone, volume_type.extra_specs), [each])
+def check_type(app: App, conn: sa.Connection, host: str, extra_specs: Mapping[str, str]) -> None:
+    """NoValidBackend where the pool of a volume's source, which the volume shares, is none for this type."""
+    there = [each for each in _pool(app, conn, host) if each.enabled and each.up]
+    _check(Request(0, "", extra_specs), there, (CAPABILITIES,))
 
 
-def _candidates(app: App, conn: sa.Connection) -> list[Candidate]:
-    pools = backends.all_pools(conn)
+def check_nearness(app: App, conn: sa.Connection, host: str, near: Nearness) -> None:
+    """NoValidBackend where the pool of a volume's source, which the volume shares, is not where the hints want it."""
+    _check(Request(0, "", near=near), _pool(app, conn, host), NEARNESS)
+
+
+def _pool(app: App, conn: sa.Connection, host: str) -> list[Candidate]:
+    return [each for each in candidates(app, conn) if each.full_name == host]
+
+
+def _check(request: Request, pools: list[Candidate], filters: Sequence[Filter]) -> None:
+    for each in pools:
+        if refusal := judge(request, each, filters):
+            raise errors.NoValidBackend(backend=each.backend_name, reason=str(refusal))
+
+
+def candidates(app: App, conn: sa.Connection) -> list[Candidate]:
+    """Every pool that a backend reported; of a backend that reports none, because it is down, one without a name."""
+    pools, sums = backends.all_pools(conn), promised_by_pool(conn)
     return [
-        _candidate(app, conn, row, pool) for row in repositories.backends.select(conn) for pool in pools.get(row.id, [])
+        _candidate(app, row, pool, sums.get((row.host, row.name, pool.name), 0))
+        for row in repositories.backends.select(conn)
+        for pool in pools.get(row.id, [_NO_POOL])
     ]
 
 
-def _candidate(app: App, conn: sa.Connection, row: StorageBackend, pool: PoolStats) -> Candidate:
-    full_name = names.join_host(row.host, row.name, pool.name)
+def _candidate(app: App, row: StorageBackend, pool: PoolStats, promised: int) -> Candidate:
     return Candidate(
         row.host, row.name, pool, row.availability_zone,
         up=is_up(app, row) and not pool.fault,
         enabled=not (row.disabled or row.frozen),
-        room=room(conn, full_name, pool),
+        room=_room(pool, promised),
+        promised=max(promised, pool.provisioned),
         capabilities=capabilities(row, pool),
+        filter_function=row.capabilities.get(FILTER),
+        goodness_function=row.capabilities.get(GOODNESS),
     )  # fmt: skip
 
 
@@ -113,6 +135,15 @@ def capabilities(row: StorageBackend, pool: PoolStats) -> dict[str, Any]:
     }
 
 
+def promised_by_pool(conn: sa.Connection) -> dict[tuple[str, str, str], int]:
+    """Bytes promised to the volumes of each pool (host, backend, pool), by our own rows: newer than any report."""
+    columns = tables.volumes.c
+    key = (columns.host, columns.backend, columns.pool)
+    size = sa.func.sum(sa.func.coalesce(columns.target_size, columns.size))
+    found = conn.execute(sa.select(*key, size).group_by(*key))
+    return {(host, backend, pool): int(total or 0) * GiB for host, backend, pool, total in found}
+
+
 def promised(conn: sa.Connection, host: str) -> int:
     """Bytes promised to the volumes of a pool, by our own rows: newer than any report."""
     size = sa.func.coalesce(tables.volumes.c.target_size, tables.volumes.c.size)
@@ -122,8 +153,11 @@ def promised(conn: sa.Connection, host: str) -> int:
 
 def room(conn: sa.Connection, host: str, pool: PoolStats) -> int:
     """Bytes that may still be promised, counting what was submitted since the pool's report."""
-    newer = max(0, promised(conn, host) - pool.provisioned)
-    return max(0, pool.room() - newer)
+    return _room(pool, promised(conn, host))
+
+
+def _room(pool: PoolStats, promised: int) -> int:
+    return max(0, pool.room() - max(0, promised - pool.provisioned))
 
 
 def check_room(host: str, size: int, free: int) -> None:

@@ -1,4 +1,4 @@
-"""A pool as the scheduler sees it, and the requirements that a pool has to meet."""
+"""A pool as the scheduler sees it, and what a new volume demands of it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,13 +21,39 @@ class Candidate:
     enabled: bool
     # Bytes that may still be promised to new volumes, those since its report counted.
     room: int
+    # Bytes promised to volumes, those since its report counted.
+    promised: int = 0
     # What the backend reported, as types name it: storage_protocol, multiattach, ...
     capabilities: Mapping[str, Any] = field(default_factory=dict)
+    # Expressions that the operator set for the backend.
+    filter_function: str | None = None
+    goodness_function: str | None = None
 
     @property
     def full_name(self) -> str:
         """host@backend#pool."""
         return names.join_host(self.host, self.backend, self.pool.name)
+
+    @property
+    def backend_name(self) -> str:
+        """host@backend."""
+        return names.join_host(self.host, self.backend)
+
+    @property
+    def protocols(self) -> list[Any]:
+        """The transports of its backend, best first."""
+        found = self.capabilities.get("storage_protocol")
+        return found if isinstance(found, list) and found else [found]
+
+
+@dataclass(frozen=True)
+class Nearness:
+    """Where hints want a volume. same_backends: one of these host@backend; local_hosts: one of these; None: any."""
+
+    same_backends: frozenset[str] | None = None
+    # None of these host@backend.
+    different_backends: frozenset[str] = frozenset()
+    local_hosts: frozenset[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -40,3 +66,8 @@ class Request:
     # Of the volume's type.
     extra_specs: Mapping[str, str] = field(default_factory=dict)
     multiattach: bool = False
+    # Pools and backends that shall not be tried (again): host, host@backend or host@backend#pool.
+    attempted: frozenset[str] = frozenset()
+    near: Nearness = Nearness()
+    # Decides between pools where the chance weigher is used.
+    seed: str = ""

@@ -1,7 +1,8 @@
 """Whether what a pool can do meets the extra specs of a volume type, by Cinder's rules for them.
 
 A key without a scope, or with the scope `capabilities`, is a demand on the pool; other scopes are the driver's. A value is
-`<is> True`, `<in> text`, `<or> a <or> b`, an operator and an operand (`>= 5`, `s== text`), or the text itself.
+`<is> True`, `<in> text`, `<all-in> a b`, `<or> a <or> b`, an operator and an operand (`>= 5`, `s== text`), or the text
+itself. A name with colons leads into capabilities that are tables.
 """
 
 import operator
@@ -38,13 +39,28 @@ def demands(extra_specs: Mapping[str, str]) -> dict[str, str]:
 
 def unmet(extra_specs: Mapping[str, str], capabilities: Mapping[str, Any]) -> list[str]:
     """Names of the demands that these capabilities do not meet; one that the pool does not report is not met."""
-    wanted = demands(extra_specs)
-    return [name for name, value in wanted.items() if name not in capabilities or not meets(capabilities[name], value)]
+    return [name for name, value in demands(extra_specs).items() if not meets(find(capabilities, name), value)]
+
+
+def find(capabilities: Mapping[str, Any], name: str) -> Any:
+    """The capability of that name, or the one in tables that `a:b:c` leads to; None where there is none."""
+    if name in capabilities:
+        return capabilities[name]
+    found: Any = capabilities
+    for part in name.split(":"):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    return found
 
 
 def meets(has: Any, demand: str) -> bool:
-    """Whether a capability meets the value of an extra spec; of a list, whether one of its items does."""
-    return any(_meets(each, demand) for each in (has if isinstance(has, list | tuple) else [has]))
+    """Whether a capability meets the value of an extra spec; of a list, whether one of its items does. None meets nothing."""
+    if has is None:
+        return False
+    items = list(has) if isinstance(has, list | tuple) else [has]
+    verb, _, operand = demand.strip().partition(" ")
+    if verb == "<all-in>":
+        return all(any(word in str(item) for item in items) for word in operand.replace("<all-in>", " ").split())
+    return any(_meets(each, demand) for each in items)
 
 
 def _meets(has: Any, demand: str) -> bool:

@@ -18,9 +18,12 @@ from nbdsvc.model.locking import locks
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step
 from nbdsvc.refs import keep_state, read_snapshot_ref, read_volume_ref
+from nbdsvc.scheduler.candidate import Request
 from nbdsvc.store import quotas, repositories, secrets, transitions
 from nbdsvc.types.queries import usable_type
+from nbdsvc.units import GiB
 from nbdsvc.volumes.fill import fill_from_image, fill_from_snapshot, fill_from_volume
+from nbdsvc.volumes.hints import SchedulerHints, look_up
 from nbdsvc.volumes.source import VolumeSource, find_source
 
 # The property by which an image names the volume type of volumes made of it, as in Cinder.
@@ -44,6 +47,7 @@ class CreateVolumeRequest:
     availability_zone: str | None = None
     multiattach: bool = False
     metadata: dict[str, str] = field(default_factory=dict)
+    hints: SchedulerHints = field(default_factory=SchedulerHints)
 
 
 @dataclass(frozen=True)
@@ -62,8 +66,9 @@ class CreateArgs:
 def create_volume(app: App, context: Context, request: CreateVolumeRequest) -> Volume:
     """Write the new volume's row (`creating`), its quota and its operation in one transaction, and return the row.
 
-    Raises InvalidInput (two sources, no size, smaller than the source, another zone than the source's), NotFound
-    (source, type, image), InvalidState (source), QuotaExceeded, OutOfSpace, BackendUnavailable (no host takes volumes).
+    Raises InvalidInput (two sources, no size, smaller than the source, another zone than the source's), NotFound (source,
+    type, image, what hints name), InvalidState (source), QuotaExceeded, OutOfSpace, BackendUnavailable (no host takes
+    volumes).
     """
     if sum(source is not None for source in (request.snapshot_id, request.source_volid, request.image)) > 1:
         raise errors.InvalidInput(
@@ -98,11 +103,13 @@ def _new_row(app: App, conn: sa.Connection, context: Context, request: CreateVol
     size = _size(request, source)
     _check_quota(app, conn, context, size)
     multiattach = request.multiattach or volume_type.multiattach
+    near = look_up(conn, owner_scope(context), request.hints)
+    new = Request(size * GiB, zone, volume_type.extra_specs, multiattach, near=near, seed=names.new_id())
     if source:
         same_type = volume_type.id == source.type_id
-        where = placement.choose_pool_of_copy(app, conn, source.host, size, zone, volume_type, same_type=same_type)
+        where = placement.choose_pool_of_copy(app, conn, source.host, new, same_type=same_type)
     else:
-        where = placement.choose_pool(app, conn, size, zone, volume_type, multiattach=multiattach)
+        where = placement.choose_pool(app, conn, new)
     host, backend, pool = names.split_host(where)
     return Volume(
         id=names.new_id(),

@@ -1,6 +1,8 @@
 """Several backends in one process: each with its own pools, health and slots; a volume's type decides which one it goes to."""
 
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +12,9 @@ from serving import ServiceProcess
 from waiting import wait_until
 
 from drivers.memory import Faults
+from nbdsvc import compose, config, errors
 from nbdsvc.model import names
+from nbdsvc.store.database import Database
 
 BACKENDS = """
 [solid]
@@ -178,3 +182,70 @@ def test_a_type_that_no_backend_meets(shared_service: ServiceProcess, specs: dic
     status, content, _ = ask(shared_service, "POST", "/v3/volumes", body)
     (demand,) = (value for value in specs.values())
     assert (status, demand in str(content)) == (503, True), content
+
+
+@pytest.mark.row("S078")
+def test_functions_of_the_backends_place_volumes(make_service: Callable[..., ServiceProcess]) -> None:
+    """A filter function turns volumes away, a goodness function draws them, and a refusal names both backends and why."""
+    service = make_service(
+        backends="solid = { driver = 'file', options = { filter_function = 'volume.size >= 5 and volume.size < 9' } }, "
+        "swamp = { driver = 'memory', options = { filter_function = 'volume.size < 6', goodness_function = '100' } }",
+    )
+    placed = {size: shown(service, create(service, size=size))["os-vol-host-attr:host"] for size in (1, 5, 6)}
+    assert placed == {1: "me@swamp#swamp", 5: "me@swamp#swamp", 6: "me@solid#solid"}
+    status, content, _ = ask(service, "POST", "/v3/volumes", {"volume": {"size": 9}})
+    message = content["serviceUnavailable"]["message"]
+    assert status == 503
+    for name in ("solid", "swamp"):
+        assert f"me@{name}#{name}: DriverFilter: the backend's filter_function is false: volume.size" in message
+
+
+def _hinted(service: ServiceProcess, hints: Any, **wanted: Any) -> tuple[int, Any]:
+    body = {"volume": {"size": 1, **wanted}, "OS-SCH-HNT:scheduler_hints": hints}
+    status, content, _ = ask(service, "POST", "/v3/volumes", body)
+    return status, content
+
+
+def test_hints_place_a_volume(service: ServiceProcess) -> None:
+    """same_host, different_host and local_to_instance decide the backend, also for a clone, and what they name must exist."""
+    there = {name: create(service, volume_type=name) for name in ("solid", "swamp")}
+    for id in there.values():
+        assert service.wait_status("volumes", id) == "available"
+    solid, swamp = there["solid"], there["swamp"]
+    for hints, name in (
+        ({"same_host": solid}, "solid"),
+        ({"same_host": [swamp]}, "swamp"),
+        ({"different_host": [solid]}, "swamp"),
+        ({"different_host": swamp, "other": 1}, "solid"),
+    ):
+        status, content = _hinted(service, hints)
+        assert status == 202, content
+        assert shown(service, content["volume"]["id"])["os-vol-host-attr:host"] == f"me@{name}#{name}"
+    status, content = _hinted(service, {"different_host": [solid, swamp]})
+    assert (status, str(content).count("DifferentBackendFilter")) == (503, 2), content
+    assert _hinted(service, {"different_host": solid}, source_volid=solid)[0] == 503
+    assert _hinted(service, {"same_host": solid}, source_volid=solid)[0] == 202
+    missing, instance = names.new_id(), names.new_id()
+    for hints in ({"same_host": missing}, {"different_host": [solid, missing]}, {"local_to_instance": instance}):
+        assert _hinted(service, hints)[0] == 404
+    for wrong in ({"same_host": 5}, {"different_host": [{}]}, {"query": '[">=", "$free_capacity_gb", 5]'}, "x"):
+        assert _hinted(service, wrong)[0] == 400
+    body = {"attachment": {"volume_uuid": solid, "instance_uuid": instance, "connector": {"host": "me"}}}
+    assert ask(service, "POST", "/v3/attachments", body, OpenStack_API_Version="volume 3.44")[0] == 200
+    assert _hinted(service, {"local_to_instance": instance})[0] == 202
+
+
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """A folder with a short name, because socket paths are limited."""
+    with tempfile.TemporaryDirectory(prefix="nb-", dir="/var/tmp") as folder:
+        yield Path(folder)
+
+
+@pytest.mark.parametrize("options", ["filter_function = 'volume.sise < 5'", "goodness_function = '1 +'"])
+def test_a_wrong_function_ends_the_start(short_folder: Path, options: str) -> None:
+    """A function with a syntax error or an unknown name is found when the settings are read, by backend and column."""
+    backends = f"solid = {{ driver = 'file', options = {{ {options} }} }}"
+    settings = config.load(environment={"NBDSVC_BACKENDS": backends}, state_dir=short_folder)
+    with pytest.raises(errors.ConfigError, match=r"backends\.solid\.options\.(filter|goodness)_function: column"):
+        compose.make_host(settings, Database(str(short_folder / "nbdsvc.db")))

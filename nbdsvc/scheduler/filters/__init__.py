@@ -1,0 +1,18 @@
+"""Which pools can take a volume at all, in this order. Each filter is pure and looks at one pool."""
+
+from nbdsvc.scheduler.filters.availability_zone import AVAILABILITY_ZONE
+from nbdsvc.scheduler.filters.backend_state import BACKEND_STATE
+from nbdsvc.scheduler.filters.capabilities import CAPABILITIES
+from nbdsvc.scheduler.filters.capacity import CAPACITY
+from nbdsvc.scheduler.filters.driver import DRIVER
+from nbdsvc.scheduler.filters.filter import Filter
+from nbdsvc.scheduler.filters.ignore_attempted import IGNORE_ATTEMPTED
+from nbdsvc.scheduler.filters.nearness import DIFFERENT_BACKEND, INSTANCE_LOCALITY, SAME_BACKEND
+
+__all__ = ["CAPABILITIES", "CAPACITY", "FILTERS", "NEARNESS", "Filter"]
+
+# What scheduler hints demand.
+NEARNESS = (SAME_BACKEND, DIFFERENT_BACKEND, INSTANCE_LOCALITY)
+
+# Capacity is last: a pool that it turns down could take a smaller volume.
+FILTERS = (AVAILABILITY_ZONE, BACKEND_STATE, IGNORE_ATTEMPTED, CAPABILITIES, *NEARNESS, DRIVER, CAPACITY)

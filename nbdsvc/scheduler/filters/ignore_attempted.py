@@ -1,0 +1,12 @@
+"""Pools and backends that were tried already, or are to be left out, are not taken."""
+
+from nbdsvc.scheduler.candidate import Candidate, Request
+from nbdsvc.scheduler.filters.filter import Filter
+
+
+def _lacks(candidate: Candidate, request: Request) -> str | None:
+    names = {candidate.full_name, candidate.backend_name, candidate.host}
+    return "it is excluded from this choice" if names & request.attempted else None
+
+
+IGNORE_ATTEMPTED = Filter("IgnoreAttemptedHostsFilter", _lacks)
