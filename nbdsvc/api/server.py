@@ -21,6 +21,7 @@ from nbdsvc.api import (
     metrics,
     microversions,
     operations,
+    placement,
     pools,
     quota_sets,
     resource_filters,
@@ -49,7 +50,7 @@ served), 413 overLimit (the body is too large, or the project has too many unfin
 500 computeFault (our fault; it is logged) and 503 serviceUnavailable (the database). Each names its own errors.
 """
 _ROUTERS = (volumes, volume_actions, snapshots, attachments, types, limits, quota_sets, services, hosts, pools, zones,
-            extensions, resource_filters, operations, messages, images, manageable)  # fmt: skip
+            extensions, resource_filters, operations, messages, images, manageable, placement)  # fmt: skip
 
 
 def create(app: App, authenticator: Authenticator) -> ApiMiddleware:

@@ -44,11 +44,16 @@ class Decision:
         most = max(full, key=lambda candidate: candidate.room)
         raise errors.NoRoom(pool=most.full_name, requested=self.request.size, free=most.room, reason=reason)
 
+    @property
+    def refused_last_first(self) -> list[Refusal]:
+        """Those first that got furthest: they lack least."""
+        return sorted(self.refused, key=lambda each: -FILTERS.index(each.filter))
+
     def _reasons(self) -> str:
-        """Of each backend, as many as may be said at once: those first that got furthest."""
+        """Of each pool, as many as an error may hold."""
         shown: list[str] = []
         length = 0
-        order = sorted(self.refused, key=lambda each: -FILTERS.index(each.filter))
+        order = self.refused_last_first
         for each in order:
             length += len(str(each)) + 2
             if shown and length > _MOST_CHARACTERS:

@@ -1,5 +1,9 @@
 """Several backends in one process: each with its own pools, health and slots; a volume's type decides which one it goes to."""
 
+import json
+import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -233,6 +237,35 @@ def test_hints_place_a_volume(service: ServiceProcess) -> None:
     body = {"attachment": {"volume_uuid": solid, "instance_uuid": instance, "connector": {"host": "me"}}}
     assert ask(service, "POST", "/v3/attachments", body, OpenStack_API_Version="volume 3.44")[0] == 200
     assert _hinted(service, {"local_to_instance": instance})[0] == 202
+
+
+def test_explain_placement_says_beforehand(service: ServiceProcess) -> None:
+    """The verb shows every pool, best first, with weight or filter and reason; what it says is what a creation then does."""
+
+    def explain(*arguments: str) -> list[Any]:
+        command = [sys.executable, "-m", "nbdsvc", "explain-placement", *arguments, "--json"]
+        done = subprocess.run(
+            command, env={**os.environ, "NBDSVC_ENDPOINT": service.url}, capture_output=True, text=True, check=True
+        )
+        return list(json.loads(done.stdout))
+
+    first, second = explain("1")
+    assert first["passes"] and second["passes"] and first["weight"] >= second["weight"]
+    assert shown(service, create(service))["os-vol-host-attr:host"] == first["name"]
+    best, other = explain("1", "--type", "solid")
+    assert (best["name"], best["passes"]) == ("me@solid#solid", True)
+    assert (other["name"], other["filter"]) == ("me@swamp#swamp", "CapabilitiesFilter")
+    assert other["reason"] == "volume_backend_name = solid requested, this has swamp"
+    refused = explain("1", "--type", "solid", "--without", "me@solid")
+    assert {row["filter"] for row in refused} == {"IgnoreAttemptedHostsFilter", "CapabilitiesFilter"}
+    assert {row["filter"] for row in explain("900000000")} == {"CapacityFilter"}
+    for wrong, status in (
+        ("size=0", 400),
+        ("", 400),
+        ("size=1&volume_type=none", 404),
+        ("size=1&availability_zone=x", 400),
+    ):
+        assert ask(service, "GET", f"/v3/scheduler-stats/placement?{wrong}")[0] == status
 
 
 @pytest.fixture
