@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from backends import COPYING, INSTANT, SIMULATED_LIO, Backend
+from backends import COPYING, INSTANT, SIMULATED_LIO, TWO_POOLS, Backend
 from killing import ATTACHMENT_CASES, CASES, World, run_case
 from serving import ServiceProcess
 
@@ -41,6 +41,19 @@ def test_killed_at_every_step_it_ends_settled(
     for case in cases:
         run_case(world, case)
     print(f"{len(cases)} of {len(CASES)} kill points on {kind_of_database}, {backend} backend")
+
+
+@pytest.mark.row("S021")
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("group", range(GROUPS))
+def test_killed_with_two_pools(
+    make_service: Callable[..., ServiceProcess], request: pytest.FixtureRequest, group: int
+) -> None:
+    """The same with volumes in two pools of one backend: what a step left in a pool is found again in that one."""
+    world = _make_world(make_service, request, TWO_POOLS)
+    for case in CASES[group::GROUPS]:
+        run_case(world, case)
+    print(f"{len(CASES[group::GROUPS])} of {len(CASES)} kill points with two pools")
 
 
 @pytest.mark.row("S021", "S068")

@@ -19,22 +19,28 @@ LIO = {"exporter": "lio", "iscsi_portals": "127.0.0.1:3262"}
 
 @dataclass(frozen=True)
 class Backend:
-    """settings: of the service. driver: memory, file or lvm. exporter: nbd, lio or lio-memory."""
+    """settings: of the service, where STATE is its folder. driver: memory, file or lvm. exporter: nbd, lio or lio-memory.
+
+    folders: of the pools, in STATE, by the pools' names.
+    """
 
     driver: str = "memory"
     exporter: str = "nbd"
     settings: dict[str, Any] = field(default_factory=dict)
+    folders: tuple[str, ...] = ("pool",)
 
     def volume(self, state: Path, id: str) -> Path:
         """Where its bytes are."""
         if self.driver == "lvm":
             return Path("/dev", os.environ["NBDSVC_TEST_VOLUME_GROUP"], f"volume-{id}")
-        return state / "pool" / "volumes" / f"volume-{id}"
+        paths = [state / folder / "volumes" / f"volume-{id}" for folder in self.folders]
+        return next((path for path in paths if path.exists()), paths[0])
 
     def unmanaged(self, state: Path, of: str | None) -> Path:
         """Something in the pool that is not ours: a volume, or a snapshot of this one."""
         if self.driver != "lvm":
-            path = state / "pool" / ("snapshots" if of else "volumes") / "unmanaged"
+            pool = self.volume(state, of).parents[1] if of else state / self.folders[0]
+            path = pool / ("snapshots" if of else "volumes") / "unmanaged"
             path.touch()
             return path
         group = os.environ["NBDSVC_TEST_VOLUME_GROUP"]
@@ -45,7 +51,8 @@ class Backend:
     def unmarked(self, state: Path) -> list[Path]:
         """Everything in the pool that has no mark of ours."""
         if self.driver != "lvm":
-            return [path for path in (state / "pool").glob("[vs]*s/*") if not os.listxattr(path)]
+            found = (path for folder in self.folders for path in (state / folder).glob("[vs]*s/*"))
+            return [path for path in found if not os.listxattr(path)]
         group = os.environ["NBDSVC_TEST_VOLUME_GROUP"]
         return [Path("/dev", group, name) for name in _logical_volumes(unmarked=True)]
 
@@ -89,6 +96,11 @@ def _logical_volumes(*, unmarked: bool = False) -> list[str]:
 
 COPYING = Backend(settings={"driver": "memory", "driver_options": "instant_clone = false"})
 INSTANT = Backend(settings={"driver": "memory", "driver_options": "instant_clone = true"})
+# As large as each other, so that they take turns.
+TWO_POOLS = Backend(
+    settings={"driver": "memory", "driver_options": "pools = { a = 'STATE/pool', b = 'STATE/other' }"},
+    folders=("pool", "other"),
+)
 # Its LIO is lost with each kill, as by a reboot of the storage host.
 SIMULATED_LIO = Backend("memory", "lio-memory", {**INSTANT.settings, **LIO, "exporter": "lio-memory"})
 

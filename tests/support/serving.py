@@ -43,7 +43,7 @@ class ServiceProcess:
 
     def start(self) -> "ServiceProcess":
         environment = {key: value for key, value in os.environ.items() if not key.startswith("NBDSVC_")}
-        environment |= {f"NBDSVC_{key.upper()}": str(value) for key, value in self.settings.items()}
+        environment |= {f"NBDSVC_{key.upper()}": self._setting(value) for key, value in self.settings.items()}
         environment["NBDSVC_STATE_DIR"] = str(self.state)
         environment |= {"CRASH_PLAN": str(self.plan), "ROLE": self.role}
         environment |= {"PYTHONPATH": str(self.tree), **self.environment}
@@ -63,6 +63,9 @@ class ServiceProcess:
                 break
             time.sleep(0.02)
         raise AssertionError("the service did not start:\n" + self.log.read_text()[-3000:])
+
+    def _setting(self, value: object) -> str:
+        return str(value).replace("STATE", str(self.state))
 
     def client(self, project: str = "p1") -> Client:
         return Client(self.url, f"tester:{project}", project)
@@ -133,9 +136,11 @@ class ServiceProcess:
         attachments = {row["id"] for row in rows}
         found = self.backend.leftovers(volumes, snapshots, {row["volume_id"] for row in rows})
         for folder, owned, prefix in (("volumes", volumes, "volume-"), ("snapshots", snapshots, "_snapshot-")):
-            names = {path.name.removeprefix(prefix) for path in (self.state / "pool" / folder).glob("*")}
+            paths = [path for pool in self.backend.folders for path in (self.state / pool / folder).glob("*")]
+            names = {path.name.removeprefix(prefix) for path in paths}
             found += [f"{folder}/{name}" for name in names - owned]
-        found += [f"new/{path.name}" for path in (self.state / "pool" / "new").glob("*")]
+        pools = [self.state / pool for pool in self.backend.folders]
+        found += [f"new/{path.name}" for pool in pools for path in (pool / "new").glob("*")]
         found += [f"export {path.name}" for path in (self.state / "exports").iterdir() if path.stem not in attachments]
         found += [f"journal {path.name}" for path in (self.state / "journals").glob("*")]
         found += [
