@@ -1,4 +1,4 @@
-"""What every driver of ours answers in the same way: its name, version, functions and the statistics that it keeps."""
+"""The common part of our drivers: name, version, functions of the scheduler, and cached statistics."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -199,7 +199,7 @@ def managed(name: str, owner: str) -> errors.Conflict:
 
 
 def check_type(volume: VolumeRef, *, thin: bool) -> None:
-    """InvalidInput where the volume's type asks for the other kind of provisioning (row S097)."""
+    """InvalidInput where the volume's type requires the other kind of provisioning."""
     wanted = {"thin_provisioning_support": thin, "thick_provisioning_support": not thin}
     for key, value in volume.extra_specs.items():
         has = wanted.get(key.removeprefix("capabilities:"))

@@ -19,7 +19,7 @@ from nbdsvc.units import GiB, to_gib
 
 
 class FileDriver(BaseDriver[PoolFolder]):
-    """See nbdsvc/driver/ for the contract. pool: the only folder; pools: several, by name. `options` are BaseDriver's."""
+    """Volumes as files of pool folders. `options` are those of BaseDriver."""
 
     def __init__(
         self, name: str, pool: Path | None = None, pools: Mapping[str, str] | None = None, **options: Any
@@ -88,7 +88,7 @@ class FileDriver(BaseDriver[PoolFolder]):
         return pool.plain(pool.snapshot_path(snapshot.id))
 
     def list_objects(self) -> list[BackendObject]:
-        """All entries of volumes/ and snapshots/ of the pools that are there. BackendUnavailable where none is."""
+        """All entries of volumes/ and snapshots/. BackendUnavailable when the pool folder is gone."""
         found, _failed = self._tried(self._objects)
         return [each for name in found for each in found[name]]
 
@@ -194,7 +194,7 @@ class FileDriver(BaseDriver[PoolFolder]):
         pool.grow(path, size)
 
     def _size(self, pool: PoolFolder, path: Path, ref: dict[str, str]) -> int:
-        """Of the object under either name: this may be a repeat of what was killed."""
+        """The size of the object under either name, in bytes: a killed attempt may have renamed it."""
         pool.check()
         source = path.with_name(base.source_name(ref))
         found = path if path.exists() else source

@@ -129,7 +129,7 @@ class PoolFolder:
             atomic_file.sync_folder(path.parent)
 
     def _move(self, path: Path, back: Path) -> None:
-        """By link(2), which replaces nothing that has the name meanwhile."""
+        """Rename by link(2) and unlink(2): never replaces a file that has the name meanwhile."""
         if not (back.exists() and back.samefile(path)):
             os.link(path, back)
         path.unlink()
@@ -140,7 +140,7 @@ class PoolFolder:
         fcntl.ioctl(fd, FICLONE, source_fd)
 
     def grow(self, path: Path, size: int) -> None:
-        """At least `size` bytes; new bytes read as zeros. Never shrinks."""
+        """Grow the file to at least `size` bytes; new bytes read as zeros. Never shrinks."""
         self.check()
         with self._translated(size), self._existing(path, os.O_RDWR) as fd:
             if os.fstat(fd).st_size < size:
@@ -201,7 +201,7 @@ class PoolFolder:
         atomic_file.write(self.folder / MARKER, f"{self.name}\n".encode())
 
     def _probe(self) -> bool:
-        """True where blocks can be shared; ConfigError where owners cannot be kept."""
+        """Whether the file system can share blocks. ConfigError where it keeps no extended attributes."""
         source, target = (self.folder / "new" / f".probe-{uuid.uuid4().hex}-{end}" for end in ("a", "b"))
         has_owners = False
         try:

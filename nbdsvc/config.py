@@ -24,7 +24,7 @@ _IQN_PREFIX = re.compile(r"iqn\.[0-9]{4}-[01][0-9]\.[a-z0-9-]+\.[a-z0-9.:-]*")
 WEIGHERS = ("capacity", "allocated_capacity", "volume_number", "goodness", "chance")
 # Far above any use, and small enough for sums of products to be exact enough; nan is none.
 MOST_WEIGHT = 1e6
-# What the command line's client reads (cli/client.py): no settings of the service.
+# Variables that the command line's client reads (cli/client.py): no settings of the service.
 _CLIENT = frozenset({"NBDSVC_ENDPOINT", "NBDSVC_TOKEN", "NBDSVC_PROJECT"})
 
 
@@ -47,7 +47,7 @@ class Settings:
     # Where the API listens.
     listen: str = "127.0.0.1"
     port: int = 8776
-    # noauth: everybody is an administrator, as in Cinder's noauth; unless it is set, the API then listens on this
+    # noauth: every user is an administrator, as in Cinder's noauth; unless it is set, the API then listens on this
     # host's own addresses (127.0.0.1, ::1) only. token: the tokens of tokens_file.
     auth: str = "noauth"
     # TOML: [tokens.NAME] token = "...", project = "...", user = "...", roles = ["member"]. Readable by its owner only.

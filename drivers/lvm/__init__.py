@@ -1,4 +1,4 @@
-"""Volumes as logical volumes: thin ones in a pool of their volume group, or thick ones (row S009)."""
+"""Volumes as logical volumes: thin ones in a thin pool, or thick ones."""
 
 from typing import Any
 

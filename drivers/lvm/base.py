@@ -1,4 +1,4 @@
-"""What thin and thick volumes have in common: one volume group, LVs with owners, and how LVs are taken over."""
+"""The common part of thin and thick volumes: volume groups, LVs with owners, and managing of existing LVs."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -17,14 +17,14 @@ from nbdsvc.driver import BackendObject, DriverFacts, Manageable, SnapshotRef, V
 from nbdsvc.model import names
 from nbdsvc.units import GiB, to_gib
 
-# As Cinder calls it.
+# Cinder's default.
 DEFAULT_GROUP = "cinder-volumes"
 
 P = TypeVar("P", bound=LvmPool)
 
 
 class LvmBase(BaseDriver[P], Generic[P]):
-    """See nbdsvc/driver/ for the contract, and docs/lvm.md for what is where."""
+    """A driver whose pools lie in volume groups; docs/lvm.md describes its LVs."""
 
     facts: DriverFacts
 
@@ -33,7 +33,7 @@ class LvmBase(BaseDriver[P], Generic[P]):
         name: str,
         # For backends with a folder; not used here.
         pool: Path | None = None,
-        # The volume group (row S006); empty: cinder-volumes, or as `pools` say.
+        # The volume group; empty: cinder-volumes, or as `pools` say.
         volume_group: str = "",
         # Several pools, by name: GROUP, or GROUP/POOL where volumes are thin.
         pools: Mapping[str, str] | None = None,
@@ -69,11 +69,11 @@ class LvmBase(BaseDriver[P], Generic[P]):
 
     @abstractmethod
     def _reject_reason(self, at: P, found: LogicalVolume) -> str:
-        """Why an LV cannot become a volume of this driver; empty where it can."""
+        """The reason why an LV cannot become a volume of this driver; empty where it can."""
 
     @abstractmethod
     def _reject_snapshot_reason(self, at: P, found: LogicalVolume) -> str:
-        """The same for a snapshot."""
+        """The reason why an LV cannot become a snapshot of this driver; empty where it can."""
 
     # Facts
 

@@ -118,7 +118,7 @@ class Sweeper:
         self._lvm.remove(found.name)
 
     def _clear(self, found: LogicalVolume) -> None:
-        """From its end. Its first bytes go before anything else, so that nothing takes it for a file system any more."""
+        """Clear the LV from its end. Its first bytes go before, so that nothing finds a file system in it."""
         path, size = self._lvm.path(found.name), found.size
         if not found.active:
             self._lvm.activate(found.name)

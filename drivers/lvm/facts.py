@@ -1,4 +1,4 @@
-"""What LVM reports, as data: parsed from `--reportformat json`, without running anything.
+"""Reports of LVM as data: parsed from `--reportformat json`, without running anything.
 
 Source: lvmreport(7), lvs(8), vgs(8). Sizes are requested in bytes without suffix; LVM reports every field as text.
 """
@@ -15,7 +15,7 @@ TEMP_NEW, TEMP_OLD, TEMP_EXTEND, TRASH = "nbdsvc-new-", "nbdsvc-old-", "nbdsvc-m
 
 @dataclass(frozen=True)
 class LogicalVolume:
-    """One LV. size: bytes it occupies (virtual for thin ones). pool: name of its thin pool, or "".
+    """An LV. size: bytes that it occupies (virtual for thin ones). pool: name of its thin pool, or "".
 
     origin_size: of a classic snapshot, the bytes that it reads as. data_percent: of a thin LV, a pool or a classic
     snapshot. metadata_size, when_full and zeroing: of a pool.
@@ -114,7 +114,7 @@ class LogicalVolume:
 
 @dataclass(frozen=True)
 class VolumeGroup:
-    """One VG, sizes in bytes. missing: physical volumes that are not there."""
+    """A VG, sizes in bytes. missing: number of physical volumes that are absent."""
 
     name: str
     size: int

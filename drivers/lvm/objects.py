@@ -35,7 +35,7 @@ class Objects:
         return found
 
     def find(self, *wanted: str) -> dict[str, LogicalVolume]:
-        """Those of these names that are there, by name; without names all of the pool."""
+        """The LVs of these names that exist, by name; without names, all LVs of the pool."""
         try:
             return {found.name: found for found in self.lvm.volumes(*wanted) if self._holds(found)}
         except errors.CommandFailed:
@@ -50,7 +50,7 @@ class Objects:
         return found
 
     def is_mine(self, found: LogicalVolume | None, owner: str) -> bool:
-        """True for what an earlier try made; Conflict for another's object of that name."""
+        """Whether an earlier attempt of `owner` made the LV. Conflict for another owner's LV of that name."""
         if found is None:
             return False
         if found.owner != owner:
@@ -156,7 +156,7 @@ class Objects:
         return BackendObject(kind, id, found.owner, found.name, found.virtual_size, pool, fault, origin)
 
     def manageable(self, kind: str, pool: str, reject_reason: RejectReason) -> list[Manageable]:
-        """The LVs that are of `kind` ("volume" or "snapshot"), but pools and temporary LVs. pool: its name."""
+        """The LVs of `kind` ("volume" or "snapshot"), without pools and temporary LVs. pool: its name."""
         return [
             Manageable(
                 reference={base.SOURCE_NAME: lv.name},
@@ -172,7 +172,7 @@ class Objects:
 
 
 def kind_of(found: LogicalVolume) -> str:
-    """Ours by their names; an unknown LV is a snapshot if it was taken of a volume of ours, else a volume."""
+    """The kind of an LV: by its name where it is ours, else snapshot if its origin is a volume of ours, else volume."""
     known = names.parse_name(found.name)
     if known:
         return known[0]

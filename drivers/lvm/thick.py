@@ -35,7 +35,7 @@ class ThickDriver(LvmBase[ThickGroup]):
         *,
         # Room of a new snapshot, in per cent of its volume's size.
         snapshot_percent: int = 20,
-        # What happens to the bytes of deleted volumes: none, discard or zero.
+        # The treatment of the bytes of deleted volumes: none, discard or zero.
         clearing: str = clearing.DISCARD,
         **options: Any,
     ) -> None:
@@ -190,7 +190,7 @@ class ThickDriver(LvmBase[ThickGroup]):
             at.lvm.make_classic_snapshot(name, origin, room, owner)
 
     def _room(self, at: ThickGroup, origin: LogicalVolume) -> int:
-        """By the policy, as long as the group has it."""
+        """Bytes of a new classic snapshot, by the policy. OutOfSpace where the group has less."""
         group = at.objects.group()
         wanted = min(max(origin.size * self._percent // 100, group.extent), watching.whole(origin.size))
         wanted = -(-wanted // group.extent) * group.extent

@@ -170,7 +170,7 @@ class ThinDriver(LvmBase[ThinPool]):
         self._delete(self._at(snapshot.pool), names.snapshot_name(snapshot.id))
 
     def _delete(self, at: ThinPool, name: str) -> None:
-        """With what an earlier revert left of it."""
+        """Remove the LV, and the temporary LVs of an earlier revert of it."""
         at.lvm.remove(*at.objects.find(TEMP_NEW + name, TEMP_OLD + name, name))
 
     def revert_to_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef, owner: str) -> None:

@@ -1,4 +1,4 @@
-"""What is to be done about a pool or a snapshot that runs full: decided here, from facts alone, and done by the driver."""
+"""Decides on a pool or a snapshot that runs full: from facts alone; the driver acts."""
 
 from dataclasses import dataclass
 
@@ -11,10 +11,10 @@ MAX_METADATA = 15 * GiB + 800 * (1 << 20)
 
 @dataclass(frozen=True)
 class Policy:
-    """From `threshold` per cent on, grow by `percent` of what is there; percent 0: never.
+    """Growth of a pool: from `threshold` per cent on, by `percent` of its size; percent 0: never.
 
-    Metadata that is full makes a pool read-only, so it is doubled early, from `metadata_threshold` on, and nothing new is
-    begun from `metadata_refusal` on.
+    Full metadata make a pool read-only, so they are doubled early, from `metadata_threshold` on, and no new object is made
+    from `metadata_refusal` on.
     """
 
     threshold: float = 80.0
@@ -25,7 +25,7 @@ class Policy:
 
 @dataclass(frozen=True)
 class Growth:
-    """What to grow: `metadata` of the LV or its data, by so many bytes."""
+    """A growth of an LV by so many bytes: of its data, or with `metadata` of its metadata."""
 
     name: str
     more: int
@@ -34,7 +34,7 @@ class Growth:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What to do, and what an operator has to know."""
+    """The growths to make, and the warnings for the operator."""
 
     growths: tuple[Growth, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -75,7 +75,7 @@ def whole(size: int) -> int:
 
 
 def refusal(found: LogicalVolume, policy: Policy) -> str:
-    """Why a thin pool takes nothing new; empty where it does."""
+    """The reason why a thin pool takes no new object; empty where it takes one."""
     if found.metadata_percent >= policy.metadata_refusal:
         return f"the metadata of {found.name} is {found.metadata_percent:.0f} % full, and a pool whose metadata is full fails"
     if found.data_percent >= 100:

@@ -7,7 +7,7 @@ from nbdsvc.exporter import Access, Connector, Exporter
 from nbdsvc.store import repositories, tables
 from nbdsvc.store.database import Database
 
-# Of a volume type: the transports that its volumes may have, as Cinder's capability is called ("iSCSI", "<in> nbd").
+# Extra spec of a volume type: the transports of its volumes, named as Cinder's capability ("iSCSI", "<in> nbd").
 STORAGE_PROTOCOL = "storage_protocol"
 
 

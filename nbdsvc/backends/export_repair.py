@@ -42,7 +42,7 @@ def repair_exports(app: App, host: Host, exporter: Exporter) -> int:
     for id in (present - set(rows)) | set(inventory.orphans):
         log.warning("removing an export without an attachment", export=id)
         exporter.remove(id)
-    # What was ended without a record, its row does not know yet.
+    # The row does not show yet an access that was ended without a record.
     wrong = [row for row in sick + surplus if row.id not in host.ended]
     return sum(_submit_repair(app, mine[row.volume_id].full_host, row) for row in wrong)
 

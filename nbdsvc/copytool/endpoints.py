@@ -140,7 +140,7 @@ def _open_descriptor(fd: int, path: Path, how: How) -> OpenSource:
     status = os.fstat(fd)
     _check_kind(path, status)
     if stat.S_ISBLK(status.st_mode) and how.declared in (None, "raw") and how.disk is None:
-        # What a guest wrote there has no say in how it is read.
+        # The bytes that a guest wrote there must not decide how they are read.
         facts, opened = RAW, open_fd(fd, RAW, path.name, how.snapshot)
     else:
         facts, opened = opening.open_file(fd, path.name, how)

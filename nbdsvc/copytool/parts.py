@@ -19,12 +19,12 @@ from nbdsvc.copytool import busy
 
 _SUFFIX = ".nbdsvc-part"
 _MARK = "user.nbdsvc.part"
-# What file systems say where there are no extended attributes, no hard links, or no permission for them.
+# Errors of file systems where there are no extended attributes, no hard links, or no permission for them.
 _CANNOT = (errno.ENOTSUP, errno.ENOSYS, errno.EPERM, errno.EACCES, errno.EINVAL)
 _KEPT_ATTRIBUTES = ("user.", "system.posix_acl_access", "security.selinux")
 _NEW_MODE = 0o644
 _LONGEST_NAME = 255
-# What cannot become a file: (test of the mode that stat returns, message).
+# Paths that cannot become a file: (test of the mode that stat returns, message).
 _NOT_FILES = (
     (stat.S_ISDIR, "it is a folder: name the file in it"),
     (stat.S_ISSOCK, "it is a socket: an NBD server behind it is nbd+unix:///?socket=PATH"),

@@ -21,7 +21,7 @@ from nbdsvc.datapath.source import Source
 THREADS = max(4, os.cpu_count() or 1)
 # A sink that packs makes its threads wait for their turn; with twice as many there is always one that need not wait.
 PACKING_THREADS = 2 * THREADS
-# Whoever takes digests is not writing meanwhile, and a disk wants several writes at once: 2 GiB to a file took 0.93 s
+# A thread that takes digests is not writing meanwhile, and a disk wants several writes at once: 2 GiB to a file took 0.93 s
 # without digests, with them 20 % more by four threads, 6 % by eight, 3 % by twelve and 1 % by sixteen.
 DIGEST_THREADS = max(16, 2 * THREADS)
 # How often progress is reported and a request to stop is seen: a cancel takes effect within 100 ms.

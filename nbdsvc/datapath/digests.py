@@ -10,7 +10,7 @@ from pathlib import Path
 
 from nbdsvc import atomic_file, errors
 
-# What digests and journals speak of (NBDSVC_CHUNK in native/sink/sink.h).
+# The unit of digests and journals, in bytes (NBDSVC_CHUNK in native/sink/sink.h).
 CHUNK = 4 << 20
 DIGEST_SIZE = 16
 _MAGIC, _HEAD, _ROOT_SIZE = b"nbdsvcD1", struct.Struct("<8sQI"), 32

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 READ, WRITE, JOURNAL = 1, 2, 3
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _TICK_SECONDS = 0.05
-# What the readers of formats answer for an image that is damaged (native/source/qcow2.c).
+# Errors of the readers of formats for an image that is damaged (native/source/qcow2.c).
 _BAD = (errno.EBADMSG, errno.EILSEQ, errno.ENODATA)
 
 PreadCallback = Callable[[int, int], bytes]

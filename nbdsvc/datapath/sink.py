@@ -10,7 +10,7 @@ from nbdsvc._native import ffi, lib
 from nbdsvc.datapath import native
 from nbdsvc.datapath.source import NBD_CONNECTIONS
 
-# What a qcow2 image may be compressed with, and the core's numbers for it.
+# Compressions of a qcow2 image, and the core's numbers for them.
 COMPRESSIONS = {"none": 0, "zlib": 1, "zstd": 2}
 _IS_ZERO = 1
 _SECTOR = 512

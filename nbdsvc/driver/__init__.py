@@ -1,7 +1,7 @@
 """Contract of a volume backend: the control path only.
 
 A driver makes, grows, copies and removes the backend's objects. It moves no bytes on behalf of a client, exports
-nothing and knows no database, no operation and no setting but the arguments of its constructor (row S060): bytes go
+nothing and knows no database, no operation and no setting but the arguments of its constructor: bytes go
 through `local_path` and datapath/, transports are exporters.
 
 `Driver` is what every driver implements; whatever else one can do is a protocol of its own, and what a driver can do is

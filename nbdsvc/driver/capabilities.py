@@ -1,4 +1,4 @@
-"""What a driver can do is what it implements: one function says it, of a driver that is set up."""
+"""The capabilities of a driver that is set up: the optional protocols that it implements, and its facts."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ PROTOCOLS: dict[str, tuple[type, str]] = {
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What a backend can do."""
+    """The capabilities of a backend."""
 
     protocols: frozenset[str]
     """Names of the optional protocols that its driver implements."""
@@ -36,7 +36,7 @@ class Capabilities:
 
 
 def capabilities_of(driver: Driver) -> Capabilities:
-    """What this driver can do, by the protocols that it implements and what `do_setup` found out."""
+    """The capabilities of this driver, by the protocols that it implements and the facts that `do_setup` found."""
     protocols = frozenset(name for name, (protocol, _) in PROTOCOLS.items() if isinstance(driver, protocol))
     facts = driver.facts
 

@@ -1,4 +1,4 @@
-"""What every driver implements. The rules that its methods keep are in the docstring of nbdsvc.driver."""
+"""The methods of every driver. Their rules are in the docstring of nbdsvc.driver."""
 
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -19,7 +19,7 @@ class Driver(Protocol):
 
     @property
     def facts(self) -> DriverFacts:
-        """What its methods do not say. Constant after `do_setup`."""
+        """Facts that the methods do not show. Constant after `do_setup`."""
 
     # Start (S061, S062, S021)
 

@@ -1,11 +1,11 @@
-"""What a driver declares beside its methods."""
+"""Facts that a driver declares beside its methods."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class DriverFacts:
-    """What is known at the latest after `do_setup`, and which methods there are does not say."""
+    """Facts of a driver that its methods do not show, known at the latest after `do_setup`."""
 
     thin: bool
     """Space is taken when it is written."""

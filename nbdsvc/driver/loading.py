@@ -1,4 +1,4 @@
-"""How an installed driver is found, and how the API describes one."""
+"""Finds installed drivers, and describes a driver for the API."""
 
 from collections.abc import Callable
 from importlib.metadata import entry_points

@@ -33,7 +33,7 @@ class ManageDriver(Protocol):
 
 @runtime_checkable
 class ManageSnapshotDriver(Protocol):
-    """The same for snapshots; it needs SnapshotDriver."""
+    """A driver that makes snapshots of existing objects, and unmanages them. It needs SnapshotDriver."""
 
     def manage_existing_snapshot(self, snapshot: SnapshotRef, ref: dict[str, str], owner: str) -> ProviderState | None:
         """See ManageDriver.manage_existing. InvalidInput for an object that is another volume's."""

@@ -1,4 +1,4 @@
-"""What lies in a pool: as the service lists it, and as a client sees it that wants to manage it."""
+"""Objects of a pool: as the service lists them, and as a client sees them that may manage them."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""What a driver gets to know of a volume or a snapshot."""
+"""References: the part of a volume or a snapshot that a driver knows."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -20,7 +20,7 @@ from nbdsvc.images.spool import PIECE
 from nbdsvc.images.unpacking import Next, Unpacker
 
 Abort = Callable[[], None] | None
-# What inspection looks at: the beginning, and what stands behind the data.
+# Bytes that inspection reads: the beginning, and the bytes behind the data.
 _HEAD, _TAIL = PIECE, 4096
 
 

@@ -52,7 +52,7 @@ class ReadAhead:
     def pread(self, offset: int, length: int) -> bytes:
         """Exactly these bytes, or fetch's error."""
         if offset + length > self._size:
-            return self._fetch(offset, length)  # whoever has the file says what is wrong
+            return self._fetch(offset, length)  # the file's own read raises the error
         parts = []
         while length:
             window, is_new = self._window_at(offset, length)

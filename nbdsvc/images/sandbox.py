@@ -35,7 +35,7 @@ _START_SECONDS = 20
 _POLL_SECONDS = 0.02
 _LAST_WORDS_SECONDS = 2
 _NOBODY = "65534"
-# Ends with the command, or with whoever holds the other end of its standard input; bwrap ends what is left with it. Not
+# Ends with the command, or when the other end of its standard input is closed; bwrap ends what is left with it. Not
 # bwrap's --die-with-parent: killed while it makes its namespaces, it leaves a half of itself behind that waits for ever.
 _LIFELINE = 'exec 3<&0; "$@" 3<&- & p=$!; { read -r _ <&3; kill -KILL $p; } & wait $p'
 
@@ -164,7 +164,7 @@ class _Child:
 
 def _start(command: list[str]) -> tuple[subprocess.Popen[bytes], int, int]:
     """The running child, where to read what it complains of, and what it lives as long as."""
-    # Neither end blocks: a child that talks more than anybody reads loses output, not time.
+    # Neither end blocks: a child that writes more than is read loses output, not time.
     said, words = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     other, lifeline = os.pipe2(os.O_CLOEXEC)
     try:

@@ -39,7 +39,7 @@ class Volume:
     attached_mode: str | None = None
     metadata: dict[str, str] = field(default_factory=dict)
     image_metadata: dict[str, str] = field(default_factory=dict)
-    # What its driver keeps of it: driver.ProviderState.
+    # The driver's own state of the volume: driver.ProviderState.
     provider_id: str | None = None
     provider_location: str | None = None
     driver_data: dict[str, Any] | None = None

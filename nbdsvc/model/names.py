@@ -4,7 +4,7 @@ import re
 import uuid
 
 VOLUME_PREFIX = "volume-"
-# LVM keeps names that begin with "snapshot" for itself, hence the underscore (row S009).
+# LVM keeps names that begin with "snapshot" for itself, hence the underscore.
 SNAPSHOT_PREFIX = "_snapshot-"
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")

@@ -44,7 +44,7 @@ def _table(*rows: tuple[str, str, str | None, str | None, str | None]) -> dict[s
     }
 
 
-# What a volume's attachments may call for: PREVIOUS is one of them.
+# Statuses that a volume's attachments imply: PREVIOUS is one of them.
 BY_ATTACHMENTS = ("available", "reserved", "attaching", "in-use")
 
 

@@ -144,7 +144,7 @@ class Engine:
             if not self._table.try_acquire(operation.id, locks, reserved):
                 reserved |= {lock.name for lock in locks}
                 continue
-            # It may have ended since it was listed: its end is written before it leaves the active ones.
+            # The operation may have ended since it was listed: its end is written before it leaves the active ones.
             running = self._running(self._journal.get(operation.id))
             if running.operation.finished:
                 self._table.release(operation.id)

@@ -14,7 +14,7 @@ from nbdsvc.operations.journal import Journal
 from nbdsvc.operations.operation_type import OperationType
 from nbdsvc.operations.rate_estimator import RateEstimator
 
-# Writing progress more often would cost more fsyncs than anybody watches.
+# Writing progress more often would cost fsyncs without a reader.
 PROGRESS_SECONDS = 0.5
 # A cancel from another process, or another rate, is seen this late; a cancel from this process at once.
 CONTROL_POLL_SECONDS = 0.5

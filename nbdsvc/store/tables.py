@@ -119,7 +119,7 @@ quota_limits = sa.Table(
     sa.Column("limit", sa.Integer, nullable=False),
 )
 
-# What a host reports of each of its backends; the API's services.
+# Backends as their host reports them; the API's services.
 backends = sa.Table(
     "backends",
     metadata,

@@ -30,7 +30,7 @@ from nbdsvc.exports.lio.plan import (
 )
 
 ROOT = Path("/sys/kernel/config/target")
-# rtslib is not safe between processes (its issue 36), so whoever changes LIO here holds this lock.
+# rtslib is not safe between processes (its issue 36), so every change of LIO here holds this lock.
 LOCK = Path("/run/nbdsvc-lio.lock")
 # configfs's folder of a backstore begins with its plugin's name and an index.
 _FOLDERS = {"iblock": BLOCK, "fileio": FILE}
@@ -39,7 +39,7 @@ _OFF = ("emulate_3pc",)
 # A device that is opened as a file is discarded behind the page cache that it is read through, so that what was discarded
 # may still read as before: initiators see unmap_zeroes_data off, and zero by writing.
 _OFF_THROUGH = ("unmap_zeroes_data",)
-# What only some devices can do: UNMAP.
+# Attributes that only some devices have: UNMAP.
 _IF_POSSIBLE = ("emulate_tpu",)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
-# One volume a target, so its LUN is always the first (row S123), and so is its portal group.
+# One volume a target, so its LUN is always the first, and so is its portal group.
 LUN, TPG_TAG = 0, 1
 # Initiators that have no access neither log in, nor find the target by discovery. A LUN is mapped
 # read-only and then made writable, so that there is no moment in which a reader can write.

@@ -31,7 +31,7 @@ LONGEST_WAIT_SECONDS = 30.0
 # A server that sends nothing useful for so long is given up, whatever number of tries that was.
 PATIENCE_SECONDS = 120.0
 _PIECE = 64 * KiB
-# What is kept of a stream's beginning and end, so that looks at headers and footers do not fetch the file again and again.
+# Bytes kept of a stream's beginning and end, so that looks at headers and footers do not fetch the file again and again.
 ENDS_KEPT = 256 * KiB
 
 
