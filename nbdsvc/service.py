@@ -26,8 +26,7 @@ from nbdsvc.backends.rebuild import Rebuilt
 from nbdsvc.compose import make_host
 from nbdsvc.config import Settings
 from nbdsvc.datapath.rate_limit import cores
-from nbdsvc.exporter import Exporter
-from nbdsvc.exports.lio import LioExporter
+from nbdsvc.exporter import ConnectionInfo, Exporter
 from nbdsvc.exports.nbd.exporter import NbdExporter
 from nbdsvc.host import Host
 from nbdsvc.host_lock import lock_host
@@ -58,8 +57,16 @@ log = structlog.get_logger(__name__)
 
 # A start waits so long for the first report of a backend.
 FIRST_REPORT_SECONDS = 20.0
+
+
+def _add_chap(info: ConnectionInfo, secret: str) -> ConnectionInfo:
+    from nbdsvc.exports.lio import LioExporter  # loaded where there is such an attachment
+
+    return LioExporter.with_secret(info, secret)
+
+
 # By driver_volume_type. Of all transports, because an attachment keeps the one that it got.
-ADD_SECRET = {"nbd": NbdExporter.with_secret, "iscsi": LioExporter.with_secret}
+ADD_SECRET = {"nbd": NbdExporter.with_secret, "iscsi": _add_chap}
 OPERATION_TYPES = (
     CREATE_VOLUME,
     DELETE_VOLUME,

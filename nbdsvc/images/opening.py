@@ -15,7 +15,7 @@ from nbdsvc.images.inspection import ImageFacts, Read, inspect
 from nbdsvc.images.open_file import PLAIN, How, cut_footer, open_fd, reader
 
 if TYPE_CHECKING:
-    from nbdsvc.images.http.client import Access
+    from nbdsvc.images.http.access import Access
     from nbdsvc.images.http.file import HttpFile
 
 

@@ -15,7 +15,7 @@ from nbdsvc.datapath import source as datapath
 from nbdsvc.images import opening
 from nbdsvc.images.checksum import Check, beside
 from nbdsvc.images.http import url
-from nbdsvc.images.http.client import Access
+from nbdsvc.images.http.access import Access
 from nbdsvc.images.image_store import Image, ImageFolder
 from nbdsvc.images.inspection import ImageFacts
 from nbdsvc.images.open_file import How, reader

@@ -19,7 +19,7 @@ from images import KiB, MiB, qemu_img, write_extents
 from nbdsvc import errors
 from nbdsvc.datapath.copy import Stopped
 from nbdsvc.images import opening
-from nbdsvc.images.http.client import Access
+from nbdsvc.images.http.access import Access
 from nbdsvc.images.image_store import ImageFolder
 from nbdsvc.images.opening import How
 from nbdsvc.images.resolve import Images

@@ -18,7 +18,7 @@ from nbdsvc import errors
 from nbdsvc.copytool import endpoints
 from nbdsvc.datapath.copy import Stopped, copy
 from nbdsvc.images import opening
-from nbdsvc.images.http.client import Access
+from nbdsvc.images.http.access import Access
 from nbdsvc.images.http.file import HttpFile
 from nbdsvc.images.http.reach import Reach
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from nbdsvc import errors
-from nbdsvc.images.http.client import Access
+from nbdsvc.images.http.access import Access
 from nbdsvc.images.image_store import Image, ImageFolder
 from nbdsvc.images.inspection import inspect
 from nbdsvc.images.resolve import Images

@@ -13,7 +13,6 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from nbdsvc.datapath.source import CALLBACK_THREADS
 from nbdsvc.images.http import proxy
-from nbdsvc.images.http.reach import Reach
+from nbdsvc.images.http.access import Access
 from nbdsvc.images.http.unreachable import Unreachable, as_unreachable
 from nbdsvc.images.http.url import Url
 
@@ -33,20 +32,6 @@ CONNECT_SECONDS = 10.0
 _HEADS = 2
 # How often a wait that a socket does not end looks whether it should go on.
 _TICK_SECONDS = 0.05
-
-
-@dataclass(frozen=True)
-class Access:
-    """Limits for fetching images. reach: addresses that URLs may lead to; None: any, for a user's own copy.
-
-    ca_file: certificates to trust in place of the system's. silence: seconds for which a server may say nothing.
-    least_rate: bytes a second below which a request is given up, measured over `silence` seconds; 0: none.
-    """
-
-    reach: Reach | None = None
-    ca_file: Path | None = None
-    silence: float = 30.0
-    least_rate: int = 0
 
 
 class Client:

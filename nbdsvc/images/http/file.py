@@ -15,8 +15,9 @@ import urllib3
 
 from nbdsvc import errors
 from nbdsvc.images.http import answer
+from nbdsvc.images.http.access import Access
 from nbdsvc.images.http.answer import Outcome, Verdict
-from nbdsvc.images.http.client import Access, Client
+from nbdsvc.images.http.client import Client
 from nbdsvc.images.http.unreachable import Unreachable
 from nbdsvc.images.http.url import Url, parse, redirected
 from nbdsvc.images.readahead import ReadAhead

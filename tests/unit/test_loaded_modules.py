@@ -1,0 +1,13 @@
+"""What a service does not load before it needs it: each such library costs every start time, and the service memory."""
+
+import subprocess
+import sys
+
+PROGRAM = "import nbdsvc.cli.serve, nbdsvc.service, nbdsvc.api.server, sys; print(*sys.modules)"
+RARE = ("urllib3", "rich", "pygments", "alembic", "pyroute2", "rtslib_fb", "psycopg", "lark", "nbdsvc.exports.lio.plan")
+
+
+def test_a_service_starts_without_what_few_use() -> None:
+    """A start loads no HTTP client, no library for tracebacks, no migrations, no netlink and no LIO."""
+    ran = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
+    assert [name for name in RARE if name in ran.stdout.split()] == []
