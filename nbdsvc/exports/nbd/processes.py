@@ -5,8 +5,9 @@ What a file says of a process may be lost, or be wrong, while the process still 
 
 import contextlib
 import os
+import select
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from nbdsvc.polling import wait_until
@@ -14,6 +15,8 @@ from nbdsvc.polling import wait_until
 # A killed process is gone when its last write to a slow disk has come back.
 GONE_SECONDS = 10.0
 POLL_SECONDS = 0.005
+# The number of a process that has ended may be another's by then: after this the servers are looked up again.
+LOOK_SECONDS = 1.0
 SPEC, KEEPER = "spec.json", "keep.sh"
 
 
@@ -28,21 +31,51 @@ def serving(exports: Path) -> dict[str, set[int]]:
     return found
 
 
-def end(exports: Path, id: str) -> None:
+def end(exports: Path, id: str, keeper: int | None = None) -> None:
     """SIGKILL every server of the export; returns when they are gone, or after GONE_SECONDS.
 
-    A keeping shell is stopped first: it would start another server. SIGKILL follows to the server that it has.
+    keeper: its keeping shell, where that is known. Each look at all processes of a host takes some milliseconds, so what is
+    known ends first, and one look finds that there is no other.
     """
+    if keeper is not None:
+        _end({keeper}, lambda: _children(keeper))
 
     def gone() -> bool:
         pids = serving(exports).get(id, set())
         keepers = {pid for pid in pids if _is_keeper(pid)}
-        _signal(keepers, signal.SIGSTOP)
-        _signal(pids - keepers, signal.SIGKILL)
-        _signal(keepers, signal.SIGKILL)
+        _end(keepers, lambda: pids - keepers)
         return not pids
 
     wait_until(gone, GONE_SECONDS, POLL_SECONDS)
+
+
+def _end(keepers: set[int], servers: Callable[[], set[int]]) -> None:
+    """A keeping shell is stopped before its servers end: it would start another one."""
+    _signal(keepers, signal.SIGSTOP)
+    ended = servers()
+    _signal(ended, signal.SIGKILL)
+    _signal(keepers, signal.SIGKILL)
+    for pid in ended | keepers:
+        _wait_for_end(pid)
+
+
+def _children(pid: int) -> set[int]:
+    """Empty also where the kernel does not list them (CONFIG_PROC_CHILDREN)."""
+    with contextlib.suppress(OSError):
+        return set(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+    return set()
+
+
+def _wait_for_end(pid: int) -> None:
+    """Until this process has ended, LOOK_SECONDS at most. One descriptor at a time: few may be left."""
+    with contextlib.suppress(ProcessLookupError):
+        fd = os.pidfd_open(pid)
+        try:
+            waiting = select.poll()
+            waiting.register(fd, select.POLLIN)
+            waiting.poll(LOOK_SECONDS * 1000)
+        finally:
+            os.close(fd)
 
 
 def _signal(pids: set[int], number: signal.Signals) -> None:

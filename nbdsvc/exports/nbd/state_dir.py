@@ -75,7 +75,7 @@ class StateDir:
         After a SIGTERM nbdkit goes on until its clients have gone, and answers ESHUTDOWN to all that they ask: an I/O error
         on their hosts. What has no answer they ask the next server again, and nothing that is answered is in its memory.
         """
-        processes.end(self.path.parent, self.id)
+        processes.end(self.path.parent, self.id, self.pid())
 
     def remove(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
