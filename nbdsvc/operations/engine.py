@@ -195,7 +195,7 @@ class Engine:
             with self._files.hold(locks, lambda: self._check_stop(running)) as fds, locks_held_by_children(fds):
                 ended = running.execute(may_copy=lane.copies)
             if ended:
-                bound.info("operation ended", state=self._journal.get(operation.id).state)
+                bound.info("operation ended", state=running.state)
         except errors.Interrupted:
             bound.info("operation interrupted")
         except Exception as error:  # not even the journal could be written: stay in the list, try again later

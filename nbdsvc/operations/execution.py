@@ -55,6 +55,7 @@ class Execution:
         self._flags_read = time.monotonic()
         self._rate_estimator = RateEstimator(operation.progress_done)
         self._at = max(operation.cursor, 0)
+        self.state = operation.state
         self._begun = False
         self._cursor = operation.cursor
         self._end = _monotonic_end(operation)
@@ -104,11 +105,9 @@ class Execution:
         if self._type.first and not self.cancelled:
             with suppress(Exception):  # its step meets the same, and has somewhere to say it
                 self._type.first(self)
-        if not self._begun:
-            self._journal.begin(self.operation)
-            self._begun = True
         self._rate_estimator.restart()
         if self._undoing and self.operation.error:
+            self._begin()
             self._undo(errors.from_facts(self.operation.error))
             return True
         try:
@@ -116,6 +115,7 @@ class Execution:
         except errors.Interrupted:
             raise
         except Exception as error:  # also an unexpected one: the rows must get their final status
+            self._begin()
             self._undo(error if isinstance(error, errors.Error) else errors.InternalError(reason=repr(error)))
             return True
 
@@ -124,15 +124,33 @@ class Execution:
             step = self._type.steps[index]
             self.raise_if_stopped()
             if step.copies(self) and not may_copy:
+                self._begin()
                 return False
-            self._journal.intend(self.id, index, self.results)
-            self._cursor = index
+            if step.needed(self):
+                self._note(index)
             self._probe("before do", self.operation, step.name)
             self.results[step.name] = step.do(self)
             self._probe("after do", self.operation, step.name)
             self._at = index + 1
+        self._begin()
         self._journal.succeed(self._type, self.operation, self.args, self.results)
+        self.state = model.SUCCEEDED
         return True
+
+    def _begin(self) -> None:
+        """Count the attempt, once."""
+        if not self._begun:
+            self._journal.begin(self.operation)
+            self._begun = True
+
+    def _note(self, index: int) -> None:
+        """Write that this step begins. The first one of an attempt begins in the transaction that counts the attempt."""
+        if self._begun:
+            self._journal.intend(self.id, index, self.results)
+        else:
+            self._journal.begin(self.operation, index, self.results)
+            self._begun = True
+        self._cursor = index
 
     def _undo(self, error: errors.Error) -> None:
         self._undoing = True
@@ -147,7 +165,7 @@ class Execution:
                     operation=self.id, step=step.name, cause=str(error), undo_error=str(failed)
                 )
             self._probe("after undo", self.operation, step.name)
-        self._journal.fail(self._type, self.operation, self.args, verdict)
+        self.state = self._journal.fail(self._type, self.operation, self.args, verdict)
 
     def _undo_step(self, undo: Callable[["Execution"], None]) -> Exception | None:
         failed: Exception | None = None

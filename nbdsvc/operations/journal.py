@@ -60,12 +60,13 @@ class Journal:
         with self._database.read() as conn:
             return rows.control_flags(conn, id)
 
-    def begin(self, operation: Operation) -> None:
-        """Count another attempt of the operation."""
+    def begin(self, operation: Operation, cursor: int | None = None, results: dict[str, object] | None = None) -> None:
+        """Count another attempt of the operation. cursor, results: its first step begins in the same transaction."""
+        state = operation.state if operation.state == model.UNDOING else model.RUNNING
+        first = {} if cursor is None else {"cursor": cursor, "results": results or {}}
+        started = operation.started_at or clock.now()
         with self._change(operation.id) as conn:
-            state = operation.state if operation.state == model.UNDOING else model.RUNNING
-            started = operation.started_at or clock.now()
-            rows.update(conn, operation.id, state=state, attempts=operation.attempts + 1, started_at=started)
+            rows.update(conn, operation.id, state=state, attempts=operation.attempts + 1, started_at=started, **first)
 
     def intend(self, id: str, cursor: int, results: dict[str, object]) -> None:
         """The results so far, and that step `cursor` is begun."""
@@ -95,7 +96,7 @@ class Journal:
         if had_secret:
             self._database.scrub()
 
-    def fail(self, operation_type: OperationType[A], operation: Operation, args: A, error: errors.Error) -> None:
+    def fail(self, operation_type: OperationType[A], operation: Operation, args: A, error: errors.Error) -> str:
         state = _ENDS.get(type(error), model.FAILED)
         with self._change(operation.id) as conn:
             facts = secrets.without(errors.facts_of(error), secrets.of(conn, operation.id))
@@ -106,3 +107,4 @@ class Journal:
             self._database.notify(conn, ENDED_CHANNEL)
         if had_secret:
             self._database.scrub()
+        return state

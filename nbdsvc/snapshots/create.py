@@ -130,8 +130,8 @@ CREATE_SNAPSHOT = OperationType(
     CreateSnapshotArgs,
     (
         Step("take", _take, _remove),
-        Step("fill", _fill, copies=_is_to_be_filled),
-        Step("tidy", journaled_copy.remove_journal),
+        Step("fill", _fill, copies=_is_to_be_filled, needed=_is_to_be_filled),
+        Step("tidy", journaled_copy.remove_journal, needed=_is_to_be_filled),
     ),
     _locks,
     _succeed,

@@ -233,8 +233,8 @@ CREATE_VOLUME = OperationType(
     CreateArgs,
     (
         Step("allocate", _allocate, _undo_allocate),
-        Step("fill", _fill, copies=_has_to_be_filled),
-        Step("tidy", journaled_copy.remove_journal),
+        Step("fill", _fill, copies=_has_to_be_filled, needed=_has_to_be_filled),
+        Step("tidy", journaled_copy.remove_journal, needed=_has_to_be_filled),
     ),
     _locks,
     _succeed,
