@@ -1,9 +1,7 @@
 """NBD exports: one nbdkit process per attachment, so that ending an attachment's access is ending a process."""
 
-import os
 import re
 import socket
-import sys
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any
 from nbdsvc import errors, process
 from nbdsvc.exporter import Access, ConnectionInfo, Connector, ExportSpec, Health, Inventory
 from nbdsvc.exports.nbd import connection, processes
+from nbdsvc.exports.nbd.command import launch_command, pythonpath
 from nbdsvc.exports.nbd.state_dir import StateDir
 from nbdsvc.exports.note_version import VERSION, check_version
 from nbdsvc.model import names
@@ -153,7 +152,7 @@ class NbdExporter:
             "growing_name": names.growing_name(names.export_name(spec.volume_id)),
             "description": f"nbdsvc volume {spec.volume_id}{' (read only)' if spec.read_only else ''}",
             "nbdkit": process.resolve("nbdkit"),
-            "pythonpath": _pythonpath(),
+            "pythonpath": pythonpath(),
             "filters": self._filters,
             "filter_args": self._filter_args,
         }
@@ -188,7 +187,7 @@ class NbdExporter:
         # What no initiator knows yet may be lost by a power cut, and is written again with the port.
         state.write(spec, secret, durable=spec["port"] is not None)
         try:
-            port = self._launch(state)
+            port = self._launch(state, spec)
         except errors.CommandFailed as error:
             if spec["port"] is None:
                 state.remove()
@@ -201,7 +200,7 @@ class NbdExporter:
         if found is None or found != spec["port"]:
             state.write({**spec, "port": found}, secret)
 
-    def _launch(self, state: StateDir) -> str:
+    def _launch(self, state: StateDir, spec: dict[str, Any]) -> str:
         """Start the daemon; what it prints is its TCP port.
 
         Where systemd runs, in a scope of its own: a daemon alone would still be in the service's control group, and be
@@ -209,7 +208,7 @@ class NbdExporter:
         and its errors and the port come back the same way as without systemd. At the host's shutdown it is killed, see
         StateDir.end_process.
         """
-        command = [sys.executable, "-I", "-S", "-c", _BOOT, _root(), str(state.path)]
+        command = launch_command(state, spec)
         if Path("/run/systemd/system").is_dir():
             scope = f"--unit=nbdsvc-export-{state.id}.scope"
             command = ["systemd-run", "--quiet", "--scope", "--collect", scope,
@@ -217,29 +216,11 @@ class NbdExporter:
         return self._runner.run(command, timeout=30, leaves_server=True).stdout.strip()
 
 
-# Isolated and without site: 40 ms faster to start. The launcher needs nothing but the standard library and its folder.
-_BOOT = (
-    "import sys; sys.path.insert(0, sys.argv[1]); from nbdsvc.exports.nbd import launch; "
-    "sys.exit(launch.main(sys.argv[3:] + [sys.argv[2]]))"
-)
-
-
 def _serves(found: dict[str, Any], wanted: dict[str, Any]) -> bool:
     """Whether a server that was started by one note serves what another one calls for. What an older note has not, and what
     only matters at a start (paths of programs, the range of ports), ends no live server."""
     keys = [key for key in _SERVED if key != "host" or wanted["tcp"]]
     return all(found.get(key, wanted[key]) == wanted[key] for key in keys)
-
-
-def _root() -> str:
-    return str(Path(__file__).resolve().parents[3])
-
-
-def _pythonpath() -> str:
-    """The PYTHONPATH by which nbdkit's interpreter finds the core and cffi's runtime, which are loaded here too."""
-    import _cffi_backend
-
-    return os.pathsep.join([_root(), str(Path(_cffi_backend.__file__).resolve().parent)])
 
 
 def _greeting(path: Path) -> bytes:

@@ -53,10 +53,6 @@ class StateDir:
         if durable:
             atomic_file.sync_folder(self.path.parent)
 
-    def note_process(self, pid: int) -> None:
-        """The process that keeps the server. No power cut leaves one."""
-        atomic_file.write(self.path / "process", f"{pid} {stat_of(pid)[1]}".encode(), durable=False)
-
     def secret(self) -> str:
         """The pre-shared key as written, without the name of its owner."""
         return self.psk_path.read_text().strip().partition(":")[2]
