@@ -17,9 +17,9 @@ from nbdsvc import errors
 from nbdsvc.model import clock
 from nbdsvc.model import operation as model
 from nbdsvc.model.operation import Operation
-from nbdsvc.operations.execution import Execution, Probe, no_probe
+from nbdsvc.operations.execution import ExcludedError, Execution, Probe, no_probe
 from nbdsvc.operations.journal import Journal
-from nbdsvc.operations.locks import FileLocks, LockTable
+from nbdsvc.operations.locks import FileLocks, excluded
 from nbdsvc.operations.operation_type import ACCESS, COPY, SHORT, OperationType, Step, args_from_json
 from nbdsvc.operations.slots import Slots
 from nbdsvc.process import locks_held_by_children
@@ -67,7 +67,6 @@ class Engine:
         self._poll = poll_seconds
         self._probe = probe
         self._mutex = threading.Lock()
-        self._table = LockTable()
         self._active: dict[str, Execution] = {}
         self._work = threading.Event()
         self._stopping = threading.Event()
@@ -134,20 +133,15 @@ class Engine:
             lane.pool.submit(self._run, running, lane)
 
     def _grant(self, unfinished: list[Operation]) -> None:
-        """Grant locks in order of submission. Operations with locks wait for a slot; later ones overtake no earlier one."""
-        reserved: set[str] = set()
-        for operation in unfinished:
-            if operation.id in self._active:
-                continue
-            # Nothing was begun of one that is to be abandoned, so there is nothing to exclude.
-            locks = [] if _to_be_abandoned(operation) else operation.lock_set()
-            if not self._table.try_acquire(operation.id, locks, reserved):
-                reserved |= {lock.name for lock in locks}
+        """Let operations that no other one excludes wait for a slot; later ones overtake no earlier one."""
+        new = [operation for operation in unfinished if operation.id not in self._active]
+        waiting = excluded(self._journal.claimed()) if any(each.state == model.PENDING for each in new) else set()
+        for operation in new:
+            if operation.id in waiting and not _to_be_abandoned(operation):
                 continue
             # The operation may have ended since it was listed: its end is written before it leaves the active ones.
             running = self._running(self._journal.get(operation.id))
             if running.operation.finished:
-                self._table.release(operation.id)
                 continue
             self._active[operation.id] = running
             # Not among the ends of access: a project may have queued, and cancelled, a thousand connects before its detach.
@@ -191,13 +185,15 @@ class Engine:
         bound = log.bind(operation=operation.id, kind=operation.kind, resource=operation.resource_id)
         try:
             # The files of locks are for children that outlive us; an end of access has none, and may have no room for a file.
-            locks = [] if _to_be_abandoned(operation) or running.lane == ACCESS else operation.lock_set()
+            locks = [] if running.never_begins() or running.lane == ACCESS else operation.lock_set()
             with self._files.hold(locks, lambda: self._check_stop(running)) as fds, locks_held_by_children(fds):
                 ended = running.execute(may_copy=lane.copies)
             if ended:
                 bound.info("operation ended", state=running.state)
         except errors.Interrupted:
             bound.info("operation interrupted")
+        except ExcludedError:
+            bound.debug("another operation has its locks")
         except Exception as error:  # not even the journal could be written: stay in the list, try again later
             bound.error("operation could not be ended", reason=str(error))
             time.sleep(1)
@@ -210,7 +206,6 @@ class Engine:
             lane.slots.leave(id)
             if ended:
                 self._active.pop(id, None)
-                self._table.release(id)
             else:
                 copies = self._lane(COPY, running.operation.backend)
                 copies.slots.wait(id, running.operation.project_id)

@@ -28,6 +28,10 @@ def no_probe(_moment: str, _operation: Operation, _step: str) -> None:
     """Tests put a function in this place that ends the process at a chosen moment."""
 
 
+class ExcludedError(Exception):
+    """Another operation holds a conflicting lock by now, perhaps on another host."""
+
+
 class Execution:
     """The Run that steps get (operations/operation_type.py), and the walk along the steps."""
 
@@ -81,6 +85,10 @@ class Execution:
     def is_late(self) -> bool:
         return time.monotonic() > self._end
 
+    def never_begins(self) -> bool:
+        """Whether it was stopped before anything of it began. Once true, it stays so: its first look ends it."""
+        return self.operation.state == model.PENDING and not self._begun and (self.cancelled or self.is_late())
+
     def should_stop(self) -> bool:
         try:
             self.raise_if_stopped()
@@ -100,7 +108,7 @@ class Execution:
     def execute(self, *, may_copy: bool = True) -> bool:
         """Run it to its end: True; or to the step that copies, where it may not: False, and to be called again when it may.
 
-        Only Interrupted leaves this function, and then the journal says where to go on.
+        Only Interrupted leaves this function, and then the journal says where to go on; or ExcludedError, with nothing begun.
         """
         if self._type.first and not self.cancelled:
             with suppress(Exception):  # its step meets the same, and has somewhere to say it
@@ -112,10 +120,10 @@ class Execution:
             return True
         try:
             return self._forward(may_copy)
-        except errors.Interrupted:
+        except (errors.Interrupted, ExcludedError):
             raise
         except Exception as error:  # also an unexpected one: the rows must get their final status
-            self._begin()
+            self._begin_or_abandon()
             self._undo(error if isinstance(error, errors.Error) else errors.InternalError(reason=repr(error)))
             return True
 
@@ -137,19 +145,26 @@ class Execution:
         self.state = model.SUCCEEDED
         return True
 
-    def _begin(self) -> None:
-        """Count the attempt, once."""
+    def _begin(self, cursor: int | None = None) -> None:
+        """Count the attempt, once; cursor: its first step begins in the same transaction. ExcludedError."""
         if not self._begun:
-            self._journal.begin(self.operation)
+            if not self._journal.begin(self.operation, cursor, self.results):
+                raise ExcludedError
             self._begun = True
 
+    def _begin_or_abandon(self) -> None:
+        """Count the attempt of what is to end. What never began waits for no lock: it changes nothing but its own rows."""
+        if not self._begun and self.operation.state == model.PENDING:
+            self._journal.abandon(self.operation)
+            self._begun = True
+        self._begin()
+
     def _note(self, index: int) -> None:
-        """Write that this step begins. The first one of an attempt begins in the transaction that counts the attempt."""
+        """Write that this step begins. ExcludedError."""
         if self._begun:
             self._journal.intend(self.id, index, self.results)
         else:
-            self._journal.begin(self.operation, index, self.results)
-            self._begun = True
+            self._begin(index)
         self._cursor = index
 
     def _undo(self, error: errors.Error) -> None:

@@ -10,10 +10,11 @@ from nbdsvc.model import clock
 from nbdsvc.model import operation as model
 from nbdsvc.model.operation import Operation
 from nbdsvc.operations.operation_type import A, OperationType
+from nbdsvc.store import operation_locks, secrets, transitions
 from nbdsvc.store import operations as rows
-from nbdsvc.store import secrets, transitions
 from nbdsvc.store.claims import Claim
 from nbdsvc.store.database import Database
+from nbdsvc.store.operation_locks import Claimed
 
 # Tells processes that wait for the end of an operation to look, by PostgreSQL's NOTIFY.
 ENDED_CHANNEL = "nbdsvc_ended"
@@ -51,6 +52,11 @@ class Journal:
         with self._database.read() as conn:
             return rows.unfinished(conn, self._host)
 
+    def claimed(self) -> list[Claimed]:
+        """See store/operation_locks.py."""
+        with self._database.read() as conn:
+            return operation_locks.claimed(conn)
+
     def get(self, id: str) -> Operation:
         with self._database.read() as conn:
             return rows.rows.get(conn, id)
@@ -60,13 +66,30 @@ class Journal:
         with self._database.read() as conn:
             return rows.control_flags(conn, id)
 
-    def begin(self, operation: Operation, cursor: int | None = None, results: dict[str, object] | None = None) -> None:
-        """Count another attempt of the operation. cursor, results: its first step begins in the same transaction."""
+    def begin(self, operation: Operation, cursor: int | None = None, results: dict[str, object] | None = None) -> bool:
+        """Count another attempt of the operation, which holds its locks from now on; False where another one excludes it.
+
+        cursor, results: its first step begins in the same transaction. One that was begun before holds its locks already.
+        """
         state = operation.state if operation.state == model.UNDOING else model.RUNNING
-        first = {} if cursor is None else {"cursor": cursor, "results": results or {}}
-        started = operation.started_at or clock.now()
+        changes: dict[str, object] = {"state": state, "attempts": operation.attempts + 1}
+        changes |= {} if cursor is None else {"cursor": cursor, "results": results or {}}
         with self._change(operation.id) as conn:
-            rows.update(conn, operation.id, state=state, attempts=operation.attempts + 1, started_at=started, **first)
+            changes["started_at"] = operation.started_at or clock.now()
+            if operation.state != model.PENDING:
+                rows.update(conn, operation.id, **changes)
+                return True
+            # What begins on another host at this moment is seen: the next statement comes after its commit.
+            self._database.lock_name(conn, "begin of an operation")
+            return rows.begin(conn, operation.id, **changes)
+
+    def abandon(self, operation: Operation) -> None:
+        """The operation is to end before anything of it was begun: it neither waits for locks nor holds any."""
+        with self._change(operation.id) as conn:
+            operation_locks.forget(conn, operation.id)
+            rows.update(
+                conn, operation.id, state=model.RUNNING, attempts=operation.attempts + 1, started_at=clock.now()
+            )
 
     def intend(self, id: str, cursor: int, results: dict[str, object]) -> None:
         """The results so far, and that step `cursor` is begun."""
@@ -91,6 +114,7 @@ class Journal:
             rows.update(conn, operation.id, state=model.SUCCEEDED, results=results, finished_at=clock.now())
             with self._recording(conn, operation.id):
                 operation_type.succeed(conn, rows.rows.get(conn, operation.id), args)
+            operation_locks.forget(conn, operation.id)
             had_secret = secrets.forget(conn, operation.id)
             self._database.notify(conn, ENDED_CHANNEL)
         if had_secret:
@@ -103,6 +127,7 @@ class Journal:
             rows.update(conn, operation.id, state=state, error=facts, finished_at=clock.now())
             with self._recording(conn, operation.id):
                 operation_type.fail(conn, rows.rows.get(conn, operation.id), args, error)
+            operation_locks.forget(conn, operation.id)
             had_secret = secrets.forget(conn, operation.id)
             self._database.notify(conn, ENDED_CHANNEL)
         if had_secret:

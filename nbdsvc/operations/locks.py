@@ -1,9 +1,9 @@
-"""Named locks of one host.
+"""Named locks (rows S050-S053).
 
-Two layers, because they answer two questions. `LockTable`, in memory: may this operation begin, without ever waiting
-for another while holding something? It grants all names at once or none, in order of submission. `FileLocks`, flock on
-files: is a child of an earlier, killed service process still at it? Children inherit the descriptor, so the lock lives
-as long as the last of them.
+Two layers, because they answer two questions. Rows (store/operation_locks.py): may this operation begin, without ever
+waiting for another while holding something? They hold over processes and hosts, until the operation ends. `FileLocks`, flock
+on files of one host: is a child of an earlier, killed service process still at work? Children inherit the descriptor, so the
+lock lives as long as the last of them.
 """
 
 import fcntl
@@ -14,38 +14,46 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from nbdsvc.model.operation import Lock
+from nbdsvc.store.operation_locks import Claimed
 
 # How often a lock that an orphan holds is tried again: short against a copy, long against the cost of a try.
 RETRY_SECONDS = 0.02
 
 
-class LockTable:
-    """The holders of names. Not thread-safe: the dispatcher calls it under its own mutex."""
+def excluded(claimed: Iterable[Claimed]) -> set[str]:
+    """The ids of those that have to wait: for one at work, or for one that was submitted earlier and waits itself.
+
+    claimed: every unfinished operation with its locks, in the order of submission. All locks are granted at once or none, so
+    that nothing holds a lock while it waits for another.
+    """
+    found = list(claimed)
+    taken = _Taken()
+    for each in found:
+        if each.working:
+            taken.add(each.locks)
+    waiting = set()
+    for each in found:
+        if not each.working:
+            if taken.conflict(each.locks):
+                waiting.add(each.id)
+            taken.add(each.locks)
+    return waiting
+
+
+class _Taken:
+    """The names that are taken, and which of them exclusively."""
 
     def __init__(self) -> None:
-        self._holders: dict[str, tuple[bool, set[str]]] = {}
+        self._exclusive: dict[str, bool] = {}
 
-    def try_acquire(self, owner: str, locks: Iterable[Lock], reserved: set[str]) -> bool:
-        """Acquire all of `locks` or none. An earlier operation waits for the names in `reserved`, which are not granted."""
-        wanted = list(locks)
-        if any(lock.name in reserved or not self._free(lock) for lock in wanted):
-            return False
-        for lock in wanted:
-            _, owners = self._holders.get(lock.name, (lock.shared, set()))
-            self._holders[lock.name] = (lock.shared, owners | {owner})
-        return True
+    def add(self, locks: Iterable[Lock]) -> None:
+        for lock in locks:
+            self._exclusive[lock.name] = self._exclusive.get(lock.name, False) or not lock.shared
 
-    def release(self, owner: str) -> None:
-        for name, (shared, owners) in list(self._holders.items()):
-            owners.discard(owner)
-            if owners:
-                self._holders[name] = (shared, owners)
-            else:
-                del self._holders[name]
-
-    def _free(self, lock: Lock) -> bool:
-        held = self._holders.get(lock.name)
-        return held is None or (held[0] and lock.shared)
+    def conflict(self, locks: Iterable[Lock]) -> bool:
+        return any(
+            lock.name in self._exclusive and not (lock.shared and not self._exclusive[lock.name]) for lock in locks
+        )
 
 
 class FileLocks:

@@ -10,7 +10,7 @@ from nbdsvc import errors
 from nbdsvc.model import clock
 from nbdsvc.model import operation as model
 from nbdsvc.model.operation import Operation
-from nbdsvc.store import tables
+from nbdsvc.store import operation_locks, tables
 from nbdsvc.store.repository import Repository
 
 _c = tables.operations.c
@@ -23,6 +23,7 @@ def insert(conn: sa.Connection, operation: Operation) -> None:
     """Write a new operation; the database gives it its sequence."""
     values = {name: getattr(operation, name) for name in Operation.__dataclass_fields__ if name != "sequence"}
     conn.execute(tables.operations.insert().values(values))
+    operation_locks.insert(conn, operation)
 
 
 def unfinished(conn: sa.Connection, host: str) -> list[Operation]:
@@ -62,6 +63,13 @@ def states(conn: sa.Connection, ids: Sequence[str]) -> dict[str, bool]:
 
 def update(conn: sa.Connection, id: str, **changes: Any) -> None:
     conn.execute(tables.operations.update().where(_c.id == id).values({"updated_at": clock.now(), **changes}))
+
+
+def begin(conn: sa.Connection, id: str, **changes: Any) -> bool:
+    """Like `update`, of an operation that holds its locks from now on; False where another one excludes it."""
+    free = sa.not_(operation_locks.is_excluded())
+    begun = tables.operations.update().where(_c.id == id, free).values({"updated_at": clock.now(), **changes})
+    return conn.execute(begun).rowcount == 1
 
 
 def control_flags(conn: sa.Connection, id: str) -> tuple[bool, int]:

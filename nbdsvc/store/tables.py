@@ -194,6 +194,16 @@ operations = sa.Table(
     sqlite_autoincrement=True,
 )
 
+# Of unfinished operations, see store/operation_locks.py; rows go with the end of their operation.
+operation_locks = sa.Table(
+    "operation_locks",
+    metadata,
+    sa.Column("operation_id", _ID, primary_key=True),
+    sa.Column("name", _NAME, primary_key=True),
+    sa.Column("shared", sa.Boolean, nullable=False),
+    sa.Index("operation_locks_by_name", "name"),
+)
+
 # Apart from the operations, which clients and administrators look at; a row goes with the end of its operation.
 operation_secrets = sa.Table(
     "operation_secrets",

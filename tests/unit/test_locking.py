@@ -5,8 +5,9 @@ from hypothesis import strategies as st
 
 from nbdsvc.model import locking
 from nbdsvc.model.operation import Lock
-from nbdsvc.operations.locks import LockTable
+from nbdsvc.operations.locks import excluded
 from nbdsvc.service import TYPES_BY_NAME
+from nbdsvc.store.operation_locks import Claimed
 
 ENDS = ("attachment.delete", "attachment.terminate", "volume.detach_all")
 IDS = {"volume": "v", "source": "s", "snapshot": "n", "attachment": "a", "pool": "me@b#p"}
@@ -19,41 +20,44 @@ def test_every_kind_is_in_the_table() -> None:
     assert set(TYPES_BY_NAME) == {kind.removesuffix(" in use") for kind in locking.TABLE}
 
 
+def waits(*wanted: list[Lock]) -> bool:
+    """Whether the last of these waits, when they were submitted in this order and those that may be are at work."""
+    claimed = [Claimed(str(at), at, False, tuple(locks)) for at, locks in enumerate(wanted)]
+    stopped = excluded(claimed)
+    at_work = [Claimed(each.id, each.sequence, each.id not in stopped, each.locks) for each in claimed[:-1]]
+    return claimed[-1].id in excluded([*at_work, claimed[-1]])
+
+
 @given(st.lists(st.sampled_from(sorted(set(locking.TABLE) - SAME_SERVER)), max_size=12), st.sampled_from(ENDS))
 def test_an_end_of_access_waits_for_nothing_else(others: list[str], end: str) -> None:
     """Whatever else runs or waits on the volume, as source or as destination, the end of an attachment is granted at once."""
-    table, reserved = LockTable(), set[str]()
-    for index, kind in enumerate(others):
-        wanted = locking.locks(kind, **(IDS if index % 2 else {**IDS, "volume": "w", "source": "v"}))
-        if not table.try_acquire(str(index), wanted, reserved):
-            reserved |= {lock.name for lock in wanted}
-    assert table.try_acquire("end", locking.locks(end, **IDS), reserved)
+    before = [
+        locking.locks(kind, **(IDS if index % 2 else {**IDS, "volume": "w", "source": "v"}))
+        for index, kind in enumerate(others)
+    ]
+    assert not waits(*before, locking.locks(end, **IDS))
 
 
 def test_one_server_has_one_hand_on_it() -> None:
     """What starts, repairs or ends the same server excludes each other, and the volume's deletion excludes them."""
     for one in SAME_SERVER:
         for other in SAME_SERVER:
-            table = LockTable()
-            assert table.try_acquire("one", locking.locks(one, **IDS), set())
-            assert not table.try_acquire("other", locking.locks(other, **IDS), set()), (one, other)
+            assert waits(locking.locks(one, **IDS), locking.locks(other, **IDS)), (one, other)
 
 
 def test_a_volume_being_copied_is_not_connected() -> None:
     """A copy that needs the volume's bytes to stand still keeps new writers away; one of a volume in use does not."""
-    for kind, excluded in (("snapshot.create", True), ("volume.revert", True), ("volume.upload in use", False)):
-        table = LockTable()
-        assert table.try_acquire("copy", locking.locks(kind, **IDS), set())
-        assert table.try_acquire("connect", locking.locks("attachment.connect", **IDS), set()) is not excluded
-    assert locking.locks("attachment.connect", **IDS)[0] == Lock("v", shared=True)
+    connect = locking.locks("attachment.connect", **IDS)
+    for kind, excludes in (("snapshot.create", True), ("volume.revert", True), ("volume.upload in use", False)):
+        assert waits(locking.locks(kind, **IDS), connect) is excludes
+    assert connect[0] == Lock("v", shared=True)
 
 
 def test_clones_of_one_source_go_on_together_and_nobody_writes_it() -> None:
     """Two clones share their source; its attachment, which could write it, waits for both, and they for one that begins."""
-    table = LockTable()
-    for number in "12":
-        assert table.try_acquire(number, locking.locks("volume.create", volume=f"clone{number}", source="v"), set())
-    assert not table.try_acquire("connect", locking.locks("attachment.connect", **IDS), set())
-    table = LockTable()
-    assert table.try_acquire("connect", locking.locks("attachment.connect", **IDS), set())
-    assert not table.try_acquire("1", locking.locks("volume.create", volume="clone1", source="v"), set())
+    clones = [locking.locks("volume.create", volume=f"clone{number}", source="v") for number in "12"]
+    connect = locking.locks("attachment.connect", **IDS)
+    assert not waits(*clones)
+    assert waits(*clones, connect)
+    assert waits(clones[1], connect)
+    assert waits(connect, clones[0])

@@ -8,9 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from machines import machine_test
 from postgres import Postgres
 from untyped_operations import Run, Step, untyped
 
@@ -20,7 +17,7 @@ from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.client import Operations
 from nbdsvc.operations.engine import Engine
 from nbdsvc.operations.journal import ENDED_CHANNEL
-from nbdsvc.operations.locks import FileLocks, LockTable
+from nbdsvc.operations.locks import FileLocks
 from nbdsvc.operations.operation_type import OperationType
 from nbdsvc.store import migrate, transitions
 from nbdsvc.store import operations as journal
@@ -252,38 +249,6 @@ def test_a_file_lock_lives_as_long_as_an_orphan(tmp_path: Path) -> None:
         assert child.poll() is not None
     assert waited
     assert list(tmp_path.iterdir()) == []
-
-
-class LockMachine(RuleBasedStateMachine):
-    """LockTable against what it means: one writer or any readers."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.table, self.held = LockTable(), {}  # type: ignore[var-annotated]
-
-    @rule(owner=st.integers(0, 5), wanted=st.sets(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=3))
-    def acquire(self, owner: int, wanted: set[tuple[str, bool]]) -> None:
-        locks = {name: Lock(name, shared) for name, shared in wanted}
-        if str(owner) in self.held or not locks:
-            return
-        free = all(lock.shared and other.shared for held in self.held.values() for name, other in held.items()
-                   for lock in [locks.get(name)] if lock)  # fmt: skip
-        assert self.table.try_acquire(str(owner), locks.values(), set()) is free
-        if free:
-            self.held[str(owner)] = locks
-
-    @rule(owner=st.integers(0, 5))
-    def release(self, owner: int) -> None:
-        self.table.release(str(owner))
-        self.held.pop(str(owner), None)
-
-    @invariant()
-    def nothing_is_held_by_nobody(self) -> None:
-        names_held = {name for held in self.held.values() for name in held}
-        assert set(self.table._holders) == names_held
-
-
-test_lock_table = machine_test(LockMachine)
 
 
 def test_an_answer_leaves_the_journal_soon(stage: Stage) -> None:
