@@ -30,9 +30,51 @@ def make_group(agent: Agent) -> str:
     return GROUP
 
 
-def remove_group(agent: Agent) -> None:
+def remove_group(agent: Agent, group: str = GROUP) -> None:
     """The group and all in it."""
-    agent.shell(f"! vgs -q {GROUP} > /dev/null 2>&1 || vgremove -q -f -y {GROUP}")
+    agent.shell(f"! vgs -q {group} > /dev/null 2>&1 || vgremove -q -f -y {group}")
+
+
+@contextmanager
+def groups(agent: Agent, *names: str) -> Iterator[None]:
+    """While it lasts, each name is a group on a disk of its own; nothing of them stays."""
+    make_group(agent)
+    remove_group(agent)
+    try:
+        for name, disk in zip(names, agent.host.disks, strict=True):
+            agent.run("vgcreate", "-q", "-f", "-y", name, disk)
+        yield
+    finally:
+        for name in names:
+            remove_group(agent, name)
+
+
+@contextmanager
+def locked(agent: Agent, group: str) -> Iterator[None]:
+    """While it lasts, each LVM command on this group hangs, and on no other: it waits for LVM's own lock of the group."""
+    pid = agent.start("python3", "-c", _LOCK, f"/run/lock/lvm/V_{group}", log=_LOCKED)
+    try:
+        agent.shell(f"for i in $(seq 150); do grep -q locked {_LOCKED} && exit; sleep 0.2; done; exit 1")
+        yield
+    finally:
+        agent.shell(f"kill {pid}; rm {_LOCKED}")
+
+
+_LOCKED = "/tmp/rig-locked"
+# A command that ends removes the file of its lock: then the lock of that file is nobody's, and the next file is tried.
+_LOCK = """
+import fcntl, os, sys, time
+while True:
+    file = open(sys.argv[1], "a")
+    fcntl.flock(file, fcntl.LOCK_EX)
+    try:
+        if os.path.samestat(os.fstat(file.fileno()), os.stat(sys.argv[1])):
+            break
+    except FileNotFoundError:
+        pass
+print("locked", flush=True)
+time.sleep(86400)
+"""
 
 
 def volumes(agent: Agent) -> list[str]:
