@@ -70,7 +70,6 @@ def wait_up(service: Service) -> None:
         time.sleep(0.5)
 
 
-@pytest.mark.ci
 def test_a_backend_that_hangs_holds_up_no_other(service: Service, agents: dict[str, Agent]) -> None:
     """While LVM hangs for one backend, each request to the others ends, and bytes of all are served by both transports."""
     pools = {pool["name"].partition("@")[2] for pool in service.call("GET", "scheduler-stats/get_pools")["pools"]}
