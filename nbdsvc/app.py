@@ -46,6 +46,11 @@ class App:
             yield conn
         self.operations.wake()
 
+    def check_database_room(self) -> None:
+        """OutOfSpace where the database has hardly any room left for what adds something."""
+        if self.database.reserve:
+            self.database.reserve.check()
+
     def submit(
         self,
         conn: sa.Connection,
@@ -65,8 +70,8 @@ class App:
         Raises QuotaExceeded for too many unfinished operations of the project, and OutOfSpace for one that adds something
         where the database has hardly any room left.
         """
-        if operation_type.adds and self.database.reserve:
-            self.database.reserve.check()
+        if operation_type.adds:
+            self.check_database_room()
         host = backend if isinstance(backend, str) else backend.full_host
         locks = list(operation_type.locks(args))
         made = operation(self, context, operation_type.name, host, resource, locks, args_to_json(args))

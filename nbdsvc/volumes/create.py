@@ -76,6 +76,7 @@ def create_volume(app: App, context: Context, request: CreateVolumeRequest) -> V
         )
     if request.image is not None and app.images:
         request = replace(request, image=app.images.resolve(request.image, context))
+    app.check_database_room()  # before the pools: where they share a full disk, this is the reason that helps
     reference, request = request.image, replace(request, image=_without_credentials(request.image))
     with app.change() as conn:
         volume = repositories.volumes.insert(conn, _new_row(app, conn, context, request))

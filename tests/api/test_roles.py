@@ -38,5 +38,5 @@ def test_a_refusal_names_pools_and_hosts_to_administrators_only(guarded: Callabl
     assert "me@file#file" in str(content)
     status, content = guarded("member", "POST", "/v3/volumes", fields)
     assert status == 400
-    assert "no room" in str(content)
+    assert content["badRequest"]["message"] == "No valid backend was found."
     assert "me@" not in str(content)
