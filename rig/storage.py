@@ -61,7 +61,7 @@ def locked(agent: Agent, group: str) -> Iterator[None]:
 
 
 _LOCKED = "/tmp/rig-locked"
-# A command that ends removes the file of its lock: then the lock of that file is nobody's, and the next file is tried.
+# A command that ends removes the file of its lock: then a lock of that file excludes no command, and the next file is tried.
 _LOCK = """
 import fcntl, os, sys, time
 while True:

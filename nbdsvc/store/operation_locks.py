@@ -1,4 +1,4 @@
-"""The locks of unfinished operations as rows: they hold over processes and hosts, and nobody has to renew them.
+"""The locks of unfinished operations as rows: they hold over processes and hosts, without leases.
 
 An operation may begin while no other one that conflicts with it is at work, and none that was submitted earlier waits.
 A waiting one that is to be cancelled holds nothing: nothing of it was begun, and nothing will be.
