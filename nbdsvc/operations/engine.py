@@ -137,7 +137,7 @@ class Engine:
         new = [operation for operation in unfinished if operation.id not in self._active]
         waiting = excluded(self._journal.claimed()) if any(each.state == model.PENDING for each in new) else set()
         for operation in new:
-            if operation.id in waiting and not _to_be_abandoned(operation):
+            if operation.id in waiting and not _is_to_end(operation):  # one that is to end begins nothing
                 continue
             # The operation may have ended since it was listed: its end is written before it leaves the active ones.
             running = self._running(self._journal.get(operation.id))
@@ -222,10 +222,6 @@ class Engine:
 def _is_to_end(operation: Operation) -> bool:
     late = operation.deadline is not None and clock.now() > operation.deadline
     return operation.cancel_requested or late
-
-
-def _to_be_abandoned(operation: Operation) -> bool:
-    return operation.state == model.PENDING and operation.cursor < 0 and _is_to_end(operation)
 
 
 def _refused(name: str, reason: str) -> OperationType[Any]:

@@ -41,6 +41,17 @@ class Journal:
             yield conn
 
     @contextmanager
+    def _ending(self, id: str) -> Iterator[sa.Connection]:
+        """A transaction that ends the operation: its locks and its secret go with it, and those that wait for it look."""
+        with self._change(id) as conn:
+            yield conn
+            operation_locks.forget(conn, id)
+            had_secret = secrets.forget(conn, id)
+            self._database.notify(conn, ENDED_CHANNEL)
+        if had_secret:
+            self._database.scrub()
+
+    @contextmanager
     def _recording(self, conn: sa.Connection, id: str) -> Iterator[None]:
         """Keep with the operation what its end did not change, because the row was in another status."""
         with transitions.recording_skipped() as skipped:
@@ -110,26 +121,16 @@ class Journal:
         self, operation_type: OperationType[A], operation: Operation, args: A, results: dict[str, object]
     ) -> None:
         """The rows get their final status in the transaction that ends the operation."""
-        with self._change(operation.id) as conn:
+        with self._ending(operation.id) as conn:
             rows.update(conn, operation.id, state=model.SUCCEEDED, results=results, finished_at=clock.now())
             with self._recording(conn, operation.id):
                 operation_type.succeed(conn, rows.rows.get(conn, operation.id), args)
-            operation_locks.forget(conn, operation.id)
-            had_secret = secrets.forget(conn, operation.id)
-            self._database.notify(conn, ENDED_CHANNEL)
-        if had_secret:
-            self._database.scrub()
 
     def fail(self, operation_type: OperationType[A], operation: Operation, args: A, error: errors.Error) -> str:
         state = _ENDS.get(type(error), model.FAILED)
-        with self._change(operation.id) as conn:
+        with self._ending(operation.id) as conn:
             facts = secrets.without(errors.facts_of(error), secrets.of(conn, operation.id))
             rows.update(conn, operation.id, state=state, error=facts, finished_at=clock.now())
             with self._recording(conn, operation.id):
                 operation_type.fail(conn, rows.rows.get(conn, operation.id), args, error)
-            operation_locks.forget(conn, operation.id)
-            had_secret = secrets.forget(conn, operation.id)
-            self._database.notify(conn, ENDED_CHANNEL)
-        if had_secret:
-            self._database.scrub()
         return state

@@ -14,7 +14,6 @@ from nbdsvc.store import tables
 
 _c = tables.operation_locks.c
 _o = tables.operations.c
-_WORKING = (model.RUNNING, model.UNDOING)
 
 
 @dataclass(frozen=True)
@@ -47,28 +46,30 @@ def claimed(conn: sa.Connection) -> list[Claimed]:
     query = (
         sa.select(_o.id, _o.sequence, _o.state, _c.name, _c.shared)
         .join(tables.operation_locks, _c.operation_id == _o.id)
-        .where(_o.state.in_(sorted(model.UNFINISHED)), _is_holding(tables.operations))
+        .where(sa.or_(_is_working(tables.operations), _is_waiting(tables.operations)))
         .order_by(_o.sequence)
     )
     found: dict[str, Claimed] = {}
     for id, sequence, state, name, shared in conn.execute(query):
-        before = found.get(id) or Claimed(id, sequence, state in _WORKING, ())
+        before = found.get(id) or Claimed(id, sequence, state != model.PENDING, ())
         found[id] = Claimed(id, sequence, before.working, (*before.locks, Lock(name, shared)))
     return list(found.values())
 
 
-def _is_holding(operations: "sa.FromClause") -> "sa.ColumnElement[bool]":
-    """At work, or waiting and to go on waiting."""
-    return sa.or_(operations.c.state.in_(_WORKING), sa.not_(operations.c.cancel_requested))
+def _is_working(operations: "sa.FromClause") -> "sa.ColumnElement[bool]":
+    return operations.c.state.in_((model.RUNNING, model.UNDOING))
+
+
+def _is_waiting(operations: "sa.FromClause") -> "sa.ColumnElement[bool]":
+    """Not begun, and to begin: one that is to be cancelled will not."""
+    return sa.and_(operations.c.state == model.PENDING, sa.not_(operations.c.cancel_requested))
 
 
 def is_excluded() -> "sa.ColumnElement[bool]":
     """A condition on rows of `operations`: another one that conflicts is at work, or waits and was submitted earlier."""
     mine, other = tables.operation_locks.alias("mine"), tables.operation_locks.alias("other")
     holder = tables.operations.alias("holder")
-    earlier = sa.and_(
-        holder.c.state == model.PENDING, holder.c.sequence < _o.sequence, sa.not_(holder.c.cancel_requested)
-    )
+    earlier = sa.and_(_is_waiting(holder), holder.c.sequence < _o.sequence)
     conflict = (
         sa.select(sa.literal(1))
         .select_from(
@@ -77,6 +78,6 @@ def is_excluded() -> "sa.ColumnElement[bool]":
             )
         )
         .where(mine.c.operation_id == _o.id, sa.not_(sa.and_(mine.c.shared, other.c.shared)))
-        .where(sa.or_(holder.c.state.in_(_WORKING), earlier))
+        .where(sa.or_(_is_working(holder), earlier))
     )
     return sa.exists(conflict.correlate(tables.operations))
