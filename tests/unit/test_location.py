@@ -26,16 +26,19 @@ LOCATIONS = st.one_of(
 
 @given(LOCATIONS)
 def test_every_location_comes_back_from_its_json(location: Location) -> None:
+    """What a note on disk keeps of a location is all of it."""
     assert Location.from_json(json.loads(json.dumps(location.to_json()))) == location
 
 
 @given(PATHS)
 def test_a_local_one_has_its_path(path: Path) -> None:
+    """A file or block device has its path on this host."""
     assert Location.file(path).path == path
     assert Location.block(path).path == path
 
 
 def test_an_address_has_no_path() -> None:
+    """The path of an address is Unsupported."""
     with pytest.raises(errors.Unsupported, match="no path of this host"):
         _ = Location("nbd", "nbd://h1/x").path
 
@@ -54,6 +57,7 @@ def test_an_address_has_no_path() -> None:
     ],
 )
 def test_what_is_no_location_is_refused_and_no_secret_is_told(noted: dict[str, object], reason: str) -> None:
+    """Scheme, address and options are checked, and the error names no password."""
     with pytest.raises(ValueError, match=reason) as refused:
         Location.from_json(noted)
     assert "hunter2" not in str(refused.value)
