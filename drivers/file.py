@@ -14,6 +14,7 @@ from drivers.base import BaseDriver
 from drivers.pool import PoolFolder
 from nbdsvc import errors
 from nbdsvc.driver import BackendObject, DriverFacts, Manageable, PoolStats, ProviderState, SnapshotRef, VolumeRef
+from nbdsvc.location import Location
 from nbdsvc.model import names
 from nbdsvc.units import GiB, to_gib
 
@@ -27,7 +28,10 @@ class FileDriver(BaseDriver[PoolFolder]):
         folders = base.pool_names(name, pool, pools)
         super().__init__(
             name,
-            {each: self._make_pool(base.label(name, each), Path(folder)) for each, folder in folders.items()},
+            {
+                each: self._make_pool(base.label(name, each), Path(folder).absolute())
+                for each, folder in folders.items()
+            },
             **options,
         )
         # Whether snapshots and clones share blocks, as do_setup finds out.
@@ -62,13 +66,13 @@ class FileDriver(BaseDriver[PoolFolder]):
         """Each pool's folder without links, and its inode where it exists."""
         return {name: pool.places() for name, pool in self._pools.items()}
 
-    def local_path(self, volume: VolumeRef) -> Path:
-        """Path of the volume's file. BackendUnavailable where that is no regular file, or one of several pools lacks it."""
-        return self._present(self._at(volume.pool), self._volume_path(volume))
+    def location(self, volume: VolumeRef) -> Location:
+        """The volume's file. BackendUnavailable where that is no regular file, or one of several pools lacks it."""
+        return Location.file(self._present(self._at(volume.pool), self._volume_path(volume)))
 
-    def snapshot_path(self, snapshot: SnapshotRef) -> Path:
-        """Path of the snapshot's file. BackendUnavailable where that is no regular file, or one of several pools lacks it."""
-        return self._present(self._at(snapshot.pool), self._snapshot_path(snapshot))
+    def snapshot_location(self, snapshot: SnapshotRef) -> Location:
+        """The snapshot's file. BackendUnavailable where that is no regular file, or one of several pools lacks it."""
+        return Location.file(self._present(self._at(snapshot.pool), self._snapshot_path(snapshot)))
 
     def _present(self, pool: PoolFolder, path: Path) -> Path:
         """What was moved to another pool is not to be exported as if it was coming back."""

@@ -26,6 +26,7 @@ from drivers.pool import MARKER, PoolFolder
 from drivers.provider_ids import ProviderIds
 from nbdsvc import atomic_file, errors
 from nbdsvc.driver import BackendObject, DriverFacts, Manageable, PoolStats, ProviderState, SnapshotRef, VolumeRef
+from nbdsvc.location import Location
 from nbdsvc.units import GiB
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -202,13 +203,13 @@ class MemoryDriver(FileDriver):
 
     # Without simulated faults: only the ids are its own.
 
-    def local_path(self, volume: VolumeRef) -> Path:
-        """See FileDriver.local_path."""
-        return super().local_path(self._ids.to_use(volume))
+    def location(self, volume: VolumeRef) -> Location:
+        """See FileDriver.location."""
+        return super().location(self._ids.to_use(volume))
 
-    def snapshot_path(self, snapshot: SnapshotRef) -> Path:
-        """See FileDriver.snapshot_path."""
-        return super().snapshot_path(self._ids.to_use(snapshot))
+    def snapshot_location(self, snapshot: SnapshotRef) -> Location:
+        """See FileDriver.snapshot_location."""
+        return super().snapshot_location(self._ids.to_use(snapshot))
 
     def list_objects(self) -> list[BackendObject]:
         """See FileDriver.list_objects."""

@@ -14,6 +14,7 @@ from drivers.lvm.pools import LvmPool, MakeCommands
 from drivers.lvm.watching import Policy
 from nbdsvc import errors, process
 from nbdsvc.driver import BackendObject, DriverFacts, Manageable, SnapshotRef, VolumeRef
+from nbdsvc.location import Location
 from nbdsvc.model import names
 from nbdsvc.units import GiB, to_gib
 
@@ -77,13 +78,13 @@ class LvmBase(BaseDriver[P], Generic[P]):
 
     # Facts
 
-    def local_path(self, volume: VolumeRef) -> Path:
+    def location(self, volume: VolumeRef) -> Location:
         """/dev/GROUP/NAME of the volume's LV, whether it exists or not."""
-        return self._at(volume.pool).path(names.volume_name(volume.id))
+        return Location.block(self._at(volume.pool).path(names.volume_name(volume.id)))
 
-    def snapshot_path(self, snapshot: SnapshotRef) -> Path:
+    def snapshot_location(self, snapshot: SnapshotRef) -> Location:
         """/dev/GROUP/NAME of the snapshot's LV, whether it exists or not."""
-        return self._at(snapshot.pool).path(names.snapshot_name(snapshot.id))
+        return Location.block(self._at(snapshot.pool).path(names.snapshot_name(snapshot.id)))
 
     def list_objects(self) -> list[BackendObject]:
         """Every LV of the pools that are there, foreign ones too, but thin pools and the driver's temporary LVs."""

@@ -33,7 +33,7 @@ def export_spec(host: Host, exporter: Exporter, attachment: Attachment, access: 
     return ExportSpec(
         id=attachment.id,
         volume_id=volume.id,
-        path=host.of(volume).driver.local_path(ref),
+        path=host.of(volume).driver.location(ref).path,
         access=access,
         read_only=attachment.mode == "ro" or bool(volume.readonly),
         secret=attachment.secret if access.needs_secret else None,

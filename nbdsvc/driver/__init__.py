@@ -2,7 +2,7 @@
 
 A driver makes, grows, copies and removes the backend's objects. It moves no bytes on behalf of a client, exports
 nothing and knows no database, no operation and no setting but the arguments of its constructor: bytes go
-through `local_path` and datapath/, transports are exporters.
+through `location` and datapath/, transports are exporters.
 
 `Driver` is what every driver implements; whatever else one can do is a protocol of its own, and what a driver can do is
 which of them it implements: `capabilities_of` says it, and nothing is found out by trying. A driver of `Driver` alone has

@@ -1,6 +1,5 @@
 """The methods of every driver. Their rules are in the docstring of nbdsvc.driver."""
 
-from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from nbdsvc.driver.facts import DriverFacts
@@ -8,6 +7,7 @@ from nbdsvc.driver.objects import BackendObject
 from nbdsvc.driver.refs import VolumeRef
 from nbdsvc.driver.state import ProviderState
 from nbdsvc.driver.stats import PoolStats
+from nbdsvc.location import Location
 
 
 @runtime_checkable
@@ -46,8 +46,13 @@ class Driver(Protocol):
     def get_goodness_function(self) -> str | None:
         """The scheduler's goodness expression; None scores 0 (S078)."""
 
-    def local_path(self, volume: VolumeRef) -> Path:
-        """Path of the volume's block device or file on this host (S093)."""
+    def location(self, volume: VolumeRef) -> Location:
+        """Where the bytes of the volume are, which need not exist. BackendUnavailable where something took their place.
+
+        The path of a `block` or `file` location is what Cinder's `local_path` returns (S093). The scheme comes from the
+        driver, never from a look at the path: a device that is gone must not be taken for a file. It is no context
+        manager, because an export outlives the service, and nothing would be left to close it.
+        """
 
     def list_objects(self) -> list[BackendObject]:
         """Every object of the pools that can be listed, so that objects without a row, and rows without one, can be found."""

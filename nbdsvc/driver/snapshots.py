@@ -1,10 +1,10 @@
 """The protocols of snapshots: of drivers that have them, and of those that also clone and revert without a copy."""
 
-from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from nbdsvc.driver.refs import SnapshotRef, VolumeRef
 from nbdsvc.driver.state import ProviderState
+from nbdsvc.location import Location
 
 
 @runtime_checkable
@@ -20,8 +20,8 @@ class SnapshotDriver(Protocol):
     def delete_snapshot(self, snapshot: SnapshotRef) -> None:
         """Remove it; volumes made of it stay whole."""
 
-    def snapshot_path(self, snapshot: SnapshotRef) -> Path:
-        """Path of the snapshot's block device or file on this host, to be read only."""
+    def snapshot_location(self, snapshot: SnapshotRef) -> Location:
+        """Where the snapshot's bytes are, as Driver.location of a volume's. To be read, and written only to fill it."""
 
 
 @runtime_checkable

@@ -43,7 +43,7 @@ def fill_from_image(run: Run[Any], volume_id: str, reference: str, *, checked: b
             )
         ref = read_volume_ref(run, volume.id)
         journaled_copy.check_room(run, ref.pool, image.source)
-        path, digests = backend_of(run).driver.local_path(ref), Digests(volume.size * GiB)
+        path, digests = backend_of(run).driver.location(ref).path, Digests(volume.size * GiB)
         result = journaled_copy.fill(
             run, image.source, path, digests.size, image.fingerprint, empty=True, digests=digests
         )
@@ -61,7 +61,7 @@ def _image_context(volume: Volume, checked: bool) -> Context:
 
 def fill_from_snapshot(run: Run[Any], volume_id: str, snapshot_id: str) -> dict[str, int]:
     """Copy a snapshot; returns the bytes copied. Raises as `fill_from_image`, without what is the image's."""
-    path = backend_of(run).snapshots().snapshot_path(read_snapshot_ref(run, snapshot_id))
+    path = backend_of(run).snapshots().snapshot_location(read_snapshot_ref(run, snapshot_id)).path
     return _copy(run, path, snapshot_id, volume_id)
 
 
@@ -70,7 +70,7 @@ def fill_from_volume(run: Run[Any], volume_id: str, source_id: str) -> dict[str,
     source = read_volume(run, source_id)
     if source.status == "in-use":
         raise errors.Unsupported(reason="this backend cannot clone a volume while it is in use")
-    path = backend_of(run).driver.local_path(read_volume_ref(run, source_id))
+    path = backend_of(run).driver.location(read_volume_ref(run, source_id)).path
     return _copy(run, path, source_id, volume_id)
 
 
@@ -79,7 +79,7 @@ def _copy(run: Run[Any], path: Path, source_id: str, volume_id: str) -> dict[str
     fingerprint = path.name.encode()[-32:]
     with open_path(path) as source:
         journaled_copy.check_room(run, volume.pool, source)
-        target = backend_of(run).driver.local_path(volume)
+        target = backend_of(run).driver.location(volume).path
         result = journaled_copy.fill(run, source, target, volume.size, fingerprint, empty=True)
     host.digests.copy(source_id, volume_id)
     return result

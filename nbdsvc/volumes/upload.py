@@ -110,7 +110,7 @@ def _image(run: Run[UploadArgs]) -> Image:
 
 def _write_image(run: Run[UploadArgs]) -> None:
     host = host_of(run)
-    volume_path = backend_of(run).driver.local_path(read_volume_ref(run, run.args.volume_id))
+    volume_path = backend_of(run).driver.location(read_volume_ref(run, run.args.volume_id)).path
     image = _image(run)
     target = host.images.folder.begin(image, run.args.limits)
     if image.disk_format == "raw":

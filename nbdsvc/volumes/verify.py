@@ -54,7 +54,7 @@ def _verify(run: Run[VerifyVolumeArgs]) -> dict[str, int]:
         )
         raise errors.Conflict(reason=f"{reason}; record what it holds now")
     with sources.open_path(
-        backend_of(run).driver.local_path(read_volume_ref(run, volume.id)), from_storage=True
+        backend_of(run).driver.location(read_volume_ref(run, volume.id)).path, from_storage=True
     ) as source:
         found = journaled_copy.compute_digests(run, source)
     if expected:

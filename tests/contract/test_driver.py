@@ -16,6 +16,7 @@ from pools import (
     put,
     set_up,
     snapshot_of,
+    tells_the_truth,
     volume,
 )
 
@@ -45,7 +46,7 @@ def test_create_and_delete_are_idempotent(make: Made) -> None:
     driver, ref = make(), volume()
     for again in (driver, make()):
         again.create_volume(ref, "op1")
-    path = driver.local_path(ref)
+    path = driver.location(ref).path
     assert path.name == f"volume-{ref.id}"
     assert path.read_bytes() == bytes(SIZE)
     put(driver, ref, 0, b"mine")
@@ -58,6 +59,18 @@ def test_create_and_delete_are_idempotent(make: Made) -> None:
     assert driver.list_objects() == []
 
 
+@pytest.mark.row("S093")
+def test_a_location_says_what_is_there(make: Made) -> None:
+    """Its scheme is that of the file or device, and the same before the volume is made and after it is deleted."""
+    driver, ref = make(), volume()
+    before = driver.location(ref)
+    driver.create_volume(ref, "op")
+    assert make().location(ref) == before
+    assert tells_the_truth(before)
+    driver.delete_volume(ref)
+    assert driver.location(ref) == before
+
+
 @pytest.mark.row("S092")
 def test_extend_keeps_bytes_and_adds_zeros(make: Made) -> None:
     """Growing keeps what is there, adds zeros, and never shrinks."""
@@ -66,7 +79,7 @@ def test_extend_keeps_bytes_and_adds_zeros(make: Made) -> None:
     put(driver, ref, SIZE - 3, b"end")
     for size in (2 * SIZE, 2 * SIZE, SIZE):
         driver.extend_volume(ref, size)
-    assert driver.local_path(ref).read_bytes() == bytes(SIZE - 3) + b"end" + bytes(SIZE)
+    assert driver.location(ref).path.read_bytes() == bytes(SIZE - 3) + b"end" + bytes(SIZE)
 
 
 def test_backends_are_what_the_tests_take_them_for(make: Made, request: pytest.FixtureRequest) -> None:
@@ -110,14 +123,14 @@ def test_vanished_pool_is_said_and_never_made_anew(make: Made, tmp_path: Path) -
     """A pool that is gone is BackendUnavailable for every verb, and no empty one takes its place."""
     driver, ref = make(), volume()
     driver.create_volume(ref, "op")
-    pool = driver.local_path(ref).parents[1]
+    pool = driver.location(ref).path.parents[1]
     (pool / ".nbdsvc-pool").rename(pool / "elsewhere")
     for call in (driver.check_for_setup_error, driver.list_objects, lambda: driver.get_volume_stats(True),
                  lambda: driver.create_volume(volume(), "x"), lambda: driver.delete_volume(ref),
                  lambda: driver.extend_volume(ref, 2 * SIZE)):  # fmt: skip
         with pytest.raises(errors.BackendUnavailable):
             call()
-    assert driver.local_path(ref).exists()
+    assert driver.location(ref).path.exists()
 
 
 def test_a_folder_with_strange_files_is_no_pool(tmp_path: Path) -> None:
@@ -132,17 +145,17 @@ def test_a_folder_with_strange_files_is_no_pool(tmp_path: Path) -> None:
 def test_killed_while_making_leaves_nothing_that_a_repeat_or_delete_does_not_remove(make: Made) -> None:
     """An object that was begun under the same owner is finished by a repeated call, or removed by a delete."""
     driver, ref = make(), volume()
-    new = driver.local_path(ref).parents[1] / "new"
+    new = driver.location(ref).path.parents[1] / "new"
     (new / f"volume-{ref.id}.op").write_bytes(b"half")
     driver.create_volume(ref, "op")
-    assert driver.local_path(ref).read_bytes() == bytes(SIZE)
+    assert driver.location(ref).path.read_bytes() == bytes(SIZE)
     # Killed when the object had its name, and its temporary name still.
-    os.link(driver.local_path(ref), new / f"volume-{ref.id}.op")
+    os.link(driver.location(ref).path, new / f"volume-{ref.id}.op")
     driver.create_volume(ref, "op")
     assert list(new.iterdir()) == []
-    (driver.local_path(ref).parents[1] / "new" / f"volume-{ref.id}.other").write_bytes(b"half")
+    (driver.location(ref).path.parents[1] / "new" / f"volume-{ref.id}.other").write_bytes(b"half")
     driver.delete_volume(ref)
-    assert list((driver.local_path(ref).parents[1] / "new").iterdir()) == []
+    assert list((driver.location(ref).path.parents[1] / "new").iterdir()) == []
 
 
 @pytest.mark.row("S078")
@@ -230,9 +243,9 @@ class DriverMachine(RuleBasedStateMachine):
     @invariant()
     def bytes_are_as_the_model_says(self) -> None:
         for ref, content in getattr(self, "volumes", {}).items():
-            assert self.driver.local_path(ref).read_bytes() == content
+            assert self.driver.location(ref).path.read_bytes() == content
         for snapshot, taken in getattr(self, "snapshots", {}).items():
-            assert self.driver.snapshot_path(snapshot).read_bytes() == taken
+            assert self.driver.snapshot_location(snapshot).path.read_bytes() == taken
 
 
 def test_driver_against_a_model_of_its_bytes(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def test_what_exists_is_taken_over_and_let_go_of(make: Made) -> None:
     for again in (driver, make()):
         again.manage_existing(ref, fields, "op1")
         assert again.manage_existing_get_size(ref, fields) == 2 * GiB
-    with driver.local_path(ref).open("rb") as file:
+    with driver.location(ref).path.open("rb") as file:
         assert file.read(6) == b"theirs"
         assert file.seek(0, os.SEEK_END) == 2 * GiB
     assert [(each.id, each.owner) for each in driver.list_objects()] == [(ref.id, "op1")]
@@ -93,7 +93,7 @@ def test_snapshots_are_taken_over_too(make: Made) -> None:
     assert [each.reference for each in driver.get_manageable_snapshots()] == [fields]
     for _ in range(2):
         driver.manage_existing_snapshot(snapshot, fields, "op1")
-    with driver.snapshot_path(snapshot).open("rb") as file:
+    with driver.snapshot_location(snapshot).path.open("rb") as file:
         assert file.read(6) == b"theirs"
     driver.unmanage_snapshot(snapshot, "op1", fields)
     assert [each.reason for each in driver.get_manageable_snapshots()] == [""]
@@ -109,10 +109,10 @@ def test_killed_while_taking_over(tmp_path: Path) -> None:
         for half in ("marked", "both names"):
             name = unmanaged(driver, "volumes")
             ref, fields = volume(GiB), {"source-name": name}
-            source = driver.local_path(ref).with_name(name)
+            source = driver.location(ref).path.with_name(name)
             os.setxattr(source, "user.nbdsvc.owner", b"op")
             if half == "both names":
-                os.link(source, driver.local_path(ref))
+                os.link(source, driver.location(ref).path)
             if undo:
                 driver.unmanage(ref, "op", fields)
             else:
@@ -120,4 +120,4 @@ def test_killed_while_taking_over(tmp_path: Path) -> None:
             assert [(each.name, each.owner) for each in driver.list_objects()] == [
                 (name, None) if undo else (f"volume-{ref.id}", "op")
             ], half
-            (source if undo else driver.local_path(ref)).unlink()
+            (source if undo else driver.location(ref).path).unlink()

@@ -46,12 +46,12 @@ def test_one_id_in_two_pools_never_mixes(make: Make) -> None:
     driver.extend_volume(second, 2 * SIZE)
     snapshot = snapshot_of(first)
     driver.create_snapshot(snapshot, "op3")
-    assert driver.local_path(first).read_bytes() == b"first" + bytes(SIZE - 5)
+    assert driver.location(first).path.read_bytes() == b"first" + bytes(SIZE - 5)
     driver.delete_volume(first)
-    assert driver.local_path(second).read_bytes() == b"second" + bytes(2 * SIZE - 6)
+    assert driver.location(second).path.read_bytes() == b"second" + bytes(2 * SIZE - 6)
     assert {(found.kind, found.pool) for found in driver.list_objects()} == {("snapshot", "a"), ("volume", "b")}
     driver.delete_snapshot(replace(snapshot, pool="b"))  # it is not there, which is success, and stays where it is
-    assert driver.snapshot_path(snapshot).exists()
+    assert driver.snapshot_location(snapshot).path.exists()
 
 
 def test_blocks_are_shared_within_a_pool(make: Make) -> None:
@@ -72,7 +72,7 @@ def test_a_pool_that_there_is_not(make: Make) -> None:
     """A volume of a pool that the settings do not name any more is BackendUnavailable, with the pools that there are."""
     driver = make()
     with pytest.raises(errors.BackendUnavailable, match="no pool gone, but a, b"):
-        driver.local_path(volume(pool="gone"))
+        driver.location(volume(pool="gone"))
 
 
 @pytest.mark.row("S022")
@@ -97,7 +97,7 @@ def test_a_sick_pool_stops_no_other(make: Make, tmp_path: Path) -> None:
             call()
     (tmp_path / "away").rename(tmp_path / "a")
     assert {pool.fault for pool in driver.get_volume_stats(refresh=True)} == {""}
-    assert driver.local_path(lost).exists()
+    assert driver.location(lost).path.exists()
 
 
 def test_without_any_pool_the_backend_is_down(make: Make, tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_objects_are_managed_where_they_are(make: Make, tmp_path: Path) -> None:
     ref = volume(GiB, pool="b")
     assert driver.manage_existing_get_size(ref, reference) == GiB
     driver.manage_existing(ref, reference, "op")
-    with driver.local_path(ref).open("rb") as file:
+    with driver.location(ref).path.open("rb") as file:
         assert file.read(1) == b"b"
     assert (tmp_path / "a" / "volumes" / "theirs").read_bytes() == b"a"
 

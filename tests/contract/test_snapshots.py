@@ -4,7 +4,18 @@ import os
 import threading
 
 import pytest
-from pools import COPIED_SNAPSHOTS, INSTANT_CLONES, SIZE, THICK_SNAPSHOTS, Made, implementing, put, snapshot_of, volume
+from pools import (
+    COPIED_SNAPSHOTS,
+    INSTANT_CLONES,
+    SIZE,
+    THICK_SNAPSHOTS,
+    Made,
+    implementing,
+    put,
+    snapshot_of,
+    tells_the_truth,
+    volume,
+)
 
 from nbdsvc import errors
 from nbdsvc.driver import Driver, SnapshotRef, VolumeRef
@@ -23,7 +34,8 @@ def _snapshotted(driver: Driver) -> tuple[VolumeRef, SnapshotRef]:
     snapshot = snapshot_of(ref, SIZE)
     for _ in range(2):
         driver.create_snapshot(snapshot, "op2")
-    assert driver.snapshot_path(snapshot).name == f"_snapshot-{snapshot.id}"
+    assert driver.snapshot_location(snapshot).path.name == f"_snapshot-{snapshot.id}"
+    assert tells_the_truth(driver.snapshot_location(snapshot))
     put(driver, ref, 0, b"after!")
     return ref, snapshot
 
@@ -41,7 +53,7 @@ def test_a_snapshot_goes_and_leaves_its_volume(make: Made) -> None:
     for _ in range(2):
         driver.delete_snapshot(snapshot)
     assert [(each.kind, each.id) for each in driver.list_objects()] == [("volume", ref.id)]
-    assert driver.local_path(ref).read_bytes()[:6] == b"after!"
+    assert driver.location(ref).path.read_bytes()[:6] == b"after!"
 
 
 @pytest.mark.row("S094")
@@ -50,7 +62,7 @@ def test_a_snapshot_that_is_copied_begins_as_zeros(make: Made) -> None:
     """It is an object of the volume's size that reads as zeros, to be filled by a copy."""
     driver = make()
     _ref, snapshot = _snapshotted(driver)
-    assert driver.snapshot_path(snapshot).read_bytes() == bytes(SIZE)
+    assert driver.snapshot_location(snapshot).path.read_bytes() == bytes(SIZE)
 
 
 @pytest.mark.row("S094", "S066")
@@ -59,14 +71,14 @@ def test_snapshots_and_clones_share_no_fate(make: Made) -> None:
     """A snapshot is a point in time; it and volumes made of it live on without their origin."""
     driver = make()
     ref, snapshot = _snapshotted(driver)
-    assert driver.snapshot_path(snapshot).read_bytes() == b"before" + bytes(SIZE - 6)
+    assert driver.snapshot_location(snapshot).path.read_bytes() == b"before" + bytes(SIZE - 6)
     restored, clone = volume(2 * SIZE), volume()
     driver.create_volume_from_snapshot(restored, snapshot, "op3")
     driver.create_cloned_volume(clone, ref, "op4")
     driver.delete_snapshot(snapshot)
     driver.delete_volume(ref)
-    assert driver.local_path(restored).read_bytes() == b"before" + bytes(2 * SIZE - 6)
-    assert driver.local_path(clone).read_bytes()[:6] == b"after!"
+    assert driver.location(restored).path.read_bytes() == b"before" + bytes(2 * SIZE - 6)
+    assert driver.location(clone).path.read_bytes()[:6] == b"after!"
 
 
 if THICK_SNAPSHOTS:
@@ -77,12 +89,12 @@ if THICK_SNAPSHOTS:
         """The snapshot is a point in time, and its volume is busy while it is there."""
         driver = make()
         ref, snapshot = _snapshotted(driver)
-        assert driver.snapshot_path(snapshot).read_bytes() == b"before" + bytes(SIZE - 6)
+        assert driver.snapshot_location(snapshot).path.read_bytes() == b"before" + bytes(SIZE - 6)
         with pytest.raises(errors.DeviceBusy, match="snapshots"):
             driver.delete_volume(ref)
         for _ in range(2):
             driver.delete_snapshot(snapshot)
-        assert driver.local_path(ref).read_bytes()[:6] == b"after!"
+        assert driver.location(ref).path.read_bytes()[:6] == b"after!"
 
 
 @pytest.mark.row("S094")
@@ -97,14 +109,14 @@ def test_revert_gives_the_bytes_of_then(make: Made) -> None:
     put(driver, ref, 3, b"after")
     for _ in range(2):
         driver.revert_to_snapshot(ref, snapshot, "op3")
-    assert driver.local_path(ref).read_bytes() == b"before" + bytes(SIZE - 6)
+    assert driver.location(ref).path.read_bytes() == b"before" + bytes(SIZE - 6)
     put(driver, ref, 0, b"later!")
-    assert driver.snapshot_path(snapshot).read_bytes()[:6] == b"before"
+    assert driver.snapshot_location(snapshot).path.read_bytes()[:6] == b"before"
     assert {found.owner for found in driver.list_objects()} == {"op", "op2"}
     driver.delete_snapshot(snapshot)
     with pytest.raises(errors.BackendUnavailable, match="not in the pool"):
         driver.revert_to_snapshot(ref, snapshot, "op4")
-    assert driver.local_path(ref).read_bytes()[:6] == b"later!"
+    assert driver.location(ref).path.read_bytes()[:6] == b"later!"
 
 
 @_can([name for name in (*INSTANT_CLONES, *THICK_SNAPSHOTS) if not name.startswith("memory")])
@@ -115,7 +127,7 @@ def test_snapshot_under_a_writer_is_a_point_in_time(make: Made) -> None:
     ended = threading.Event()
 
     def write() -> None:
-        fd = os.open(driver.local_path(ref), os.O_WRONLY)
+        fd = os.open(driver.location(ref).path, os.O_WRONLY)
         for index in range(SIZE // 4096):
             os.pwrite(fd, b"\1" * 4096, index * 4096)
             if ended.is_set():
@@ -128,6 +140,6 @@ def test_snapshot_under_a_writer_is_a_point_in_time(make: Made) -> None:
     driver.create_snapshot(snapshot, "op2")
     ended.set()
     writer.join()
-    content = driver.snapshot_path(snapshot).read_bytes()
+    content = driver.snapshot_location(snapshot).path.read_bytes()
     written = content.count(b"\1")
     assert content == b"\1" * written + bytes(SIZE - written)

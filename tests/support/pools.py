@@ -1,6 +1,7 @@
 """Every driver on a pool that a test may fill: what the contract tests run over."""
 
 import os
+import stat
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from drivers.lvm import make as make_lvm
 from drivers.memory import MemoryDriver
 from nbdsvc import errors, process
 from nbdsvc.driver import PROTOCOLS, Driver, SnapshotRef, VolumeRef
+from nbdsvc.location import Location
 from nbdsvc.model import names
 from nbdsvc.units import MiB
 
@@ -135,9 +137,15 @@ def snapshot_of(ref: VolumeRef, size: int | None = None) -> SnapshotRef:
 
 
 def put(driver: Driver, ref: VolumeRef, offset: int, content: bytes) -> None:
-    with driver.local_path(ref).open("r+b") as file:
+    with driver.location(ref).path.open("r+b") as file:
         file.seek(offset)
         file.write(content)
+
+
+def tells_the_truth(location: Location) -> bool:
+    """Whether what is there is of the location's scheme."""
+    is_a = {"file": stat.S_ISREG, "block": stat.S_ISBLK}[location.scheme]
+    return is_a(location.path.stat().st_mode)
 
 
 def unmanaged(driver: Driver, kind: str, size: int = SIZE + 512) -> str:
@@ -147,7 +155,7 @@ def unmanaged(driver: Driver, kind: str, size: int = SIZE + 512) -> str:
         make_stranger(driver, name, size)
         path = Path("/dev") / GROUP / name
     else:
-        path = driver.local_path(volume()).parents[1] / kind / name
+        path = driver.location(volume()).path.parents[1] / kind / name
         path.touch()
         os.truncate(path, size)
     with path.open("r+b") as file:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from pools import set_up, snapshot_of, volume
 
 from drivers.lvm import ThinDriver
 from nbdsvc import errors
+from nbdsvc.location import Location
 from nbdsvc.process import Completed, Runner
 from nbdsvc.units import GiB, MiB
 
@@ -84,7 +86,7 @@ def test_each_volume_is_made_in_its_thin_pool(lvm: _Lvm, driver: ThinDriver) -> 
         driver.create_snapshot(snapshot_of(ref), "op")
     made = [(group, lv["pool_lv"]) for group in "gh" for lv in lvm.lvs[group].values() if lv["lv_tags"]]
     assert sorted(made) == [("g", "one")] * 2 + [("g", "two")] * 2 + [("h", "one")] * 2
-    assert str(driver.local_path(refs["c"])) == f"/dev/h/volume-{refs['c'].id}"
+    assert driver.location(refs["c"]) == Location.block(Path(f"/dev/h/volume-{refs['c'].id}"))
     assert {(found.id, found.pool) for found in driver.list_objects() if found.kind == "volume"} == {
         (ref.id, pool) for pool, ref in refs.items()
     }
@@ -101,11 +103,11 @@ def test_thin_pools_of_one_group_are_kept_apart(lvm: _Lvm, driver: ThinDriver) -
     changes = list(lvm.changes)
     driver.delete_volume(moved)
     assert lvm.changes == changes
-    for call in (lambda: driver.local_path(moved), lambda: driver.extend_volume(moved, 20 * GiB),
+    for call in (lambda: driver.location(moved), lambda: driver.extend_volume(moved, 20 * GiB),
                  lambda: driver.create_snapshot(snapshot_of(moved), "op")):  # fmt: skip
         with pytest.raises(errors.BackendUnavailable, match="not in the pool"):
             call()
-    assert str(driver.local_path(ref)) == f"/dev/g/volume-{ref.id}"
+    assert driver.location(ref) == Location.block(Path(f"/dev/g/volume-{ref.id}"))
 
 
 def test_what_is_in_no_pool_of_the_backend_is_listed_once(lvm: _Lvm, driver: ThinDriver) -> None:

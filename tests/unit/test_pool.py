@@ -60,7 +60,7 @@ def test_attributes_that_are_refused_are_the_backends_error(mounted: Path, tmp_p
     driver.do_setup()
     subprocess.run(["mount", "--bind", mounted, tmp_path / "pool" / "volumes"], check=True)
     try:
-        (driver.local_path(volume)).touch()
+        driver.location(volume).path.touch()
         for verb in (
             lambda: driver.create_volume(volume, OWN),
             driver.list_objects,
@@ -91,5 +91,5 @@ def test_a_file_that_has_no_room_for_an_owner_stays_as_it_was(mounted: Path) -> 
     with pytest.raises(errors.OutOfSpace):
         driver.manage_existing(volume, {"source-name": "other"}, "o" * 36)
     assert other.read_bytes() == b"content"
-    assert not driver.local_path(volume).exists()
+    assert not driver.location(volume).path.exists()
     assert [found.owner for found in driver.list_objects()] == [None]

@@ -51,10 +51,10 @@ def test_a_full_pool_fails_at_once_and_takes_nothing_more() -> None:
     driver, ref = ThinDriver("b", volume_group=GROUP, pool_name="small"), volume(128 * MiB)
     try:
         driver.create_volume(ref, "op")
-        put(driver.local_path(ref), b"before")
+        put(driver.location(ref).path, b"before")
         os.sync()
         began = time.monotonic()
-        fd = os.open(driver.local_path(ref), os.O_WRONLY)
+        fd = os.open(driver.location(ref).path, os.O_WRONLY)
         with pytest.raises(OSError, match="No space left|Input/output error"):
             for index in range(1, 128):
                 os.pwrite(fd, os.urandom(MiB), index * MiB)
@@ -63,7 +63,7 @@ def test_a_full_pool_fails_at_once_and_takes_nothing_more() -> None:
         print(f"error after {time.monotonic() - began:.1f} s")
         stats = driver.get_volume_stats(refresh=True)[0]
         assert (stats.free, stats.room()) == (0, 0)
-        with driver.local_path(ref).open("rb") as file:
+        with driver.location(ref).path.open("rb") as file:
             assert file.read(6) == b"before"
     finally:
         driver.delete_volume(ref)
@@ -87,9 +87,9 @@ def test_busy_is_said() -> None:
     """A volume that is open is DeviceBusy and stays."""
     driver, ref = make(), volume(SIZE)
     driver.create_volume(ref, "op")
-    with driver.local_path(ref).open("rb"), pytest.raises(errors.DeviceBusy):
+    with driver.location(ref).path.open("rb"), pytest.raises(errors.DeviceBusy):
         driver.delete_volume(ref)
-    assert driver.local_path(ref).exists()
+    assert driver.location(ref).path.exists()
     driver.delete_volume(ref)
 
 
@@ -98,15 +98,15 @@ def test_a_revert_that_was_interrupted_is_finished(done: int) -> None:
     """After any of its commands a repeat ends with the bytes of then, and nothing else is left."""
     driver, ref = make(), volume(SIZE)
     driver.create_volume(ref, "op")
-    put(driver.local_path(ref), b"before")
+    put(driver.location(ref).path, b"before")
     snapshot = snapshot_of(ref, SIZE)
     driver.create_snapshot(snapshot, "op2")
-    put(driver.local_path(ref), b"after!")
+    put(driver.location(ref).path, b"after!")
     interrupted = ThinDriver("b", volume_group=GROUP, runner=Interrupted(done))
     with contextlib.suppress(errors.CommandFailed):
         interrupted.revert_to_snapshot(ref, snapshot, "op3")
     driver.revert_to_snapshot(ref, snapshot, "op3")
-    assert driver.local_path(ref).read_bytes()[:6] == b"before"
+    assert driver.location(ref).path.read_bytes()[:6] == b"before"
     assert {(found.kind, found.owner) for found in driver.list_objects()} == {("volume", "op"), ("snapshot", "op2")}
     driver.delete_snapshot(snapshot)
     driver.delete_volume(ref)

@@ -65,12 +65,12 @@ def test_a_group_that_appears_late(disk: Disks) -> None:
     ready(driver)
     ref = volume(SIZE)
     driver.create_volume(ref, "op")
-    driver.local_path(ref).write_bytes(b"bytes")
+    driver.location(ref).path.write_bytes(b"bytes")
     os.sync()
     lvm("vgchange", "-q", "-an", OWN)
-    assert not driver.local_path(ref).exists()
+    assert not driver.location(ref).path.exists()
     ready(driver_of(OWN))
-    with driver.local_path(ref).open("rb") as file:
+    with driver.location(ref).path.open("rb") as file:
         assert file.read(5) == b"bytes"
 
 
@@ -134,7 +134,7 @@ def test_a_snapshot_with_the_skip_flag_is_taken_over_active() -> None:
     assert lvm("lvs", "--noheadings", "-o", "lv_attr", f"{GROUP}/volume-{taken.id}")[9] == "-"
     lvm("vgchange", "-q", "-an", GROUP)
     ready(driver)
-    assert driver.local_path(taken).exists()
+    assert driver.location(taken).path.exists()
     driver.delete_volume(taken)
     driver.manage_existing(replace(volume(SIZE), id=taken.id), {"source-name": f"volume-{ref.id}"}, "op3")
     driver.delete_volume(taken)
@@ -146,8 +146,8 @@ def test_a_group_inside_a_volume_is_none_of_ours(tmp_path: Path) -> None:
     ref = volume(64 * MiB)
     driver.create_volume(ref, "op")
     # A guest has a /dev of its own; in ours the group's folder is there.
-    inside = ["--config", f'devices{{scan_lvs=1 dir="{tmp_path}"}}', "--devices", str(driver.local_path(ref))]
-    lvm("vgcreate", "-q", *inside, GROUP, str(driver.local_path(ref)))
+    inside = ["--config", f'devices{{scan_lvs=1 dir="{tmp_path}"}}', "--devices", str(driver.location(ref).path)]
+    lvm("vgcreate", "-q", *inside, GROUP, str(driver.location(ref).path))
     lvm("lvcreate", "-q", "-an", "-Zn", *inside, "-L", "8m", "-n", "guests", GROUP)
     assert "guests" in lvm("lvs", *inside, GROUP)
     assert [found.name for found in driver.list_objects()] == [f"volume-{ref.id}"]
@@ -169,7 +169,7 @@ def test_only_named_disks_are_looked_at(disk: Disks) -> None:
     ref = volume(SIZE)
     driver.create_volume(ref, "op")
     driver.extend_volume(ref, 2 * SIZE)
-    assert driver.local_path(ref).read_bytes() == bytes(2 * SIZE)
+    assert driver.location(ref).path.read_bytes() == bytes(2 * SIZE)
     driver.delete_volume(ref)
 
 
@@ -196,7 +196,7 @@ def test_a_pool_that_fills_grows(disk: Disks) -> None:
     before = driver.get_volume_stats(refresh=True)[0]
     assert before.metadata_percent
     assert before.metadata_percent > 1
-    with driver.local_path(ref).open("r+b") as file:
+    with driver.location(ref).path.open("r+b") as file:
         for _ in range(4):
             file.write(os.urandom(12 * MiB))
             os.fsync(file.fileno())

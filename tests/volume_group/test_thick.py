@@ -47,7 +47,7 @@ def written(driver: ThickDriver, size: int = SIZE) -> VolumeRef:
     """A volume that is full of the pattern."""
     ref = volume(size)
     driver.create_volume(ref, "op")
-    fill(driver.local_path(ref), 0, size)
+    fill(driver.location(ref).path, 0, size)
     return ref
 
 
@@ -67,12 +67,12 @@ def test_a_new_volume_shows_nobodys_bytes() -> None:
     """A volume on the very extents that another one had filled and left uncleared reads as zeros."""
     driver = make()
     first = written(driver)
-    taken = extents(driver.local_path(first))
+    taken = extents(driver.location(first).path)
     driver.delete_volume(first)
     second = volume(SIZE)
     driver.create_volume(second, "op2")
-    assert extents(driver.local_path(second)) == taken
-    assert driver.local_path(second).read_bytes() == bytes(SIZE)
+    assert extents(driver.location(second).path) == taken
+    assert driver.location(second).path.read_bytes() == bytes(SIZE)
     driver.delete_volume(second)
 
 
@@ -80,13 +80,13 @@ def test_growth_shows_nobodys_bytes() -> None:
     """A volume that grows onto extents that another one had filled reads zeros there, and keeps what it had."""
     driver = make()
     first, second = written(driver), written(driver)
-    taken = extents(driver.local_path(second))
+    taken = extents(driver.location(second).path)
     driver.delete_volume(second)
     driver.extend_volume(first, 2 * SIZE)
-    start, end = extents(driver.local_path(first))[0].rpartition(":")[2].split("-")
+    start, end = extents(driver.location(first).path)[0].rpartition(":")[2].split("-")
     begin = int(taken[0].rpartition(":")[2].split("-")[0])
     assert int(start) < begin <= int(end)
-    assert driver.local_path(first).read_bytes() == PATTERN * 16 + bytes(SIZE)
+    assert driver.location(first).path.read_bytes() == PATTERN * 16 + bytes(SIZE)
     driver.delete_volume(first)
 
 
@@ -99,9 +99,9 @@ def test_killed_while_creating(done: int) -> None:
     interrupted = ThickDriver("b", volume_group=GROUP, runner=Interrupted(done))
     with contextlib.suppress(errors.CommandFailed):
         interrupted.create_volume(ref, "op")
-    assert driver.local_path(ref).exists() == (done == 2)
+    assert driver.location(ref).path.exists() == (done == 2)
     driver.create_volume(ref, "op")
-    assert driver.local_path(ref).read_bytes() == bytes(SIZE)
+    assert driver.location(ref).path.read_bytes() == bytes(SIZE)
     driver.delete_volume(ref)
 
 
@@ -114,7 +114,7 @@ def test_killed_while_growing(done: int) -> None:
     with contextlib.suppress(errors.CommandFailed):
         interrupted.extend_volume(ref, 2 * SIZE)
     driver.extend_volume(ref, 2 * SIZE)
-    assert driver.local_path(ref).read_bytes() == PATTERN * 16 + bytes(SIZE)
+    assert driver.location(ref).path.read_bytes() == PATTERN * 16 + bytes(SIZE)
     driver.delete_volume(ref)
 
 
@@ -122,7 +122,7 @@ def test_a_deleted_volume_is_zeroed_from_its_end_and_goes_on_after_a_kill() -> N
     """Delete is a rename; a sweep that was killed leaves a shorter LV; the next one ends it; the disk has only zeros."""
     driver = make()
     ref = written(driver)
-    disk, first = extents(driver.local_path(ref))[0].split(":")
+    disk, first = extents(driver.location(ref).path)[0].split(":")
     where = pe_start(disk) + int(first.split("-")[0]) * 4 * MiB
     assert raw(disk, where) == PATTERN * 16
     trash = f"nbdsvc-trash-volume-{ref.id}"
@@ -143,10 +143,10 @@ def test_each_policy_removes_it(policy: str) -> None:
     ref = written(driver)
     snapshot = snapshot_of(ref)
     driver.create_snapshot(snapshot, "op2")
-    fill(driver.local_path(ref), 0, MiB, b"\x5a" * MiB)
+    fill(driver.location(ref).path, 0, MiB, b"\x5a" * MiB)
     driver.delete_snapshot(snapshot)
     driver.delete_volume(ref)
-    assert not driver.local_path(ref).exists()
+    assert not driver.location(ref).path.exists()
     assert driver.list_objects() == []
     for _ in range(2):
         driver.sweepers[0].start()
@@ -157,17 +157,17 @@ def test_busy_is_said() -> None:
     """A volume that is open, or that has snapshots, is DeviceBusy and stays under its name."""
     driver = make(clearing="zero")
     ref = written(driver)
-    with driver.local_path(ref).open("rb"), pytest.raises(errors.DeviceBusy, match="open"):
+    with driver.location(ref).path.open("rb"), pytest.raises(errors.DeviceBusy, match="open"):
         driver.delete_volume(ref)
     snapshot = snapshot_of(ref)
     driver.create_snapshot(snapshot, "op2")
     with pytest.raises(errors.DeviceBusy, match="snapshots"):
         driver.delete_volume(ref)
-    with driver.local_path(ref).open("rb"), pytest.raises(errors.DeviceBusy, match="while it is not in use"):
+    with driver.location(ref).path.open("rb"), pytest.raises(errors.DeviceBusy, match="while it is not in use"):
         driver.extend_volume(ref, 2 * SIZE)
     driver.extend_volume(ref, 2 * SIZE)
-    assert driver.local_path(ref).read_bytes() == PATTERN * 16 + bytes(SIZE)
-    with driver.snapshot_path(snapshot).open("rb") as file:
+    assert driver.location(ref).path.read_bytes() == PATTERN * 16 + bytes(SIZE)
+    with driver.snapshot_location(snapshot).path.open("rb") as file:
         assert file.read() == PATTERN * 16
     driver.delete_snapshot(snapshot)
     driver.delete_volume(ref)
@@ -195,13 +195,13 @@ def test_a_snapshot_that_runs_full_says_so() -> None:
     ref, snapshot = written(driver), None
     snapshot = snapshot_of(ref)
     driver.create_snapshot(snapshot, "op2")
-    fill(driver.local_path(ref), 0, 12 * MiB, b"\x5a" * MiB)
+    fill(driver.location(ref).path, 0, 12 * MiB, b"\x5a" * MiB)
     driver.watch()
     faults = {found.kind: found.fault for found in driver.list_objects()}
     assert faults == {"volume": "", "snapshot": "the room for its volume's changes ran out"}
-    with driver.snapshot_path(snapshot).open("rb") as file, pytest.raises(OSError, match="Input/output"):
+    with driver.snapshot_location(snapshot).path.open("rb") as file, pytest.raises(OSError, match="Input/output"):
         file.read(SIZE)
-    assert driver.local_path(ref).read_bytes() == b"\x5a" * 12 * MiB + PATTERN * 4
+    assert driver.location(ref).path.read_bytes() == b"\x5a" * 12 * MiB + PATTERN * 4
     driver.delete_snapshot(snapshot)
     driver.delete_volume(ref)
 
@@ -213,10 +213,10 @@ def test_a_snapshot_that_is_watched_does_not_run_full() -> None:
     snapshot = snapshot_of(ref)
     driver.create_snapshot(snapshot, "op2")
     for offset in range(0, SIZE, 2 * MiB):
-        fill(driver.local_path(ref), offset, 2 * MiB, b"\x5a" * MiB)
+        fill(driver.location(ref).path, offset, 2 * MiB, b"\x5a" * MiB)
         driver.watch()
     assert [found.fault for found in driver.list_objects()] == ["", ""]
-    assert driver.snapshot_path(snapshot).read_bytes() == PATTERN * 16
+    assert driver.snapshot_location(snapshot).path.read_bytes() == PATTERN * 16
     driver.delete_snapshot(snapshot)
     driver.delete_volume(ref)
 
@@ -228,15 +228,21 @@ def test_reverting_needs_no_room_in_the_snapshot() -> None:
     ref = written(driver)
     snapshot = snapshot_of(ref)
     driver.create_snapshot(snapshot, "op2")
-    fill(driver.local_path(ref), 5 * MiB, 3 * MiB, b"\x5a" * MiB)
-    used = ["lvs", "--noheadings", "-o", "snap_percent", str(driver.snapshot_path(snapshot))]
+    fill(driver.location(ref).path, 5 * MiB, 3 * MiB, b"\x5a" * MiB)
+    used = ["lvs", "--noheadings", "-o", "snap_percent", str(driver.snapshot_location(snapshot).path)]
     before = lvm(*used)
     done = reconcile(
-        driver.snapshot_path(snapshot), driver.local_path(ref), SIZE, lambda _done, _total, _data: None, lambda: False
+        driver.snapshot_location(snapshot).path,
+        driver.location(ref).path,
+        SIZE,
+        lambda _done, _total, _data: None,
+        lambda: False,
     )
     assert done == 3 * MiB
     assert lvm(*used) == before
-    assert driver.local_path(ref).read_bytes() == driver.snapshot_path(snapshot).read_bytes() == PATTERN * 16
+    assert (
+        driver.location(ref).path.read_bytes() == driver.snapshot_location(snapshot).path.read_bytes() == PATTERN * 16
+    )
     driver.delete_snapshot(snapshot)
     driver.delete_volume(ref)
 
@@ -256,7 +262,7 @@ def test_a_classic_snapshot_is_taken_over() -> None:
     with pytest.raises(errors.InvalidInput, match="it is no snapshot of"):
         driver.manage_existing_snapshot(replace(snapshot, volume_id=names.new_id()), fields, "op2")
     driver.manage_existing_snapshot(snapshot, fields, "op2")
-    assert driver.snapshot_path(snapshot).exists()
+    assert driver.snapshot_location(snapshot).path.exists()
     driver.delete_snapshot(snapshot)
     lvm("lvcreate", "-q", "-y", "--type", "thin-pool", "-L", "64m", "-n", "pool2", GROUP)
     lvm("lvcreate", "-q", "-y", "-V", "8m", "--thin", "-n", "thin", f"{GROUP}/pool2")
