@@ -14,6 +14,7 @@ from served import Server, nbdkit_of
 
 from nbdsvc.exporter import Access, ExportSpec
 from nbdsvc.exports.nbd.exporter import NbdExporter
+from nbdsvc.location import Location
 
 ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 5
 SIZE = 256 << 20
@@ -36,7 +37,7 @@ def start(folder: Path, number: int, write_through: bool) -> tuple[NbdExporter, 
         folder / f"e{number}", "bench", "127.0.0.1", (first, first + 9), tls=False, write_through=write_through
     )
     id = f"00000000-0000-4000-8000-00000000000{number}"
-    made = exporter.ensure(ExportSpec(id, "v", disk, Access(network=True)))
+    made = exporter.ensure(ExportSpec(id, "v", Location.file(disk), Access(network=True)))
     return exporter, Server(
         "through" if write_through else "back",
         nbdkit_of(folder / f"e{number}", id),

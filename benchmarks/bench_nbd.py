@@ -12,6 +12,7 @@ from served import WINDOW_SECONDS, Server, nbdkit_of
 
 from nbdsvc.exporter import ExportSpec
 from nbdsvc.exports.nbd.exporter import NbdExporter
+from nbdsvc.location import Location
 
 ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 5
 SIZE = 256 << 20
@@ -37,7 +38,7 @@ def start_servers(folder: Path) -> tuple[list[Server], list[subprocess.Popen[byt
         files[name].write_bytes(b"\1" * SIZE)
     exporter = NbdExporter(folder / "e", "bench")
     id = "00000000-0000-4000-8000-000000000001"
-    uri = exporter.ensure(ExportSpec(id, "v", files["ours"])).data["uri"]
+    uri = exporter.ensure(ExportSpec(id, "v", Location.file(files["ours"]))).data["uri"]
     naive = Path(__file__).with_name("naive_plugin.py")
     commands = {
         "naive": ["nbdkit", "-f", "-U", str(folder / "naive"), "python", str(naive), f"path={files['naive']}"],

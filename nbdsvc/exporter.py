@@ -1,8 +1,8 @@
 """Contract of an exporter: a transport by which an initiator reaches a volume's bytes.
 
-    connector --accept--> Access --+
-                                   +--> ExportSpec --ensure--> ConnectionInfo --with_secret--> the initiator
-    attachment, volume ------------+
+    connector, location --accept--> Access --+
+                                             +--> ExportSpec --ensure--> ConnectionInfo --with_secret--> the initiator
+    attachment, volume, location ------------+
 
 One export serves one attachment, so that a detach ends that attachment's access at once and no other's. Where a transport
 knows initiators and not attachments, several attachments share one access, and the last one takes it along (`sharing_key`).
@@ -12,12 +12,12 @@ know of its exports after a restart it keeps in notes of its own, whose format h
 has a complete example.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from nbdsvc import errors
+from nbdsvc.location import LOCAL, Location, Scheme
 
 # Fields of connection_info that are in the reply to their initiator and nowhere else: in no row, journal or log.
 SECRET_FIELDS = frozenset({"tls_psk_key", "auth_password"})
@@ -82,14 +82,14 @@ class Access:
 
 @dataclass(frozen=True)
 class ExportSpec:
-    """A desired export. Without a size: an export serves all of `path`, so that an extend takes effect."""
+    """A desired export. Without a size: an export serves all of `location`, so that an extend takes effect."""
 
     # The attachment's id.
     id: str
     # For names and descriptions.
     volume_id: str
-    # Local file or block device.
-    path: Path
+    # Where the volume's bytes are.
+    location: Location
     access: Access = field(default_factory=Access)
     # Writes are refused by the server.
     read_only: bool = False
@@ -147,6 +147,13 @@ class Inventory:
 AddSecret = Callable[[ConnectionInfo, str], ConnectionInfo]
 
 
+def check_scheme(protocol: str, location: Location, served: Collection[Scheme] = LOCAL) -> None:
+    """Unsupported, with the transport's and the scheme's names, for a location that is none of `served`."""
+    if location.scheme not in served:
+        reason = f"{protocol} exports volumes at {' or '.join(served)} locations, and this one is at {location.scheme}"
+        raise errors.Unsupported(reason=reason)
+
+
 @runtime_checkable
 class Exporter(Protocol):
     """A transport. `protocol` is the storage_protocol of pool statistics; in lower case, driver_volume_type and the
@@ -155,16 +162,19 @@ class Exporter(Protocol):
 
     protocol: str
 
-    def accept(self, connector: Connector) -> Access:
-        """The access that this connector would get, from the connector and the exporter's settings alone.
+    def accept(self, connector: Connector, location: Location) -> Access:
+        """The access that this connector would get to a volume there, from both and the exporter's settings alone: it
+        looks at nothing.
 
-        InvalidInput names the key that this transport needs and the connector lacks.
+        Errors: Unsupported for a location that this transport cannot serve, whatever the connector is (check_scheme);
+        InvalidInput names the key that it needs and the connector lacks.
         """
 
     def ensure(self, spec: ExportSpec) -> ConnectionInfo:
         """Make, repair or keep the export; returns how its initiator reaches it. Idempotent.
 
-        Errors: ExportFailed; Conflict with another export of the volume; InvalidInput when the initiator cannot reach it.
+        Errors: ExportFailed; Unsupported for a location that accept refuses; Conflict with another export of the volume;
+        InvalidInput when the initiator cannot reach it.
         """
 
     def remove(self, export_id: str) -> None:

@@ -11,7 +11,7 @@ from nbdsvc.app import App, Waiting, owner_scope
 from nbdsvc.attachments import end_of_access
 from nbdsvc.attachments.access_mode import check_mode
 from nbdsvc.attachments.connection_info import stored_info
-from nbdsvc.attachments.desired_export import export_spec, find_attachment, share_secret
+from nbdsvc.attachments.desired_export import Exportable, export_spec, exportable, find_attachment, share_secret
 from nbdsvc.attachments.transport import choose, protocol_of
 from nbdsvc.exporter import Access, Connector, Exporter
 from nbdsvc.host import backend_of, host_of
@@ -21,7 +21,6 @@ from nbdsvc.model.entities import Attachment, Volume
 from nbdsvc.model.locking import locks
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step
-from nbdsvc.refs import read_volume_ref
 from nbdsvc.store import repositories, transitions
 
 log = structlog.get_logger(__name__)
@@ -45,7 +44,8 @@ def connect_attachment(
     """Export the volume to this connector; its result is the attachment's row. complete: it becomes `attached` too, because
     no os-complete will follow (before 3.44).
 
-    Errors: NotFound, InvalidState, InvalidInput (mode); by the operation: InvalidInput (connector), Conflict, ExportFailed.
+    Errors: NotFound, InvalidState, InvalidInput (mode); by the operation: InvalidInput (connector), Unsupported, Conflict,
+    ExportFailed.
     """
     with app.change() as conn:
         attachment = repositories.attachments.get(conn, id, owner_scope(context))
@@ -103,8 +103,10 @@ def _export(run: Run[ConnectArgs]) -> dict[str, Any]:
     host, attachment = host_of(run), find_attachment(run, run.args.attachment_id)
     if attachment is None:
         raise errors.NotFound(resource="VolumeAttachment", id=run.args.attachment_id)
-    exporter, access = _choose_transport(run, attachment)
-    spec = export_spec(host, exporter, share_secret(host, exporter, attachment, access), access)
+    found = exportable(host, attachment.volume_id)
+    exporter, access = _choose_transport(run, attachment, found)
+    sharing = share_secret(host, exporter, attachment, found.location, access)
+    spec = export_spec(exporter, sharing, found, access)
     if not spec.read_only:
         host.digests.discard(spec.volume_id)
     info = exporter.ensure(spec)
@@ -114,14 +116,14 @@ def _export(run: Run[ConnectArgs]) -> dict[str, Any]:
     return stored_info(info)
 
 
-def _choose_transport(run: Run[ConnectArgs], attachment: Attachment) -> tuple[Exporter, Access]:
+def _choose_transport(run: Run[ConnectArgs], attachment: Attachment, found: Exportable) -> tuple[Exporter, Access]:
     """Chosen and recorded before anything is exported; an export by another transport, of an earlier connection, is removed.
 
-    Errors: Unsupported, InvalidInput (connector).
+    Errors: Unsupported (type, location), InvalidInput (connector).
     """
     host, connector = host_of(run), Connector.parse(attachment.connector or {})
-    ref = read_volume_ref(run, attachment.volume_id)
-    exporter, access = choose(backend_of(run).exporters, connector, ref.extra_specs, attachment.protocol)
+    exporters, recorded = backend_of(run).exporters, attachment.protocol
+    exporter, access = choose(exporters, connector, found.location, found.extra_specs, recorded)
     if protocol_of(exporter) != attachment.protocol:
         if attachment.protocol:
             end_of_access.remove_export(host, attachment.id)

@@ -1,16 +1,35 @@
 """The export that an attachment's row calls for."""
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from nbdsvc import errors
 from nbdsvc.attachments.transport import protocol_of
 from nbdsvc.exporter import Access, Connector, Exporter, ExportSpec
 from nbdsvc.host import Host, host_of
-from nbdsvc.model.entities import Attachment
+from nbdsvc.location import Location
+from nbdsvc.model.entities import Attachment, Volume
 from nbdsvc.operations.operation_type import Run
 from nbdsvc.refs import volume_ref
 from nbdsvc.store import repositories
+
+
+@dataclass(frozen=True)
+class Exportable:
+    """A volume as its exports need it: its row, the extra specs of its type, and where its bytes are."""
+
+    volume: Volume
+    extra_specs: Mapping[str, str]
+    location: Location
+
+
+def exportable(host: Host, volume_id: str) -> Exportable:
+    """The volume as it is now. Errors: NotFound, BackendUnavailable, those of the driver for a pool that is gone."""
+    with host.database.read() as conn:
+        volume = repositories.volumes.get(conn, volume_id)
+        ref = volume_ref(conn, volume)
+    return Exportable(volume, ref.extra_specs, host.of(volume).driver.location(ref))
 
 
 def find_attachment(run: Run[Any], id: str) -> Attachment | None:
@@ -19,21 +38,20 @@ def find_attachment(run: Run[Any], id: str) -> Attachment | None:
         return repositories.attachments.find(conn, id)
 
 
-def access_of(exporter: Exporter, attachment: Attachment) -> Access:
-    """The access that this transport grants the attachment's connector. Raises InvalidInput where it grants none."""
-    return exporter.accept(Connector.parse(attachment.connector or {}))
+def access_of(exporter: Exporter, attachment: Attachment, location: Location) -> Access:
+    """The access to a volume there that this transport grants the attachment's connector. As Exporter.accept, it raises
+    Unsupported or InvalidInput where it grants none.
+    """
+    return exporter.accept(Connector.parse(attachment.connector or {}), location)
 
 
-def export_spec(host: Host, exporter: Exporter, attachment: Attachment, access: Access) -> ExportSpec:
-    """The desired export of this attachment. Raises NotFound when its volume is deleted."""
-    with host.database.read() as conn:
-        volume = repositories.volumes.get(conn, attachment.volume_id)
-        ref = volume_ref(conn, volume)
-    info = attachment.connection_info or {}
+def export_spec(exporter: Exporter, attachment: Attachment, found: Exportable, access: Access) -> ExportSpec:
+    """The desired export of this attachment. found: its volume."""
+    volume, info = found.volume, attachment.connection_info or {}
     return ExportSpec(
         id=attachment.id,
         volume_id=volume.id,
-        path=host.of(volume).driver.location(ref).path,
+        location=found.location,
         access=access,
         read_only=attachment.mode == "ro" or bool(volume.readonly),
         secret=attachment.secret if access.needs_secret else None,
@@ -41,23 +59,27 @@ def export_spec(host: Host, exporter: Exporter, attachment: Attachment, access: 
     )
 
 
-def share_secret(host: Host, exporter: Exporter, attachment: Attachment, access: Access) -> Attachment:
+def share_secret(
+    host: Host, exporter: Exporter, attachment: Attachment, location: Location, access: Access
+) -> Attachment:
     """The attachment, with the secret of another by which this connector has the volume already, where there is one."""
     if access.sharing_key is None:
         return attachment
     with host.database.write() as conn:
         for other in repositories.attachments_of(conn, attachment.volume_id):
-            if other.id != attachment.id and other.exported and _sharing_key(exporter, other) == access.sharing_key:
+            if other.id == attachment.id or not other.exported:
+                continue
+            if _sharing_key(exporter, other, location) == access.sharing_key:
                 repositories.attachments.update(conn, attachment.id, secret=other.secret)
                 return replace(attachment, secret=other.secret)
     return attachment
 
 
-def _sharing_key(exporter: Exporter, attachment: Attachment) -> str | None:
+def _sharing_key(exporter: Exporter, attachment: Attachment, location: Location) -> str | None:
     """None also for one that another transport exports."""
     if attachment.protocol != protocol_of(exporter):
         return None
     try:
-        return access_of(exporter, attachment).sharing_key
+        return access_of(exporter, attachment, location).sharing_key
     except errors.InvalidInput:  # accepted by other settings
         return None

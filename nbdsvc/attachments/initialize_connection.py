@@ -21,7 +21,8 @@ from nbdsvc.store import repositories
 def initialize_connection(app: App, context: Context, id: str, connector: dict[str, Any]) -> Waiting[dict[str, Any]]:
     """Export the volume to this connector; the result is its connection_info, with the secret.
 
-    Errors: NotFound, InvalidState, InvalidInput (mode); by the operation: InvalidInput (connector), Conflict, ExportFailed.
+    Errors: NotFound, InvalidState, InvalidInput (mode); by the operation: InvalidInput (connector), Unsupported, Conflict,
+    ExportFailed.
     """
     with app.change() as conn:
         volume = repositories.volumes.get(conn, id, owner_scope(context))

@@ -6,7 +6,7 @@ from nbdsvc import errors
 from nbdsvc.app import App
 from nbdsvc.attachments import end_of_access
 from nbdsvc.attachments.arguments import AttachmentArgs, lock_attachment
-from nbdsvc.attachments.desired_export import access_of, export_spec, find_attachment
+from nbdsvc.attachments.desired_export import access_of, export_spec, exportable, find_attachment
 from nbdsvc.attachments.transport import protocol_of
 from nbdsvc.host import backend_of, host_of
 from nbdsvc.model.context import Context
@@ -29,7 +29,9 @@ def _repair(run: Run[AttachmentArgs]) -> None:
         for other in host.exporters:
             if other is not exporter:  # of an earlier connection
                 other.remove(attachment.id)
-        exporter.ensure(export_spec(host, exporter, attachment, access_of(exporter, attachment)))
+        found = exportable(host, attachment.volume_id)
+        access = access_of(exporter, attachment, found.location)
+        exporter.ensure(export_spec(exporter, attachment, found, access))
     else:
         end_of_access.remove_export(host, run.args.attachment_id)
 

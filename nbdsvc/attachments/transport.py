@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from nbdsvc import errors
 from nbdsvc.exporter import Access, Connector, Exporter
+from nbdsvc.location import Location
 from nbdsvc.store import repositories, tables
 from nbdsvc.store.database import Database
 
@@ -25,12 +26,16 @@ def recorded_protocols(database: Database, host: str) -> set[str]:
 
 
 def choose(
-    exporters: Sequence[Exporter], connector: Connector, extra_specs: Mapping[str, str], recorded: str | None
+    exporters: Sequence[Exporter],
+    connector: Connector,
+    location: Location,
+    extra_specs: Mapping[str, str],
+    recorded: str | None,
 ) -> tuple[Exporter, Access]:
     """The transport for this connector: the recorded one if it still fits, else the first of the backend's that does.
 
-    exporters: of the backend, best first. Unsupported when the volume's type allows none of them; InvalidInput, that of the
-    first one, when none of them accepts the connector.
+    exporters: of the backend, best first. location: of the volume. Unsupported when the volume's type allows none of them,
+    or none can serve its location; else InvalidInput, that of the first one that can, when none accepts the connector.
     """
     allowed = [each for each in exporters if _is_allowed(each, extra_specs)]
     if not allowed:
@@ -38,13 +43,14 @@ def choose(
         raise errors.Unsupported(
             reason=f"the volume's type wants {extra_specs[STORAGE_PROTOCOL]}, and its backend exports by {offered}"
         )
-    refusals: list[errors.InvalidInput] = []
+    refusals: list[errors.RequestError] = []
     for exporter in sorted(allowed, key=lambda each: protocol_of(each) != recorded):
         try:
-            return exporter, exporter.accept(connector)
-        except errors.InvalidInput as error:
+            return exporter, exporter.accept(connector, location)
+        except (errors.InvalidInput, errors.Unsupported) as error:
             refusals.append(error)
-    raise refusals[0]
+    # Another connector may be accepted, so that its lack is said before what no connector can change.
+    raise min(refusals, key=lambda each: isinstance(each, errors.Unsupported))
 
 
 def _is_allowed(exporter: Exporter, extra_specs: Mapping[str, str]) -> bool:

@@ -51,7 +51,7 @@ MUTATIONS = [
              needs=("attach", "kill_server"),
              also=("zlib.crc32(state.id.encode()) % (last - first + 1)", "0")),
     Mutation("an export is not repaired", "nbdsvc/attachments/repair.py",
-             "        exporter.ensure(export_spec(host, exporter, attachment, access_of(exporter, attachment)))",
+             "        exporter.ensure(export_spec(exporter, attachment, found, access))",
              "        pass", needs=("attach", "kill_server")),
     Mutation("the device's agent does nothing", "nbdsvc/connectors/nbd_watch.py",
              "            if self._repair(devices[device]):", "            if True:",

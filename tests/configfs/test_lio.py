@@ -15,6 +15,7 @@ from nbdsvc.exporter import Access, Exporter, ExportSpec, Inventory
 from nbdsvc.exports.lio import LioExporter, chap
 from nbdsvc.exports.lio.kernel import KernelLio
 from nbdsvc.exports.lio.portals import parse
+from nbdsvc.location import Location
 from nbdsvc.model import names
 from nbdsvc.units import MiB
 
@@ -39,6 +40,7 @@ class Storage:
         self.file = self.path = file
         if kind != "file":
             self.path = Path(run("losetup", "--find", "--show", str(file)).strip())
+        self.location = Location.file(file) if kind == "file" else Location.block(self.path)
 
     def service(self) -> LioExporter:
         """As after a restart."""
@@ -48,7 +50,7 @@ class Storage:
     def spec(self, volume: str | None = None, initiator: str = HOSTS[0], **given: Any) -> ExportSpec:
         access = Access(network=True, needs_secret=True, initiators=(initiator,))
         given = {"secret": os.urandom(32).hex(), **given}
-        return ExportSpec(names.new_id(), volume or names.new_id(), self.path, access, **given)
+        return ExportSpec(names.new_id(), volume or names.new_id(), self.location, access, **given)
 
     def close(self) -> None:
         there = self.exporter.inventory()

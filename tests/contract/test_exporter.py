@@ -17,6 +17,7 @@ from nbdsvc import errors
 from nbdsvc.exporter import Connector, ExportSpec, Inventory
 from nbdsvc.exports.nbd.exporter import NbdExporter
 from nbdsvc.exports.nbd.state_dir import stat_of
+from nbdsvc.location import Location
 from nbdsvc.model import names
 from nbdsvc.units import MiB
 
@@ -24,6 +25,7 @@ sys.path.append("/usr/lib/python3/dist-packages")
 import nbd
 
 KEY = "5a" * 32
+AT = Location.file(Path("/volume"))
 
 
 def connected(uri: str) -> nbd.NBD:
@@ -195,7 +197,7 @@ def test_ensure_export_repairs_what_is_lost(exports: Exports) -> None:
     assert exports.exporter.health(spec.id).fault == "its server does not answer"
     exports.exporter.ensure(spec)
     assert exports.pid(spec) not in (None, second)
-    exports.exporter.ensure(ExportSpec(spec.id, spec.volume_id, spec.path, read_only=True))
+    exports.exporter.ensure(ExportSpec(spec.id, spec.volume_id, spec.location, read_only=True))
     assert connected(uri).is_read_only()
 
 
@@ -232,7 +234,7 @@ def test_without_tls_only_where_the_operator_says_so(exports: Exports) -> None:
         exports.up(tcp=True)
     plain = NbdExporter(exports.folder / "p", "here", "127.0.0.1", tls=False, tcp_ports=(12110, 12190))
     remote = Connector(host="elsewhere")
-    assert (exports.exporter.accept(remote).needs_secret, plain.accept(remote).needs_secret) == (True, False)
+    assert (exports.exporter.accept(remote, AT).needs_secret, plain.accept(remote, AT).needs_secret) == (True, False)
     spec = exports.spec(tcp=True)
     try:
         info = plain.with_secret(plain.ensure(spec), KEY)
@@ -283,7 +285,7 @@ def test_network_without_a_key_is_refused(exports: Exports) -> None:
 def test_connector_that_lacks_something_is_named(exports: Exports, connector: dict[str, Any]) -> None:
     """What is missing or no string is named."""
     with pytest.raises(errors.InvalidInput, match=r"connector\.(host|initiator)"):
-        exports.exporter.accept(Connector.parse(connector))
+        exports.exporter.accept(Connector.parse(connector), AT)
 
 
 def test_two_exports_of_a_volume_see_each_others_writes(exports: Exports) -> None:

@@ -6,17 +6,23 @@ import os
 import shutil
 import signal
 import subprocess
+from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 from exporting import Exports
 from nbd_client import ask, connected, receive
 from waiting import wait_until
 
+from nbdsvc import errors
 from nbdsvc import exports as plugin_package
-from nbdsvc.exporter import ExportSpec
+from nbdsvc.exporter import Connector, ExportSpec, Inventory
+from nbdsvc.exports import nbd as nbd_package
 from nbdsvc.exports.nbd import processes
 from nbdsvc.exports.nbd.launch import MEMORY_MAX
+from nbdsvc.location import Location
 from nbdsvc.units import MiB
 
 
@@ -145,28 +151,67 @@ def test_foreign_files_among_the_exports_are_passed_over(exports: Exports) -> No
     assert exports.exporter.health(again.id).ok
 
 
-def test_a_keeper_from_before_the_move_starts_its_server(exports: Exports) -> None:
-    """The plugin is found by its old path too, by which keeping shells of live exports start it again."""
+def make_older(exports: Exports, spec: ExportSpec, version: int, **changed: Any) -> dict[str, Any]:
+    """The note becomes one of an older version, which had a path; returns it."""
+    note = exports.folder / "e" / spec.id / "spec.json"
+    found = json.loads(note.read_text()) | changed | {"version": version, "path": str(exports.path)}
+    del found["location"]
+    if version == 0:
+        del found["version"]
+    note.write_text(json.dumps(found))
+    return dict(found)
+
+
+@pytest.mark.parametrize("version", [0, 1])
+@pytest.mark.parametrize("package", [plugin_package, nbd_package], ids=["before the move", "after it"])
+def test_an_older_keeper_starts_its_server(exports: Exports, package: ModuleType, version: int) -> None:
+    """The plugin, by its path of that version, takes a spec with a path: keeping shells of live exports start it again so."""
     spec, _uri = exports.up()
-    old, note = Path(plugin_package.__file__).with_name("plugin.py"), exports.folder / "e" / spec.id / "spec.json"
-    environment = {**os.environ, "PYTHONPATH": json.loads(note.read_text())["pythonpath"]}
+    note = make_older(exports, spec, version)
+    plugin = Path(str(package.__file__)).with_name("plugin.py")
     socket_path = exports.folder / "old.sock"
-    command = ["nbdkit", "-f", "-U", str(socket_path), "python", str(old), f"spec={note}"]
-    with subprocess.Popen(command, env=environment) as server:
+    parameter = f"spec={exports.folder / 'e' / spec.id / 'spec.json'}"
+    command = ["nbdkit", "-f", "-U", str(socket_path), "python", str(plugin), parameter]
+    with subprocess.Popen(command, env={**os.environ, "PYTHONPATH": note["pythonpath"]}) as server:
         wait_until(lambda: reads(socket_path), 30)
         exports.exporter.remove(spec.id)
         assert server.wait(10) == -signal.SIGKILL
 
 
-def test_a_server_that_an_older_version_started_is_left_alone(exports: Exports) -> None:
-    """A note without a version, of programs that are elsewhere now: an ensured export keeps its server and its clients."""
+@pytest.mark.parametrize("version", [0, 1])
+@pytest.mark.parametrize("is_device", [False, True], ids=["file", "device"])
+def test_a_server_that_an_older_version_started_is_left_alone(exports: Exports, version: int, is_device: bool) -> None:
+    """A note with a path, of programs that are elsewhere now: an ensured export keeps its server and its clients, also
+    where a look at the path would not tell what the driver does.
+    """
     spec, _uri = exports.up()
-    path = exports.folder / "e" / spec.id / "spec.json"
-    note = {**json.loads(path.read_text()), "pythonpath": "/elsewhere", "ports": [1, 2]}
-    del note["version"]
-    path.write_text(json.dumps(note))
+    make_older(exports, spec, version, pythonpath="/elsewhere", ports=[1, 2])
     client, before = connected(socket_of(exports, spec)), servers(exports, spec)
-    exports.exporter.ensure(spec)
+    exports.exporter.ensure(replace(spec, location=Location.block(exports.path)) if is_device else spec)
     assert servers(exports, spec) == before
     ask(client, 512)
     assert len(receive(client, 16 + 512)) == 528
+
+
+@pytest.mark.parametrize("version", [0, 1])
+def test_a_server_of_an_older_note_comes_back(exports: Exports, version: int) -> None:
+    """Killed after the upgrade, its keeping shell starts the new plugin with the old spec, and the clients come again."""
+    spec, _uri = exports.up()
+    make_older(exports, spec, version)
+    (server,) = _nbdkits(servers(exports, spec))
+    os.kill(server, signal.SIGKILL)
+    wait_until(lambda: _nbdkits(servers(exports, spec)) not in ([], [server]), 30)
+    wait_until(lambda: reads(socket_of(exports, spec)), 30)
+    found = exports.exporter.find(spec.id)
+    assert found
+    assert found[0].location == spec.location
+
+
+def test_what_the_exporter_cannot_serve_is_refused_before_it_begins(exports: Exports) -> None:
+    """Another scheme is named, by accept and by ensure, and nothing is made."""
+    spec = replace(exports.spec(), location=Location("rbd", "pool/image"))
+    for refuse in (lambda: exports.exporter.accept(Connector(host="me"), spec.location),
+                   lambda: exports.exporter.ensure(spec)):  # fmt: skip
+        with pytest.raises(errors.Unsupported, match="this one is at rbd"):
+            refuse()
+    assert exports.exporter.inventory() == Inventory()

@@ -11,6 +11,7 @@ from exporting import NETWORK, ensure
 
 from nbdsvc.exporter import ExportSpec
 from nbdsvc.exports.nbd.exporter import NbdExporter
+from nbdsvc.location import Location
 from nbdsvc.model import names
 
 sys.path.append("/usr/lib/python3/dist-packages")
@@ -64,7 +65,7 @@ def test_a_lost_write_is_told_by_every_flush_from_then_on(full_disk: Path, expor
 
     A new attachment begins with what is there.
     """
-    spec = ExportSpec(id=names.new_id(), volume_id=names.new_id(), path=full_disk)
+    spec = ExportSpec(id=names.new_id(), volume_id=names.new_id(), location=Location.file(full_disk))
     one, two = connect(exporter, spec), connect(exporter, spec)
     one.pwrite(b"kept" * 256, 0)
     one.flush()
@@ -86,7 +87,7 @@ def test_a_lost_write_is_told_by_every_flush_from_then_on(full_disk: Path, expor
     with pytest.raises(nbd.Error):
         again.flush()
     exporter.remove(spec.id)
-    anew = ExportSpec(id=names.new_id(), volume_id=spec.volume_id, path=full_disk)
+    anew = ExportSpec(id=names.new_id(), volume_id=spec.volume_id, location=Location.file(full_disk))
     client = connect(exporter, anew)
     client.pwrite(b"anew" * 256, 4096)
     client.flush()
@@ -99,7 +100,7 @@ def test_over_the_network_a_write_is_answered_when_it_is_on_disk(full_disk: Path
     this host, and where the operator says so, it is accepted and the flush fails.
     """
     folder = Path(tempfile.mkdtemp(prefix="nb-", dir="/var/tmp"))
-    spec = ExportSpec(id=names.new_id(), volume_id=names.new_id(), path=full_disk, access=NETWORK)
+    spec = ExportSpec(id=names.new_id(), volume_id=names.new_id(), location=Location.file(full_disk), access=NETWORK)
     room = range(MIB, 24 * MIB, MIB)
     try:
         for write_through in (True, False):
@@ -123,7 +124,7 @@ def test_over_the_network_a_write_is_answered_when_it_is_on_disk(full_disk: Path
 def test_a_server_that_begins_to_write_through_flushes_what_the_one_before_answered(full_disk: Path) -> None:
     """Writes that were answered from the page cache, and lost, fail the first flush at a server that writes through."""
     folder = Path(tempfile.mkdtemp(prefix="nb-", dir="/var/tmp"))
-    spec = ExportSpec(id=names.new_id(), volume_id=names.new_id(), path=full_disk, access=NETWORK)
+    spec = ExportSpec(id=names.new_id(), volume_id=names.new_id(), location=Location.file(full_disk), access=NETWORK)
     before, after = (
         NbdExporter(folder, "me", "127.0.0.1", (23810, 23860), tls=False, write_through=through)
         for through in (False, True)

@@ -19,6 +19,7 @@ from waiting import wait_until
 from nbdsvc.exporter import Access, ExportSpec
 from nbdsvc.exports.nbd import processes
 from nbdsvc.exports.nbd.exporter import NbdExporter
+from nbdsvc.location import Location
 from nbdsvc.model import names
 
 sys.path.append("/usr/lib/python3/dist-packages")
@@ -39,7 +40,7 @@ class Exports:
         self.exporter = NbdExporter(folder, "me", "127.0.0.1", (24210, 24260), tls=False)
 
     def up(self, *, tcp: bool = False) -> tuple[ExportSpec, Export]:
-        spec = ExportSpec(names.new_id(), names.new_id(), self.volume, Access(network=tcp))
+        spec = ExportSpec(names.new_id(), names.new_id(), Location.file(self.volume), Access(network=tcp))
         return spec, ensure(self.exporter, spec)
 
     def server(self, spec: ExportSpec) -> int:

@@ -19,6 +19,7 @@ from nbdsvc import errors
 from nbdsvc.exporter import ExportSpec
 from nbdsvc.exports.nbd import processes
 from nbdsvc.exports.nbd.exporter import NbdExporter
+from nbdsvc.location import Location
 from nbdsvc.model import names
 
 sys.path.append("/usr/lib/python3/dist-packages")
@@ -50,7 +51,9 @@ class Writer(threading.Thread):
 def spec(tmp_path: Path) -> ExportSpec:
     with (tmp_path / "volume").open("wb") as file:
         file.truncate(8 * MIB)
-    return ExportSpec(id=names.new_id(), volume_id=names.new_id(), path=tmp_path / "volume", access=NETWORK)
+    return ExportSpec(
+        id=names.new_id(), volume_id=names.new_id(), location=Location.file(tmp_path / "volume"), access=NETWORK
+    )
 
 
 @pytest.fixture

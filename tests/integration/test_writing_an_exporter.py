@@ -15,6 +15,7 @@ from waiting import wait_until
 
 from nbdsvc import errors
 from nbdsvc.exporter import Connector, Exporter, ExportSpec, Inventory
+from nbdsvc.location import Location
 from nbdsvc.model import names
 from nbdsvc.units import MiB
 
@@ -45,8 +46,9 @@ def example() -> Iterator[Example]:
         volume = folder / "volume"
         volume.write_bytes(b"\7" * 512)
         os.truncate(volume, 8 * MiB)
-        access = exporter.accept(Connector.parse({"host": "me"}))
-        yield Example(exporter, folder, ExportSpec(names.new_id(), names.new_id(), volume, access))
+        location = Location.file(volume)
+        access = exporter.accept(Connector.parse({"host": "me"}), location)
+        yield Example(exporter, folder, ExportSpec(names.new_id(), names.new_id(), location, access))
         for id in exporter.inventory().exports:
             exporter.remove(id)
 
@@ -100,15 +102,18 @@ def test_growth_is_seen(example: Example) -> None:
     """After resize a new client finds the new size."""
     exporter, spec = example.exporter, example.spec
     uri = exporter.ensure(spec).data["uri"]
-    os.truncate(spec.path, 16 * MiB)
+    os.truncate(spec.location.path, 16 * MiB)
     exporter.resize(spec.id, 16 * MiB)
     assert size_at(uri) == 16 * MiB
 
 
 def test_what_cannot_be_is_refused(example: Example) -> None:
-    """A connector of another host is named, and a volume that is not there leaves nothing."""
+    """A connector of another host and a scheme are named, and a volume that is not there leaves nothing."""
+    exporter, spec = example.exporter, example.spec
     with pytest.raises(errors.InvalidInput, match=r"connector\.host"):
-        example.exporter.accept(Connector.parse({"host": "elsewhere"}))
+        exporter.accept(Connector.parse({"host": "elsewhere"}), spec.location)
+    with pytest.raises(errors.Unsupported, match="this one is at rbd"):
+        exporter.accept(Connector.parse({"host": "me"}), Location("rbd", "pool/image"))
     with pytest.raises(errors.ExportFailed):
-        example.exporter.ensure(replace(example.spec, path=example.folder / "missing"))
+        exporter.ensure(replace(spec, location=Location.file(example.folder / "missing")))
     assert example.exporter.inventory() == Inventory()

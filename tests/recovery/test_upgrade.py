@@ -4,8 +4,9 @@ The older version is built from the history and does what it does by itself: its
 """
 
 import contextlib
+import functools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,18 +28,26 @@ _ONE_AT_A_TIME = ("volume.manage", "volume.unmanage", "snapshot.manage", "snapsh
 
 
 @pytest.fixture(scope="module")
-def before(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Older]:
-    """The version of before this one, built once."""
-    yield older.built(older.BEFORE_BACKENDS, tmp_path_factory.mktemp("older"))
+def build(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Older]:
+    """The version of a commit, built once."""
+    return functools.cache(lambda commit: older.built(commit, tmp_path_factory.mktemp("older")))
 
 
 @pytest.fixture
-def start_older(make_service: Callable[..., ServiceProcess], before: Older) -> Callable[..., ServiceProcess]:
-    """Starts a service of the older version."""
+def before(build: Callable[[str], Older]) -> Older:
+    """The oldest version whose state folders are taken over."""
+    return build(older.BEFORE_BACKENDS)
 
-    def start(backend: Backend, **settings: Any) -> ServiceProcess:
+
+@pytest.fixture
+def start_older(
+    make_service: Callable[..., ServiceProcess], build: Callable[[str], Older]
+) -> Callable[..., ServiceProcess]:
+    """Starts a service of an older version, the oldest one unless a commit is given."""
+
+    def start(backend: Backend, commit: str = older.BEFORE_BACKENDS, **settings: Any) -> ServiceProcess:
         service = make_service(start=False, backend=backend, max_copies=32, attach_timeout=1, **settings)
-        service.tree, service.script = before.tree, HERE / "halting.py"
+        service.tree, service.script = build(commit).tree, HERE / "halting.py"
         service.environment["HALT_PLAN"] = str(_plan(service))
         return service.start()
 
@@ -56,17 +65,26 @@ def _upgrade(service: ServiceProcess) -> None:
     service.start()
 
 
-def test_everything_is_there_and_goes_on(start_older: Callable[..., ServiceProcess]) -> None:
-    """Volumes, snapshots, types, quotas and attachments are as they were; clients of live exports see nothing of it."""
-    service = start_older(INSTANT)
+# The extra specs of a type: the oldest version took any, later ones look for a pool that has them.
+@pytest.mark.parametrize(
+    ("commit", "specs"), [(older.BEFORE_BACKENDS, {"tier": "1"}), (older.BEFORE_LOCATIONS, {"vendor:tier": "1"})]
+)
+def test_everything_is_there_and_goes_on(
+    start_older: Callable[..., ServiceProcess], commit: str, specs: dict[str, str]
+) -> None:
+    """Volumes, snapshots, types, quotas and attachments are as they were; clients of live exports see nothing of it, also
+    where one is connected again.
+    """
+    service = start_older(INSTANT, commit)
     world = World(service)
-    made = _furnish(world)
+    made = _furnish(world, specs)
     servers = service.servers()
     with nbd_client.connected(service.state / "exports" / made["attached"] / "nbd.sock") as client:
         assert nbd_client.read(client) == PATTERN_BLOCK
         _upgrade(service)
         service.settle()
         _wait_for_looks(service)
+        world.client.act("volumes", made["by actions"], "os-initialize_connection", {"connector": LOCAL})
         assert nbd_client.read(client) == PATTERN_BLOCK
     assert service.servers() == servers, "live exports are not started again"
     assert service.leftovers() == []
@@ -81,10 +99,10 @@ def test_everything_is_there_and_goes_on(start_older: Callable[..., ServiceProce
     empty(world)
 
 
-def _furnish(world: World) -> dict[str, str]:
+def _furnish(world: World, specs: dict[str, str]) -> dict[str, str]:
     """One of each; names -> ids."""
     client = world.client
-    client.post("types", body={"volume_type": {"name": "gold", "extra_specs": {"tier": "1"}}})
+    client.post("types", body={"volume_type": {"name": "gold", "extra_specs": specs}})
     assert ask(world.service, "PUT", "/v3/os-quota-sets/p1", {"quota_set": {"snapshots": 77}})[0] == 200
     made = {"written": world.written(), "image": world.volume(imageRef="base.qcow2", volume_type="gold")}
     made["snapshot"] = world.snapshot(made["written"])

@@ -11,6 +11,7 @@ from waiting import wait_until
 from nbdsvc.exporter import Access, ExportSpec
 from nbdsvc.exports.nbd.exporter import NbdExporter
 from nbdsvc.exports.nbd.state_dir import StateDir
+from nbdsvc.location import Location
 from nbdsvc.model import names
 from nbdsvc.units import MiB
 
@@ -49,7 +50,7 @@ class Exports:
             file.truncate(SIZE)
 
     def spec(self, tcp: bool = False, **given: Any) -> ExportSpec:
-        return ExportSpec(names.new_id(), names.new_id(), self.path, Access(network=tcp), **given)
+        return ExportSpec(names.new_id(), names.new_id(), Location.file(self.path), Access(network=tcp), **given)
 
     def up(self, **given: Any) -> tuple[ExportSpec, str]:
         spec = self.spec(**given)

@@ -10,9 +10,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 # The last commit before backends, locations and noun folders: its state folders must be taken over for good.
 BEFORE_BACKENDS = "7b1fcb8"
+# The last commit whose exporters noted a path: exports that it made live on for as long as their attachments.
+BEFORE_LOCATIONS = "5829052"
 _STEPS = """
 import json, nbdsvc.service as service
-print(json.dumps({k: [[step.name, step.undo is not None] for step in v.steps] for k, v in service.KINDS.items()}))
+kinds = service.KINDS if hasattr(service, "KINDS") else service.TYPES_BY_NAME  # its name since
+print(json.dumps({k: [[step.name, step.undo is not None] for step in v.steps] for k, v in kinds.items()}))
 """
 
 

@@ -16,6 +16,7 @@ from nbdsvc.exporter import Access, ExportSpec
 from nbdsvc.exports.lio import state_dir as lio
 from nbdsvc.exports.nbd import state_dir as nbd
 from nbdsvc.images.image_store import Image, ImageFolder
+from nbdsvc.location import Location
 
 ID = "4f0c9a52-1d7b-4b5e-8a55-0f4b8e7f2a01"
 OLD, NEW = "old", "n" * 30_000
@@ -43,7 +44,7 @@ def fill(folder: Path) -> Path:
 
 def _lio_note(folder: Path, text: str) -> None:
     access = Access(network=True, needs_secret=True, initiators=("iqn.2026-11.org.example:one",))
-    lio.StateDir(folder).write(ExportSpec(ID, ID, Path(f"/{text}"), access, secret="5a" * 32))
+    lio.StateDir(folder).write(ExportSpec(ID, ID, Location.file(Path(f"/{text}")), access, secret="5a" * 32))
 
 
 def _nbd_note(folder: Path, text: str) -> None:

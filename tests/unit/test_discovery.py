@@ -23,6 +23,7 @@ from nbdsvc.exports.lio import LioExporter
 from nbdsvc.exports.lio.discovery import DiscoveryFailed, send_targets
 from nbdsvc.exports.lio.memory import MemoryLio
 from nbdsvc.exports.lio.portals import parse
+from nbdsvc.location import Location
 from nbdsvc.model import names
 
 ME, OTHER = "iqn.2026-11.org.example:me", "iqn.2026-11.org.example:other"
@@ -161,10 +162,13 @@ class Storage:
         )
         path = folder / "volume"
         path.write_bytes(bytes(1 << 20))
-        self.spec = ExportSpec(names.new_id(), names.new_id(), path, self.access(), secret=os.urandom(32).hex())
+        self.location = Location.file(path)
+        self.spec = ExportSpec(
+            names.new_id(), names.new_id(), self.location, self.access(), secret=os.urandom(32).hex()
+        )
 
     def access(self, **given: Any) -> Access:
-        return self.exporter.accept(Connector.parse({"initiator": ME, "ip": "192.0.2.9", **given}))
+        return self.exporter.accept(Connector.parse({"initiator": ME, "ip": "192.0.2.9", **given}), self.location)
 
 
 @pytest.mark.row("S124", "S120")

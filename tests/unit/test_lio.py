@@ -18,12 +18,14 @@ from nbdsvc.exports.lio import LioExporter, chap
 from nbdsvc.exports.lio.memory import MemoryLio
 from nbdsvc.exports.lio.plan import MappedLun, NodeAcl, Portal, Target
 from nbdsvc.exports.lio.portals import parse
+from nbdsvc.location import Location
 from nbdsvc.model import names
 from nbdsvc.units import MiB
 
 PREFIX = "iqn.2010-10.org.openstack:"
 HOSTS = [f"iqn.2026-11.org.example:host{number}" for number in range(3)]
 PORTALS = ("192.0.2.1", "[2001:db8::1]:3261")
+SOMEWHERE = Location.file(Path("/volume"))
 
 
 def access_of(initiator: str, multipath: bool = False) -> Access:
@@ -69,7 +71,7 @@ class Storage:
             path.touch()
             os.truncate(path, MiB)
         secret = {"secret": os.urandom(32).hex(), **given}
-        return ExportSpec(names.new_id(), volume, path, access_of(initiator), **secret)
+        return ExportSpec(names.new_id(), volume, Location.file(path), access_of(initiator), **secret)
 
     def target(self, volume: str) -> Target | None:
         return self.lio.targets.get(f"{PREFIX}volume-{volume}")
@@ -172,7 +174,7 @@ class Machine(RuleBasedStateMachine):
             assert len(seen) == len(target.accesses)
             assert dict(target.attributes)["authentication"] == "1"
             assert target.portals == set(parse(PORTALS))
-            assert (backstore.serial, backstore.source.size) == (volume, wanted_here[0].path.stat().st_size)
+            assert (backstore.serial, backstore.source.size) == (volume, wanted_here[0].location.path.stat().st_size)
 
 
 def _harmed(target: Target, what: str) -> Target:
@@ -282,13 +284,13 @@ def test_connection_info(tmp_path: Path) -> None:
 def test_an_initiator_that_is_none_is_named(storage: Storage, initiator: Any) -> None:
     """What is missing, no iSCSI name, or would leave LIO's folders is refused by name."""
     with pytest.raises(errors.InvalidInput, match=r"connector\.initiator"):
-        storage.exporter.accept(Connector.parse({"host": "h", "initiator": initiator}))
+        storage.exporter.accept(Connector.parse({"host": "h", "initiator": initiator}), SOMEWHERE)
 
 
 @pytest.mark.parametrize("initiator", [HOSTS[0], "iqn.1993-08.org.debian:01:abc-DEF", "eui.0123456789abcdef"])
 def test_initiators_of_the_field_are_taken(storage: Storage, initiator: str) -> None:
     """Also with capitals, which iSCSI takes for small letters."""
-    access = storage.exporter.accept(Connector.parse({"initiator": initiator}))
+    access = storage.exporter.accept(Connector.parse({"initiator": initiator}), SOMEWHERE)
     spec = dataclasses.replace(storage.spec(), access=access)
     storage.exporter.ensure(spec)
     target = storage.target(spec.volume_id)
@@ -325,7 +327,7 @@ def test_a_volume_that_is_not_there_is_refused_but_can_be_detached(storage: Stor
     other = storage.spec(spec.volume_id, HOSTS[1])
     storage.exporter.ensure(spec)
     storage.exporter.ensure(other)
-    spec.path.unlink()
+    spec.location.path.unlink()
     assert not storage.exporter.health(spec.id).ok
     storage.exporter.remove(spec.id)
     target = storage.target(spec.volume_id)

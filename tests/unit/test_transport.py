@@ -1,6 +1,7 @@
 """Which transport an attachment gets: from its connector, its volume's type and its backend, and what was recorded."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -8,8 +9,9 @@ import pytest
 
 from nbdsvc import errors
 from nbdsvc.attachments.transport import choose
-from nbdsvc.exporter import Access, Connector
+from nbdsvc.exporter import Access, Connector, check_scheme
 from nbdsvc.host import Backend, Host
+from nbdsvc.location import LOCAL, Location, Scheme
 from nbdsvc.model import names
 from nbdsvc.model.entities import Attachment, Volume
 from nbdsvc.store import repositories
@@ -20,12 +22,14 @@ from nbdsvc.volumes.extend import EXTEND_VOLUME, ExtendArgs
 
 @dataclass
 class Transport:
-    """An exporter as far as the choice asks for it: it accepts connectors that have this field."""
+    """An exporter as far as the choice asks for it: it accepts connectors that have this field, and these schemes."""
 
     protocol: str
     needs: str
+    served: tuple[Scheme, ...] = LOCAL
 
-    def accept(self, connector: Connector) -> Access:
+    def accept(self, connector: Connector, location: Location) -> Access:
+        check_scheme(self.protocol, location, self.served)
         if not getattr(connector, self.needs):
             raise errors.InvalidInput(field=f"connector.{self.needs}", value=None, reason="is needed")
         return Access()
@@ -33,7 +37,9 @@ class Transport:
 
 NBD: Any = Transport("nbd", "host")
 ISCSI: Any = Transport("iSCSI", "initiators")
+NBD_ANYWHERE: Any = Transport("nbd", "host", (*LOCAL, "nbd"))
 BOTH = Connector(host="h", initiators=("iqn.2026-11.org.example:h",))
+HERE, REMOTE = Location.block(Path("/dev/group/volume")), Location("nbd", "nbd://storage/volume")
 
 
 @pytest.mark.parametrize(
@@ -53,19 +59,40 @@ BOTH = Connector(host="h", initiators=("iqn.2026-11.org.example:h",))
 )  # fmt: skip
 def test_the_choice(exporters: Any, connector: Connector, specs: Any, recorded: str | None, protocol: str) -> None:
     """The backend's best that the type allows and that accepts the connector; the recorded one before them."""
-    assert choose(exporters, connector, specs, recorded)[0].protocol == protocol
+    assert choose(exporters, connector, HERE, specs, recorded)[0].protocol == protocol
 
 
 def test_what_none_accepts_is_refused_as_by_the_best() -> None:
     """The field that is named is the one that the backend's first transport needs."""
     with pytest.raises(errors.InvalidInput, match=r"connector\.initiators"):
-        choose((ISCSI, NBD), Connector(), {}, None)
+        choose((ISCSI, NBD), Connector(), HERE, {}, None)
 
 
 def test_a_type_that_no_transport_serves_is_named() -> None:
     """With what the type wants and what the backend has."""
     with pytest.raises(errors.Unsupported, match=r"wants FC, and its backend exports by nbd, iSCSI"):
-        choose((NBD, ISCSI), BOTH, {"storage_protocol": "FC"}, None)
+        choose((NBD, ISCSI), BOTH, HERE, {"storage_protocol": "FC"}, None)
+
+
+def test_a_transport_that_cannot_serve_the_location_is_passed_over() -> None:
+    """Also the recorded one, and the backend's best."""
+    assert choose((ISCSI, NBD_ANYWHERE), BOTH, REMOTE, {}, "iscsi")[0].protocol == "nbd"
+
+
+def test_a_location_that_no_transport_serves_is_refused_with_its_scheme() -> None:
+    """By the words of the best one that the type allows."""
+    with pytest.raises(
+        errors.Unsupported, match="nbd exports volumes at file or block locations, and this one is at nbd"
+    ):
+        choose((NBD, ISCSI), BOTH, REMOTE, {}, None)
+    with pytest.raises(errors.Unsupported, match="iSCSI exports volumes at file or block"):
+        choose((NBD_ANYWHERE, ISCSI), BOTH, REMOTE, {"storage_protocol": "iSCSI"}, None)
+
+
+def test_what_the_connector_lacks_is_said_before_what_it_cannot_change() -> None:
+    """The field that is named is that of the transport which could serve the location."""
+    with pytest.raises(errors.InvalidInput, match=r"connector\.host"):
+        choose((ISCSI, NBD_ANYWHERE), Connector(), REMOTE, {}, None)
 
 
 @dataclass

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Protocol
 
 from nbdsvc import errors
-from nbdsvc.exporter import Access, ConnectionInfo, Connector, ExportSpec, Health, Inventory
+from nbdsvc.exporter import Access, ConnectionInfo, Connector, ExportSpec, Health, Inventory, check_scheme
 from nbdsvc.exports.lio import chap, connection
 from nbdsvc.exports.lio.discovery import DiscoveryFailed
 from nbdsvc.exports.lio.plan import BLOCK, FILE, Action, Backstore, Config, ExportAccess, Portal, Source, plan
 from nbdsvc.exports.lio.plan import desired as desired_config
 from nbdsvc.exports.lio.portals import parse
 from nbdsvc.exports.lio.state_dir import StateDir
+from nbdsvc.location import Location
 from nbdsvc.model import names
 
 # RFC 7143 section 4.2.7, as far as LIO takes them. They become names of folders, so nothing else may pass.
@@ -80,8 +81,9 @@ class LioExporter:
         # No address is known beforehand that an initiator could reach, so it gets what discovery reports.
         self._everywhere = portals[0].wildcard
 
-    def accept(self, connector: Connector) -> Access:
+    def accept(self, connector: Connector, location: Location) -> Access:
         """See the contract. Requires `initiator`, a name that LIO takes, and `ip` where the portals are all addresses."""
+        check_scheme(self.protocol, location)
         if not connector.initiators:
             raise errors.InvalidInput(
                 field="connector.initiator", value=None, reason="iSCSI needs the initiator's name"
@@ -95,10 +97,11 @@ class LioExporter:
 
     def ensure(self, spec: ExportSpec) -> ConnectionInfo:
         """See the contract. Removes its note again when it fails, unless the note was there before."""
+        check_scheme(self.protocol, spec.location)
         if not spec.access.initiators or not spec.secret:
             raise errors.ExportFailed(export=spec.id, reason="an iSCSI export needs an initiator and a key")
-        if self._source(spec.path) is None:
-            raise errors.ExportFailed(export=spec.id, reason=f"there is no volume at {spec.path}")
+        if self._source(spec.location) is None:
+            raise errors.ExportFailed(export=spec.id, reason=f"there is no volume at {spec.location}")
         self._refuse_two_modes(spec)
         is_new = self._state.find(spec.id) is None
         self._state.write(spec)
@@ -128,8 +131,8 @@ class LioExporter:
         note = self._state.find(export_id)
         if note is None or note.removing:
             return Health("it is not noted")
-        if self._source(note.spec.path) is None:
-            return Health(f"there is no volume at {note.spec.path}")
+        if self._source(note.spec.location) is None:
+            return Health(f"there is no volume at {note.spec.location}")
         missing = self._missing(note.spec.volume_id)
         return Health(f"LIO lacks: {', '.join(each.verb for each in missing)}" if missing else "")
 
@@ -197,16 +200,17 @@ class LioExporter:
         iqn, name = self._iqn(volume_id), names.volume_name(volume_id)
         specs, found = self._state.of(volume_id), self._lio.read(iqn, name)
         accesses = [access for spec in specs for access in _accesses(spec)]
-        source = (self._source(specs[0].path) if specs else None) or (
+        source = (self._source(specs[0].location) if specs else None) or (
             found.backstore.source if found.backstore else None
         )
         return plan(found, desired_config(name, volume_id, source, accesses, self._portals))
 
-    def _source(self, path: Path) -> Source | None:
+    def _source(self, location: Location) -> Source | None:
         """None when there is nothing to export. LIO opens a device as a file to write it through its cache."""
-        if path.is_block_device():
+        path = Path(location.address)
+        if location.scheme == "block" and path.is_block_device():
             return Source(FILE if self._write_through else BLOCK, str(path))
-        if path.is_file():
+        if location.scheme == "file" and path.is_file():
             return Source(FILE, str(path), path.stat().st_size)
         return None
 

@@ -189,7 +189,9 @@ def _backstore(found: Backstore | None, wanted: Backstore, renewed: bool) -> lis
 
 
 def _serves(found: Backstore, wanted: Backstore) -> bool:
-    """Whether the backstore works, with this path and serial. Either plugin will do: a setting must not take a disk away."""
+    """Whether the backstore works, with this path and serial. Either plugin will do: neither a setting nor a note that tells
+    the kind of the location anew may take a disk away.
+    """
     return found.source.path == wanted.source.path and found.working and found.serial == wanted.serial
 
 

@@ -2,8 +2,9 @@
 
 <exports>/<attachment id>.lio   readable by its owner only, for it has the attachment's secret
 
-Version 1: id, volume_id, path, read_only, secret, port, initiators, peer, multipath, removing.
-Version 0 (without `version`): one `initiator`, `leaving` for removing, and tcp, which LIO has no use for.
+Version 2: id, volume_id, location, read_only, secret, port, initiators, peer, multipath, removing.
+Version 1: `path` for location.
+Version 0 (without `version`): `path` too; one `initiator`, `leaving` for removing, and tcp, which LIO has no use for.
 """
 
 import errno
@@ -15,7 +16,7 @@ from typing import Any
 
 from nbdsvc import atomic_file
 from nbdsvc.exporter import Access, ExportSpec
-from nbdsvc.exports.note_version import VERSION, check_version
+from nbdsvc.exports.note_version import VERSION, check_version, is_whole, noted_location
 
 _SUFFIX = ".lio"
 
@@ -37,25 +38,21 @@ class StateDir:
 
     def find(self, id: str) -> Note | None:
         """None for one that is not there, or is damaged. ExportFailed for a note of a newer version."""
-        try:
-            noted: dict[str, Any] = json.loads(self._path(id).read_text())
-        except (FileNotFoundError, ValueError):
-            return None
-        return _read_0(noted) if check_version(id, noted) == 0 else _read_1(noted)
+        noted = self._read(id)
+        return _note(noted) if noted else None
 
     def of(self, volume_id: str) -> list[ExportSpec]:
         """Notes of a volume's exports that are not being removed, ordered by id."""
-        found = [self.find(id) for id in self.ids()]
-        return [note.spec for note in filter(None, found) if note.spec.volume_id == volume_id and not note.removing]
+        # Others' are not made specs of: the path of an older one is looked at, and its storage may hang.
+        found = [_note(noted) for noted in self._all() if noted["volume_id"] == volume_id]
+        return [note.spec for note in found if not note.removing]
 
     def ids(self) -> list[str]:
         return sorted(path.stem for path in self._root.glob(f"*{_SUFFIX}"))
 
     def volumes(self) -> Iterator[str]:
         """The volume of each note, as often as it has notes."""
-        for id in self.ids():
-            if note := self.find(id):
-                yield note.spec.volume_id
+        return (noted["volume_id"] for noted in self._all())
 
     def write(self, spec: ExportSpec, *, removing: bool = False) -> None:
         """OSError when it cannot be written; what was noted before stays then."""
@@ -76,6 +73,20 @@ class StateDir:
     def remove(self, id: str) -> None:
         self._path(id).unlink(missing_ok=True)
 
+    def _all(self) -> Iterator[dict[str, Any]]:
+        return filter(None, (self._read(id) for id in self.ids()))
+
+    def _read(self, id: str) -> dict[str, Any] | None:
+        """The note as written, of a known version; None and errors as of `find`."""
+        try:
+            noted = json.loads(self._path(id).read_text())
+        except (FileNotFoundError, ValueError):
+            return None
+        if not is_whole(noted):
+            return None
+        check_version(id, noted)
+        return noted
+
     def _path(self, id: str) -> Path:
         return self._root / f"{id}{_SUFFIX}"
 
@@ -85,7 +96,7 @@ def _to_json(spec: ExportSpec, removing: bool) -> dict[str, Any]:
         "version": VERSION,
         "id": spec.id,
         "volume_id": spec.volume_id,
-        "path": str(spec.path),
+        "location": spec.location.to_json(),
         "read_only": spec.read_only,
         "secret": spec.secret,
         "port": spec.port,
@@ -96,16 +107,21 @@ def _to_json(spec: ExportSpec, removing: bool) -> dict[str, Any]:
     }
 
 
-def _read_1(noted: dict[str, Any]) -> Note:
+def _note(noted: dict[str, Any]) -> Note:
+    return _note_1(noted) if noted.get("version") else _note_0(noted)
+
+
+def _note_1(noted: dict[str, Any]) -> Note:
+    """Of version 1 or 2."""
     return Note(_spec(noted, tuple(noted["initiators"]), noted["peer"], noted["multipath"]), noted["removing"])
 
 
-def _read_0(noted: dict[str, Any]) -> Note:
+def _note_0(noted: dict[str, Any]) -> Note:
     initiator = noted.get("initiator")
     return Note(_spec(noted, (initiator,) if initiator else (), None, False), noted["leaving"])
 
 
 def _spec(noted: dict[str, Any], initiators: tuple[str, ...], peer: str | None, multipath: bool) -> ExportSpec:
     access = Access(network=True, needs_secret=True, initiators=initiators, peer=peer, multipath=multipath)
-    return ExportSpec(noted["id"], noted["volume_id"], Path(noted["path"]), access, noted["read_only"],
+    return ExportSpec(noted["id"], noted["volume_id"], noted_location(noted), access, noted["read_only"],
                       noted["secret"], noted.get("port"))  # fmt: skip

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from nbdsvc import errors, process
-from nbdsvc.exporter import Access, ConnectionInfo, Connector, ExportSpec, Health, Inventory
+from nbdsvc.exporter import Access, ConnectionInfo, Connector, ExportSpec, Health, Inventory, check_scheme
 from nbdsvc.exports.nbd import connection, processes
 from nbdsvc.exports.nbd.command import launch_command, pythonpath
 from nbdsvc.exports.nbd.state_dir import StateDir
-from nbdsvc.exports.note_version import VERSION, check_version
+from nbdsvc.exports.note_version import VERSION, check_version, is_at, noted_location
+from nbdsvc.location import Location
 from nbdsvc.model import names
 
 # A unix socket's path must fit into sockaddr_un with its final zero (unix(7)).
@@ -21,8 +22,8 @@ SOCKET_PATH_MAX = 107
 # to take a slow server for a dead one would end it under its users.
 ANSWER_SECONDS = 30.0
 NBD_MAGIC = b"NBDMAGIC"
-# Of a note: what clients see of its server.
-_SERVED = ("volume_id", "path", "read_only", "write_through", "tcp", "tls", "host", "filters", "filter_args")
+# Of a note: what clients see of its server, besides its location.
+_SERVED = ("volume_id", "read_only", "write_through", "tcp", "tls", "host", "filters", "filter_args")
 _ATTACHMENT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -71,8 +72,9 @@ class NbdExporter:
                 reason=f"a socket below {self._root} would have {longest} characters, not {SOCKET_PATH_MAX}",
             )
 
-    def accept(self, connector: Connector) -> Access:
+    def accept(self, connector: Connector, location: Location) -> Access:
         """The unix socket for an initiator on this host, else TCP; `nbd_transport` in the connector overrides that."""
+        check_scheme(self.protocol, location)
         if not connector.host:
             raise errors.InvalidInput(field="connector.host", value=None, reason="NBD needs the initiator's host name")
         network = connector.nbd_transport == "tcp" if connector.nbd_transport else connector.host != self._host_name
@@ -116,7 +118,7 @@ class NbdExporter:
         if note is None:
             return None
         access = Access(network=note["tcp"], needs_secret=note["tls"])
-        spec = ExportSpec(export_id, note["volume_id"], Path(note["path"]), access, note["read_only"],
+        spec = ExportSpec(export_id, note["volume_id"], noted_location(note), access, note["read_only"],
                           state.secret() if note["tls"] else None, note.get("port"))  # fmt: skip
         return spec, self._info(state, network=note["tcp"])
 
@@ -135,13 +137,14 @@ class NbdExporter:
         return connection.info(state.id, note, None if network else state.socket)
 
     def _describe(self, spec: ExportSpec) -> dict[str, Any]:
+        check_scheme(self.protocol, spec.location)
         if spec.access.network and self._tls and not spec.secret:
             raise errors.ExportFailed(export=spec.id, reason="an export on the network needs a key")
         return {
             "version": VERSION,
             "id": spec.id,
             "volume_id": spec.volume_id,
-            "path": str(spec.path),
+            "location": spec.location.to_json(),
             "read_only": spec.read_only,
             "write_through": spec.access.network and self._write_through,
             "tcp": spec.access.network,
@@ -220,7 +223,8 @@ def _serves(found: dict[str, Any], wanted: dict[str, Any]) -> bool:
     """Whether a server that was started by one note serves what another one calls for. What an older note has not, and what
     only matters at a start (paths of programs, the range of ports), ends no live server."""
     keys = [key for key in _SERVED if key != "host" or wanted["tcp"]]
-    return all(found.get(key, wanted[key]) == wanted[key] for key in keys)
+    is_same_volume = is_at(found, Location.from_json(wanted["location"]))
+    return is_same_volume and all(found.get(key, wanted[key]) == wanted[key] for key in keys)
 
 
 def _greeting(path: Path) -> bytes:

@@ -46,8 +46,13 @@ class Handle:
 
 def _open_vol(flags: int) -> Any:
     made = ffi.new("struct nbdsvc_vol **")
-    _check(lib.nbdsvc_vol_create(_spec["path"].encode(), flags, made))
+    _check(lib.nbdsvc_vol_create(_path().encode(), flags, made))
     return made[0]
+
+
+def _path() -> str:
+    """Of the file or block device. A spec of an older service has `path`: its keeping shell starts this file with it."""
+    return str(_spec["location"]["address"] if "location" in _spec else _spec["path"])
 
 
 def _shared_vol() -> Any:

@@ -15,6 +15,7 @@ from typing import Any
 from nbdsvc import atomic_file
 from nbdsvc.exports.nbd import processes
 from nbdsvc.exports.nbd.processes import SPEC, stat_of
+from nbdsvc.exports.note_version import is_whole
 
 
 class StateDir:
@@ -42,7 +43,7 @@ class StateDir:
             found = json.loads(self.spec_path.read_text())
         except (OSError, ValueError):
             return None
-        return found if isinstance(found, dict) else None
+        return found if is_whole(found) else None
 
     def write(self, spec: dict[str, Any], psk: str | None, *, durable: bool = True) -> None:
         """durable: they are on stable storage when this returns. A rebuild after a lost database finds exports by them."""
