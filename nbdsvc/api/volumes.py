@@ -122,8 +122,8 @@ def create(request: CurrentRequest, body: CreateBody) -> JSONResponse:
         metadata=wanted.metadata or {},
         hints=_hints(body.scheduler_hints or Hints()),
     )
-    made = create_volume(request.app, request.context, new_volume)
-    return answer({"volume": show_volumes(request, [made])[0]}, 202)
+    made, related = create_volume(request.app, request.context, new_volume)
+    return answer({"volume": show_volumes(request, [made], related)[0]}, 202)
 
 
 def _hints(given: Hints) -> SchedulerHints:
@@ -228,10 +228,15 @@ def delete(request: CurrentRequest, id: str) -> Response:
 
 
 def show_volumes(
-    request: ApiRequest, rows: list[Volume], *, extras: bool = False, version: Version | None = None
+    request: ApiRequest,
+    rows: list[Volume],
+    related: read.Related | None = None,
+    *,
+    extras: bool = False,
+    version: Version | None = None,
 ) -> list[dict[str, Any]]:
     """Views of many rows with two more queries, not two each. `version`: another than the request's."""
-    related = read.related_to(request.app, rows)
+    related = related or read.related_to(request.app, rows)
     base = request.link().rstrip("/")
     shown = []
     for row in rows:

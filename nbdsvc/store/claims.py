@@ -24,6 +24,12 @@ _c = tables.host_claims.c
 # Beats in the time after which a claim is taken over: a slow disk may cost some of them.
 _BEATS = 4
 _LOOK_SECONDS = 0.1
+_renew = (
+    tables.host_claims.update()
+    .where(_c.host == sa.bindparam("_host"), _c.instance == sa.bindparam("_instance"))
+    .values(beat=_c.beat + 1)
+)
+_holder = sa.select(_c.instance).where(_c.host == sa.bindparam("host")).with_for_update(read=True)
 
 
 class Claim:
@@ -58,8 +64,7 @@ class Claim:
 
     def check(self, conn: sa.Connection, operation: str) -> None:
         """Raise Interrupted where the host has another holder by now. Call it in the transaction that writes the journal."""
-        holder = sa.select(_c.instance).where(_c.host == self._host).with_for_update(read=True)
-        if conn.execute(holder).scalar() != self._instance:
+        if conn.execute(_holder, {"host": self._host}).scalar() != self._instance:
             self._lose()
             raise errors.Interrupted(operation=operation)
 
@@ -81,8 +86,7 @@ class Claim:
         while self.held and not self._stopping.wait(self._seconds / _BEATS):
             try:
                 with self._database.write() as conn:
-                    update = tables.host_claims.update().where(*self._mine()).values(beat=_c.beat + 1)
-                    found = conn.execute(update).rowcount
+                    found = conn.execute(_renew, {"_host": self._host, "_instance": self._instance}).rowcount
                 if not found:
                     self._lose()
             except errors.Error as error:  # no other process can take it either while the database is away

@@ -5,6 +5,7 @@ row locks and compare-and-swap on PostgreSQL. Errors of the driver become ours h
 """
 
 import hashlib
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -116,7 +117,13 @@ def _sqlite(url: str, begin: str) -> sa.Engine:
     path = sa.make_url(url).database
     if path and path != ":memory:":
         _make_private(Path(path))
-    engine = sa.create_engine(url, pool_size=8, max_overflow=32, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
+    engine = sa.create_engine(
+        url,
+        pool_size=8,
+        max_overflow=32,
+        connect_args={"timeout": BUSY_TIMEOUT_MS / 1000},
+        json_deserializer=_from_json,
+    )
 
     @event.listens_for(engine, "connect")
     def _configure(connection: sqlite3.Connection, _record: Any) -> None:
@@ -129,6 +136,11 @@ def _sqlite(url: str, begin: str) -> sa.Engine:
         conn.exec_driver_sql(f"BEGIN {begin}")
 
     return engine
+
+
+def _from_json(text: str) -> Any:
+    """A long list reads three columns of each row, and most of them are empty."""
+    return {} if text == "{}" else json.loads(text)
 
 
 def _make_private(path: Path) -> None:

@@ -38,19 +38,13 @@ def insert(conn: sa.Connection, operation: Operation) -> None:
 
 def forget(conn: sa.Connection, id: str) -> None:
     """Remove the locks of an operation that ends, or of which nothing is to be begun."""
-    conn.execute(tables.operation_locks.delete().where(_c.operation_id == id))
+    conn.execute(_forget, {"_id": id})
 
 
 def claimed(conn: sa.Connection) -> list[Claimed]:
     """Every unfinished operation of every host that holds locks or waits for them, in the order of submission."""
-    query = (
-        sa.select(_o.id, _o.sequence, _o.state, _c.name, _c.shared)
-        .join(tables.operation_locks, _c.operation_id == _o.id)
-        .where(sa.or_(_is_working(tables.operations), _is_waiting(tables.operations)))
-        .order_by(_o.sequence)
-    )
     found: dict[str, Claimed] = {}
-    for id, sequence, state, name, shared in conn.execute(query):
+    for id, sequence, state, name, shared in conn.execute(_claimed):
         before = found.get(id) or Claimed(id, sequence, state != model.PENDING, ())
         found[id] = Claimed(id, sequence, before.working, (*before.locks, Lock(name, shared)))
     return list(found.values())
@@ -81,3 +75,12 @@ def is_excluded() -> "sa.ColumnElement[bool]":
         .where(sa.or_(_is_working(holder), earlier))
     )
     return sa.exists(conflict.correlate(tables.operations))
+
+
+_forget = tables.operation_locks.delete().where(_c.operation_id == sa.bindparam("_id"))
+_claimed = (
+    sa.select(_o.id, _o.sequence, _o.state, _c.name, _c.shared)
+    .join(tables.operation_locks, _c.operation_id == _o.id)
+    .where(sa.or_(_is_working(tables.operations), _is_waiting(tables.operations)))
+    .order_by(_o.sequence)
+)

@@ -17,32 +17,41 @@ _c = tables.operations.c
 # SQLite takes 999 parameters in its older builds.
 _IDS_AT_ONCE = 500
 rows: Repository[Operation] = Repository(tables.operations, Operation, "Operation")
+# The statements of each operation and each look of an engine, built once (store/repository.py).
+_is_unfinished = _c.state.in_(sorted(model.UNFINISHED))
+_in_order = sa.select(*(_c[name] for name in Operation.__dataclass_fields__)).order_by(_c.sequence)
+_of_host = _in_order.where(_c.host == sa.bindparam("host"), _is_unfinished)
+_of_resource = _in_order.where(_c.resource_id == sa.bindparam("resource"), _is_unfinished)
+_begin = tables.operations.update().where(_c.id == sa.bindparam("_id"), sa.not_(operation_locks.is_excluded()))
+_states = sa.select(_c.id, _c.state).where(_c.id.in_(sa.bindparam("ids", expanding=True)))
+_flags = sa.select(_c.cancel_requested, _c.rate).where(_c.id == sa.bindparam("id"))
+_count_of_project = sa.select(sa.func.count()).where(
+    _c.host == sa.bindparam("host"), _c.backend == sa.bindparam("backend"),
+    _is_unfinished, _c.project_id == sa.bindparam("project"),
+)  # fmt: skip
 
 
 def insert(conn: sa.Connection, operation: Operation) -> None:
     """Write a new operation; the database gives it its sequence."""
     values = {name: getattr(operation, name) for name in Operation.__dataclass_fields__ if name != "sequence"}
-    conn.execute(tables.operations.insert().values(values))
+    conn.execute(tables.operations.insert(), values)
     operation_locks.insert(conn, operation)
 
 
 def unfinished(conn: sa.Connection, host: str) -> list[Operation]:
     """Unfinished operations of this host, in order of submission."""
-    query = sa.select(*(_c[name] for name in Operation.__dataclass_fields__))
-    query = query.where(_c.host == host, _c.state.in_(sorted(model.UNFINISHED))).order_by(_c.sequence)
-    return [Operation(*row) for row in conn.execute(query)]
+    return rows.run(conn, _of_host, host=host)
 
 
 def unfinished_of(conn: sa.Connection, resource_id: str) -> list[Operation]:
     """Unfinished operations of a resource, in order of submission."""
-    where = _c.resource_id == resource_id, _c.state.in_(sorted(model.UNFINISHED))
-    return sorted(rows.select(conn, *where), key=lambda found: found.sequence or 0)
+    return rows.run(conn, _of_resource, resource=resource_id)
 
 
 def count_unfinished(conn: sa.Connection, host: str, backend: str, project_id: str) -> int:
     """The number of unfinished operations of a project on a backend."""
-    where = _c.host == host, _c.backend == backend, _c.state.in_(sorted(model.UNFINISHED)), _c.project_id == project_id
-    return rows.count(conn, *where)
+    found = conn.execute(_count_of_project, {"host": host, "backend": backend, "project": project_id})
+    return int(found.scalar_one())
 
 
 def check_unfinished(conn: sa.Connection, host: str, backend: str, project_id: str, limit: int) -> None:
@@ -56,25 +65,23 @@ def states(conn: sa.Connection, ids: Sequence[str]) -> dict[str, bool]:
     """Whether each of these has ended; those that are not there are left out."""
     found: dict[str, bool] = {}
     for at in range(0, len(ids), _IDS_AT_ONCE):
-        query = sa.select(_c.id, _c.state).where(_c.id.in_(ids[at : at + _IDS_AT_ONCE]))
-        found |= {row.id: row.state in model.FINISHED for row in conn.execute(query)}
+        some = conn.execute(_states, {"ids": ids[at : at + _IDS_AT_ONCE]})
+        found |= {id: state in model.FINISHED for id, state in some}
     return found
 
 
 def update(conn: sa.Connection, id: str, **changes: Any) -> None:
-    conn.execute(tables.operations.update().where(_c.id == id).values({"updated_at": clock.now(), **changes}))
+    rows.update(conn, id, **changes)
 
 
 def begin(conn: sa.Connection, id: str, **changes: Any) -> bool:
     """Like `update`, of an operation that holds its locks from now on; False where another one excludes it."""
-    free = sa.not_(operation_locks.is_excluded())
-    begun = tables.operations.update().where(_c.id == id, free).values({"updated_at": clock.now(), **changes})
-    return conn.execute(begun).rowcount == 1
+    return conn.execute(_begin, {"updated_at": clock.now(), **changes, "_id": id}).rowcount == 1
 
 
 def control_flags(conn: sa.Connection, id: str) -> tuple[bool, int]:
     """Whether the operation is to be cancelled, and the bytes a second that it may copy (0: no limit)."""
-    row = conn.execute(sa.select(_c.cancel_requested, _c.rate).where(_c.id == id)).one_or_none()
+    row = conn.execute(_flags, {"id": id}).one_or_none()
     return (row.cancel_requested, row.rate) if row else (False, 0)
 
 
@@ -108,9 +115,8 @@ def purge_answers(conn: sa.Connection, host: str, types: Sequence[str], before: 
 
 def latest_for(conn: sa.Connection, resource_id: str) -> Operation | None:
     """The newest operation on a resource: where a client finds the reason of an error status."""
-    query = sa.select(*(_c[name] for name in Operation.__dataclass_fields__))
-    row = conn.execute(query.where(_c.resource_id == resource_id).order_by(_c.sequence.desc()).limit(1)).one_or_none()
-    return Operation(*row) if row else None
+    newest = rows.query(_c.resource_id == resource_id).order_by(None).order_by(_c.sequence.desc()).limit(1)
+    return next(iter(rows.run(conn, newest)), None)
 
 
 def busy(conn: sa.Connection, resource_id: str) -> bool:

@@ -10,10 +10,21 @@ RESOURCES = ("volumes", "snapshots", "gigabytes", "per_volume_gigabytes", "backu
 UNLIMITED = -1
 
 
+_volumes, _snapshots, _limits = tables.volumes.c, tables.snapshots.c, tables.quota_limits.c
+_project: sa.BindParameter[str] = sa.bindparam("project")
+_own_limits = sa.select(_limits.resource, _limits.limit).where(_limits.project_id == _project)
+_use = [
+    sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(size), 0)).where(project_id == _project)
+    for size, project_id in (
+        (sa.func.coalesce(_volumes.target_size, _volumes.size), _volumes.project_id),
+        (_snapshots.volume_size, _snapshots.project_id),
+    )
+]
+
+
 def limits(conn: sa.Connection, project_id: str, defaults: dict[str, int]) -> dict[str, int]:
     """The project's limits: its own where set, else the defaults. -1 is unlimited."""
-    table = tables.quota_limits
-    own = conn.execute(sa.select(table.c.resource, table.c.limit).where(table.c.project_id == project_id))
+    own = conn.execute(_own_limits, {"project": project_id})
     return {**defaults, **{str(row[0]): int(row[1]) for row in own}}
 
 
@@ -33,16 +44,9 @@ def usage(conn: sa.Connection, project_id: str) -> dict[str, int]:
 
     A volume that is being extended counts with the size it will have.
     """
-    volumes, snapshots = tables.volumes, tables.snapshots
-    size = sa.func.coalesce(volumes.c.target_size, volumes.c.size)
-    volume_count, volume_size = conn.execute(
-        sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(size), 0)).where(volumes.c.project_id == project_id)
-    ).one()
-    snapshot_count, snapshot_size = conn.execute(
-        sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(snapshots.c.volume_size), 0)).where(
-            snapshots.c.project_id == project_id
-        )
-    ).one()
+    (volume_count, volume_size), (snapshot_count, snapshot_size) = (
+        conn.execute(query, {"project": project_id}).one() for query in _use
+    )
     used = dict.fromkeys(RESOURCES, 0)
     used.update(volumes=volume_count, snapshots=snapshot_count, gigabytes=int(volume_size) + int(snapshot_size))
     return used

@@ -20,6 +20,13 @@ volume_types: Repository[VolumeType] = Repository(tables.volume_types, VolumeTyp
 backends: Repository[StorageBackend] = Repository(tables.backends, StorageBackend, "Service")
 
 
+_of_volume = snapshots.query(tables.snapshots.c.volume_id == sa.bindparam("volume"))
+_of_volumes = attachments.query(tables.attachments.c.volume_id.in_(sa.bindparam("volumes", expanding=True)))
+_type = volume_types.query(
+    sa.or_(tables.volume_types.c.id == sa.bindparam("type"), tables.volume_types.c.name == sa.bindparam("type"))
+)
+
+
 def pools_of(conn: sa.Connection, host: str, backend: str) -> dict[str, str]:
     """The pool of each volume of a backend, by the volume's id."""
     column = tables.volumes.c
@@ -40,17 +47,16 @@ def full_host() -> "sa.ColumnElement[str]":
 
 
 def snapshots_of(conn: sa.Connection, volume_id: str) -> list[Snapshot]:
-    return snapshots.select(conn, tables.snapshots.c.volume_id == volume_id)
+    return snapshots.run(conn, _of_volume, volume=volume_id)
 
 
 def attachments_of(conn: sa.Connection, *volume_ids: str) -> list[Attachment]:
-    return attachments.select(conn, tables.attachments.c.volume_id.in_(volume_ids))
+    return attachments.run(conn, _of_volumes, volumes=volume_ids)
 
 
 def volume_type(conn: sa.Connection, id_or_name: str) -> VolumeType:
     """A type by id or by name, as clients may give either."""
-    column = tables.volume_types.c
-    found = volume_types.select(conn, sa.or_(column.id == id_or_name, column.name == id_or_name))
+    found = volume_types.run(conn, _type, type=id_or_name)
     if not found:
         raise errors.NotFound(resource="VolumeType", id=id_or_name)
     return found[0]

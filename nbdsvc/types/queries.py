@@ -43,7 +43,11 @@ def usable_type(app: App, conn: sa.Connection, context: Context, named: str | No
 
 def type_names(app: App, conn: sa.Connection) -> tuple[dict[str, str], str]:
     """The names of all types by id, and the name of the default one. Raises NotFound where there is no default."""
-    return {found.id: found.name for found in repositories.volume_types.select(conn)}, _default(app, conn).name
+    types, default = repositories.volume_types.select(conn), app.settings.default_volume_type
+    for each in types:
+        if default in (each.id, each.name):
+            return {found.id: found.name for found in types}, each.name
+    raise errors.NotFound(resource="VolumeType", id=default)
 
 
 def _default(app: App, conn: sa.Connection) -> VolumeType:

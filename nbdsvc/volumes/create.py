@@ -24,6 +24,7 @@ from nbdsvc.types.queries import usable_type
 from nbdsvc.units import GiB
 from nbdsvc.volumes.fill import fill_from_image, fill_from_snapshot, fill_from_volume
 from nbdsvc.volumes.hints import SchedulerHints, look_up
+from nbdsvc.volumes.read import Related, related_in
 from nbdsvc.volumes.source import VolumeSource, find_source
 
 # The property by which an image names the volume type of volumes made of it, as in Cinder.
@@ -63,8 +64,10 @@ class CreateArgs:
     """The API has checked that the project may use the image."""
 
 
-def create_volume(app: App, context: Context, request: CreateVolumeRequest) -> Volume:
-    """Write the new volume's row (`creating`), its quota and its operation in one transaction, and return the row.
+def create_volume(app: App, context: Context, request: CreateVolumeRequest) -> tuple[Volume, Related]:
+    """Write the new volume's row (`creating`), its quota and its operation in one transaction.
+
+    Returns the row and what is shown with it: read here, because once the operation is at work the reply waits for it.
 
     Raises InvalidInput (two sources, no size, smaller than the source, another zone than the source's), NotFound (source,
     type, image, what hints name), InvalidState (source), QuotaExceeded, OutOfSpace, BackendUnavailable (no host takes
@@ -86,7 +89,8 @@ def create_volume(app: App, context: Context, request: CreateVolumeRequest) -> V
         submitted = app.submit(conn, context, CREATE_VOLUME, args, backend=volume, resource=("volume", volume.id))
         if reference is not None and reference != request.image:
             secrets.keep(conn, submitted.id, reference)
-    return volume
+        related = related_in(app, conn, [volume])
+    return volume, related
 
 
 def _without_credentials(reference: str | None) -> str | None:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import sqlalchemy as sa
+
 from nbdsvc.app import App, owner_scope, scope
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Attachment, Volume
@@ -59,10 +61,15 @@ def related_to(app: App, volumes: Sequence[Volume]) -> Related:
 
     Raises BackendUnavailable without the database.
     """
-    by_volume: dict[str, list[Attachment]] = {}
     with app.database.read() as conn:
-        attached = repositories.attachments_of(conn, *(volume.id for volume in volumes)) if volumes else []
-        names, default = type_names(app, conn)
+        return related_in(app, conn, volumes)
+
+
+def related_in(app: App, conn: sa.Connection, volumes: Sequence[Volume]) -> Related:
+    """As `related_to`, in a transaction that the caller has open."""
+    by_volume: dict[str, list[Attachment]] = {}
+    attached = repositories.attachments_of(conn, *(volume.id for volume in volumes)) if volumes else []
+    names, default = type_names(app, conn)
     for attachment in attached:
         by_volume.setdefault(attachment.volume_id, []).append(attachment)
     return Related(by_volume, names, default)

@@ -18,6 +18,9 @@ POLL_SECONDS = 0.005
 # The number of a process that has ended may be another's by then: after this the servers are looked up again.
 LOOK_SECONDS = 1.0
 SPEC, KEEPER = "spec.json", "keep.sh"
+_SPEC_ENDING = f"/{SPEC}".encode()
+# Bytes of one read: nearly every command line.
+_PART = 1 << 14
 
 
 def serving(exports: Path) -> dict[str, set[int]]:
@@ -107,14 +110,30 @@ def cpu_ticks(pids: set[int]) -> int:
 
 
 def _processes() -> Iterator[tuple[int, list[str]]]:
-    """(pid, arguments) of every process of this user in this mount namespace: elsewhere the same path is another folder."""
+    """(pid, arguments) of every process of this user in this mount namespace: elsewhere the same path is another folder.
+
+    Of the others it reads the command line only, and no file twice: a host has hundreds, and every detach waits for this.
+    """
     user, space = os.geteuid(), Path("/proc/self/ns/mnt").readlink()
-    for folder in Path("/proc").glob("[0-9]*"):
+    for pid in _pids():
         # With no descriptor left this raises: a failed look must not count as "no server".
         with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
-            if folder.stat().st_uid != user or f"/{SPEC}".encode() not in (
-                content := (folder / "cmdline").read_bytes()
-            ):
+            content = _read(f"/proc/{pid}/cmdline")
+            if _SPEC_ENDING not in content or Path(f"/proc/{pid}").stat().st_uid != user:
                 continue
-            if (folder / "ns/mnt").readlink() == space and stat_of(int(folder.name))[0] not in "ZX":
-                yield int(folder.name), os.fsdecode(content).split("\0")
+            if Path(f"/proc/{pid}/ns/mnt").readlink() == space and stat_of(pid)[0] not in "ZX":
+                yield pid, os.fsdecode(content).split("\0")
+
+
+def _pids() -> list[int]:
+    with os.scandir("/proc") as found:
+        return [int(entry.name) for entry in found if entry.name.isdigit()]
+
+
+def _read(path: str) -> bytes:
+    """A file of /proc, whole."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return b"".join(iter(lambda: os.read(fd, _PART), b""))
+    finally:
+        os.close(fd)
