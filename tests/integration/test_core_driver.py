@@ -17,9 +17,11 @@ NEWEST = "volume 3.44"
 
 
 @pytest.fixture
-def service(make_service: Callable[..., ServiceProcess], tmp_path: Path) -> ServiceProcess:
+def service(
+    make_service: Callable[..., ServiceProcess], tmp_path: Path, request: pytest.FixtureRequest
+) -> ServiceProcess:
     made = make_service(start=False, driver="example")
-    offered = core_driver.install(tmp_path, "core_driver:CoreDriver")
+    offered = core_driver.install(tmp_path, f"core_driver:{getattr(request, 'param', 'CoreDriver')}")
     made.environment["PYTHONPATH"] = os.pathsep.join((str(made.tree), str(HERE), offered))
     return made.start()
 
@@ -99,3 +101,22 @@ def test_what_a_driver_can_do_is_what_it_implements(tmp_path: Path) -> None:
     assert whole.protocols == set(PROTOCOLS)
     with pytest.raises(errors.ConfigError, match=r"it does not have .*check_room, .*create_volume"):
         check_complete(object(), "driver")
+
+
+@pytest.mark.parametrize("service", ["ClusterDriver"], indirect=True)
+def test_a_location_that_no_transport_serves_is_refused_at_the_attach(service: ServiceProcess) -> None:
+    """400 with the transport and the scheme; nothing is exported or noted, and the volume can be deleted."""
+    id = new_volume(service)
+    body = {"attachment": {"volume_uuid": id, "connector": {"host": "me"}}}
+    status, content, _ = ask(service, "POST", "/v3/attachments", body, OpenStack_API_Version=NEWEST)
+    assert (status, "nbd exports volumes at file or block locations, and this one is at rbd" in str(content)) == (
+        400,
+        True,
+    )
+    assert list((service.state / "exports").iterdir()) == []
+    attachments = good(service, "GET", "/v3/attachments/detail")["attachments"]
+    assert [(each["status"], each["connection_info"]) for each in attachments] == [("error_attaching", {})]
+    good(service, "DELETE", f"/v3/attachments/{attachments[0]['id']}")
+    service.settle()
+    good(service, "DELETE", f"/v3/volumes/{id}")
+    assert service.wait_status("volumes", id) == "gone"

@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from drivers.file import FileDriver
-from nbdsvc.driver import Driver
+from nbdsvc.driver import Driver, VolumeRef
+from nbdsvc.location import Location
 
 CORE = {name for name in (*vars(Driver), *Driver.__annotations__) if not name.startswith("_")}
 
@@ -19,6 +20,13 @@ class CoreDriver:
         if name in CORE:
             return getattr(self._whole, name)
         raise AttributeError(name)
+
+
+class ClusterDriver(CoreDriver):
+    """Its volumes are images of a cluster, as far as it says where they are."""
+
+    def location(self, volume: VolumeRef) -> Location:
+        return Location("rbd", f"pool/volume-{volume.id}")
 
 
 def install(folder: Path, entry_point: str) -> str:
