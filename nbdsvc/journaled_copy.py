@@ -19,6 +19,7 @@ from nbdsvc.datapath.reconcile import reconcile
 from nbdsvc.datapath.sink import Sink, nowhere
 from nbdsvc.datapath.source import Source
 from nbdsvc.host import Host, backend_of, host_of
+from nbdsvc.location import Location
 from nbdsvc.operations.operation_type import Run
 from nbdsvc.store import operations as journal
 
@@ -31,7 +32,7 @@ _SUFFIX = ".copy"
 def fill(
     run: Run[Any],
     source: Source,
-    destination: Path,
+    destination: Location,
     size: int,
     fingerprint: bytes,
     *,
@@ -61,11 +62,11 @@ def compute_digests(run: Run[Any], source: Source) -> Digests:
     return digests
 
 
-def write_differences(run: Run[Any], source: Path, destination: Path, size: int) -> dict[str, int]:
-    """Make `destination` read like `source`, writing only what differs."""
+def write_differences(run: Run[Any], source: Location, destination: Location, size: int) -> dict[str, int]:
+    """Make `destination` read like `source`, writing only what differs. Unsupported where one is not of this host."""
     written = reconcile(
-        source,
-        destination,
+        source.path,
+        destination.path,
         size,
         lambda done, total, data: run.progress(done, total, "comparing", data),
         run.should_stop,
@@ -83,7 +84,7 @@ def check_room(run: Run[Any], pool: str, source: Source) -> None:
         driver.check_room(pool, sum(length for _, length, zero in source.extents() if not zero))
 
 
-def _copy(run: Run[Any], source: Source, destination: Path | Sink, **how: Any) -> dict[str, int]:
+def _copy(run: Run[Any], source: Source, destination: Location | Sink, **how: Any) -> dict[str, int]:
     own, backend = Limit(run.rate), backend_of(run)
 
     def report(done: int, total: int, data: int) -> None:

@@ -89,10 +89,10 @@ def _reject_reason(scheme: str, address: str, options: Mapping[str, str]) -> str
         return None if Path(address).is_absolute() else f"{address} is no absolute path"
     if scheme == "rbd":
         return None if address.count("/") == 1 and all(address.split("/")) else f"{address} is not POOL/IMAGE"
-    return _reject_uri(address)
+    return _reject_uri(address, options)
 
 
-def _reject_uri(address: str) -> str | None:
+def _reject_uri(address: str, options: Mapping[str, str]) -> str | None:
     try:
         parts = urlsplit(address)
         password = parts.password
@@ -100,4 +100,8 @@ def _reject_uri(address: str) -> str | None:
         return "its address is no URI"
     if parts.scheme not in _NBD_SCHEMES:
         return f"the URI must begin with {', '.join(_NBD_SCHEMES)}"
-    return "its address holds a password, which belongs into a file" if password is not None else None
+    if password is not None:
+        return "its address holds a password, which belongs into a file"
+    # libnbd would ignore the key, and send all bytes in plain text.
+    keyed, is_tls = "tls_psk_file" in options, parts.scheme.startswith("nbds")
+    return "a pre-shared key needs nbds:// or nbds+unix://" if keyed and not is_tls else None

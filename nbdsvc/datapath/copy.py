@@ -16,6 +16,7 @@ from nbdsvc.datapath.digests import Digests
 from nbdsvc.datapath.rate_limit import Limit
 from nbdsvc.datapath.sink import Sink
 from nbdsvc.datapath.source import Source
+from nbdsvc.location import Location
 
 # More threads than two cores, because half of them wait for the disk; more than cores on large hosts win nothing.
 THREADS = max(4, os.cpu_count() or 1)
@@ -47,7 +48,7 @@ class Stopped(Exception):
 
 def copy(
     source: Source,
-    destination: Path | Sink,
+    destination: Location | Sink,
     *,
     size: int | None = None,
     journal: Path | int | None = None,
@@ -63,17 +64,17 @@ def copy(
 ) -> CopyResult:
     """Make the first `size` bytes of `destination` read like the source, then zeros; return when they are on disk.
 
-    `destination`: a sink, or the path of a file or device to be written as it is. `journal`: a file of ours, or its
+    `destination`: a sink, or a location whose bytes are written as they are. `journal`: a file of ours, or its
     descriptor, that lets a later call with the same `fingerprint` (at most 32 bytes, naming the source's content) go on
     where this one was killed; anything else in it is overwritten. The caller removes it when it is not needed any more.
     `may_clone`: share the bytes where the file system can. `digests` are filled in. `limits`: of bytes, at most two;
-    `cpu`: of processor time (`limit.cores`). Raises Stopped, ReadFailed, WriteFailed, OutOfSpace or BadImage; the
-    destination then holds a part.
+    `cpu`: of processor time (`limit.cores`). Raises Unsupported for a location that the data path does not open; Stopped,
+    ReadFailed, WriteFailed, OutOfSpace or BadImage, and the destination then holds a part.
     """
     with ExitStack() as stack:
         sink = destination
-        if isinstance(sink, Path):
-            sink = stack.enter_context(sinks.open_path(sink, is_zero=destination_is_zero))
+        if isinstance(sink, Location):
+            sink = stack.enter_context(sinks.open(sink, is_zero=destination_is_zero))
         job = ffi.new("struct nbdsvc_copy *")
         job.source, job.sink = source.pointer, sink.pointer
         job.size = next(known for known in (size, sink.size, source.size) if known is not None)

@@ -8,7 +8,9 @@ from typing import Any
 from nbdsvc import errors
 from nbdsvc._native import ffi, lib
 from nbdsvc.datapath import native
+from nbdsvc.datapath.opening import target_of
 from nbdsvc.datapath.source import NBD_CONNECTIONS
+from nbdsvc.location import Location
 
 # Compressions of a qcow2 image, and the core's numbers for them.
 COMPRESSIONS = {"none": 0, "zlib": 1, "zstd": 2}
@@ -49,6 +51,15 @@ class Sink:
         if self._pointer is not None:
             lib.nbdsvc_sink_destroy(self._pointer)
             self._pointer = None
+
+
+def open(location: Location, *, is_zero: bool = False) -> Sink:
+    """A sink over a location that exists; `is_zero`: it reads as zeros now.
+
+    Unsupported for a scheme that the data path does not open; WriteFailed.
+    """
+    target = target_of(location)
+    return open_path(target, is_zero=is_zero) if isinstance(target, Path) else open_nbd(target, is_zero=is_zero)
 
 
 def open_path(path: Path, *, is_zero: bool = False) -> Sink:

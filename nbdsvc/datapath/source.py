@@ -8,6 +8,8 @@ from typing import Any
 from nbdsvc import errors
 from nbdsvc._native import ffi, lib
 from nbdsvc.datapath import native
+from nbdsvc.datapath.opening import target_of
+from nbdsvc.location import Location
 
 # As many as a copy has threads on a small host. A server that does not promise consistency gets one.
 NBD_CONNECTIONS = 4
@@ -98,6 +100,15 @@ class Source:
         if result < 0:
             raise self.cause(native.error_of(result, native.READ, offset, os.strerror(-result), self.name, ""))
         return bytes(buffer)
+
+
+def open(location: Location, *, from_storage: bool = False) -> Source:
+    """A source over the raw bytes of a location. Unsupported for a scheme that the data path does not open; ReadFailed.
+
+    from_storage: as for `open_path`; of an export this host has nothing in its page cache.
+    """
+    target = target_of(location)
+    return open_path(target, from_storage=from_storage) if isinstance(target, Path) else open_nbd(target)
 
 
 def open_fd(fd: int, format: str, name: str, snapshot: str | None = None) -> Source:

@@ -109,10 +109,10 @@ def _fill(run: Run[CreateSnapshotArgs]) -> dict[str, int] | None:
     if run.results["take"]["filled"]:
         return None
     host, snapshot = host_of(run), read_snapshot_ref(run, run.args.snapshot_id)
-    with sources.open_path(backend_of(run).driver.location(read_volume_ref(run, run.args.volume_id)).path) as source:
+    with sources.open(backend_of(run).driver.location(read_volume_ref(run, run.args.volume_id))) as source:
         journaled_copy.check_room(run, snapshot.pool, source)
-        path = backend_of(run).snapshots().snapshot_location(snapshot).path
-        result = journaled_copy.fill(run, source, path, snapshot.size, snapshot.id.encode()[:32], empty=True)
+        target = backend_of(run).snapshots().snapshot_location(snapshot)
+        result = journaled_copy.fill(run, source, target, snapshot.size, snapshot.id.encode()[:32], empty=True)
     host.digests.copy(run.args.volume_id, snapshot.id)
     return result
 

@@ -1,13 +1,14 @@
 """The bytes of a new volume that its backend did not share: copied from an image, a snapshot or another volume."""
 
-from pathlib import Path
+import hashlib
 from typing import Any
 
 from nbdsvc import errors, journaled_copy
+from nbdsvc.datapath import source as sources
 from nbdsvc.datapath.digests import Digests
-from nbdsvc.datapath.source import open_path
 from nbdsvc.host import backend_of, host_of
 from nbdsvc.images.resolve import OpenImage
+from nbdsvc.location import LOCAL, Location
 from nbdsvc.model.context import ADMIN, MEMBER, Context
 from nbdsvc.model.entities import Volume
 from nbdsvc.operations.operation_type import Run
@@ -43,9 +44,9 @@ def fill_from_image(run: Run[Any], volume_id: str, reference: str, *, checked: b
             )
         ref = read_volume_ref(run, volume.id)
         journaled_copy.check_room(run, ref.pool, image.source)
-        path, digests = backend_of(run).driver.location(ref).path, Digests(volume.size * GiB)
+        target, digests = backend_of(run).driver.location(ref), Digests(volume.size * GiB)
         result = journaled_copy.fill(
-            run, image.source, path, digests.size, image.fingerprint, empty=True, digests=digests
+            run, image.source, target, digests.size, image.fingerprint, empty=True, digests=digests
         )
         image.check.finish(run.should_stop)
         run.raise_if_stopped()
@@ -61,8 +62,8 @@ def _image_context(volume: Volume, checked: bool) -> Context:
 
 def fill_from_snapshot(run: Run[Any], volume_id: str, snapshot_id: str) -> dict[str, int]:
     """Copy a snapshot; returns the bytes copied. Raises as `fill_from_image`, without what is the image's."""
-    path = backend_of(run).snapshots().snapshot_location(read_snapshot_ref(run, snapshot_id)).path
-    return _copy(run, path, snapshot_id, volume_id)
+    location = backend_of(run).snapshots().snapshot_location(read_snapshot_ref(run, snapshot_id))
+    return _copy(run, location, snapshot_id, volume_id)
 
 
 def fill_from_volume(run: Run[Any], volume_id: str, source_id: str) -> dict[str, int]:
@@ -70,16 +71,25 @@ def fill_from_volume(run: Run[Any], volume_id: str, source_id: str) -> dict[str,
     source = read_volume(run, source_id)
     if source.status == "in-use":
         raise errors.Unsupported(reason="this backend cannot clone a volume while it is in use")
-    path = backend_of(run).driver.location(read_volume_ref(run, source_id)).path
-    return _copy(run, path, source_id, volume_id)
+    location = backend_of(run).driver.location(read_volume_ref(run, source_id))
+    return _copy(run, location, source_id, volume_id)
 
 
-def _copy(run: Run[Any], path: Path, source_id: str, volume_id: str) -> dict[str, int]:
+def _copy(run: Run[Any], origin: Location, source_id: str, volume_id: str) -> dict[str, int]:
     host, volume = host_of(run), read_volume_ref(run, volume_id)
-    fingerprint = path.name.encode()[-32:]
-    with open_path(path) as source:
+    with sources.open(origin) as source:
         journaled_copy.check_room(run, volume.pool, source)
-        target = backend_of(run).driver.location(volume).path
-        result = journaled_copy.fill(run, source, target, volume.size, fingerprint, empty=True)
+        target = backend_of(run).driver.location(volume)
+        result = journaled_copy.fill(run, source, target, volume.size, fingerprint_of(origin), empty=True)
     host.digests.copy(source_id, volume_id)
     return result
+
+
+def fingerprint_of(source: Location) -> bytes:
+    """At most 32 bytes by which the journal of a copy knows its source.
+
+    Of a file or device the end of its name, whatever its folder: by that an upgrade resumes the copies of older versions.
+    """
+    if source.scheme in LOCAL:
+        return source.path.name.encode()[-32:]
+    return hashlib.sha256(source.address.encode()).digest()

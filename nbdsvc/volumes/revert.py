@@ -84,8 +84,8 @@ def _revert(run: Run[RevertVolumeArgs]) -> None:
     if backend.able.instant_revert:
         backend.reverts().revert_to_snapshot(volume, snapshot, run.id)
     else:
-        source = backend.snapshots().snapshot_location(snapshot).path
-        journaled_copy.write_differences(run, source, backend.driver.location(volume).path, volume.size)
+        source = backend.snapshots().snapshot_location(snapshot)
+        journaled_copy.write_differences(run, source, backend.driver.location(volume), volume.size)
     digests.copy(snapshot.id, volume.id)
 
 

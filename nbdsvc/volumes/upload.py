@@ -8,11 +8,12 @@ import sqlalchemy as sa
 
 from nbdsvc import errors, journaled_copy
 from nbdsvc.app import App, owner_scope
+from nbdsvc.datapath import source as sources
 from nbdsvc.datapath.sink import create_qcow2
-from nbdsvc.datapath.source import open_path
 from nbdsvc.host import backend_of, host_of
 from nbdsvc.images.image_store import check_limits
 from nbdsvc.images.index import Image
+from nbdsvc.location import Location
 from nbdsvc.model import names, states
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Volume
@@ -110,13 +111,13 @@ def _image(run: Run[UploadArgs]) -> Image:
 
 def _write_image(run: Run[UploadArgs]) -> None:
     host = host_of(run)
-    volume_path = backend_of(run).driver.location(read_volume_ref(run, run.args.volume_id)).path
+    volume = backend_of(run).driver.location(read_volume_ref(run, run.args.volume_id))
     image = _image(run)
     target = host.images.folder.begin(image, run.args.limits)
     if image.disk_format == "raw":
-        _write_raw(run, volume_path, target)
+        _write_raw(run, volume, target)
     else:
-        _write_qcow2(run, volume_path, target)
+        _write_qcow2(run, volume, target)
     host.images.folder.commit(image)
 
 
@@ -125,18 +126,18 @@ def _undo_write_image(run: Run[UploadArgs]) -> None:
     journaled_copy.remove_journal(run)
 
 
-def _write_raw(run: Run[UploadArgs], volume_path: Path, target: Path) -> None:
+def _write_raw(run: Run[UploadArgs], volume: Location, target: Path) -> None:
     # The image's file is new, so the journal of an earlier try tells of bytes that are gone.
     journaled_copy.remove_journal(run)
-    with open_path(volume_path) as source:
+    with sources.open(volume) as source:
         target.touch(0o600)
         os.truncate(target, source.size)
-        journaled_copy.fill(run, source, target, source.size, b"upload", empty=True)
+        journaled_copy.fill(run, source, Location.file(target.absolute()), source.size, b"upload", empty=True)
 
 
-def _write_qcow2(run: Run[UploadArgs], volume_path: Path, target: Path) -> None:
+def _write_qcow2(run: Run[UploadArgs], volume: Location, target: Path) -> None:
     """Write from the beginning, also after an interruption: a compressed qcow2 cannot be resumed."""
-    with open_path(volume_path) as source, create_qcow2(target, source.size, COMPRESSION) as sink:
+    with sources.open(volume) as source, create_qcow2(target, source.size, COMPRESSION) as sink:
         journaled_copy.write_to_sink(run, source, sink)
 
 

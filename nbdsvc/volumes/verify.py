@@ -53,9 +53,8 @@ def _verify(run: Run[VerifyVolumeArgs]) -> dict[str, int]:
             f"there is nothing to compare volume {volume.id} with: it was made empty, or attached for writing since"
         )
         raise errors.Conflict(reason=f"{reason}; record what it holds now")
-    with sources.open_path(
-        backend_of(run).driver.location(read_volume_ref(run, volume.id)).path, from_storage=True
-    ) as source:
+    location = backend_of(run).driver.location(read_volume_ref(run, volume.id))
+    with sources.open(location, from_storage=True) as source:
         found = journaled_copy.compute_digests(run, source)
     if expected:
         expected.compare(found, f"volume {volume.id}")

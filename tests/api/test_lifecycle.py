@@ -246,6 +246,24 @@ def test_upload_makes_an_image_of_a_volume(service: ServiceProcess, tmp_path: Pa
 
 @pytest.mark.row("S032")
 @pytest.mark.parametrize("disk_format", ["raw", "qcow2"])
+def test_folders_by_relative_paths(
+    make_service: Callable[..., ServiceProcess], tmp_path: Path, disk_format: str
+) -> None:
+    """A pool and an image folder that are given by relative paths serve an upload, a copy of it, and its export."""
+    folders = {name: os.path.relpath(tmp_path / name) for name in ("pool", "images")}
+    service = make_service(nbd_listen="127.0.0.1", **folders)
+    client, volume = service.client(), make_volume(service)
+    with (tmp_path / "pool" / "volumes" / f"volume-{volume}").open("r+b") as file:
+        file.write(b"\5" * 4096)
+    fields = {"image_name": "made", "disk_format": disk_format}
+    image = client.act("volumes", volume, "os-volume_upload_image", fields)["os-volume_upload_image"]["image_id"]
+    assert service.wait_status("volumes", volume) == "available"
+    attachment = connect(client, make_volume(service, imageRef=image))
+    assert read(attachment["connection_info"]["uri"], 0, 8192, tmp_path) == b"\5" * 4096 + bytes(4096)
+
+
+@pytest.mark.row("S032")
+@pytest.mark.parametrize("disk_format", ["raw", "qcow2"])
 def test_failed_upload_leaves_no_image(make_service: Callable[..., ServiceProcess], disk_format: str) -> None:
     """A cancelled upload brings the volume back and leaves nothing of the image."""
     service = make_service(nbd_listen="127.0.0.1")

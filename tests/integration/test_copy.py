@@ -20,6 +20,7 @@ from nbdsvc.datapath import sink as sinks
 from nbdsvc.datapath import source as sources
 from nbdsvc.datapath.copy import Stopped, copy
 from nbdsvc.datapath.rate_limit import Limit, cores
+from nbdsvc.location import Location
 
 
 @pytest.mark.row("S074", "S075")
@@ -39,7 +40,7 @@ def test_destination_reads_like_the_source_whatever_it_held(
     target.write_bytes(b"\xee" * (size + more))
     journal = folder / "journal" if journalled else None
     with sources.open_path(folder / "source") as source:
-        result = copy(source, target, size=size + more, journal=journal, fingerprint=b"f")
+        result = copy(source, Location.file(target), size=size + more, journal=journal, fingerprint=b"f")
     assert target.read_bytes() == model + bytes(more)
     assert result.size == size + more
     assert result.skipped == 0
@@ -69,7 +70,7 @@ def test_damaged_qcow2_is_an_error_or_bytes_never_a_crash(
     try:
         with sources.open_path(image, "qcow2") as source:
             if source.size <= 64 * MiB:
-                copy(source, target, destination_is_zero=True)
+                copy(source, Location.file(target), destination_is_zero=True)
     except errors.DataError:
         pass
 
@@ -80,7 +81,7 @@ def test_journal_of_another_source_is_not_believed(tmp_path: Path) -> None:
     (tmp_path / "target").touch()
     for mark, skipped in ((b"one", 0), (b"two", 0)):
         with sources.open_path(tmp_path / "source") as source:
-            result = copy(source, tmp_path / "target", journal=tmp_path / "journal", fingerprint=mark)
+            result = copy(source, Location.file(tmp_path / "target"), journal=tmp_path / "journal", fingerprint=mark)
         assert result.skipped == skipped
 
 
@@ -101,7 +102,7 @@ def test_full_destination_is_said(tmp_path: Path) -> None:
         (tmp_path / "source").write_bytes(os.urandom(32 * MiB))
         (mounted / "target").touch()
         with sources.open_path(tmp_path / "source") as source, pytest.raises(errors.OutOfSpace, match="No space left"):
-            copy(source, mounted / "target", destination_is_zero=True)
+            copy(source, Location.file(mounted / "target"), destination_is_zero=True)
     finally:
         subprocess.run(["umount", str(mounted)], check=True)
 
@@ -114,7 +115,7 @@ def test_a_source_that_shrinks_is_an_error_never_zeros(tmp_path: Path) -> None:
     with sources.open_path(path) as source:
         os.truncate(path, 5 * MiB)
         with pytest.raises(errors.ReadFailed, match="shorter"):
-            copy(source, tmp_path / "target")
+            copy(source, Location.file(tmp_path / "target"))
 
 
 _SHRINKING = """
@@ -158,7 +159,7 @@ def test_a_qcow2_that_shrinks_is_an_error_never_zeros(tmp_path: Path) -> None:
         with sources.open_path(tmp_path / "image", "qcow2") as source:
             os.truncate(tmp_path / "image", 5 * MiB)
             with pytest.raises(errors.DataError, match="shorter"):
-                copy(source, tmp_path / "target")
+                copy(source, Location.file(tmp_path / "target"))
 
 
 def test_a_limit_changes_while_it_runs(tmp_path: Path) -> None:
@@ -170,7 +171,7 @@ def test_a_limit_changes_while_it_runs(tmp_path: Path) -> None:
         with sources.open_callback(lambda _at, length: b"x" * length, 32 * MiB, "raw", name) as source:
             copy(
                 source,
-                tmp_path / name,
+                Location.file(tmp_path / name),
                 limits=[limit],
                 on_progress=lambda done, _total, _data: progress.update({name: done}),
             )
@@ -233,7 +234,7 @@ def test_blocks_are_shared_where_the_file_system_can(tmp_path: Path) -> None:
         (mounted / "source").write_bytes(content)
         (mounted / "target").write_bytes(b"old" * 16 * MiB)
         with sources.open_path(mounted / "source") as source:
-            result = copy(source, mounted / "target", size=40 * MiB, may_clone=True)
+            result = copy(source, Location.file(mounted / "target"), size=40 * MiB, may_clone=True)
         assert (result.cloned, result.data, result.size) == (32 * MiB, 0, 40 * MiB)
         found = (mounted / "target").read_bytes()
         assert found[: 40 * MiB] == content + bytes(8 * MiB)
@@ -255,5 +256,5 @@ def test_a_callbacks_error_is_the_copys_error(tmp_path: Path) -> None:
         sources.open_callback(pread, 64 * MiB, "raw", "web") as source,
         pytest.raises(errors.ReadFailed, match="went away"),
     ):
-        copy(source, tmp_path / "target")
+        copy(source, Location.file(tmp_path / "target"))
     assert threading.active_count() < 20

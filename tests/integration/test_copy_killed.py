@@ -23,10 +23,11 @@ from pathlib import Path
 from nbdsvc.datapath import source
 from nbdsvc.datapath.copy import copy
 from nbdsvc.datapath.rate_limit import Limit
+from nbdsvc.location import Location
 folder = Path(sys.argv[1])
 with source.open_path(folder / "source") as opened:
     print("go", flush=True)
-    result = copy(opened, folder / "target", journal=folder / "journal", fingerprint=b"f", limits=[Limit(int(sys.argv[2]))])
+    result = copy(opened, Location.file(folder / "target"), journal=folder / "journal", fingerprint=b"f", limits=[Limit(int(sys.argv[2]))])
 print(result.data, result.skipped, result.size)
 """
 

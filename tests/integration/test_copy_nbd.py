@@ -16,6 +16,7 @@ from nbdsvc.datapath import sink as sinks
 from nbdsvc.datapath import source as sources
 from nbdsvc.datapath.copy import Stopped, copy, digest
 from nbdsvc.datapath.digests import Digests
+from nbdsvc.location import Location
 
 Serve = Callable[..., str]
 
@@ -76,7 +77,7 @@ def test_a_servers_error_is_said_and_never_retried(tmp_path: Path, serve: Serve)
     (tmp_path / "target").write_bytes(bytes(SIZE))
     bad = serve("--filter=error", "file", tmp_path / "raw", "error=EIO", "error-pread-rate=100%")
     with sources.open_nbd(bad) as source, pytest.raises(errors.ReadFailed, match=r"(?i)input/output"):
-        copy(source, tmp_path / "target")
+        copy(source, Location.file(tmp_path / "target"))
     bad = serve("--filter=error", "file", tmp_path / "target", "error=ENOSPC", "error-pwrite-rate=100%")
     with (
         sources.open_path(tmp_path / "raw") as source,
@@ -93,7 +94,7 @@ def test_a_server_that_stalls_does_not_hold_a_cancel(tmp_path: Path, serve: Serv
     slow = serve("--filter=delay", "file", tmp_path / "raw", "delay-read=600")
     looks = itertools.count()
     with sources.open_nbd(slow) as source, pytest.raises(Stopped):
-        end_of(lambda: copy(source, tmp_path / "target", should_stop=lambda: next(looks) > 10))
+        end_of(lambda: copy(source, Location.file(tmp_path / "target"), should_stop=lambda: next(looks) > 10))
 
 
 def test_nobody_there(tmp_path: Path, serve: Serve) -> None:

@@ -22,6 +22,7 @@ from nbdsvc.images.image_store import ImageFolder
 from nbdsvc.images.inspection import ImageFacts
 from nbdsvc.images.resolve import Images
 from nbdsvc.images.spool import Spool
+from nbdsvc.location import Location
 from nbdsvc.model.context import ANONYMOUS
 
 SIZE = 24 * MiB
@@ -130,7 +131,7 @@ def test_a_child_that_ends_gives_its_cause(tmp_path: Path) -> None:
         words = wait_until(lambda: error_of(source))
         assert "ended by signal 9" in words
         with pytest.raises(errors.BadImage, match="ended by signal 9"):
-            copy(source, tmp_path / "raw")
+            copy(source, Location.file(tmp_path / "raw"))
 
 
 def descendant_of(pid: int, name: str) -> int:

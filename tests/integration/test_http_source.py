@@ -21,6 +21,7 @@ from nbdsvc.images import opening
 from nbdsvc.images.http.access import Access
 from nbdsvc.images.http.file import HttpFile
 from nbdsvc.images.http.reach import Reach
+from nbdsvc.location import Location
 
 CONTENT = random.Random(3).randbytes(MiB + 123)
 
@@ -30,7 +31,7 @@ def fetch(url: str, folder: Path, access: Access | None = None, declared: str | 
     _file, _facts, source = opening.open_http(url, opening.How(declared), access)
     (folder / "out").touch()
     with source:
-        copy(source, folder / "out")
+        copy(source, Location.file(folder / "out"))
     return (folder / "out").read_bytes()
 
 
@@ -139,7 +140,7 @@ def test_a_cancel_is_seen_in_a_read(tmp_path: Path, oddity: str) -> None:
 
         def run() -> None:
             try:
-                copy(source, tmp_path / "out", should_stop=stop.is_set)
+                copy(source, Location.file(tmp_path / "out"), should_stop=stop.is_set)
             except BaseException as error:
                 ended.append(error)
 

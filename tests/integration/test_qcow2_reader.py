@@ -15,6 +15,7 @@ from images import EXTENTS, KiB, MiB, qemu_img, write_extents
 from nbdsvc import errors
 from nbdsvc.datapath import source as sources
 from nbdsvc.datapath.copy import copy
+from nbdsvc.location import Location
 
 # (verb, offset, length) in units of 512 bytes, each over what there was before.
 Change = tuple[str, int, int]
@@ -83,7 +84,7 @@ def assert_same(image: Path, folder: Path, snapshot: str | None = None) -> None:
     qemu_img("convert", "-f", "qcow2", *chosen, "-O", "raw", image, theirs)
     ours.write_bytes(b"")
     with sources.open_path(image, "qcow2", snapshot) as source:
-        copy(source, ours, destination_is_zero=True)
+        copy(source, Location.file(ours), destination_is_zero=True)
         expected = theirs.read_bytes()
         if snapshot:  # qemu-img gives each snapshot the size that the disk has now; ours has the one that it had
             assert not any(expected[source.size :])

@@ -16,6 +16,7 @@ from nbdsvc.images.image_store import Image, ImageFolder
 from nbdsvc.images.inspection import inspect
 from nbdsvc.images.resolve import Images
 from nbdsvc.images.spool import Spool
+from nbdsvc.location import Location
 from nbdsvc.model import names
 
 
@@ -179,7 +180,7 @@ def fetch(web: http.server.ThreadingHTTPServer, tmp_path: Path, room: int = 1 <<
     target = tmp_path / "target"
     target.touch()
     with opened.source:
-        copy(opened.source, target, destination_is_zero=True)
+        copy(opened.source, Location.file(target), destination_is_zero=True)
     return target.read_bytes()[: opened.facts.virtual_size]
 
 

@@ -52,6 +52,7 @@ def test_an_address_has_no_path() -> None:
         ({"scheme": "nbd", "address": "http://h1/x"}, "must begin with nbd"),
         ({"scheme": "nbd", "address": "nbds://me:hunter2@h1/x"}, "holds a password"),
         ({"scheme": "nbd", "address": "nbd://[::1/x"}, "no URI"),
+        ({"scheme": "nbd", "address": "nbd://h1/x", "options": {"tls_psk_file": "/k"}}, "a pre-shared key needs nbds"),
         ({"scheme": "rbd", "address": "image"}, "not POOL/IMAGE"),
         ({"scheme": "rbd", "address": "pool/image", "options": {"key": "AQ=="}}, "no option key"),
     ],

@@ -53,6 +53,15 @@ def test_a_folder_of_others_cannot_be_a_pool(tmp_path: Path) -> None:
     assert caught.value.reason == f"backend fast: {tmp_path} is neither empty nor a pool of nbdsvc: it holds letter"
 
 
+def test_a_relative_folder_is_made_absolute(tmp_path: Path) -> None:
+    """A location is read by processes with other working directories."""
+    driver = FileDriver("fast", Path(os.path.relpath(tmp_path / "pool")))
+    driver.do_setup()
+    driver.create_volume(volume := VolumeRef(ID, GiB, "fast", {}), OWN)
+    assert driver.location(volume).path.is_absolute()
+    assert driver.location(volume).path.samefile(tmp_path / "pool" / "volumes" / f"volume-{ID}")
+
+
 @pytest.mark.parametrize("mounted", ["ramfs"], indirect=True)
 def test_attributes_that_are_refused_are_the_backends_error(mounted: Path, tmp_path: Path) -> None:
     """The pool's folder of volumes was replaced by a file system without attributes: every verb raises BackendUnavailable."""
