@@ -1,6 +1,7 @@
 """Fixtures that every kind of test uses, and the listing of acceptance rows."""
 
 import os
+import sys
 import tempfile
 import tomllib
 from collections.abc import Callable, Iterator
@@ -16,6 +17,8 @@ from serving import ServiceProcess
 from nbdsvc.store import migrate
 from nbdsvc.store.database import Database
 
+# Debian's package of libnbd has its Python module there, outside any virtual environment. Last, so that it hides nothing.
+sys.path.append("/usr/lib/python3/dist-packages")
 settings.register_profile(
     "nbdsvc", deadline=None, suppress_health_check=list(HealthCheck), print_blob=True, derandomize="CI" in os.environ
 )

@@ -4,10 +4,10 @@ import json
 import os
 import socket
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+import nbd
 import pytest
 from exporting import SIZE, Exports, killed
 from hypothesis import given, settings
@@ -20,9 +20,6 @@ from nbdsvc.exports.nbd.state_dir import stat_of
 from nbdsvc.location import Location
 from nbdsvc.model import names
 from nbdsvc.units import MiB
-
-sys.path.append("/usr/lib/python3/dist-packages")
-import nbd
 
 KEY = "5a" * 32
 AT = Location.file(Path("/volume"))

@@ -1,11 +1,11 @@
 """Writes that the kernel accepted and then lost: a block device whose disk runs full underneath it, behind a real export."""
 
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import nbd
 import pytest
 from exporting import NETWORK, ensure
 
@@ -13,9 +13,6 @@ from nbdsvc.exporter import ExportSpec
 from nbdsvc.exports.nbd.exporter import NbdExporter
 from nbdsvc.location import Location
 from nbdsvc.model import names
-
-sys.path.append("/usr/lib/python3/dist-packages")
-import nbd
 
 MIB = 1 << 20
 SIZE, ROOM = 32 * MIB, 8 * MIB

@@ -6,11 +6,11 @@ import shutil
 import signal
 import socket
 import struct
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import nbd
 import pytest
 from exporting import Export, ensure
 from serving import ServiceProcess
@@ -21,9 +21,6 @@ from nbdsvc.exports.nbd import processes
 from nbdsvc.exports.nbd.exporter import NbdExporter
 from nbdsvc.location import Location
 from nbdsvc.model import names
-
-sys.path.append("/usr/lib/python3/dist-packages")
-import nbd
 
 MIB = 1 << 20
 PATIENCE = 60.0

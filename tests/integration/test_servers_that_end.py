@@ -4,13 +4,13 @@ next one where it was."""
 import os
 import signal
 import socket
-import sys
 import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import nbd
 import pytest
 from exporting import NETWORK, ensure, killed
 from waiting import wait_until
@@ -21,9 +21,6 @@ from nbdsvc.exports.nbd import processes
 from nbdsvc.exports.nbd.exporter import NbdExporter
 from nbdsvc.location import Location
 from nbdsvc.model import names
-
-sys.path.append("/usr/lib/python3/dist-packages")
-import nbd
 
 MIB = 1 << 20
 # Two ports, so that the second export would have to take the first one's; other workers of this run have others.
