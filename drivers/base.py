@@ -92,11 +92,11 @@ class BaseDriver(ABC, Generic[Pool]):
     def check_room(self, pool: str, needed: int) -> None:
         """OutOfSpace where `needed` bytes more would fill the pool: every volume in it would fail its writes."""
         stats = self._measure(pool, self._at(pool))
-        free = stats.free - stats.total * stats.reserved_percentage // 100
+        free = stats.writable()
         if needed > free:
             raise errors.OutOfSpace(
-                pool=label(self.name, pool), requested=needed, free=free,
-                reason=f"{human(needed)} are to be written, and {human(max(0, free))} are free",
+                pool=label(self.name, pool), requested=needed, free=int(free),
+                reason=f"{human(needed)} are to be written, and {human(max(0, int(free)))} are free",
             )  # fmt: skip
 
     def watch(self) -> None:

@@ -25,7 +25,17 @@ from drivers.file import FileDriver
 from drivers.pool import MARKER, PoolFolder
 from drivers.provider_ids import ProviderIds
 from nbdsvc import atomic_file, errors
-from nbdsvc.driver import BackendObject, DriverFacts, Manageable, PoolStats, ProviderState, SnapshotRef, VolumeRef
+from nbdsvc.driver import (
+    LIMITLESS,
+    BackendObject,
+    Capacity,
+    DriverFacts,
+    Manageable,
+    PoolStats,
+    ProviderState,
+    SnapshotRef,
+    VolumeRef,
+)
 from nbdsvc.location import Location
 from nbdsvc.units import GiB
 
@@ -92,21 +102,23 @@ class _CopyingPool(PoolFolder):
 
 
 class MemoryDriver(FileDriver):
-    """The contract of nbdsvc/driver/, simulated. `capacity` in bytes: of each pool, or by pool. `provider_ids`: objects
-    have ids of its own making.
+    """The contract of nbdsvc/driver/, simulated. `capacity` in bytes, "infinite" or "unknown": of each pool, or by pool.
+    `provider_ids`: objects have ids of its own making.
     """
 
     def __init__(
         self,
         name: str,
         pool: Path | None = None,
-        capacity: int | Mapping[str, int] = 1000 * GiB,
+        capacity: Capacity | Mapping[str, Capacity] = 1000 * GiB,
         instant_clone: bool = True,
         provider_ids: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(name, pool, **kwargs)
         self._capacity = capacity if isinstance(capacity, Mapping) else dict.fromkeys(self._pools, capacity)
+        if any(isinstance(each, str) and each not in LIMITLESS for each in self._capacity.values()):
+            raise errors.ConfigError(setting="capacity", reason=f"must be bytes, {' or '.join(LIMITLESS)}")
         self._shares = instant_clone
         first = next(iter(self._pools.values())).folder
         self.faults = Faults(first, name)
@@ -237,7 +249,8 @@ class MemoryDriver(FileDriver):
     def _measure(self, name: str, pool: PoolFolder) -> PoolStats:
         measured = super()._measure(name, pool)
         total = self._capacity.get(name, 1000 * GiB)
-        return replace(measured, total=total, free=max(0, total - measured.allocated))
+        free = total if isinstance(total, str) else max(0, total - measured.allocated)
+        return replace(measured, total=total, free=free)
 
 
 def _allocated(fd: int, size: int) -> Iterator[tuple[int, int]]:

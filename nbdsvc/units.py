@@ -18,3 +18,14 @@ def human(size: float) -> str:
             return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1024
     return f"{size:.1f} TiB"
+
+
+def gigabytes(capacity: int | str) -> float | str:
+    """Bytes as GiB; a capacity that is no number ("infinite", "unknown") as it is: for types, expressions and the API."""
+    return capacity if isinstance(capacity, str) else capacity / GiB
+
+
+def shown_gigabytes(capacity: int | str) -> float | str:
+    """The same, rounded as the API shows it."""
+    found = gigabytes(capacity)
+    return found if isinstance(found, str) else round(found, 2)

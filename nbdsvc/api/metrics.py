@@ -1,5 +1,6 @@
 """Metrics for Prometheus: requests as they are answered; volumes, operations and pools as of the reply."""
 
+import math
 from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -61,6 +62,7 @@ def _fill_pools(pools: list[PoolReport]) -> None:
     _pool_metadata.clear()
     for pool in pools:
         for what in ("total", "free", "provisioned", "allocated"):
-            _pool_bytes.labels(pool.name, what).set(getattr(pool.stats, what))
+            if (count := getattr(pool.stats, what)) != "unknown":
+                _pool_bytes.labels(pool.name, what).set(math.inf if count == "infinite" else count)
         if pool.stats.metadata_percent is not None:
             _pool_metadata.labels(pool.name).set(pool.stats.metadata_percent)

@@ -8,7 +8,9 @@ from fastapi.responses import JSONResponse
 from nbdsvc import errors
 from nbdsvc.api import strict
 from nbdsvc.api.request import CurrentRequest, answer
+from nbdsvc.scheduler.candidate import Candidate
 from nbdsvc.scheduler.decide import Decision
+from nbdsvc.units import shown_gigabytes
 from nbdsvc.volumes.explain_placement import PlacementQuestion, explain_placement
 
 router = strict.router("pools")
@@ -40,18 +42,15 @@ def _size(text: str) -> int:
 
 
 def _view(decision: Decision) -> dict[str, Any]:
-    passed = [
-        {"name": pool.full_name, "passes": True, "weight": round(weight, 4), "filter": None, "reason": None}
-        for pool, weight in decision.ranked
-    ]
+    passed = [_pool(pool, passes=True, weight=round(weight, 4)) for pool, weight in decision.ranked]
     refused = [
-        {
-            "name": each.candidate.full_name,
-            "passes": False,
-            "weight": None,
-            "filter": each.filter.name,
-            "reason": each.reason,
-        }
+        _pool(each.candidate, passes=False, filter=each.filter.name, reason=each.reason)
         for each in decision.refused_last_first
     ]
     return {"pools": passed + refused}
+
+
+def _pool(pool: Candidate, **found: Any) -> dict[str, Any]:
+    free, total = shown_gigabytes(pool.pool.free), shown_gigabytes(pool.pool.total)
+    sizes = {"free_capacity_gb": free, "total_capacity_gb": total}
+    return {"name": pool.full_name, "passes": None, "weight": None, **sizes, "filter": None, "reason": None, **found}

@@ -8,7 +8,7 @@ from nbdsvc.api import filters, strict, views
 from nbdsvc.api.request import ApiRequest, CurrentRequest, answer
 from nbdsvc.backends.pools import PoolReport, get_capabilities, list_pools
 from nbdsvc.types.queries import get_type
-from nbdsvc.units import GiB
+from nbdsvc.units import shown_gigabytes
 
 router = strict.router("pools")
 
@@ -68,10 +68,10 @@ def _view(pool: PoolReport) -> dict[str, Any]:
         "storage_protocol": reported["storage_protocol"],
         "vendor_name": "nbdsvc",
         "driver_version": pool.driver_version,
-        "total_capacity_gb": round(stats.total / GiB, 2),
-        "free_capacity_gb": round(stats.free / GiB, 2),
-        "allocated_capacity_gb": round(stats.allocated / GiB, 2),
-        "provisioned_capacity_gb": round(stats.provisioned / GiB, 2),
+        "total_capacity_gb": shown_gigabytes(stats.total),
+        "free_capacity_gb": shown_gigabytes(stats.free),
+        "allocated_capacity_gb": shown_gigabytes(stats.allocated),
+        "provisioned_capacity_gb": shown_gigabytes(stats.provisioned),
         "reserved_percentage": stats.reserved_percentage,
         "max_over_subscription_ratio": str(stats.max_over_subscription_ratio),
         "thin_provisioning_support": stats.thin,

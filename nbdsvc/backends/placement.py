@@ -15,7 +15,7 @@ from nbdsvc.scheduler.decide import Decision, decide, judge
 from nbdsvc.scheduler.filters import CAPABILITIES, NEARNESS, Filter
 from nbdsvc.scheduler.functions import FILTER, GOODNESS
 from nbdsvc.store import backends, repositories, tables
-from nbdsvc.units import GiB
+from nbdsvc.units import GiB, shown_gigabytes
 
 # A backend is down when it missed two of its reports and some time for a slow one.
 GRACE_SECONDS = 15
@@ -129,8 +129,8 @@ def capabilities(row: StorageBackend, pool: PoolStats) -> dict[str, Any]:
         "QoS_support": False,
         "replication_enabled": False,
         "reserved_percentage": pool.reserved_percentage,
-        "total_capacity_gb": round(pool.total / GiB, 2),
-        "free_capacity_gb": round(pool.free / GiB, 2),
+        "total_capacity_gb": shown_gigabytes(pool.total),
+        "free_capacity_gb": shown_gigabytes(pool.free),
         **reported.get("extra", {}),
     }
 
@@ -151,16 +151,16 @@ def promised(conn: sa.Connection, host: str) -> int:
     return int(total or 0) * GiB
 
 
-def room(conn: sa.Connection, host: str, pool: PoolStats) -> int:
-    """Bytes that may still be promised, counting what was submitted since the pool's report."""
+def room(conn: sa.Connection, host: str, pool: PoolStats) -> float:
+    """Bytes that may still be promised, counting what was submitted since the pool's report; infinite without a number."""
     return _room(pool, promised(conn, host))
 
 
-def _room(pool: PoolStats, promised: int) -> int:
+def _room(pool: PoolStats, promised: int) -> float:
     return max(0, pool.room() - max(0, promised - pool.provisioned))
 
 
-def check_room(host: str, size: int, free: int) -> None:
+def check_room(host: str, size: int, free: float) -> None:
     """OutOfSpace where fewer than `size` GiB of the `free` bytes may be promised."""
     if free < size * GiB:
         raise errors.OutOfSpace(

@@ -26,4 +26,4 @@ def explain_placement(
         without=",".join(without) or None,
     )
     pools = found["placement"]["pools"]
-    show.rows(pools, ("name", "passes", "weight", "filter", "reason"), as_json)
+    show.rows(pools, ("name", "passes", "weight", "free_capacity_gb", "filter", "reason"), as_json)

@@ -35,13 +35,15 @@ from nbdsvc.driver.places import PoolPlaces
 from nbdsvc.driver.refs import SnapshotRef, VolumeRef
 from nbdsvc.driver.snapshots import CloneDriver, RevertDriver, SnapshotDriver
 from nbdsvc.driver.state import ProviderState
-from nbdsvc.driver.stats import PoolStats
+from nbdsvc.driver.stats import LIMITLESS, Capacity, PoolStats
 
 __all__ = [
     "ENTRY_POINT_GROUP",
+    "LIMITLESS",
     "PROTOCOLS",
     "BackendObject",
     "Capabilities",
+    "Capacity",
     "CloneDriver",
     "Driver",
     "DriverFacts",

@@ -19,8 +19,8 @@ class Candidate:
     # Whether its backend reports, works, and takes new volumes.
     up: bool
     enabled: bool
-    # Bytes that may still be promised to new volumes, those since its report counted.
-    room: int
+    # Bytes that may still be promised to new volumes, those since its report counted; infinite where it has no number.
+    room: float
     # Bytes promised to volumes, those since its report counted.
     promised: int = 0
     # What the backend reported, as types name it: storage_protocol, multiattach, ...

@@ -2,17 +2,20 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 import sqlalchemy as sa
 
-from nbdsvc.driver import PoolStats
+from nbdsvc.driver import Capacity, PoolStats
 from nbdsvc.model import clock, names
 from nbdsvc.model.entities import StorageBackend
 from nbdsvc.store import repositories, tables
 
 _STATS = [tables.pools.c[each.name] for each in fields(PoolStats)]
+# Capacities that are no numbers, in columns of numbers.
+_NUMBERS: dict[Capacity, int] = {"infinite": -1, "unknown": -2}
+_WORDS = {number: word for word, number in _NUMBERS.items()}
 
 
 def find(conn: sa.Connection, host: str) -> StorageBackend | None:
@@ -35,7 +38,7 @@ def report(
         found = repositories.backends.insert(conn, row)
     conn.execute(tables.pools.delete().where(tables.pools.c.backend_id == found.id))
     if pools:
-        conn.execute(tables.pools.insert(), [{"backend_id": found.id, **asdict(pool)} for pool in pools])
+        conn.execute(tables.pools.insert(), [{"backend_id": found.id, **_row(pool)} for pool in pools])
     return found
 
 
@@ -49,5 +52,18 @@ def all_pools(conn: sa.Connection) -> dict[str, list[PoolStats]]:
     found: dict[str, list[PoolStats]] = defaultdict(list)
     query = sa.select(tables.pools.c.backend_id, *_STATS).order_by(tables.pools.c.name)
     for backend_id, *stats in conn.execute(query):
-        found[backend_id].append(PoolStats(*stats))
+        found[backend_id].append(_stats(PoolStats(*stats)))
     return found
+
+
+def _row(pool: PoolStats) -> dict[str, Any]:
+    return {**asdict(pool), **{name: _NUMBERS.get(size, size) for name, size in _sizes(pool)}}
+
+
+def _stats(row: PoolStats) -> PoolStats:
+    words: dict[str, Any] = {name: _WORDS[size] for name, size in _sizes(row) if size in _WORDS}
+    return replace(row, **words) if words else row
+
+
+def _sizes(pool: PoolStats) -> list[tuple[str, Any]]:
+    return [("total", pool.total), ("free", pool.free)]

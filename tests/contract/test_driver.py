@@ -1,5 +1,6 @@
 """The contract of nbdsvc/driver/, over every driver."""
 
+import math
 import os
 from pathlib import Path
 
@@ -115,6 +116,7 @@ def test_room_follows_reserve_and_over_subscription() -> None:
     assert thin.room() == 150 * GiB
     assert contract.PoolStats("p", 100 * GiB, 50 * GiB, 0, 0, 1, 10, 2.0, thin=False).room() == 40 * GiB
     assert contract.PoolStats("p", 100 * GiB, 5 * GiB, 0, 0, 1, 10, 2.0).room() == 0
+    assert contract.PoolStats("p", 100 * GiB, 5 * GiB, 0, 0, 1, 0, math.inf).room() == math.inf
 
 
 @pytest.mark.parametrize("make", FOLDERS, indirect=True)

@@ -68,6 +68,28 @@ def test_a_volume_goes_where_there_is_room(make_service: Make, tmp_path: Path) -
     assert (status, "promised" in str(content)) == (400, True), content
 
 
+@pytest.mark.row("S063")
+def test_a_capacity_that_is_no_number(make_service: Make, tmp_path: Path) -> None:
+    """It is shown in Cinder's words, takes what the others cannot, and nothing that they can."""
+    settings = _backend(tmp_path, pools="abc", max_over_subscription_ratio=1.0)
+    service = make_service(
+        backends=settings + f"[fast.options.capacity]\na = 'infinite'\nb = 'unknown'\nc = {2 * GIB}\n"
+    )
+    pools = ask(service, "GET", "/v3/scheduler-stats/get_pools?detail=true")[1]["pools"]
+    names = ("pool_name", "total_capacity_gb", "free_capacity_gb")
+    assert sorted([str(pool["capabilities"][name]) for name in names] for pool in pools) == [
+        ["a", "infinite", "infinite"], ["b", "unknown", "unknown"], ["c", "2.0", "2.0"],
+    ]  # fmt: skip
+    found = ask(service, "GET", "/v3/scheduler-stats/placement?size=1")[1]["placement"]["pools"]
+    assert [(pool["name"], pool["free_capacity_gb"]) for pool in found] == [
+        ("me@fast#c", 2.0), ("me@fast#b", "unknown"), ("me@fast#a", "infinite"),
+    ]  # fmt: skip
+    page = ask(service, "GET", "/metrics")[1]
+    assert 'nbdsvc_pool_bytes{pool="me@fast#a",what="free"} +Inf' in page
+    assert 'nbdsvc_pool_bytes{pool="me@fast#b",what="free"}' not in page
+    assert [_pool(service, _create(service, size=size)) for size in (1, 900, 1, 1)] == ["c", "b", "c", "b"]
+
+
 def test_what_shares_blocks_stays_in_its_pool(make_service: Make, tmp_path: Path) -> None:
     """Snapshots, clones, volumes of snapshots and reverts are in the pool of their source, though another has more room."""
     service = make_service(backends=_backend(tmp_path) + f"[fast.options.capacity]\na = {90 * GIB}\nb = {80 * GIB}\n")

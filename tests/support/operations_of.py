@@ -182,7 +182,7 @@ SERVICE_ITSELF = [
     get("os-hosts/{host}", {"host": [{"resource": HOST_USE}]}, f"os-hosts/{HOST_NAME}", admin=True),
     get("scheduler-stats/get_pools", {"pools": [keys("name capabilities")]}, "scheduler-stats/get_pools?detail=true",
          admin=True),
-    get("scheduler-stats/placement", {"placement": {"pools": [keys("name passes weight filter reason")]}},
+    get("scheduler-stats/placement", {"placement": {"pools": [keys("name passes weight free_capacity_gb total_capacity_gb filter reason")]}},
          "scheduler-stats/placement?size=1", admin=True),
     get("capabilities/{host}", CAPABILITIES, f"capabilities/{HOST_NAME}", admin=True),
     get("os-availability-zone", {"availabilityZoneInfo": [{"zoneName": None, "zoneState": keys("available")}]},

@@ -1,5 +1,6 @@
 """The scheduler: pure rules for which pool takes a volume."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -8,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nbdsvc import config, errors
-from nbdsvc.driver import PoolStats
+from nbdsvc.driver import Capacity, PoolStats
+from nbdsvc.driver.stats import Limitless
 from nbdsvc.scheduler.candidate import Candidate, Nearness, Request
 from nbdsvc.scheduler.decide import decide, judge
 from nbdsvc.scheduler.extra_specs import unmet
@@ -197,6 +199,42 @@ def test_weighers_decide_by_their_multipliers(weights: dict[str, float], best: s
     assert decide(ONE, [fast, slow], weights).best.backend == best
 
 
+@pytest.mark.parametrize("thin", [True, False])
+@pytest.mark.parametrize(
+    ("total", "free", "reserved", "room"),
+    [
+        ("infinite", "infinite", 0, math.inf),
+        ("unknown", "unknown", 5, math.inf),
+        (100 * GiB, "unknown", 5, math.inf),
+        ("infinite", 3 * GiB, 0, math.inf),
+        ("unknown", 3 * GiB, 5, 0),
+    ],
+)
+def test_a_capacity_that_is_no_number(
+    total: Capacity, free: Capacity, reserved: int, room: float, *, thin: bool
+) -> None:
+    """It passes, as in Cinder, but where a part of it is to be reserved and only what is free is a number."""
+    pool = PoolStats("pool", total, free, 0, 0, 0, reserved, thin=thin)
+    assert pool.room() == room
+    refusal = judge(ONE, of(FAST, pool=pool, room=pool.room()))
+    assert (refusal is None) is bool(room)
+    if refusal:
+        assert refusal.reason == (
+            "1 GiB requested, 3 GiB free of unknown, 5 % reserved: a part of a capacity that is unknown cannot be reserved"
+        )
+
+
+@pytest.mark.parametrize("multiplier", [1.0, -1.0])
+@pytest.mark.parametrize("word", ["infinite", "unknown"])
+def test_a_pool_without_numbers_weighs_least(word: Limitless, multiplier: float) -> None:
+    """Whether volumes are spread or packed, a pool that knows its room goes before one whose room is no number, as in Cinder."""
+    endless = of(FAST, backend="endless", pool=PoolStats("pool", word, word, 0, 0, 0), room=math.inf)
+    found = decide(ONE, [SLOW, endless, FAST], {"capacity": multiplier}).ranked
+    assert [each.backend for each, _ in found][-1] == "endless"
+    assert all(math.isfinite(weight) for _, weight in found)
+    assert decide(replace(ONE, size=1000 * GiB), [SLOW, endless], {"capacity": multiplier}).best is endless
+
+
 def test_chance_is_decided_by_the_seed() -> None:
     """The same seed chooses the same pool, and other seeds choose each of them now and then."""
 
@@ -274,6 +312,8 @@ def test_more_free_space_never_makes_a_passing_pool_fail(pool: Candidate, size: 
     """A pool that takes a volume takes it with more space too, and a smaller volume as well."""
     with_room = replace(pool, room=pool.pool.room())
     request = Request(size * GiB, "nova")
+    assert isinstance(pool.pool.free, int)
+    assert isinstance(pool.pool.total, int)
     larger = replace(pool.pool, free=pool.pool.free + more * GiB, total=pool.pool.total + more * GiB)
     if judge(request, with_room) is None:
         assert judge(request, replace(pool, pool=larger, room=larger.room())) is None

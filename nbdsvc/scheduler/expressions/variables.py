@@ -5,15 +5,15 @@ from typing import Any
 
 from nbdsvc.scheduler.candidate import Candidate, Request
 from nbdsvc.scheduler.expressions.values import FaultyExpressionError
-from nbdsvc.units import GiB
+from nbdsvc.units import GiB, gigabytes
 
 # Functions, so that a decision over many pools pays only for what an expression looks at. The rest is reported.
 _STATS: dict[str, Callable[[Candidate], Any]] = {
     "host": lambda candidate: candidate.full_name,
     "backend_id": lambda candidate: candidate.backend_name,
     "pool_name": lambda candidate: candidate.pool.name,
-    "total_capacity_gb": lambda candidate: candidate.pool.total / GiB,
-    "free_capacity_gb": lambda candidate: candidate.pool.free / GiB,
+    "total_capacity_gb": lambda candidate: gigabytes(candidate.pool.total),
+    "free_capacity_gb": lambda candidate: gigabytes(candidate.pool.free),
     "allocated_capacity_gb": lambda candidate: candidate.pool.allocated / GiB,
     "provisioned_capacity_gb": lambda candidate: candidate.promised / GiB,
     "reserved_percentage": lambda candidate: candidate.pool.reserved_percentage,

@@ -1,5 +1,6 @@
 """Which of the pools that can take a volume is the best: weighers, each a number for a pool, and their sum."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 from nbdsvc.scheduler.candidate import Candidate, Request
@@ -21,9 +22,16 @@ def weigh(candidates: Sequence[Candidate], request: Request, multipliers: Mappin
     """The weight of each pool, more is better: what each weigher finds, moved into 0 to 1, times its multiplier."""
     total = [0.0] * len(candidates)
     for name, multiplier in multipliers.items():
-        found = normalise([WEIGHERS[name](each, request) for each in candidates])
+        found = normalise(_least([WEIGHERS[name](each, request) for each in candidates], multiplier))
         total = [before + multiplier * more for before, more in zip(total, found, strict=True)]
     return total
+
+
+def _least(found: Sequence[float], multiplier: float) -> list[float]:
+    """The numbers, and in place of what is none the one that weighs least of all with this multiplier."""
+    numbers = [each for each in found if not math.isnan(each)]
+    least = min(numbers, default=0.0) - 1 if multiplier > 0 else max(numbers, default=0.0) + 1
+    return [least if math.isnan(each) else each for each in found]
 
 
 def normalise(found: Sequence[float]) -> list[float]:

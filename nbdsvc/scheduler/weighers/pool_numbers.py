@@ -1,11 +1,16 @@
 """Weights that are numbers of the pool itself."""
 
+import math
+
 from nbdsvc.scheduler.candidate import Candidate, Request
 
 
 def capacity(candidate: Candidate, _request: Request) -> float:
-    """Bytes that may still be promised; with a multiplier below 0, volumes are packed onto few pools."""
-    return float(candidate.room)
+    """Bytes that may still be promised; with a multiplier below 0, volumes are packed onto few pools.
+
+    Not a number where the pool has none, whether infinite or unknown, as in Cinder: what knows its room goes first.
+    """
+    return math.nan if candidate.pool.is_limitless else float(candidate.room)
 
 
 def allocated_capacity(candidate: Candidate, _request: Request) -> float:
