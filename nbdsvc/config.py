@@ -167,7 +167,7 @@ class Settings:
 
     @property
     def pool_path(self) -> Path:
-        return Path(self.pool) if self.pool else self.state_dir / "pool"
+        return Path(self.pool).absolute() if self.pool else self.state_dir / "pool"
 
     @property
     def served_backends(self) -> dict[str, BackendSettings]:
@@ -195,7 +195,7 @@ class Settings:
 
     @property
     def images_path(self) -> Path:
-        return Path(self.images) if self.images else self.state_dir / "images"
+        return Path(self.images).absolute() if self.images else self.state_dir / "images"
 
     @property
     def quota_image_bytes(self) -> int:
@@ -282,7 +282,7 @@ def _convert(key: str, value: Any, default: Any) -> Any:
         if isinstance(default, dict):
             return _table(value) if isinstance(value, str) else dict(value)
         if isinstance(default, Path) or key in ("tokens_file", "image_ca_file"):
-            return Path(value)
+            return Path(value).absolute()  # exports outlive this process, and start in / (exports/nbd/launch.py)
         return type(default)(value)
     except (KeyError, TypeError, ValueError) as error:
         raise errors.ConfigError(setting=key, reason=f"{value!r} is not a {type(default).__name__}") from error

@@ -132,7 +132,7 @@ def _write_raw(run: Run[UploadArgs], volume: Location, target: Path) -> None:
     with sources.open(volume) as source:
         target.touch(0o600)
         os.truncate(target, source.size)
-        journaled_copy.fill(run, source, Location.file(target.absolute()), source.size, b"upload", empty=True)
+        journaled_copy.fill(run, source, Location.file(target), source.size, b"upload", empty=True)
 
 
 def _write_qcow2(run: Run[UploadArgs], volume: Location, target: Path) -> None:

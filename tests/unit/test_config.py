@@ -97,3 +97,11 @@ def test_a_wrong_option_of_a_driver_is_named(tmp_path: Path, settings: dict[str,
         environment = {"NBDSVC_STATE_DIR": state} | {f"NBDSVC_{key}": value for key, value in settings.items()}
         compose.make_host(config.load(None, environment), Database(str(tmp_path / "x.db")))
     assert caught.value.setting == named
+
+
+def test_folders_are_absolute() -> None:
+    """An export's server starts in / and outlives the service, so no path that it is given may be relative."""
+    found = config.load(None, {"NBDSVC_STATE_DIR": "state", "NBDSVC_POOL": "pool", "NBDSVC_IMAGES": "images"})
+    assert [found.state_dir, found.pool_path, found.images_path] == [
+        Path.cwd() / each for each in ("state", "pool", "images")
+    ]
