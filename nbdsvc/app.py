@@ -15,7 +15,8 @@ from nbdsvc.model import clock, names
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Volume
 from nbdsvc.model.operation import Lock, Operation
-from nbdsvc.operations.client import CHANNEL, Operations
+from nbdsvc.operations.client import Operations
+from nbdsvc.operations.journal import CHANNEL
 from nbdsvc.operations.operation_type import A, OperationType, args_to_json
 from nbdsvc.store import operations as journal
 from nbdsvc.store.database import Database

@@ -155,5 +155,8 @@ def host_of(run: Run[Any]) -> Host:
 
 
 def backend_of(run: Run[Any]) -> Backend:
-    """The backend that this operation belongs to; BackendUnavailable where it is not configured any more."""
-    return host_of(run).backend(run.operation.backend)
+    """The backend of this step, which is the operation's own one where the step names no place (operation_type.Step.host).
+
+    BackendUnavailable where it is not configured any more.
+    """
+    return host_of(run).backend(run.operation.step_backend)

@@ -31,10 +31,9 @@ from nbdsvc.exports.nbd.exporter import NbdExporter
 from nbdsvc.host import Host
 from nbdsvc.host_lock import lock_host
 from nbdsvc.model import clock
-from nbdsvc.operations.client import CHANNEL, Operations
+from nbdsvc.operations.client import Operations
 from nbdsvc.operations.engine import Engine
 from nbdsvc.operations.execution import Probe, no_probe
-from nbdsvc.operations.journal import ENDED_CHANNEL
 from nbdsvc.periodic import PeriodicTask
 from nbdsvc.snapshots.create import CREATE_SNAPSHOT
 from nbdsvc.snapshots.delete import DELETE_SNAPSHOT
@@ -113,12 +112,7 @@ class Service:
         )
         if self.host:
             self.app = replace(self.app, end_access=partial(end_of_access.end_unrecorded, self.host))
-        operations = self.app.operations
-        self._listener = (
-            Listener(self.database, CHANNEL, self.engine.wake)
-            if self.engine
-            else Listener(self.database, ENDED_CHANNEL, operations.look)
-        )
+        self._listener = Listener(self.database, self.app.operations.notifications())
         self._heartbeats = self._make_heartbeats(self.host) if self.host else []
         self._tasks = self._make_tasks(self.host) if self.host else []
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from nbdsvc import errors
 from nbdsvc.api.microversions import Version
+from nbdsvc.model import names
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Attachment, Snapshot, Volume, VolumeType
 from nbdsvc.model.operation import Operation
@@ -197,8 +198,8 @@ def failure(row: Operation, context: Context) -> str:
 
 
 def operation(row: Operation, context: Context) -> dict[str, Any]:
-    """An operation (ours, not Cinder's): its progress and, if it failed, why."""
-    return {
+    """An operation (ours, not Cinder's): its progress and, if it failed, why; for administrators also where it is."""
+    shown = {
         "id": row.id,
         "kind": row.kind,
         "state": row.state,
@@ -215,3 +216,7 @@ def operation(row: Operation, context: Context) -> dict[str, Any]:
         "started_at": stamp(row.started_at),
         "finished_at": stamp(row.finished_at),
     }
+    if context.is_admin:
+        shown["host"] = names.join_host(row.host, row.backend)
+        shown["step_host"] = names.join_host(row.step_host, row.step_backend)
+    return shown

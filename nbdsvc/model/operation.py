@@ -24,12 +24,22 @@ class Lock:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a step runs. backend: empty for the host's only one."""
+
+    host: str
+    backend: str
+
+
+@dataclass(frozen=True)
 class Operation:
     """One row of the journal.
 
     cursor: index of the step that was begun last; with state `running` its intent is recorded and its result is not,
-    with state `undoing` its undo was begun. results: step name -> what its do returned. locks: [[name, shared], ...].
-    backend: name of the host's backend that it works on; empty for the host's only one.
+    with state `undoing` its undo was begun; beyond the last step, or with `undoing` -1, only the end is left.
+    results: step name -> what its do returned. locks: [[name, shared], ...].
+    host, backend: its own, where it begins and ends; backend: empty for the host's only one.
+    step_host, step_backend: where it is now; that host alone writes it. taken_up: that host has begun with it.
     rate: bytes a second that it may copy, 0 for no limit of its own.
     deadline: when it is given up and undone. progress_*: bytes of which so many are done,
     of which so many had to be written, and the rate of late in bytes a second. error: errors.facts_of(...).
@@ -66,6 +76,24 @@ class Operation:
     updated_at: datetime | None = None
     finished_at: datetime | None = None
     sequence: int | None = None
+    step_host: str = ""
+    step_backend: str = ""
+    taken_up: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.step_host:
+            object.__setattr__(self, "step_host", self.host)
+            object.__setattr__(self, "step_backend", self.backend)
+
+    @property
+    def own_place(self) -> Place:
+        """Where its steps run that name no other place, and where it ends."""
+        return Place(self.host, self.backend)
+
+    @property
+    def place(self) -> Place:
+        """Where it is now."""
+        return Place(self.step_host, self.step_backend)
 
     @property
     def finished(self) -> bool:

@@ -1,12 +1,14 @@
 """Submits operations for use cases and waits for them, in the host's own process or in another one."""
 
 import asyncio
+from collections.abc import Callable, Mapping
 
 import sqlalchemy as sa
 
 from nbdsvc import errors
 from nbdsvc.model.operation import Operation
 from nbdsvc.operations.engine import Engine
+from nbdsvc.operations.journal import CHANNEL, ENDED_CHANNEL
 from nbdsvc.operations.waiting import Waiters
 from nbdsvc.store import operations as rows
 from nbdsvc.store.database import Database
@@ -17,14 +19,13 @@ POLL_SECONDS = 0.05
 POLLED_AT_ONCE = 100
 # The engine of this process, or PostgreSQL, notifies of each end; this is the safety net.
 LOOK_SECONDS = 1.0
-CHANNEL = "nbdsvc_operations"
 
 
 class Operations:
     """Submitting operations, and waiting for their end.
 
     engine: None in a process that only serves the API.
-    notified: `look` is called for the ends of other processes, so that polling is a safety net only, every `look_seconds`.
+    notified: a Listener has `notifications`, so that polling is a safety net only, every `look_seconds`.
     """
 
     def __init__(
@@ -43,13 +44,20 @@ class Operations:
         if engine:
             engine.on_ended = self._waiters.look
 
-    def look(self) -> None:
-        """Called when some operation has ended, in this process or another one."""
-        self._waiters.look()
-
     def wake(self) -> None:
         if self._engine:
             self._engine.wake()
+
+    def notifications(self) -> Mapping[str, Callable[[str], None]]:
+        """What a Listener is to call: for work, and for ends on other hosts, whose locks operations of this one may want."""
+        calls: dict[str, Callable[[str], None]] = {ENDED_CHANNEL: self._ended_on}
+        return calls | {CHANNEL: lambda _host: self.wake()} if self._engine else calls
+
+    def _ended_on(self, host: str) -> None:
+        if self._engine and host == self._engine.host:
+            return  # it looks by itself
+        self._waiters.look()
+        self.wake()
 
     def wait(self, id: str, timeout: float) -> Operation:
         """The ended operation; raises its error if it failed, TimedOut if it has not ended (it goes on).
@@ -75,11 +83,13 @@ class Operations:
             self._waiters.remove(id, future)
 
     def cancel(self, conn: sa.Connection, id: str) -> None:
+        """Request its end, which the engine where it is now sees after the commit. InvalidState where it has ended."""
         if not rows.request_cancel(conn, id):
             state = rows.rows.get(conn, id).state
             raise errors.InvalidState(
                 resource="Operation", id=id, action="be cancelled", status=state, allowed=["pending", "running"]
             )
+        self._database.notify(conn, CHANNEL)
 
     def limit(self, conn: sa.Connection, id: str, rate: int) -> None:
         """Let it copy at most `rate` bytes a second from now on; 0: as fast as it can."""

@@ -1,12 +1,13 @@
 """The engine of one host: takes what was submitted, grants locks in order of submission, runs it on threads.
 
-Recovery after a crash is not a special case: an operation that is unfinished in the journal and not running in this
-process is taken up at its step. The host lock (service.py) ensures that no other process runs it.
+Recovery after a crash is not a special case, nor is what another host hands over: an operation that is unfinished in the
+journal, on this host now, and not running in this process is taken up at its step. The host lock (service.py) ensures that no
+other process runs it.
 """
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,12 @@ from nbdsvc import errors
 from nbdsvc.model import clock
 from nbdsvc.model import operation as model
 from nbdsvc.model.operation import Operation
-from nbdsvc.operations.execution import ExcludedError, Execution, Probe, no_probe
+from nbdsvc.operations.execution import ExcludedError, Execution, HandedOverError, Probe, no_probe
 from nbdsvc.operations.journal import Journal
 from nbdsvc.operations.locks import FileLocks, excluded
-from nbdsvc.operations.operation_type import ACCESS, COPY, SHORT, OperationType, Step, args_from_json
+from nbdsvc.operations.operation_type import ACCESS, COPY, SHORT, OperationType
 from nbdsvc.operations.slots import Slots
+from nbdsvc.operations.unknown_type import typed
 from nbdsvc.process import locks_held_by_children
 from nbdsvc.store.claims import Claim
 from nbdsvc.store.database import Database
@@ -44,7 +46,7 @@ class _Lane:
 
 
 class Engine:
-    """Runs the operations of `host`. `environment` is what their steps find in `run.environment`."""
+    """Runs the operations that are on `host`. `environment` is what their steps find in `run.environment`."""
 
     def __init__(
         self,
@@ -59,6 +61,7 @@ class Engine:
         copies_of: Mapping[str, int] | None = None,
         claim: Claim | None = None,
     ) -> None:
+        self.host = host
         self._journal = Journal(database, host, claim)
         self._claim = claim
         self._types = types
@@ -73,12 +76,14 @@ class Engine:
         self.on_ended: Callable[[], None] = lambda: None
         """Called after each end, by the thread that ran it."""
         self._copies, self._copies_of = copies, copies_of or {}
+        self._only_backend = next(iter(self._copies_of)) if len(self._copies_of) == 1 else ""
         # By lane and backend: a backend that hangs fills its own lanes only.
         self._lanes: dict[tuple[str, str], _Lane] = {}
         self._dispatcher = threading.Thread(target=self._dispatch_forever, name="dispatcher", daemon=True)
 
     def _lane(self, name: str, backend: str) -> _Lane:
-        """The lane of this name for operations of that backend. The caller has the mutex."""
+        """The lane of this name for operations that are on that backend. The caller has the mutex."""
+        backend = backend or self._only_backend
         if (name, backend) not in self._lanes:
             copies = self._copies_of.get(backend, self._copies), COPIES_MOST
             self._lanes[name, backend] = _Lane(name, *(copies if name == COPY else (SHORT_SLOTS, SHORT_MOST)))
@@ -125,12 +130,27 @@ class Engine:
         if self._is_interrupted():
             return
         unfinished = self._journal.unfinished()
+        here = [operation for operation in unfinished if operation.step_host == self.host]
         with self._mutex:
-            self._grant(unfinished)
-            self._let_out(unfinished)
+            self._grant(here)
+            self._let_out(here)
             started = [(lane, self._active[id]) for lane in self._lanes.values() for id in self._starting(lane)]
         for lane, running in started:
             lane.pool.submit(self._run, running, lane)
+        if len(here) < len(unfinished):
+            self._take_back(operation for operation in unfinished if operation.step_host != self.host)
+
+    def _take_back(self, away: Iterable[Operation]) -> None:
+        """End the wait of operations that are cancelled or late for a host that has not taken them up: it may be gone."""
+        for operation in away:
+            if operation.taken_up or operation.state != model.RUNNING or not _is_to_end(operation):
+                continue
+            try:
+                if self._running(operation).take_back():
+                    log.info("operation taken back", operation=operation.id, host=operation.step_host)
+                    self._work.set()
+            except Exception as error:  # the others go on
+                log.error("operation could not be taken back", operation=operation.id, reason=str(error))
 
     def _grant(self, unfinished: list[Operation]) -> None:
         """Let operations that no other one excludes wait for a slot; later ones overtake no earlier one."""
@@ -139,25 +159,26 @@ class Engine:
         for operation in new:
             if operation.id in waiting and not _is_to_end(operation):  # one that is to end begins nothing
                 continue
-            # The operation may have ended since it was listed: its end is written before it leaves the active ones.
+            # It may have ended or left since it was listed: that is written before it leaves the active ones.
             running = self._running(self._journal.get(operation.id))
-            if running.operation.finished:
+            if running.operation.finished or running.operation.step_host != self.host:
                 continue
             self._active[operation.id] = running
             # Not among the ends of access: a project may have queued, and cancelled, a thousand connects before its detach.
             lane = SHORT if _is_to_end(operation) and running.lane != ACCESS else running.lane
-            self._lane(lane, operation.backend).slots.wait(operation.id, operation.project_id)
+            self._lane(lane, running.operation.step_backend).slots.wait(operation.id, operation.project_id)
 
     def _let_out(self, unfinished: list[Operation]) -> None:
         """Move operations that are cancelled or late out of the queue for slots: their undo is short and needs none."""
         for operation in unfinished:
-            running, waits = self._active.get(operation.id), self._lane(COPY, operation.backend).slots
+            running, backend = self._active.get(operation.id), operation.step_backend
+            waits = self._lane(COPY, backend).slots
             if not running or not waits.is_waiting(operation.id):
                 continue
             running.cancelled |= operation.cancel_requested
             if running.cancelled or running.is_late():  # by the clock that does not jump, as its steps see it
                 waits.leave(operation.id)
-                self._lane(SHORT, operation.backend).slots.wait(operation.id, operation.project_id)
+                self._lane(SHORT, backend).slots.wait(operation.id, operation.project_id)
 
     def _starting(self, lane: _Lane) -> Iterator[str]:
         while not self._is_interrupted() and (id := lane.slots.next(self._counts)):
@@ -168,17 +189,8 @@ class Engine:
         return running is not None and not running.is_slow()
 
     def _running(self, operation: Operation) -> Execution:
-        type, args = self._typed(operation)
+        type, args = typed(self._types, operation)
         return Execution(operation, type, args, self._journal, self._environment, self._is_interrupted, self._probe)
-
-    def _typed(self, operation: Operation) -> tuple[OperationType[Any], Any]:
-        type = self._types.get(operation.kind)
-        if type is None:
-            return _refused(operation.kind, f"no operation is called {operation.kind}"), operation.args
-        try:
-            return type, args_from_json(type.args, operation.args)
-        except errors.InternalError as error:
-            return _refused(operation.kind, str(error)), operation.args
 
     def _run(self, running: Execution, lane: _Lane) -> None:
         operation, ended = running.operation, True
@@ -192,6 +204,8 @@ class Engine:
                 bound.info("operation ended", state=running.state)
         except errors.Interrupted:
             bound.info("operation interrupted")
+        except HandedOverError as error:
+            bound.info("operation handed over", to=str(error))
         except ExcludedError:
             bound.debug("another operation has its locks")
         except Exception as error:  # not even the journal could be written: stay in the list, try again later
@@ -207,7 +221,7 @@ class Engine:
             if ended:
                 self._active.pop(id, None)
             else:
-                copies = self._lane(COPY, running.operation.backend)
+                copies = self._lane(COPY, running.operation.step_backend)
                 copies.slots.wait(id, running.operation.project_id)
         if ended:
             self.on_ended()
@@ -222,15 +236,3 @@ class Engine:
 def _is_to_end(operation: Operation) -> bool:
     late = operation.deadline is not None and clock.now() > operation.deadline
     return operation.cancel_requested or late
-
-
-def _refused(name: str, reason: str) -> OperationType[Any]:
-    """An operation type for rows that this program does not know (after a downgrade): the operation fails at once."""
-
-    def refuse(_run: object) -> None:
-        raise errors.InternalError(reason=reason)
-
-    def end(*_: object) -> None:
-        """Nothing is known of its rows."""
-
-    return OperationType(name, dict, (Step("refuse", refuse),), lambda _args: (), end, end)

@@ -1,18 +1,24 @@
-"""Runs one operation: its steps forwards, and their undo backwards when a step fails."""
+"""Runs one operation: its steps forwards, and their undo backwards when a step fails.
 
-import math
+Before a step of another place (Step.host) the walk ends: the intent is written for that place, whose engine goes on. The step
+at the cursor runs where the row is. The end belongs to the operation's own host: after a last step elsewhere the operation
+comes home with a cursor beyond its steps (after a last undo: before them).
+"""
+
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, NoReturn
 
 from nbdsvc import errors
-from nbdsvc.model import clock
+from nbdsvc.model import names
 from nbdsvc.model import operation as model
-from nbdsvc.model.operation import Operation
+from nbdsvc.model.operation import Operation, Place
+from nbdsvc.operations.deadline import Deadline
 from nbdsvc.operations.journal import Journal
 from nbdsvc.operations.operation_type import OperationType
 from nbdsvc.operations.rate_estimator import RateEstimator
+from nbdsvc.operations.step_places import StepPlaces
 
 # Writing progress more often would cost fsyncs without a reader.
 PROGRESS_SECONDS = 0.5
@@ -29,7 +35,11 @@ def no_probe(_moment: str, _operation: Operation, _step: str) -> None:
 
 
 class ExcludedError(Exception):
-    """Another operation holds a conflicting lock by now, perhaps on another host."""
+    """Another operation holds a conflicting lock by now, perhaps on another host; or this one was taken back."""
+
+
+class HandedOverError(Exception):
+    """The operation goes on at another place."""
 
 
 class Execution:
@@ -62,7 +72,8 @@ class Execution:
         self.state = operation.state
         self._begun = False
         self._cursor = operation.cursor
-        self._end = _monotonic_end(operation)
+        self._deadline = Deadline(operation)
+        self._places = StepPlaces(operation, operation_type.steps)
 
     @property
     def id(self) -> str:
@@ -80,10 +91,10 @@ class Execution:
         if self._cancel_seen():
             raise errors.Cancelled(operation=self.id)
         if self.is_late():
-            raise errors.TimedOut(operation=self.id, seconds=_allowed(self.operation))
+            raise errors.TimedOut(operation=self.id, seconds=self._deadline.seconds)
 
     def is_late(self) -> bool:
-        return time.monotonic() > self._end
+        return self._deadline.is_over()
 
     def never_begins(self) -> bool:
         """Whether it was stopped before anything of it began. Once true, it stays so: its first look ends it."""
@@ -108,9 +119,10 @@ class Execution:
     def execute(self, *, may_copy: bool = True) -> bool:
         """Run it to its end: True; or to the step that copies, where it may not: False, and to be called again when it may.
 
-        Only Interrupted leaves this function, and then the journal says where to go on; or ExcludedError, with nothing begun.
+        Only Interrupted leaves this function, and then the journal says where to go on; ExcludedError, with nothing begun; or
+        HandedOverError.
         """
-        if self._type.first and not self.cancelled:
+        if self._type.first and not self.cancelled and self._places.at_home:
             with suppress(Exception):  # its step meets the same, and has somewhere to say it
                 self._type.first(self)
         self._rate_estimator.restart()
@@ -120,7 +132,7 @@ class Execution:
             return True
         try:
             return self._forward(may_copy)
-        except (errors.Interrupted, ExcludedError):
+        except (errors.Interrupted, ExcludedError, HandedOverError):
             raise
         except Exception as error:  # also an unexpected one: the rows must get their final status
             self._begin_or_abandon()
@@ -131,6 +143,7 @@ class Execution:
         for index in range(self._at, len(self._type.steps)):
             step = self._type.steps[index]
             self.raise_if_stopped()
+            self._go_to(index)
             if step.copies(self) and not may_copy:
                 self._begin()
                 return False
@@ -140,15 +153,41 @@ class Execution:
             self.results[step.name] = step.do(self)
             self._probe("after do", self.operation, step.name)
             self._at = index + 1
+        if not self._places.at_home:
+            self._hand_over(len(self._type.steps), self._places.own)
         self._begin()
         self._journal.succeed(self._type, self.operation, self.args, self.results)
         self.state = model.SUCCEEDED
         return True
 
-    def _begin(self, cursor: int | None = None) -> None:
+    def take_back(self) -> bool:
+        """Undo what is to end from the step before, where another host has it and has not taken it up; False where it has."""
+        try:
+            self.raise_if_stopped()
+        except (errors.Cancelled, errors.TimedOut) as error:
+            before, places = self._cursor - 1, self._places
+            has_undo = before >= 0 and self._type.steps[before].undo
+            place = places.of(self, before, self._cursor) if has_undo else places.own
+            return self._journal.take_back(self.operation, error, place)
+        return False
+
+    def _go_to(self, index: int) -> None:
+        """Hand the operation over where this step belongs to another place. BackendUnavailable for an unknown one."""
+        place = self._places.of(self, index, self._cursor)
+        if place == self._places.here:
+            return
+        if place != self._places.own:
+            self._journal.check_backend(place)
+        self._hand_over(index, place)
+
+    def _hand_over(self, index: int, place: Place) -> NoReturn:
+        self._note(index, place)
+        raise HandedOverError(names.join_host(place.host, place.backend))
+
+    def _begin(self, cursor: int | None = None, place: Place | None = None) -> None:
         """Count the attempt, once; cursor: its first step begins in the same transaction. ExcludedError."""
         if not self._begun:
-            if not self._journal.begin(self.operation, cursor, self.results):
+            if not self._journal.begin(self.operation, cursor, self.results, place):
                 raise ExcludedError
             self._begun = True
 
@@ -159,28 +198,35 @@ class Execution:
             self._begun = True
         self._begin()
 
-    def _note(self, index: int) -> None:
-        """Write that this step begins. ExcludedError."""
+    def _note(self, index: int, place: Place | None = None) -> None:
+        """Write that this step begins, or where it is to begin. ExcludedError."""
         if self._begun:
-            self._journal.intend(self.id, index, self.results)
+            self._journal.intend(self.id, index, self.results, place)
         else:
-            self._begin(index)
+            self._begin(index, place)
         self._cursor = index
 
     def _undo(self, error: errors.Error) -> None:
         self._undoing = True
-        verdict = error
-        for index in range(self._cursor, -1, -1):
+        for index in range(min(self._cursor, len(self._type.steps) - 1), -1, -1):
             step = self._type.steps[index]
-            self._journal.undoing(self.id, index, error)
+            self._note_undo(index, error, self._places.of_undo(self, index, self._cursor))
             self._probe("before undo", self.operation, step.name)
             failed = self._undo_step(step.undo) if step.undo else None
             if failed is not None:
-                verdict = errors.RollbackFailed(
-                    operation=self.id, step=step.name, cause=str(error), undo_error=str(failed)
-                )
+                cause = error.facts["cause"] if isinstance(error, errors.RollbackFailed) else str(error)
+                error = errors.RollbackFailed(operation=self.id, step=step.name, cause=cause, undo_error=str(failed))
             self._probe("after undo", self.operation, step.name)
-        self.state = self._journal.fail(self._type, self.operation, self.args, verdict)
+        if not self._places.at_home:
+            self._note_undo(-1, error, self._places.own)
+        self.state = self._journal.fail(self._type, self.operation, self.args, error)
+
+    def _note_undo(self, index: int, error: errors.Error, place: Place) -> None:
+        """Write that this undo begins, or hand the operation over where it belongs to another place."""
+        moved = place != self._places.here
+        self._journal.undoing(self.id, index, error, place if moved else None)
+        if moved:
+            raise HandedOverError(names.join_host(place.host, place.backend))
 
     def _undo_step(self, undo: Callable[["Execution"], None]) -> Exception | None:
         failed: Exception | None = None
@@ -201,16 +247,3 @@ class Execution:
             self._flags_read = time.monotonic()
             self.cancelled, self.rate = self._journal.control_flags(self.id)
         return self.cancelled
-
-
-def _allowed(operation: Operation) -> float:
-    """Seconds that the operation may take, from its submission."""
-    return (operation.deadline - operation.created_at).total_seconds() if operation.deadline else math.inf
-
-
-def _monotonic_end(operation: Operation) -> float:
-    """The deadline on the monotonic clock, never further away than the time that the operation may take."""
-    if operation.deadline is None:
-        return math.inf
-    left = (operation.deadline - clock.now()).total_seconds()
-    return time.monotonic() + min(left, _allowed(operation))

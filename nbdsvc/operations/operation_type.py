@@ -30,7 +30,7 @@ class Run(Protocol[A_co]):
     results: dict[str, Any]
     """What the steps before returned, by the step's name."""
     environment: Any
-    """What the engine was given for its steps: the Host."""
+    """What the engine that runs this step was given for its steps: the Host."""
     rate: int
     """Bytes a second that it may copy, 0 for no limit of its own; changes while it runs."""
 
@@ -77,6 +77,10 @@ class Step(Generic[A]):
     needed: Callable[[Run[A]], bool] = always
     """Whether there is anything to do, by the results of the steps before. Where not, the journal does not note that the
     step begins: after a crash the operation goes on at the step before, which looks before it acts."""
+    host: Callable[[Run[A]], str] | None = None
+    """Where do and undo run, as `host` or `host@backend`, decided by the arguments and the results of the steps before, each
+    time the same. A host alone: its only backend, or the operation's own. None: the operation's own host and backend.
+    Where no host has ever reported such a backend, it fails (BackendUnavailable); one that is down is waited for."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,8 @@ class OperationType(Generic[A]):
     fail: Callable[[sa.Connection, Operation, A, errors.Error], None]
     lane: str = SHORT
     first: Callable[[Run[A]], Any] | None = None
-    """Done before the journal is written, which may have no room: each time, and again by a step that reports its error."""
+    """Done before the journal is written, which may have no room: each time that the operation is taken up on its own host,
+    and again by a step that reports its error."""
     adds: bool = False
     """It leaves a row, a file or an image behind, and is refused where the database has hardly any room left."""
     ephemeral: bool = False

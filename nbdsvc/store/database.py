@@ -76,10 +76,13 @@ class Database:
             key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 1
             conn.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
 
-    def notify(self, conn: sa.Connection, channel: str) -> None:
-        """Tell listeners on other hosts, when this transaction commits, that there is work. A no-op on SQLite."""
+    def notify(self, conn: sa.Connection, channel: str, host: str = "") -> None:
+        """Tell listeners on other hosts, when this transaction commits, that there is work. A no-op on SQLite.
+
+        host: where it comes from, for listeners that need no word of their own host.
+        """
         if not self.is_sqlite:
-            conn.execute(sa.text("SELECT pg_notify(:channel, '')"), {"channel": channel})
+            conn.execute(sa.text("SELECT pg_notify(:channel, :host)"), {"channel": channel, "host": host})
 
     def check(self) -> None:
         """Raise ConfigError with a readable message when the database cannot be used."""

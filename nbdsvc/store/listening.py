@@ -1,7 +1,7 @@
 """PostgreSQL's LISTEN: a process that only answers requests wakes the host's engine without waiting for its poll."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import structlog
 
@@ -14,13 +14,15 @@ TICK_SECONDS = 1.0
 
 
 class Listener:
-    """Calls `wake` for every notification on a channel, until it is stopped. Nothing on SQLite: the poll serves."""
+    """Calls what `calls` has for a channel at each of its notifications, until it is stopped: with the host that sent it.
 
-    def __init__(self, database: Database, channel: str, wake: Callable[[], None]) -> None:
+    Nothing on SQLite: the poll serves.
+    """
+
+    def __init__(self, database: Database, calls: Mapping[str, Callable[[str], None]]) -> None:
         self._database = database
         self._url = database.url.replace("postgresql+psycopg:", "postgresql:")
-        self._channel = channel
-        self._wake = wake
+        self._calls = calls
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._listen_forever, name="listener", daemon=True)
 
@@ -39,10 +41,11 @@ class Listener:
         while not self._stopping.is_set():
             try:
                 with psycopg.connect(self._url, autocommit=True) as connection:
-                    connection.execute(f"LISTEN {self._channel}".encode())
+                    for channel in self._calls:
+                        connection.execute(f"LISTEN {channel}".encode())
                     while not self._stopping.is_set():
-                        for _ in connection.notifies(timeout=TICK_SECONDS):
-                            self._wake()
+                        for notification in connection.notifies(timeout=TICK_SECONDS):
+                            self._calls[notification.channel](notification.payload)
             except psycopg.Error as error:
                 log.warning("lost the database's notifications", reason=str(error).partition("\n")[0])
                 self._stopping.wait(TICK_SECONDS)

@@ -20,9 +20,14 @@ rows: Repository[Operation] = Repository(tables.operations, Operation, "Operatio
 # The statements of each operation and each look of an engine, built once (store/repository.py).
 _is_unfinished = _c.state.in_(sorted(model.UNFINISHED))
 _in_order = sa.select(*(_c[name] for name in Operation.__dataclass_fields__)).order_by(_c.sequence)
-_of_host = _in_order.where(_c.host == sa.bindparam("host"), _is_unfinished)
+_of_host = _in_order.where(
+    sa.or_(_c.step_host == sa.bindparam("host"), _c.host == sa.bindparam("host")), _is_unfinished
+)
 _of_resource = _in_order.where(_c.resource_id == sa.bindparam("resource"), _is_unfinished)
-_begin = tables.operations.update().where(_c.id == sa.bindparam("_id"), sa.not_(operation_locks.is_excluded()))
+_on_host = tables.operations.update().where(_c.id == sa.bindparam("_id"), _c.step_host == sa.bindparam("_host"))
+_resume = _on_host.where(_c.state == sa.bindparam("_state"), _c.cursor == sa.bindparam("_cursor"))
+_begin = _resume.where(sa.not_(operation_locks.is_excluded()))
+_take_back = _resume.where(sa.not_(_c.taken_up))
 _states = sa.select(_c.id, _c.state).where(_c.id.in_(sa.bindparam("ids", expanding=True)))
 _flags = sa.select(_c.cancel_requested, _c.rate).where(_c.id == sa.bindparam("id"))
 _count_of_project = sa.select(sa.func.count()).where(
@@ -39,7 +44,7 @@ def insert(conn: sa.Connection, operation: Operation) -> None:
 
 
 def unfinished(conn: sa.Connection, host: str) -> list[Operation]:
-    """Unfinished operations of this host, in order of submission."""
+    """Unfinished operations that are on this host, and its own that are elsewhere, in order of submission."""
     return rows.run(conn, _of_host, host=host)
 
 
@@ -70,13 +75,34 @@ def states(conn: sa.Connection, ids: Sequence[str]) -> dict[str, bool]:
     return found
 
 
-def update(conn: sa.Connection, id: str, **changes: Any) -> None:
-    rows.update(conn, id, **changes)
+def update_on(conn: sa.Connection, host: str, id: str, **changes: Any) -> bool:
+    """Change columns of an operation that is on that host now, which alone may do it; False where it is elsewhere."""
+    return _changed(conn, _on_host, host, id, changes)
 
 
-def begin(conn: sa.Connection, id: str, **changes: Any) -> bool:
-    """Like `update`, of an operation that holds its locks from now on; False where another one excludes it."""
-    return conn.execute(_begin, {"updated_at": clock.now(), **changes, "_id": id}).rowcount == 1
+def begin(conn: sa.Connection, host: str, read: Operation, **changes: Any) -> bool:
+    """`update_on`, of an operation that holds its locks from now on; False also where another one excludes it.
+
+    read: as the caller read it; False where it has left that step since. State and cursor together never come back.
+    """
+    return _changed(conn, _begin, host, read.id, changes, _state=read.state, _cursor=read.cursor)
+
+
+def resume(conn: sa.Connection, host: str, read: Operation, **changes: Any) -> bool:
+    """`begin`, of an operation that holds its locks already."""
+    return _changed(conn, _resume, host, read.id, changes, _state=read.state, _cursor=read.cursor)
+
+
+def take_back(conn: sa.Connection, read: Operation, **changes: Any) -> bool:
+    """Change columns of an operation that waits for the host where it is; False where that host has taken it up."""
+    return _changed(conn, _take_back, read.step_host, read.id, changes, _state=read.state, _cursor=read.cursor)
+
+
+def _changed(
+    conn: sa.Connection, statement: sa.Update, host: str, id: str, changes: dict[str, Any], **where: Any
+) -> bool:
+    values = {"updated_at": clock.now(), **changes, "_id": id, "_host": host, **where}
+    return conn.execute(statement, values).rowcount == 1
 
 
 def control_flags(conn: sa.Connection, id: str) -> tuple[bool, int]:

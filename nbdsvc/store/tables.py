@@ -189,8 +189,12 @@ operations = sa.Table(
     sa.Column("skipped", sa.JSON(none_as_null=True)),
     sa.Column("started_at", sa.DateTime),
     sa.Column("finished_at", sa.DateTime),
+    # Where it is now; its own host and backend unless a step runs elsewhere.
+    sa.Column("step_host", _NAME, nullable=False, server_default=""),
+    sa.Column("step_backend", _NAME, nullable=False, server_default=""),
+    sa.Column("taken_up", sa.Boolean, nullable=False, server_default=sa.false()),
     *_stamps(),
-    sa.Index("operations_by_host_and_state", "host", "state", "sequence"),
+    sa.Index("operations_by_state_and_place", "state", "step_host", "sequence"),
     sqlite_autoincrement=True,
 )
 

@@ -66,7 +66,7 @@ class History:
             self.state[operation.id] = model.RUNNING if allowed else state
         elif action == "end" and state == model.RUNNING:
             with self.database.write() as conn:
-                journal.update(conn, operation.id, state=model.SUCCEEDED)
+                journal.update_on(conn, operation.host, operation.id, state=model.SUCCEEDED)
                 operation_locks.forget(conn, operation.id)
             self.state[operation.id] = model.SUCCEEDED
         elif action == "cancel" and state == model.PENDING:
@@ -113,7 +113,7 @@ def test_what_is_at_work_excludes_whatever_its_place(database: Database) -> None
     history.submit({"a": False})
     first, second = history.all
     with database.write() as conn:
-        journal.update(conn, second.id, state=model.RUNNING)
+        journal.update_on(conn, second.host, second.id, state=model.RUNNING)
     mine = history.journals[first.host]
     assert mine.begin(mine.get(first.id)) is False
     assert excluded(mine.claimed()) == {first.id}

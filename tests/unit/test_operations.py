@@ -16,7 +16,6 @@ from nbdsvc.model import clock, names
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.client import Operations
 from nbdsvc.operations.engine import Engine
-from nbdsvc.operations.journal import ENDED_CHANNEL
 from nbdsvc.operations.locks import FileLocks
 from nbdsvc.operations.operation_type import OperationType
 from nbdsvc.store import migrate, transitions
@@ -271,7 +270,7 @@ def test_an_end_in_another_process_is_notified(postgres: Postgres, tmp_path: Pat
     go = threading.Event()
     stage.kind("k", ("one", lambda _run: go.wait(60), None))
     waiting = Operations(other, None, notified=True, look_seconds=3600)
-    listener = Listener(other, ENDED_CHANNEL, waiting.look)
+    listener = Listener(other, waiting.notifications())
     listener.start()
     stage.start()
     threading.Timer(2, go.set).start()  # the waiting side has looked once by then

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from untyped_operations import ACCESS, Run, Step, always, untyped
+from untyped_operations import ACCESS, COPY, Run, Step, always, untyped
 from waiting import wait_until
 
 from nbdsvc import errors
@@ -143,3 +143,9 @@ def test_what_waits_for_a_slot_keeps_its_locks(stage: Stage) -> None:
         stage.operations.wait(excluded, 0.5)
     stage.cancel(waiting)
     stage.operations.wait(excluded, 30)
+
+
+def test_the_only_backend_is_one_whether_named_or_not(database: Database, tmp_path: Path) -> None:
+    """What names its backend and what does not share the slots of a host that has one."""
+    engine = Engine(database, "me", {}, None, tmp_path, copies_of={"b": 1})
+    assert engine._lane(COPY, "") is engine._lane(COPY, "b")

@@ -145,7 +145,7 @@ def test_a_commit_wakes_the_listener(postgres: Postgres) -> None:
     """PostgreSQL tells a host's process of work when the transaction that submitted it commits, not before."""
     database = Database(postgres.database())
     woken = threading.Event()
-    listener = Listener(database, "work", woken.set)
+    listener = Listener(database, {"work": lambda _host: woken.set()})
     listener.start()
     try:
         end = time.monotonic() + 10

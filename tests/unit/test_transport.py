@@ -119,6 +119,6 @@ def test_an_extension_resizes_by_the_recorded_transport(database: Database) -> N
             made = Attachment(id, volume.id, "p", "attached", protocol=protocol, exported=protocol is not None)
             repositories.attachments.insert(conn, made)
     args = ExtendArgs(volume.id, 2)
-    run: Any = SimpleNamespace(environment=host, operation=SimpleNamespace(backend="b"), args=args)
+    run: Any = SimpleNamespace(environment=host, operation=SimpleNamespace(step_backend="b"), args=args)
     EXTEND_VOLUME.steps[0].do(run)
     assert resized == {"iSCSI 1": 2 * GiB, "nbd 2": 2 * GiB}
