@@ -8,7 +8,7 @@ verb, so that a test can reach into a running service:
     {"create_volume": [{"when": "before", "error": "OutOfSpace", "times": 1, "delay": 0.5}]}
 
 `when`: before or after the verb did its work. `error`: a class of nbdsvc.errors, or null for a mere delay. `times`: how
-often, counted in `faults.count.json`; without it always.
+often, counted in `faults.count.json`; without it always. `returns`: no fault, but what the verb returns in place of its own.
 """
 
 import errno
@@ -16,7 +16,7 @@ import functools
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,6 +33,7 @@ from nbdsvc.driver import (
     Manageable,
     PoolStats,
     ProviderState,
+    ProviderUpdate,
     SnapshotRef,
     VolumeRef,
 )
@@ -50,7 +51,7 @@ def _faulty(verb: F) -> F:
         self.faults.meet(verb.__name__, "before")
         result = verb(self, *args, **kwargs)
         self.faults.meet(verb.__name__, "after")
-        return result
+        return self.faults.returned(verb.__name__, result)
 
     return wrapped  # type: ignore[return-value]
 
@@ -71,10 +72,19 @@ class Faults:
     def meet(self, verb: str, when: str) -> None:
         """Sleep and raise as planned."""
         for index, fault in enumerate(_read(self._plan).get(verb, [])):
+            if "returns" in fault:
+                continue
             if fault.get("when", "before") == when and self._counted(f"{verb}/{index}", fault.get("times")):
                 time.sleep(fault.get("delay", 0))
                 if fault.get("error"):
                     raise _make(fault["error"], self._name, verb)
+
+    def returned(self, verb: str, result: Any) -> Any:
+        """What the verb is to return: its result, unless the plan has another one."""
+        for index, fault in enumerate(_read(self._plan).get(verb, [])):
+            if "returns" in fault and self._counted(f"{verb}/{index}", fault.get("times")):
+                return fault["returns"]
+        return result
 
     def _counted(self, key: str, times: int | None) -> bool:
         if times is None:
@@ -212,6 +222,28 @@ class MemoryDriver(FileDriver):
         """See FileDriver.unmanage_snapshot; the planned faults come first and last."""
         super().unmanage_snapshot(self._ids.to_remove(snapshot), owner, ref)
         self._ids.forget(snapshot)
+
+    @_faulty
+    def initialize_connection(
+        self, volume: VolumeRef, connector: Mapping[str, Any], initiator_data: Mapping[str, str] | None
+    ) -> Mapping[str, Any] | None:
+        """Keeps the initiator's host with it, as an array does that makes an entry for each host. Plan `returns` for more."""
+        host = connector.get("host")
+        if initiator_data is None or not host or initiator_data.get("host") == host:
+            return None
+        return {"initiator_updates": {"set_values": {"host": str(host)}}}
+
+    @_faulty
+    def update_provider_info(
+        self, volumes: Sequence[VolumeRef], snapshots: Sequence[SnapshotRef]
+    ) -> tuple[Sequence[ProviderUpdate], Sequence[ProviderUpdate]]:
+        """The ids that it noted of these objects; nothing without `provider_ids`."""
+        return self._ids.updates(volumes), self._ids.updates(snapshots)
+
+    @_faulty
+    def secure_file_operations_enabled(self) -> bool:
+        """Its files are used by the user that they belong to."""
+        return True
 
     # Without simulated faults: only the ids are its own.
 

@@ -6,12 +6,13 @@ provider id that the caller has kept, and fails without it.
 """
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 from nbdsvc import atomic_file, errors
-from nbdsvc.driver import BackendObject, Manageable, ProviderState, SnapshotRef, VolumeRef
+from nbdsvc.driver import BackendObject, Manageable, ProviderState, ProviderUpdate, SnapshotRef, VolumeRef
 from nbdsvc.model import names
 
 R = TypeVar("R", VolumeRef, SnapshotRef)
@@ -63,6 +64,11 @@ class ProviderIds:
     def state(self, ref: VolumeRef | SnapshotRef) -> ProviderState | None:
         """What the caller is to keep of the object, of a ref by `to_make`."""
         return ProviderState(provider_id=ref.id) if self._used else None
+
+    def updates(self, refs: Sequence[R]) -> list[ProviderUpdate]:
+        """The noted id of each object that has one."""
+        noted = [(ref.id, self._noted(ref.id)) for ref in refs] if self._used else []
+        return [{"id": id, "provider_id": found} for id, found in noted if found]
 
     def named(self, found: BackendObject) -> BackendObject:
         """The object under the id of its volume or snapshot."""

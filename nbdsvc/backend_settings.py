@@ -28,6 +28,8 @@ class BackendSettings:
     # Bytes a second and cores for all copies of this backend together; 0: no limit.
     copy_rate: int = 0
     copy_cores: float = 0.0
+    # Where its driver's data of initiators is kept, so that backends of one array share it; empty: the backend's name.
+    driver_data_namespace: str = ""
 
 
 def parse(tables: Mapping[str, Any], defaults: BackendSettings) -> dict[str, BackendSettings]:

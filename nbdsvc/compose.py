@@ -77,6 +77,7 @@ def _make_backend(
         cpu,
         backend.max_copies,
         backend.capabilities,
+        backend.driver_data_namespace,
     )
 
 

@@ -21,6 +21,7 @@ from nbdsvc.driver import (
     RevertDriver,
     SnapshotDriver,
     capabilities_of,
+    class_name,
     unsupported,
 )
 from nbdsvc.exporter import Exporter
@@ -48,11 +49,18 @@ class Backend:
     max_copies: int = 4
     # What volume types can ask for besides what the driver reports.
     capabilities: Mapping[str, Any] = field(default_factory=dict)
+    # Under which name its driver's data of initiators is kept: backends with the same one share it.
+    driver_data_namespace: str = ""
 
     @property
     def exporter(self) -> Exporter:
         """The transport of an attachment that calls for no other one."""
         return self.exporters[0]
+
+    @property
+    def namespace(self) -> str:
+        """Of its driver's data of initiators (S070)."""
+        return self.driver_data_namespace or self.name or class_name(self.driver)
 
     @property
     def able(self) -> Capabilities:
@@ -92,7 +100,7 @@ class Backend:
         raise self._unsupported("ManageSnapshotDriver")
 
     def _unsupported(self, protocol: str) -> errors.Unsupported:
-        return unsupported(self.name, type(self.driver).__name__, protocol)
+        return unsupported(self.name, class_name(self.driver), protocol)
 
 
 @dataclass(frozen=True)

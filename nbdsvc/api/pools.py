@@ -79,6 +79,7 @@ def _view(pool: PoolReport) -> dict[str, Any]:
         "total_volumes": stats.volumes,
         "metadata_percent": stats.metadata_percent,
         "multiattach": reported.get("multiattach", True),
+        "secure_file_operations": reported.get("secure_file_operations", False),
         "QoS_support": False,
         "filter_function": reported["filter_function"],
         "goodness_function": reported["goodness_function"],

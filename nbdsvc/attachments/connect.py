@@ -12,6 +12,7 @@ from nbdsvc.attachments import end_of_access
 from nbdsvc.attachments.access_mode import check_mode
 from nbdsvc.attachments.connection_info import stored_info
 from nbdsvc.attachments.desired_export import Exportable, export_spec, exportable, find_attachment, share_secret
+from nbdsvc.attachments.initiators import prepare_connection
 from nbdsvc.attachments.transport import choose, protocol_of
 from nbdsvc.exporter import Access, Connector, Exporter
 from nbdsvc.host import backend_of, host_of
@@ -109,11 +110,12 @@ def _export(run: Run[ConnectArgs]) -> dict[str, Any]:
     spec = export_spec(exporter, sharing, found, access)
     if not spec.read_only:
         host.digests.discard(spec.volume_id)
+    added = prepare_connection(host.database, backend_of(run), found.ref, attachment.connector or {})
     info = exporter.ensure(spec)
     if spec.id in host.ended:  # meanwhile, or before: its row does not show it yet
         raise errors.Conflict(reason=f"the access of attachment {spec.id} was ended, which could not be recorded yet")
     log.info("exported", attachment=spec.id, protocol=info.driver_volume_type, location=info.location)
-    return stored_info(info)
+    return {**added, **stored_info(info)}
 
 
 def _choose_transport(run: Run[ConnectArgs], attachment: Attachment, found: Exportable) -> tuple[Exporter, Access]:
@@ -123,7 +125,7 @@ def _choose_transport(run: Run[ConnectArgs], attachment: Attachment, found: Expo
     """
     host, connector = host_of(run), Connector.parse(attachment.connector or {})
     exporters, recorded = backend_of(run).exporters, attachment.protocol
-    exporter, access = choose(exporters, connector, found.location, found.extra_specs, recorded)
+    exporter, access = choose(exporters, connector, found.location, found.ref.extra_specs, recorded)
     if protocol_of(exporter) != attachment.protocol:
         if attachment.protocol:
             end_of_access.remove_export(host, attachment.id)

@@ -1,11 +1,11 @@
 """The export that an attachment's row calls for."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from nbdsvc import errors
 from nbdsvc.attachments.transport import protocol_of
+from nbdsvc.driver import VolumeRef
 from nbdsvc.exporter import Access, Connector, Exporter, ExportSpec
 from nbdsvc.host import Host, host_of
 from nbdsvc.location import Location
@@ -17,10 +17,10 @@ from nbdsvc.store import repositories
 
 @dataclass(frozen=True)
 class Exportable:
-    """A volume as its exports need it: its row, the extra specs of its type, and where its bytes are."""
+    """A volume as its exports need it: its row, what its driver gets to know of it, and where its bytes are."""
 
     volume: Volume
-    extra_specs: Mapping[str, str]
+    ref: VolumeRef
     location: Location
 
 
@@ -29,7 +29,7 @@ def exportable(host: Host, volume_id: str) -> Exportable:
     with host.database.read() as conn:
         volume = repositories.volumes.get(conn, volume_id)
         ref = volume_ref(conn, volume)
-    return Exportable(volume, ref.extra_specs, host.of(volume).driver.location(ref))
+    return Exportable(volume, ref, host.of(volume).driver.location(ref))
 
 
 def find_attachment(run: Run[Any], id: str) -> Attachment | None:

@@ -11,7 +11,7 @@ import structlog
 
 from nbdsvc import driver as contract
 from nbdsvc import errors
-from nbdsvc.backends import findings, recognition
+from nbdsvc.backends import findings, provider_info, recognition
 from nbdsvc.backends.places import Places
 from nbdsvc.driver import BackendObject, PoolStats
 from nbdsvc.host import Backend, Host
@@ -70,7 +70,7 @@ class Heartbeat:
         working = initialise(self._backend)
         if working and self._refuse_unknown:
             recognition.check_objects(self._host, self._backend)
-        return working
+        return working and provider_info.take_over(self._host, self._backend)
 
     def _take_places(self) -> None:
         try:
@@ -137,13 +137,19 @@ def _capabilities(backend: Backend) -> dict[str, Any]:
     return {
         "storage_protocol": backend.exporter.protocol,
         "storage_protocols": [exporter.protocol for exporter in backend.exporters],
-        "driver": type(driver).__name__,
+        "driver": contract.class_name(driver),
         "protocols": sorted(able.protocols),
         "instant_clone": able.instant_clone,
         "instant_snapshot": able.instant_snapshot,
         "multiattach": able.multiattach,
+        "secure_file_operations": _are_files_secure(driver),
         "extra": dict(backend.capabilities),
         "description": contract.describe(driver),
         "filter_function": driver.get_filter_function(),
         "goodness_function": driver.get_goodness_function(),
     }
+
+
+def _are_files_secure(driver: contract.Driver) -> bool:
+    """Nothing of this service changes the owner of a volume's file; it is for those who do, and who look at the report."""
+    return isinstance(driver, contract.SecureFilesDriver) and driver.secure_file_operations_enabled()

@@ -28,10 +28,12 @@ Sizes are bytes. The methods have the names of Cinder's volume drivers, so that 
 from nbdsvc.driver.capabilities import PROTOCOLS, Capabilities, capabilities_of, unsupported
 from nbdsvc.driver.core import Driver
 from nbdsvc.driver.facts import DriverFacts
+from nbdsvc.driver.hooks import ConnectionDriver, ProviderInfoDriver, ProviderUpdate, SecureFilesDriver
 from nbdsvc.driver.loading import ENTRY_POINT_GROUP, check_complete, describe, load
 from nbdsvc.driver.manage import ManageDriver, ManageSnapshotDriver
 from nbdsvc.driver.objects import BackendObject, Manageable
 from nbdsvc.driver.places import PoolPlaces
+from nbdsvc.driver.proxy import ProxyVD, class_name
 from nbdsvc.driver.refs import SnapshotRef, VolumeRef
 from nbdsvc.driver.snapshots import CloneDriver, RevertDriver, SnapshotDriver
 from nbdsvc.driver.state import ProviderState
@@ -45,6 +47,7 @@ __all__ = [
     "Capabilities",
     "Capacity",
     "CloneDriver",
+    "ConnectionDriver",
     "Driver",
     "DriverFacts",
     "ManageDriver",
@@ -52,13 +55,18 @@ __all__ = [
     "Manageable",
     "PoolPlaces",
     "PoolStats",
+    "ProviderInfoDriver",
     "ProviderState",
+    "ProviderUpdate",
+    "ProxyVD",
     "RevertDriver",
+    "SecureFilesDriver",
     "SnapshotDriver",
     "SnapshotRef",
     "VolumeRef",
     "capabilities_of",
     "check_complete",
+    "class_name",
     "describe",
     "load",
     "unsupported",

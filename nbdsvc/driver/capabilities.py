@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from nbdsvc import errors
 from nbdsvc.driver.core import Driver
+from nbdsvc.driver.hooks import ConnectionDriver, ProviderInfoDriver, SecureFilesDriver
 from nbdsvc.driver.manage import ManageDriver, ManageSnapshotDriver
 from nbdsvc.driver.snapshots import CloneDriver, RevertDriver, SnapshotDriver
 
@@ -14,6 +15,9 @@ PROTOCOLS: dict[str, tuple[type, str]] = {
     "RevertDriver": (RevertDriver, "does not revert at once"),
     "ManageDriver": (ManageDriver, "manages no existing volumes"),
     "ManageSnapshotDriver": (ManageSnapshotDriver, "manages no existing snapshots"),
+    "ConnectionDriver": (ConnectionDriver, "keeps nothing of initiators"),
+    "ProviderInfoDriver": (ProviderInfoDriver, "gives its objects no new ids at a start"),
+    "SecureFilesDriver": (SecureFilesDriver, "does not say who may own its files"),
 }
 
 

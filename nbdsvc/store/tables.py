@@ -110,6 +110,16 @@ volume_types = sa.Table(
     *_stamps(),
 )
 
+# What drivers keep of initiators, see store/initiator_data.py.
+initiator_data = sa.Table(
+    "initiator_data",
+    metadata,
+    sa.Column("initiator", _NAME, primary_key=True),
+    sa.Column("namespace", _NAME, primary_key=True),
+    sa.Column("key", _NAME, primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+)
+
 # Limits only: what is used is counted from the rows themselves, so that it cannot drift from them.
 quota_limits = sa.Table(
     "quota_limits",

@@ -1,6 +1,7 @@
 """What a driver returns of an object comes back to it with every later call: the simulator stores objects under its own ids."""
 
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from asking import ask
 from hypothesis import given
 from hypothesis import strategies as st
 from serving import ServiceProcess
+from waiting import wait_until
 
 from drivers.memory import Faults, MemoryDriver
 from nbdsvc import errors
@@ -139,6 +141,73 @@ def test_a_rebuilt_database_has_it(make_service: Callable[..., ServiceProcess]) 
     service.start()
     assert file_of(service, id) == path
     new_volume(service, snapshot_id=snapshot)
+
+
+@pytest.mark.row("S083")
+def test_a_start_takes_over_new_ids(make_service: Callable[..., ServiceProcess]) -> None:
+    """Volumes get the id that the driver says; a snapshot only where it has none; ids of other objects are ignored."""
+    service = make_service(driver="memory", driver_options=OPTIONS + "true")
+    id = new_volume(service)
+    kept, empty, path = new_snapshot(service, id), new_snapshot(service, id), file_of(service, id)
+    service.stop()
+    other = names.new_id()
+    moved = path.rename(path.with_name(f"volume-{other}"))
+    with sqlite3.connect(service.state / "nbdsvc.db") as conn:
+        conn.execute("UPDATE snapshots SET provider_id = NULL WHERE id = ?", [empty])
+    updates = [{"id": each, "provider_id": other} for each in (id, names.new_id())]
+    of_snapshots = [{"id": each, "provider_id": other} for each in (kept, empty, names.new_id())]
+    fault = {"returns": [updates, of_snapshots]}
+    Faults(service.state / "pool", "file").plan({"update_provider_info": [fault]})
+    service.settings["UNKNOWN_OBJECTS"] = "leave"
+    service.start()
+    assert file_of(service, id) == moved
+    with sqlite3.connect(service.state / "nbdsvc.db") as conn:
+        found = dict(conn.execute("SELECT id, provider_id FROM snapshots").fetchall())
+    assert (found.keys(), found[empty]) == ({kept, empty}, other)
+    assert found[kept] not in (None, other)
+
+
+@pytest.mark.row("S083", "S022")
+def test_a_backend_that_cannot_say_its_ids_is_down(make_service: Callable[..., ServiceProcess]) -> None:
+    """The next report tries it again."""
+    service = make_service(start=False, driver="memory", driver_options=OPTIONS + "true", repair_interval=0.2)
+    (service.state / "pool").mkdir(parents=True)
+    fault = {"error": "BackendUnavailable", "times": 1}
+    Faults(service.state / "pool", "file").plan({"update_provider_info": [fault]})
+    service.start()
+
+    def state() -> bool:
+        return bool(good(service, "GET", "/v3/os-services")["services"][0]["state"] == "up")
+
+    wait_until(state, 30)
+    assert "backend does not say which ids its objects have" in service.log.read_text()
+
+
+@pytest.mark.row("S070", "S077")
+def test_a_driver_takes_part_in_a_connection(make_service: Callable[..., ServiceProcess]) -> None:
+    """Its data are in the reply, what it keeps is not, and it fails the attachment by its error; files keep their owner."""
+    service = make_service(driver="memory", driver_options=OPTIONS + "true")
+    id, updates = new_volume(service), {"set_values": {"entry": "7"}, "remove_values": ["old"]}
+    path = file_of(service, id)
+    os.chown(path, 1234, 4321)
+    returned = {"initiator_update": updates, "discard": True, "driver_volume_type": "odd"}
+    Faults(service.state / "pool", "file").plan({"initialize_connection": [{"returns": returned}]})
+    connector = {"host": "me", "initiator": "iqn.2026-11.org.example:me"}
+    body = {"attachment": {"volume_uuid": id, "connector": connector}}
+    info = good(service, "POST", "/v3/attachments", body)["attachment"]["connection_info"]
+    assert (info["discard"], info["driver_volume_type"], "initiator_update" in info) == (True, "nbd", False)
+    with sqlite3.connect(service.state / "nbdsvc.db") as conn:
+        kept = conn.execute("SELECT initiator, namespace, key, value FROM initiator_data").fetchall()
+    assert kept == [(connector["initiator"], "file", "entry", "7")]
+    Faults(service.state / "pool", "file").plan({"initialize_connection": [{"error": "BackendUnavailable"}]})
+    body = {"attachment": {"volume_uuid": new_volume(service), "connector": connector}}
+    status, _content, _ = ask(service, "POST", "/v3/attachments", body, OpenStack_API_Version=NEWEST)
+    assert status == 503
+    body["attachment"]["connector"] = {"host": "me", "initiator": 7}
+    assert ask(service, "POST", "/v3/attachments", body, OpenStack_API_Version=NEWEST)[0] == 400
+    assert (path.stat().st_uid, path.stat().st_gid) == (1234, 4321)
+    pools = good(service, "GET", "/v3/scheduler-stats/get_pools?detail=true")["pools"]
+    assert pools[0]["capabilities"]["secure_file_operations"] is True
 
 
 def test_without_it_nothing_is_touched(tmp_path: Path) -> None:

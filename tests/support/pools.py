@@ -44,7 +44,9 @@ GROUP = os.environ.get("NBDSVC_TEST_VOLUME_GROUP", "")
 # The example of docs/writing-a-driver.md, and one that implements the core alone.
 OTHERS = ["example", "core"]
 BACKENDS = FOLDERS + OTHERS + (["lvm-thin", "lvm-thick"] if GROUP else [])
-_ALL = frozenset(PROTOCOLS)
+# Called of drivers that want them, and of ours only the simulator does.
+_HOOKS = frozenset({"ConnectionDriver", "ProviderInfoDriver", "SecureFilesDriver"})
+_ALL = frozenset(PROTOCOLS) - _HOOKS
 # By what they can do; tests/contract/test_driver.py asks each driver whether it says the same.
 _INSTANT = {"file-xfs", "file-btrfs", "memory-instant", "lvm-thin"}
 INSTANT_CLONES = [name for name in BACKENDS if name in _INSTANT]
@@ -56,7 +58,7 @@ _SOME = {
     "core": frozenset(),
     "lvm-thick": _ALL - {"CloneDriver", "RevertDriver"},
 }
-PROTOCOLS_OF = {name: _SOME.get(name, _ALL) for name in BACKENDS}
+PROTOCOLS_OF = {name: _SOME.get(name, _ALL | _HOOKS if name.startswith("memory") else _ALL) for name in BACKENDS}
 
 
 def implementing(*protocols: str) -> list[str]:
