@@ -15,7 +15,7 @@ from nbdsvc.backends import findings, provider_info, recognition
 from nbdsvc.backends.places import Places
 from nbdsvc.driver import BackendObject, PoolStats
 from nbdsvc.host import Backend, Host
-from nbdsvc.store import backends, repositories, transitions
+from nbdsvc.store import backends, promises, repositories, transitions
 
 log = structlog.get_logger(__name__)
 
@@ -96,6 +96,8 @@ def publish(host: Host, backend: Backend, working: bool) -> bool:
     """Write the backend's report. Returns whether its driver works."""
     capabilities: dict[str, Any] = {}
     pools: list[PoolStats] = []
+    with host.database.read() as conn:
+        settled = promises.settled(conn, host.name, backend.name)
     misplaced: dict[str, str] = {}
     if working:
         try:
@@ -111,7 +113,10 @@ def publish(host: Host, backend: Backend, working: bool) -> bool:
     with host.database.write() as conn:
         before = backends.find(conn, f"{host.name}@{backend.name}")
         capabilities["findings"] = findings.report(lacking, before.capabilities.get("findings", []) if before else [])
-        backends.report(conn, host.name, backend.name, host.zone, pools, working=working, capabilities=capabilities)
+        measured = promises.measured(settled, promises.settled(conn, host.name, backend.name))
+        backends.report(
+            conn, host.name, backend.name, host.zone, pools, measured, working=working, capabilities=capabilities
+        )
     return working
 
 

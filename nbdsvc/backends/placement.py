@@ -1,4 +1,8 @@
-"""Chooses the pool of a new volume, and checks its room: gives the reported pools and our rows to the scheduler."""
+"""Chooses the pool of a new volume, and checks its room: gives the reported pools and our rows to the scheduler.
+
+Of two that are submitted at once the second has to see what the first one promised. SQLite has one writer; on PostgreSQL the
+submitting transaction locks the pool by name, and looks again. One pool only: those that go to others are not waited for.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,7 +18,7 @@ from nbdsvc.scheduler.candidate import Candidate, Nearness, Request
 from nbdsvc.scheduler.decide import Decision, decide, judge
 from nbdsvc.scheduler.filters import CAPABILITIES, NEARNESS, Filter
 from nbdsvc.scheduler.functions import FILTER, GOODNESS
-from nbdsvc.store import backends, repositories, tables
+from nbdsvc.store import backends, promises, repositories
 from nbdsvc.units import GiB, shown_gigabytes
 
 # A backend is down when it missed two of its reports and some time for a slow one.
@@ -39,7 +43,10 @@ def choose_pool(app: App, conn: sa.Connection, request: Request) -> str:
 
     NoValidBackend where no backend can take it, NoRoom where one could if it had the room; both say why of each.
     """
-    return choose(app, conn, request).best.full_name
+    while True:
+        best = choose(app, conn, request).best
+        if _reserve(app, conn, best.full_name, request.size, best.pool):
+            return best.full_name
 
 
 def choose(app: App, conn: sa.Connection, request: Request) -> Decision:
@@ -59,12 +66,18 @@ def choose_pool_of_copy(app: App, conn: sa.Connection, source: str, request: Req
     try:
         check_growth(app, conn, source, request.size // GiB)
     except errors.OutOfSpace:
-        there = [each for each in candidates(app, conn) if names.split_host(source)[:2] == (each.host, each.backend)]
-        others = [each for each in there if each.full_name != source and each.room >= request.size]
-        if instant_clone(conn, source) or not others:
-            raise
-        return decide(request, others, app.settings.scheduler_weights).best.full_name
+        while not instant_clone(conn, source) and (others := _others(app, conn, source, request.size)):
+            best = decide(request, others, app.settings.scheduler_weights).best
+            if _reserve(app, conn, best.full_name, request.size, best.pool):
+                return best.full_name
+        raise
     return source
+
+
+def _others(app: App, conn: sa.Connection, source: str, size: int) -> list[Candidate]:
+    """The other pools of this one's backend that have the room."""
+    there = [each for each in candidates(app, conn) if names.split_host(source)[:2] == (each.host, each.backend)]
+    return [each for each in there if each.full_name != source and each.room >= size]
 
 
 def check_type(app: App, conn: sa.Connection, host: str, extra_specs: Mapping[str, str]) -> None:
@@ -90,20 +103,20 @@ def _check(request: Request, pools: list[Candidate], filters: Sequence[Filter]) 
 
 def candidates(app: App, conn: sa.Connection) -> list[Candidate]:
     """Every pool that a backend reported; of a backend that reports none, because it is down, one without a name."""
-    pools, sums = backends.all_pools(conn), promised_by_pool(conn)
+    pools, sums, measured = backends.all_pools(conn), promises.by_pool(conn), backends.all_measured(conn)
     return [
-        _candidate(app, row, pool, sums.get((row.host, row.name, pool.name), 0))
+        _candidate(app, row, pool, sums.get((row.host, row.name, pool.name), 0), measured.get((row.id, pool.name)))
         for row in repositories.backends.select(conn)
         for pool in pools.get(row.id, [_NO_POOL])
     ]
 
 
-def _candidate(app: App, row: StorageBackend, pool: PoolStats, promised: int) -> Candidate:
+def _candidate(app: App, row: StorageBackend, pool: PoolStats, promised: int, measured: int | None) -> Candidate:
     return Candidate(
         row.host, row.name, pool, row.availability_zone,
         up=is_up(app, row) and not pool.fault,
         enabled=not (row.disabled or row.frozen),
-        room=_room(pool, promised),
+        room=_room(pool, promised, measured),
         promised=max(promised, pool.provisioned),
         capabilities=capabilities(row, pool),
         filter_function=row.capabilities.get(FILTER),
@@ -135,37 +148,20 @@ def capabilities(row: StorageBackend, pool: PoolStats) -> dict[str, Any]:
     }
 
 
-def promised_by_pool(conn: sa.Connection) -> dict[tuple[str, str, str], int]:
-    """Bytes promised to the volumes of each pool (host, backend, pool), by our own rows: newer than any report."""
-    columns = tables.volumes.c
-    key = (columns.host, columns.backend, columns.pool)
-    size = sa.func.sum(sa.func.coalesce(columns.target_size, columns.size))
-    found = conn.execute(sa.select(*key, size).group_by(*key))
-    return {(host, backend, pool): int(total or 0) * GiB for host, backend, pool, total in found}
+def _room(pool: PoolStats, promised: int, measured: int | None) -> float:
+    """Bytes that may still be promised, without what was since the pool's report; infinite where it has no number."""
+    return max(0, pool.room() - max(0, promised - (pool.provisioned if measured is None else measured)))
 
 
-def promised(conn: sa.Connection, host: str) -> int:
-    """Bytes promised to the volumes of a pool, by our own rows: newer than any report."""
-    size = sa.func.coalesce(tables.volumes.c.target_size, tables.volumes.c.size)
-    total = conn.execute(sa.select(sa.func.coalesce(sa.func.sum(size), 0)).where(*repositories.in_pool(host))).scalar()
-    return int(total or 0) * GiB
+def _room_now(conn: sa.Connection, host: str, pool: PoolStats) -> float:
+    backend = backends.find(conn, host)
+    measured = backends.all_measured(conn).get((backend.id, pool.name)) if backend else None
+    return _room(pool, promises.of_pool(conn, host), measured)
 
 
-def room(conn: sa.Connection, host: str, pool: PoolStats) -> float:
-    """Bytes that may still be promised, counting what was submitted since the pool's report; infinite without a number."""
-    return _room(pool, promised(conn, host))
-
-
-def _room(pool: PoolStats, promised: int) -> float:
-    return max(0, pool.room() - max(0, promised - pool.provisioned))
-
-
-def check_room(host: str, size: int, free: float) -> None:
-    """OutOfSpace where fewer than `size` GiB of the `free` bytes may be promised."""
-    if free < size * GiB:
-        raise errors.OutOfSpace(
-            pool=host, requested=size * GiB, free=free, reason=f"{size} GiB wanted, {free // GiB} GiB may be promised"
-        )
+def _reserve(app: App, conn: sa.Connection, host: str, size: int, pool: PoolStats) -> bool:
+    """Hold the pool for this transaction, which promises `size` bytes of it; False where it has no room for them."""
+    return app.database.lock_name_if(conn, f"room-{host}", lambda: _room_now(conn, host, pool) >= size)
 
 
 def check_growth(app: App, conn: sa.Connection, host: str, more: int) -> None:
@@ -175,7 +171,13 @@ def check_growth(app: App, conn: sa.Connection, host: str, more: int) -> None:
         if pool.name == names.split_host(host)[2]:
             if pool.fault:
                 raise errors.BackendUnavailable(backend=host, reason=pool.fault)
-            check_room(host, more, room(conn, host, pool))
+            if not _reserve(app, conn, host, more * GiB, pool):
+                raise _full(host, more, _room_now(conn, host, pool))
+
+
+def _full(host: str, size: int, free: float) -> errors.OutOfSpace:
+    reason = f"{size} GiB wanted, {free // GiB:.0f} GiB may be promised"
+    return errors.OutOfSpace(pool=host, requested=size * GiB, free=free, reason=reason)
 
 
 def instant_snapshot(conn: sa.Connection, host: str) -> bool:

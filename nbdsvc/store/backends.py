@@ -1,7 +1,7 @@
 """The rows of backends, with the statistics of their pools as last reported."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from typing import Any
 
@@ -27,9 +27,18 @@ def find(conn: sa.Connection, host: str) -> StorageBackend | None:
 
 
 def report(
-    conn: sa.Connection, host: str, name: str, zone: str, pools: Sequence[PoolStats], **changes: Any
+    conn: sa.Connection,
+    host: str,
+    name: str,
+    zone: str,
+    pools: Sequence[PoolStats],
+    measured: Mapping[str, int] | None = None,
+    **changes: Any,
 ) -> StorageBackend:
-    """Write what a backend says: a new row, or its own with `changes`; its pools are those that it names now."""
+    """Write what a backend says: a new row, or its own with `changes`; its pools are those that it names now.
+
+    measured: by pool, the bytes that rows promise and the report has measured; None: not known.
+    """
     found = find(conn, names.join_host(host, name))
     if found:
         repositories.backends.update(conn, found.id, availability_zone=zone, **changes)
@@ -38,7 +47,9 @@ def report(
         found = repositories.backends.insert(conn, row)
     conn.execute(tables.pools.delete().where(tables.pools.c.backend_id == found.id))
     if pools:
-        conn.execute(tables.pools.insert(), [{"backend_id": found.id, **_row(pool)} for pool in pools])
+        counted = {pool.name: None if measured is None else measured.get(pool.name, 0) for pool in pools}
+        made = [{"backend_id": found.id, **_row(pool), "measured": counted[pool.name]} for pool in pools]
+        conn.execute(tables.pools.insert(), made)
     return found
 
 
@@ -54,6 +65,13 @@ def all_pools(conn: sa.Connection) -> dict[str, list[PoolStats]]:
     for backend_id, *stats in conn.execute(query):
         found[backend_id].append(_stats(PoolStats(*stats)))
     return found
+
+
+def all_measured(conn: sa.Connection) -> dict[tuple[str, str], int | None]:
+    """The bytes that rows promise and the report of each pool (id of the backend, name) has measured; None: not known."""
+    pools = tables.pools.c
+    found = conn.execute(sa.select(pools.backend_id, pools.name, pools.measured))
+    return {(backend_id, name): measured for backend_id, name, measured in found}
 
 
 def _row(pool: PoolStats) -> dict[str, Any]:

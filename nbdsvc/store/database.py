@@ -7,7 +7,7 @@ row locks and compare-and-swap on PostgreSQL. Errors of the driver become ours h
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,20 @@ class Database:
         if not self.is_sqlite:
             key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 1
             conn.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+
+    def lock_name_if(self, conn: sa.Connection, name: str, check: Callable[[], bool]) -> bool:
+        """`lock_name`, if `check` agrees once the name is locked; else nothing is locked, and False.
+
+        So who looks for one of several names that will do never waits for one while holding another.
+        """
+        if self.is_sqlite:
+            return check()
+        with conn.begin_nested() as savepoint:
+            self.lock_name(conn, name)
+            agrees = check()
+            if not agrees:
+                savepoint.rollback()  # which unlocks what was locked since
+        return agrees
 
     def notify(self, conn: sa.Connection, channel: str, host: str = "") -> None:
         """Tell listeners on other hosts, when this transaction commits, that there is work. A no-op on SQLite.

@@ -149,7 +149,7 @@ backends = sa.Table(
     sa.UniqueConstraint("host", "name", name="backends_by_name"),
 )
 
-# Columns are the fields of driver.PoolStats, in bytes.
+# Columns are the fields of driver.PoolStats, in bytes. measured: see store/promises.py; none in a report of an older version.
 pools = sa.Table(
     "pools",
     metadata,
@@ -165,6 +165,7 @@ pools = sa.Table(
     sa.Column("thin", sa.Boolean, nullable=False),
     sa.Column("metadata_percent", sa.Float),
     sa.Column("fault", sa.Text, nullable=False, server_default=""),
+    sa.Column("measured", sa.BigInteger),
 )
 
 operations = sa.Table(

@@ -1,0 +1,51 @@
+"""Bytes that rows promise to volumes: newer than any report of a pool, and so the measure of what may still be promised.
+
+A report of a pool has measured some of these volumes and others not. Which, only rows that rested say: those in `settled`
+before and after the measuring, with the same size. What a pool promised since its report is the rest; the sum of all that
+the pool measured would not do, because there are snapshots and foreign objects in it, behind which new volumes would hide.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+
+import sqlalchemy as sa
+
+from nbdsvc.store import repositories, tables
+from nbdsvc.units import GiB
+
+_c = tables.volumes.c
+_key = (_c.host, _c.backend, _c.pool)
+_size = sa.func.sum(sa.func.coalesce(_c.target_size, _c.size))
+_by_pool = sa.select(*_key, _size).group_by(*_key)
+# Whether their object is there, or how large it is, may change at any moment.
+_MOVING = ("creating", "downloading", "managing", "unmanaging", "extending", "deleting")
+_settled = sa.select(_c.id, _c.pool, _c.size).where(
+    _c.host == sa.bindparam("host"), _c.backend == sa.bindparam("backend"), _c.status.not_in(_MOVING)
+)
+
+Settled = frozenset[tuple[str, str, int]]
+"""id, pool and size in GiB of each volume of a backend that no operation makes, resizes or removes."""
+
+
+def by_pool(conn: sa.Connection) -> dict[tuple[str, str, str], int]:
+    """Bytes promised to the volumes of each pool: host, backend, pool."""
+    return {(host, backend, pool): int(total or 0) * GiB for host, backend, pool, total in conn.execute(_by_pool)}
+
+
+def of_pool(conn: sa.Connection, host: str) -> int:
+    """Bytes promised to the volumes of the pool host@backend#pool."""
+    total = conn.execute(sa.select(_size).where(*repositories.in_pool(host))).scalar()
+    return int(total or 0) * GiB
+
+
+def settled(conn: sa.Connection, host: str, backend: str) -> Settled:
+    """The volumes of a backend that rest now."""
+    return frozenset(tuple(row) for row in conn.execute(_settled, {"host": host, "backend": backend}))
+
+
+def measured(before: Settled, after: Settled) -> Mapping[str, int]:
+    """Bytes of the volumes of each pool that a report made between these two has measured for certain."""
+    found: dict[str, int] = defaultdict(int)
+    for _id, pool, size in before & after:
+        found[pool] += size * GiB
+    return found
