@@ -24,7 +24,9 @@ _of_host = _in_order.where(
     sa.or_(_c.step_host == sa.bindparam("host"), _c.host == sa.bindparam("host")), _is_unfinished
 )
 _of_resource = _in_order.where(_c.resource_id == sa.bindparam("resource"), _is_unfinished)
-_on_host = tables.operations.update().where(_c.id == sa.bindparam("_id"), _c.step_host == sa.bindparam("_host"))
+# An API process of an older version, in a rolling upgrade, writes no step_host: the operation is at home.
+_is_there = sa.or_(_c.step_host == sa.bindparam("_host"), sa.and_(_c.step_host == "", _c.host == sa.bindparam("_host")))
+_on_host = tables.operations.update().where(_c.id == sa.bindparam("_id"), _is_there)
 _resume = _on_host.where(_c.state == sa.bindparam("_state"), _c.cursor == sa.bindparam("_cursor"))
 _begin = _resume.where(sa.not_(operation_locks.is_excluded()))
 _take_back = _resume.where(sa.not_(_c.taken_up))

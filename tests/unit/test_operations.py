@@ -18,7 +18,7 @@ from nbdsvc.operations.client import Operations
 from nbdsvc.operations.engine import Engine
 from nbdsvc.operations.locks import FileLocks
 from nbdsvc.operations.operation_type import OperationType
-from nbdsvc.store import migrate, transitions
+from nbdsvc.store import migrate, tables, transitions
 from nbdsvc.store import operations as journal
 from nbdsvc.store.database import Database
 from nbdsvc.store.listening import Listener
@@ -61,6 +61,18 @@ def stage(database: Database, tmp_path: Path) -> Iterator[Stage]:
     made = Stage(database, tmp_path)
     yield made
     made.stop()
+
+
+def test_an_operation_that_an_older_version_submitted(stage: Stage) -> None:
+    """Its row does not say where it is, because that version knows no steps on other hosts: it runs to its end at home."""
+    stage.kind("k", ("one", lambda r: stage.did.append("do 1"), None))
+    id = stage.submit("k")
+    with stage.database.write() as conn:
+        conn.execute(
+            tables.operations.update().where(tables.operations.c.id == id).values(step_host="", step_backend="")
+        )
+    stage.start().wait(id, 10)
+    assert stage.did == ["do 1", "end succeeded"]
 
 
 def test_a_failure_undoes_backwards_and_says_why(stage: Stage) -> None:
