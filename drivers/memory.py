@@ -132,6 +132,7 @@ class MemoryDriver(FileDriver):
         self._shares = instant_clone
         first = next(iter(self._pools.values())).folder
         self.faults = Faults(first, name)
+        self._frozen = first / "frozen"
         self._ids = ProviderIds(first / "provider-ids", name, used=provider_ids)
 
     def _make_pool(self, name: str, folder: Path) -> PoolFolder:
@@ -243,6 +244,18 @@ class MemoryDriver(FileDriver):
     @_faulty
     def secure_file_operations_enabled(self) -> bool:
         """Its files are used by the user that they belong to."""
+        return True
+
+    @_faulty
+    def freeze_backend(self) -> bool:
+        """Leave a file `frozen` in the first pool's folder; the planned faults come first and last."""
+        self._frozen.touch()
+        return True
+
+    @_faulty
+    def thaw_backend(self) -> bool:
+        """Remove the file of freeze_backend; the planned faults come first and last."""
+        self._frozen.unlink(missing_ok=True)
         return True
 
     # Without simulated faults: only the ids are its own.

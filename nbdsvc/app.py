@@ -18,6 +18,7 @@ from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.client import Operations
 from nbdsvc.operations.journal import CHANNEL
 from nbdsvc.operations.operation_type import A, OperationType, args_to_json
+from nbdsvc.store import backends
 from nbdsvc.store import operations as journal
 from nbdsvc.store.database import Database
 
@@ -68,14 +69,16 @@ class App:
         backend: where it runs: the backend of this volume, or `host@backend#pool`. resource: (noun, id) that it is about.
         bounded: whether it counts against what a project may have unfinished.
 
-        Raises QuotaExceeded for too many unfinished operations of the project, and OutOfSpace for one that adds something
-        where the database has hardly any room left.
+        Raises QuotaExceeded for too many unfinished operations of the project, Frozen for one that modifies something on a
+        frozen backend, and OutOfSpace for one that adds something where the database has hardly any room left.
         """
         if operation_type.adds:
             self.check_database_room()
         host = backend if isinstance(backend, str) else backend.full_host
         locks = list(operation_type.locks(args))
         made = operation(self, context, operation_type.name, host, resource, locks, args_to_json(args))
+        if operation_type.modifies:
+            backends.check_not_frozen(conn, host)
         if bounded:
             journal.check_unfinished(conn, made.host, made.backend, made.project_id, self.settings.max_operations)
         journal.insert(conn, made)

@@ -8,6 +8,7 @@
     │   ├── Conflict              someone else changed it first, or a name is taken
     │   ├── PreconditionFailed    what the request builds on has changed since it was read
     │   ├── QuotaExceeded         the project's limit would be passed
+    │   ├── Frozen                an administrator has frozen the backend: nothing on it is changed
     │   ├── Unsupported           this backend, transport or format cannot do that
     │   ├── Unauthorized          no token, or an unknown one
     │   └── Forbidden             known, but not allowed
@@ -121,6 +122,14 @@ class QuotaExceeded(RequestError):
     limit: int
     used: int
     requested: int
+
+
+class Frozen(RequestError):
+    """The backend is frozen: what is on it is used, and not changed. Facts: backend."""
+
+    template = "Backend {backend} is frozen: nothing on it is made, changed or removed until an administrator thaws it."
+    outside = "The storage is frozen: nothing on it is made, changed or removed until an administrator thaws it."
+    backend: str
 
 
 class Unsupported(RequestError):

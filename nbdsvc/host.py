@@ -16,6 +16,7 @@ from nbdsvc.driver import (
     Capabilities,
     CloneDriver,
     Driver,
+    FreezeDriver,
     ManageDriver,
     ManageSnapshotDriver,
     RevertDriver,
@@ -98,6 +99,10 @@ class Backend:
         if isinstance(self.driver, ManageSnapshotDriver):
             return self.driver
         raise self._unsupported("ManageSnapshotDriver")
+
+    def freezing(self) -> FreezeDriver | None:
+        """The driver, where it wants to be notified of a freeze; else None."""
+        return self.driver if isinstance(self.driver, FreezeDriver) else None
 
     def _unsupported(self, protocol: str) -> errors.Unsupported:
         return unsupported(self.name, class_name(self.driver), protocol)

@@ -9,7 +9,8 @@ from typing import Any
 from nbdsvc import errors
 from nbdsvc.app import App, owner_scope
 from nbdsvc.model.context import Context
-from nbdsvc.store import repositories
+from nbdsvc.model.entities import Volume
+from nbdsvc.store import backends, repositories
 from nbdsvc.store.repository import Repository
 
 ANY = "*"
@@ -45,11 +46,14 @@ class Metadata:
         """Set (or with None remove) keys; returns all pairs afterwards.
 
         replace: remove every other key. expected: tags, one of which the pairs must have now; None: any.
-        Raises NotFound, and PreconditionFailed where no tag matches.
+        Raises NotFound, Frozen, and PreconditionFailed where no tag matches.
         """
         with app.change() as conn:
-            self.rows.get(conn, id, owner_scope(context))
+            row = self.rows.get(conn, id, owner_scope(context))
             app.database.lock_name(conn, f"metadata-{id}")
+            if changes or replace:
+                volume = row if isinstance(row, Volume) else repositories.volumes.get(conn, row.volume_id)
+                backends.check_not_frozen(conn, volume.full_host)
             before = dict(getattr(self.rows.get(conn, id), self.column))
             if expected is not None and not {etag(before), ANY} & set(expected):
                 raise errors.PreconditionFailed(resource=self.rows.noun, id=id)

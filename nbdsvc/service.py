@@ -19,10 +19,12 @@ from nbdsvc.attachments.detach_all import DETACH_ALL
 from nbdsvc.attachments.repair import REPAIR_EXPORT
 from nbdsvc.attachments.terminate_connection import TERMINATE_CONNECTION
 from nbdsvc.backends import export_repair, rebuild, recognition, retention
+from nbdsvc.backends.freeze import FREEZE_BACKEND
 from nbdsvc.backends.heartbeat import Heartbeat
 from nbdsvc.backends.list_manageable import LIST_MANAGEABLE
 from nbdsvc.backends.places import Places
 from nbdsvc.backends.rebuild import Rebuilt
+from nbdsvc.backends.thaw import THAW_BACKEND
 from nbdsvc.compose import make_host
 from nbdsvc.config import Settings
 from nbdsvc.datapath.rate_limit import cores
@@ -85,6 +87,8 @@ OPERATION_TYPES = (
     DETACH_ALL,
     REPAIR_EXPORT,
     LIST_MANAGEABLE,
+    FREEZE_BACKEND,
+    THAW_BACKEND,
 )
 TYPES_BY_NAME = {each.name: each for each in OPERATION_TYPES}
 EPHEMERAL = tuple(each.name for each in OPERATION_TYPES if each.ephemeral)

@@ -8,6 +8,7 @@ from nbdsvc import errors
 STATUS: dict[type[errors.Error], int] = {
     errors.InvalidInput: 400,
     errors.InvalidState: 400,
+    errors.Frozen: 400,
     errors.Unsupported: 400,
     errors.Unauthorized: 401,
     errors.Forbidden: 403,

@@ -44,9 +44,10 @@ _UPDATED = "2026-11-23T00:00:00Z"
 # What any route behind the middleware may reply, so that routes name only their own errors.
 _DESCRIPTION = """Block volumes, compatible with Cinder's block-storage API v3.
 
-Every route may reply 400 badRequest (a malformed body or microversion), 401 unauthorized (the token),
-403 forbidden (a reader writes), 404 itemNotFound (the path), 405 badMethod, 406 computeFault (a microversion that is not
-served), 413 overLimit (the body is too large, or the project has too many unfinished operations), 415 badMediaType,
+Every route may reply 400 badRequest (a malformed body or microversion; a change of what is on a frozen backend),
+401 unauthorized (the token), 403 forbidden (a reader writes), 404 itemNotFound (the path), 405 badMethod,
+406 computeFault (a microversion that is not served), 413 overLimit (the body is too large, or the project has too many
+unfinished operations), 415 badMediaType,
 500 computeFault (our fault; it is logged) and 503 serviceUnavailable (the database). Each names its own errors.
 """
 _ROUTERS = (volumes, volume_actions, snapshots, attachments, types, limits, quota_sets, services, hosts, pools, zones,

@@ -1,17 +1,22 @@
 """/os-services: the storage hosts, whether they are up, and whether they take new volumes."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from pydantic import Field
 
 from nbdsvc.api import strict, views
-from nbdsvc.api.request import ApiRequest, Body, CurrentRequest, Key, LongText, answer
+from nbdsvc.api.microversions import Version
+from nbdsvc.api.request import Body, CurrentRequest, Key, LongText, Text, answer
+from nbdsvc.api.waiting import wait_for_result
+from nbdsvc.backends.failover import failover_backend
+from nbdsvc.backends.freeze import freeze_backend
 from nbdsvc.backends.services import ServiceReport, disable_service, enable_service, list_services
+from nbdsvc.backends.thaw import thaw_backend
 
 router = strict.router("services")
 
-_CLUSTER_SINCE = (3, 7)
+_CLUSTER_SINCE, _BACKEND_STATE_SINCE = (3, 7), (3, 49)
 
 
 class ServiceBody(Body):
@@ -21,6 +26,19 @@ class ServiceBody(Body):
     binary: Key | None = None
     service: Key | None = None
     cluster: str | None = None
+
+
+class BackendBody(Body):
+    """`host@backend`, or all backends of `host`. There are no clusters."""
+
+    host: Key
+    cluster: Literal[""] | None = None
+
+
+class FailoverBody(BackendBody):
+    """A backend, and the replication target to fail over to."""
+
+    backend_id: Text | None = None
 
 
 class ReasonBody(ServiceBody):
@@ -37,9 +55,10 @@ def listing(request: CurrentRequest) -> JSONResponse:
     Errors: 403 forbidden (the caller is no administrator).
     """
     request.require_admin()
-    host, binary = request.query.get("host"), request.query.get("binary")
+    # `service`: the older name of `binary`.
+    host, binary = request.query.get("host"), request.query.get("binary", request.query.get("service"))
     found = [service for service in list_services(request.app) if service.matches(host, binary)]
-    return answer({"services": [_view(request, service) for service in found]})
+    return answer({"services": [view(service, request.version) for service in found]})
 
 
 @router.put("/os-services/enable")
@@ -76,12 +95,49 @@ def disable_log_reason(request: CurrentRequest, body: ReasonBody) -> JSONRespons
     return answer({**_changed(body, disabled=True), "disabled_reason": body.disabled_reason})
 
 
+@router.put("/os-services/freeze")
+def freeze(request: CurrentRequest, body: BackendBody) -> Response:
+    """Freeze a backend, or all of a host: volumes are used as before, and whatever would make, change or remove something
+    there is refused. For administrators.
+
+    Errors: 400 badRequest (host, or it is frozen already); 403 forbidden (the caller is no administrator).
+    """
+    request.require_admin()
+    freeze_backend(request.app, request.context, body.host)
+    return Response()
+
+
+@router.put("/os-services/thaw")
+async def thaw(request: CurrentRequest, body: BackendBody) -> Response:
+    """Thaw a backend, or all of a host, and let it take new volumes again. For administrators.
+
+    Errors: 400 badRequest (host, or it is not frozen); 403 forbidden (the caller is no administrator); 503
+    serviceUnavailable (the driver failed: the backend stays frozen; or its host does not answer).
+    """
+    request.require_admin()
+    await wait_for_result(request.app, lambda: thaw_backend(request.app, request.context, body.host))
+    return Response()
+
+
+@router.put("/os-services/failover_host", status_code=202)
+def failover(request: CurrentRequest, body: FailoverBody) -> Response:
+    """Fail a backend over to its replication target. No backend of this version replicates. For administrators.
+
+    Errors: 400 badRequest (the backend does not replicate); 403 forbidden (the caller is no administrator); 404
+    itemNotFound (service).
+    """
+    request.require_admin()
+    failover_backend(request.app, body.host)
+    return Response(status_code=202)
+
+
 def _changed(body: ServiceBody, *, disabled: bool) -> dict[str, Any]:
     return {"host": body.host, "service": body.service or "", "binary": body.binary or "", "disabled": disabled,
             "status": "disabled" if disabled else "enabled"}  # fmt: skip
 
 
-def _view(request: ApiRequest, service: ServiceReport) -> dict[str, Any]:
+def view(service: ServiceReport, version: Version) -> dict[str, Any]:
+    """A service as the list shows it."""
     row = service.row
     shown = {
         "binary": row.binary,
@@ -96,7 +152,11 @@ def _view(request: ApiRequest, service: ServiceReport) -> dict[str, Any]:
         "active_backend_id": row.active_backend_id,
         "frozen": row.frozen,
     }
-    return shown | ({"cluster": None} if request.version >= _CLUSTER_SINCE else {})
+    if version >= _CLUSTER_SINCE:
+        shown["cluster"] = None
+    if version >= _BACKEND_STATE_SINCE:
+        shown["backend_state"] = "up" if service.backend_is_up else "down"
+    return shown
 
 
 def _shown_findings(service: ServiceReport) -> str | None:

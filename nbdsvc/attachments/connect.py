@@ -162,5 +162,5 @@ def _fail(conn: sa.Connection, _operation: Operation, args: ConnectArgs, error: 
 
 
 CONNECT_ATTACHMENT = OperationType(
-    "attachment.connect", ConnectArgs, (Step("export", _export, _unexport),), _locks, _succeed, _fail
+    "attachment.connect", ConnectArgs, (Step("export", _export, _unexport),), _locks, _succeed, _fail, modifies=False
 )

@@ -62,6 +62,7 @@ DELETE_ATTACHMENT = OperationType(
     lock_attachment,
     _succeed,
     _fail,
+    modifies=False,
     lane=ACCESS,
     first=_unexport,
 )

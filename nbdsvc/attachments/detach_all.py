@@ -66,6 +66,7 @@ DETACH_ALL = OperationType(
     _locks,
     _succeed,
     _fail,
+    modifies=False,
     lane=ACCESS,
     first=_unexport_all,
 )

@@ -43,5 +43,5 @@ def _finish(
 
 
 REPAIR_EXPORT = OperationType(
-    "attachment.repair", AttachmentArgs, (Step("repair", _repair),), lock_attachment, _finish, _finish
+    "attachment.repair", AttachmentArgs, (Step("repair", _repair),), lock_attachment, _finish, _finish, modifies=False
 )

@@ -55,6 +55,7 @@ TERMINATE_CONNECTION = OperationType(
     lock_attachment,
     _succeed,
     _fail,
+    modifies=False,
     lane=ACCESS,
     first=_unexport,
 )

@@ -43,8 +43,9 @@ def _find(app: App, conn: sa.Connection, host: str) -> tuple[StorageBackend, lis
 
 
 def _check_up(app: App, service: StorageBackend, pools: list[PoolStats]) -> None:
-    if service.disabled or not pools or not placement.is_up(app, service):
-        state = "disabled" if service.disabled else "down"
+    disabled = service.disabled and not service.frozen  # frozen: may be looked at; `app.submit` refuses changes
+    if disabled or not pools or not placement.is_up(app, service):
+        state = "disabled" if disabled else "down"
         raise errors.BackendUnavailable(backend=service.full_name, reason=f"its service is {state}")
     if all(each.fault for each in pools):
         raise errors.BackendUnavailable(backend=service.full_name, reason=pools[0].fault)

@@ -80,5 +80,6 @@ LIST_MANAGEABLE = OperationType(
     _locks,
     _succeed,
     _fail,
+    modifies=False,
     ephemeral=True,
 )

@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 
+import sqlalchemy as sa
+
 from nbdsvc import errors
 from nbdsvc.app import App
 from nbdsvc.backends import placement
 from nbdsvc.model.entities import StorageBackend
-from nbdsvc.store import repositories
+from nbdsvc.store import backends, repositories
 
 
 @dataclass(frozen=True)
@@ -16,6 +18,8 @@ class ServiceReport:
     row: StorageBackend
     # It reported in time, and its driver works.
     is_up: bool
+    # As it last reported: its driver works, and one of its pools serves.
+    backend_is_up: bool = False
 
     @property
     def name(self) -> str:
@@ -35,7 +39,15 @@ class ServiceReport:
 def list_services(app: App) -> list[ServiceReport]:
     """All services, oldest first. Raises BackendUnavailable without the database."""
     with app.database.read() as conn:
-        return [ServiceReport(row, placement.is_up(app, row)) for row in repositories.backends.select(conn)]
+        pools = backends.all_pools(conn)
+        return [
+            ServiceReport(
+                row,
+                placement.is_up(app, row),
+                row.working and any(not pool.fault for pool in pools.get(row.id, [])),
+            )
+            for row in repositories.backends.select(conn)
+        ]
 
 
 def enable_service(app: App, host: str, binary: str | None) -> None:
@@ -48,12 +60,23 @@ def disable_service(app: App, host: str, binary: str | None, reason: str | None 
     _change(app, host, binary, disabled=True, **({} if reason is None else {"disabled_reason": reason}))
 
 
+def matching(conn: sa.Connection, host: str, binary: str | None = None) -> list[StorageBackend]:
+    """The services of `host` (a host's name: all of its backends, or host@backend), oldest first. No other transaction
+    changes them until this one ends.
+    """
+    found = [row for row in repositories.backends.select(conn) if ServiceReport(row, is_up=False).matches(host, binary)]
+    return [repositories.backends.get_for_update(conn, row.id) for row in found]
+
+
+def change(conn: sa.Connection, row: StorageBackend, **changes: object) -> None:
+    """Change columns of a service. Its updated_at stays: that is the time of its backend's last report."""
+    repositories.backends.update(conn, row.id, **changes, updated_at=row.updated_at)
+
+
 def _change(app: App, host: str, binary: str | None, **changes: object) -> None:
     with app.change() as conn:
-        rows = repositories.backends.select(conn)
-        found = [row for row in rows if ServiceReport(row, is_up=False).matches(host, binary)]
+        found = matching(conn, host, binary)
         if not found:
             raise errors.NotFound(resource=f"Service {binary or ''} on host".replace("  ", " "), id=host)
-        # updated_at is the time of the host's heartbeat.
         for row in found:
-            repositories.backends.update(conn, row.id, **changes, updated_at=row.updated_at)
+            change(conn, row, **changes)

@@ -28,6 +28,7 @@ Sizes are bytes. The methods have the names of Cinder's volume drivers, so that 
 from nbdsvc.driver.capabilities import PROTOCOLS, Capabilities, capabilities_of, unsupported
 from nbdsvc.driver.core import Driver
 from nbdsvc.driver.facts import DriverFacts
+from nbdsvc.driver.freeze import FreezeDriver
 from nbdsvc.driver.hooks import ConnectionDriver, ProviderInfoDriver, ProviderUpdate, SecureFilesDriver
 from nbdsvc.driver.loading import ENTRY_POINT_GROUP, check_complete, describe, load
 from nbdsvc.driver.manage import ManageDriver, ManageSnapshotDriver
@@ -50,6 +51,7 @@ __all__ = [
     "ConnectionDriver",
     "Driver",
     "DriverFacts",
+    "FreezeDriver",
     "ManageDriver",
     "ManageSnapshotDriver",
     "Manageable",

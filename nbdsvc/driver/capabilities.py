@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from nbdsvc import errors
 from nbdsvc.driver.core import Driver
+from nbdsvc.driver.freeze import FreezeDriver
 from nbdsvc.driver.hooks import ConnectionDriver, ProviderInfoDriver, SecureFilesDriver
 from nbdsvc.driver.manage import ManageDriver, ManageSnapshotDriver
 from nbdsvc.driver.snapshots import CloneDriver, RevertDriver, SnapshotDriver
@@ -18,6 +19,7 @@ PROTOCOLS: dict[str, tuple[type, str]] = {
     "ConnectionDriver": (ConnectionDriver, "keeps nothing of initiators"),
     "ProviderInfoDriver": (ProviderInfoDriver, "gives its objects no new ids at a start"),
     "SecureFilesDriver": (SecureFilesDriver, "does not say who may own its files"),
+    "FreezeDriver": (FreezeDriver, "does nothing of its own when it is frozen"),
 }
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from nbdsvc.model import names
 from nbdsvc.model.operation import Lock
 
-# Resource in the table -> the name of its lock, made of its id (of a pool: of its host).
+# Resource in the table -> the name of its lock, made of its id (of a pool or a backend: of its host).
 _NAMES: dict[str, Callable[[str], str]] = {
     "volume": str,
     "deletion": names.delete_volume_lock,
@@ -21,6 +21,7 @@ _NAMES: dict[str, Callable[[str], str]] = {
     "source_deletion": names.delete_volume_lock,
     "source_connects": names.connect_volume_lock,
     "pool": names.manage_lock,
+    "backend": names.freeze_lock,
 }
 
 # operation type -> resources; "~": a shared lock. Operations that change or read a volume's bytes hold its `volume` lock;
@@ -47,6 +48,8 @@ TABLE: dict[str, tuple[str, ...]] = {
     "attachment.terminate": ("attachment",),
     "attachment.repair": ("attachment",),
     "host.list_manageable": (),
+    "backend.freeze": ("backend",),
+    "backend.thaw": ("backend",),
 }
 
 

@@ -80,5 +80,10 @@ def manage_lock(host: str) -> str:
     return f"manage-{'-'.join(split_host(host)[:2])}"
 
 
+def freeze_lock(host: str) -> str:
+    """Freezes and thaws of a backend run in the order in which they were requested."""
+    return f"freeze-{'-'.join(split_host(host)[:2])}"
+
+
 def delete_snapshot_lock(snapshot_id: str) -> str:
     return f"{snapshot_id}-delete_snapshot"

@@ -8,7 +8,7 @@ removes only what carries it. Results are JSON and are there again after a resta
 import dataclasses
 import typing
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 import sqlalchemy as sa
@@ -96,6 +96,9 @@ class OperationType(Generic[A]):
     succeed: Callable[[sa.Connection, Operation, A], None]
     """Moves the rows to their final status, in the transaction that ends the operation."""
     fail: Callable[[sa.Connection, Operation, A, errors.Error], None]
+    modifies: bool = field(kw_only=True)
+    """Whether it makes, changes or removes something on its backend: it is refused while that is frozen. What leaves the
+    backend's objects as they are goes on: to attach, to detach, to read. It has no default, so that no type forgets it."""
     lane: str = SHORT
     first: Callable[[Run[A]], Any] | None = None
     """Done before the journal is written, which may have no room: each time that the operation is taken up on its own host,

@@ -33,4 +33,6 @@ def _refused(operation: Operation, reason: str) -> OperationType[Any]:
         """Nothing is known of its rows."""
 
     begun = (Step[Any]("refuse", refuse, refuse),) * (operation.cursor + 1)
-    return OperationType(operation.kind, dict, (*begun, Step("refuse", refuse)), lambda _args: (), end, end)
+    return OperationType(
+        operation.kind, dict, (*begun, Step("refuse", refuse)), lambda _args: (), end, end, modifies=False
+    )

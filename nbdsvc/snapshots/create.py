@@ -136,5 +136,6 @@ CREATE_SNAPSHOT = OperationType(
     _locks,
     _succeed,
     _fail,
+    modifies=True,
     adds=True,
 )

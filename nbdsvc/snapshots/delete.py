@@ -69,4 +69,5 @@ DELETE_SNAPSHOT = OperationType(
     _locks,
     _succeed,
     _fail,
+    modifies=True,
 )

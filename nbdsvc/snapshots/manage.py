@@ -128,5 +128,6 @@ MANAGE_SNAPSHOT = OperationType(
     _locks,
     _succeed,
     _fail,
+    modifies=True,
     adds=True,
 )

@@ -63,4 +63,5 @@ UNMANAGE_SNAPSHOT = OperationType(
     _locks,
     _succeed,
     _fail,
+    modifies=True,
 )

@@ -7,11 +7,22 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from nbdsvc import errors
 from nbdsvc.driver import Capacity, PoolStats
 from nbdsvc.model import clock, names
 from nbdsvc.model.entities import StorageBackend
 from nbdsvc.store import repositories, tables
 
+# Shared: those who change things on a backend do not wait for each other, but who freezes it waits for all of them. An
+# empty name: the host's only backend.
+_frozen = (
+    sa.select(tables.backends.c.frozen)
+    .where(
+        tables.backends.c.host == sa.bindparam("host"),
+        sa.or_(tables.backends.c.name == sa.bindparam("backend"), sa.bindparam("backend") == sa.literal("")),
+    )
+    .with_for_update(read=True)
+)
 _STATS = [tables.pools.c[each.name] for each in fields(PoolStats)]
 # Capacities that are no numbers, in columns of numbers.
 _NUMBERS: dict[Capacity, int] = {"infinite": -1, "unknown": -2}
@@ -24,6 +35,13 @@ def find(conn: sa.Connection, host: str) -> StorageBackend | None:
     where = [tables.backends.c.host == name] + ([tables.backends.c.name == backend] if backend else [])
     found = repositories.backends.select(conn, *where)
     return found[0] if found else None
+
+
+def check_not_frozen(conn: sa.Connection, host: str) -> None:
+    """Frozen where the backend of `host@backend#pool` is; where it is not, it stays so until this transaction ends."""
+    name, backend, _pool = names.split_host(host)
+    if any(conn.execute(_frozen, {"host": name, "backend": backend}).scalars()):
+        raise errors.Frozen(backend=names.join_host(name, backend))
 
 
 def report(

@@ -244,5 +244,6 @@ CREATE_VOLUME = OperationType(
     _locks,
     _succeed,
     _fail,
+    modifies=True,
     adds=True,
 )

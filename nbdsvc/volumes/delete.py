@@ -147,4 +147,5 @@ DELETE_VOLUME = OperationType(
     _locks,
     _succeed,
     _fail,
+    modifies=True,
 )

@@ -80,4 +80,6 @@ def _fail(conn: sa.Connection, _operation: Operation, args: ExtendArgs, error: e
     transitions.finish_volume(conn, args.volume_id, "extending", target, target_size=None)
 
 
-EXTEND_VOLUME = OperationType("volume.extend", ExtendArgs, (Step("extend", _extend),), _locks, _succeed, _fail)
+EXTEND_VOLUME = OperationType(
+    "volume.extend", ExtendArgs, (Step("extend", _extend),), _locks, _succeed, _fail, modifies=True
+)

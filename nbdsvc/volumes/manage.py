@@ -138,5 +138,6 @@ MANAGE_VOLUME = OperationType(
     _locks,
     _succeed,
     _fail,
+    modifies=True,
     adds=True,
 )

@@ -107,4 +107,5 @@ REVERT_VOLUME = OperationType(
     _locks,
     _succeed,
     _fail,
+    modifies=True,
 )

@@ -80,4 +80,5 @@ UNMANAGE_VOLUME = OperationType(
     _locks,
     _succeed,
     _fail,
+    modifies=True,
 )

@@ -6,13 +6,13 @@ from nbdsvc.app import App, owner_scope
 from nbdsvc.model import states
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Volume
-from nbdsvc.store import repositories
+from nbdsvc.store import backends, repositories
 
 
 def update_volume(app: App, context: Context, id: str, **changes: Any) -> Volume:
-    """Set these columns (never the status) and return the row. NotFound."""
+    """Set these columns (never the status) and return the row. NotFound, Frozen."""
     with app.change() as conn:
-        repositories.volumes.get(conn, id, owner_scope(context))
+        backends.check_not_frozen(conn, repositories.volumes.get(conn, id, owner_scope(context)).full_host)
         repositories.volumes.update(conn, id, **changes)
         return repositories.volumes.get(conn, id)
 
@@ -20,10 +20,10 @@ def update_volume(app: App, context: Context, id: str, **changes: Any) -> Volume
 def set_readonly(app: App, context: Context, id: str, *, readonly: bool) -> None:
     """Set the read-only flag (os-update_readonly_flag).
 
-    NotFound; InvalidState unless the volume is available: an attachment that exists would go on writing.
+    NotFound; Frozen; InvalidState unless the volume is available: an attachment that exists would go on writing.
     """
     rule = states.VOLUME["update readonly flag"]
     with app.change() as conn:
-        repositories.volumes.get(conn, id, owner_scope(context))
+        backends.check_not_frozen(conn, repositories.volumes.get(conn, id, owner_scope(context)).full_host)
         action = "have its read-only flag updated"
         repositories.volumes.transition(conn, id, rule.sources, "available", action=action, readonly=readonly)

@@ -160,5 +160,6 @@ UPLOAD_VOLUME = OperationType(
     _locks,
     _succeed,
     _fail,
+    modifies=False,
     adds=True,
 )

@@ -79,4 +79,5 @@ VERIFY_VOLUME = OperationType(
     _locks,
     _succeed,
     _fail,
+    modifies=False,
 )

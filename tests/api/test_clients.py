@@ -12,6 +12,7 @@ import openstack
 import pytest
 from cinderclient import client as cinderclient
 from cinderclient.contrib.noauth import CinderNoAuthPlugin
+from cinderclient.exceptions import BadRequest, NotFound
 from keystoneauth1 import adapter, session
 from keystoneauth1.token_endpoint import Token
 from serving import ServiceProcess
@@ -78,6 +79,35 @@ def test_cinderclient_legacy_actions(service: ServiceProcess) -> None:
     client.volumes.begin_detaching(volume)
     client.volumes.terminate_connection(volume, {"host": "me"})
     client.volumes.detach(volume)
+    wait(service, volume.id)
+
+
+@pytest.mark.row("S043", "S044", "S045")
+def test_cinderclient_freezes_and_thaws(service: ServiceProcess) -> None:
+    """freeze-host, thaw-host and failover-host; what is refused is a BadRequest with the reason."""
+    client = cinder(service)
+    volume = client.volumes.create(1)
+    wait(service, volume.id)
+    client.services.freeze_host("me@file")
+    assert [(row.frozen, row.status, row.disabled_reason) for row in client.services.list()] == [
+        (True, "disabled", "frozen")
+    ]
+    for refused in (
+        lambda: client.services.freeze_host("me@file"),
+        lambda: client.volumes.extend(volume, 2),
+        lambda: client.volumes.delete(volume),
+        lambda: client.volume_snapshots.create(volume.id),
+    ):
+        with pytest.raises(BadRequest, match=r"(?i)frozen"):
+            refused()
+    client.services.thaw_host("me@file")
+    with pytest.raises(BadRequest, match="NOT Frozen"):
+        client.services.thaw_host("me@file")
+    with pytest.raises(BadRequest, match="replication_status must be enabled or failed-over"):
+        client.services.failover_host("me@file", None)
+    with pytest.raises(NotFound):
+        client.services.failover_host("elsewhere", None)
+    client.volumes.extend(volume, 2)
     wait(service, volume.id)
 
 

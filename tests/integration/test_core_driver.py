@@ -8,10 +8,11 @@ from typing import Any
 import core_driver
 import pytest
 from asking import ask
+from pools import PROTOCOLS_OF
 from serving import HERE, ServiceProcess
 
 from nbdsvc import errors
-from nbdsvc.driver import PROTOCOLS, Driver, capabilities_of, check_complete
+from nbdsvc.driver import Driver, capabilities_of, check_complete
 
 NEWEST = "volume 3.44"
 
@@ -98,7 +99,7 @@ def test_what_a_driver_can_do_is_what_it_implements(tmp_path: Path) -> None:
         frozenset(), False, False, False,
     )  # fmt: skip
     whole = capabilities_of(core_driver.FileDriver("b", tmp_path / "p"))
-    assert whole.protocols == set(PROTOCOLS)
+    assert whole.protocols == PROTOCOLS_OF["file-plain"]
     with pytest.raises(errors.ConfigError, match=r"it does not have .*check_room, .*create_volume"):
         check_complete(object(), "driver")
 

@@ -55,7 +55,7 @@ def engine(folder: Path) -> Engine:
     def end(*_: object) -> None:
         """There are no rows."""
 
-    made = OperationType("k", dict, (Step("program", run_program),), lambda _args: (), end, end)
+    made = OperationType("k", dict, (Step("program", run_program),), lambda _args: (), end, end, modifies=False)
     return Engine(Database(str(folder / "db")), "me", {"k": made}, None, folder / "locks", poll_seconds=0.05)
 
 

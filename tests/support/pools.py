@@ -45,7 +45,7 @@ GROUP = os.environ.get("NBDSVC_TEST_VOLUME_GROUP", "")
 OTHERS = ["example", "core"]
 BACKENDS = FOLDERS + OTHERS + (["lvm-thin", "lvm-thick"] if GROUP else [])
 # Called of drivers that want them, and of ours only the simulator does.
-_HOOKS = frozenset({"ConnectionDriver", "ProviderInfoDriver", "SecureFilesDriver"})
+_HOOKS = frozenset({"ConnectionDriver", "ProviderInfoDriver", "SecureFilesDriver", "FreezeDriver"})
 _ALL = frozenset(PROTOCOLS) - _HOOKS
 # By what they can do; tests/contract/test_driver.py asks each driver whether it says the same.
 _INSTANT = {"file-xfs", "file-btrfs", "memory-instant", "lvm-thin"}

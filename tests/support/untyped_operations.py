@@ -32,6 +32,7 @@ def untyped(
         lambda _args: (),
         lambda conn, operation, _args: succeed(conn, operation),
         lambda conn, operation, _args, error: fail(conn, operation, error),
-        lane,
-        first,
+        lane=lane,
+        first=first,
+        modifies=False,
     )

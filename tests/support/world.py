@@ -33,6 +33,7 @@ class World:
     def __init__(self, service: ServiceProcess) -> None:
         self.service = service
         self._made = 0
+        self._frozen = False
         self.attached = self.new_volume(name="attached")
         self.act("volumes", self.attached, "os-set_image_metadata", {"metadata": {"os": "x"}})
         self.attach(self.attached)
@@ -148,7 +149,26 @@ class World:
 
     def enable(self) -> None:
         """The storage host, which some operations disable."""
+        self.ask("PUT", "/v3/os-services/thaw", {"host": "me@file"})  # 400 where it is not frozen
         self.good("PUT", "/v3/os-services/enable", {"host": "me@file", "binary": "cinder-volume"})
+        self._frozen = False
+
+    def open(self) -> None:
+        """Undo a freeze of an earlier request: the next one may need to change something."""
+        if self._frozen:
+            self.enable()
+
+    def thawed(self) -> Any:
+        """The body that freezes the storage host."""
+        self._frozen = True
+        return {"host": "me@file"}
+
+    def frozen(self) -> Any:
+        """The body that thaws the storage host, which is frozen."""
+        self.open()
+        self._frozen = True
+        self.good("PUT", "/v3/os-services/freeze", {"host": "me@file"})
+        return {"host": "me@file"}
 
     def foreign(self, folder: str = "volumes") -> str:
         """The name of an object in the pool that is not managed."""
@@ -176,7 +196,7 @@ class Operation:
 def get(path: str, shape: Shape, given: Callable[[World], str] | str, **more: Any) -> Operation:
     """GET; `given`: what follows /v3/."""
     where = given if callable(given) else lambda _world: str(given)
-    return Operation(f"GET /v3/{path}", 200, shape, lambda w: ("GET", f"/v3/{where(w)}", None), **more)
+    return send("GET", path, 200, shape, lambda w: (where(w), None), **more)
 
 
 def send(
@@ -185,6 +205,7 @@ def send(
     """Another method; `given`: what follows /v3/, and the body."""
 
     def request(world: World) -> Request:
+        world.open()
         where, body = given(world)
         return method, f"/v3/{where}", body
 
@@ -198,6 +219,7 @@ def act(
     """An action; `value`: its parameters, or what makes them."""
 
     def send(world: World) -> Request:
+        world.open()
         id = made(world)
         return "POST", f"/v3/{noun}/{id}/action", {action: value(world, id) if callable(value) else value}
 
