@@ -153,6 +153,15 @@ def test_of_taking_up_and_taking_back_one_wins(database: Database) -> None:
     assert (back, back.state, back.cursor, back.place) == (one.get(away.id), model.UNDOING, 0, at_home)
 
 
+def test_what_comes_back_is_not_begun_as_it_was_before(database: Database) -> None:
+    """A host read it, and then it was taken back and handed over to that host for an earlier undo: the old step does not begin."""
+    one, two, away, _home = abroad(database)
+    assert one.take_back(away, errors.Cancelled(operation=away.id), away.place)
+    assert not two.begin(away, 1, {})
+    assert two.begin(two.get(away.id))
+    assert one.get(away.id).state == model.UNDOING
+
+
 def abroad(database: Database, claim: Claim | None = None) -> tuple[Journal, Journal, Operation, Place]:
     """The journals of two hosts, an operation of the first one that it has handed over to the second, its own place."""
     one, two = Journal(database, "one"), Journal(database, "two", claim)
@@ -283,12 +292,13 @@ def test_another_version_on_a_host_ends_nothing(world: World) -> None:
 
 
 def test_no_hand_over_and_no_end_waits_for_a_poll(postgres: Postgres, tmp_path: Path) -> None:
-    """PostgreSQL wakes the next host, the host whose operation waits for its locks, and a process that waits for the end."""
+    """PostgreSQL wakes the next host, the host whose operation waits for its locks, and whichever process waits for the end."""
     world = World(open_migrated(postgres.database()), tmp_path)
     first = world.plan(Plan("one", (StepPlan(), StepPlan("two"), StepPlan("three"), StepPlan()), locks=(("a", False),)))
     second = world.plan(Plan("three", (StepPlan(), StepPlan("one")), locks=(("a", False),)))
     waiting = Operations(world.database, None, notified=True, look_seconds=3600)
-    sides = [waiting, *(Operations(world.database, world.start(host, poll=3600)) for host in HOSTS)]
+    engines = [world.start(host, poll=3600) for host in HOSTS]
+    sides = [waiting, *(Operations(world.database, engine, look_seconds=3600) for engine in engines)]
     listeners = [Listener(world.database, each.notifications()) for each in sides]
     for listener in listeners:
         listener.start()
@@ -296,8 +306,8 @@ def test_no_hand_over_and_no_end_waits_for_a_poll(postgres: Postgres, tmp_path: 
         wait_until(lambda: listening(world.database) == len(sides))
         for id in (first, second):
             world.insert(id)
-        for id in (first, second):
-            assert waiting.wait(id, 60).state == model.SUCCEEDED
+        for id, side in ((first, waiting), (second, sides[2])):  # the second one is of another host than that
+            assert side.wait(id, 60).state == model.SUCCEEDED
     finally:
         for listener in listeners:
             listener.stop()
