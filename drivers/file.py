@@ -83,8 +83,11 @@ class FileDriver(BaseDriver[PoolFolder]):
 
     def _volume_path(self, volume: VolumeRef) -> Path:
         """Whether it exists or not."""
-        pool = self._at(volume.pool)
-        return pool.plain(pool.volume_path(volume.id))
+        return self._file_of(volume.pool, volume.id)
+
+    def _file_of(self, pool: str, volume_id: str) -> Path:
+        found = self._at(pool)
+        return found.plain(found.volume_path(volume_id))
 
     def _snapshot_path(self, snapshot: SnapshotRef) -> Path:
         """Whether it exists or not."""
@@ -123,7 +126,7 @@ class FileDriver(BaseDriver[PoolFolder]):
     def create_snapshot(self, snapshot: SnapshotRef, owner: str) -> ProviderState | None:
         """Create a file that shares the volume's blocks; without reflinks, a sparse file for the manager to fill."""
         pool = self._at(snapshot.pool)
-        origin = pool.plain(pool.volume_path(snapshot.volume_id))
+        origin = self._file_of(snapshot.pool, snapshot.volume_id)
         source = origin if self.facts.shares_blocks else None
         self._share(pool, self._snapshot_path(snapshot), snapshot.size, owner, source)
         pool.set_origin(self._snapshot_path(snapshot), snapshot.volume_id)

@@ -11,18 +11,17 @@ verb, so that a test can reach into a running service:
 often, counted in `faults.count.json`; without it always. `returns`: no fault, but what the verb returns in place of its own.
 """
 
-import errno
 import functools
 import json
-import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from drivers.copying_pool import CopyingPool
 from drivers.file import FileDriver
-from drivers.pool import MARKER, PoolFolder
+from drivers.pool import PoolFolder
 from drivers.provider_ids import ProviderIds
 from nbdsvc import atomic_file, errors
 from nbdsvc.driver import (
@@ -43,7 +42,7 @@ from nbdsvc.units import GiB
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def _faulty(verb: F) -> F:
+def faulty(verb: F) -> F:
     """Apply the planned faults before and after the verb."""
 
     @functools.wraps(verb)
@@ -95,22 +94,6 @@ class Faults:
         return bool(counts[key] <= times)
 
 
-class _CopyingPool(PoolFolder):
-    """Copies what is allocated where the real thing shares blocks."""
-
-    def copy(self, source_fd: int, fd: int) -> None:
-        size = os.fstat(source_fd).st_size
-        os.truncate(fd, size)
-        for start, end in _allocated(source_fd, size):
-            done = start
-            while done < end:
-                done += os.copy_file_range(source_fd, fd, end - done, done, done)
-
-    def _initialise(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        atomic_file.write(self.folder / MARKER, f"{self.name}\n".encode())
-
-
 class MemoryDriver(FileDriver):
     """The contract of nbdsvc/driver/, simulated. `capacity` in bytes, "infinite" or "unknown": of each pool, or by pool.
     `provider_ids`: objects have ids of its own making.
@@ -136,87 +119,87 @@ class MemoryDriver(FileDriver):
         self._ids = ProviderIds(first / "provider-ids", name, used=provider_ids)
 
     def _make_pool(self, name: str, folder: Path) -> PoolFolder:
-        return _CopyingPool(name, folder)
+        return CopyingPool(name, folder)
 
     @property
     def facts(self) -> DriverFacts:
         """Thin; blocks are shared as the constructor's `instant_clone` says."""
         return DriverFacts(thin=True, shares_blocks=self._shares)
 
-    @_faulty
+    @faulty
     def do_setup(self) -> None:
         """See FileDriver.do_setup; the planned faults come first and last."""
         super().do_setup()
 
-    @_faulty
+    @faulty
     def check_for_setup_error(self) -> None:
         """See FileDriver.check_for_setup_error; the planned faults come first and last."""
         super().check_for_setup_error()
 
-    @_faulty
+    @faulty
     def get_volume_stats(self, refresh: bool = False) -> list[PoolStats]:
         """See BaseDriver.get_volume_stats; total and free bytes are those of the simulated capacity."""
         return super().get_volume_stats(refresh)
 
-    @_faulty
+    @faulty
     def create_volume(self, volume: VolumeRef, owner: str) -> ProviderState | None:
         """See FileDriver.create_volume; the planned faults come first and last."""
         return super().create_volume(self._ids.to_make(volume), owner)
 
-    @_faulty
+    @faulty
     def delete_volume(self, volume: VolumeRef) -> None:
         """See FileDriver.delete_volume; the planned faults come first and last."""
         super().delete_volume(self._ids.to_remove(volume))
         self._ids.forget(volume)
 
-    @_faulty
+    @faulty
     def extend_volume(self, volume: VolumeRef, new_size: int) -> None:
         """See FileDriver.extend_volume; the planned faults come first and last."""
         super().extend_volume(self._ids.to_use(volume), new_size)
 
-    @_faulty
+    @faulty
     def create_cloned_volume(self, volume: VolumeRef, source: VolumeRef, owner: str) -> ProviderState | None:
         """See FileDriver.create_cloned_volume; the planned faults come first and last."""
         return super().create_cloned_volume(self._ids.to_make(volume), self._ids.to_use(source), owner)
 
-    @_faulty
+    @faulty
     def create_snapshot(self, snapshot: SnapshotRef, owner: str) -> ProviderState | None:
         """See FileDriver.create_snapshot; the planned faults come first and last."""
         return super().create_snapshot(self._ids.to_make(self._ids.of_volume(snapshot)), owner)
 
-    @_faulty
+    @faulty
     def delete_snapshot(self, snapshot: SnapshotRef) -> None:
         """See FileDriver.delete_snapshot; the planned faults come first and last."""
         super().delete_snapshot(self._ids.to_remove(snapshot))
         self._ids.forget(snapshot)
 
-    @_faulty
+    @faulty
     def create_volume_from_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef, owner: str) -> ProviderState | None:
         """See FileDriver.create_volume_from_snapshot; the planned faults come first and last."""
         return super().create_volume_from_snapshot(self._ids.to_make(volume), self._ids.to_use(snapshot), owner)
 
-    @_faulty
+    @faulty
     def revert_to_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef, owner: str) -> None:
         """See FileDriver.revert_to_snapshot; the planned faults come first and last."""
         super().revert_to_snapshot(self._ids.to_use(volume), self._ids.to_use(snapshot), owner)
 
-    @_faulty
+    @faulty
     def manage_existing(self, volume: VolumeRef, ref: dict[str, str], owner: str) -> ProviderState | None:
         """See FileDriver.manage_existing; the planned faults come first and last."""
         return super().manage_existing(self._ids.to_make(volume), ref, owner)
 
-    @_faulty
+    @faulty
     def unmanage(self, volume: VolumeRef, owner: str | None = None, ref: dict[str, str] | None = None) -> None:
         """See FileDriver.unmanage; the planned faults come first and last."""
         super().unmanage(self._ids.to_remove(volume), owner, ref)
         self._ids.forget(volume)
 
-    @_faulty
+    @faulty
     def manage_existing_snapshot(self, snapshot: SnapshotRef, ref: dict[str, str], owner: str) -> ProviderState | None:
         """See FileDriver.manage_existing_snapshot; the planned faults come first and last."""
         return super().manage_existing_snapshot(self._ids.to_make(self._ids.of_volume(snapshot)), ref, owner)
 
-    @_faulty
+    @faulty
     def unmanage_snapshot(
         self, snapshot: SnapshotRef, owner: str | None = None, ref: dict[str, str] | None = None
     ) -> None:
@@ -224,7 +207,7 @@ class MemoryDriver(FileDriver):
         super().unmanage_snapshot(self._ids.to_remove(snapshot), owner, ref)
         self._ids.forget(snapshot)
 
-    @_faulty
+    @faulty
     def initialize_connection(
         self, volume: VolumeRef, connector: Mapping[str, Any], initiator_data: Mapping[str, str] | None
     ) -> Mapping[str, Any] | None:
@@ -234,25 +217,25 @@ class MemoryDriver(FileDriver):
             return None
         return {"initiator_updates": {"set_values": {"host": str(host)}}}
 
-    @_faulty
+    @faulty
     def update_provider_info(
         self, volumes: Sequence[VolumeRef], snapshots: Sequence[SnapshotRef]
     ) -> tuple[Sequence[ProviderUpdate], Sequence[ProviderUpdate]]:
         """The ids that it noted of these objects; nothing without `provider_ids`."""
         return self._ids.updates(volumes), self._ids.updates(snapshots)
 
-    @_faulty
+    @faulty
     def secure_file_operations_enabled(self) -> bool:
         """Its files are used by the user that they belong to."""
         return True
 
-    @_faulty
+    @faulty
     def freeze_backend(self) -> bool:
         """Leave a file `frozen` in the first pool's folder; the planned faults come first and last."""
         self._frozen.touch()
         return True
 
-    @_faulty
+    @faulty
     def thaw_backend(self) -> bool:
         """Remove the file of freeze_backend; the planned faults come first and last."""
         self._frozen.unlink(missing_ok=True)
@@ -296,20 +279,6 @@ class MemoryDriver(FileDriver):
         total = self._capacity.get(name, 1000 * GiB)
         free = total if isinstance(total, str) else max(0, total - measured.allocated)
         return replace(measured, total=total, free=free)
-
-
-def _allocated(fd: int, size: int) -> Iterator[tuple[int, int]]:
-    """Start and end of each part of the file that is not a hole (lseek(2), SEEK_DATA)."""
-    end = 0
-    while end < size:
-        try:
-            start = os.lseek(fd, end, os.SEEK_DATA)
-        except OSError as error:
-            if error.errno == errno.ENXIO:  # nothing but a hole up to the end
-                return
-            raise
-        end = os.lseek(fd, start, os.SEEK_HOLE)
-        yield start, end
 
 
 def _make(kind: str, name: str, verb: str) -> errors.Error:

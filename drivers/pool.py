@@ -105,6 +105,16 @@ class PoolFolder:
             temporary.replace(path)
             atomic_file.sync_folder(path.parent)
 
+    def mirror(self, source: Path, path: Path) -> None:
+        """A copy of another folder's object, in place of an earlier one. FileNotFoundError where the source is gone."""
+        keeper = self.owner(source)
+        if keeper is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(source))
+        temporary = self.folder / "new" / f"{path.name}.mirror"
+        with self._translated(source.stat().st_size):
+            self._write(temporary, source.stat().st_size, keeper, source)
+            temporary.replace(path)
+
     def adopt(self, source: Path, path: Path, owner: str) -> None:
         """Give a file without an owner to `owner`, as `path`. Marked first, so that a repeated call finds it."""
         self.check()

@@ -3,6 +3,7 @@
     Error
     ├── RequestError          the caller's: change the request, then ask again
     │   ├── InvalidInput          a field has a bad value
+    │   │   └── InvalidReplicationTarget  no target of the backend has this name
     │   ├── NotFound              no such thing, or not visible to this project
     │   ├── InvalidState          the thing is in a status that forbids this now
     │   ├── Conflict              someone else changed it first, or a name is taken
@@ -18,7 +19,9 @@
     │   │   └── NoRoom                no pool that would do has room for a new volume
     │   ├── DeviceBusy            someone still holds the device
     │   ├── ExportFailed          an export could not be made, changed or removed
+    │   ├── ReplicationError      a volume's replica does not allow or could not do this
     │   └── BackendUnavailable    the backend is not set up or not reachable
+    │       ├── UnableToFailOver      nor at the site that it was to be failed over to
     │       └── NoValidBackend        no pool can take a new volume, each for a reason of its own
     ├── DataError             bytes are wrong or lost: never retried in silence
     │   ├── ReadFailed
@@ -72,6 +75,10 @@ class InvalidInput(RequestError):
     field: str
     value: Any
     reason: str
+
+
+class InvalidReplicationTarget(InvalidInput):
+    """No target of the backend has this name. Facts: as of InvalidInput."""
 
 
 class NotFound(RequestError):
@@ -200,6 +207,12 @@ class ExportFailed(BackendError):
     reason: str
 
 
+class ReplicationError(BackendError):
+    """A volume's replica does not allow this, or could not do it. Facts: volume (its id), reason."""
+
+    template = "Volume {volume} replication error: {reason}"
+
+
 class BackendUnavailable(BackendError):
     """Facts: backend, reason."""
 
@@ -207,6 +220,10 @@ class BackendUnavailable(BackendError):
     outside = "The storage is not available now."
     backend: str
     reason: str
+
+
+class UnableToFailOver(BackendUnavailable):
+    """What was there before may be usable or not. Facts: as of BackendUnavailable."""
 
 
 class NoValidBackend(BackendUnavailable):

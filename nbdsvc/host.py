@@ -19,6 +19,8 @@ from nbdsvc.driver import (
     FreezeDriver,
     ManageDriver,
     ManageSnapshotDriver,
+    ReplicaDriver,
+    ReplicatedDriver,
     RevertDriver,
     SnapshotDriver,
     capabilities_of,
@@ -103,6 +105,24 @@ class Backend:
     def freezing(self) -> FreezeDriver | None:
         """The driver, where it wants to be notified of a freeze; else None."""
         return self.driver if isinstance(self.driver, FreezeDriver) else None
+
+    def replicas(self) -> ReplicaDriver:
+        """Volumes with replicas of their own."""
+        if isinstance(self.driver, ReplicaDriver) and self.able.replication:
+            return self.driver
+        raise self._unsupported("ReplicaDriver")
+
+    def replicated(self) -> ReplicatedDriver:
+        """All of the backend, at another site too."""
+        if isinstance(self.driver, ReplicatedDriver) and self.able.replication:
+            return self.driver
+        raise self._unsupported("ReplicatedDriver")
+
+    @property
+    def replication_targets(self) -> list[str]:
+        """Where it can fail over to; none where it cannot."""
+        has_targets = isinstance(self.driver, ReplicatedDriver) and self.able.replication
+        return list(self.replicated().replication_targets) if has_targets else []
 
     def _unsupported(self, protocol: str) -> errors.Unsupported:
         return unsupported(self.name, class_name(self.driver), protocol)

@@ -53,8 +53,17 @@ def snapshot_ref(snapshot: Snapshot, volume: Volume) -> SnapshotRef:
 
 def state_of(row: Volume | Snapshot) -> ProviderState | None:
     """What the driver returned for this object; None where it returned nothing."""
-    state = ProviderState(row.provider_id, row.provider_location, row.driver_data)
+    replication = _replication_of(row) if isinstance(row, Volume) and row.replication_status else None
+    state = ProviderState(row.provider_id, row.provider_location, row.driver_data, replication)
     return None if state == ProviderState() else state
+
+
+def _replication_of(row: Volume) -> dict[str, str | None]:
+    return {
+        "replication_status": row.replication_status,
+        "replication_extended_status": row.replication_extended_status,
+        "replication_driver_data": row.replication_driver_data,
+    }
 
 
 def keep_state(run: Run[Any], rows: Repository[Any], id: str, state: ProviderState | None) -> None:

@@ -18,7 +18,7 @@ from nbdsvc.attachments.delete import DELETE_ATTACHMENT
 from nbdsvc.attachments.detach_all import DETACH_ALL
 from nbdsvc.attachments.repair import REPAIR_EXPORT
 from nbdsvc.attachments.terminate_connection import TERMINATE_CONNECTION
-from nbdsvc.backends import export_repair, rebuild, recognition, retention
+from nbdsvc.backends import export_repair, rebuild, recognition, replication, retention
 from nbdsvc.backends.freeze import FREEZE_BACKEND
 from nbdsvc.backends.heartbeat import Heartbeat
 from nbdsvc.backends.list_manageable import LIST_MANAGEABLE
@@ -28,6 +28,7 @@ from nbdsvc.backends.thaw import THAW_BACKEND
 from nbdsvc.compose import make_host
 from nbdsvc.config import Settings
 from nbdsvc.datapath.rate_limit import cores
+from nbdsvc.driver import ReplicaDriver
 from nbdsvc.exporter import ConnectionInfo, Exporter
 from nbdsvc.exports.nbd.exporter import NbdExporter
 from nbdsvc.host import Host
@@ -219,6 +220,11 @@ class Service:
             *(
                 PeriodicTask(f"exports {each.protocol}", seconds, partial(self._repair, host, each), confirm)
                 for each in host.exporters
+            ),
+            *(
+                PeriodicTask(f"replication {each.name}", seconds, partial(replication.refresh, host, each), confirm)
+                for each in host.backends.values()
+                if isinstance(each.driver, ReplicaDriver)
             ),
             PeriodicTask("maintenance", seconds, partial(self._maintain, host), confirm, reports_jumps=True),
         ]

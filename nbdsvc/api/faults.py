@@ -18,6 +18,7 @@ STATUS: dict[type[errors.Error], int] = {
     errors.QuotaExceeded: 413,
     errors.BadImage: 400,
     errors.OutOfSpace: 400,
+    errors.ReplicationError: 400,
     errors.TimedOut: 503,
     errors.BackendError: 503,
     errors.OperationError: 409,

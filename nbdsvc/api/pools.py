@@ -46,7 +46,7 @@ def capabilities(request: CurrentRequest, host: str) -> JSONResponse:
         "description": None,
         "visibility": None,
         "storage_protocol": found["storage_protocol"],
-        "replication_targets": [],
+        "replication_targets": found.get("replication_targets", []),
     }
     return answer(shown | found["description"])
 

@@ -73,6 +73,9 @@ def volume_extras(volume: Volume, context: Context) -> dict[str, Any]:
         shown["os-vol-host-attr:host"] = volume.full_host
         shown["os-vol-mig-status-attr:migstat"] = volume.migration_status
         shown["os-vol-mig-status-attr:name_id"] = None
+        if volume.replication_status:
+            shown["os-volume-replication:extended_status"] = volume.replication_extended_status
+            shown["os-volume-replication:driver_data"] = volume.replication_driver_data
     return shown
 
 

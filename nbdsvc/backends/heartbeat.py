@@ -11,7 +11,7 @@ import structlog
 
 from nbdsvc import driver as contract
 from nbdsvc import errors
-from nbdsvc.backends import findings, provider_info, recognition
+from nbdsvc.backends import findings, provider_info, recognition, replication
 from nbdsvc.backends.places import Places
 from nbdsvc.driver import BackendObject, PoolStats
 from nbdsvc.host import Backend, Host
@@ -58,6 +58,8 @@ class Heartbeat:
             if not self._working:
                 self._working = self._start()
             self._working = publish(self._host, self._backend, self._working)
+            if self._working:
+                replication.follow_report(self._host, self._backend)
             self._reported(f"{self._host.name}@{self._backend.name}")
         except errors.ConfigError as error:
             self.failure = error
@@ -67,9 +69,12 @@ class Heartbeat:
 
     def _start(self) -> bool:
         self._take_places()
+        replication.set_active(self._host, self._backend)
         working = initialise(self._backend)
         if working and self._refuse_unknown:
             recognition.check_objects(self._host, self._backend)
+        if working:
+            replication.look_again(self._host, self._backend)
         return working and provider_info.take_over(self._host, self._backend)
 
     def _take_places(self) -> None:
@@ -147,6 +152,8 @@ def _capabilities(backend: Backend) -> dict[str, Any]:
         "instant_clone": able.instant_clone,
         "instant_snapshot": able.instant_snapshot,
         "multiattach": able.multiattach,
+        "replication": able.replication,
+        "replication_targets": backend.replication_targets,
         "secure_file_operations": _are_files_secure(driver),
         "extra": dict(backend.capabilities),
         "description": contract.describe(driver),

@@ -140,7 +140,8 @@ def capabilities(row: StorageBackend, pool: PoolStats) -> dict[str, Any]:
         "multiattach": reported.get("multiattach", True),
         "compression": False,
         "QoS_support": False,
-        "replication_enabled": False,
+        # By both spellings of the extra spec.
+        **dict.fromkeys(("replication", "replication_enabled"), bool(reported.get("replication"))),
         "reserved_percentage": pool.reserved_percentage,
         "total_capacity_gb": shown_gigabytes(pool.total),
         "free_capacity_gb": shown_gigabytes(pool.free),

@@ -7,7 +7,7 @@ through `location` and datapath/, transports are exporters.
 `Driver` is what every driver implements; whatever else one can do is a protocol of its own, and what a driver can do is
 which of them it implements: `capabilities_of` says it, and nothing is found out by trying. A driver of `Driver` alone has
 volumes that are created, filled, attached, extended, copied and deleted; the API refuses what calls for a protocol that it
-does not implement. So will groups, retype, migration and replication be protocols of their own, each with its first user.
+does not implement. So will groups, retype and migration be protocols of their own, each with its first user.
 
 Rules that every method keeps, and tests/contract/ checks:
 
@@ -36,11 +36,14 @@ from nbdsvc.driver.objects import BackendObject, Manageable
 from nbdsvc.driver.places import PoolPlaces
 from nbdsvc.driver.proxy import ProxyVD, class_name
 from nbdsvc.driver.refs import SnapshotRef, VolumeRef
+from nbdsvc.driver.replica_update import is_replicated, replication_columns
+from nbdsvc.driver.replication import DEFAULT_TARGET, ReplicaDriver, ReplicatedDriver, VolumeUpdate
 from nbdsvc.driver.snapshots import CloneDriver, RevertDriver, SnapshotDriver
 from nbdsvc.driver.state import ProviderState
 from nbdsvc.driver.stats import LIMITLESS, Capacity, PoolStats
 
 __all__ = [
+    "DEFAULT_TARGET",
     "ENTRY_POINT_GROUP",
     "LIMITLESS",
     "PROTOCOLS",
@@ -61,15 +64,20 @@ __all__ = [
     "ProviderState",
     "ProviderUpdate",
     "ProxyVD",
+    "ReplicaDriver",
+    "ReplicatedDriver",
     "RevertDriver",
     "SecureFilesDriver",
     "SnapshotDriver",
     "SnapshotRef",
     "VolumeRef",
+    "VolumeUpdate",
     "capabilities_of",
     "check_complete",
     "class_name",
     "describe",
+    "is_replicated",
     "load",
+    "replication_columns",
     "unsupported",
 ]

@@ -7,6 +7,7 @@ from nbdsvc.driver.core import Driver
 from nbdsvc.driver.freeze import FreezeDriver
 from nbdsvc.driver.hooks import ConnectionDriver, ProviderInfoDriver, SecureFilesDriver
 from nbdsvc.driver.manage import ManageDriver, ManageSnapshotDriver
+from nbdsvc.driver.replication import ReplicaDriver, ReplicatedDriver
 from nbdsvc.driver.snapshots import CloneDriver, RevertDriver, SnapshotDriver
 
 # The optional protocols by name, and what a driver without one cannot do.
@@ -16,6 +17,8 @@ PROTOCOLS: dict[str, tuple[type, str]] = {
     "RevertDriver": (RevertDriver, "does not revert at once"),
     "ManageDriver": (ManageDriver, "manages no existing volumes"),
     "ManageSnapshotDriver": (ManageSnapshotDriver, "manages no existing snapshots"),
+    "ReplicaDriver": (ReplicaDriver, "does not replicate single volumes"),
+    "ReplicatedDriver": (ReplicatedDriver, "does not fail over"),
     "ConnectionDriver": (ConnectionDriver, "keeps nothing of initiators"),
     "ProviderInfoDriver": (ProviderInfoDriver, "gives its objects no new ids at a start"),
     "SecureFilesDriver": (SecureFilesDriver, "does not say who may own its files"),
@@ -39,6 +42,8 @@ class Capabilities:
     """A revert costs no copy."""
     multiattach: bool
     """Several clients may have one volume open."""
+    replication: bool
+    """Volumes of a type that wants a replica get one."""
 
 
 def capabilities_of(driver: Driver) -> Capabilities:
@@ -56,6 +61,7 @@ def capabilities_of(driver: Driver) -> Capabilities:
         instant_clone=instant("CloneDriver"),
         instant_revert=instant("SnapshotDriver", "RevertDriver"),
         multiattach=facts.multiattach,
+        replication=facts.replicates and bool(protocols & {"ReplicaDriver", "ReplicatedDriver"}),
     )
 
 

@@ -14,3 +14,5 @@ class DriverFacts:
     object of zeros that the service fills by a copy, and no method of CloneDriver and RevertDriver is called."""
     multiattach: bool = True
     """Several clients may have one volume open."""
+    replicates: bool = False
+    """Replication is set up (S063): of a driver that could replicate, and has no target, it is not."""

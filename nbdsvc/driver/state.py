@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from nbdsvc.driver.replica_update import replication_columns
+
 # Rows are read with every list of volumes: this is for ids and addresses, not for a driver's own book-keeping.
 MAX_NAME = 255
 MAX_DATA = 4096
@@ -21,6 +23,8 @@ class ProviderState:
     provider_id: str | None = None
     provider_location: str | None = None
     driver_data: Mapping[str, Any] | None = field(default=None, hash=False)
+    replication: Mapping[str, Any] | None = field(default=None, hash=False)
+    """Of a volume that has a replica: `replication_status`, `replication_extended_status`, `replication_driver_data`."""
 
     def __post_init__(self) -> None:
         for name, value in (("provider_id", self.provider_id), ("provider_location", self.provider_location)):
@@ -37,4 +41,5 @@ class ProviderState:
             "provider_id": self.provider_id,
             "provider_location": self.provider_location,
             "driver_data": data,
+            **(replication_columns(self.replication) if self.replication else {}),
         }

@@ -36,6 +36,9 @@ class Volume:
     previous_status: str | None = None
     migration_status: str | None = None
     replication_status: str | None = None
+    # As the driver says them of the volume's replica.
+    replication_extended_status: str | None = None
+    replication_driver_data: str | None = None
     attached_mode: str | None = None
     metadata: dict[str, str] = field(default_factory=dict)
     image_metadata: dict[str, str] = field(default_factory=dict)

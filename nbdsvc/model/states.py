@@ -174,9 +174,26 @@ SNAPSHOT_RESET = frozenset("available creating deleting error error_deleting".sp
 ATTACH_STATUS_RESET = frozenset({"attached", "detached"})
 MIGRATION_STATUSES = frozenset("starting migrating completing success error none".split())
 
-# Reserved for consistency groups and replication, so that no other file spells a status.
+# Reserved for consistency groups, so that no other file spells a status.
 GROUP_STATUSES = frozenset("creating available updating deleting error error_deleting deleted".split())
-VOLUME_REPLICATION_STATUSES = frozenset("copying active active-stopped inactive error disabled".split())
+
+# What drivers say of a volume's replica: any of these may follow any other. The first five are read at intervals.
+REPLICA_STATUSES = frozenset("copying active active-stopped inactive error".split())
+VOLUME_REPLICATION_STATUSES = REPLICA_STATUSES | {"disabled"}
 SERVICE_REPLICATION_STATUSES = frozenset(
     "enabled disabled not-capable failing-over failed-over failover-error error enabling disabling".split()
+)
+SERVICE_REPLICATION_IN_FLIGHT = frozenset({"failing-over"})
+
+# Of a whole backend. A failover that was refused by its target's name goes back to where it came from, by one of the two.
+REPLICATION = _table(
+    ("replicate", "disabled not-capable enabling", None, "enabled", None),
+    ("stop replicating", "enabled disabling", None, "disabled", None),
+    ("fail over", "enabled failed-over", "failing-over", "failed-over", "failover-error"),
+    ("fail back", "enabled failed-over", "failing-over", "enabled", "failover-error"),
+    # What the driver has changed is not known.
+    ("fail", "enabled failed-over", "failing-over", "error", None),
+    # At the next start of the backend.
+    ("look again", "error failover-error", None, "enabled", None),
+    ("look again failed over", "error failover-error", None, "failed-over", None),
 )

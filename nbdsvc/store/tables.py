@@ -49,6 +49,8 @@ volumes = sa.Table(
     sa.Column("previous_status", sa.String(32)),
     sa.Column("migration_status", sa.String(64)),
     sa.Column("replication_status", sa.String(32)),
+    sa.Column("replication_extended_status", sa.Text),
+    sa.Column("replication_driver_data", sa.Text),
     sa.Column("attached_mode", sa.String(8)),
     sa.Column("metadata", sa.JSON, nullable=False),
     sa.Column("image_metadata", sa.JSON, nullable=False),

@@ -13,6 +13,7 @@ from drivers.file import FileDriver
 from drivers.lvm import LvmBase, ThickDriver
 from drivers.lvm import make as make_lvm
 from drivers.memory import MemoryDriver
+from drivers.memory_replicated import ReplicatedMemoryDriver
 from nbdsvc import errors, process
 from nbdsvc.driver import PROTOCOLS, Driver, SnapshotRef, VolumeRef
 from nbdsvc.location import Location
@@ -39,16 +40,17 @@ def mounted(tmp_path: Path, kind: str) -> Iterator[Path]:
 
 # Backends whose pool is a folder run anywhere. The others run where an environment variable names what they may use: the rig does,
 # in its machines.
-FOLDERS = ["file-plain", "file-xfs", "file-btrfs", "memory-instant", "memory-copying"]
+FOLDERS = ["file-plain", "file-xfs", "file-btrfs", "memory-instant", "memory-copying", "memory-replicated"]
 GROUP = os.environ.get("NBDSVC_TEST_VOLUME_GROUP", "")
 # The example of docs/writing-a-driver.md, and one that implements the core alone.
 OTHERS = ["example", "core"]
 BACKENDS = FOLDERS + OTHERS + (["lvm-thin", "lvm-thick"] if GROUP else [])
 # Called of drivers that want them, and of ours only the simulator does.
 _HOOKS = frozenset({"ConnectionDriver", "ProviderInfoDriver", "SecureFilesDriver", "FreezeDriver"})
-_ALL = frozenset(PROTOCOLS) - _HOOKS
+_REPLICATION = frozenset({"ReplicaDriver", "ReplicatedDriver"})
+_ALL = frozenset(PROTOCOLS) - _HOOKS - _REPLICATION
 # By what they can do; tests/contract/test_driver.py asks each driver whether it says the same.
-_INSTANT = {"file-xfs", "file-btrfs", "memory-instant", "lvm-thin"}
+_INSTANT = {"file-xfs", "file-btrfs", "memory-instant", "memory-replicated", "lvm-thin"}
 INSTANT_CLONES = [name for name in BACKENDS if name in _INSTANT]
 THICK_SNAPSHOTS = [name for name in BACKENDS if name == "lvm-thick"]
 COPIED_SNAPSHOTS = [name for name in BACKENDS if name not in {*INSTANT_CLONES, *THICK_SNAPSHOTS, "core"}]
@@ -56,6 +58,7 @@ COPIED_SNAPSHOTS = [name for name in BACKENDS if name not in {*INSTANT_CLONES, *
 _SOME = {
     "example": frozenset({"SnapshotDriver"}),
     "core": frozenset(),
+    "memory-replicated": frozenset(PROTOCOLS),
     "lvm-thick": _ALL - {"CloneDriver", "RevertDriver"},
 }
 PROTOCOLS_OF = {name: _SOME.get(name, _ALL | _HOOKS if name.startswith("memory") else _ALL) for name in BACKENDS}
@@ -93,6 +96,9 @@ def made_on(backend: str, folder: Path) -> Iterator[Made]:
         yield lambda: set_up(CoreDriver("b", folder / "pool"))
     elif kind == "file":
         yield lambda: set_up(FileDriver("b", folder / "pool"))
+    elif flavour == "replicated":
+        targets = {site: str(folder / site) for site in ("near", "far")}
+        yield lambda: set_up(ReplicatedMemoryDriver("b", folder / "pool", replication_targets=targets))
     else:
         yield lambda: set_up(MemoryDriver("b", folder / "pool", instant_clone=flavour == "instant"))
 

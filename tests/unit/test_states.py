@@ -7,6 +7,7 @@ from nbdsvc.model import states
 TABLES = [
     (states.VOLUME, states.VOLUME_STATUSES, states.VOLUME_IN_FLIGHT),
     (states.SNAPSHOT, states.SNAPSHOT_STATUSES, states.SNAPSHOT_IN_FLIGHT),
+    (states.REPLICATION, states.SERVICE_REPLICATION_STATUSES, states.SERVICE_REPLICATION_IN_FLIGHT),
     (states.ATTACHMENT, states.ATTACHMENT_STATUSES, states.ATTACHMENT_IN_FLIGHT),
 ]
 
