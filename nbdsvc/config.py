@@ -143,6 +143,8 @@ class Settings:
     # How much each weigher counts in the choice of a pool: capacity (room for promises), allocated_capacity, volume_number
     # (both spread volumes where it is below 0), goodness (the backends' goodness_function), chance. One that is missing: 0.
     scheduler_weights: dict[str, Any] = field(default_factory=lambda: {"capacity": 1.0, "goodness": 1.0})
+    # Pools in which a creation is tried at most, one after the other, where their backends fail at it.
+    scheduler_max_attempts: int = 3
     # Zone of a volume whose creation names none; empty: availability_zone.
     default_availability_zone: str = ""
     # Whether a creation that names a zone without a storage host gets the default zone; off: it is refused.
@@ -318,6 +320,7 @@ def _check(settings: Settings) -> Settings:
         (settings.unknown_objects not in ("refuse", "leave"), "unknown_objects", "must be refuse or leave"),
         (settings.database_reserve < 0, "database_reserve", "must not be negative"),
         (settings.claim_seconds <= 0, "claim_seconds", "must be more than 0"),
+        (settings.scheduler_max_attempts < 1, "scheduler_max_attempts", "must be at least 1"),
         (settings.num_shell_tries < 1, "num_shell_tries", "must be at least 1"),
         (settings.operations_kept <= 0, "operations_kept", "must be more than 0"),
         (not 1 <= settings.max_copies <= 64, "max_copies", "must be 1 to 64"),

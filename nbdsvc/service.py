@@ -47,6 +47,7 @@ from nbdsvc.store.claims import Claim
 from nbdsvc.store.database import Database
 from nbdsvc.store.listening import Listener
 from nbdsvc.volumes.create import CREATE_VOLUME
+from nbdsvc.volumes.create_elsewhere import going_on
 from nbdsvc.volumes.delete import DELETE_VOLUME
 from nbdsvc.volumes.extend import EXTEND_VOLUME
 from nbdsvc.volumes.manage import MANAGE_VOLUME
@@ -192,7 +193,7 @@ class Service:
         return Engine(
             self.database,
             settings.host,
-            TYPES_BY_NAME,
+            {**TYPES_BY_NAME, CREATE_VOLUME.name: going_on(lambda: self.app, CREATE_VOLUME)},
             host,
             settings.state_dir / "locks",
             probe=probe,

@@ -9,6 +9,7 @@ from nbdsvc.api.request import ApiRequest, CurrentRequest, answer
 from nbdsvc.messages.delete import delete_message
 from nbdsvc.messages.read import Message, get_message, list_messages
 from nbdsvc.model.listing import Page
+from nbdsvc.model.operation import Operation
 
 router = strict.router("messages")
 
@@ -56,6 +57,13 @@ def _one_page(request: ApiRequest) -> Page:
     return Page(limit=request.app.settings.max_limit)
 
 
+def _sequel(failed: Operation) -> str:
+    """What became of it, where this was not the last attempt, or not the first."""
+    if failed.continued_by:
+        return f" It goes on in another pool, by operation {failed.continued_by}."
+    return f" {len(failed.tried) + 1} pools were tried." if failed.tried else ""
+
+
 def _view(request: ApiRequest, message: Message) -> dict[str, Any]:
     failed = message.operation
     reason = views.failure(failed, request.context) or "it failed"
@@ -63,7 +71,7 @@ def _view(request: ApiRequest, message: Message) -> dict[str, Any]:
     return {
         "id": message.id,
         "event_id": message.event_id,
-        "user_message": f"{failed.kind.replace('.', ' ')}: {reason}",
+        "user_message": f"{failed.kind.replace('.', ' ')}: {reason}{_sequel(failed)}",
         "message_level": "ERROR",
         "resource_type": message.resource_type,
         "resource_uuid": failed.resource_id,

@@ -200,6 +200,12 @@ def failure(row: Operation, context: Context) -> str:
     return errors.from_facts(row.error).message_for_user(everything=context.is_admin) if row.error else ""
 
 
+def _attempt(tried: dict[str, Any], context: Context) -> dict[str, Any]:
+    """An attempt in another pool. Which one, is no business of projects."""
+    reason = errors.from_facts(tried["error"]).message_for_user(everything=context.is_admin)
+    return {"pool": tried["pool"] if context.is_admin else None, "reason": reason}
+
+
 def operation(row: Operation, context: Context) -> dict[str, Any]:
     """An operation (ours, not Cinder's): its progress and, if it failed, why; for administrators also where it is."""
     shown = {
@@ -211,6 +217,8 @@ def operation(row: Operation, context: Context) -> dict[str, Any]:
         "request_id": row.request_id,
         "progress": _progress(row),
         "error": {"kind": row.error["kind"], "message": failure(row, context)} if row.error else None,
+        "continued_by": row.continued_by,
+        "tried": [_attempt(each, context) for each in row.tried],
         "skipped": row.skipped or [],
         "cancel_requested": row.cancel_requested,
         "rate": row.rate,

@@ -72,11 +72,16 @@ class Client:
         return dict(found[0])
 
     def follow(self, id: str) -> Iterator[dict[str, Any]]:
-        """The operation at intervals, until it has ended, however long that takes: deadlines are the operation's."""
+        """The operation at intervals, until it has ended, however long that takes: deadlines are the operation's.
+
+        Where another operation goes on with it, that one is followed.
+        """
         while True:
             operation = self.get("operations", id)["operation"]
             yield operation
-            if operation["finished_at"]:
+            if operation.get("continued_by"):
+                id = operation["continued_by"]
+            elif operation["finished_at"]:
                 return
             time.sleep(POLL_SECONDS)
 

@@ -22,8 +22,13 @@ def list_operations(state: str | None, limit: int, as_json: bool) -> None:
     """List operations, the newest first."""
     found = Client().get("operations", state=state, limit=limit)["operations"]
     for row in found:
-        row["reason"] = (row["error"] or {}).get("message") or _skipped(row)
+        row["reason"] = _reason(row)
     show.rows(found, ("id", "kind", "state", "resource_id", "progress", "reason"), as_json)
+
+
+def _reason(row: dict[str, Any]) -> str | None:
+    failed = (row["error"] or {}).get("message")
+    return f"{failed} It goes on by {row['continued_by']}." if row.get("continued_by") else failed or _skipped(row)
 
 
 def _skipped(row: dict[str, Any]) -> str | None:

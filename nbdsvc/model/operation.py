@@ -11,6 +11,9 @@ SUCCEEDED, FAILED, CANCELLED, ROLLBACK_FAILED = "succeeded", "failed", "cancelle
 UNFINISHED = frozenset({PENDING, RUNNING, UNDOING})
 FINISHED = frozenset({SUCCEEDED, FAILED, CANCELLED, ROLLBACK_FAILED})
 
+# Beside the results of the steps: the operation that goes on with the work of one that failed.
+CONTINUED_BY = "continued_by"
+
 
 @dataclass(frozen=True, order=True)
 class Lock:
@@ -98,6 +101,16 @@ class Operation:
     @property
     def finished(self) -> bool:
         return self.state in FINISHED
+
+    @property
+    def continued_by(self) -> str | None:
+        """The id of the operation that goes on elsewhere with what this one failed at."""
+        return self.results.get(CONTINUED_BY)
+
+    @property
+    def tried(self) -> list[dict[str, Any]]:
+        """The attempts elsewhere before this one: pool, and error (errors.facts_of)."""
+        return list(self.args.get("tried", []))
 
     def lock_set(self) -> list[Lock]:
         """The locks of the operation in the order in which every operation takes them, so that no two can deadlock."""

@@ -81,6 +81,8 @@ VOLUME = _table(
     # verb, sources, during, done, failed
     ("create", NEW, "creating", "available", "error"),
     ("fill from image", "creating", "downloading", "available", "error"),
+    # In the next pool, where the backend of the first one failed.
+    ("create elsewhere", "creating downloading", "creating", "available", "error"),
     ("delete", "available error error_restoring error_extending error_managing", "deleting", None, "error_deleting"),
     ("force delete", " ".join(sorted(VOLUME_STATUSES)), "deleting", None, "error_deleting"),
     # The backend says that it is in use, or the deletion was cancelled before anything was removed.

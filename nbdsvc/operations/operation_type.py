@@ -19,6 +19,8 @@ from nbdsvc.model.operation import Lock, Operation
 A = TypeVar("A")
 A_co = TypeVar("A_co", covariant=True)
 
+# Metadata of an argument that is kept only where it says something: a host of an older version does not know its name.
+IF_SET = {"if_set": True}
 # Lanes of the engine: what ends or repairs access, what is short, what copies.
 ACCESS, SHORT, COPY = "access", "short", "copy"
 
@@ -113,7 +115,8 @@ def args_to_json(args: Any) -> dict[str, Any]:
     """The arguments as the journal keeps them."""
     if isinstance(args, dict):
         return args
-    return {field.name: getattr(args, field.name) for field in dataclasses.fields(args)}
+    found = [(field, getattr(args, field.name)) for field in dataclasses.fields(args)]
+    return {field.name: value for field, value in found if value or not field.metadata.get("if_set")}
 
 
 def args_from_json(kind: type[A], stored: dict[str, Any]) -> A:

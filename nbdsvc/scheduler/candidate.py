@@ -1,6 +1,6 @@
 """A pool as the scheduler sees it, and what a new volume demands of it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,6 +54,15 @@ class Nearness:
     # None of these host@backend.
     different_backends: frozenset[str] = frozenset()
     local_hosts: frozenset[str] | None = None
+
+    def to_json(self) -> dict[str, list[str]]:
+        """What it demands; empty where that is nothing."""
+        return {name: sorted(found) for name, found in vars(self).items() if found is not None and found != frozenset()}
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Iterable[str]]) -> "Nearness":
+        """What `to_json` returned."""
+        return cls(**{name: frozenset(found) for name, found in stored.items()})
 
 
 @dataclass(frozen=True)

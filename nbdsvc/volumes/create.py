@@ -16,9 +16,9 @@ from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Volume, VolumeType
 from nbdsvc.model.locking import locks
 from nbdsvc.model.operation import Lock, Operation
-from nbdsvc.operations.operation_type import OperationType, Run, Step
+from nbdsvc.operations.operation_type import IF_SET, OperationType, Run, Step
 from nbdsvc.refs import keep_state, read_snapshot_ref, read_volume_ref
-from nbdsvc.scheduler.candidate import Request
+from nbdsvc.scheduler.candidate import Nearness, Request
 from nbdsvc.store import quotas, repositories, secrets, transitions
 from nbdsvc.types.queries import usable_type
 from nbdsvc.units import GiB
@@ -62,6 +62,10 @@ class CreateArgs:
     """Without credentials, which are kept apart until the operation ends."""
     image_resolved: bool = False
     """The API has checked that the project may use the image."""
+    near: dict[str, list[str]] = field(default_factory=dict, metadata=IF_SET)
+    """Where the hints want it: scheduler.candidate.Nearness."""
+    tried: tuple[dict[str, Any], ...] = field(default=(), metadata=IF_SET)
+    """The pools in which it failed before, each with the error."""
 
 
 def create_volume(app: App, context: Context, request: CreateVolumeRequest) -> tuple[Volume, Related]:
@@ -82,9 +86,15 @@ def create_volume(app: App, context: Context, request: CreateVolumeRequest) -> t
     app.check_database_room()  # before the pools: where they share a full disk, this is the reason that helps
     reference, request = request.image, replace(request, image=_without_credentials(request.image))
     with app.change() as conn:
-        volume = repositories.volumes.insert(conn, _new_row(app, conn, context, request))
+        near = look_up(conn, owner_scope(context), request.hints)
+        volume = repositories.volumes.insert(conn, _new_row(app, conn, context, request, near))
         args = CreateArgs(
-            volume.id, request.snapshot_id, request.source_volid, request.image, image_resolved=app.images is not None
+            volume.id,
+            request.snapshot_id,
+            request.source_volid,
+            request.image,
+            image_resolved=app.images is not None,
+            near=near.to_json(),
         )
         submitted = app.submit(conn, context, CREATE_VOLUME, args, backend=volume, resource=("volume", volume.id))
         if reference is not None and reference != request.image:
@@ -101,14 +111,13 @@ def _without_credentials(reference: str | None) -> str | None:
     return url.parse(address).shown + mark + disk
 
 
-def _new_row(app: App, conn: sa.Connection, context: Context, request: CreateVolumeRequest) -> Volume:
+def _new_row(app: App, conn: sa.Connection, context: Context, request: CreateVolumeRequest, near: Nearness) -> Volume:
     source = find_source(conn, owner_scope(context), request.snapshot_id, request.source_volid)
     volume_type = _type(app, conn, context, request, source)
     zone = _zone(app, conn, request, source)
     size = _size(request, source)
     _check_quota(app, conn, context, size)
     multiattach = request.multiattach or volume_type.multiattach
-    near = look_up(conn, owner_scope(context), request.hints)
     new = Request(size * GiB, zone, volume_type.extra_specs, multiattach, near=near, seed=names.new_id())
     if source:
         same_type = volume_type.id == source.type_id

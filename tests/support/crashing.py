@@ -1,7 +1,7 @@
 """The service, with a probe in its engine that does once what the file $CRASH_PLAN says.
 
 `kind`, `moment`, `step`: end the process there by SIGKILL. `fail` (optional): a step of that kind after which the
-operation fails, so that it is undone.
+operation fails, so that it is undone. `skip` (optional): how often it comes there and lives.
 """
 
 import json
@@ -22,6 +22,9 @@ def probe(moment: str, operation: Operation, step: str) -> None:
         return
     plan = json.loads(PLAN.read_text())
     if (plan["kind"], plan["moment"], plan["step"]) == (operation.kind, moment, step):
+        if plan.get("skip"):
+            PLAN.write_text(json.dumps({**plan, "skip": plan["skip"] - 1}))
+            return
         PLAN.rename(PLAN.with_suffix(".done"))
         os.kill(os.getpid(), signal.SIGKILL)
     if (plan["kind"], "after do", plan["fail"]) == (operation.kind, moment, step):

@@ -70,9 +70,13 @@ class ServiceProcess:
     def client(self, project: str = "p1") -> Client:
         return Client(self.url, f"tester:{project}", project)
 
-    def crash_at(self, kind: str, moment: str, step: str, fail: str | None = None) -> None:
-        """Plan a SIGKILL of the service's process by itself; once. `fail`: the step after which it is undone."""
-        self.plan.write_text(json.dumps({"kind": kind, "moment": moment, "step": step, "fail": fail}))
+    def crash_at(self, kind: str, moment: str, step: str, fail: str | None = None, skip: int = 0) -> None:
+        """Plan a SIGKILL of the service's process by itself; once. `fail`: the step after which it is undone.
+
+        skip: how often it comes there and lives.
+        """
+        plan = {"kind": kind, "moment": moment, "step": step, "fail": fail, "skip": skip}
+        self.plan.write_text(json.dumps(plan))
 
     def kill(self) -> None:
         assert self.process

@@ -113,7 +113,7 @@ DOCUMENT = keys("id status version min_version updated", links=[LINK], **{"media
 # Ours.
 PROGRESS = keys("done total text data rate seconds_left")
 OPERATION = keys(
-    """id kind state resource_type resource_id request_id error skipped cancel_requested rate attempts created_at started_at
+    """id kind state resource_type resource_id request_id error continued_by tried skipped cancel_requested rate attempts created_at started_at
     finished_at host! step_host!""",
     progress=PROGRESS,
 )
