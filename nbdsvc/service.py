@@ -20,10 +20,12 @@ from nbdsvc.attachments.repair import REPAIR_EXPORT
 from nbdsvc.attachments.terminate_connection import TERMINATE_CONNECTION
 from nbdsvc.backends import export_repair, rebuild, recognition, replication, retention
 from nbdsvc.backends.freeze import FREEZE_BACKEND
+from nbdsvc.backends.get_log import GET_LOG
 from nbdsvc.backends.heartbeat import Heartbeat
 from nbdsvc.backends.list_manageable import LIST_MANAGEABLE
 from nbdsvc.backends.places import Places
 from nbdsvc.backends.rebuild import Rebuilt
+from nbdsvc.backends.set_log import SET_LOG
 from nbdsvc.backends.thaw import THAW_BACKEND
 from nbdsvc.compose import make_host
 from nbdsvc.config import Settings
@@ -91,6 +93,8 @@ OPERATION_TYPES = (
     LIST_MANAGEABLE,
     FREEZE_BACKEND,
     THAW_BACKEND,
+    SET_LOG,
+    GET_LOG,
 )
 TYPES_BY_NAME = {each.name: each for each in OPERATION_TYPES}
 EPHEMERAL = tuple(each.name for each in OPERATION_TYPES if each.ephemeral)

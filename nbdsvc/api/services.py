@@ -11,12 +11,14 @@ from nbdsvc.api.request import Body, CurrentRequest, Key, LongText, Text, answer
 from nbdsvc.api.waiting import wait_for_result
 from nbdsvc.backends.failover import failover_backend
 from nbdsvc.backends.freeze import freeze_backend
+from nbdsvc.backends.get_log import get_log
 from nbdsvc.backends.services import ServiceReport, disable_service, enable_service, list_services
+from nbdsvc.backends.set_log import LogTarget, set_log
 from nbdsvc.backends.thaw import thaw_backend
 
 router = strict.router("services")
 
-_CLUSTER_SINCE, _BACKEND_STATE_SINCE = (3, 7), (3, 49)
+_CLUSTER_SINCE, _LOG_SINCE, _BACKEND_STATE_SINCE = (3, 7), (3, 32), (3, 49)
 
 
 class ServiceBody(Body):
@@ -39,6 +41,24 @@ class FailoverBody(BackendBody):
     """A backend, and the replication target to fail over to."""
 
     backend_id: Text | None = None
+
+
+class LogBody(Body):
+    """Which loggers of which services; all where nothing is said."""
+
+    binary: Literal["*", "", "cinder-api", "cinder-volume", "cinder-scheduler", "cinder-backup"] | None = None
+    server: Text | None = None
+    prefix: Text | None = None
+
+    def target(self) -> LogTarget:
+        """The same for the use case."""
+        return LogTarget(self.binary or "*", self.server or "", self.prefix or "")
+
+
+class LevelBody(LogBody):
+    """Loggers, and their new level: DEBUG, INFO, WARNING or ERROR."""
+
+    level: Text
 
 
 class ReasonBody(ServiceBody):
@@ -129,6 +149,32 @@ def failover(request: CurrentRequest, body: FailoverBody) -> Response:
     request.require_admin()
     failover_backend(request.app, body.host)
     return Response(status_code=202)
+
+
+@router.put("/os-services/set-log", status_code=202)
+def set_levels(request: CurrentRequest, body: LevelBody) -> Response:
+    """Set the log level of running processes, of the loggers whose names begin with `prefix`: of the API process that has
+    the request (`cinder-api`) and of hosts (`cinder-volume`), until they end. For administrators, from 3.32.
+
+    Errors: 400 badRequest (binary, level); 403 forbidden (the caller is no administrator).
+    """
+    request.require(_LOG_SINCE)
+    request.require_admin()
+    set_log(request.app, request.context, body.target(), body.level)
+    return Response(status_code=202)
+
+
+@router.put("/os-services/get-log")
+async def get_levels(request: CurrentRequest, body: LogBody) -> JSONResponse:
+    """Show the log levels of running processes, by the names of their loggers. For administrators, from 3.32.
+
+    Errors: 400 badRequest (binary); 403 forbidden (the caller is no administrator); 503 serviceUnavailable (a host that
+    should be up does not answer).
+    """
+    request.require(_LOG_SINCE)
+    request.require_admin()
+    found = await wait_for_result(request.app, lambda: get_log(request.app, request.context, body.target()))
+    return answer({"log_levels": [{"binary": each.binary, "host": each.host, "levels": each.levels} for each in found]})
 
 
 def _changed(body: ServiceBody, *, disabled: bool) -> dict[str, Any]:

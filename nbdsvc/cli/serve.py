@@ -2,12 +2,10 @@
 
 import contextlib
 import gc
-import logging
 import os
 import resource
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import Any
 import click
 
 from nbdsvc import config, errors
+from nbdsvc.cli import service_log
 from nbdsvc.cli.parameter_types import PORT
 from nbdsvc.cli.slim_logging import structlog
 
@@ -75,7 +74,7 @@ def run(load: Callable[[], config.Settings], *, with_api: bool, with_host: bool,
     from nbdsvc.service import Service
 
     settings = load()
-    _set_up_logging(settings)
+    service_log.set_up(settings)
     os.umask(PRIVATE_UMASK)
     raise_descriptor_limit()
     listener = _bind(settings) if with_api else None
@@ -176,24 +175,3 @@ def _wait_for_signal(host: str) -> None:
         signal.signal(number, lambda *_: ended.set())
     click.echo(f"nbdsvc ready on host {host}", err=True)
     ended.wait()
-
-
-def _set_up_logging(settings: config.Settings) -> None:
-    level = logging.getLevelNamesMapping().get(settings.log_level.upper())
-    if level is None:
-        raise errors.ConfigError(setting="log_level", reason="must be debug, info, warning or error")
-    shown = (
-        structlog.processors.JSONRenderer()
-        if settings.log_format == "json"
-        else structlog.dev.ConsoleRenderer(colors=False)
-    )
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            shown,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
-        cache_logger_on_first_use=True,
-    )

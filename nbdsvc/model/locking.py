@@ -48,6 +48,8 @@ TABLE: dict[str, tuple[str, ...]] = {
     "attachment.terminate": ("attachment",),
     "attachment.repair": ("attachment",),
     "host.list_manageable": (),
+    "host.set_log": (),
+    "host.get_log": (),
     "backend.freeze": ("backend",),
     "backend.thaw": ("backend",),
 }

@@ -16,6 +16,7 @@ from cinderclient.exceptions import BadRequest, NotFound
 from keystoneauth1 import adapter, session
 from keystoneauth1.token_endpoint import Token
 from serving import ServiceProcess
+from waiting import wait_until
 
 TOKEN = "0123456789abcdef-member"
 
@@ -109,6 +110,20 @@ def test_cinderclient_freezes_and_thaws(service: ServiceProcess) -> None:
         client.services.failover_host("elsewhere", None)
     client.volumes.extend(volume, 2)
     wait(service, volume.id)
+
+
+def test_cinderclient_sets_log_levels(service: ServiceProcess) -> None:
+    """service-set-log and service-get-log, for both binaries."""
+    client = cinder(service)
+    client.services.set_log_levels("WARNING", "", "", "nbdsvc.operations")
+
+    def found() -> set[tuple[str, str]]:
+        rows = client.services.get_log_levels("*", "", "nbdsvc.operations.engine")
+        return {(row.binary, row.level) for row in rows}
+
+    wait_until(lambda: found() == {("cinder-api", "WARNING"), ("cinder-volume", "WARNING")}, facts=found)
+    with pytest.raises(BadRequest, match="DEBUG, INFO, WARNING, ERROR"):
+        client.services.set_log_levels("LOUD", "", "", "")
 
 
 @pytest.fixture
