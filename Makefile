@@ -5,7 +5,7 @@ SECONDS := 60
 MINUTES := 6
 SOURCES := nbdsvc drivers rig tests benchmarks native
 
-.PHONY: help demo test check rows bench fuzz soak rig rig-ci rig-replay rig-mutations rig-bench rig-up rig-down docs clean base test-tools rig-tools
+.PHONY: help demo test check rows bench fuzz soak mutations walk-replay rig rig-ci rig-replay rig-mutations rig-bench rig-up rig-down docs clean base test-tools rig-tools
 
 help: ## Print this
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -38,6 +38,12 @@ bench: test-tools ## Measure against the peers; results in benchmarks/results
 	$(PYTHON) benchmarks/bench_backends.py
 	$(PYTHON) benchmarks/bench_scheduler.py
 	$(PYTHON) benchmarks/report.py
+
+mutations: test-tools ## Plant bugs in a copy of the product, and tell which of them a random walk finds: make mutations NAME="..."
+	PYTHONPATH=tests/support:. $(PYTHON) -m walk.hunt $(if $(NAME),"$(NAME)")
+
+walk-replay: test-tools ## Run a random walk that went wrong again, and cut it short: make walk-replay FILE=build/walk/failure.json
+	PYTHONPATH=tests/support:. $(PYTHON) -m walk.replay $(FILE)
 
 rig: rig-tools ## Run the suite on virtual machines with real kernels, and remove them: make rig MINUTES=60 for a long run
 	RIG_MINUTES=$(MINUTES) $(PYTHON) -m rig run $(RIG_ARGS)

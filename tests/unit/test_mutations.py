@@ -1,4 +1,4 @@
-"""The bugs that the rig plants fit the code as it is."""
+"""The bugs that the rig and the random walk plant fit the code as it is."""
 
 import shutil
 from pathlib import Path
@@ -7,11 +7,12 @@ import pytest
 
 from rig.machine import record
 from rig.machine.mutations import MUTATIONS, Mutation
+from rig.machine.unhinted import UNHINTED
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.parametrize("mutation", MUTATIONS, ids=[each.name for each in MUTATIONS])
+@pytest.mark.parametrize("mutation", [*MUTATIONS, *UNHINTED], ids=lambda each: each.name)
 def test_a_bug_can_be_planted(mutation: Mutation, tmp_path: Path) -> None:
     """Its piece is in the file exactly once, and the file with it compiles."""
     copy = tmp_path / mutation.path
@@ -21,6 +22,11 @@ def test_a_bug_can_be_planted(mutation: Mutation, tmp_path: Path) -> None:
     compile(copy.read_text(), mutation.path, "exec")
     with pytest.raises(ValueError, match="0 times"):
         mutation.plant(tmp_path)
+
+
+def test_no_hunt_has_a_hint_for_what_it_is_to_find_without() -> None:
+    """Nothing is drawn more often for a bug of the list without hints."""
+    assert [each.name for each in UNHINTED if each.needs] == []
 
 
 def test_what_a_bug_needs_is_an_action() -> None:

@@ -1,0 +1,199 @@
+"""Actions that make volumes and snapshots. What was made is read at once: it reads as its source did at that moment."""
+
+import contextlib
+from typing import Any
+
+from walk import check, choices
+from walk.choices import MOST_GIB, MOST_IMAGES, MOST_SNAPSHOTS, action, pick, prefer
+from walk.disk import BLOCK, Disk, content
+from walk.world import STORES, TYPES, Snapshot, Store, Volume, World
+
+
+def make(
+    world: World,
+    store: Store,
+    disk: Disk,
+    type: str,
+    *,
+    bootable: bool = False,
+    recorded: bool = False,
+    **source: Any,
+) -> str:
+    """A volume of a source, or an empty one, that is read when it is there; a failure is put away."""
+    value = world.next_value()
+    fields = {"name": f"v{value}", "metadata": {"value": str(value)}, **source}
+    made = world.post("volumes", size=disk.size, **fields)["id"]
+    world.between()
+    if not world.settle("volumes", made, "available"):
+        remove(world, "volumes", made)
+        return f"{made} failed and is deleted"
+    row = {"volume_type": type, "snapshot_id": source.get("snapshot_id"), "source_volid": source.get("source_volid")}
+    row |= {"name": fields["name"], "metadata": fields["metadata"], "bootable": str(bootable).lower()}
+    volume = Volume(made, store, disk, row, recorded=recorded)
+    world.volumes.append(volume)
+    world.last = made if world.values % 2 else world.last
+    check.read_volume(world, volume)
+    return f"{made} of {source}"
+
+
+def remove(world: World, noun: str, id: str) -> None:
+    """What is in an error."""
+    world.client.delete(noun, id)
+    world.settle(noun, id, "gone")
+
+
+def copied(volume: Volume | Snapshot, more: int) -> Disk:
+    return volume.disk.copy(min(MOST_GIB, volume.disk.size + (more % 4 == 0)))
+
+
+@action(3, choices.room_for_volume)
+def blank(world: World, type: int, size: int) -> str:
+    name = pick(list(TYPES), type)
+    return make(world, _store(name), Disk(1 + (size % 3 == 0)), name, volume_type=name)
+
+
+def _store(type: str) -> Store:
+    return next(store for store in STORES if store.name == TYPES[type]["volume_backend_name"])
+
+
+def _source(world: World, snapshot: Snapshot) -> Volume:
+    return next(volume for volume in world.volumes if volume.id == snapshot.volume)
+
+
+def _like(source: Volume) -> dict[str, Any]:
+    return {"type": source.row["volume_type"], "bootable": source.row["bootable"] == "true"}
+
+
+@action(3, lambda world: choices.room_for_volume(world) and choices.copyable(world))
+def clone(world: World, volume: int, more: int) -> str:
+    source = choices.near(world, choices.copyable(world), volume, choices.written(world))
+    like = _like(source)
+    return make(world, source.store, copied(source, more), source_volid=source.id, recorded=source.recorded, **like)
+
+
+@action(6, lambda world: len(world.snapshots) < MOST_SNAPSHOTS and choices.copyable(world))
+def snapshot(world: World, volume: int) -> str:
+    source = choices.near(world, choices.copyable(world), volume, choices.unsaved(world))
+    name = f"s{world.next_value()}"
+    made = world.post("snapshots", volume_id=source.id, name=name, force=bool(source.attached))["id"]
+    world.between()
+    if not world.settle("snapshots", made, "available"):
+        remove(world, "snapshots", made)
+        return f"{made} failed and is deleted"
+    world.snapshots.append(Snapshot(made, source.id, source.store, source.disk.copy(), name, source.recorded))
+    return f"{made} of {source.id}"
+
+
+@action(3, lambda world: choices.room_for_volume(world) and world.snapshots)
+def from_snapshot(world: World, number: int, more: int) -> str:
+    source = prefer(choices.outdated(world), world.snapshots, number)
+    like = _like(_source(world, source))
+    return make(world, source.store, copied(source, more), snapshot_id=source.id, recorded=source.recorded, **like)
+
+
+@action(1, lambda world: len(world.images) < MOST_IMAGES and choices.copyable(world))
+def upload(world: World, volume: int, format: int) -> str:
+    """An image of what a volume holds."""
+    source = choices.near(world, choices.copyable(world), volume, choices.written(world))
+    body = {"image_name": "up", "disk_format": pick(["raw", "qcow2"], format), "force": bool(source.attached)}
+    image = world.client.act("volumes", source.id, "os-volume_upload_image", body)["os-volume_upload_image"]["image_id"]
+    world.between()
+    world.settle("volumes", source.id, "in-use" if source.attached else "available")
+    world.images[image] = source.disk.copy()
+    return f"image {image} of {source.id}"
+
+
+@action(2, lambda world: choices.room_for_volume(world) and world.images)
+def from_image(world: World, image: int, type: int, more: int) -> str:
+    source, name = pick(sorted(world.images), image), pick(list(TYPES), type)
+    disk = world.images[source].copy(min(MOST_GIB, world.images[source].most + (more % 4 == 0)))
+    disk.most = disk.size
+    return make(world, _store(name), disk, name, bootable=True, recorded=True, imageRef=source, volume_type=name)
+
+
+@action(1, lambda world: world.images)
+def forget_image(world: World, image: int) -> str:
+    """Volumes that were made of it are as they were."""
+    id = pick(sorted(world.images), image)
+    for path in (world.service.state / "images").glob(f"{id}*"):
+        path.unlink()
+    del world.images[id]
+    return id
+
+
+@action(1, choices.room_for_volume)
+def manage(world: World, store: int, pool: int, length: int) -> str:
+    """A file that an administrator put into a pool becomes a volume; what is not a whole GiB is made longer, with zeros."""
+    where, value = pick(list(STORES), store), world.next_value()
+    folder = pick(list(where.folders), pool)
+    disk, odd = Disk(1), 0 if length % 2 else 512 * (1 + length)
+    disk.write(disk.bytes - odd - BLOCK, content(value, disk.bytes - odd - BLOCK, BLOCK))
+    disk.write(0, content(value, 0, 512))
+    path = world.service.state / folder / "volumes" / f"found-{value}"
+    with path.open("wb") as file:
+        file.write(disk.read(0, 512))
+        file.seek(disk.bytes - odd - BLOCK)
+        file.write(disk.read(disk.bytes - odd - BLOCK, BLOCK))
+    return _managed(world, where, folder, path.name, disk, where.name)
+
+
+def _managed(world: World, store: Store, folder: str, name: str, disk: Disk, type: str) -> str:
+    host, title = f"me@{store.name}#{folder.rpartition('/')[2]}", f"v{world.next_value()}"
+    wanted = {"host": host, "ref": {"source-name": name}, "name": title, "volume_type": type}
+    made = world.client.post("manageable_volumes", body={"volume": wanted})["volume"]["id"]
+    world.between()
+    world.settle("volumes", made, "available")
+    row = {
+        "volume_type": type,
+        "snapshot_id": None,
+        "source_volid": None,
+        "name": title,
+        "metadata": {},
+        "bootable": "false",
+    }
+    volume = Volume(made, store, disk, row)
+    world.volumes.append(volume)
+    check.read_volume(world, volume)
+    return f"{made} of file {name}"
+
+
+@action(1, choices.without_snapshots)
+def unmanage_and_manage(world: World, volume: int) -> str:
+    """Out of the product's hands and back into them: another id, the same bytes."""
+    source = choices.near(world, choices.without_snapshots(world), volume)
+    path = world.path(source)
+    world.client.act("volumes", source.id, "os-unmanage", None)
+    world.between()
+    world.settle("volumes", source.id, "gone")
+    world.volumes.remove(source)
+    check.fail_on(check.file_faults(path, source.disk))
+    disk = source.disk.copy(source.disk.most)
+    folder = str(path.parents[1].relative_to(world.service.state))
+    return _managed(world, source.store, folder, path.name, disk, source.row["volume_type"])
+
+
+@action(1, lambda world: world.snapshots)
+def unmanage_and_manage_snapshot(world: World, number: int) -> str:
+    """The same of a snapshot."""
+    source = pick(world.snapshots, number)
+    path, name = world.path(source), f"s{world.next_value()}"
+    world.client.act("snapshots", source.id, "os-unmanage", None)
+    world.between()
+    world.settle("snapshots", source.id, "gone")
+    check.fail_on(check.file_faults(path, source.disk))
+    wanted = {"volume_id": source.volume, "ref": {"source-name": path.name}, "name": name}
+    made = world.client.post("manageable_snapshots", body={"snapshot": wanted})["snapshot"]["id"]
+    world.between()
+    world.settle("snapshots", made, "available")
+    world.snapshots.remove(source)  # the newest one is the one that was made last
+    size = max(source.disk.size, path_size(world, source, made))
+    world.snapshots.append(Snapshot(made, source.volume, source.store, source.disk.copy(size), name))
+    return f"{made}, before {source.id}"
+
+
+def path_size(world: World, source: Snapshot, made: str) -> int:
+    """GiB of a snapshot's file: one of a volume that could not be extended may be longer than its row said."""
+    found = Snapshot(made, source.volume, source.store, source.disk)
+    with contextlib.suppress(FileNotFoundError):
+        return -(-world.path(found).stat().st_size // (1 << 30))
+    return 0

@@ -1,0 +1,32 @@
+"""`python -m walk.replay FILE`: a saved walk again, and what is left of it when all is left out that it does not need."""
+
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from walk import hunt, run
+from walk.world import World
+
+
+def main(name: str) -> int:
+    """1 where it goes wrong again; the shorter walk is in FILE then."""
+    path = Path(name)
+    plan = json.loads(path.read_text())["plan"]
+    record = again(plan)
+    if record.violation:
+        record = run.shrink(again, record, float(os.environ.get("SECONDS", "300")))
+        record.save(path)
+    print(record)
+    return 1 if record.violation else 0
+
+
+def again(plan: run.Plan) -> run.Record:
+    """On a new service."""
+    with tempfile.TemporaryDirectory(prefix="nb-", dir="/var/tmp") as folder, hunt.service(Path(folder)) as service:
+        return run.replay(World(service), plan)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,274 @@
+"""The service under test and what the walk believes of it: volumes, snapshots, who has what attached."""
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from backends import Backend
+from serving import ServiceProcess
+
+from drivers.memory import Faults
+from nbdsvc import errors
+from walk.disk import Disk
+
+sys.path.append("/usr/lib/python3/dist-packages")
+import nbd
+
+LOCAL = {"host": "me", "ip": "127.0.0.1"}
+PATIENCE = 30.0
+
+
+@dataclass(frozen=True)
+class Store:
+    """A backend. folders: of its pools, in the state folder. shares: blocks, so that copies need no time and no detach."""
+
+    name: str
+    folders: tuple[str, ...]
+    shares: bool
+    simulated: bool = True
+    has_ids: bool = False
+
+
+# One shares blocks and has two pools, one copies and has objects with ids of its own, one is what ships.
+STORES = (
+    Store("shares", ("pools/a", "pools/b"), shares=True),
+    Store("copies", ("pools/c",), shares=False, has_ids=True),
+    Store("files", ("pools/d",), shares=False, simulated=False),
+)
+_SETTINGS = """
+[shares]
+driver = 'memory'
+options = { instant_clone = true, pools = { a = 'STATE/pools/a', b = 'STATE/pools/b' } }
+[copies]
+driver = 'memory'
+options = { instant_clone = false, provider_ids = true, pools = { c = 'STATE/pools/c' } }
+[files]
+driver = 'file'
+options = { pools = { d = 'STATE/pools/d' } }
+"""
+# The types of volumes: what each is placed by, and `many`, whose volumes may be attached several times.
+TYPES = {store.name: {"volume_backend_name": store.name} for store in STORES} | {
+    "many": {"volume_backend_name": "shares", "multiattach": "<is> True"}
+}
+# Where leftovers looks for files by their names; objects with ids of their own are looked for in World.leftovers.
+BACKEND = Backend(
+    settings={"backends": _SETTINGS}, folders=tuple(f for store in STORES if not store.has_ids for f in store.folders)
+)
+
+
+class Violation(AssertionError):
+    """The product did what it must not."""
+
+
+@dataclass
+class Snapshot:
+    """volume: the id of the volume that it was taken of. recorded: see Volume."""
+
+    id: str
+    volume: str
+    store: Store
+    disk: Disk
+    name: str = ""
+    recorded: bool = False
+
+
+@dataclass
+class Volume:
+    """attached: the attachments and their connections. row: fields of its row that nothing but its own actions change.
+
+    recorded: the service has digests of its bytes, which a copy inherits and a writer makes void.
+    """
+
+    id: str
+    store: Store
+    disk: Disk
+    row: dict[str, Any] = field(default_factory=dict)
+    attached: dict[str, "Attached"] = field(default_factory=dict)
+    readonly: bool = False
+    recorded: bool = False
+
+    @property
+    def many(self) -> bool:
+        return bool(self.row["volume_type"] == "many")
+
+
+@dataclass
+class Attached:
+    """uri: where its export is. writes: whether it was given access to write."""
+
+    id: str
+    uri: str
+    writes: bool
+    connection: Any
+
+
+@dataclass
+class World:
+    """service: runs. images: what each must read as. last: the volume that the last action was about.
+
+    planned, planned_at: simulated faults, and the step at which they were planned. dies_next: the service, at the next
+    operation.
+    """
+
+    service: ServiceProcess
+    volumes: list[Volume] = field(default_factory=list)
+    snapshots: list[Snapshot] = field(default_factory=list)
+    images: dict[str, Disk] = field(default_factory=dict)
+    planned: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    planned_at: int = 0
+    dies_next: bool = False
+    last: str = ""
+    steps: int = 0
+    values: int = 0
+
+    def __post_init__(self) -> None:
+        self.faults = [Faults(self.folder(store), store.name) for store in STORES if store.simulated]
+
+    def folder(self, store: Store) -> Path:
+        """Of the backend's first pool."""
+        return self.service.state / store.folders[0]
+
+    @property
+    def client(self) -> Any:
+        return self.service.client()
+
+    def next_value(self) -> int:
+        self.values += 1
+        return self.values
+
+    def post(self, noun: str, **fields: Any) -> Any:
+        """What was made; noun: volumes, snapshots."""
+        single = noun.rstrip("s")
+        return self.client.post(noun, body={single: fields})[single]
+
+    def settle(self, noun: str, id: str, *wanted: str) -> bool:
+        """Wait for the end; whether it is one of the wanted statuses. Violation for another, unless a fault was planned."""
+        found = self.service.wait_status(noun, id)
+        if found in wanted:
+            return True
+        if not self.faulty:
+            raise Violation(f"{noun} {id} is {found} and not {' or '.join(wanted)}: {self.why(id)}")
+        self.plan({})
+        return False
+
+    def why(self, id: str) -> str:
+        """The error of the newest operation on something."""
+        try:
+            return str(self.client.operation_of(id)["error"])
+        except errors.Error:
+            return "no operation"
+
+    def plan(self, plan: dict[str, list[dict[str, Any]]]) -> None:
+        """Simulated faults from now on, in each backend that is simulated."""
+        for each in self.faults:
+            each.plan(plan)
+        self.planned, self.planned_at = plan, self.steps
+
+    @property
+    def faulty(self) -> bool:
+        """An operation may fail: the backend was made to."""
+        return any(fault.get("error") for verb in self.planned.values() for fault in verb)
+
+    def between(self) -> None:
+        """A request was accepted and its operation is under way: the moment at which the service may die."""
+        if self.dies_next:
+            self.dies_next = False
+            self.restart()
+
+    def restart(self) -> None:
+        self.service.kill()
+        self.service.start()
+
+    def refused(self, ask: Callable[[], Any]) -> bool:
+        try:
+            ask()
+        except errors.RequestError:
+            return True
+        return False
+
+    # Attachments
+
+    def attach(self, volume: Volume, *, writes: bool) -> Attached:
+        fields = {"volume_uuid": volume.id, "connector": {**LOCAL, "mode": "rw" if writes else "ro"}}
+        made = self.client.post("attachments", body={"attachment": fields})["attachment"]
+        uri = made["connection_info"]["uri"]
+        found = Attached(made["id"], uri, writes and not volume.readonly, connect(uri))
+        self.client.act("attachments", found.id, "os-complete")
+        volume.attached[found.id] = found
+        if found.writes:
+            volume.recorded = False
+        return found
+
+    def detach(self, volume: Volume, attached: Attached) -> None:
+        disconnect(attached.connection)
+        self.client.delete("attachments", attached.id)
+        del volume.attached[attached.id]
+
+    @contextmanager
+    def borrowed(self, volume: Volume, *, writes: bool = False) -> Iterator[Attached]:
+        """An attachment for a moment: one that is there, or one of its own."""
+        there = next((each for each in volume.attached.values() if each.writes >= writes), None)
+        found = there or self.attach(volume, writes=writes)
+        yield found
+        if not there:
+            self.detach(volume, found)
+
+    def reconnect(self, volume: Volume) -> None:
+        """Every connection anew: of servers that died, once the service has repaired their exports."""
+        for each in volume.attached.values():
+            disconnect(each.connection)
+            each.connection = connect(each.uri)
+
+    # Where bytes are
+
+    def path(self, thing: Volume | Snapshot) -> Path:
+        """Its file, past the product; where there is none, the one that it would have in the first pool."""
+        kind, folder = ("volume-", "volumes") if isinstance(thing, Volume) else ("_snapshot-", "snapshots")
+        name = kind + self._own_id(thing)
+        paths = [self.service.state / pool / folder / name for pool in thing.store.folders]
+        return next((path for path in paths if path.exists()), paths[0])
+
+    def _own_id(self, thing: Volume | Snapshot) -> str:
+        note = self.folder(thing.store) / "provider-ids" / thing.id
+        return note.read_text() if thing.store.has_ids and note.exists() else thing.id
+
+    def leftovers(self) -> list[str]:
+        owned = {self.path(thing) for thing in [*self.volumes, *self.snapshots]}
+        pools = [self.service.state / pool for store in STORES if store.has_ids for pool in store.folders]
+        found = {
+            path for pool in pools for folder in ("volumes", "snapshots", "new") for path in (pool / folder).iterdir()
+        }
+        return self.service.leftovers() + [str(path) for path in found - owned]
+
+
+def connect(uri: str) -> nbd.NBD:
+    """A connection that knows what is allocated. Violation where nothing serves it for a long time."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        connection = nbd.NBD()
+        connection.add_meta_context("base:allocation")
+        try:
+            connection.connect_uri(uri)
+            return connection
+        except nbd.Error as error:
+            if time.monotonic() > end:
+                raise Violation(f"nothing serves {uri}: {error}") from error
+            time.sleep(0.1)
+
+
+def disconnect(connection: nbd.NBD) -> None:
+    """Orderly, where its server is still there."""
+    with contextlib.suppress(nbd.Error):
+        connection.shutdown()
+
+
+def prepare(service: ServiceProcess) -> None:
+    """The volume types, once for a service."""
+    for name, specs in TYPES.items():
+        made = service.client().post("types", body={"volume_type": {"name": name}})["volume_type"]["id"]
+        service.client().post("types", made, "extra_specs", body={"extra_specs": specs})
