@@ -53,6 +53,8 @@ from nbdsvc.volumes.create_elsewhere import going_on
 from nbdsvc.volumes.delete import DELETE_VOLUME
 from nbdsvc.volumes.extend import EXTEND_VOLUME
 from nbdsvc.volumes.manage import MANAGE_VOLUME
+from nbdsvc.volumes.promote_replica import PROMOTE_REPLICA
+from nbdsvc.volumes.reenable_replication import REENABLE_REPLICATION
 from nbdsvc.volumes.revert import REVERT_VOLUME
 from nbdsvc.volumes.unmanage import UNMANAGE_VOLUME
 from nbdsvc.volumes.upload import UPLOAD_VOLUME
@@ -77,6 +79,8 @@ OPERATION_TYPES = (
     DELETE_VOLUME,
     EXTEND_VOLUME,
     MANAGE_VOLUME,
+    PROMOTE_REPLICA,
+    REENABLE_REPLICATION,
     REVERT_VOLUME,
     UNMANAGE_VOLUME,
     UPLOAD_VOLUME,

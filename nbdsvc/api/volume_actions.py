@@ -22,6 +22,8 @@ from nbdsvc.model import states
 from nbdsvc.types.queries import type_of_volume
 from nbdsvc.volumes.delete import delete_volume
 from nbdsvc.volumes.extend import extend_volume
+from nbdsvc.volumes.promote_replica import promote_replica
+from nbdsvc.volumes.reenable_replication import reenable_replication
 from nbdsvc.volumes.reset_status import reset_status
 from nbdsvc.volumes.revert import revert_volume
 from nbdsvc.volumes.unmanage import unmanage_volume
@@ -249,6 +251,8 @@ ACTIONS = {
     "os-volume_upload_image": Action(_upload, Upload),
     "os-force_delete": Action(_force_delete, admin=True),
     "os-unmanage": Action(plain(unmanage_volume), admin=True),
+    "os-promote-replica": Action(plain(promote_replica), admin=True),
+    "os-reenable-replication": Action(plain(reenable_replication), admin=True),
     "os-set_bootable": Action(_set_bootable, Bootable, ok=200),
     "os-update_readonly_flag": Action(_set_readonly, ReadOnly),
     "os-set_image_metadata": Action(_set_image_metadata, SetImageMetadata),

@@ -49,6 +49,7 @@ class NewVolume(Body):
     volume_type: Text | None = None
     snapshot_id: Text | None = None
     source_volid: Text | None = None
+    source_replica: Text | None = None
     imageRef: str | None = Field(default=None, max_length=2048)  # noqa: N815 - the API's name
     image_id: str | None = Field(default=None, max_length=2048)
     availability_zone: Text | None = None
@@ -116,6 +117,7 @@ def create(request: CurrentRequest, body: CreateBody) -> JSONResponse:
         volume_type=wanted.volume_type or None,
         snapshot_id=wanted.snapshot_id or None,
         source_volid=wanted.source_volid or None,
+        source_replica=wanted.source_replica or None,
         image=wanted.imageRef or wanted.image_id or None,
         availability_zone=wanted.availability_zone or None,
         multiattach=wanted.multiattach,

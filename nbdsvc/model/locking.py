@@ -36,6 +36,8 @@ TABLE: dict[str, tuple[str, ...]] = {
     "volume.upload in use": ("volume~", "deletion~"),
     "volume.revert": ("volume", "snapshot"),
     "volume.verify": ("volume",),
+    "volume.promote_replica": ("volume", "deletion~"),
+    "volume.reenable_replication": ("volume", "deletion~"),
     "volume.detach_all": ("attachment",),
     "volume.manage": ("volume", "pool"),
     "volume.unmanage": ("volume", "deletion", "pool"),

@@ -113,6 +113,7 @@ VOLUME = _table(
     ("extend online", "available in-use", "extending", PREVIOUS, "error_extending"),
     ("update readonly flag", "available", None, "available", None),
     ("verify", "available", "maintenance", PREVIOUS, PREVIOUS),
+    ("promote replica", "available", "maintenance", PREVIOUS, PREVIOUS),
     ("upload to image", "available", "uploading", PREVIOUS, PREVIOUS),
     ("force upload to image", "available in-use", "uploading", PREVIOUS, PREVIOUS),
     ("retype", "available in-use", "retyping", PREVIOUS, PREVIOUS),
@@ -181,6 +182,8 @@ GROUP_STATUSES = frozenset("creating available updating deleting error error_del
 
 # What drivers say of a volume's replica: any of these may follow any other. The first five are read at intervals.
 REPLICA_STATUSES = frozenset("copying active active-stopped inactive error".split())
+PROMOTABLE = frozenset({"active", "active-stopped"})
+REENABLEABLE = frozenset({"inactive", "active-stopped", "error"})
 VOLUME_REPLICATION_STATUSES = REPLICA_STATUSES | {"disabled"}
 SERVICE_REPLICATION_STATUSES = frozenset(
     "enabled disabled not-capable failing-over failed-over failover-error error enabling disabling".split()

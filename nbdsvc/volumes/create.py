@@ -33,7 +33,7 @@ _IMAGE_TYPE = "cinder_img_volume_type"
 
 @dataclass(frozen=True)
 class CreateVolumeRequest:
-    """A request for a volume, with at most one of snapshot_id, source_volid and image."""
+    """A request for a volume, with at most one of snapshot_id, source_volid, source_replica and image."""
 
     size: int | None = None
     """GiB; None: the size of the source."""
@@ -45,6 +45,8 @@ class CreateVolumeRequest:
     source_volid: str | None = None
     image: str | None = None
     """The id of an image, or a URL."""
+    source_replica: str | None = None
+    """A volume of whose replica it gets the bytes."""
     availability_zone: str | None = None
     multiattach: bool = False
     metadata: dict[str, str] = field(default_factory=dict)
@@ -66,6 +68,7 @@ class CreateArgs:
     """Where the hints want it: scheduler.candidate.Nearness."""
     tried: tuple[dict[str, Any], ...] = field(default=(), metadata=IF_SET)
     """The pools in which it failed before, each with the error."""
+    source_replica: str | None = field(default=None, metadata=IF_SET)
 
 
 def create_volume(app: App, context: Context, request: CreateVolumeRequest) -> tuple[Volume, Related]:
@@ -77,10 +80,10 @@ def create_volume(app: App, context: Context, request: CreateVolumeRequest) -> t
     type, image, what hints name), InvalidState (source), QuotaExceeded, OutOfSpace, BackendUnavailable (no host takes
     volumes).
     """
-    if sum(source is not None for source in (request.snapshot_id, request.source_volid, request.image)) > 1:
-        raise errors.InvalidInput(
-            field="volume", value=None, reason="only one of snapshot_id, source_volid and imageRef may be given"
-        )
+    given = (request.snapshot_id, request.source_volid, request.source_replica, request.image)
+    if sum(source is not None for source in given) > 1:
+        reason = "only one of snapshot_id, source_volid, source_replica and imageRef may be given"
+        raise errors.InvalidInput(field="volume", value=None, reason=reason)
     if request.image is not None and app.images:
         request = replace(request, image=app.images.resolve(request.image, context))
     app.check_database_room()  # before the pools: where they share a full disk, this is the reason that helps
@@ -95,6 +98,7 @@ def create_volume(app: App, context: Context, request: CreateVolumeRequest) -> t
             request.image,
             image_resolved=app.images is not None,
             near=near.to_json(),
+            source_replica=request.source_replica,
         )
         submitted = app.submit(conn, context, CREATE_VOLUME, args, backend=volume, resource=("volume", volume.id))
         if reference is not None and reference != request.image:
@@ -112,7 +116,7 @@ def _without_credentials(reference: str | None) -> str | None:
 
 
 def _new_row(app: App, conn: sa.Connection, context: Context, request: CreateVolumeRequest, near: Nearness) -> Volume:
-    source = find_source(conn, owner_scope(context), request.snapshot_id, request.source_volid)
+    source = find_source(conn, owner_scope(context), request.snapshot_id, request.source_volid, request.source_replica)
     volume_type = _type(app, conn, context, request, source)
     zone = _zone(app, conn, request, source)
     size = _size(request, source)
@@ -190,7 +194,8 @@ def _check_quota(app: App, conn: sa.Connection, context: Context, size: int) -> 
 
 def _locks(args: CreateArgs) -> list[Lock]:
     """Shared with other clones of the source, but neither with its deletion nor with an attach that could write to it."""
-    return locks("volume.create", volume=args.volume_id, snapshot=args.snapshot_id, source=args.source_volid)
+    source = args.source_volid or args.source_replica
+    return locks("volume.create", volume=args.volume_id, snapshot=args.snapshot_id, source=source)
 
 
 def _allocate(run: Run[CreateArgs]) -> dict[str, bool]:
@@ -203,6 +208,9 @@ def _allocate(run: Run[CreateArgs]) -> dict[str, bool]:
     elif args.source_volid and instant:
         state = backend.clones().create_cloned_volume(volume, read_volume_ref(run, args.source_volid), run.id)
         digests.copy(args.source_volid, volume.id)
+    elif args.source_replica:
+        source, instant = read_volume_ref(run, args.source_replica), True
+        state = backend.replicas().create_replica_test_volume(volume, source, run.id)
     else:
         state = backend.driver.create_volume(volume, run.id)
         instant = not (args.snapshot_id or args.source_volid or args.image)

@@ -63,7 +63,7 @@ def _may_go_on(app: App, operation: Operation, args: CreateArgs, error: errors.E
 def _next_pool(app: App, conn: sa.Connection, volume: Volume, args: CreateArgs, tried: frozenset[str]) -> str | None:
     """As for a new volume, without the pools that were tried. None where the volume shares blocks with its source."""
     near = Nearness.from_json(args.near)
-    if args.snapshot_id or args.source_volid:
+    if args.snapshot_id or args.source_volid or args.source_replica:
         if placement.instant_clone(conn, volume.full_host):
             return None
         # Its bytes are copied by the backend that holds them.

@@ -9,6 +9,7 @@ from nbdsvc.backends import placement
 from nbdsvc.model import states
 from nbdsvc.model.entities import Snapshot, Volume
 from nbdsvc.store import repositories
+from nbdsvc.volumes.replicas import replicated_source
 
 
 @dataclass(frozen=True)
@@ -26,17 +27,24 @@ class VolumeSource:
 
 
 def find_source(
-    conn: sa.Connection, project_id: str | None, snapshot_id: str | None, source_volid: str | None
+    conn: sa.Connection,
+    project_id: str | None,
+    snapshot_id: str | None,
+    source_volid: str | None,
+    source_replica: str | None = None,
 ) -> VolumeSource | None:
-    """The snapshot or volume to copy; None where neither is given.
+    """The snapshot, volume or replica to copy; None where none is given.
 
     project_id: whose rows may be copied; None: every project's.
-    Raises NotFound, and InvalidState where its status does not allow a copy.
+    Raises NotFound, InvalidState where its status does not allow a copy, ReplicationError for a volume without a replica.
     """
     if snapshot_id is not None:
         return _of_snapshot(conn, repositories.snapshots.get(conn, snapshot_id, project_id))
     if source_volid is not None:
         return _of_volume(conn, repositories.volumes.get(conn, source_volid, project_id))
+    if source_replica is not None:
+        volume = replicated_source(conn, source_replica, project_id)
+        return _source(volume, volume.size)
     return None
 
 

@@ -1,11 +1,15 @@
 """Replication through the real service: the simulator copies its volumes to another site, and the service keeps what it says."""
 
+import contextlib
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import nbd_client
 import pytest
 from asking import ask
+from nbd_client import connected
 from serving import ServiceProcess
 from waiting import wait_until
 
@@ -112,3 +116,131 @@ def test_a_backend_says_whether_it_replicates(service: ServiceProcess) -> None:
         status, content, _ = ask(service, "POST", "/v3/volumes", body)
         assert status >= 400, content
         assert "No valid backend" in str(content)
+
+
+# Replication status of a volume -> the actions that are allowed; in any other status both are refused.
+ALLOWED = {
+    None: set(),
+    "disabled": set(),
+    "copying": set(),
+    "active": {"os-promote-replica"},
+    "active-stopped": {"os-promote-replica", "os-reenable-replication"},
+    "inactive": {"os-reenable-replication"},
+    "error": {"os-reenable-replication"},
+    "failed-over": set(),
+}
+
+
+def act(service: ServiceProcess, id: str, action: str) -> tuple[int, Any]:
+    status, content, _ = ask(service, "POST", f"/v3/volumes/{id}/action", {action: None}, OpenStack_API_Version=NEWEST)
+    return status, content
+
+
+def newest(service: ServiceProcess, kind: str) -> Any:
+    return good(service, "GET", f"/v3/operations?kind={kind}&limit=1")["operations"][0]
+
+
+def set_column(service: ServiceProcess, id: str, **values: str | None) -> None:
+    """In the row, behind the service's back."""
+    with sqlite3.connect(service.state / "nbdsvc.db") as conn:
+        for name, value in values.items():
+            conn.execute(f"UPDATE volumes SET {name} = ? WHERE id = ?", [value, id])
+
+
+@pytest.mark.row("S046", "S047")
+def test_preconditions_of_promote_and_reenable(make_service: Callable[..., ServiceProcess]) -> None:
+    """By replication status as the table says; promote also needs an available volume. Refused is 400 with the reason."""
+    service = make_service(driver="memory-replicated", driver_options=OPTIONS, repair_interval=3600)
+    new_type(service, "replication")
+    id = create(service)
+    for status, allowed in ALLOWED.items():
+        for action in ("os-promote-replica", "os-reenable-replication"):
+            set_column(service, id, replication_status=status)
+            found, content = act(service, id, action)
+            assert found == (202 if action in allowed else 400), (status, action, content)
+            assert found == 202 or "replication error" in str(content)
+            service.settle()
+            assert shown(service, id)["status"] == "available"
+    set_column(service, id, replication_status="active", status="reserved")
+    assert "has to be available" in str(act(service, id, "os-promote-replica"))
+
+
+@pytest.mark.row("S046", "S102")
+def test_a_driver_that_cannot_promote_is_a_replication_error(make_service: Callable[..., ServiceProcess]) -> None:
+    """The operation says so, and the volume and its replica are as they were."""
+    service = make_service(driver="memory-replicated", driver_options=OPTIONS)
+    new_type(service, "replication")
+    id = wait_replica(service, create(service))
+    Faults(service.state / "pool", "file").plan({"promote_replica": [{"error": "CommandFailed"}]})
+    assert act(service, id, "os-promote-replica")[0] == 202
+    service.settle()
+    error = newest(service, "volume.promote_replica")["error"]
+    assert (error["kind"], "simulated fault" in error["message"]) == ("ReplicationError", True)
+    assert (shown(service, id)["status"], shown(service, id)["replication_status"]) == ("available", "active")
+
+
+@pytest.mark.row("S046", "S047", "S102", "S103")
+def test_promote_and_reenable(service: ServiceProcess) -> None:
+    """The promoted volume has what was written before the last copy, also for its next attachment; then it is copied back."""
+    id = create(service)
+    write(file_at(service, id), b"before")
+    wait_copy(service, id, b"before")
+    link(service, "active-stopped")
+    wait_replica(service, id, "active-stopped")
+    link(service, None)
+    write(file_at(service, id), b"lost! ")
+    assert act(service, id, "os-promote-replica")[0] == 202
+    service.settle()
+    assert (shown(service, id)["status"], shown(service, id)["replication_status"]) == ("available", "inactive")
+    assert attached_bytes(service, id) == b"before"
+    write(file_at(service, id, "far"), b"after!")
+    assert act(service, id, "os-reenable-replication")[0] == 202
+    wait_replica(service, id)
+    wait_copy(service, id, b"after!", "pool")
+
+
+@pytest.mark.row("S023", "S104")
+def test_a_volume_of_a_replica(service: ServiceProcess) -> None:
+    """It has the bytes of the replica and not those of the volume; what has no replica, or a second source, is refused."""
+    id = create(service)
+    write(file_at(service, id), b"before")
+    wait_copy(service, id, b"before")
+    link(service, "active-stopped")
+    wait_replica(service, id, "active-stopped")
+    write(file_at(service, id), b"after!")
+    tested = create(service, size=None, volume_type=None, source_replica=id)
+    assert (shown(service, tested)["size"], shown(service, tested)["volume_type"]) == (1, "replication")
+    assert begin(file_at(service, tested)) == b"before"
+    assert begin(file_at(service, id)) == b"after!"
+    for source, other, code in ((tested, {}, 400), ("x", {}, 404), (id, {"source_volid": id}, 400)):
+        body = {"volume": {"size": 1, "source_replica": source, **other}}
+        assert ask(service, "POST", "/v3/volumes", body)[0] == code
+
+
+def write(path: Path, content: bytes) -> None:
+    with path.open("r+b") as file:
+        file.write(content)
+
+
+def begin(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(6)
+
+
+def wait_copy(service: ServiceProcess, id: str, content: bytes, site: str = "far") -> None:
+    path = file_at(service, id, site)
+    wait_until(lambda: path.exists() and begin(path) == content, 30)
+
+
+def attached_bytes(service: ServiceProcess, id: str) -> bytes:
+    """What an attachment reads at the volume's begin; it is deleted again."""
+    body = {"attachment": {"volume_uuid": id, "connector": {"host": "me"}}}
+    made = good(service, "POST", "/v3/attachments", body)["attachment"]
+    found = read(made)
+    good(service, "DELETE", f"/v3/attachments/{made['id']}")
+    return found
+
+
+def read(attachment: Any) -> bytes:
+    with contextlib.closing(connected(Path(attachment["connection_info"]["unix_socket"]))) as sock:
+        return nbd_client.read(sock)[:6]

@@ -96,6 +96,8 @@ VOLUME_ACTIONS = [
          {"os-volume_upload_image": UPLOADED}),
     act("volumes", "os-force_delete", _volume, admin=True),
     act("volumes", "os-unmanage", _volume, admin=True),
+    *(act("volumes", action, _volume, None, 400, {"badRequest": keys("code message")}, admin=True)
+      for action in ("os-promote-replica", "os-reenable-replication")),  # no replica
     act("volumes", "os-set_bootable", _volume, {"bootable": True}, 200),
     act("volumes", "os-update_readonly_flag", _volume, {"readonly": True}),
     act("volumes", "os-set_image_metadata", _volume, {"metadata": {"a": "b"}}, 200, {"metadata": keys("a")}),
