@@ -13,17 +13,17 @@ from nbdsvc.model import clock, names
 from nbdsvc.model.entities import StorageBackend
 from nbdsvc.store import repositories, tables
 
-# Shared: those who change things on a backend do not wait for each other, but who freezes it waits for all of them. An
-# empty name: the host's only backend.
-_frozen = (
-    sa.select(tables.backends.c.frozen)
-    .where(
-        tables.backends.c.host == sa.bindparam("host"),
-        sa.or_(tables.backends.c.name == sa.bindparam("backend"), sa.bindparam("backend") == sa.literal("")),
-    )
-    .with_for_update(read=True)
+# An empty name: the host's only backend.
+_is_named = (
+    tables.backends.c.host == sa.bindparam("host"),
+    sa.or_(tables.backends.c.name == sa.bindparam("backend"), sa.bindparam("backend") == sa.literal("")),
 )
+_named = repositories.backends.query(*_is_named)
+# Shared: those who change things on a backend do not wait for each other, but who freezes it waits for all of them.
+_frozen = sa.select(tables.backends.c.frozen).where(*_is_named).with_for_update(read=True)
 _STATS = [tables.pools.c[each.name] for each in fields(PoolStats)]
+_all_pools = sa.select(tables.pools.c.backend_id, *_STATS).order_by(tables.pools.c.name)
+_all_measured = sa.select(tables.pools.c.backend_id, tables.pools.c.name, tables.pools.c.measured)
 # Capacities that are no numbers, in columns of numbers.
 _NUMBERS: dict[Capacity, int] = {"infinite": -1, "unknown": -2}
 _WORDS = {number: word for word, number in _NUMBERS.items()}
@@ -32,8 +32,7 @@ _WORDS = {number: word for word, number in _NUMBERS.items()}
 def find(conn: sa.Connection, host: str) -> StorageBackend | None:
     """The backend of `host@backend#pool`; of a host alone, its first one."""
     name, backend, _pool = names.split_host(host)
-    where = [tables.backends.c.host == name] + ([tables.backends.c.name == backend] if backend else [])
-    found = repositories.backends.select(conn, *where)
+    found = repositories.backends.run(conn, _named, host=name, backend=backend)
     return found[0] if found else None
 
 
@@ -79,17 +78,14 @@ def pools(conn: sa.Connection, backend_id: str) -> list[PoolStats]:
 def all_pools(conn: sa.Connection) -> dict[str, list[PoolStats]]:
     """The pools of all backends, by the backend's id."""
     found: dict[str, list[PoolStats]] = defaultdict(list)
-    query = sa.select(tables.pools.c.backend_id, *_STATS).order_by(tables.pools.c.name)
-    for backend_id, *stats in conn.execute(query):
+    for backend_id, *stats in conn.execute(_all_pools):
         found[backend_id].append(_stats(PoolStats(*stats)))
     return found
 
 
 def all_measured(conn: sa.Connection) -> dict[tuple[str, str], int | None]:
     """The bytes that rows promise and the report of each pool (id of the backend, name) has measured; None: not known."""
-    pools = tables.pools.c
-    found = conn.execute(sa.select(pools.backend_id, pools.name, pools.measured))
-    return {(backend_id, name): measured for backend_id, name, measured in found}
+    return {(backend_id, name): measured for backend_id, name, measured in conn.execute(_all_measured)}
 
 
 def _row(pool: PoolStats) -> dict[str, Any]:

@@ -10,13 +10,15 @@ from collections.abc import Mapping
 
 import sqlalchemy as sa
 
-from nbdsvc.store import repositories, tables
+from nbdsvc.model import names
+from nbdsvc.store import tables
 from nbdsvc.units import GiB
 
 _c = tables.volumes.c
 _key = (_c.host, _c.backend, _c.pool)
 _size = sa.func.sum(sa.func.coalesce(_c.target_size, _c.size))
 _by_pool = sa.select(*_key, _size).group_by(*_key)
+_of_pool = sa.select(_size).where(*(column == sa.bindparam(column.key) for column in _key))
 # Whether their object is there, or how large it is, may change at any moment.
 _MOVING = ("creating", "downloading", "managing", "unmanaging", "extending", "deleting")
 _settled = sa.select(_c.id, _c.pool, _c.size).where(
@@ -34,7 +36,8 @@ def by_pool(conn: sa.Connection) -> dict[tuple[str, str, str], int]:
 
 def of_pool(conn: sa.Connection, host: str) -> int:
     """Bytes promised to the volumes of the pool host@backend#pool."""
-    total = conn.execute(sa.select(_size).where(*repositories.in_pool(host))).scalar()
+    place = dict(zip(("host", "backend", "pool"), names.split_host(host), strict=True))
+    total = conn.execute(_of_pool, place).scalar()
     return int(total or 0) * GiB
 
 
