@@ -11,18 +11,14 @@ from rig.agent import HostFailed
 from rig.iscsi import wait_until
 from rig.machine import blocks
 from rig.machine.choices import (
-    MAX_GIB,
     action,
     free,
     fullest,
     growable,
-    newest,
-    outdated,
+    near,
     pick,
-    revertible,
-    snapshots,
     taken,
-    unsaved,
+    unchanged,
     volumes,
     writable,
 )
@@ -84,19 +80,6 @@ def from_broken_image(world: World) -> str:
     return str(made)
 
 
-@action(volumes)
-def clone(world: World, source: int, more: int) -> str:
-    origin = ready(world, pick(fullest(world.volumes), source))
-    made = request(world, origin.disk.copy(min(MAX_GIB, origin.disk.size + more % 2)), source_volid=origin.id)
-    return f"volume {ready(world, made).id} of {origin.id}"
-
-
-@action(volumes)
-def snapshot(world: World, volume: int) -> str:
-    made = ask_snapshot(world, ready(world, pick(unsaved(world), volume)))
-    return f"snapshot {ready(world, made).id} of {made.volume}"
-
-
 def ask_snapshot(world: World, origin: Volume) -> Snapshot:
     body = {"snapshot": {"volume_id": origin.id, "force": True}}
     made = Snapshot(
@@ -106,16 +89,9 @@ def ask_snapshot(world: World, origin: Volume) -> Snapshot:
     return made
 
 
-@action(snapshots)
-def from_snapshot(world: World, source: int, more: int) -> str:
-    origin = ready(world, pick(fullest(outdated(world)), source))
-    made = request(world, origin.disk.copy(min(MAX_GIB, origin.disk.size + more % 2)), snapshot_id=origin.id)
-    return f"volume {ready(world, made).id} of {origin.id}"
-
-
 @action(free)
 def attach(world: World, volume: int, host: int, mode: int) -> str:
-    wanted = ready(world, pick(free(world), volume))
+    wanted = ready(world, near(world, free(world), volume))
     name, read_only = pick(world.hosts, host), mode % 5 == 0
     give(world, wanted, name, "ro" if read_only else "rw")
     wanted.read_only = read_only
@@ -132,7 +108,7 @@ def give(world: World, volume: Volume, host: str, mode: str = "rw") -> None:
 
 @action(taken)
 def detach(world: World, volume: int) -> str:
-    return put_away(world, pick(taken(world), volume))
+    return put_away(world, near(world, taken(world), volume))
 
 
 def put_away(world: World, volume: Volume) -> str:
@@ -147,8 +123,10 @@ def put_away(world: World, volume: Volume) -> str:
 
 @action(taken)
 def write(world: World, volume: int, slot: int, count: int, flushed: int) -> str:
-    """Some blocks; a third of the times without a flush, so that they may be lost with their host."""
-    target = pick(taken(world), volume)
+    """Some blocks; a third of the times without a flush, so that they may be lost with their host. Mostly to
+    what reads as its newest snapshot does, so that the next one differs from it.
+    """
+    target = near(world, (unchanged(world) if volume % 4 else []) or taken(world), volume // 4)
     plan = planned(world, target, slot, 1 + count % 8)
     if target.read_only:
         return _refused(world, target, plan)
@@ -171,7 +149,7 @@ def note(volume: Volume, plan: list[tuple[int, int]], *, flushed: bool) -> None:
 @action(writable)
 def zero(world: World, volume: int, slot: int) -> str:
     """BLKZEROOUT of one block, flushed; of one that was written, where there is any."""
-    target = pick(fullest(writable(world)), volume)
+    target = near(world, fullest(writable(world)), volume)
     place = pick(target.disk.written() or list(range(target.disk.slots)), slot)
     blocks.zero(world.agents[str(target.host)], target.device, place)
     note(target, [(place, 0)], flushed=True)
@@ -219,7 +197,7 @@ def check(world: World, volume: Volume) -> int:
 
 @action(growable)
 def extend(world: World, volume: int) -> str:
-    target = ready(world, pick(growable(world), volume))
+    target = ready(world, near(world, growable(world), volume))
     world.act("volumes", target.id, "os-extend", {"new_size": target.disk.size + 1})
     target.disk.size += 1
     world.settle("volumes", target.id, "in-use" if target.host else "available")
@@ -238,17 +216,6 @@ def _wait_for_size(world: World, volume: Volume) -> None:
         raise Violation(f"{volume.device} on {volume.host} does not become {volume.disk.size} GiB large") from None
 
 
-@action(revertible)
-def revert(world: World, volume: int) -> str:
-    """To its newest snapshot."""
-    target = ready(world, pick(revertible(world), volume))
-    saved = ready(world, newest(world)[target.id])
-    world.act("volumes", target.id, "revert", {"snapshot_id": saved.id})
-    world.settle("volumes", target.id, "available")
-    target.disk = saved.disk.copy()
-    return f"{target.id} to {saved.id}"
-
-
 @action(volumes)
 def reset(world: World, volume: int) -> str:
     """An administrator says that it is in an error, and then that it is not: nothing else about it changes."""
@@ -256,31 +223,6 @@ def reset(world: World, volume: int) -> str:
     for status in ("error", "in-use" if target.host else "available"):
         world.act("volumes", target.id, "os-reset_status", {"status": status})
         world.settle("volumes", target.id, status)
-    return target.id
-
-
-@action(free)
-def delete_volume(world: World, volume: int) -> str:
-    target = pick(free(world), volume)
-    try:
-        world.call("DELETE", f"volumes/{ready(world, target).id}")
-    except Refused:
-        if any(each.volume == target.id for each in world.snapshots):
-            return f"{target.id} has snapshots and stays"
-        raise
-    if any(each.volume == target.id for each in world.snapshots):
-        raise Violation(f"volume {target.id} has snapshots and may not be deleted")
-    world.volumes.remove(target)
-    world.settle("volumes", target.id, "gone")
-    return target.id
-
-
-@action(snapshots)
-def delete_snapshot(world: World, number: int) -> str:
-    target = ready(world, pick(world.snapshots, number))
-    world.call("DELETE", f"snapshots/{target.id}")
-    world.snapshots.remove(target)
-    world.settle("snapshots", target.id, "gone")
     return target.id
 
 

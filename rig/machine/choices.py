@@ -58,6 +58,16 @@ def pick(things: list[T], number: int) -> T:
     return things[number % len(things)]
 
 
+def near(world: World, volumes: list[Volume], number: int) -> Volume:
+    """One of the volumes, two times of three the one that was picked last, if it is among them: what is done to different
+    volumes never meets.
+    """
+    last = [volume for volume in volumes if volume.id == world.last]
+    chosen = last[0] if last and number % 3 else pick(volumes, number // 3)
+    world.last = chosen.id
+    return chosen
+
+
 def volumes(world: World) -> list[Volume]:
     return world.volumes
 
@@ -90,7 +100,7 @@ def newest(world: World) -> dict[str, Snapshot]:
 def revertible(world: World) -> list[Volume]:
     """The API allows only the newest snapshot, and only of the volume's size."""
     saved = newest(world)
-    able = [each for each in free(world) if each.id in saved and saved[each.id].disk.size == each.disk.size]
+    able = [each for each in world.volumes if each.id in saved and saved[each.id].disk.size == each.disk.size]
     return [each for each in able if saved[each.id].disk.newest != each.disk.newest]
 
 
@@ -104,6 +114,12 @@ def unsaved(world: World) -> list[Volume]:
     """Volumes that were written to since their newest snapshot; all of them, if none was."""
     saved = {id: each.disk.newest for id, each in newest(world).items()}
     return [each for each in world.volumes if saved.get(each.id, {}) != each.disk.newest] or world.volumes
+
+
+def unchanged(world: World) -> list[Volume]:
+    """Attached volumes that read as their newest snapshot does."""
+    saved = newest(world)
+    return [each for each in writable(world) if each.id in saved and saved[each.id].disk.newest == each.disk.newest]
 
 
 def fullest(things: list[Thing]) -> list[Thing]:

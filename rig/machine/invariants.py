@@ -1,7 +1,7 @@
 """What must hold whatever was done: cheap things after every step, all things at the end of a sequence."""
 
 from rig import storage
-from rig.machine import actions, choices
+from rig.machine import actions, choices, copies
 from rig.machine.world import PASSING, Violation, World
 
 
@@ -53,12 +53,12 @@ def expensive(world: World) -> None:
 
 
 def everything(world: World) -> None:
-    """As `expensive`, and the bytes of what is not attached too."""
+    """As `expensive`, and the bytes of what is not attached too, and of every snapshot."""
     expensive(world)
     for volume in choices.free(world):
-        actions.give(world, volume, world.hosts[0])
-        actions.check(world, volume)
-        actions.put_away(world, volume)
+        copies.read_volume(world, volume)
+    for saved in world.snapshots:
+        copies.read_of_snapshot(world, saved)
 
 
 def _objects(world: World) -> list[str]:

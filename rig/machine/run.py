@@ -32,7 +32,10 @@ DRAWS = 1 << 16
 # Minutes in an emulated machine, where anything else takes seconds.
 SLOW = frozenset({"cut_storage", "restart_storage", "cut_host", "cut_link", "fill_pool"})
 # How often each action is drawn, against 1 for what is not named: a run is to have things to break.
-WEIGHTS = {"attach": 4, "write": 5, "verify": 2, "create": 2, "snapshot": 2, "detach": 2}
+WEIGHTS = {"attach": 4, "write": 5, "verify": 2, "create": 2, "snapshot": 4, "detach": 2}
+# By how much the weight of each action is multiplied in one sequence, at random: sequences in which each is as frequent are
+# alike, and what has to be done several times in a row happens in none (swarm testing, Groce et al. 2012).
+SWARM = (1, 2, 2, 4, 8)
 
 
 @dataclass
@@ -109,7 +112,6 @@ def generate(lab: Lab, seconds: float, number: int, steps: float = math.inf) -> 
 def _machine(lab: Lab, world: World, number: int, over: Callable[[], bool]) -> type[RuleBasedStateMachine]:
     """A state machine whose one rule draws any action that has something to pick from; ended by time, or by the first thing
     that is wrong."""
-    names = [name for name in lab.possible() for _ in range(lab.weights.get(name, 1))]
     most = max(len(each.takes) for each in choices.ACTIONS.values())
     halted: list[bool] = []
 
@@ -120,6 +122,9 @@ def _machine(lab: Lab, world: World, number: int, over: Callable[[], bool]) -> t
             # Hypothesis likes to draw zeros and the same again, which would be forty times the first action: every draw
             # is turned by a random number of its own. The seed decides both.
             self.turns = random.Random(f"{number} {len(lab.records)}")
+            self.names = [
+                name for name in lab.possible() for _ in range(lab.weights.get(name, 1) * self.turns.choice(SWARM))
+            ]
             if halted or over():
                 raise _Over
             lab.records.append(self.record)
@@ -129,7 +134,8 @@ def _machine(lab: Lab, world: World, number: int, over: Callable[[], bool]) -> t
             if halted or over():
                 return
             which, *turned = [(each + self.turns.randrange(DRAWS)) % DRAWS for each in drawn]
-            able = [name for name in names if choices.ACTIONS[name].needs(world)]
+            able = [name for name in self.names if choices.ACTIONS[name].needs(world)]
+            able = able or [name for name in lab.possible() if choices.ACTIONS[name].needs(world)]
             name = able[which % len(able)]
             drawn_for = dict(zip(choices.ACTIONS[name].takes, (each % 256 for each in turned), strict=False))
             if not record.perform(world, self.record, {"do": name, **drawn_for}):

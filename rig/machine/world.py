@@ -90,7 +90,9 @@ class Transport(Protocol):
 
 @dataclass
 class World:
-    """agents: of all hosts. backend: settings of the service under test. transport: how hosts get volumes."""
+    """agents: of all hosts. backend: settings of the service under test. transport: how hosts get volumes. last: the id of
+    the volume that was picked last.
+    """
 
     agents: dict[str, Agent]
     transport: Transport
@@ -101,6 +103,7 @@ class World:
     counts: Counts = field(default_factory=Counts)
     # Deletions that were requested: (noun, id).
     deleting: list[tuple[str, str]] = field(default_factory=list)
+    last: str = ""
     _values: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
     def __post_init__(self) -> None:
