@@ -76,6 +76,7 @@ soak: test-tools ## Random jobs for MINUTES, every byte checked; then the servic
 docs: base ## Draw the pages that are drawn from the code
 	$(PYTHON) .ci/states-page > docs/states.md
 	$(PYTHON) .ci/house-page > docs/house.md
+	$(PYTHON) .ci/explain-page > docs/explain.md
 
 clean: ## Remove what was installed and built here
 	rm -rf .venv .venv-setup.log build *.egg-info nbdsvc/*.so

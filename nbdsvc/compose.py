@@ -12,6 +12,7 @@ from nbdsvc.backend_settings import BackendSettings
 from nbdsvc.config import Settings
 from nbdsvc.datapath.digest_store import DigestStore
 from nbdsvc.datapath.rate_limit import Limit, cores
+from nbdsvc.explain.facts import Device
 from nbdsvc.exporter import Exporter
 from nbdsvc.exports.nbd.exporter import NbdExporter
 from nbdsvc.host import Backend, Host
@@ -43,7 +44,15 @@ def make_host(settings: Settings, database: Database) -> Host:
         zone=settings.availability_zone,
         ended=UnrecordedEnds(settings.state_dir / "ended"),
         retired=_make_retired(settings, database, backends),
+        locks=settings.state_dir / "locks",
+        devices=_devices,
     )
+
+
+def _devices() -> list[Device]:
+    from nbdsvc.connectors.host import HostConnector  # loaded when it is called
+
+    return [Device(each.volume_id, each.attachment_id, each.device) for each in HostConnector().all()]
 
 
 def _make_backends(settings: Settings) -> dict[str, Backend]:

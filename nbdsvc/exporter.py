@@ -155,6 +155,14 @@ def check_scheme(protocol: str, location: Location, served: Collection[Scheme] =
 
 
 @runtime_checkable
+class SessionExporter(Protocol):
+    """A transport whose initiators log in, so that it knows which of them have."""
+
+    def sessions(self, export_id: str) -> frozenset[str] | None:
+        """Names of the initiators that are logged in to what this export is reached by; None where that is unknown."""
+
+
+@runtime_checkable
 class Exporter(Protocol):
     """A transport. `protocol` is the storage_protocol of pool statistics; in lower case, driver_volume_type and the
     `protocol` of attachments.

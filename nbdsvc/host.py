@@ -4,7 +4,7 @@ A Host is one name in `host@backend#pool`; a Backend is one driver with its pool
 operation belongs to the backend that its row names, so that a step finds its driver without asking for a setting.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -27,6 +27,8 @@ from nbdsvc.driver import (
     class_name,
     unsupported,
 )
+from nbdsvc.explain.facts import Device
+from nbdsvc.explain.first_seen import FirstSeen
 from nbdsvc.exporter import Exporter
 from nbdsvc.images.resolve import Images
 from nbdsvc.model.entities import Volume
@@ -146,6 +148,12 @@ class Host:
     spare: Spare = field(default_factory=Spare)
     # Transports that no backend offers any more, and by which volumes are still attached.
     retired: tuple[Exporter, ...] = ()
+    # Folder of the lock files of operations.
+    locks: Path | None = None
+    # Volumes that are block devices of this host.
+    devices: Callable[[], Sequence[Device]] = tuple
+    # Since when differences are known that explain/ found.
+    first_seen: FirstSeen = field(default_factory=FirstSeen)
 
     def backend(self, name: str) -> Backend:
         """The backend of that name; the only one for an empty name. BackendUnavailable where none is configured so."""

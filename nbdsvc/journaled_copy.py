@@ -154,6 +154,11 @@ def remove_journal(run: Run[Any]) -> None:
     _journal(run).unlink(missing_ok=True)
 
 
+def remove_journal_of(host: Host, operation: str) -> None:
+    """Remove the journal of this operation's copy, which has ended."""
+    (host.journals / f"{operation}{_SUFFIX}").unlink(missing_ok=True)
+
+
 def remove_stale_journals(host: Host) -> None:
     """Remove the journals of operations that have ended: one whose undo failed leaves its own."""
     for path in host.journals.glob(f"*{_SUFFIX}"):

@@ -31,6 +31,7 @@ from nbdsvc.compose import make_host
 from nbdsvc.config import Settings
 from nbdsvc.datapath.rate_limit import cores
 from nbdsvc.driver import ReplicaDriver
+from nbdsvc.explain.host_operation import EXPLAIN_HOST
 from nbdsvc.exporter import ConnectionInfo, Exporter
 from nbdsvc.exports.nbd.exporter import NbdExporter
 from nbdsvc.host import Host
@@ -99,6 +100,7 @@ OPERATION_TYPES = (
     THAW_BACKEND,
     SET_LOG,
     GET_LOG,
+    EXPLAIN_HOST,
 )
 TYPES_BY_NAME = {each.name: each for each in OPERATION_TYPES}
 EPHEMERAL = tuple(each.name for each in OPERATION_TYPES if each.ephemeral)

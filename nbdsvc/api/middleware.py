@@ -24,7 +24,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 # The first path segments behind /v3 that are resources; anything else there is a project.
 RESOURCES = frozenset(
-    """volumes snapshots snapshot attachments types os-quota-sets limits os-services scheduler-stats capabilities
+    """volumes snapshots snapshot attachments types explain os-quota-sets limits os-services scheduler-stats capabilities
     os-hosts os-availability-zone extensions operations messages images resource_filters
     manageable_volumes manageable_snapshots os-volume-manage os-snapshot-manage""".split()
 )

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from nbdsvc import errors
 from nbdsvc.api import (
     attachments,
+    explain,
     extensions,
     faults,
     hosts,
@@ -51,7 +52,7 @@ unfinished operations), 415 badMediaType,
 500 computeFault (our fault; it is logged) and 503 serviceUnavailable (the database). Each names its own errors.
 """
 _ROUTERS = (volumes, volume_actions, snapshots, attachments, types, limits, quota_sets, services, hosts, pools, zones,
-            extensions, resource_filters, operations, messages, images, manageable, placement)  # fmt: skip
+            extensions, resource_filters, operations, messages, images, manageable, placement, explain)  # fmt: skip
 
 
 def create(app: App, authenticator: Authenticator) -> ApiMiddleware:

@@ -1,6 +1,4 @@
-"""Repairs the exports of a host: compares the rows with the exports that exist, at every interval."""
-
-from concurrent import futures
+"""Repairs the exports of a host at every interval: mends what explain/ finds of them."""
 
 import sqlalchemy as sa
 import structlog
@@ -10,7 +8,10 @@ from nbdsvc.attachments import end_of_access
 from nbdsvc.attachments.delete import DELETE_ATTACHMENT
 from nbdsvc.attachments.repair import submit_repair
 from nbdsvc.attachments.terminate_connection import TERMINATE_CONNECTION
-from nbdsvc.attachments.transport import protocol_of
+from nbdsvc.explain.diff import EXPORT_KINDS, diff
+from nbdsvc.explain.host_fixes import HOST_FIXES, mend
+from nbdsvc.explain.observe import observe_exports
+from nbdsvc.explain.row_fixes import ROW_FIXES
 from nbdsvc.exporter import Exporter
 from nbdsvc.host import Host
 from nbdsvc.model import names, states
@@ -21,37 +22,23 @@ from nbdsvc.store import repositories
 
 log = structlog.get_logger(__name__)
 
-# They wait for sockets: more than any host has servers that hang at once.
-LOOKS_AT_ONCE = 32
-
 _ENDS = {kind.name: kind for kind in (DELETE_ATTACHMENT, TERMINATE_CONNECTION)}
 SERVICE_CONTEXT = Context("nbdsvc", "nbdsvc", frozenset({ADMIN}), "")
 
 
 def repair_exports(app: App, host: Host, exporter: Exporter) -> int:
     """Submit a repair for each export of this transport that is not as its row says; returns how many. It only looks."""
-    # Exports before rows: one that is made between the two looks has its row, and is not taken for an orphan.
-    inventory = exporter.inventory()
-    present = set(inventory.exports)
-    with app.database.read() as conn:
-        rows = {row.id: row for row in repositories.attachments.select(conn)}
-        mine = {v.id: v for v in repositories.volumes.select(conn) if v.host == host.name}
-    own = {row.id for row in rows.values() if row.exported and row.protocol == protocol_of(exporter)}
-    sick = _sick(exporter, [rows[id] for id in own if rows[id].volume_id in mine])
-    surplus = [rows[id] for id in (present & set(rows)) - own if rows[id].volume_id in mine]
-    for id in (present - set(rows)) | set(inventory.orphans):
-        log.warning("removing an export without an attachment", export=id)
-        exporter.remove(id)
+    facts = observe_exports(host, exporter)
+    found = diff(facts, EXPORT_KINDS, lambda keys: host.first_seen.note(exporter.protocol, keys))
+    rows = {row.id: row for row in facts.attachments}
+    surplus = [each for each in found if each.kind in HOST_FIXES]
+    for each in surplus:
+        log.warning("removing an export without an attachment", export=each.id)
+    mend(host, surplus, {each.key for each in surplus})
     # The row does not show yet an access that was ended without a record.
-    wrong = [row for row in sick + surplus if row.id not in host.ended]
-    return sum(_submit_repair(app, mine[row.volume_id].full_host, row) for row in wrong)
-
-
-def _sick(exporter: Exporter, rows: list[Attachment]) -> list[Attachment]:
-    """Attachments whose export is not healthy. Checked side by side: each that does not answer takes its whole deadline."""
-    with futures.ThreadPoolExecutor(LOOKS_AT_ONCE, "look") as pool:
-        well = list(pool.map(lambda row: exporter.health(row.id).ok, rows))
-    return [row for row, is_well in zip(rows, well, strict=True) if not is_well]
+    wrong = [rows[each.id] for each in found if each.kind in ROW_FIXES and each.id not in host.ended]
+    volumes = {row.id: row for row in facts.volumes}
+    return sum(_submit_repair(app, volumes[row.volume_id].full_host, row) for row in wrong)
 
 
 def record_ends(app: App, host: Host) -> None:

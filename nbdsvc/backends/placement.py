@@ -28,7 +28,12 @@ _NO_POOL = PoolStats("", 0, 0, 0, 0, 0)
 
 def is_up(app: App, backend: StorageBackend) -> bool:
     """Whether the backend reported in time, and reported a working driver."""
-    return backend.working and _age(app, backend) < 2 * app.settings.repair_interval + GRACE_SECONDS
+    return backend.working and not is_late(app, backend)
+
+
+def is_late(app: App, backend: StorageBackend) -> bool:
+    """Whether its last report is too old."""
+    return _age(app, backend) >= 2 * app.settings.repair_interval + GRACE_SECONDS
 
 
 def _age(app: App, backend: StorageBackend) -> float:

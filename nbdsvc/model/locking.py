@@ -54,6 +54,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "host.get_log": (),
     "backend.freeze": ("backend",),
     "backend.thaw": ("backend",),
+    "host.explain": (),
 }
 
 

@@ -63,7 +63,7 @@ class FileLocks:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for path in folder.iterdir():  # of a process that was killed; what an orphan still holds stays
-            self._remove_unheld(Lock(path.name))
+            remove_unheld(folder, Lock(path.name))
 
     @contextmanager
     def hold(self, locks: Iterable[Lock], check: Callable[[], None]) -> Iterator[tuple[int, ...]]:
@@ -82,7 +82,7 @@ class FileLocks:
             fd = os.open(self._folder / lock.name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 fcntl.flock(fd, mode)
-                if self._is_current(fd, lock):
+                if _is_current(fd, self._folder / lock.name):
                     return fd
             except BlockingIOError:
                 check()
@@ -92,13 +92,6 @@ class FileLocks:
                 raise
             os.close(fd)
 
-    def _is_current(self, fd: int, lock: Lock) -> bool:
-        """False when the last holder removed the file between our open and our flock."""
-        try:
-            return os.path.samestat(os.fstat(fd), (self._folder / lock.name).stat())
-        except FileNotFoundError:
-            return False
-
     def _release(self, lock: Lock, fd: int) -> None:
         """Unlock, and remove the file unless another process holds the lock: a reader, or a child that lives on.
 
@@ -106,19 +99,29 @@ class FileLocks:
         flock on that one would always succeed.
         """
         os.close(fd)
-        self._remove_unheld(lock)
+        remove_unheld(self._folder, lock)
 
-    def _remove_unheld(self, lock: Lock) -> None:
-        path = self._folder / lock.name
-        try:
-            probe = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return
-        try:
-            fcntl.flock(probe, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if self._is_current(probe, lock):
-                path.unlink()
-        except BlockingIOError:
-            pass
-        finally:
-            os.close(probe)
+
+def remove_unheld(folder: Path, lock: Lock) -> None:
+    """Remove the file of a lock unless it is held."""
+    path = folder / lock.name
+    try:
+        probe = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        fcntl.flock(probe, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if _is_current(probe, path):
+            path.unlink()
+    except BlockingIOError:
+        pass
+    finally:
+        os.close(probe)
+
+
+def _is_current(fd: int, path: Path) -> bool:
+    """False when the last holder removed the file between our open and our flock."""
+    try:
+        return os.path.samestat(os.fstat(fd), path.stat())
+    except FileNotFoundError:
+        return False

@@ -122,6 +122,18 @@ class Claim:
         return errors.ConfigError(setting="host", reason=reason)
 
 
+def listed(conn: sa.Connection) -> list[tuple[str, int, str, bool]]:
+    """(host, pid, note, whether its process is known to have ended) of each claim."""
+    return [(row.host, row.pid, row.note, _is_dead(row)) for row in conn.execute(sa.select(tables.host_claims))]
+
+
+def forget_dead(conn: sa.Connection, host: str) -> bool:
+    """Remove the claim of a process that has ended; False where that is not known of it."""
+    row = conn.execute(sa.select(tables.host_claims).where(_c.host == host)).one_or_none()
+    same = (_c.host == host, _c.instance == row.instance, _c.beat == row.beat) if row and _is_dead(row) else None
+    return same is not None and conn.execute(tables.host_claims.delete().where(*same)).rowcount == 1
+
+
 def _is_dead(row: "sa.Row[tuple[object, ...]]") -> bool:
     """Known only of a process that this one would see: same boot, same PID namespace."""
     return bool(row.machine == _machine() and _started(int(row.pid)) != row.started)

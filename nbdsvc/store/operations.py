@@ -50,6 +50,21 @@ def unfinished(conn: sa.Connection, host: str) -> list[Operation]:
     return rows.run(conn, _of_host, host=host)
 
 
+def all_unfinished(conn: sa.Connection) -> list[Operation]:
+    """Unfinished operations of all hosts, in order of submission."""
+    return rows.run(conn, _in_order.where(_is_unfinished))
+
+
+def since(conn: sa.Connection, moment: datetime, sequence: int) -> list[Operation]:
+    """Operations that were submitted after the one of this sequence, or ended after the moment."""
+    return rows.run(conn, _in_order.where(sa.or_(_c.sequence > sequence, _c.finished_at > moment)))
+
+
+def last_sequence(conn: sa.Connection) -> int:
+    """The sequence of the newest operation; 0 without any."""
+    return int(conn.execute(sa.select(sa.func.max(_c.sequence))).scalar() or 0)
+
+
 def unfinished_of(conn: sa.Connection, resource_id: str) -> list[Operation]:
     """Unfinished operations of a resource, in order of submission."""
     return rows.run(conn, _of_resource, resource=resource_id)

@@ -29,11 +29,20 @@ def forget(conn: sa.Connection, operation_id: str) -> bool:
     return conn.execute(_forget, {"id": operation_id}).rowcount > 0
 
 
+def ended(conn: sa.Connection) -> list[str]:
+    """Operations that have ended, or are gone, and of which a secret is left."""
+    return [str(id) for id in conn.execute(sa.select(_c.operation_id).where(_has_ended())).scalars()]
+
+
 def sweep(conn: sa.Connection) -> int:
     """Forget those of operations that have ended or are gone; returns how many."""
+    return conn.execute(tables.operation_secrets.delete().where(_has_ended())).rowcount
+
+
+def _has_ended() -> "sa.ColumnElement[bool]":
     operations = tables.operations.c
     alive = sa.select(operations.id).where(operations.state.in_(sorted(model.UNFINISHED)))
-    return conn.execute(tables.operation_secrets.delete().where(_c.operation_id.not_in(alive))).rowcount
+    return _c.operation_id.not_in(alive)
 
 
 def without(facts: dict[str, Any], reference: str | None) -> dict[str, Any]:

@@ -4,7 +4,7 @@ An end that finds its row in another status, or gone, changes nothing; that is k
 show, and logged: it is either an administrator's reset or a fault.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -13,6 +13,7 @@ import sqlalchemy as sa
 import structlog
 
 from nbdsvc.model import states
+from nbdsvc.model.entities import Attachment
 from nbdsvc.store import repositories
 from nbdsvc.store.repository import Repository
 
@@ -53,15 +54,17 @@ def finish_attachment(conn: sa.Connection, id: str, during: tuple[str, ...], tar
 
 
 def by_attachments(conn: sa.Connection, volume_id: str) -> str:
-    """The status that a volume's attachments give it: the most engaged one wins."""
-    found = {attachment.status for attachment in repositories.attachments_of(conn, volume_id) if not attachment.legacy}
-    legacy = {attachment.status for attachment in repositories.attachments_of(conn, volume_id) if attachment.legacy}
-    if "attached" in found | legacy:
+    """The status that a volume's attachments give it."""
+    return status_of(repositories.attachments_of(conn, volume_id))
+
+
+def status_of(attachments: Iterable[Attachment]) -> str:
+    """The status that these attachments give their volume: the most engaged one wins."""
+    rows = list(attachments)
+    if any(row.status == "attached" for row in rows):
         return "in-use"
-    for status in ("attaching", "reserved"):
-        if status in found:
-            return status
-    return "available"
+    found = {row.status for row in rows if not row.legacy}
+    return next((status for status in ("attaching", "reserved") if status in found), "available")
 
 
 def follow_attachments(conn: sa.Connection, volume_id: str) -> None:

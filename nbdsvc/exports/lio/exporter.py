@@ -47,6 +47,9 @@ class Lio(Protocol):
         DiscoveryFailed or OSError says why none.
         """
 
+    def sessions(self, iqn: str) -> frozenset[str] | None:
+        """Names of the initiators that are logged in to the target; None where that is unknown."""
+
     def apply(self, iqn: str, name: str, action: Action) -> None:
         """Apply one action of a plan. ExportFailed names the action."""
 
@@ -135,6 +138,11 @@ class LioExporter:
             return Health(f"there is no volume at {note.spec.location}")
         missing = self._missing(note.spec.volume_id)
         return Health(f"LIO lacks: {', '.join(each.verb for each in missing)}" if missing else "")
+
+    def sessions(self, export_id: str) -> frozenset[str] | None:
+        """Initiators that are logged in to the volume's target, which all of its attachments share."""
+        note = self._state.find(export_id)
+        return self._lio.sessions(self._iqn(note.spec.volume_id)) if note else None
 
     def inventory(self) -> Inventory:
         """Orphans are volumes that have a backstore of ours but no note."""

@@ -90,6 +90,14 @@ class KernelLio:
     def discover(self, initiator: str, peer: str, port: int) -> list[tuple[str, str]]:
         return discovery.send_targets(net.source_address_for(peer), port, initiator)
 
+    def sessions(self, iqn: str) -> frozenset[str] | None:
+        """By the node ACLs: those without a session say so in words (lio_target_nacl_info_show of Linux)."""
+        acls = ROOT / "iscsi" / iqn / f"tpgt_{TPG_TAG}" / "acls"
+        try:
+            return frozenset(path.name for path in acls.iterdir() if _value(path / "info").startswith("InitiatorName:"))
+        except OSError:  # the target, or an ACL of it, goes away
+            return None
+
     def apply(self, iqn: str, name: str, action: Action) -> None:
         do: Callable[[str, str, Any], None] = getattr(self, f"_{action.verb}")
         try:

@@ -16,7 +16,7 @@ from nbdsvc.exports.lio.plan import Action, Backstore, Config, MappedLun, NodeAc
 
 class MemoryLio:
     """See Lio in nbdsvc/exports/lio/exporter.py. absent: portals whose address this host lacks. hidden: IQNs that no
-    SendTargets reply has. silent: why discovery fails.
+    SendTargets reply has. silent: why discovery fails. logged_in: by IQN, the initiators with a session; unknown for others.
 
     on_write: called before each single change, as often as the kernel's files would be written to; what it raises goes
     up, and the changes before it stay.
@@ -28,6 +28,7 @@ class MemoryLio:
         self.silent: str | None = None
         self.objects: dict[str, Backstore] = {}
         self.targets: dict[str, Target] = {}
+        self.logged_in: dict[str, frozenset[str]] = {}
         self._on_write = on_write
         self._lock = threading.RLock()
 
@@ -41,6 +42,9 @@ class MemoryLio:
 
     def read(self, iqn: str, name: str) -> Config:
         return Config(self.objects.get(name), self.targets.get(iqn))
+
+    def sessions(self, iqn: str) -> frozenset[str] | None:
+        return self.logged_in.get(iqn)
 
     def discover(self, initiator: str, peer: str, port: int) -> list[tuple[str, str]]:
         """Portals at one address, for every initiator."""

@@ -1,0 +1,1 @@
+"""What differs between rows, backends, exports and initiators: `observe` collects it, `diff` names it, `fix` mends it."""

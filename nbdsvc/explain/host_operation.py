@@ -1,0 +1,54 @@
+"""The operation by which each host answers for itself: only it sees its storage, exports and files."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from nbdsvc import errors
+from nbdsvc.explain import rows
+from nbdsvc.explain.diff import OF_STORAGE, diff
+from nbdsvc.explain.host_fixes import mend
+from nbdsvc.explain.observe import observe
+from nbdsvc.host import host_of
+from nbdsvc.model.locking import locks
+from nbdsvc.model.operation import Lock, Operation
+from nbdsvc.operations.operation_type import OperationType, Run, Step
+
+# A scope of FirstSeen.
+_SCOPE = "explain"
+
+
+@dataclass(frozen=True)
+class ExplainHostArgs:
+    """Arguments of the operation `host.explain`."""
+
+    late: tuple[str, ...] = ()
+    """Backends that do not report in time."""
+    keys: tuple[str, ...] = ()
+    """Findings that are to be mended, should they be there still."""
+
+
+def _locks(_args: ExplainHostArgs) -> list[Lock]:
+    return locks(rows.EXPLAIN)
+
+
+def _look(run: Run[ExplainHostArgs]) -> dict[str, Any]:
+    """Looks anew before it mends: what was found a while ago may be in use by now."""
+    host = host_of(run)
+    facts = observe(host, frozenset(run.args.late))
+    found = diff(facts, OF_STORAGE, lambda keys: host.first_seen.note(_SCOPE, keys, borrow=True))
+    return {"findings": [each.to_json() for each in found], "mended": mend(host, found, run.args.keys)}
+
+
+def _succeed(_conn: sa.Connection, _operation: Operation, _args: ExplainHostArgs) -> None:
+    """Changes no row."""
+
+
+def _fail(_conn: sa.Connection, _operation: Operation, _args: ExplainHostArgs, _error: errors.Error) -> None:
+    """Changes no row; the request that waits gets the error."""
+
+
+EXPLAIN_HOST = OperationType(
+    rows.EXPLAIN, ExplainHostArgs, (Step("look", _look),), _locks, _succeed, _fail, ephemeral=True, modifies=False
+)

@@ -1,0 +1,111 @@
+"""Looks at what is on this host beside its rows: backends, exports, files. Changes nothing."""
+
+import fcntl
+import os
+from collections.abc import Collection, Iterable, Sequence
+from concurrent import futures
+from pathlib import Path
+
+from nbdsvc import errors
+from nbdsvc.driver import BackendObject, PoolStats
+from nbdsvc.explain.facts import Export, LockFile
+from nbdsvc.exporter import Exporter, SessionExporter
+from nbdsvc.host import Backend, Host
+from nbdsvc.model.entities import Attachment
+
+# They wait for sockets: more than any host has servers that hang at once.
+LOOKS_AT_ONCE = 32
+_JOURNAL = ".copy"
+
+
+def look_at_backend(backend: Backend) -> tuple[tuple[BackendObject, ...], tuple[PoolStats, ...]]:
+    """Its objects and pools. Errors of the driver where it does not work."""
+    backend.driver.check_for_setup_error()
+    return tuple(backend.driver.list_objects()), tuple(backend.driver.get_volume_stats(refresh=True))
+
+
+def look_at_exports(exporter: Exporter, present: Collection[str], rows: Iterable[Attachment]) -> list[Export]:
+    """What is present, and what the rows call for. rows: attachments whose volumes are here.
+
+    Those that are called for are checked side by side: each that does not answer takes its whole deadline.
+    """
+    protocol = exporter.protocol.lower()
+    own = {row.id for row in rows if row.exported and row.protocol == protocol}
+    others = [Export(protocol, id, present=True) for id in present if id not in own]
+    with futures.ThreadPoolExecutor(LOOKS_AT_ONCE, "look") as pool:
+        return others + list(pool.map(lambda id: _look_at(exporter, protocol, id, id in present), sorted(own)))
+
+
+def _look_at(exporter: Exporter, protocol: str, id: str, present: bool) -> Export:
+    fault = exporter.health(id).fault
+    if fault:
+        return Export(protocol, id, present, _is_noted(exporter, id), fault)
+    sessions = exporter.sessions(id) if isinstance(exporter, SessionExporter) else None
+    return Export(protocol, id, present, fault="", sessions=sessions)
+
+
+def _is_noted(exporter: Exporter, id: str) -> bool:
+    try:
+        return exporter.find(id) is not None
+    except errors.Error:  # it is noted, and does not serve
+        return True
+
+
+def look_at_digests(host: Host) -> dict[str, str]:
+    """Id -> why its digests cannot be read; empty where they can."""
+    found = {}
+    for path in _files(host.digests.folder):
+        try:
+            if host.digests.load(path.name) is not None:
+                found[path.name] = ""
+        except (errors.Error, OSError) as error:
+            found[path.name] = str(error)
+    return found
+
+
+def look_at_journals(host: Host) -> tuple[str, ...]:
+    """Operations of which there is a copy's journal."""
+    return tuple(path.stem for path in _files(host.journals) if path.suffix == _JOURNAL)
+
+
+def look_at_locks(folder: Path, names: Sequence[str]) -> tuple[LockFile, ...]:
+    """Whether these lock files are held. They are tried, so give none that an operation is about to take or to leave."""
+    found = []
+    for name in names:
+        try:
+            fd = os.open(folder / name, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            found.append(LockFile(name, 0))
+        except BlockingIOError:
+            found.append(LockFile(name, _holder(folder / name)))
+        finally:
+            os.close(fd)
+    return tuple(found)
+
+
+def lock_files(folder: Path) -> list[str]:
+    """Names of the lock files that are there."""
+    return [path.name for path in _files(folder)]
+
+
+def _holder(path: Path) -> int:
+    """The pid of another process that has the file open; this one's where there is none."""
+    wanted = path.stat()
+    for folder in Path("/proc").glob("[0-9]*/fd"):
+        if int(folder.parent.name) != os.getpid() and _has_open(folder, wanted):
+            return int(folder.parent.name)
+    return os.getpid()
+
+
+def _has_open(folder: Path, wanted: os.stat_result) -> bool:
+    try:
+        return any(os.path.samestat(path.stat(), wanted) for path in folder.iterdir() if path.exists())
+    except OSError:  # it has ended, or is another user's
+        return False
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if not path.name.startswith(".")) if folder.is_dir() else []

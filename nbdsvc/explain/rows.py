@@ -1,0 +1,90 @@
+"""The rows that are looked at, read twice: what changes meanwhile, or is worked on, is no difference."""
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+import sqlalchemy as sa
+
+from nbdsvc.model import clock
+from nbdsvc.model.entities import Attachment, Snapshot, StorageBackend, Volume
+from nbdsvc.model.operation import Operation
+from nbdsvc.store import operations as journal
+from nbdsvc.store import repositories
+
+# The name of the operation that looks itself, which works on nothing.
+EXPLAIN = "host.explain"
+# An operation lets go of its lock files a moment after its row says that it has ended.
+_LINGERS = timedelta(seconds=10)
+_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of all hosts at one moment. last: the sequence of the newest operation."""
+
+    volumes: tuple[Volume, ...]
+    snapshots: tuple[Snapshot, ...]
+    attachments: tuple[Attachment, ...]
+    backends: tuple[StorageBackend, ...]
+    types: frozenset[str]
+    unfinished: tuple[Operation, ...]
+    later: tuple[Operation, ...]
+    """Those of the moments before, and those that came after the rows that were read before."""
+    last: int
+
+    def by_id(self) -> dict[str, Volume | Snapshot | Attachment]:
+        return {row.id: row for rows in (self.volumes, self.snapshots, self.attachments) for row in rows}
+
+    def operations(self) -> tuple[Operation, ...]:
+        """Those that may be at work while the rows are read."""
+        return (*self.unfinished, *self.later)
+
+
+def read(conn: sa.Connection, after: int | None = None) -> Rows:
+    """The rows. after: the `last` of those that were read before; operations that came since then count as at work."""
+    last = journal.last_sequence(conn)
+    return Rows(
+        tuple(repositories.volumes.select(conn)),
+        tuple(repositories.snapshots.select(conn)),
+        # No secret is in facts.
+        tuple(replace(row, secret=None) for row in repositories.attachments.select(conn)),
+        tuple(repositories.backends.select(conn)),
+        frozenset(row.id for row in repositories.volume_types.select(conn)),
+        tuple(_others(journal.all_unfinished(conn))),
+        tuple(_others(journal.since(conn, clock.now() - _LINGERS, last if after is None else after))),
+        last,
+    )
+
+
+def _others(operations: Iterable[Operation]) -> Iterable[Operation]:
+    return (operation for operation in operations if operation.kind != EXPLAIN)
+
+
+def names_of(operations: Iterable[Operation]) -> frozenset[str]:
+    """Every id that these operations work on or read."""
+    texts = (json.dumps([each.id, each.resource_id, each.args, each.locks]) for each in operations)
+    return frozenset(id for text in texts for id in _ID.findall(text))
+
+
+def lock_names(operations: Iterable[Operation]) -> frozenset[str]:
+    """The names of the locks of these operations."""
+    return frozenset(lock.name for each in operations for lock in each.lock_set())
+
+
+def busy(before: Rows, after: Rows) -> frozenset[str]:
+    """Ids of what was worked on, or changed, between two readings. A change of an attachment is one of its volume too."""
+    since = [each for each in after.operations() if (each.sequence or 0) > before.last]
+    working = [*before.unfinished, *after.unfinished, *since]
+    named = names_of(working) | _exclusive(working, after.attachments)
+    old, new = before.by_id(), after.by_id()
+    changed = [old.get(id) or new[id] for id in old.keys() | new.keys() if old.get(id) != new.get(id)]
+    return named | {id for row in changed for id in (row.id, getattr(row, "volume_id", row.id))}
+
+
+def _exclusive(operations: Iterable[Operation], attachments: Iterable[Attachment]) -> frozenset[str]:
+    """Attachments of volumes that an operation has for itself: their exports follow at its end."""
+    taken = {lock.name for each in operations for lock in each.lock_set() if not lock.shared}
+    return frozenset(row.id for row in attachments if row.volume_id in taken)

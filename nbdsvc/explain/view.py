@@ -1,0 +1,118 @@
+"""The facts with the look-ups that several kinds of finding need."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import cached_property
+
+from nbdsvc.driver import BackendObject, PoolStats
+from nbdsvc.explain.facts import Export, Facts
+from nbdsvc.model import names
+from nbdsvc.model.entities import Attachment, Snapshot, StorageBackend, Volume
+from nbdsvc.model.operation import Operation
+
+
+class View:
+    """Look-ups in `facts`. What an operation works on is left out of `idle_*`."""
+
+    def __init__(self, facts: Facts) -> None:
+        self.facts = facts
+        self.volumes = {row.id: row for row in facts.volumes}
+        self.snapshots = {row.id: row for row in facts.snapshots}
+        self.attachments = {row.id: row for row in facts.attachments}
+
+    @cached_property
+    def attached(self) -> dict[str, list[Attachment]]:
+        """The attachments of each volume."""
+        found: dict[str, list[Attachment]] = defaultdict(list)
+        for row in self.facts.attachments:
+            found[row.volume_id].append(row)
+        return found
+
+    @cached_property
+    def objects(self) -> dict[tuple[str, str], list[tuple[str, BackendObject]]]:
+        """(kind, id) -> (backend, object) of each object under that id."""
+        found: dict[tuple[str, str], list[tuple[str, BackendObject]]] = defaultdict(list)
+        for backend, objects in self.facts.objects.items():
+            for each in objects:
+                if each.id:
+                    found[each.kind, each.id].append((backend, each))
+        return found
+
+    @cached_property
+    def exports(self) -> dict[tuple[str, str], Export]:
+        """(attachment, transport) -> its export."""
+        return {(each.id, each.protocol): each for each in self.facts.exports}
+
+    @cached_property
+    def working(self) -> dict[str, list[Operation]]:
+        """The unfinished operations on each resource."""
+        found: dict[str, list[Operation]] = defaultdict(list)
+        for operation in self.facts.operations:
+            found[operation.resource_id].append(operation)
+        return found
+
+    def idle(self, *ids: str) -> bool:
+        """Whether no operation works on any of these, and none of them changed while it was looked at."""
+        return self.facts.busy.isdisjoint(ids)
+
+    def is_here(self, volume: Volume | None) -> bool:
+        """Whether the volume is on the host that looked at its storage."""
+        return volume is not None and bool(self.facts.host) and volume.host == self.facts.host
+
+    def idle_volumes(self) -> Iterator[Volume]:
+        return (row for row in self.facts.volumes if self.idle(row.id))
+
+    def idle_snapshots(self) -> Iterator[tuple[Snapshot, Volume]]:
+        """With their volumes; neither is worked on."""
+        for row in self.facts.snapshots:
+            volume = self.volumes.get(row.volume_id)
+            if volume and self.idle(row.id, volume.id):
+                yield row, volume
+
+    def idle_objects(self) -> Iterator[tuple[str, BackendObject]]:
+        """Those under an id of ours."""
+        for backend, objects in self.facts.objects.items():
+            for each in objects:
+                if each.id and self.idle(each.id, *([each.origin] if each.origin else [])):
+                    yield backend, each
+
+    def copies(self, kind: str, id: str, backend: str) -> list[BackendObject]:
+        """The objects of a volume or snapshot in this backend."""
+        return [each for name, each in self.objects.get((kind, id), []) if name == backend]
+
+    def pool(self, backend: str, name: str) -> PoolStats | None:
+        return next((each for each in self.facts.pools.get(backend, ()) if each.name == name), None)
+
+    def is_readable(self, volume: Volume) -> bool:
+        """Whether the host could list what is in the volume's pool."""
+        pool = self.pool(self.backend(volume), volume.pool) if self.is_here(volume) else None
+        return pool is not None and not pool.fault and self.backend(volume) in self.facts.objects
+
+    def has_bytes(self, volume: Volume) -> bool:
+        """False where what was seen of its pool shows that they are away."""
+        backend = self.backend(volume)
+        pool = self.pool(backend, volume.pool)
+        if backend in self.facts.faults or (pool and pool.fault):
+            return False
+        here = [each.pool for each in self.copies("volume", volume.id, backend)]
+        return volume.pool in here or not self.is_readable(volume)
+
+    def backend(self, volume: Volume) -> str:
+        """Its name; a host's only backend where the row names none, as an older version's."""
+        if not volume.backend and len(self.facts.configured) == 1:
+            return next(iter(self.facts.configured))
+        return volume.backend
+
+    def is_late(self, backend: StorageBackend) -> bool:
+        """Whether its last report is too old."""
+        return backend.full_name in self.facts.late
+
+    def dead_hosts(self) -> set[str]:
+        """Hosts of which no backend reports any more."""
+        alive = {row.host for row in self.facts.backends if not self.is_late(row)}
+        return {row.host for row in self.facts.backends} - alive
+
+
+def place(volume: Volume) -> str:
+    """host@backend, as `Found.related` has it."""
+    return names.join_host(volume.host, volume.backend)

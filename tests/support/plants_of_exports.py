@@ -1,0 +1,135 @@
+"""Planted differences of attachments, exports, targets and sessions."""
+
+from dataclasses import replace
+
+from planting import INITIATOR, Planted
+from plants import case
+
+from nbdsvc.exporter import Access, ExportSpec
+from nbdsvc.location import Location
+from nbdsvc.model import names
+
+# Attachments, exports, targets and sessions
+
+
+@case("attachment.export_sick")
+def _server_killed(w: Planted) -> str:
+    id = w.attach(w.volume(), "nbd")
+    w.export(id).end_process()
+    return id
+
+
+@case("attachment.export_gone")
+def _server_and_note_gone(w: Planted) -> str:
+    id = w.attach(w.volume(), "nbd")
+    w.export(id).end_process()
+    w.export(id).remove()
+    return id
+
+
+@case("attachment.note_damaged")
+def _note_damaged(w: Planted) -> str:
+    id = w.attach(w.volume(), "nbd")
+    w.export(id).spec_path.write_text('{"version": 2, "loc')
+    return id
+
+
+@case("attachment.note_damaged")
+def _note_of_a_target_damaged(w: Planted) -> str:
+    id = w.attach(w.volume())
+    (w.state / "exports" / f"{id}.lio").write_text("")
+    return id
+
+
+@case("attachment.export_sick")
+def _target_disabled(w: Planted) -> str:
+    volume = w.volume()
+    id = w.attach(volume)
+    w.lio.targets[w.iqn(volume)] = replace(w.lio.targets[w.iqn(volume)], enabled=False)
+    return id
+
+
+@case("attachment.export_sick")
+def _target_and_backstore_gone(w: Planted) -> str:
+    volume = w.volume()
+    id = w.attach(volume)
+    del w.lio.targets[w.iqn(volume)]
+    del w.lio.objects[names.volume_name(volume)]
+    return id
+
+
+@case("attachment.export_surplus")
+def _exported_and_not_by_its_row(w: Planted) -> str:
+    id = w.attach(w.volume())
+    w.sql("UPDATE attachments SET exported = 0 WHERE id = ?", id)
+    return id
+
+
+def _spec(w: Planted, volume: str) -> ExportSpec:
+    location = Location.file(w.path(volume))
+    access = Access(network=True, needs_secret=True, initiators=(INITIATOR,), sharing_key=INITIATOR)
+    return ExportSpec(names.new_id(), volume, location, access, secret="ab" * 32)
+
+
+@case("export.without_row")
+def _export_too_many(w: Planted) -> str:
+    spec = _spec(w, w.volume())
+    w.host.exporter("iscsi").ensure(spec)
+    return spec.id
+
+
+@case("export.orphan")
+def _target_too_many(w: Planted) -> str:
+    spec = _spec(w, w.volume())
+    w.host.exporter("iscsi").ensure(spec)
+    (w.state / "exports" / f"{spec.id}.lio").unlink()
+    return spec.volume_id
+
+
+@case("attachment.no_session")
+def _no_session(w: Planted) -> str:
+    volume = w.volume()
+    id = w.attach(volume)
+    w.lio.logged_in[w.iqn(volume)] = frozenset()
+    return id
+
+
+@case("attachment.unknown_session")
+def _unknown_session(w: Planted) -> str:
+    volume = w.volume()
+    id = w.attach(volume)
+    w.lio.logged_in[w.iqn(volume)] = frozenset({INITIATOR, "iqn.2026-11.org.example:intruder"})
+    return id
+
+
+@case("attachment.unrecorded_end")
+def _unrecorded_end(w: Planted) -> str:
+    id = w.attach(w.volume())
+    w.host.ended.add(id, "attachment.delete")
+    return id
+
+
+@case("attachment.volume_gone")
+def _attachment_without_volume(w: Planted) -> str:
+    volume = w.volume()
+    id = w.attach(volume, "nbd")
+    w.path(volume).unlink()
+    w.sql("UPDATE attachments SET exported = 0 WHERE id = ?", id)
+    w.sql("DELETE FROM volumes WHERE id = ?", volume)
+    w.export(id).end_process()
+    w.export(id).remove()
+    return id
+
+
+@case("attachment.stuck")
+def _attachment_stuck(w: Planted) -> str:
+    id = w.attach(w.volume())
+    w.sql("UPDATE attachments SET status = 'detaching' WHERE id = ?", id)
+    return id
+
+
+@case("attachment.failed")
+def _attachment_failed(w: Planted) -> str:
+    id = w.attach(w.volume())
+    w.sql("UPDATE attachments SET status = 'error_detaching' WHERE id = ?", id)
+    return id
