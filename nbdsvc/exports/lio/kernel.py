@@ -39,6 +39,8 @@ _OFF = ("emulate_3pc",)
 # A device that is opened as a file is discarded behind the page cache that it is read through, so that what was discarded
 # may still read as before: initiators see unmap_zeroes_data off, and zero by writing.
 _OFF_THROUGH = ("unmap_zeroes_data",)
+# A session that is up; one that is being made, or is lost, is in another state.
+_LOGGED_IN = "TARG_SESS_STATE_LOGGED_IN"
 # Attributes that only some devices have: UNMAP.
 _IF_POSSIBLE = ("emulate_tpu",)
 
@@ -91,12 +93,7 @@ class KernelLio:
         return discovery.send_targets(net.source_address_for(peer), port, initiator)
 
     def sessions(self, iqn: str) -> frozenset[str] | None:
-        """By the node ACLs: those without a session say so in words (lio_target_nacl_info_show of Linux)."""
-        acls = ROOT / "iscsi" / iqn / f"tpgt_{TPG_TAG}" / "acls"
-        try:
-            return frozenset(path.name for path in acls.iterdir() if _value(path / "info").startswith("InitiatorName:"))
-        except OSError:  # the target, or an ACL of it, goes away
-            return None
+        return logged_in(ROOT / "iscsi" / iqn / f"tpgt_{TPG_TAG}" / "acls")
 
     def apply(self, iqn: str, name: str, action: Action) -> None:
         do: Callable[[str, str, Any], None] = getattr(self, f"_{action.verb}")
@@ -190,6 +187,16 @@ class KernelLio:
         kind, index = path.parent.name.rsplit("_", 1)
         classes = {"iblock": self._rtslib.BlockStorageObject, "fileio": self._rtslib.FileIOStorageObject}
         return classes[kind](path.name, index=int(index))
+
+
+def logged_in(acls: Path) -> frozenset[str] | None:
+    """The initiators of these node ACLs that have a session, by what the kernel writes of each (lio_target_nacl_info_show of
+    Linux); None where the target, or an ACL of it, goes away.
+    """
+    try:
+        return frozenset(path.name for path in acls.iterdir() if _LOGGED_IN in _value(path / "info"))
+    except OSError:
+        return None
 
 
 def _paths(name: str) -> list[Path]:
