@@ -57,7 +57,8 @@ def observe_exports(host: Host, exporter: Exporter) -> Facts:
     """The exports of one transport, which are looked at periodically: the rows are read once."""
     # Exports before rows: one that is made between the two looks has its row, and is not taken for an orphan.
     inventory = exporter.inventory()
-    found = _read(host.database)
+    with host.database.read() as conn:
+        found = rows.read_exports(conn)
     exports = look.look_at_exports(exporter, inventory.exports, _attachments_here(host, found))
     protocol = exporter.protocol.lower()
     return _facts(

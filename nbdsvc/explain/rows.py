@@ -43,20 +43,31 @@ class Rows:
         return (*self.unfinished, *self.later)
 
 
+def read_exports(conn: sa.Connection) -> Rows:
+    """The rows that exports are compared with, which is done periodically."""
+    volumes = tuple(repositories.volumes.select(conn))
+    unfinished = tuple(_others(journal.all_unfinished(conn)))
+    return Rows(volumes, (), _attachments(conn), (), frozenset(), unfinished, (), 0)
+
+
 def read(conn: sa.Connection, after: int | None = None) -> Rows:
     """The rows. after: the `last` of those that were read before; operations that came since then count as at work."""
     last = journal.last_sequence(conn)
     return Rows(
         tuple(repositories.volumes.select(conn)),
         tuple(repositories.snapshots.select(conn)),
-        # No secret is in facts.
-        tuple(replace(row, secret=None) for row in repositories.attachments.select(conn)),
+        _attachments(conn),
         tuple(repositories.backends.select(conn)),
         frozenset(row.id for row in repositories.volume_types.select(conn)),
         tuple(_others(journal.all_unfinished(conn))),
         tuple(_others(journal.since(conn, clock.now() - _LINGERS, last if after is None else after))),
         last,
     )
+
+
+def _attachments(conn: sa.Connection) -> tuple[Attachment, ...]:
+    """No secret is in facts."""
+    return tuple(replace(row, secret=None) for row in repositories.attachments.select(conn))
 
 
 def _others(operations: Iterable[Operation]) -> Iterable[Operation]:

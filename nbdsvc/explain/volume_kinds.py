@@ -89,7 +89,7 @@ def _backend_gone(view: View) -> Iterator[Found]:
 def _pool_gone(view: View) -> Iterator[Found]:
     for volume in view.idle_volumes():
         pools = view.facts.pools.get(view.backend(volume), ()) if view.is_here(volume) else ()
-        if pools and volume.pool not in {pool.name for pool in pools}:
+        if pools and volume.pool and volume.pool not in {pool.name for pool in pools}:
             known = ", ".join(pool.name for pool in pools)
             yield found_volume(volume, pool=volume.pool, backend=place(volume), known=known)
 

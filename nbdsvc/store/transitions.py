@@ -64,7 +64,10 @@ def status_of(attachments: Iterable[Attachment]) -> str:
     if any(row.status == "attached" for row in rows):
         return "in-use"
     found = {row.status for row in rows if not row.legacy}
-    return next((status for status in ("attaching", "reserved") if status in found), "available")
+    for status in ("attaching", "reserved"):
+        if status in found:
+            return status
+    return "available"
 
 
 def follow_attachments(conn: sa.Connection, volume_id: str) -> None:

@@ -20,7 +20,6 @@ from serving import PATIENCE, ServiceProcess
 from waiting import wait_until
 
 from nbdsvc import errors
-from nbdsvc.cli.client import Client
 from nbdsvc.model import clock, names
 from nbdsvc.store import tables
 from nbdsvc.store.database import Database
@@ -55,29 +54,22 @@ def _load(service: ServiceProcess, seed: int) -> None:
             dice.choice(calls)()
 
 
-def _false_alarms(client: Client) -> list[str]:
-    """What is found but for what an operation's failure left on purpose, and for programs that this machine lacks."""
-    expected = ("volume.failed", "snapshot.failed", "attachment.failed", "host.lacking")
-    return [each["message"] for each in client.get("explain")["findings"] if each["kind"] not in expected]
-
-
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("backend", [INSTANT, COPYING, TWO_POOLS], ids=["instant", "copying", "two pools"])
 def test_a_storm_raises_no_false_alarm(make_service: Callable[..., ServiceProcess], backend: Backend) -> None:
     """On a fresh service, while operations of all kinds are under way, and in the quiet after them, nothing is found."""
     service = make_service(backend=backend, max_operations=10000)
     (service.state / "images" / "base.raw").write_bytes(os.urandom(8 << 20))
-    client = service.client()
-    assert _false_alarms(client) == []
+    assert service.findings() == []
     clients = [threading.Thread(target=_load, args=(service, seed)) for seed in range(CLIENTS)]
     for thread in clients:
         thread.start()
     looks = 0
     while any(thread.is_alive() for thread in clients):
-        assert _false_alarms(client) == []
+        assert service.findings() == []
         looks += 1
     service.settle()
-    assert _false_alarms(client) == []
+    assert service.findings() == []
     assert looks > 3
 
 
@@ -97,7 +89,7 @@ def test_kills_raise_no_false_alarm(make_service: Callable[..., ServiceProcess])
             thread.join()
         service.start()
         service.settle()
-        assert _false_alarms(service.client()) == []
+        assert service.findings() == []
 
 
 def _verb(service: ServiceProcess, *arguments: str, answer: str = "") -> subprocess.CompletedProcess[str]:
@@ -157,7 +149,7 @@ def test_a_host_that_is_down_is_named_by_the_api(
     host.start()
     api.start()
     volume = _volume(api, "v")
-    assert _false_alarms(api.client()) == []
+    assert api.findings() == []
     (host.state / "pool" / "volumes" / f"volume-{volume}").unlink()
     assert [each["kind"] for each in api.client().get("explain", subject=volume)["findings"]] == ["volume.object_gone"]
     host.kill()

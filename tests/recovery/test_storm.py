@@ -87,6 +87,7 @@ def _verify(service: ServiceProcess, content: bytes) -> None:
     assert {row["status"] for row in volumes} <= SETTLED
     assert {row["status"] for row in client.get("snapshots", "detail")["snapshots"]} <= SETTLED
     wait_until(lambda: not service.leftovers())
+    assert service.findings() == []
     whole = 0
     for row in volumes:
         if row["status"] in ("available", "in-use") and (row["bootable"] == "true"):

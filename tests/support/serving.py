@@ -155,6 +155,12 @@ class ServiceProcess:
         found += [f"lock {name}" for name in self._locks()]
         return found + [f"process {pid}" for pid in self.servers() - self._known_servers(attachments)]
 
+    def findings(self) -> list[str]:
+        """What `explain` says differs, but for what a failed operation left on purpose and for programs that are missing."""
+        left = ("volume.failed", "snapshot.failed", "attachment.failed", "host.lacking", "backend.frozen")
+        found = self.client().get("explain")["findings"]
+        return [each["message"] for each in found if each["kind"] not in left]
+
     def _locks(self, seconds: float = 5 * PATIENCE) -> list[str]:
         """Files of locks that stay: an operation lets go of its own a moment after its row says that it ended."""
         end = time.monotonic() + seconds
