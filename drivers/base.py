@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 import structlog
 
 from nbdsvc import errors
-from nbdsvc.driver import DriverFacts, PoolStats, VolumeRef
+from nbdsvc.driver import DriverFacts, PoolStats, VolumeRef, prefixed_property
 from nbdsvc.units import human
 
 log = structlog.get_logger(__name__)
@@ -25,6 +25,8 @@ class BaseDriver(ABC, Generic[Pool]):
     """`pools`: what the driver works on, by name. One that is sick stops no other. See nbdsvc/driver/ for the contract."""
 
     VERSION = "1.0"
+    # Before which name its own extra specs stand; None: it reads none.
+    vendor: str | None = None
 
     def __init__(
         self,
@@ -120,6 +122,10 @@ class BaseDriver(ABC, Generic[Pool]):
     def get_goodness_function(self) -> str | None:
         """The operator's goodness expression; None scores 0."""
         return self._goodness
+
+    def get_prefixed_property(self, property: str | None) -> str | None:
+        """The extra spec `vendor:property` of this driver; None without a vendor or a property."""
+        return prefixed_property(self.vendor, property)
 
     def _at(self, pool: str) -> Pool:
         """The pool of this name. BackendUnavailable where this backend does not have it."""

@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 from drivers.copying_pool import CopyingPool
 from drivers.file import FileDriver
+from drivers.memory_reports import SimulatedReports
 from drivers.pool import PoolFolder
 from drivers.provider_ids import ProviderIds
 from nbdsvc import atomic_file, errors
@@ -94,9 +95,9 @@ class Faults:
         return bool(counts[key] <= times)
 
 
-class MemoryDriver(FileDriver):
+class MemoryDriver(SimulatedReports, FileDriver):
     """The contract of nbdsvc/driver/, simulated. `capacity` in bytes, "infinite" or "unknown": of each pool, or by pool.
-    `provider_ids`: objects have ids of its own making.
+    `provider_ids`: objects have ids of its own making. `vendor`: it has a property of this vendor.
     """
 
     def __init__(
@@ -106,6 +107,9 @@ class MemoryDriver(FileDriver):
         capacity: Capacity | Mapping[str, Capacity] = 1000 * GiB,
         instant_clone: bool = True,
         provider_ids: bool = False,
+        default_filter_function: str | None = None,
+        default_goodness_function: str | None = None,
+        vendor: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(name, pool, **kwargs)
@@ -113,6 +117,7 @@ class MemoryDriver(FileDriver):
         if any(isinstance(each, str) and each not in LIMITLESS for each in self._capacity.values()):
             raise errors.ConfigError(setting="capacity", reason=f"must be bytes, {' or '.join(LIMITLESS)}")
         self._shares = instant_clone
+        self._defaults, self.vendor = (default_filter_function, default_goodness_function), vendor
         first = next(iter(self._pools.values())).folder
         self.faults = Faults(first, name)
         self._frozen = first / "frozen"

@@ -23,7 +23,6 @@ from nbdsvc.images.resolve import Images
 from nbdsvc.images.spool import Spool
 from nbdsvc.process import Runner
 from nbdsvc.scheduler.expressions.expression import compile_expression
-from nbdsvc.scheduler.functions import FILTER, GOODNESS
 from nbdsvc.store.database import Database
 from nbdsvc.store.unrecorded_ends import UnrecordedEnds
 
@@ -87,6 +86,7 @@ def _make_backend(
         backend.max_copies,
         backend.capabilities,
         backend.driver_data_namespace,
+        _functions(settings),
     )
 
 
@@ -159,12 +159,17 @@ def _make_driver(settings: Settings, name: str, backend: BackendSettings) -> con
     except TypeError as error:
         raise errors.ConfigError(setting=setting, reason=str(error)) from error
     driver = contract.check_complete(made, setting)
-    _check_functions(driver, setting)
+    _check_functions(driver, setting, _functions(settings))
     return driver
 
 
-def _check_functions(driver: contract.Driver, setting: str) -> None:
+def _functions(settings: Settings) -> dict[str, str]:
+    """The functions for backends without their own."""
+    return {contract.FILTER: settings.filter_function, contract.GOODNESS: settings.goodness_function}
+
+
+def _check_functions(driver: contract.Driver, setting: str, overall: Mapping[str, str]) -> None:
     """ConfigError, now and not at a request, for a filter or goodness function that is none."""
-    for name, text in ((FILTER, driver.get_filter_function()), (GOODNESS, driver.get_goodness_function())):
-        if text is not None:
-            compile_expression(text, f"{setting}.{name}")
+    for name, function in contract.functions_of(driver, overall).items():
+        places = {"option": f"{setting}.{name}", "setting": name, "driver": f"{setting}: the driver's {name}"}
+        compile_expression(function.text, places[function.origin])

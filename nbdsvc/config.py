@@ -143,6 +143,10 @@ class Settings:
     # How much each weigher counts in the choice of a pool: capacity (room for promises), allocated_capacity, volume_number
     # (both spread volumes where it is below 0), goodness (the backends' goodness_function), chance. One that is missing: 0.
     scheduler_weights: dict[str, Any] = field(default_factory=lambda: {"capacity": 1.0, "goodness": 1.0})
+    # Expressions that decide and score for backends whose options have no filter_function and goodness_function of their own.
+    # Empty: those that the backend's driver has, if any.
+    filter_function: str = ""
+    goodness_function: str = ""
     # Pools in which a creation is tried at most, one after the other, where their backends fail at it.
     scheduler_max_attempts: int = 3
     # Zone of a volume whose creation names none; empty: availability_zone.

@@ -56,6 +56,8 @@ class Backend:
     capabilities: Mapping[str, Any] = field(default_factory=dict)
     # Under which name its driver's data of initiators is kept: backends with the same one share it.
     driver_data_namespace: str = ""
+    # Expressions for the scheduler by name, where its own options have none.
+    functions: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def exporter(self) -> Exporter:

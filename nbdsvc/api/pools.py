@@ -63,6 +63,7 @@ def _matches(request: ApiRequest, pool: PoolReport) -> bool:
 def _view(pool: PoolReport) -> dict[str, Any]:
     stats, reported = pool.stats, pool.capabilities
     return {
+        **reported.get("extra", {}),
         "volume_backend_name": pool.backend.name,
         "pool_name": stats.name,
         "storage_protocol": reported["storage_protocol"],

@@ -144,6 +144,7 @@ def _maintain(host: Host, backend: Backend) -> list[BackendObject]:
 
 def _capabilities(backend: Backend) -> dict[str, Any]:
     driver, able = backend.driver, backend.able
+    functions = contract.functions_of(driver, backend.functions)
     return {
         "storage_protocol": backend.exporter.protocol,
         "storage_protocols": [exporter.protocol for exporter in backend.exporters],
@@ -156,9 +157,8 @@ def _capabilities(backend: Backend) -> dict[str, Any]:
         "replication_targets": backend.replication_targets,
         "secure_file_operations": _are_files_secure(driver),
         "extra": dict(backend.capabilities),
-        "description": contract.describe(driver),
-        "filter_function": driver.get_filter_function(),
-        "goodness_function": driver.get_goodness_function(),
+        "description": contract.init_capabilities(driver),
+        **{name: functions[name].text if name in functions else None for name in (contract.FILTER, contract.GOODNESS)},
     }
 
 

@@ -11,13 +11,12 @@ import sqlalchemy as sa
 
 from nbdsvc import errors
 from nbdsvc.app import App
-from nbdsvc.driver import PoolStats, unsupported
+from nbdsvc.driver import FILTER, GOODNESS, PoolStats, unsupported
 from nbdsvc.model import clock, names
 from nbdsvc.model.entities import StorageBackend
 from nbdsvc.scheduler.candidate import Candidate, Nearness, Request
 from nbdsvc.scheduler.decide import Decision, decide, judge
 from nbdsvc.scheduler.filters import CAPABILITIES, NEARNESS, Filter
-from nbdsvc.scheduler.functions import FILTER, GOODNESS
 from nbdsvc.store import backends, promises, repositories
 from nbdsvc.units import GiB, shown_gigabytes
 

@@ -29,11 +29,14 @@ from nbdsvc.driver.capabilities import PROTOCOLS, Capabilities, capabilities_of,
 from nbdsvc.driver.core import Driver
 from nbdsvc.driver.facts import DriverFacts
 from nbdsvc.driver.freeze import FreezeDriver
+from nbdsvc.driver.functions import FILTER, GOODNESS, DefaultFunctionsDriver, Function, functions_of
 from nbdsvc.driver.hooks import ConnectionDriver, ProviderInfoDriver, ProviderUpdate, SecureFilesDriver
-from nbdsvc.driver.loading import ENTRY_POINT_GROUP, check_complete, describe, load
+from nbdsvc.driver.init_capabilities import init_capabilities
+from nbdsvc.driver.loading import ENTRY_POINT_GROUP, check_complete, load
 from nbdsvc.driver.manage import ManageDriver, ManageSnapshotDriver
 from nbdsvc.driver.objects import BackendObject, Manageable
 from nbdsvc.driver.places import PoolPlaces
+from nbdsvc.driver.properties import Property, VendorPropertiesDriver, prefixed_property
 from nbdsvc.driver.proxy import ProxyVD, class_name
 from nbdsvc.driver.refs import SnapshotRef, VolumeRef
 from nbdsvc.driver.replica_update import is_replicated, replication_columns
@@ -45,6 +48,8 @@ from nbdsvc.driver.stats import LIMITLESS, Capacity, PoolStats
 __all__ = [
     "DEFAULT_TARGET",
     "ENTRY_POINT_GROUP",
+    "FILTER",
+    "GOODNESS",
     "LIMITLESS",
     "PROTOCOLS",
     "BackendObject",
@@ -52,14 +57,17 @@ __all__ = [
     "Capacity",
     "CloneDriver",
     "ConnectionDriver",
+    "DefaultFunctionsDriver",
     "Driver",
     "DriverFacts",
     "FreezeDriver",
+    "Function",
     "ManageDriver",
     "ManageSnapshotDriver",
     "Manageable",
     "PoolPlaces",
     "PoolStats",
+    "Property",
     "ProviderInfoDriver",
     "ProviderState",
     "ProviderUpdate",
@@ -70,14 +78,17 @@ __all__ = [
     "SecureFilesDriver",
     "SnapshotDriver",
     "SnapshotRef",
+    "VendorPropertiesDriver",
     "VolumeRef",
     "VolumeUpdate",
     "capabilities_of",
     "check_complete",
     "class_name",
-    "describe",
+    "functions_of",
+    "init_capabilities",
     "is_replicated",
     "load",
+    "prefixed_property",
     "replication_columns",
     "unsupported",
 ]

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from nbdsvc import errors
 from nbdsvc.driver.core import Driver
 from nbdsvc.driver.freeze import FreezeDriver
+from nbdsvc.driver.functions import DefaultFunctionsDriver
 from nbdsvc.driver.hooks import ConnectionDriver, ProviderInfoDriver, SecureFilesDriver
 from nbdsvc.driver.manage import ManageDriver, ManageSnapshotDriver
+from nbdsvc.driver.properties import VendorPropertiesDriver
 from nbdsvc.driver.replication import ReplicaDriver, ReplicatedDriver
 from nbdsvc.driver.snapshots import CloneDriver, RevertDriver, SnapshotDriver
 
@@ -22,6 +24,8 @@ PROTOCOLS: dict[str, tuple[type, str]] = {
     "ConnectionDriver": (ConnectionDriver, "keeps nothing of initiators"),
     "ProviderInfoDriver": (ProviderInfoDriver, "gives its objects no new ids at a start"),
     "SecureFilesDriver": (SecureFilesDriver, "does not say who may own its files"),
+    "DefaultFunctionsDriver": (DefaultFunctionsDriver, "has no functions of its own for the scheduler"),
+    "VendorPropertiesDriver": (VendorPropertiesDriver, "has no properties of a vendor"),
     "FreezeDriver": (FreezeDriver, "does nothing of its own when it is frozen"),
 }
 

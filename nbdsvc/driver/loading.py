@@ -1,33 +1,13 @@
-"""Finds installed drivers, and describes a driver for the API."""
+"""Finds installed drivers."""
 
 from collections.abc import Callable
 from importlib.metadata import entry_points
-from typing import Any, cast
+from typing import cast
 
 from nbdsvc import errors
 from nbdsvc.driver.core import Driver
 
 ENTRY_POINT_GROUP = "nbdsvc.drivers"
-
-
-def describe(driver: Driver) -> dict[str, Any]:
-    """The capabilities document of `GET /capabilities/{host}`: statistics and standard properties (S036, S082)."""
-    facts = driver.facts
-    standard = {
-        "thin_provisioning": ("Thin Provisioning", "Sets thin provisioning.", facts.thin),
-        "compression": ("Compression", "Enables compression.", False),
-        "qos": ("QoS", "Enables QoS.", False),
-        "replication_enabled": ("Replication", "Enables replication.", False),
-    }
-    return {
-        "driver_version": driver.get_version(),
-        "volume_backend_name": driver.name,
-        "vendor_name": "nbdsvc",
-        "properties": {
-            name: {"title": title, "description": text, "type": "boolean", "default": value}
-            for name, (title, text, value) in standard.items()
-        },
-    }
 
 
 def load(kind: str) -> Callable[..., Driver]:

@@ -1,13 +1,13 @@
 """The filter and goodness functions of backends, evaluated (rows S078, S079)."""
 
 from nbdsvc import errors
+from nbdsvc.driver import FILTER, GOODNESS
 from nbdsvc.scheduler.candidate import Candidate, Request
 from nbdsvc.scheduler.expressions import variables
 from nbdsvc.scheduler.expressions.expression import compile_expression
 from nbdsvc.scheduler.expressions.values import Value
 
 _PROTOCOLS = frozenset({"stats.storage_protocol", "capabilities.storage_protocol"})
-FILTER, GOODNESS = "filter_function", "goodness_function"
 BEST = 100.0
 
 

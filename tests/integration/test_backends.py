@@ -188,6 +188,50 @@ def test_a_type_that_no_backend_meets(shared_service: ServiceProcess, specs: dic
     assert (status, demand in str(content)) == (503, True), content
 
 
+@pytest.mark.row("S035", "S036", "S078", "S079", "S082")
+def test_what_backends_report(make_service: Callable[..., ServiceProcess], tmp_path: Path) -> None:
+    """get_pools has the functions that count, and what the settings add; capabilities have the vendor's properties."""
+    (tmp_path / "sick").write_text("no folder")
+    settings = (
+        f"[own]\ndriver = 'memory'\ncapabilities = {{ tier = 'gold' }}\n"
+        f"options = {{ pool = '{tmp_path}/own', filter_function = 'volume.size < 5', vendor = 'sim' }}\n"
+        f"[plain]\ndriver = 'memory'\noptions = {{ pool = '{tmp_path}/plain', default_goodness_function = '30' }}\n"
+        f"[sick]\ndriver = 'file'\noptions = {{ pool = '{tmp_path}/sick' }}\n"
+    )
+    service = make_service(backends=settings, filter_function="volume.size < 9")
+    pools = ask(service, "GET", "/v3/scheduler-stats/get_pools?detail=true")[1]["pools"]
+    found = {pool["name"]: pool["capabilities"] for pool in pools}
+    assert set(found) == {"me@own#own", "me@plain#plain"}
+    own, plain = found["me@own#own"], found["me@plain#plain"]
+    assert (own["tier"], own["allocated_capacity_gb"]) == ("gold", 0)
+    assert (own["filter_function"], own["goodness_function"]) == ("volume.size < 5", None)
+    assert (plain["filter_function"], plain["goodness_function"]) == ("volume.size < 9", "30")
+    shown = ask(service, "GET", "/v3/capabilities/me@own")[1]
+    assert shown["properties"]["sim:delay"] == {
+        "title": "Delay", "description": "Milliseconds of each request.", "type": "integer", "default": 0, "minimum": 0,
+        "maximum": 1000,
+    }  # fmt: skip
+    assert (shown["volume_backend_name"], shown["namespace"]) == ("own", "OS::Storage::Capabilities::me@own")
+    assert ask(service, "GET", "/v3/capabilities/me@sick")[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("given", "setting"),
+    [
+        ({"filter_function": "1 +"}, "Setting filter_function: column 4"),
+        ({"goodness_function": "volume.color"}, "Setting goodness_function: column 1: there is no volume.color"),
+        ({"driver": "memory", "driver_options": "default_filter_function = '1 +'"}, "the driver's filter_function"),
+    ],
+)
+def test_wrong_functions_end_the_start(
+    make_service: Callable[..., ServiceProcess], given: dict[str, str], setting: str
+) -> None:
+    """The setting for all backends and a driver's own functions are checked at the start, as those of options are."""
+    service = make_service(start=False, **given)
+    with pytest.raises(AssertionError, match=setting):
+        service.start()
+
+
 @pytest.mark.row("S078")
 def test_functions_of_the_backends_place_volumes(make_service: Callable[..., ServiceProcess]) -> None:
     """A filter function turns volumes away, a goodness function draws them, and a refusal names both backends and why."""

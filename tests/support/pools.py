@@ -46,7 +46,16 @@ GROUP = os.environ.get("NBDSVC_TEST_VOLUME_GROUP", "")
 OTHERS = ["example", "core"]
 BACKENDS = FOLDERS + OTHERS + (["lvm-thin", "lvm-thick"] if GROUP else [])
 # Called of drivers that want them, and of ours only the simulator does.
-_HOOKS = frozenset({"ConnectionDriver", "ProviderInfoDriver", "SecureFilesDriver", "FreezeDriver"})
+_HOOKS = frozenset(
+    {
+        "ConnectionDriver",
+        "ProviderInfoDriver",
+        "SecureFilesDriver",
+        "FreezeDriver",
+        "DefaultFunctionsDriver",
+        "VendorPropertiesDriver",
+    }
+)
 _REPLICATION = frozenset({"ReplicaDriver", "ReplicatedDriver"})
 _ALL = frozenset(PROTOCOLS) - _HOOKS - _REPLICATION
 # By what they can do; tests/contract/test_driver.py asks each driver whether it says the same.
