@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 import pytest
@@ -318,6 +319,21 @@ def test_more_free_space_never_makes_a_passing_pool_fail(pool: Candidate, size: 
     if judge(request, with_room) is None:
         assert judge(request, replace(pool, pool=larger, room=larger.room())) is None
         assert judge(replace(request, size=request.size // 2), with_room) is None
+
+
+@given(st.lists(_POOLS, min_size=1, max_size=6), st.integers(0, 100), st.integers(0, 100), st.randoms())
+def test_a_decision_is_monotone_in_capacity(pools: list[Candidate], size: int, more: int, chance: Random) -> None:
+    """A pool that is given more room is ranked no worse than before, against every other; and what was chosen stays so."""
+    request = Request(size * GiB, "nova")
+    names = [replace(each, host=f"h{number}") for number, each in enumerate(pools)]
+    lucky = chance.randrange(len(names))
+    larger = [replace(each, room=each.room + more * GiB) if n == lucky else each for n, each in enumerate(names)]
+    before, after = (
+        [each.host for each, _weight in decide(request, given_pools, BY_ROOM).ranked] for given_pools in (names, larger)
+    )
+    assert set(before) <= set(after)
+    if f"h{lucky}" in before:
+        assert after.index(f"h{lucky}") <= before.index(f"h{lucky}")
 
 
 @given(st.lists(_POOLS, max_size=6), st.integers(0, 100))
