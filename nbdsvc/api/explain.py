@@ -1,16 +1,21 @@
 """/explain (ours, not Cinder's): what differs between rows, storage, exports and initiators, and what would mend it."""
 
+import contextlib
+from collections.abc import Callable
 from dataclasses import asdict, replace
-from typing import Annotated
+from typing import Annotated, TypeVar
 
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from pydantic import Field
 
 from nbdsvc import errors
 from nbdsvc.api import strict
 from nbdsvc.api.request import ApiRequest, Body, CurrentRequest, Key, answer
-from nbdsvc.api.waiting import wait_for_result
+from nbdsvc.app import App, Waiting
 from nbdsvc.explain.explain import Mended, explain, mend
+
+T = TypeVar("T")
 
 router = strict.router("explain")
 
@@ -34,11 +39,11 @@ async def show(request: CurrentRequest) -> JSONResponse:
     finding: what, since when, what would mend it, and what `POST explain` would do about it (`fix`, null for nothing). For
     administrators. Not in Cinder.
 
-    Errors: 403 forbidden (the caller is no administrator); 503 serviceUnavailable (a host is slow).
+    Errors: 403 forbidden (the caller is no administrator).
     """
     request.require_admin()
     subject = request.query.get("subject") or None
-    found = await wait_for_result(request.app, lambda: explain(request.app, request.context, subject))
+    found = await _result(request.app, lambda: explain(request.app, request.context, subject))
     return answer({"findings": found})
 
 
@@ -47,12 +52,21 @@ async def mend_findings(request: CurrentRequest, body: MendBody) -> JSONResponse
     """Mend findings that have a `fix`, by their keys; each is looked at again first. `error` says why one was not mended.
     Nothing of it removes bytes of a volume or snapshot. For administrators. Not in Cinder.
 
-    Errors: 403 forbidden (the caller is no administrator); 503 serviceUnavailable (a host is slow).
+    Errors: 403 forbidden (the caller is no administrator).
     """
     request.require_admin()
     wanted = body.mend
-    found = await wait_for_result(request.app, lambda: mend(request.app, request.context, wanted.subject, wanted.keys))
+    found = await _result(request.app, lambda: mend(request.app, request.context, wanted.subject, wanted.keys))
     return answer({"mended": [asdict(await _ended(request, each)) for each in found]})
+
+
+async def _result(app: App, use_case: Callable[[], Waiting[T]]) -> T:
+    """What hosts answered. One that did not is a finding."""
+    found = await run_in_threadpool(use_case)
+    for id in found.operations:
+        with contextlib.suppress(errors.Error):
+            await app.operations.ended(id, found.seconds)
+    return await run_in_threadpool(found.result)
 
 
 async def _ended(request: ApiRequest, mended: Mended) -> Mended:

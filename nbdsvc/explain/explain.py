@@ -17,6 +17,7 @@ from nbdsvc.explain.row_fixes import ROW_FIXES
 from nbdsvc.explain.view import place
 from nbdsvc.model import names
 from nbdsvc.model.context import Context
+from nbdsvc.model.operation import SUCCEEDED, Operation
 from nbdsvc.store import operations as journal
 from nbdsvc.store import repositories
 
@@ -63,7 +64,8 @@ class _Subject:
 
 
 def explain(app: App, context: Context, subject: str | None = None) -> Waiting[list[Shown]]:
-    """Have each host look, and wait for the findings about the subject, the worst first.
+    """Have each host look, and wait for the findings about the subject, the worst first. That a host did not answer, or not
+    in time, is a finding too, and the end of its operation no error of the caller's.
 
     subject: id of a volume or snapshot, `host@backend`, or None for everything. An id that has no row may be that of an
     object. Raises BackendUnavailable without the database.
@@ -120,11 +122,18 @@ def _findings(
 ) -> tuple[list[Shown], dict[str, bool]]:
     """Those of the hosts and those of rows; and the keys that hosts have mended."""
     with app.database.read() as conn:
-        looks = [journal.rows.get(conn, id).results["look"] for id in started]
-    by_rows = diff(observe_rows(app.database, dict(app.settings.quotas), late), OF_ROWS)
+        answers = [journal.rows.get(conn, id) for id in started]
+    looks = [answer.results["look"] for answer in answers if answer.state == SUCCEEDED]
+    unanswered = {each.host: _reason(each) for each in answers if each.state != SUCCEEDED}
+    by_rows = diff(observe_rows(app.database, dict(app.settings.quotas), late, unanswered), OF_ROWS)
     found = [each for look in looks for each in look["findings"]] + [each.to_json() for each in by_rows]
     shown = sorted(filter(about.concerns, found), key=lambda each: (_ORDER[each["severity"]], each["key"]))
     return shown, {key: True for look in looks for key in look["mended"]}
+
+
+def _reason(answer: Operation) -> str:
+    """Why a host did not answer; it may run an older version, which does not know the operation."""
+    return str((answer.error or {}).get("message") or "it has not answered in time")
 
 
 def _mended(app: App, context: Context, key: str, finding: Shown | None, done: dict[str, bool]) -> Mended:

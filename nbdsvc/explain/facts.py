@@ -99,6 +99,8 @@ class Facts:
     exports: tuple[Export, ...] = ()
     orphans: tuple[tuple[str, str], ...] = ()
     """(transport, id) of what exporters made and have no note of."""
+    transport_faults: Mapping[str, str] = field(default_factory=dict)
+    """Transport -> why its exports could not be looked at."""
     locks: tuple[LockFile, ...] = ()
     journals: tuple[str, ...] = ()
     """Operations of which there is a copy's journal."""
@@ -110,5 +112,7 @@ class Facts:
     """Attachments whose access was ended without a record."""
     devices: tuple[Device, ...] = ()
 
+    unanswered: Mapping[str, str] = field(default_factory=dict)
+    """Host -> why it did not say what differs there."""
     claims: tuple[Claim, ...] = ()
     quotas: tuple[Quota, ...] = ()

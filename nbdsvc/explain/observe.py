@@ -25,7 +25,7 @@ def observe(host: Host, late: frozenset[str] = frozenset()) -> Facts:
     """
     before = _read(host.database)
     storage = _Storage.of(host, late)
-    exports, orphans = _exports(host, before)
+    exports, orphans, transport_faults = _exports(host, before)
     digests, journals = look.look_at_digests(host), look.look_at_journals(host)
     locks = look.lock_files(host.locks) if host.locks else []
     after = _read(host.database, before.last)
@@ -44,6 +44,7 @@ def observe(host: Host, late: frozenset[str] = frozenset()) -> Facts:
         faults=storage.faults,
         exports=exports,
         orphans=orphans,
+        transport_faults=transport_faults,
         locks=look.look_at_locks(host.locks, free) if host.locks else (),
         journals=journals,
         live=rows.names_of(alive),
@@ -74,8 +75,10 @@ def observe_exports(host: Host, exporter: Exporter) -> Facts:
     )
 
 
-def observe_rows(database: Database, limits: dict[str, int], late: frozenset[str]) -> Facts:
-    """The rows of all hosts. limits: the quotas of projects that have none of their own."""
+def observe_rows(
+    database: Database, limits: dict[str, int], late: frozenset[str], unanswered: Mapping[str, str]
+) -> Facts:
+    """The rows of all hosts. limits: the quotas of projects that have none of their own. unanswered: see Facts."""
     before = _read(database)
     after = _read(database, before.last)
     with database.read() as conn:
@@ -83,6 +86,7 @@ def observe_rows(database: Database, limits: dict[str, int], late: frozenset[str
             before,
             after,
             late=late,
+            unanswered=unanswered,
             busy=rows.busy(before, after),
             newest=_newest(conn, after),
             secrets=frozenset(secrets.ended(conn)),
@@ -127,15 +131,20 @@ class _Storage:
         return made
 
 
-def _exports(host: Host, found: Rows) -> tuple[tuple[Export, ...], tuple[tuple[str, str], ...]]:
+def _exports(host: Host, found: Rows) -> tuple[tuple[Export, ...], tuple[tuple[str, str], ...], dict[str, str]]:
+    """The exports of each transport, its orphans, and why one could not be looked at."""
     exports: list[Export] = []
     orphans: list[tuple[str, str]] = []
+    faults: dict[str, str] = {}
     here = _attachments_here(host, found)
     for exporter in host.exporters:
-        inventory = exporter.inventory()
-        exports += look.look_at_exports(exporter, inventory.exports, here)
-        orphans += [(exporter.protocol.lower(), id) for id in inventory.orphans]
-    return tuple(exports), tuple(orphans)
+        try:
+            inventory = exporter.inventory()
+            exports += look.look_at_exports(exporter, inventory.exports, here)
+            orphans += [(exporter.protocol.lower(), id) for id in inventory.orphans]
+        except (errors.Error, OSError) as error:
+            faults[exporter.protocol] = str(error)
+    return tuple(exports), tuple(orphans), faults
 
 
 def _attachments_here(host: Host, found: Rows) -> list[Attachment]:

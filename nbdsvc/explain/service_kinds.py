@@ -79,6 +79,11 @@ def _promised(view: View) -> Iterator[Found]:
                 yield found
 
 
+def _transport(view: View) -> Iterator[Found]:
+    for protocol, reason in view.facts.transport_faults.items():
+        yield Found("host", view.facts.host, {"protocol": protocol, "reason": reason})
+
+
 def _lacking(view: View) -> Iterator[Found]:
     """What the backends of the host report together is one finding."""
     seen = set()
@@ -131,6 +136,10 @@ def _host_down(view: View) -> Iterator[Found]:
         rows = [row for row in view.facts.backends if row.host == host]
         last = max(row.updated_at or row.created_at for row in rows)
         yield Found("host", host, {}, last, frozenset(row.full_name for row in rows))
+
+
+def _unanswered(view: View) -> Iterator[Found]:
+    return (Found("host", host, {"reason": reason}) for host, reason in view.facts.unanswered.items())
 
 
 def _disabled(view: View) -> Iterator[Found]:
@@ -189,6 +198,8 @@ OF_STORAGE = (
          "extend them: a full pool becomes read-only", _metadata_full),
     Case("pool.promised", WARNING, "pool {id} has promised {provisioned}, more than {ratio} times its {total}",
          "add storage, or raise max_over_subscription_ratio", _promised),
+    Case("host.exporter_broken", ERROR, "the exports of host {id} by {protocol} cannot be looked at: {reason}",
+         "mend the reason; exports that serve go on", _transport),
     Case("host.lacking", WARNING, "host {id} lacks {thing}: {reason}; without it no {without}", "{remedy}", _lacking),
     Case("journal.stale", WARNING, "there is a copy's journal of operation {id}, which has ended",
          "remove it (--fix)", _journal, fix="remove the journal of a copy that has ended"),
@@ -207,6 +218,8 @@ OF_STORAGE = (
 
 OF_ROWS = (
     Case("host.down", ERROR, "host {id} does not report", "start nbdsvc there, or evacuate it", _host_down),
+    Case("host.unanswered", ERROR, "host {id} did not say what differs there: {reason}",
+         "try again; the log of the host says more", _unanswered),
     Case("backend.disabled", NOTE, "backend {id} takes no new volumes: {reason}", "enable it when it should", _disabled),
     Case("backend.frozen", NOTE, "backend {id} is frozen: nothing on it may be changed", "thaw it when it should", _frozen),
     Case("operation.host_down", ERROR, "operation {id} ({kind}) on {noun} {resource} waits for host {host}, which is down",

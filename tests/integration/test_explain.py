@@ -21,7 +21,7 @@ from nbdsvc.store import operations as journal
 from nbdsvc.units import GiB
 
 # Planted in tests of their own below, and in tests/unit/test_diff.py.
-ELSEWHERE = {"volume.device_left", "pool.metadata_full", "pool.promised", "object.left_behind",
+ELSEWHERE = {"volume.device_left", "pool.metadata_full", "pool.promised", "object.left_behind", "host.unanswered",
              "lock.held", "operation.host_down"}  # fmt: skip
 FIXED = {kind.id for kind in KINDS if kind.fix}
 IDS = [f"{kind} {plant.__name__}" for kind, plant in CASES]
@@ -71,7 +71,7 @@ def test_an_object_of_a_volume_on_another_host_is_named() -> None:
         id = w.volume()
         w.sql("UPDATE volumes SET host = 'far' WHERE id = ?", id)
         (found,) = diff(observe(w.host), OF_STORAGE)
-        assert (found.kind, found.id) == ("object.left_behind", id)
+        assert (found.kind, found.id) == ("object.left_behind", "host.unanswered", id)
 
 
 def test_a_lock_that_a_program_holds_is_named_with_its_process() -> None:

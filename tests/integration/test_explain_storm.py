@@ -144,7 +144,7 @@ def test_a_host_that_is_down_is_named_by_the_api(
     """With the host's process killed, the API names the host and what waits for it, and does not wait itself."""
     url = postgres.database()
     host = make_service("h", start=False, database=url)
-    api = make_service("f", start=False, database=url)
+    api = make_service("f", start=False, database=url, attach_timeout=3)
     host.role, api.role = "host", "api"
     host.start()
     api.start()
@@ -153,6 +153,8 @@ def test_a_host_that_is_down_is_named_by_the_api(
     (host.state / "pool" / "volumes" / f"volume-{volume}").unlink()
     assert [each["kind"] for each in api.client().get("explain", subject=volume)["findings"]] == ["volume.object_gone"]
     host.kill()
+    unanswered = [each for each in api.client().get("explain")["findings"] if each["kind"] == "host.unanswered"]
+    assert [each["resource_id"] for each in unanswered] == ["me"]
     api.client().act("volumes", volume, "os-extend", {"new_size": 2})
     database = Database(url)
     long_ago: datetime = clock.now() - timedelta(hours=1)

@@ -1,5 +1,6 @@
 """Planted differences of attachments, exports, targets and sessions."""
 
+import json
 from dataclasses import replace
 
 from planting import INITIATOR, Planted
@@ -84,6 +85,13 @@ def _target_too_many(w: Planted) -> str:
     w.host.exporter("iscsi").ensure(spec)
     (w.state / "exports" / f"{spec.id}.lio").unlink()
     return spec.volume_id
+
+
+@case("host.exporter_broken")
+def _note_of_a_newer_service(w: Planted) -> str:
+    note = {"version": 99, "volume_id": names.new_id(), "location": {}}
+    (w.state / "exports" / f"{names.new_id()}.lio").write_text(json.dumps(note))
+    return "me"
 
 
 @case("attachment.no_session")
