@@ -168,6 +168,7 @@ TYPES = [
 
 _SERVICE = {"host": HOST_NAME, "binary": "cinder-volume"}
 _QUOTA = "os-quota-sets/{project}"
+_FINDING = keys("key kind severity resource_type resource_id message remedy fix host since related")
 SERVICE_ITSELF = [
     get("limits", {"limits": keys("rate", absolute=ABSOLUTE)}, "limits?project_id=p1"),
     get(f"{_QUOTA}/defaults", {"quota_set": keys(f"id {QUOTAS}")}, "os-quota-sets/p1/defaults"),
@@ -194,7 +195,7 @@ SERVICE_ITSELF = [
          admin=True),
     get("scheduler-stats/placement", {"placement": {"pools": [keys("name passes weight free_capacity_gb total_capacity_gb filter reason")]}},
          "scheduler-stats/placement?size=1", admin=True),
-    get("explain", {"findings": []}, "explain?subject=me@file", admin=True),
+    get("explain", {"findings": [_FINDING]}, lambda w: f"explain?subject={w.failed_volume()}", admin=True),
     send("POST", "explain", 200, {"mended": [keys("key fix error operation")]},
           lambda w: ("explain", {"mend": {"keys": ["volume.stuck x"]}}), admin=True),
     get("capabilities/{host}", CAPABILITIES, f"capabilities/{HOST_NAME}", admin=True),

@@ -88,6 +88,12 @@ class World:
     def attached_volume(self) -> str:
         return self.attach(self.new_volume())
 
+    def failed_volume(self) -> str:
+        """Of which there is a finding."""
+        id = self.new_volume()
+        self.act("volumes", id, "os-reset_status", {"status": "error"})
+        return id
+
     def detaching_volume(self) -> str:
         id = self.attached_volume()
         self.act("volumes", id, "os-begin_detaching")
