@@ -32,9 +32,12 @@ def everything(world: World) -> None:
 
 
 def read_volume(world: World, volume: Volume) -> None:
-    """By an attachment: one that is there, or a temporary one."""
-    with _quiet(world), world.borrowed(volume) as attached:
-        read_attached(volume, attached)
+    """By an attachment: one that is there, or a temporary one. Where digests were recorded, the service compares it too."""
+    with _quiet(world):
+        with world.borrowed(volume) as attached:
+            read_attached(volume, attached)
+        if volume.recorded and not volume.attached:
+            verify_digests(world, volume)
 
 
 def read_attached(volume: Volume, attached: Attached) -> None:

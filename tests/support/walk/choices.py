@@ -100,6 +100,12 @@ def copyable(world: World) -> list[Volume]:
     return [volume for volume in world.volumes if volume.store.shares or not volume.attached]
 
 
+def involved(world: World) -> list[Volume]:
+    """Volumes that are attached or have snapshots: of what changes there, more has to be right."""
+    saved = {each.volume for each in world.snapshots}
+    return [volume for volume in world.volumes if volume.attached or volume.id in saved]
+
+
 def written(world: World) -> list[Volume]:
     """Volumes that hold anything: a copy of zeros tells little."""
     return [volume for volume in world.volumes if volume.disk.blocks]
@@ -158,6 +164,6 @@ def place(volume: Volume, where: int, side: int, length: int) -> tuple[int, int]
     size, long = volume.disk.bytes, pick(list(LENGTHS), length)
     written = [number * 4096 for number in sorted(volume.disk.blocks)]
     borders = [0, size, 65536, 4 << 20, 8 << 20, size // 2, *range(GiB, size, GiB), (size // 3) & ~511]
-    border = pick(written, where // 3) if written and where % 3 == 0 else pick(borders, where // 3)
+    border = pick(written, where // 2) if written and where % 2 else pick(borders, where // 2)
     begin = border - (0, long, long // 2)[side % 3]
     return max(0, min(begin, size - long)), long

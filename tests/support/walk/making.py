@@ -43,7 +43,7 @@ def remove(world: World, noun: str, id: str) -> None:
 
 
 def copied(volume: Volume | Snapshot, more: int) -> Disk:
-    return volume.disk.copy(min(MOST_GIB, volume.disk.size + (more % 4 == 0)))
+    return volume.disk.copy(min(MOST_GIB, volume.disk.size + more % 2))
 
 
 @action(3, choices.room_for_volume)
@@ -91,7 +91,7 @@ def from_snapshot(world: World, number: int, more: int) -> str:
     return make(world, source.store, copied(source, more), snapshot_id=source.id, recorded=source.recorded, **like)
 
 
-@action(1, lambda world: len(world.images) < MOST_IMAGES and choices.copyable(world))
+@action(2, lambda world: len(world.images) < MOST_IMAGES and choices.copyable(world))
 def upload(world: World, volume: int, format: int) -> str:
     """An image of what a volume holds."""
     source = choices.near(world, choices.copyable(world), volume, choices.written(world))
@@ -121,12 +121,12 @@ def forget_image(world: World, image: int) -> str:
     return id
 
 
-@action(1, choices.room_for_volume)
+@action(2, choices.room_for_volume)
 def manage(world: World, store: int, pool: int, length: int) -> str:
     """A file that an administrator put into a pool becomes a volume; what is not a whole GiB is made longer, with zeros."""
     where, value = pick(list(STORES), store), world.next_value()
     folder = pick(list(where.folders), pool)
-    disk, odd = Disk(1), 0 if length % 2 else 512 * (1 + length)
+    disk, odd = Disk(1), 512 * (1 + length) if length % 4 else 0
     disk.write(disk.bytes - odd - BLOCK, content(value, disk.bytes - odd - BLOCK, BLOCK))
     disk.write(0, content(value, 0, 512))
     path = world.service.state / folder / "volumes" / f"found-{value}"

@@ -54,8 +54,7 @@ def detach(world: World, volume: int, which: int) -> str:
 @action(10, choices.writable)
 def write(world: World, volume: int, where: int, side: int, length: int, flushed: int) -> str:
     """At a border or where something was written; what is attached for writing is preferred."""
-    better = [each for each in world.volumes if each.attached or snapshots_of(world, each)]
-    target = choices.near(world, choices.writable(world), volume, better)
+    target = choices.near(world, choices.writable(world), volume, choices.involved(world))
     offset, long = place(target, where, side, length)
     data = content(world.next_value(), offset, long)
     with world.borrowed(target, writes=True) as attached:
@@ -73,8 +72,9 @@ def _requests(offset: int, length: int) -> list[tuple[int, int]]:
 
 @action(3, choices.writable)
 def zero(world: World, volume: int, where: int, side: int, length: int, hole: int) -> str:
+    # Mostly of what holds something: zeroes on zeros tell nothing.
     target = choices.near(world, choices.writable(world), volume, choices.written(world))
-    offset, long = place(target, where, side, length)
+    offset, long = place(target, where if where % 4 == 0 else where | 1, side, length)
     with world.borrowed(target, writes=True) as attached:
         attached.connection.zero(long, offset, nbd.CMD_FLAG_NO_HOLE if hole % 2 else 0)
     target.disk.zero(offset, long)
@@ -144,7 +144,7 @@ def flag(world: World, volume: int) -> str:
 @action(3, choices.growable)
 def extend(world: World, volume: int, more: int) -> str:
     """What is new reads as zeros, also through connections that are there."""
-    target = choices.near(world, choices.growable(world), volume, choices.written(world))
+    target = choices.near(world, choices.growable(world), volume, choices.involved(world))
     size = min(MOST_GIB, target.disk.size + 1 + (more % 4 == 0))
     world.client.act("volumes", target.id, "os-extend", {"new_size": size})
     world.between()

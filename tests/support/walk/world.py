@@ -21,6 +21,8 @@ import nbd
 
 LOCAL = {"host": "me", "ip": "127.0.0.1"}
 PATIENCE = 30.0
+# Of an operation: a revert that compares 3 GiB has taken more than a minute on a machine with other work.
+SETTLE_SECONDS = 200.0
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,7 @@ class World:
 
     def settle(self, noun: str, id: str, *wanted: str) -> bool:
         """Wait for the end; whether it is one of the wanted statuses. Violation for another, unless a fault was planned."""
-        found = self.service.wait_status(noun, id)
+        found = self.service.wait_status(noun, id, SETTLE_SECONDS)
         if found in wanted:
             return True
         if not self.faulty:
