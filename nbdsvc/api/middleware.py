@@ -25,7 +25,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 # The first path segments behind /v3 that are resources; anything else there is a project.
 RESOURCES = frozenset(
     """volumes snapshots snapshot attachments types explain os-quota-sets limits os-services scheduler-stats capabilities
-    os-hosts os-availability-zone extensions operations messages images resource_filters
+    os-hosts workers os-availability-zone extensions operations messages images resource_filters
     manageable_volumes manageable_snapshots os-volume-manage os-snapshot-manage""".split()
 )
 # Served without a token: what a client reads before it has one, and what a load balancer polls.

@@ -1,5 +1,6 @@
 """/scheduler-stats/get_pools and /capabilities: the room and the features of the storage backends."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi.responses import JSONResponse
@@ -12,13 +13,15 @@ from nbdsvc.units import shown_gigabytes
 
 router = strict.router("pools")
 
-_NAME_SINCE, _TYPE_SINCE = (3, 28), (3, 35)
+_NAME_SINCE, _STRICT_SINCE, _TYPE_SINCE = (3, 28), (3, 31), (3, 35)
+_NOT_CAPABILITIES = frozenset({"name", "detail", "volume_type"})
+_TRUE = frozenset({"1", "t", "true", "on", "y", "yes"})
 
 
 @router.get("/scheduler-stats/get_pools")
 def pools(request: CurrentRequest) -> JSONResponse:
-    """List the pools of all backends. Filters: `name` from 3.28, `volume_type` (whose backend it names) from 3.35. For
-    administrators.
+    """List the pools of all backends. Filters: `name` from 3.28, until 3.30 any capability too, `volume_type`
+    (whose extra specs the pool meets) from 3.35. For administrators.
 
     Errors: 400 badRequest (from 3.31, an unknown filter); 403 forbidden (the caller is no administrator); 404
     itemNotFound (type).
@@ -26,7 +29,7 @@ def pools(request: CurrentRequest) -> JSONResponse:
     request.require_admin()
     detail = request.flag("detail")
     filters.parse(request, "pools")
-    found = [pool for pool in list_pools(request.app) if _matches(request, pool)]
+    found = [pool for pool in list_pools(request.app, _specs(request)) if _matches(request, pool)]
     shown = [{"name": pool.name} | ({"capabilities": _view(pool)} if detail else {}) for pool in found]
     return answer({"pools": shown})
 
@@ -51,13 +54,29 @@ def capabilities(request: CurrentRequest, host: str) -> JSONResponse:
     return answer(shown | found["description"])
 
 
-def _matches(request: ApiRequest, pool: PoolReport) -> bool:
-    if request.version >= _NAME_SINCE and request.query.get("name", pool.name) != pool.name:
-        return False
+def _specs(request: ApiRequest) -> Mapping[str, str]:
+    """The extra specs that the pools have to meet."""
     if request.version < _TYPE_SINCE or "volume_type" not in request.query:
+        return {}
+    return get_type(request.app, request.context, request.query["volume_type"]).extra_specs
+
+
+def _matches(request: ApiRequest, pool: PoolReport) -> bool:
+    if request.version < _NAME_SINCE:
         return True
-    specs = get_type(request.app, request.context, request.query["volume_type"]).extra_specs
-    return specs.get("volume_backend_name", pool.backend.name) == pool.backend.name
+    if request.query.get("name", pool.name) != pool.name:
+        return False
+    # From 3.31 on only known filters come this far, and they are no capabilities.
+    shown = _view(pool)
+    wanted = {key: value for key, value in request.query.items() if key not in _NOT_CAPABILITIES}
+    return request.version >= _STRICT_SINCE or all(_equals(shown.get(key), value) for key, value in wanted.items())
+
+
+def _equals(capability: Any, wanted: str) -> bool:
+    """By Cinder's rule: a boolean by its words, everything else by its text."""
+    if isinstance(capability, bool):
+        return capability is (wanted.strip().lower() in _TRUE)
+    return capability is not None and str(capability) == wanted
 
 
 def _view(pool: PoolReport) -> dict[str, Any]:

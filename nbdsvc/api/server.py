@@ -31,6 +31,7 @@ from nbdsvc.api import (
     types,
     volume_actions,
     volumes,
+    workers,
     zones,
 )
 from nbdsvc.api.actions import invalid
@@ -51,8 +52,8 @@ Every route may reply 400 badRequest (a malformed body or microversion; a change
 unfinished operations), 415 badMediaType,
 500 computeFault (our fault; it is logged) and 503 serviceUnavailable (the database). Each names its own errors.
 """
-_ROUTERS = (volumes, volume_actions, snapshots, attachments, types, limits, quota_sets, services, hosts, pools, zones,
-            extensions, resource_filters, operations, messages, images, manageable, placement, explain)  # fmt: skip
+_ROUTERS = (volumes, volume_actions, snapshots, attachments, types, limits, quota_sets, services, hosts, workers, pools,
+            zones, extensions, resource_filters, operations, messages, images, manageable, placement, explain)  # fmt: skip
 
 
 def create(app: App, authenticator: Authenticator) -> ApiMiddleware:

@@ -4,11 +4,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import sqlalchemy as sa
+
 from nbdsvc import errors
 from nbdsvc.app import App
+from nbdsvc.backends import placement
 from nbdsvc.driver import PoolStats
 from nbdsvc.model import names
 from nbdsvc.model.entities import StorageBackend
+from nbdsvc.scheduler.candidate import Request
+from nbdsvc.scheduler.decide import judge
+from nbdsvc.scheduler.filters import CAPABILITIES
 from nbdsvc.store import backends, repositories
 
 
@@ -36,11 +42,23 @@ class PoolReport:
         return str(self.capabilities["description"]["driver_version"])
 
 
-def list_pools(app: App) -> list[PoolReport]:
-    """The pools of every backend, as of its last report. Raises BackendUnavailable without the database."""
+def list_pools(app: App, extra_specs: Mapping[str, str] | None = None) -> list[PoolReport]:
+    """The pools of every backend, as of its last report; with `extra_specs`, those that meet them.
+
+    Raises BackendUnavailable without the database.
+    """
     with app.database.read() as conn:
         pools = backends.all_pools(conn)
-        return [PoolReport(row, stats) for row in repositories.backends.select(conn) for stats in pools.get(row.id, [])]
+        found = [
+            PoolReport(row, stats) for row in repositories.backends.select(conn) for stats in pools.get(row.id, [])
+        ]
+        fit = _meeting(app, conn, extra_specs) if extra_specs else None
+    return [pool for pool in found if fit is None or pool.name in fit]
+
+
+def _meeting(app: App, conn: sa.Connection, extra_specs: Mapping[str, str]) -> set[str]:
+    request = Request(0, "", extra_specs)
+    return {each.full_name for each in placement.candidates(app, conn) if not judge(request, each, (CAPABILITIES,))}
 
 
 def get_capabilities(app: App, host: str) -> Mapping[str, Any]:

@@ -3,10 +3,13 @@
 from collections import defaultdict
 from dataclasses import dataclass
 
+import sqlalchemy as sa
+
 from nbdsvc import errors
 from nbdsvc.app import App
 from nbdsvc.backends.services import list_services
-from nbdsvc.store import repositories
+from nbdsvc.model import names
+from nbdsvc.store import repositories, tables
 
 
 @dataclass
@@ -27,12 +30,18 @@ class Usage:
         self.snapshots, self.snapshot_size = self.snapshots + 1, self.snapshot_size + size
 
 
+def _is_there(host: str) -> list["sa.ColumnElement[bool]"]:
+    name, backend, _pool = names.split_host(host)
+    column = tables.volumes.c
+    return [column.host == name] + ([column.backend == backend] if backend else [])
+
+
 def usage_of_host(app: App, host: str) -> tuple[Usage, dict[str, Usage]]:
-    """The total of the backend `host@backend`, and the usage of each project there. Raises NotFound."""
-    if host not in {service.name for service in list_services(app)}:
+    """The total of `host@backend`, or of all backends of a host, and the usage of each project there. Raises NotFound."""
+    if not any(service.matches(host, None) for service in list_services(app)):
         raise errors.NotFound(resource="Host", id=host)
     with app.database.read() as conn:
-        volumes = {row.id: row for row in repositories.volumes.select(conn) if row.full_host.partition("#")[0] == host}
+        volumes = {row.id: row for row in repositories.volumes.select(conn, *_is_there(host))}
         snapshots = [row for row in repositories.snapshots.select(conn) if row.volume_id in volumes]
     total, projects = Usage(), defaultdict[str, Usage](Usage)
     for volume in volumes.values():

@@ -26,6 +26,7 @@ VERBS = {
     "agent": ("agent", "Keep this host's NBD devices connected; attach starts it."),
     "operation": ("operation", "List, show, follow and cancel operations."),
     "explain": ("explain", "Say what differs in a volume, a backend or everything, and mend what is safe."),
+    "service": ("service", "List, disable, freeze and thaw backends; set log levels."),
     "explain-placement": ("explain_placement", "Show where a new volume would go, and why not elsewhere."),
     "verify": ("verify", "Read a volume and prove that it holds what it was filled with."),
     "copy": ("copy", "Copy a disk or an image: files, devices, NBD, http; no service needed."),

@@ -41,6 +41,10 @@ class Client:
         """POST a body. Raises the service's error, or BackendUnavailable."""
         return self._request("POST", _join(path), body)
 
+    def put(self, *path: str, body: Any) -> Any:
+        """PUT a body. Raises the service's error, or BackendUnavailable."""
+        return self._request("PUT", _join(path), body)
+
     def delete(self, *path: str, **query: Any) -> Any:
         """DELETE a path. Raises the service's error, or BackendUnavailable."""
         return self._request("DELETE", _join(path) + _query(query), None)

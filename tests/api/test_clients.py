@@ -126,6 +126,13 @@ def test_cinderclient_sets_log_levels(service: ServiceProcess) -> None:
         client.services.set_log_levels("LOUD", "", "", "")
 
 
+def test_cinderclient_lets_services_take_up_their_work(service: ServiceProcess) -> None:
+    """work-cleanup, with the filters of the client."""
+    cleaning, unavailable = cinder(service).workers.clean(binary="cinder-volume", is_up="True", disabled="False")
+    assert [(row.host, row.binary, row.cluster_name) for row in cleaning] == [("me@file", "cinder-volume", None)]
+    assert unavailable == []
+
+
 @pytest.fixture
 def token_service(make_service: Callable[..., ServiceProcess], tmp_path: Path) -> ServiceProcess:
     """A service that knows a member and a reader of project p1."""

@@ -17,6 +17,15 @@ def operations(service: ServiceProcess) -> dict[str, Any]:
     return {f"{method} {path}": found for path, methods in paths.items() for method, found in methods.items()}
 
 
+def test_every_route_is_found_with_its_project(shared_service: ServiceProcess) -> None:
+    """/v3/PROJECT/... is the same route as /v3/...: no first part of a path is taken for a project."""
+    for path in ask(shared_service, "GET", "/openapi.json")[1]["paths"]:
+        if path.startswith("/v3/") and len(path) > len("/v3/"):
+            plain = path.replace("{", "").replace("}", "")
+            found = [ask(shared_service, "PATCH", each)[0] for each in (plain, plain.replace("/v3/", "/v3/p1/", 1))]
+            assert found == [405, 405], path
+
+
 def test_every_route_has_a_purpose_and_its_errors(shared_service: ServiceProcess) -> None:
     """The description of every operation is a purpose, then a paragraph of errors, and neither is empty."""
     found = operations(shared_service)
