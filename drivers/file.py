@@ -148,6 +148,15 @@ class FileDriver(BaseDriver[PoolFolder]):
         pool = self._at_both(volume.pool, snapshot.pool)
         pool.replace(self._volume_path(volume), volume.size, owner, self._snapshot_path(snapshot))
 
+    def migrate_volume(self, volume: VolumeRef, destination: VolumeRef) -> tuple[bool, ProviderState | None]:
+        """Rename the file into the folder of the other pool, where both are of one file system."""
+        source = self._at(volume.pool)
+        source.check()
+        pool = self._at(destination.pool)
+        if not pool.bring(source.plain(source.volume_path(volume.id)), pool.plain(pool.volume_path(volume.id))):
+            return False, None
+        return True, self._state(volume)
+
     # Raw files that an administrator put into volumes/ or snapshots/ of the pool are managed under a new name.
 
     def manage_existing(self, volume: VolumeRef, ref: dict[str, str], owner: str) -> ProviderState | None:

@@ -2,29 +2,21 @@
 
 Bytes are real, because exports serve paths: they live as sparse files in a folder, preferably on tmpfs, and survive the
 service like those of any backend. Simulated are: the pool's capacity, instant clones (a plain copy behaves like one,
-except for the time that it takes), and faults. Faults are read from `faults.json` in the first pool's folder before every
-verb, so that a test can reach into a running service:
-
-    {"create_volume": [{"when": "before", "error": "OutOfSpace", "times": 1, "delay": 0.5}]}
-
-`when`: before or after the verb did its work. `error`: a class of nbdsvc.errors, or null for a mere delay. `times`: how
-often, counted in `faults.count.json`; without it always. `returns`: no fault, but what the verb returns in place of its own.
+except for the time that it takes), and faults. See drivers/faults.py.
 """
 
-import functools
-import json
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from drivers.copying_pool import CopyingPool
+from drivers.faults import Faults, faulty
 from drivers.file import FileDriver
 from drivers.memory_reports import SimulatedReports
 from drivers.pool import PoolFolder
 from drivers.provider_ids import ProviderIds
-from nbdsvc import atomic_file, errors
+from nbdsvc import errors
 from nbdsvc.driver import (
     LIMITLESS,
     BackendObject,
@@ -37,67 +29,17 @@ from nbdsvc.driver import (
     SnapshotRef,
     VolumeRef,
 )
+from nbdsvc.driver.migrate import Remote
 from nbdsvc.location import Location
 from nbdsvc.units import GiB
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def faulty(verb: F) -> F:
-    """Apply the planned faults before and after the verb."""
-
-    @functools.wraps(verb)
-    def wrapped(self: "MemoryDriver", *args: Any, **kwargs: Any) -> Any:
-        self.faults.meet(verb.__name__, "before")
-        result = verb(self, *args, **kwargs)
-        self.faults.meet(verb.__name__, "after")
-        return self.faults.returned(verb.__name__, result)
-
-    return wrapped  # type: ignore[return-value]
-
-
-class Faults:
-    """The faults of one simulator, kept in its folder."""
-
-    def __init__(self, folder: Path, name: str) -> None:
-        self._plan = folder / "faults.json"
-        self._counts = folder / "faults.count.json"
-        self._name = name
-
-    def plan(self, plan: dict[str, list[dict[str, Any]]]) -> None:
-        """Replace the plan and reset its counts. `plan`: the content of faults.json, see the head of this module."""
-        self._counts.unlink(missing_ok=True)
-        _write(self._plan, plan)
-
-    def meet(self, verb: str, when: str) -> None:
-        """Sleep and raise as planned."""
-        for index, fault in enumerate(_read(self._plan).get(verb, [])):
-            if "returns" in fault:
-                continue
-            if fault.get("when", "before") == when and self._counted(f"{verb}/{index}", fault.get("times")):
-                time.sleep(fault.get("delay", 0))
-                if fault.get("error"):
-                    raise _make(fault["error"], self._name, verb)
-
-    def returned(self, verb: str, result: Any) -> Any:
-        """What the verb is to return: its result, unless the plan has another one."""
-        for index, fault in enumerate(_read(self._plan).get(verb, [])):
-            if "returns" in fault and self._counted(f"{verb}/{index}", fault.get("times")):
-                return fault["returns"]
-        return result
-
-    def _counted(self, key: str, times: int | None) -> bool:
-        if times is None:
-            return True
-        counts = _read(self._counts)
-        counts[key] = counts.get(key, 0) + 1
-        _write(self._counts, counts)
-        return bool(counts[key] <= times)
+__all__ = ["Faults", "MemoryDriver", "faulty"]
 
 
 class MemoryDriver(SimulatedReports, FileDriver):
     """The contract of nbdsvc/driver/, simulated. `capacity` in bytes, "infinite" or "unknown": of each pool, or by pool.
-    `provider_ids`: objects have ids of its own making. `vendor`: it has a property of this vendor.
+    `provider_ids`: objects have ids of its own making. `vendor`: it has a property of this vendor. `moves_volumes`: between its
+    pools without a copy.
     """
 
     def __init__(
@@ -110,6 +52,7 @@ class MemoryDriver(SimulatedReports, FileDriver):
         default_filter_function: str | None = None,
         default_goodness_function: str | None = None,
         vendor: str | None = None,
+        moves_volumes: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(name, pool, **kwargs)
@@ -118,6 +61,7 @@ class MemoryDriver(SimulatedReports, FileDriver):
             raise errors.ConfigError(setting="capacity", reason=f"must be bytes, {' or '.join(LIMITLESS)}")
         self._shares = instant_clone
         self._defaults, self.vendor = (default_filter_function, default_goodness_function), vendor
+        self._moves = moves_volumes
         first = next(iter(self._pools.values())).folder
         self.faults = Faults(first, name)
         self._frozen = first / "frozen"
@@ -246,6 +190,37 @@ class MemoryDriver(SimulatedReports, FileDriver):
         self._frozen.unlink(missing_ok=True)
         return True
 
+    @faulty
+    def migrate_volume(self, volume: VolumeRef, destination: VolumeRef) -> tuple[bool, ProviderState | None]:
+        """See FileDriver.migrate_volume; the planned faults come first and last. (False, None) without `moves_volumes`."""
+        return super().migrate_volume(self._ids.to_use(volume), destination) if self._moves else (False, None)
+
+    @faulty
+    def before_volume_copy(self, source: VolumeRef, destination: VolumeRef, remote: Remote | None) -> None:
+        """Note that a copy is under way, in `copying/` of the pool of what is here."""
+        for pool, ref in self._here(source, destination, remote):
+            (pool / "copying").mkdir(exist_ok=True)
+            (pool / "copying" / ref.id).touch()
+
+    @faulty
+    def after_volume_copy(self, source: VolumeRef, destination: VolumeRef, remote: Remote | None) -> None:
+        """Remove the note."""
+        for pool, ref in self._here(source, destination, remote):
+            (pool / "copying" / ref.id).unlink(missing_ok=True)
+
+    @faulty
+    def update_migrated_volume(self, volume: VolumeRef, source: VolumeRef) -> ProviderState | None:
+        """Keep the pool that the volume was in; its provider id stays."""
+        kept = volume.state or ProviderState()
+        return replace(kept, driver_data={"migrated_from": source.pool})
+
+    def _here(
+        self, source: VolumeRef, destination: VolumeRef, remote: Remote | None
+    ) -> Iterator[tuple[Path, VolumeRef]]:
+        for end, ref in (("src", source), ("dest", destination)):
+            if end != remote:
+                yield self._at(ref.pool).folder, ref
+
     # Without simulated faults: only the ids are its own.
 
     def location(self, volume: VolumeRef) -> Location:
@@ -284,26 +259,3 @@ class MemoryDriver(SimulatedReports, FileDriver):
         total = self._capacity.get(name, 1000 * GiB)
         free = total if isinstance(total, str) else max(0, total - measured.allocated)
         return replace(measured, total=total, free=free)
-
-
-def _make(kind: str, name: str, verb: str) -> errors.Error:
-    reason = f"simulated fault in {verb}"
-    facts: dict[str, dict[str, Any]] = {
-        "OutOfSpace": {"pool": name, "requested": None, "free": 0, "reason": reason},
-        "DeviceBusy": {"device": name, "reason": reason},
-        "BackendUnavailable": {"backend": name, "reason": reason},
-        "CommandFailed": {"argv": ["simulated"], "rc": 5, "stderr": reason},
-    }
-    made: type[errors.Error] = getattr(errors, kind)
-    return made(**facts.get(kind, {"reason": reason}))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads(path.read_text()))
-    except FileNotFoundError:
-        return {}
-
-
-def _write(path: Path, content: dict[str, Any]) -> None:
-    atomic_file.write(path, json.dumps(content).encode(), durable=False)

@@ -138,6 +138,29 @@ class PoolFolder:
                     _unmark(back or found, mark)
             atomic_file.sync_folder(path.parent)
 
+    def bring(self, source: Path, path: Path) -> bool:
+        """Move an object's file here from another pool; there already: success. False where that is another file system.
+
+        Conflict for another object of that name. BackendUnavailable where there is none to be moved.
+        """
+        self.check()
+        if not source.exists():
+            if not path.exists():
+                raise errors.BackendUnavailable(backend=self.name, reason=f"{source.name} is in neither of the pools")
+            return True
+        if path.exists() and not path.samefile(source):
+            raise errors.Conflict(reason=f"{path.name} exists in pool {self.name} already, as another object")
+        with self._translated(0):
+            try:
+                self._move(source, path)
+            except OSError as error:
+                if error.errno == errno.EXDEV:
+                    return False
+                raise
+            for folder in (path.parent, source.parent):
+                atomic_file.sync_folder(folder)
+        return True
+
     def _move(self, path: Path, back: Path) -> None:
         """Rename by link(2) and unlink(2): never replaces a file that has the name meanwhile."""
         if not (back.exists() and back.samefile(path)):

@@ -1,6 +1,6 @@
 """The environment of use cases: the database, the settings and the journal, to which they submit operations."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -11,14 +11,14 @@ import sqlalchemy as sa
 from nbdsvc.config import Settings
 from nbdsvc.exporter import AddSecret
 from nbdsvc.images.resolve import Images
-from nbdsvc.model import clock, names
+from nbdsvc.model import clock, names, states
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Volume
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.client import Operations
 from nbdsvc.operations.journal import CHANNEL
 from nbdsvc.operations.operation_type import A, OperationType, args_to_json
-from nbdsvc.store import backends
+from nbdsvc.store import backends, moves
 from nbdsvc.store import operations as journal
 from nbdsvc.store.database import Database
 
@@ -76,6 +76,8 @@ class App:
             self.check_database_room()
         host = backend if isinstance(backend, str) else backend.full_host
         locks = list(operation_type.locks(args))
+        if isinstance(backend, Volume) and backend.migration_status in states.MIGRATION_IN_FLIGHT:
+            self.end_move(conn, backend, locks)
         made = operation(self, context, operation_type.name, host, resource, locks, args_to_json(args))
         if operation_type.modifies:
             backends.check_not_frozen(conn, host)
@@ -84,6 +86,15 @@ class App:
         journal.insert(conn, made)
         self.database.notify(conn, CHANNEL)
         return made
+
+    @staticmethod
+    def end_move(conn: sa.Connection, volume: Volume, locks: Iterable[Lock]) -> None:
+        """Where an operation with these locks would wait for a move of the volume: end the move, see store/moves.py.
+
+        The move may be over before the operation begins, and then the volume would not be where it was submitted to.
+        """
+        if {volume.id, names.delete_volume_lock(volume.id)} & {lock.name for lock in locks}:
+            moves.yield_to(conn, volume)
 
 
 @dataclass(frozen=True)

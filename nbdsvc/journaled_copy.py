@@ -3,7 +3,7 @@
 How many copies run at once, the engine decides: see Step.copies."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,7 +18,7 @@ from nbdsvc.datapath.rate_limit import Limit
 from nbdsvc.datapath.reconcile import reconcile
 from nbdsvc.datapath.sink import Sink, nowhere
 from nbdsvc.datapath.source import Source
-from nbdsvc.host import Host, backend_of, host_of
+from nbdsvc.host import Backend, Host, backend_of, host_of
 from nbdsvc.location import Location
 from nbdsvc.operations.operation_type import Run
 from nbdsvc.store import operations as journal
@@ -38,15 +38,19 @@ def fill(
     *,
     empty: bool,
     digests: Digests | None = None,
+    others: Sequence[Backend] = (),
 ) -> dict[str, int]:
     """Copy `source` to the `size` bytes of `destination`; a copy that was interrupted goes on where its journal says.
 
     fingerprint: identifies the source, so that a journal of another one is not used. empty: the destination reads as zeros
-    before the first try. digests: filled with those of the bytes. Returns bytes: size, data (written), skipped (zeros).
+    before the first try. digests: filled with those of the bytes. others: backends whose limits hold too.
+
+    Returns bytes: size, data (written), skipped (zeros).
     """
     path = _journal(run)
     how = {"journal": path, "fingerprint": fingerprint, "digests": digests}
-    return _copy(run, source, destination, size=size, destination_is_zero=empty and not path.exists(), **how)
+    is_zero = empty and not path.exists()
+    return _copy(run, source, destination, others, size=size, destination_is_zero=is_zero, **how)
 
 
 def write_to_sink(run: Run[Any], source: Source, sink: Sink) -> dict[str, int]:
@@ -84,7 +88,9 @@ def check_room(run: Run[Any], pool: str, source: Source) -> None:
         driver.check_room(pool, sum(length for _, length, zero in source.extents() if not zero))
 
 
-def _copy(run: Run[Any], source: Source, destination: Location | Sink, **how: Any) -> dict[str, int]:
+def _copy(
+    run: Run[Any], source: Source, destination: Location | Sink, others: Sequence[Backend] = (), **how: Any
+) -> dict[str, int]:
     own, backend = Limit(run.rate), backend_of(run)
 
     def report(done: int, total: int, data: int) -> None:
@@ -96,7 +102,7 @@ def _copy(run: Run[Any], source: Source, destination: Location | Sink, **how: An
         result = copy(
             source,
             destination,
-            limits=[own, backend.rate],
+            limits=[own, backend.rate, *(other.rate for other in others)],
             cpu=backend.cpu,
             on_progress=report,
             should_stop=run.should_stop,

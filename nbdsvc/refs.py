@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from nbdsvc.driver import ProviderState, SnapshotRef, VolumeRef
 from nbdsvc.host import host_of
-from nbdsvc.model.entities import Snapshot, Volume
+from nbdsvc.model.entities import Move, Snapshot, Volume
 from nbdsvc.operations.operation_type import Run
 from nbdsvc.store import repositories
 from nbdsvc.store.repository import Repository
@@ -51,7 +51,12 @@ def snapshot_ref(snapshot: Snapshot, volume: Volume) -> SnapshotRef:
     return SnapshotRef(snapshot.id, volume.id, size, volume.pool, state_of(snapshot), state_of(volume))
 
 
-def state_of(row: Volume | Snapshot) -> ProviderState | None:
+def left_ref(move: Move) -> VolumeRef:
+    """What a move has left at the second place of a volume, which may be deleted by now: enough to remove it."""
+    return VolumeRef(move.id, move.size * GiB, move.pool, {}, state_of(move))
+
+
+def state_of(row: Volume | Snapshot | Move) -> ProviderState | None:
     """What the driver returned for this object; None where it returned nothing."""
     replication = _replication_of(row) if isinstance(row, Volume) and row.replication_status else None
     state = ProviderState(row.provider_id, row.provider_location, row.driver_data, replication)

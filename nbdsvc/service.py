@@ -53,9 +53,12 @@ from nbdsvc.volumes.create import CREATE_VOLUME
 from nbdsvc.volumes.create_elsewhere import going_on
 from nbdsvc.volumes.delete import DELETE_VOLUME
 from nbdsvc.volumes.extend import EXTEND_VOLUME
+from nbdsvc.volumes.finish_move import FINISH_MOVE, finish_moves
 from nbdsvc.volumes.manage import MANAGE_VOLUME
+from nbdsvc.volumes.migrate import MIGRATE_VOLUME
 from nbdsvc.volumes.promote_replica import PROMOTE_REPLICA
 from nbdsvc.volumes.reenable_replication import REENABLE_REPLICATION
+from nbdsvc.volumes.retype import RETYPE_VOLUME
 from nbdsvc.volumes.revert import REVERT_VOLUME
 from nbdsvc.volumes.unmanage import UNMANAGE_VOLUME
 from nbdsvc.volumes.upload import UPLOAD_VOLUME
@@ -79,9 +82,12 @@ OPERATION_TYPES = (
     CREATE_VOLUME,
     DELETE_VOLUME,
     EXTEND_VOLUME,
+    FINISH_MOVE,
     MANAGE_VOLUME,
     PROMOTE_REPLICA,
     REENABLE_REPLICATION,
+    MIGRATE_VOLUME,
+    RETYPE_VOLUME,
     REVERT_VOLUME,
     UNMANAGE_VOLUME,
     UPLOAD_VOLUME,
@@ -246,5 +252,6 @@ class Service:
 
     def _maintain(self, host: Host) -> None:
         export_repair.record_ends(self.app, host)
+        finish_moves(self.app, host.name)
         retention.forget_operations(host, self.settings.operations_kept)
         retention.forget_answers(host, EPHEMERAL)

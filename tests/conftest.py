@@ -101,6 +101,16 @@ def database(database_url: str) -> Iterator[Database]:
 @pytest.fixture
 def make_service() -> Iterator[Callable[..., ServiceProcess]]:
     """Starts services on folders with short names, because socket paths are limited; ends all of them."""
+    yield from _service_maker()
+
+
+@pytest.fixture(scope="module")
+def module_service() -> Iterator[Callable[..., ServiceProcess]]:
+    """The same, for services that all tests of a module use."""
+    yield from _service_maker()
+
+
+def _service_maker() -> Iterator[Callable[..., ServiceProcess]]:
     made: list[ServiceProcess] = []
     with tempfile.TemporaryDirectory(prefix="nb-", dir="/var/tmp") as folder:
 

@@ -68,7 +68,7 @@ static int pace(struct nbdsvc_worker *worker, uint64_t bytes)
 	struct nbdsvc_state *state = worker->state;
 	struct nbdsvc_copy *copy = state->copy;
 	int err = copy->cpu ? take(state, copy->cpu, &state->cpu_share, worked(worker)) : 0;
-	for (int i = 0; i < 2 && !err; i++)
+	for (int i = 0; i < NBDSVC_LIMITS && !err; i++)
 		err = take(state, copy->buckets[i], &state->shares[i], bytes);
 	return err ? err : nbdsvc_state_stopped(state) ? -ECANCELED : 0;
 }

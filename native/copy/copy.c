@@ -165,14 +165,14 @@ static void run(struct nbdsvc_state *state)
 
 static void join_limits(struct nbdsvc_state *state)
 {
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < NBDSVC_LIMITS; i++)
 		nbdsvc_token_bucket_join(state->copy->buckets[i], &state->shares[i]);
 	nbdsvc_token_bucket_join(state->copy->cpu, &state->cpu_share);
 }
 
 static void leave_limits(struct nbdsvc_state *state)
 {
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < NBDSVC_LIMITS; i++)
 		nbdsvc_token_bucket_leave(state->copy->buckets[i], &state->shares[i]);
 	nbdsvc_token_bucket_leave(state->copy->cpu, &state->cpu_share);
 }

@@ -8,6 +8,8 @@
 
 enum { NBDSVC_SIDE_NONE = 0, NBDSVC_SIDE_READ = 1, NBDSVC_SIDE_WRITE = 2, NBDSVC_SIDE_JOURNAL = 3 };
 
+#define NBDSVC_LIMITS 3
+
 struct nbdsvc_copy {
 	/* In. */
 	struct nbdsvc_source *source;
@@ -18,7 +20,8 @@ struct nbdsvc_copy {
 	uint64_t size; /* of the destination, at least the source's */
 	unsigned char fingerprint[32]; /* of the source; a journal of another source is started anew */
 	unsigned char *digests; /* or NULL: room for the XXH3-128 of each chunk, in the canonical byte order */
-	struct nbdsvc_token_bucket *buckets[2]; /* bytes; each may be NULL: the job's own limit, and the host's */
+	/* Bytes; each may be NULL: the job's own limit, and those of the backends of its source and its sink. */
+	struct nbdsvc_token_bucket *buckets[NBDSVC_LIMITS];
 	struct nbdsvc_token_bucket *cpu; /* or NULL: microseconds of the workers' processor time a second */
 	/* May be read, and `cancel` written, while it runs. */
 	volatile int cancel;

@@ -44,7 +44,9 @@ static int locate_piece(struct nbdsvc_worker *worker, uint64_t length, uint64_t 
 		return 0;
 	length = run < length ? run : length;
 	/* Under a limit, large pieces would go out in bursts. */
-	size_t most = nbdsvc_token_bucket_limits(copy->buckets[0]) || nbdsvc_token_bucket_limits(copy->buckets[1]) ? NBDSVC_READ_MOST : LOCATE_MOST;
+	size_t most = LOCATE_MOST;
+	for (int i = 0; i < NBDSVC_LIMITS; i++)
+		most = nbdsvc_token_bucket_limits(copy->buckets[i]) ? NBDSVC_READ_MOST : most;
 	piece->length = length < most ? length : most;
 	if (piece->length < length || piece->length % 4096)
 		piece->length &= ~(size_t)4095; /* the next piece begins where O_DIRECT can begin */

@@ -30,7 +30,7 @@ struct nbdsvc_state {
 	/* Chunks of zeros that need no place and did not wait for their turn: a bit for each of so many from `placed` on. */
 	unsigned char early[NBDSVC_EARLY / 8];
 	pthread_cond_t advanced; /* placed grew, or all is over */
-	struct nbdsvc_share shares[2], cpu_share; /* of the limits */
+	struct nbdsvc_share shares[NBDSVC_LIMITS], cpu_share; /* of the limits */
 };
 
 struct nbdsvc_worker {

@@ -7,7 +7,7 @@ from fastapi.responses import Response
 from pydantic import ConfigDict, Field
 
 from nbdsvc import errors, metadata
-from nbdsvc.api import strict, views
+from nbdsvc.api import migration_actions, strict, views
 from nbdsvc.api.actions import Action, perform, plain, schema
 from nbdsvc.api.connector import AnyConnector, Connector
 from nbdsvc.api.request import ApiRequest, Body, CurrentRequest, Gib, Key, Metadata, Text, answer
@@ -235,6 +235,7 @@ def _verify(request: ApiRequest, id: str, body: Verify) -> None:
 
 
 ACTIONS = {
+    **migration_actions.ACTIONS,
     "nbdsvc-verify": Action(_verify, Verify),
     "os-extend": Action(_extend, Extend),
     "revert": Action(_revert, Revert, since=(3, 40)),

@@ -103,10 +103,13 @@ def look(
 def find_misplaced(host: Host, backend: Backend, objects: Sequence[BackendObject]) -> dict[str, str]:
     """Volumes that are not in the pool of their row but in another of the backend: {"volume ID": reason}.
 
-    They were moved. They are not served from there, because that pool may promise less than the row's.
+    They were moved behind the service. They are not served from there, because that pool may promise less
+    than the row's.
     """
     with host.database.read() as conn:
         rows = repositories.pools_of(conn, host.name, backend.name)
+        for move in repositories.moves.select(conn):
+            rows.pop(move.id, None)
     here = {(each.id, each.pool) for each in objects if each.kind == "volume"}
     return {
         f"volume {id}": f"it is in pool {pool}, and its row says {rows[id]}"

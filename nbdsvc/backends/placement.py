@@ -49,7 +49,7 @@ def choose_pool(app: App, conn: sa.Connection, request: Request) -> str:
     """
     while True:
         best = choose(app, conn, request).best
-        if _reserve(app, conn, best.full_name, request.size, best.pool):
+        if reserve(app, conn, best.full_name, request.size, best.pool):
             return best.full_name
 
 
@@ -72,7 +72,7 @@ def choose_pool_of_copy(app: App, conn: sa.Connection, source: str, request: Req
     except errors.OutOfSpace:
         while not instant_clone(conn, source) and (others := _others(app, conn, source, request.size)):
             best = decide(request, others, app.settings.scheduler_weights).best
-            if _reserve(app, conn, best.full_name, request.size, best.pool):
+            if reserve(app, conn, best.full_name, request.size, best.pool):
                 return best.full_name
         raise
     return source
@@ -164,7 +164,7 @@ def _room_now(conn: sa.Connection, host: str, pool: PoolStats) -> float:
     return _room(pool, promises.of_pool(conn, host), measured)
 
 
-def _reserve(app: App, conn: sa.Connection, host: str, size: int, pool: PoolStats) -> bool:
+def reserve(app: App, conn: sa.Connection, host: str, size: int, pool: PoolStats) -> bool:
     """Hold the pool for this transaction, which promises `size` bytes of it; False where it has no room for them."""
     return app.database.lock_name_if(conn, f"room-{host}", lambda: _room_now(conn, host, pool) >= size)
 
@@ -176,7 +176,7 @@ def check_growth(app: App, conn: sa.Connection, host: str, more: int) -> None:
         if pool.name == names.split_host(host)[2]:
             if pool.fault:
                 raise errors.BackendUnavailable(backend=host, reason=pool.fault)
-            if not _reserve(app, conn, host, more * GiB, pool):
+            if not reserve(app, conn, host, more * GiB, pool):
                 raise _full(host, more, _room_now(conn, host, pool))
 
 

@@ -4,6 +4,7 @@ The pool has size, id and, of a snapshot, its volume; names, types and metadata 
 project. Exports that run keep running: their attachments get rows with the ids and keys that their notes have.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +15,7 @@ from nbdsvc.backends import recognition
 from nbdsvc.driver import BackendObject
 from nbdsvc.exporter import ConnectionInfo, ExportSpec
 from nbdsvc.host import Backend, Host
-from nbdsvc.model import clock
+from nbdsvc.model import clock, names
 from nbdsvc.model.entities import Attachment, Snapshot, Volume
 from nbdsvc.store import repositories, tables, transitions
 from nbdsvc.units import to_gib
@@ -39,6 +40,7 @@ def rebuild(host: Host, project: str, type_name: str) -> Rebuilt:
     objects = [
         (backend, each) for backend in host.backends.values() for each in recognition.unknown_objects(host, backend)
     ]
+    copies = Counter(each.id for _, each in objects)
     exports = recognition.unknown_exports(host)
     with host.database.write() as conn:
         types = repositories.volume_types.select(conn, tables.volume_types.c.name == type_name)
@@ -46,7 +48,12 @@ def rebuild(host: Host, project: str, type_name: str) -> Rebuilt:
         for backend, found in sorted(
             objects, key=lambda each: each[1].kind, reverse=True
         ):  # volumes before their snapshots
-            if found.kind == "volume":
+            if copies[found.id] > 1:
+                where = f"{found.name} in {names.join_host(host.name, backend.name, found.pool)}"
+                done.left[where] = (
+                    "it is in another pool too, as while it is migrated: remove the one that is not whole"
+                )
+            elif found.kind == "volume":
                 repositories.volumes.insert(conn, _volume(host, backend, project, type_id, found))
                 done.volumes.append(str(found.id))
             else:

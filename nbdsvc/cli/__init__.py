@@ -28,6 +28,8 @@ VERBS = {
     "explain": ("explain", "Say what differs in a volume, a backend or everything, and mend what is safe."),
     "service": ("service", "List, disable, freeze and thaw backends; set log levels."),
     "explain-placement": ("explain_placement", "Show where a new volume would go, and why not elsewhere."),
+    "migrate": ("migrate", "Move a volume to another pool."),
+    "retype": ("retype", "Give a volume another type, where it is or by moving it."),
     "verify": ("verify", "Read a volume and prove that it holds what it was filled with."),
     "copy": ("copy", "Copy a disk or an image: files, devices, NBD, http; no service needed."),
     "show-config": ("show_config", "Print the settings in force."),

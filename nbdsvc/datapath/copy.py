@@ -67,7 +67,7 @@ def copy(
     `destination`: a sink, or a location whose bytes are written as they are. `journal`: a file of ours, or its
     descriptor, that lets a later call with the same `fingerprint` (at most 32 bytes, naming the source's content) go on
     where this one was killed; anything else in it is overwritten. The caller removes it when it is not needed any more.
-    `may_clone`: share the bytes where the file system can. `digests` are filled in. `limits`: of bytes, at most two;
+    `may_clone`: share the bytes where the file system can. `digests` are filled in. `limits`: of bytes, at most three;
     `cpu`: of processor time (`limit.cores`). Raises Unsupported for a location that the data path does not open; Stopped,
     ReadFailed, WriteFailed, OutOfSpace or BadImage, and the destination then holds a part.
     """

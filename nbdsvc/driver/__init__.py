@@ -7,7 +7,7 @@ through `location` and datapath/, transports are exporters.
 `Driver` is what every driver implements; whatever else one can do is a protocol of its own, and what a driver can do is
 which of them it implements: `capabilities_of` says it, and nothing is found out by trying. A driver of `Driver` alone has
 volumes that are created, filled, attached, extended, copied and deleted; the API refuses what calls for a protocol that it
-does not implement. So will groups, retype and migration be protocols of their own, each with its first user.
+does not implement. So will groups be protocols of their own, each with its first user.
 
 Rules that every method keeps, and tests/contract/ checks:
 
@@ -34,6 +34,7 @@ from nbdsvc.driver.hooks import ConnectionDriver, ProviderInfoDriver, ProviderUp
 from nbdsvc.driver.init_capabilities import init_capabilities
 from nbdsvc.driver.loading import ENTRY_POINT_GROUP, check_complete, load
 from nbdsvc.driver.manage import ManageDriver, ManageSnapshotDriver
+from nbdsvc.driver.migrate import MigratedDriver, MigrateDriver, VolumeCopyDriver
 from nbdsvc.driver.objects import BackendObject, Manageable
 from nbdsvc.driver.places import PoolPlaces
 from nbdsvc.driver.properties import Property, VendorPropertiesDriver, prefixed_property
@@ -65,6 +66,8 @@ __all__ = [
     "ManageDriver",
     "ManageSnapshotDriver",
     "Manageable",
+    "MigrateDriver",
+    "MigratedDriver",
     "PoolPlaces",
     "PoolStats",
     "Property",
@@ -79,6 +82,7 @@ __all__ = [
     "SnapshotDriver",
     "SnapshotRef",
     "VendorPropertiesDriver",
+    "VolumeCopyDriver",
     "VolumeRef",
     "VolumeUpdate",
     "capabilities_of",

@@ -8,6 +8,7 @@ from nbdsvc.driver.freeze import FreezeDriver
 from nbdsvc.driver.functions import DefaultFunctionsDriver
 from nbdsvc.driver.hooks import ConnectionDriver, ProviderInfoDriver, SecureFilesDriver
 from nbdsvc.driver.manage import ManageDriver, ManageSnapshotDriver
+from nbdsvc.driver.migrate import MigratedDriver, MigrateDriver, VolumeCopyDriver
 from nbdsvc.driver.properties import VendorPropertiesDriver
 from nbdsvc.driver.replication import ReplicaDriver, ReplicatedDriver
 from nbdsvc.driver.snapshots import CloneDriver, RevertDriver, SnapshotDriver
@@ -27,6 +28,9 @@ PROTOCOLS: dict[str, tuple[type, str]] = {
     "DefaultFunctionsDriver": (DefaultFunctionsDriver, "has no functions of its own for the scheduler"),
     "VendorPropertiesDriver": (VendorPropertiesDriver, "has no properties of a vendor"),
     "FreezeDriver": (FreezeDriver, "does nothing of its own when it is frozen"),
+    "MigrateDriver": (MigrateDriver, "moves no volumes without a copy"),
+    "VolumeCopyDriver": (VolumeCopyDriver, "prepares no volumes for a copy"),
+    "MigratedDriver": (MigratedDriver, "finalizes no volumes that were copied"),
 }
 
 

@@ -56,6 +56,35 @@ class Volume:
 
 
 @dataclass(frozen=True)
+class Move:
+    """The second place of a volume that is migrated: its destination until the switch, its source from then on.
+
+    It is there as long as something of the volume may be at that place, so that the room for it stays promised. `id` is the
+    volume's, `size` GiB. `volume_type_id`: the type that the volume has there. `operation_id`: what moves it.
+    """
+
+    id: str
+    operation_id: str
+    size: int
+    host: str
+    backend: str
+    pool: str
+    volume_type_id: str | None
+    switched: bool = False
+    # As of a volume.
+    provider_id: str | None = None
+    provider_location: str | None = None
+    driver_data: dict[str, Any] | None = None
+    created_at: datetime = field(default_factory=clock.now)
+    updated_at: datetime | None = None
+
+    @property
+    def full_host(self) -> str:
+        """host@backend#pool."""
+        return names.join_host(self.host, self.backend, self.pool)
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """A point in time of a volume. `volume_size` is the volume's size in GiB when it was taken."""
 

@@ -116,8 +116,11 @@ VOLUME = _table(
     ("promote replica", "available", "maintenance", PREVIOUS, PREVIOUS),
     ("upload to image", "available", "uploading", PREVIOUS, PREVIOUS),
     ("force upload to image", "available in-use", "uploading", PREVIOUS, PREVIOUS),
-    ("retype", "available in-use", "retyping", PREVIOUS, PREVIOUS),
-    ("migrate", "available in-use", "maintenance", PREVIOUS, PREVIOUS),
+    ("retype", "available", "retyping", PREVIOUS, PREVIOUS),
+    # Its type changes where it is, which is done at once.
+    ("retype in place", "available in-use", None, PREVIOUS, None),
+    # With lock_volume; without it the status stays, and any other command ends the migration.
+    ("migrate", "available", "maintenance", PREVIOUS, PREVIOUS),
     ("revert", "available error", "reverting", "available", "error"),
     ("reimage", "available error reserved", "downloading", PREVIOUS, "error"),
     ("back up", "available in-use", "backing-up", PREVIOUS, PREVIOUS),
@@ -176,6 +179,17 @@ VOLUME_RESET = VOLUME_STATUSES - {"reserved", "restoring-backup", "unmanaging"}
 SNAPSHOT_RESET = frozenset("available creating deleting error error_deleting".split())
 ATTACH_STATUS_RESET = frozenset({"attached", "detached"})
 MIGRATION_STATUSES = frozenset("starting migrating completing success error none".split())
+MIGRATION_IN_FLIGHT = frozenset({"starting", "migrating", "completing"})
+
+# migration_status of a volume, beside its status; a row without one is `none`. From `completing` on the volume is at its
+# destination, and only its source is to be removed.
+MIGRATION = _table(
+    ("begin", "none success error", None, "starting", None),
+    ("make the destination", "starting migrating", None, "migrating", None),
+    ("switch", "starting migrating", None, "completing", None),
+    ("finish", "completing", None, "success", None),
+    ("give up", "starting migrating", None, "error", None),
+)
 
 # Reserved for consistency groups, so that no other file spells a status.
 GROUP_STATUSES = frozenset("creating available updating deleting error error_deleting deleted".split())

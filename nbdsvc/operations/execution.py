@@ -71,6 +71,7 @@ class Execution:
         self._at = max(operation.cursor, 0)
         self.state = operation.state
         self._begun = False
+        self._stoppable = True
         self._cursor = operation.cursor
         self._deadline = Deadline(operation)
         self._places = StepPlaces(operation, operation_type.steps)
@@ -86,7 +87,7 @@ class Execution:
     def raise_if_stopped(self) -> None:
         if self._interrupted():
             raise errors.Interrupted(operation=self.id)
-        if self._undoing:
+        if self._undoing or not self._stoppable:
             return  # an undo is not cancelled: it is the way out
         if self._cancel_seen():
             raise errors.Cancelled(operation=self.id)
@@ -142,6 +143,7 @@ class Execution:
     def _forward(self, may_copy: bool) -> bool:
         for index in range(self._at, len(self._type.steps)):
             step = self._type.steps[index]
+            self._stoppable = step.stoppable
             self.raise_if_stopped()
             self._go_to(index)
             if step.copies(self) and not may_copy:

@@ -76,6 +76,9 @@ class Step(Generic[A]):
     copies: Callable[[Run[A]], bool] = never
     """Whether it may take as long as its project likes, so that it waits for one of the host's slots for copies; decided
     by the results of the steps before it. An operation that waits for a slot keeps its locks and holds no thread."""
+    stoppable: bool = True
+    """Whether a cancel or a deadline ends the operation before or in this step. A step where what was done becomes the truth,
+    and those after it, say no: it goes on to its end, also where they are run again after a crash."""
     needed: Callable[[Run[A]], bool] = always
     """Whether there is anything to do, by the results of the steps before. Where not, the journal does not note that the
     step begins: after a crash the operation goes on at the step before, which looks before it acts."""

@@ -134,6 +134,12 @@ def request_cancel(conn: sa.Connection, id: str) -> bool:
     return conn.execute(wanted.values(cancel_requested=True, updated_at=clock.now())).rowcount == 1
 
 
+def go_on(conn: sa.Connection, id: str) -> bool:
+    """Whether its cancel has not been requested; the row is locked until this transaction ends."""
+    wanted = tables.operations.update().where(_c.id == id, _c.cancel_requested.is_(False))
+    return conn.execute(wanted.values(updated_at=clock.now())).rowcount == 1
+
+
 def request_rate(conn: sa.Connection, id: str, rate: int) -> bool:
     """Let it copy so many bytes a second (0: as fast as it can); False when it has ended already."""
     wanted = tables.operations.update().where(_c.id == id, _c.state.in_(sorted(model.UNFINISHED)))

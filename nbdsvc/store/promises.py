@@ -15,18 +15,25 @@ from nbdsvc.store import tables
 from nbdsvc.units import GiB
 
 _c = tables.volumes.c
-_key = (_c.host, _c.backend, _c.pool)
-_size = sa.func.sum(sa.func.coalesce(_c.target_size, _c.size))
+_moves = tables.moves.c
+# A volume that is being moved counts at both of its places.
+_promises = sa.union_all(
+    sa.select(_c.host, _c.backend, _c.pool, sa.func.coalesce(_c.target_size, _c.size).label("size")),
+    sa.select(_moves.host, _moves.backend, _moves.pool, _moves.size),
+).subquery()
+_key = (_promises.c.host, _promises.c.backend, _promises.c.pool)
+_size = sa.func.sum(_promises.c.size)
 _by_pool = sa.select(*_key, _size).group_by(*_key)
 _of_pool = sa.select(_size).where(*(column == sa.bindparam(column.key) for column in _key))
 # Whether their object is there, or how large it is, may change at any moment.
 _MOVING = ("creating", "downloading", "managing", "unmanaging", "extending", "deleting")
 _settled = sa.select(_c.id, _c.pool, _c.size).where(
-    _c.host == sa.bindparam("host"), _c.backend == sa.bindparam("backend"), _c.status.not_in(_MOVING)
-)
+    _c.host == sa.bindparam("host"), _c.backend == sa.bindparam("backend"), _c.status.not_in(_MOVING),
+    sa.not_(sa.exists().where(_moves.id == _c.id)),
+)  # fmt: skip
 
 Settled = frozenset[tuple[str, str, int]]
-"""id, pool and size in GiB of each volume of a backend that no operation makes, resizes or removes."""
+"""id, pool and size in GiB of each volume of a backend that no operation makes, resizes, moves or removes."""
 
 
 def by_pool(conn: sa.Connection) -> dict[tuple[str, str, str], int]:

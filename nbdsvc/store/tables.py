@@ -60,6 +60,22 @@ volumes = sa.Table(
     sa.Index("volumes_by_status", "status"),
 )
 
+# Second places of volumes that are migrated, see model/entities.py. A row may outlive its volume: what is there is removed.
+moves = sa.Table(
+    "moves",
+    metadata,
+    sa.Column("id", _ID, primary_key=True),
+    sa.Column("operation_id", _ID, nullable=False),
+    sa.Column("size", sa.Integer, nullable=False),
+    sa.Column("host", _NAME, nullable=False),
+    sa.Column("backend", _NAME, nullable=False),
+    sa.Column("pool", _NAME, nullable=False),
+    sa.Column("volume_type_id", _ID),
+    sa.Column("switched", sa.Boolean, nullable=False),
+    *_provider_state(),
+    *_stamps(),
+)
+
 snapshots = sa.Table(
     "snapshots",
     metadata,

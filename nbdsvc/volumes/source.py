@@ -8,7 +8,7 @@ from nbdsvc import errors
 from nbdsvc.backends import placement
 from nbdsvc.model import states
 from nbdsvc.model.entities import Snapshot, Volume
-from nbdsvc.store import repositories
+from nbdsvc.store import moves, repositories
 from nbdsvc.volumes.replicas import replicated_source
 
 
@@ -36,7 +36,8 @@ def find_source(
     """The snapshot, volume or replica to copy; None where none is given.
 
     project_id: whose rows may be copied; None: every project's.
-    Raises NotFound, InvalidState where its status does not allow a copy, ReplicationError for a volume without a replica.
+    Raises NotFound, InvalidState where its status does not allow a copy, Conflict where it has just been moved,
+    ReplicationError for a volume without a replica.
     """
     if snapshot_id is not None:
         return _of_snapshot(conn, repositories.snapshots.get(conn, snapshot_id, project_id))
@@ -56,6 +57,8 @@ def _of_snapshot(conn: sa.Connection, snapshot: Snapshot) -> VolumeSource:
 def _of_volume(conn: sa.Connection, volume: Volume) -> VolumeSource:
     instant = placement.instant_clone(conn, volume.full_host)
     _require("Volume", volume.id, volume.status, set(states.CLONE_SOURCE) if instant else {"available"})
+    if volume.migration_status in states.MIGRATION_IN_FLIGHT:
+        moves.yield_to(conn, volume)
     return _source(volume, volume.size)
 
 

@@ -22,7 +22,7 @@ UNHINTED = [
     Mutation("an extension frees a volume in use", "nbdsvc/volumes/extend.py",
              '"extending", states.PREVIOUS, **changes', '"extending", "available", **changes'),
     Mutation("a copy lacks its last byte", "nbdsvc/journaled_copy.py",
-             "destination, size=size, destination_is_zero", "destination, size=size - 1, destination_is_zero"),
+             "others, size=size, destination_is_zero", "others, size=size - 1, destination_is_zero"),
     Mutation("a writer's volume keeps its digests", "nbdsvc/attachments/connect.py",
              "    if not spec.read_only:", "    if spec.read_only:"),
     Mutation("a snapshot has the id of its volume's object", "nbdsvc/refs.py",

@@ -16,7 +16,7 @@ import pytest
 from asking import UNKNOWN, ask
 from operations_of import OPERATIONS
 from serving import ServiceProcess
-from world import MEMBER, TOKENS, Operation, World
+from world import BACKENDS, MEMBER, TOKENS, Operation, World
 
 READER, OTHER = "reader-token-0123456789", "other-token-0123456789"
 MORE = f"""
@@ -83,7 +83,7 @@ def matrix() -> Iterator[Matrix]:
         tokens.write_text(TOKENS + MORE)
         tokens.chmod(0o600)
         given = {"auth": "token", "tokens_file": tokens, "nbd_listen": "127.0.0.1"}
-        service = ServiceProcess(Path(folder), driver="memory", **given).start()
+        service = ServiceProcess(Path(folder), backends=BACKENDS, **given).start()
         yield Matrix(service)
         service.stop()
         service.end_exports()

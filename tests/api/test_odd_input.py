@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from operations_of import OPERATIONS
 from serving import ServiceProcess
-from world import ADMIN, TOKENS, Operation, World
+from world import ADMIN, BACKENDS, TOKENS, Operation, World
 
 from nbdsvc import errors
 from nbdsvc.api import strict
@@ -66,7 +66,7 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
         tokens = Path(folder) / "tokens.toml"
         tokens.write_text(TOKENS)
         tokens.chmod(0o600)
-        settings: dict[str, Any] = {"driver": "memory", "auth": "token", "tokens_file": tokens, "attach_timeout": 10}
+        settings: dict[str, Any] = {"backends": BACKENDS, "auth": "token", "tokens_file": tokens, "attach_timeout": 10}
         if request.param == "postgresql":
             settings["database"] = request.getfixturevalue("postgres").database()
         service = ServiceProcess(Path(folder), **settings).start()

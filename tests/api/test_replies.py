@@ -11,7 +11,7 @@ from asking import ask
 from operations_of import OPERATIONS
 from serving import ServiceProcess
 from shapes import Version, boundaries, faults
-from world import TOKENS, Operation, World
+from world import BACKENDS, TOKENS, Operation, World
 
 MAXIMUM = (3, 44)
 
@@ -23,7 +23,7 @@ def world() -> Iterator[World]:
         tokens = Path(folder) / "tokens.toml"
         tokens.write_text(TOKENS)
         tokens.chmod(0o600)
-        service = ServiceProcess(Path(folder), driver="memory", auth="token", tokens_file=tokens).start()
+        service = ServiceProcess(Path(folder), backends=BACKENDS, auth="token", tokens_file=tokens).start()
         yield World(service)
         service.stop()
         service.end_exports()

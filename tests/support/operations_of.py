@@ -35,7 +35,7 @@ from shapes import (
     VOLUME_SHORT,
     keys,
 )  # fmt: skip
-from world import UUID, Operation, World, act, get, send
+from world import SPARE, UUID, Operation, World, act, get, send
 
 HOST_NAME = "me@file"
 CONNECTOR = {"host": "me", "ip": "127.0.0.1"}
@@ -95,6 +95,10 @@ VOLUME_ACTIONS = [
     act("volumes", "os-volume_upload_image", _volume, lambda w, id: {"image_name": id}, 202,
          {"os-volume_upload_image": UPLOADED}),
     act("volumes", "os-force_delete", _volume, admin=True),
+    act("volumes", "os-migrate_volume", _volume, lambda w, id: {"host": SPARE}, admin=True),
+    act("volumes", "os-migrate_volume_completion", _volume, lambda w, id: {"new_volume": w.new_volume()}, 202,
+         keys("save_volume_id"), admin=True),
+    act("volumes", "os-retype", _volume, lambda w, id: {"new_type": w.new_type(extra_specs={})}),
     act("volumes", "os-unmanage", _volume, admin=True),
     *(act("volumes", action, _volume, None, 400, {"badRequest": keys("code message")}, admin=True)
       for action in ("os-promote-replica", "os-reenable-replication")),  # no replica

@@ -54,6 +54,8 @@ _HOOKS = frozenset(
         "FreezeDriver",
         "DefaultFunctionsDriver",
         "VendorPropertiesDriver",
+        "VolumeCopyDriver",
+        "MigratedDriver",
     }
 )
 _REPLICATION = frozenset({"ReplicaDriver", "ReplicatedDriver"})
@@ -68,7 +70,8 @@ _SOME = {
     "example": frozenset({"SnapshotDriver"}),
     "core": frozenset(),
     "memory-replicated": frozenset(PROTOCOLS),
-    "lvm-thick": _ALL - {"CloneDriver", "RevertDriver"},
+    "lvm-thick": _ALL - {"CloneDriver", "RevertDriver", "MigrateDriver"},
+    "lvm-thin": _ALL - {"MigrateDriver"},
 }
 PROTOCOLS_OF = {name: _SOME.get(name, _ALL | _HOOKS if name.startswith("memory") else _ALL) for name in BACKENDS}
 

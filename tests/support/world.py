@@ -23,6 +23,16 @@ token = "{MEMBER}"
 project = "p1"
 roles = ["member"]
 """
+# The second one is smaller, so that volumes go there by a migration only.
+BACKENDS = """
+[file]
+driver = 'memory'
+options = { pool = 'STATE/pool' }
+[spare]
+driver = 'memory'
+options = { capacity = 107374182400 }
+"""
+SPARE = "me@spare#spare"
 UUID = "00000000-0000-4000-8000-00000000000a"
 GIB = 1 << 30
 

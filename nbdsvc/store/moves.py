@@ -1,0 +1,57 @@
+"""Moves of volumes: the rows of second places (model/entities.Move), and the volume's migration_status."""
+
+from dataclasses import replace
+from typing import Any
+
+import sqlalchemy as sa
+
+from nbdsvc import errors
+from nbdsvc.model import clock, states
+from nbdsvc.model.entities import Move, Volume
+from nbdsvc.store import operations, repositories, tables
+
+_volumes = tables.volumes.c
+# Operations that move a volume; their arguments have `lock_volume`.
+KINDS = ("volume.migrate", "volume.retype")
+# What a volume has of its place.
+_PLACE = ("host", "backend", "pool", "volume_type_id", "provider_id", "provider_location", "driver_data")
+
+
+def change_status(conn: sa.Connection, id: str, verb: str) -> bool:
+    """Compare-and-swap of migration_status by this row of states.MIGRATION; False where it is in none of its sources."""
+    rule = states.MIGRATION[verb]
+    is_now = sa.func.coalesce(_volumes.migration_status, "none").in_(sorted(rule.sources))
+    move = tables.volumes.update().where(_volumes.id == id, is_now)
+    return conn.execute(move.values(migration_status=rule.done, updated_at=clock.now())).rowcount == 1
+
+
+def there(volume: Volume, move: Move) -> Volume:
+    """The volume as it is, or was, or is to be, at its second place."""
+    return replace(volume, **_place_of(move))
+
+
+def switch(conn: sa.Connection, volume: Volume, move: Move, **changes: Any) -> None:
+    """Let the volume and its second place change their places. `changes`: of other columns of the volume's row."""
+    repositories.volumes.update(conn, volume.id, **_place_of(move), **changes)
+    repositories.moves.update(conn, volume.id, **_place_of(volume), switched=True)
+
+
+def _place_of(row: Volume | Move) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in _PLACE}
+
+
+def yield_to(conn: sa.Connection, volume: Volume) -> None:
+    """End a move of the volume that does not lock it, for another command: it is cancelled, and what waits for it goes on.
+
+    Conflict where it locks the volume, and where the volume changed its place since `volume` was read.
+    """
+    for operation in operations.unfinished_of(conn, volume.id):
+        if operation.kind not in KINDS:
+            continue
+        if operation.args.get("lock_volume", True):
+            reason = f"volume {volume.id} is being moved by operation {operation.id}: wait for its end, or cancel it"
+            raise errors.Conflict(reason=reason)
+        operations.request_cancel(conn, operation.id)
+    # The switch and the request to cancel change one row: of the two the later one sees the earlier one.
+    if repositories.volumes.get(conn, volume.id).full_host != volume.full_host:
+        raise errors.Conflict(reason=f"volume {volume.id} has just been moved: send the request again")

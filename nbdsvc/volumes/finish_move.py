@@ -1,0 +1,83 @@
+"""Remove what a move could not remove at a volume's second place, when that backend works again."""
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from nbdsvc import errors
+from nbdsvc.app import App
+from nbdsvc.backends import placement
+from nbdsvc.host import backend_of, host_of
+from nbdsvc.model.context import ADMIN, Context
+from nbdsvc.model.entities import Move
+from nbdsvc.model.locking import locks
+from nbdsvc.model.operation import Lock, Operation
+from nbdsvc.operations.operation_type import OperationType, Run, Step
+from nbdsvc.refs import left_ref
+from nbdsvc.store import backends, moves, repositories
+from nbdsvc.store import operations as journal
+
+_CONTEXT = Context("nbdsvc", "nbdsvc", frozenset({ADMIN}), "")
+
+
+@dataclass(frozen=True)
+class FinishMoveArgs:
+    """Arguments of the operation `volume.finish_move`."""
+
+    volume_id: str
+
+
+def finish_moves(app: App, host: str) -> int:
+    """Submit the removal of what moves that have ended left on this host; returns how many."""
+    with app.database.read() as conn:
+        left = [each for each in repositories.moves.select(conn) if each.host == host]
+    return sum(_submit(app, each) for each in left)
+
+
+def _submit(app: App, seen: Move) -> bool:
+    with app.change() as conn:
+        move = repositories.moves.find(conn, seen.id)
+        if move is None or journal.busy(conn, move.id) or not _works(app, conn, move):
+            return False
+        args = FinishMoveArgs(move.id)
+        app.submit(
+            conn, _CONTEXT, FINISH_MOVE, args, backend=move.full_host, resource=("volume", move.id), bounded=False
+        )
+    return True
+
+
+def _works(app: App, conn: sa.Connection, move: Move) -> bool:
+    backend = backends.find(conn, move.full_host)
+    return backend is not None and placement.is_up(app, backend) and not backend.frozen
+
+
+def _locks(args: FinishMoveArgs) -> list[Lock]:
+    return locks("volume.finish_move", volume=args.volume_id)
+
+
+def _remove(run: Run[FinishMoveArgs]) -> None:
+    with host_of(run).database.read() as conn:
+        move = repositories.moves.find(conn, run.args.volume_id)
+    if move is not None:
+        backend_of(run).driver.delete_volume(left_ref(move))
+
+
+def _succeed(conn: sa.Connection, _operation: Operation, args: FinishMoveArgs) -> None:
+    repositories.moves.delete(conn, args.volume_id)
+    moves.change_status(conn, args.volume_id, "finish")
+
+
+def _fail(_conn: sa.Connection, _operation: Operation, _args: FinishMoveArgs, _error: errors.Error) -> None:
+    """The row of the place stays, and with it the promise to try again."""
+
+
+FINISH_MOVE = OperationType(
+    "volume.finish_move",
+    FinishMoveArgs,
+    (Step("remove", _remove),),
+    _locks,
+    _succeed,
+    _fail,
+    ephemeral=True,
+    modifies=True,
+)

@@ -1,0 +1,91 @@
+"""Give a volume another type (os-retype): where it is, or by a migration to a pool that meets the type."""
+
+from typing import Literal
+
+import sqlalchemy as sa
+
+from nbdsvc import errors
+from nbdsvc.app import App, owner_scope
+from nbdsvc.backends.destination import destination_for_type, retype_refusal
+from nbdsvc.model import states
+from nbdsvc.model.context import Context
+from nbdsvc.model.entities import Volume, VolumeType
+from nbdsvc.model.locking import locks
+from nbdsvc.model.operation import Lock, Operation
+from nbdsvc.operations.operation_type import OperationType
+from nbdsvc.store import backends, repositories
+from nbdsvc.types.queries import usable_type
+from nbdsvc.volumes import moving
+from nbdsvc.volumes.moving import MoveArgs
+
+MigrationPolicy = Literal["never", "on-demand"]
+_DURING = "retyping"
+
+
+def retype_volume(app: App, context: Context, id: str, new_type: str, policy: MigrationPolicy) -> None:
+    """Change the type at once where the volume's pool meets it; else start migrating the volume, with policy `on-demand`.
+
+    The type changes together with the place, so that a retype that fails leaves nothing of it.
+
+    Raises NotFound for volume or type; InvalidInput for the type that it has, for one that needs a migration by policy
+    `never`, and for a migration with snapshots; InvalidState for its status; Unsupported for a migration while it is in use;
+    Frozen; Conflict while it is being moved; BackendUnavailable and OutOfSpace where no pool can take it.
+    """
+    with app.change() as conn:
+        repositories.volumes.get(conn, id, owner_scope(context))
+        volume = repositories.volumes.get_for_update(conn, id)
+        wanted = usable_type(app, conn, context, new_type)
+        _check(conn, volume, wanted)
+        refusal = retype_refusal(app, conn, volume, wanted)
+        if refusal is None:
+            backends.check_not_frozen(conn, volume.full_host)
+            repositories.volumes.update(conn, id, volume_type_id=wanted.id, multiattach=wanted.multiattach)
+            return
+        if policy == "never":
+            reason = f"the volume would have to be migrated, and the migration policy is never: {refusal}"
+            raise errors.InvalidInput(field="migration_policy", value=policy, reason=reason)
+        _submit(app, conn, context, volume, wanted)
+
+
+def _check(conn: sa.Connection, volume: Volume, wanted: VolumeType) -> None:
+    rule = states.VOLUME["retype in place"]
+    if volume.status not in rule.sources:
+        raise errors.InvalidState(
+            resource="Volume", id=volume.id, action="be retyped", status=volume.status, allowed=rule.allowed()
+        )
+    if volume.volume_type_id == wanted.id:
+        raise errors.InvalidInput(field="new_type", value=wanted.name, reason="the volume has this type already")
+    if volume.status == "in-use" and volume.multiattach != wanted.multiattach:
+        reason = "whether it allows several attachments cannot change while the volume is in use"
+        raise errors.InvalidInput(field="new_type", value=wanted.name, reason=reason)
+    if repositories.moves.find(conn, volume.id):
+        raise errors.Conflict(reason=f"volume {volume.id} cannot be retyped now: it is being moved")
+
+
+def _submit(app: App, conn: sa.Connection, context: Context, volume: Volume, wanted: VolumeType) -> None:
+    moving.check_movable(conn, volume, "retype", "be retyped by a migration")
+    destination = destination_for_type(app, conn, volume, wanted)
+    repositories.volumes.transition(
+        conn,
+        volume.id,
+        states.VOLUME["retype"].sources,
+        _DURING,
+        action="be retyped",
+        previous_status=volume.status,
+    )
+    moving.submit_move(app, conn, context, RETYPE_VOLUME, MoveArgs(volume.id), volume, destination, wanted.id)
+
+
+def _locks(args: MoveArgs) -> list[Lock]:
+    return locks("volume.retype", volume=args.volume_id)
+
+
+def _succeed(conn: sa.Connection, _operation: Operation, args: MoveArgs) -> None:
+    moving.succeed(conn, args, _DURING)
+
+
+def _fail(conn: sa.Connection, operation: Operation, args: MoveArgs, error: errors.Error) -> None:
+    moving.fail(conn, operation, args, error, _DURING)
+
+
+RETYPE_VOLUME = OperationType("volume.retype", MoveArgs, moving.STEPS, _locks, _succeed, _fail, modifies=True)
