@@ -91,6 +91,7 @@ def check_room(run: Run[Any], pool: str, source: Source) -> None:
 def _copy(
     run: Run[Any], source: Source, destination: Location | Sink, others: Sequence[Backend] = (), **how: Any
 ) -> dict[str, int]:
+    run.raise_if_stopped()  # reads the rate anew, which may have been set while the step prepared its copy
     own, backend = Limit(run.rate), backend_of(run)
 
     def report(done: int, total: int, data: int) -> None:

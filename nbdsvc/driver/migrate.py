@@ -17,8 +17,8 @@ class MigrateDriver(Protocol):
         type that the volume has there.
 
         (False, None) where this driver cannot do it between these pools or with these specs, and then nothing has changed.
-        (True, state) where it did, and where it is there already. Called the other way round to take a move back. Conflict
-        where another object has the name at the destination.
+        (True, state) where it did, and where it is there already. Called the other way round to take a move back, with the
+        state from before where the new one was not kept. Conflict where another object has the name at the destination.
         """
 
 

@@ -12,7 +12,7 @@
 A source that cannot be removed keeps its row, and with it its room, and is removed later (volumes/finish_move.py).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -145,13 +145,13 @@ def _move(run: Run[MoveArgs]) -> dict[str, bool]:
 
 
 def _move_back(run: Run[MoveArgs]) -> None:
-    """Also where the step ended in the middle. What the driver could not move is where it was."""
+    """Also where the step ended in the middle, before its state was kept. What the driver could not move is where it was."""
     if _is_switched(run) or run.results.get("move") == {"moved": False} or run.args.force_host_copy:
         return
     places = _places(run)
     driver = places.source.driver
     if places.is_one_backend and isinstance(driver, MigrateDriver):
-        driver.migrate_volume(places.there, places.here)
+        driver.migrate_volume(replace(places.there, state=places.there.state or places.here.state), places.here)
 
 
 def _create(run: Run[MoveArgs]) -> None:
