@@ -38,8 +38,8 @@ __all__ = ["Faults", "MemoryDriver", "faulty"]
 
 class MemoryDriver(SimulatedReports, FileDriver):
     """The contract of nbdsvc/driver/, simulated. `capacity` in bytes, "infinite" or "unknown": of each pool, or by pool.
-    `provider_ids`: objects have ids of its own making. `vendor`: it has a property of this vendor. `moves_volumes`: between its
-    pools without a copy.
+    `provider_ids`: objects have ids of its own making. `vendor`: it has a property of this vendor. `moves_volumes`: between
+    its pools without a copy.
     """
 
     def __init__(

@@ -255,3 +255,64 @@ def test_openstack_command(service: ServiceProcess) -> None:
     assert service.wait_status("snapshots", snapshot["id"]) == "gone"
     command("volume", "delete", "osc")
     assert service.wait_status("volumes", volume["id"]) == "gone"
+
+
+MOVED = "pools = { a = 'STATE/a', b = 'STATE/b' }"
+
+
+@pytest.fixture
+def two_pools(make_service: Callable[..., ServiceProcess]) -> tuple[ServiceProcess, str, str]:
+    """A service, the pool of its volumes, and the other one: its type `b` binds volumes to it."""
+    service = make_service(driver="memory", driver_options=MOVED)
+    for pool in "ab":
+        service.client().post("types", body={"volume_type": {"name": pool, "extra_specs": {"pool_name": pool}}})
+    return service, "me@file#a", "me@file#b"
+
+
+@pytest.mark.row("S033", "S049")
+@pytest.mark.parametrize("version", ["3.0", "3.44"])
+def test_cinderclient_migrate_and_retype(two_pools: tuple[ServiceProcess, str, str], version: str) -> None:
+    """migrate_volume, by the driver and by a copy, and retype, in place and by a migration."""
+    service, first, second = two_pools
+    client = cinder(service, version)
+    volume = client.volumes.create(1, volume_type="a")
+    wait(service, volume.id)
+    client.volumes.retype(volume, "__DEFAULT__", "never")
+    assert client.volumes.get(volume.id).volume_type == "__DEFAULT__"
+    for host, copied in ((second, False), (first, True)):
+        client.volumes.migrate_volume(volume, host, copied, True)
+        wait(service, volume.id)
+        row = client.volumes.get(volume.id)
+        assert (getattr(row, "os-vol-host-attr:host"), row.migration_status) == (host, "success")
+    client.volumes.retype(volume, "b", "on-demand")
+    wait(service, volume.id)
+    row = client.volumes.get(volume.id)
+    assert (getattr(row, "os-vol-host-attr:host"), row.volume_type) == (second, "b")
+    old, new = (client.volumes.create(1) for _ in range(2))
+    reply = client.volumes.migrate_volume_completion(old, new, False)
+    assert new.id in str(reply)
+
+
+@pytest.mark.row("S033", "S049")
+def test_openstack_migrate_and_retype(two_pools: tuple[ServiceProcess, str, str]) -> None:
+    """`volume migrate` and `volume set --type` of the openstack command line."""
+    service, first, second = two_pools
+
+    def command(*arguments: str) -> str:
+        program = str(Path(sys.executable).parent / "openstack")
+        auth = ("--os-auth-type", "none", "--os-endpoint", service.url)
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("OS_")}
+        done = subprocess.run([program, *auth, "volume", *arguments], capture_output=True, text=True, env=environment)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    id = json.loads(command("create", "--size", "1", "--type", "a", "-f", "json", "one"))["id"]
+    wait(service, id)
+    command("set", "--type", "__DEFAULT__", id)
+    command("migrate", "--host", second, "--lock-volume", id)
+    wait(service, id)
+    assert json.loads(command("show", "-f", "json", id))["os-vol-host-attr:host"] == second
+    command("set", "--type", "a", "--retype-policy", "on-demand", id)
+    wait(service, id)
+    shown = json.loads(command("show", "-f", "json", id))
+    assert (shown["os-vol-host-attr:host"], shown["type"]) == (first, "a")

@@ -16,6 +16,9 @@ from drivers.memory import Faults
 
 USER = {"instance_uuid": "5b1a8b4e-0000-4000-8000-000000000001", "mountpoint": "/dev/vdb"}
 LOCAL = {"host": "me", "ip": "127.0.0.1"}
+# The pools, and which is the other one of each.
+FIRST, SECOND = "me@file#a", "me@file#b"
+OTHER = {FIRST: SECOND, SECOND: FIRST}
 FAULTS = ("DeviceBusy", "CommandFailed", "OutOfSpace")
 
 
@@ -49,6 +52,12 @@ class Scene:
     def update_attachment(self) -> None:
         self.ask("PUT", f"attachments/{self.newest('attachments')}", {"attachment": {"connector": LOCAL}})
 
+    def migrate(self, **how: bool) -> None:
+        """To the other one of the two pools."""
+        row = self.ask("GET", f"volumes/{self.volume}").get("volume", {})
+        other = OTHER[row.get("os-vol-host-attr:host", FIRST)]
+        self.act("os-migrate_volume", {"host": other, **how})
+
     def manage(self, reference: str) -> None:
         pool = self.ask("GET", "scheduler-stats/get_pools")["pools"][0]["name"]
         self.ask("POST", "manageable_volumes", {"volume": {"host": pool, "ref": {"source-name": reference}}})
@@ -68,6 +77,11 @@ CALLS: dict[str, Callable[[Scene], object]] = {
     "verify": lambda s: s.act("nbdsvc-verify", {"record": True}),
     "make read-only": lambda s: s.act("os-update_readonly_flag", {"readonly": True}),
     "manage": lambda s: s.manage("nothing"),
+    "migrate": lambda s: s.migrate(),
+    "migrate by a copy": lambda s: s.migrate(force_host_copy=True),
+    "migrate and lock": lambda s: s.migrate(force_host_copy=True, lock_volume=True),
+    "retype": lambda s: s.act("os-retype", {"new_type": "a", "migration_policy": "on-demand"}),
+    "retype back": lambda s: s.act("os-retype", {"new_type": "__DEFAULT__", "migration_policy": "never"}),
     "unmanage": lambda s: s.act("os-unmanage"),
     "snapshot": lambda s: s.ask("POST", "snapshots", {"snapshot": {"volume_id": s.volume, "force": True}}),
     "revert": lambda s: s.act("revert", {"snapshot_id": s.newest("snapshots")}),
@@ -91,14 +105,18 @@ CALLS: dict[str, Callable[[Scene], object]] = {
     "complete attachment": lambda s: s.act_on_newest("attachments", "os-complete"),
     "delete attachment": lambda s: s.ask("DELETE", f"attachments/{s.newest('attachments')}"),
 }
-VERBS = ("create_volume", "delete_volume", "extend_volume", "create_snapshot", "delete_snapshot", "revert_to_snapshot", "unmanage")  # fmt: skip
+VERBS = ("create_volume", "delete_volume", "extend_volume", "create_snapshot", "delete_snapshot", "revert_to_snapshot", "unmanage",
+         "migrate_volume", "before_volume_copy", "after_volume_copy", "update_migrated_volume")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def watched() -> Iterator[tuple[ServiceProcess, StatusLog]]:
     """A service on the simulator, and the record of what becomes of its rows."""
     with tempfile.TemporaryDirectory(prefix="nb-", dir="/var/tmp") as folder:
-        service = ServiceProcess(Path(folder), driver="memory").start()
+        pools = "pools = { a = 'STATE/pool', b = 'STATE/other' }"
+        service = ServiceProcess(Path(folder), driver="memory", driver_options=pools).start()
+        kind = {"name": "a", "extra_specs": {"pool_name": "a"}}
+        service.client().post("types", body={"volume_type": kind})
         (service.state / "images" / "disk.raw").write_bytes(b"\1" * 65536)
         yield service, StatusLog(service.state / "nbdsvc.db")
         service.stop()

@@ -9,6 +9,11 @@ from nbdsvc.model import states
 
 NEW, GONE = states.NEW, "gone"
 TABLES = {"volumes": states.VOLUME, "snapshots": states.SNAPSHOT, "attachments": states.ATTACHMENT}
+# The table of migration_status, a column of volumes.
+_TABLES = {**TABLES, "migrations": states.MIGRATION}
+_MIGRATION = """CREATE TRIGGER IF NOT EXISTS log_migrations AFTER UPDATE OF migration_status ON volumes
+WHEN coalesce(OLD.migration_status, 'none') <> NEW.migration_status
+BEGIN INSERT INTO status_log VALUES('migrations', NEW.id, coalesce(OLD.migration_status, 'none'), NEW.migration_status); END"""
 _MAKE = "CREATE TABLE IF NOT EXISTS status_log(noun TEXT, id TEXT, source TEXT, target TEXT)"
 _TRIGGERS = {
     "INSERT": ("NEW.id, 'new', NEW.status", ""),
@@ -24,6 +29,7 @@ class StatusLog:
         self._path = path
         with self.connected() as connection:
             connection.execute(_MAKE)
+            connection.execute(_MIGRATION)
             for noun in TABLES:
                 for number, (event, (values, when)) in enumerate(_TRIGGERS.items()):
                     connection.execute(
@@ -50,7 +56,7 @@ class StatusLog:
 
 def unlawful(moves: set[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
     """Those that no row of model/states.py has."""
-    return sorted(move for move in moves if move[1:] not in _lawful(TABLES[move[0]]))
+    return sorted(move for move in moves if move[1:] not in _lawful(_TABLES[move[0]]))
 
 
 def _lawful(table: dict[str, states.Transition]) -> set[tuple[str, str]]:
