@@ -81,6 +81,7 @@ def _make(kind: str, name: str, verb: str) -> errors.Error:
     facts: dict[str, dict[str, Any]] = {
         "OutOfSpace": {"pool": name, "requested": None, "free": 0, "reason": reason},
         "DeviceBusy": {"device": name, "reason": reason},
+        "UnableToFailOver": {"backend": name, "reason": reason},
         "BackendUnavailable": {"backend": name, "reason": reason},
         "CommandFailed": {"argv": ["simulated"], "rc": 5, "stderr": reason},
     }

@@ -19,6 +19,7 @@ from nbdsvc.attachments.detach_all import DETACH_ALL
 from nbdsvc.attachments.repair import REPAIR_EXPORT
 from nbdsvc.attachments.terminate_connection import TERMINATE_CONNECTION
 from nbdsvc.backends import export_repair, rebuild, recognition, replication, retention
+from nbdsvc.backends.failover import FAILOVER_BACKEND
 from nbdsvc.backends.freeze import FREEZE_BACKEND
 from nbdsvc.backends.get_log import GET_LOG
 from nbdsvc.backends.heartbeat import Heartbeat
@@ -103,6 +104,7 @@ OPERATION_TYPES = (
     REPAIR_EXPORT,
     LIST_MANAGEABLE,
     FREEZE_BACKEND,
+    FAILOVER_BACKEND,
     THAW_BACKEND,
     SET_LOG,
     GET_LOG,

@@ -18,7 +18,7 @@ from nbdsvc.backends.thaw import thaw_backend
 
 router = strict.router("services")
 
-_CLUSTER_SINCE, _LOG_SINCE, _BACKEND_STATE_SINCE = (3, 7), (3, 32), (3, 49)
+_CLUSTER_SINCE, _FAILOVER_SINCE, _LOG_SINCE, _BACKEND_STATE_SINCE = (3, 7), (3, 26), (3, 32), (3, 49)
 
 
 class ServiceBody(Body):
@@ -140,15 +140,26 @@ async def thaw(request: CurrentRequest, body: BackendBody) -> Response:
 
 
 @router.put("/os-services/failover_host", status_code=202)
-def failover(request: CurrentRequest, body: FailoverBody) -> Response:
-    """Fail a backend over to its replication target. No backend of this version replicates. For administrators.
+def failover_host(request: CurrentRequest, body: FailoverBody) -> Response:
+    """Fail a backend over to its replication target `backend_id`, or to one that its driver chooses; `default` fails back.
+    For administrators. The list of services shows how it ends.
 
-    Errors: 400 badRequest (the backend does not replicate); 403 forbidden (the caller is no administrator); 404
-    itemNotFound (service).
+    Errors: 400 badRequest (the backend does not replicate, or is not enabled or failed over); 403 forbidden (the caller is
+    no administrator); 404 itemNotFound (service).
     """
     request.require_admin()
-    failover_backend(request.app, body.host)
+    failover_backend(request.app, request.context, body.host, body.backend_id or None)
     return Response(status_code=202)
+
+
+@router.put("/os-services/failover", status_code=202)
+def failover(request: CurrentRequest, body: FailoverBody) -> Response:
+    """The same from 3.26 on, under the name that Cinder gave it for clusters. For administrators.
+
+    Errors: as of failover_host; 404 itemNotFound (below 3.26).
+    """
+    request.require(_FAILOVER_SINCE)
+    return failover_host(request, body)
 
 
 @router.put("/os-services/set-log", status_code=202)

@@ -6,12 +6,14 @@ from nbdsvc import errors
 from nbdsvc.app import App
 from nbdsvc.attachments import end_of_access
 from nbdsvc.attachments.arguments import AttachmentArgs, lock_attachment
-from nbdsvc.attachments.desired_export import access_of, export_spec, exportable, find_attachment
+from nbdsvc.attachments.desired_export import access_of, export_spec, exportable
 from nbdsvc.attachments.transport import protocol_of
-from nbdsvc.host import backend_of, host_of
+from nbdsvc.host import Backend, Host, backend_of, host_of
+from nbdsvc.model import states
 from nbdsvc.model.context import Context
 from nbdsvc.model.operation import Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step
+from nbdsvc.store import repositories
 
 
 def submit_repair(app: App, conn: sa.Connection, context: Context, host: str, volume_id: str, id: str) -> str:
@@ -22,10 +24,21 @@ def submit_repair(app: App, conn: sa.Connection, context: Context, host: str, vo
 
 def _repair(run: Run[AttachmentArgs]) -> None:
     """Repair by the recorded transport, whatever the settings are now. This operation holds the attachment's lock."""
-    host, attachment = host_of(run), find_attachment(run, run.args.attachment_id)
-    has_ended = run.args.attachment_id in host.ended
+    repair_export(host_of(run), backend_of(run), run.args.attachment_id)
+
+
+def repair_export(host: Host, backend: Backend, id: str) -> None:
+    """Make the attachment's export as its row and its volume's call for it, or remove it. The caller holds its lock.
+
+    Errors: those of the exporter and the driver.
+    """
+    with host.database.read() as conn:
+        attachment = repositories.attachments.find(conn, id)
+        volume = repositories.volumes.find(conn, attachment.volume_id) if attachment else None
+    is_there = volume is not None and volume.replication_status != states.LEFT_BEHIND
+    has_ended = id in host.ended or not is_there
     if attachment is not None and attachment.exported and attachment.status != "detaching" and not has_ended:
-        exporter = host.exporter(attachment.protocol or protocol_of(backend_of(run).exporter))
+        exporter = host.exporter(attachment.protocol or protocol_of(backend.exporter))
         for other in host.exporters:
             if other is not exporter:  # of an earlier connection
                 other.remove(attachment.id)
@@ -33,7 +46,7 @@ def _repair(run: Run[AttachmentArgs]) -> None:
         access = access_of(exporter, attachment, found.location)
         exporter.ensure(export_spec(exporter, attachment, found, access))
     else:
-        end_of_access.remove_export(host, run.args.attachment_id)
+        end_of_access.remove_export(host, id)
 
 
 def _finish(

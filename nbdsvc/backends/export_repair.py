@@ -38,6 +38,7 @@ def repair_exports(app: App, host: Host, exporter: Exporter) -> int:
     # The row does not show yet an access that was ended without a record.
     wrong = [rows[each.id] for each in found if each.kind in ROW_FIXES and each.id not in host.ended]
     volumes = {row.id: row for row in facts.volumes}
+    wrong = [row for row in wrong if volumes[row.volume_id].replication_status != states.LEFT_BEHIND]
     return sum(_submit_repair(app, volumes[row.volume_id].full_host, row) for row in wrong)
 
 

@@ -119,7 +119,7 @@ def _candidate(app: App, row: StorageBackend, pool: PoolStats, promised: int, me
     return Candidate(
         row.host, row.name, pool, row.availability_zone,
         up=is_up(app, row) and not pool.fault,
-        enabled=not (row.disabled or row.frozen),
+        enabled=not (row.disabled or row.frozen or row.replication_status == "failing-over"),
         room=_room(pool, promised, measured),
         promised=max(promised, pool.provisioned),
         capabilities=capabilities(row, pool),

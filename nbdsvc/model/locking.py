@@ -58,6 +58,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "backend.freeze": ("backend",),
     "backend.thaw": ("backend",),
     "host.explain": (),
+    "backend.failover": ("backend", "volume", "deletion", "connects", "attachment"),
 }
 
 

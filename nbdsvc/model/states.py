@@ -126,6 +126,15 @@ VOLUME = _table(
     ("back up", "available in-use", "backing-up", PREVIOUS, PREVIOUS),
     ("restore", "available error_restoring", "restoring-backup", "available", "error_restoring"),
     ("manage", NEW, "managing", "available", "error_managing"),
+    # By a failover to a site that has no replica of it, until the backend is back.
+    (
+        "be left behind",
+        "available reserved attaching in-use detaching error_attaching error_detaching awaiting-transfer",
+        None,
+        "error",
+        None,
+    ),
+    ("be found again", "error", None, PREVIOUS, None),
     ("begin transfer", "available", None, "awaiting-transfer", None),
     ("end transfer", "awaiting-transfer", None, "available", None),
 )
@@ -198,6 +207,8 @@ GROUP_STATUSES = frozenset("creating available updating deleting error error_del
 REPLICA_STATUSES = frozenset("copying active active-stopped inactive error".split())
 PROMOTABLE = frozenset({"active", "active-stopped"})
 REENABLEABLE = frozenset({"inactive", "active-stopped", "error"})
+# The replication status of a volume that a failover left behind.
+LEFT_BEHIND = "failover-error"
 VOLUME_REPLICATION_STATUSES = REPLICA_STATUSES | {"disabled"}
 SERVICE_REPLICATION_STATUSES = frozenset(
     "enabled disabled not-capable failing-over failed-over failover-error error enabling disabling".split()

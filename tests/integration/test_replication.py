@@ -1,23 +1,33 @@
 """Replication through the real service: the simulator copies its volumes to another site, and the service keeps what it says."""
 
-import contextlib
 import sqlite3
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import nbd_client
 import pytest
 from asking import ask
-from nbd_client import connected
+from replicated import (
+    NEWEST,
+    OPTIONS,
+    attached_bytes,
+    backend,
+    begin,
+    create,
+    file_at,
+    good,
+    new_type,
+    newest,
+    shown,
+    wait_copy,
+    wait_replica,
+    write,
+)
 from serving import ServiceProcess
 from waiting import wait_until
 
 from drivers.memory import Faults
 from nbdsvc.model import states
 
-NEWEST = "volume 3.44"
-OPTIONS = "replication_targets = { far = 'STATE/far', near = 'STATE/near' }"
 SPECS = ("replication", "capabilities:replication", "replication_enabled")
 
 
@@ -30,45 +40,22 @@ def service(make_service: Callable[..., ServiceProcess]) -> ServiceProcess:
     return made
 
 
-def new_type(service: ServiceProcess, spec: str) -> None:
-    body = {"volume_type": {"name": spec, "extra_specs": {spec: "<is> True"}}}
-    good(service, "POST", "/v3/types", body)
-
-
-def good(service: ServiceProcess, method: str, path: str, body: Any = None) -> Any:
-    status, content, _ = ask(service, method, path, body, OpenStack_API_Version=NEWEST)
-    assert status < 300, (path, content)
-    return content
-
-
-def create(service: ServiceProcess, **wanted: Any) -> str:
-    body = {"volume": {"size": 1, "volume_type": "replication", **wanted}}
-    id = str(good(service, "POST", "/v3/volumes", body)["volume"]["id"])
-    assert service.wait_status("volumes", id) == "available"
-    return id
-
-
-def shown(service: ServiceProcess, id: str) -> Any:
-    return good(service, "GET", f"/v3/volumes/{id}")["volume"]
-
-
-def wait_replica(service: ServiceProcess, id: str, status: str = "active") -> str:
-    wait_until(lambda: shown(service, id)["replication_status"] == status, 30, lambda: shown(service, id))
-    return id
-
-
 def link(service: ServiceProcess, status: str | None) -> None:
     """What the simulator's link says from now on; None: it works."""
     plan = {"replication": [{"returns": status}]} if status else {}
     Faults(service.state / "pool", "file").plan(plan)
 
 
-def file_at(service: ServiceProcess, id: str, site: str = "pool") -> Path:
-    return service.state / site / "volumes" / f"volume-{id}"
+def act(service: ServiceProcess, id: str, action: str) -> tuple[int, Any]:
+    status, content, _ = ask(service, "POST", f"/v3/volumes/{id}/action", {action: None}, OpenStack_API_Version=NEWEST)
+    return status, content
 
 
-def backend(service: ServiceProcess) -> Any:
-    return good(service, "GET", "/v3/os-services")["services"][0]
+def set_column(service: ServiceProcess, id: str, **values: str | None) -> None:
+    """In the row, behind the service's back."""
+    with sqlite3.connect(service.state / "nbdsvc.db") as conn:
+        for name, value in values.items():
+            conn.execute(f"UPDATE volumes SET {name} = ? WHERE id = ?", [value, id])
 
 
 @pytest.mark.row("S048", "S063", "S064", "S065")
@@ -129,22 +116,6 @@ ALLOWED = {
     "error": {"os-reenable-replication"},
     "failed-over": set(),
 }
-
-
-def act(service: ServiceProcess, id: str, action: str) -> tuple[int, Any]:
-    status, content, _ = ask(service, "POST", f"/v3/volumes/{id}/action", {action: None}, OpenStack_API_Version=NEWEST)
-    return status, content
-
-
-def newest(service: ServiceProcess, kind: str) -> Any:
-    return good(service, "GET", f"/v3/operations?kind={kind}&limit=1")["operations"][0]
-
-
-def set_column(service: ServiceProcess, id: str, **values: str | None) -> None:
-    """In the row, behind the service's back."""
-    with sqlite3.connect(service.state / "nbdsvc.db") as conn:
-        for name, value in values.items():
-            conn.execute(f"UPDATE volumes SET {name} = ? WHERE id = ?", [value, id])
 
 
 @pytest.mark.row("S046", "S047")
@@ -215,32 +186,3 @@ def test_a_volume_of_a_replica(service: ServiceProcess) -> None:
     for source, other, code in ((tested, {}, 400), ("x", {}, 404), (id, {"source_volid": id}, 400)):
         body = {"volume": {"size": 1, "source_replica": source, **other}}
         assert ask(service, "POST", "/v3/volumes", body)[0] == code
-
-
-def write(path: Path, content: bytes) -> None:
-    with path.open("r+b") as file:
-        file.write(content)
-
-
-def begin(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(6)
-
-
-def wait_copy(service: ServiceProcess, id: str, content: bytes, site: str = "far") -> None:
-    path = file_at(service, id, site)
-    wait_until(lambda: path.exists() and begin(path) == content, 30)
-
-
-def attached_bytes(service: ServiceProcess, id: str) -> bytes:
-    """What an attachment reads at the volume's begin; it is deleted again."""
-    body = {"attachment": {"volume_uuid": id, "connector": {"host": "me"}}}
-    made = good(service, "POST", "/v3/attachments", body)["attachment"]
-    found = read(made)
-    good(service, "DELETE", f"/v3/attachments/{made['id']}")
-    return found
-
-
-def read(attachment: Any) -> bytes:
-    with contextlib.closing(connected(Path(attachment["connection_info"]["unix_socket"]))) as sock:
-        return nbd_client.read(sock)[:6]

@@ -191,6 +191,8 @@ SERVICE_ITSELF = [
          admin=True, since=(3, 32)),
     send("PUT", "os-services/get-log", 200, {"log_levels": [keys("binary host levels")]},
          lambda w: ("os-services/get-log", {"prefix": "x"}), admin=True, since=(3, 32)),
+    Operation("PUT /v3/os-services/failover", 400, {"badRequest": keys("code message")},
+              lambda _w: ("PUT", "/v3/os-services/failover", {"host": HOST_NAME}), admin=True, since=(3, 26)),
     Operation("PUT /v3/os-services/failover_host", 400, {"badRequest": keys("code message")},
               lambda _w: ("PUT", "/v3/os-services/failover_host", {"host": HOST_NAME}), admin=True),
     get("os-hosts", {"hosts": [HOST]}, "os-hosts", admin=True),
