@@ -78,7 +78,7 @@ def pools(conn: sa.Connection, backend_id: str) -> list[PoolStats]:
 def all_pools(conn: sa.Connection) -> dict[str, list[PoolStats]]:
     """The pools of all backends, by the backend's id."""
     found: dict[str, list[PoolStats]] = defaultdict(list)
-    for backend_id, *stats in conn.execute(_all_pools):
+    for backend_id, *stats in conn.execute(_all_pools).all():
         found[backend_id].append(_stats(PoolStats(*stats)))
     return found
 

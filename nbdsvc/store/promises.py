@@ -38,7 +38,7 @@ Settled = frozenset[tuple[str, str, int]]
 
 def by_pool(conn: sa.Connection) -> dict[tuple[str, str, str], int]:
     """Bytes promised to the volumes of each pool: host, backend, pool."""
-    return {(host, backend, pool): int(total or 0) * GiB for host, backend, pool, total in conn.execute(_by_pool)}
+    return {(host, backend, pool): int(total or 0) * GiB for host, backend, pool, total in conn.execute(_by_pool).all()}
 
 
 def of_pool(conn: sa.Connection, host: str) -> int:

@@ -58,6 +58,8 @@ volumes = sa.Table(
     *_stamps(),
     sa.Index("volumes_by_project", "project_id", "created_at", "id"),
     sa.Index("volumes_by_status", "status"),
+    # Has all that a sum over a pool needs.
+    sa.Index("volumes_by_pool", "host", "backend", "pool", "size", "target_size"),
 )
 
 # Second places of volumes that are migrated, see model/entities.py. A row may outlive its volume: what is there is removed.
