@@ -29,7 +29,7 @@ from nbdsvc.model.entities import Move, Volume
 from nbdsvc.model.operation import Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step
 from nbdsvc.refs import keep_state, volume_ref
-from nbdsvc.store import moves, repositories, transitions
+from nbdsvc.store import backends, moves, repositories, transitions
 from nbdsvc.store import operations as journal
 from nbdsvc.volumes.fill import fingerprint_of
 
@@ -48,8 +48,10 @@ class MoveArgs:
 
 def check_movable(conn: sa.Connection, volume: Volume, verb: str, action: str) -> None:
     """InvalidState where its status does not allow it, Unsupported while it is in use, InvalidInput where it has snapshots
-    or a replica, Conflict where it is being moved, or its last source still has to be removed. verb: of states.VOLUME.
+    or a replica, Conflict where it is being moved, or its last source still has to be removed, Frozen where its backend is.
+    verb: of states.VOLUME.
     """
+    backends.check_not_frozen(conn, volume.full_host)
     if volume.status == "in-use":
         raise errors.Unsupported(
             reason=f"volume {volume.id} is in use, and only a volume that is not in use can {action}"

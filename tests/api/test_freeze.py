@@ -22,7 +22,7 @@ BODY = {"host": HOST_NAME}
 GOES_ON = {
     "os-reserve", "os-unreserve", "os-begin_detaching", "os-roll_detaching", "os-attach", "os-detach", "os-force_detach",
     "os-initialize_connection", "os-terminate_connection", "os-complete", "POST /v3/attachments", "PUT /v3/attachments/{id}",
-    "DELETE /v3/attachments/{id}", "os-volume_upload_image", "nbdsvc-verify", "os-show_image_metadata",
+    "DELETE /v3/attachments/{id}", "os-migrate_volume_completion", "os-volume_upload_image", "nbdsvc-verify", "os-show_image_metadata",
     # An administrator's repair of rows that are wrong (what `explain` submits for one is refused by itself), and what is not on
     # a backend.
     "os-reset_status", "POST /v3/explain", "cancel", "limit", "DELETE /v3/messages/{id}", "DELETE /v3/images/{id}",
