@@ -5,7 +5,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from nbdsvc import errors
-from nbdsvc.model import names, states
+from nbdsvc.model import states
 from nbdsvc.model.entities import Attachment, Move, Snapshot, StorageBackend, Volume, VolumeType
 from nbdsvc.store import tables
 from nbdsvc.store.database import Database
@@ -33,12 +33,6 @@ def pools_of(conn: sa.Connection, host: str, backend: str) -> dict[str, str]:
     column = tables.volumes.c
     query = sa.select(column.id, column.pool).where(column.host == host, column.backend == backend)
     return {str(row.id): row.pool for row in conn.execute(query)}
-
-
-def in_pool(full_host: str) -> tuple["sa.ColumnElement[bool]", ...]:
-    """Conditions: the volume is in the pool host@backend#pool."""
-    column, parts = tables.volumes.c, names.split_host(full_host)
-    return tuple(c == part for c, part in zip((column.host, column.backend, column.pool), parts, strict=True))
 
 
 def full_host() -> "sa.ColumnElement[str]":

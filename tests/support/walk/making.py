@@ -49,10 +49,11 @@ def copied(volume: Volume | Snapshot, more: int) -> Disk:
 @action(3, choices.room_for_volume)
 def blank(world: World, type: int, size: int) -> str:
     name = pick(list(TYPES), type)
-    return make(world, _store(name), Disk(1 + (size % 3 == 0)), name, volume_type=name)
+    return make(world, store_of(name), Disk(1 + (size % 3 == 0)), name, volume_type=name)
 
 
-def _store(type: str) -> Store:
+def store_of(type: str) -> Store:
+    """The backend that volumes of this type are on."""
     return next(store for store in STORES if store.name == TYPES[type]["volume_backend_name"])
 
 
@@ -108,7 +109,7 @@ def from_image(world: World, image: int, type: int, more: int) -> str:
     source, name = pick(sorted(world.images), image), pick(list(TYPES), type)
     disk = world.images[source].copy(min(MOST_GIB, world.images[source].most + (more % 4 == 0)))
     disk.most = disk.size
-    return make(world, _store(name), disk, name, bootable=True, recorded=True, imageRef=source, volume_type=name)
+    return make(world, store_of(name), disk, name, bootable=True, recorded=True, imageRef=source, volume_type=name)
 
 
 @action(1, lambda world: world.images)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from walk import check, disturbing, making, using  # noqa: F401 - their actions; those of new operations too
+from walk import check, disturbing, freezing, making, moving, using  # noqa: F401 - their actions; those of new operations too
 from walk.choices import ACTIONS
 from walk.world import Violation, World
 
