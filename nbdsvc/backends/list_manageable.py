@@ -39,7 +39,7 @@ def list_manageable(app: App, context: Context, host: str, noun: Noun) -> Waitin
         pool = find_pools(app, conn, host)
         placement.require(conn, pool, "ManageDriver" if noun == "volume" else "ManageSnapshotDriver")
         name, _backend, only = names.split_host(pool)
-        resource, args = ("host", name), ListManageableArgs(noun, only)
+        resource, args = ("host", names.host_id(name)), ListManageableArgs(noun, only)
         started = app.submit(conn, context, LIST_MANAGEABLE, args, backend=pool, resource=resource)
     return Waiting((started.id,), app.settings.attach_timeout, lambda: _result(app, started.id, noun))
 

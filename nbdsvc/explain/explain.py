@@ -100,7 +100,9 @@ def _start(
         alive = {row.host: row.full_name for row in backends if row.full_name not in late and about.is_on(row.host)}
         args = ExplainHostArgs(tuple(sorted(late)), keys)
         started = [
-            app.submit(conn, context, EXPLAIN_HOST, args, backend=name, resource=("host", host), bounded=False).id
+            app.submit(
+                conn, context, EXPLAIN_HOST, args, backend=name, resource=("host", names.host_id(host)), bounded=False
+            ).id
             for host, name in alive.items()
         ]
     return about, tuple(started), frozenset(late)

@@ -15,6 +15,11 @@ def new_id() -> str:
     return str(uuid.uuid4())
 
 
+def host_id(host: str) -> str:
+    """The id by which an operation is about a host, which has no row and may have a longer name (RFC 4122, version 5)."""
+    return str(uuid.uuid5(uuid.NAMESPACE_DNS, host))
+
+
 def is_id(text: str) -> bool:
     """Whether the text is a UUID in canonical lower-case form: only such ids become file or LV names."""
     return bool(_UUID.fullmatch(text))

@@ -214,3 +214,14 @@ def test_who_may_and_where(service: ServiceProcess) -> None:
     assert ask(service, "POST", "/v3/manageable_snapshots", body_fields, **at("3.8"))[0] == 404
     assert ask(service, "POST", f"/v3/volumes/{UNKNOWN}/action", {"os-unmanage": {}})[0] == 404
     assert service.client().get("volumes")["volumes"] == []
+
+
+def test_operations_about_a_host_with_a_long_name(
+    make_service: Callable[..., ServiceProcess], database_url: str
+) -> None:
+    """Operations about a host are kept by its name, which is longer than an id: manageable volumes, and differences."""
+    service = make_service(host="storage-" + "x" * 60, database=database_url)
+    place(service, "found.raw", GIB, b"x")
+    listed = service.client().get("manageable_volumes", host=host(service))["manageable-volumes"]
+    assert [each["reference"] for each in listed] == [{"source-name": "found.raw"}]
+    assert "findings" in service.client().get("explain")

@@ -17,15 +17,15 @@ def freeze(world: World, volume: int, first: int, second: int, dies: int) -> str
     host = f"me@{target.store.name}"
     world.client.put("os-services", "freeze", body={"host": host})
     world.between()
-    asked = [_refused(world, target, number) for number in (first, second)]
+    refusals = [_refused(world, target, number) for number in (first, second)]
     if dies % 3 == 0:
         world.restart()
         world.reconnect(target)
-        asked += [_refused(world, target, first)]
+        refusals += [_refused(world, target, first)]
     with world.borrowed(target) as attached:
         check.read_attached(target, attached)
     world.client.put("os-services", "thaw", body={"host": host})
-    return f"{host}: {', '.join(asked)} of {target.id}"
+    return f"{host}: {', '.join(refusals)} of {target.id}"
 
 
 def _refused(world: World, target: Volume, number: int) -> str:
