@@ -71,7 +71,7 @@ def test_an_object_of_a_volume_on_another_host_is_named() -> None:
         id = w.volume()
         w.sql("UPDATE volumes SET host = 'far' WHERE id = ?", id)
         (found,) = diff(observe(w.host), OF_STORAGE)
-        assert (found.kind, found.id) == ("object.left_behind", "host.unanswered", id)
+        assert (found.kind, found.id) == ("object.left_behind", id)
 
 
 def test_a_lock_that_a_program_holds_is_named_with_its_process() -> None:

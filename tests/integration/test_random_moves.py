@@ -1,5 +1,6 @@
 """Volumes that are moved, written, extended and retyped at random, with faults and cancels, against a model."""
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from moving import BACKENDS, GIB, POOLS, Moving
 from waiting import wait_until
+
+from nbdsvc import errors
 
 MIB = 1 << 20
 SPECS = ["__DEFAULT__", *POOLS]
@@ -51,7 +54,8 @@ class Model:
             client = self.moving.service.client()
             for row in client.get("operations", resource_id=self.id, limit=1)["operations"]:
                 if row["state"] in ("pending", "running"):
-                    client.act("operations", row["id"], "cancel")
+                    with contextlib.suppress(errors.RequestError):  # it has ended meanwhile
+                        client.act("operations", row["id"], "cancel")
 
     def write(self, place: int) -> None:
         """At a place of the first or of the last MiB of the volume, in turn."""

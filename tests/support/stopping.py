@@ -8,9 +8,9 @@ from nbdsvc.datapath import source as sources
 from nbdsvc.datapath.source import Source
 
 MIB = 1 << 20
-# For each thread the read that it is in and one that it was about to begin.
+# For each thread the read that it is in, and those that it begins until the copy looks whether to stop: one tick, of 50 ms.
 THREADS = 4
-IN_HAND = 2 * THREADS
+IN_HAND = 4 * THREADS
 
 
 class EndlessSource:
