@@ -6,7 +6,7 @@ from datetime import datetime
 
 from nbdsvc.driver import BackendObject, PoolStats
 from nbdsvc.model import clock
-from nbdsvc.model.entities import Attachment, Snapshot, StorageBackend, Volume
+from nbdsvc.model.entities import Attachment, Move, Snapshot, StorageBackend, Volume
 from nbdsvc.model.operation import Operation
 
 
@@ -82,6 +82,8 @@ class Facts:
     types: frozenset[str] = frozenset()
     operations: tuple[Operation, ...] = ()
     """The unfinished ones of all hosts."""
+    moves: tuple[Move, ...] = ()
+    """The second places of volumes that are moved, or were."""
     newest: Mapping[str, Operation] = field(default_factory=dict)
     """The last operation, by the id of what it was about: of rows with a status of failure."""
     secrets: frozenset[str] = frozenset()

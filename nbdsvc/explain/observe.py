@@ -108,6 +108,7 @@ def _facts(before: Rows, after: Rows, **seen: Any) -> Facts:
         backends=after.backends,
         types=after.types | before.types,
         operations=after.unfinished,
+        moves=after.moves,
         **seen,
     )
 

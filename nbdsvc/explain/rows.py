@@ -9,7 +9,7 @@ from datetime import timedelta
 import sqlalchemy as sa
 
 from nbdsvc.model import clock
-from nbdsvc.model.entities import Attachment, Snapshot, StorageBackend, Volume
+from nbdsvc.model.entities import Attachment, Move, Snapshot, StorageBackend, Volume
 from nbdsvc.model.operation import Operation
 from nbdsvc.store import operations as journal
 from nbdsvc.store import repositories
@@ -34,6 +34,7 @@ class Rows:
     later: tuple[Operation, ...]
     """Those of the moments before, and those that came after the rows that were read before."""
     last: int
+    moves: tuple[Move, ...] = ()
 
     def by_id(self) -> dict[str, Volume | Snapshot | Attachment]:
         return {row.id: row for rows in (self.volumes, self.snapshots, self.attachments) for row in rows}
@@ -62,6 +63,7 @@ def read(conn: sa.Connection, after: int | None = None) -> Rows:
         tuple(_others(journal.all_unfinished(conn))),
         tuple(_others(journal.since(conn, clock.now() - _LINGERS, last if after is None else after))),
         last,
+        tuple(repositories.moves.select(conn)),
     )
 
 

@@ -53,8 +53,21 @@ def _misplaced(view: View) -> Iterator[Found]:
 
 def _twice(view: View) -> Iterator[Found]:
     for volume, here, elsewhere in _with_objects(view):
-        if here and elsewhere:
-            yield found_volume(volume, pool=volume.full_host, there=", ".join(elsewhere))
+        others = [each for each in elsewhere if each not in _second_places(view, volume)]
+        if here and others:
+            yield found_volume(volume, pool=volume.full_host, there=", ".join(others))
+
+
+def _second_places(view: View, volume: Volume) -> list[str]:
+    """The pool of this host where a move left, or may have left, an object of the volume."""
+    return [f"{each.backend}#{each.pool}" for each in view.facts.moves if each.id == volume.id]
+
+
+def _leaving(view: View) -> Iterator[Found]:
+    for volume, here, elsewhere in _with_objects(view):
+        for there in set(elsewhere).intersection(_second_places(view, volume)):
+            if here:
+                yield found_volume(volume, volume.updated_at, pool=volume.full_host, there=there)
 
 
 def _smaller(view: View) -> Iterator[Found]:
@@ -156,6 +169,8 @@ OF_STORAGE = (
          "move it back by the means of the storage", _misplaced),
     Case("volume.twice", ERROR, "volume {id}{name} is in {pool}, where it is served from, and a second time in {there}",
          "compare the two, and remove the one in {there} by the means of the storage", _twice),
+    Case("volume.leaving", NOTE, "volume {id}{name} is in {pool}, and an object in {there}, of a move that ended, is still "
+         "to be removed", "nothing: the service tries again at each interval; its log says what hinders it", _leaving),
     Case("volume.smaller", ERROR, "volume {id}{name} has {size} GiB by its row, and only {found} in its pool",
          "what lay beyond is lost: restore it from a backup, or extend the object by the means of the storage", _smaller),
     Case("volume.larger", WARNING, "volume {id}{name} has {size} GiB by its row and for its quota, and {found} in its pool",

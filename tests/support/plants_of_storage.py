@@ -52,6 +52,17 @@ def _twice(w: Planted) -> str:
     return id
 
 
+@case("volume.leaving")
+def _leaving(w: Planted) -> str:
+    """Its former object could not be removed yet: the service knows of it."""
+    id = w.volume()
+    other = "b" if w.path(id).parts[-3] == "a" else "a"
+    w.plant_file(other, names.volume_name(id))
+    w.sql("INSERT INTO moves (id, operation_id, size, host, backend, pool, switched, created_at) "
+          "SELECT id, id, size, host, backend, ?, 1, created_at FROM volumes WHERE id = ?", other, id)  # fmt: skip
+    return id
+
+
 @case("volume.smaller")
 def _smaller(w: Planted) -> str:
     id = w.volume(size=2)
