@@ -43,7 +43,12 @@ def remove(world: World, noun: str, id: str) -> None:
 
 
 def copied(volume: Volume | Snapshot, more: int) -> Disk:
-    return volume.disk.copy(min(MOST_GIB, volume.disk.size + more % 2))
+    return volume.disk.copy(_as_large(volume.disk.size, more % 2))
+
+
+def _as_large(size: int, more: int) -> int:
+    """GiB of a copy: a race may have made its source larger than the walk itself makes any."""
+    return max(size, min(MOST_GIB, size + more))
 
 
 @action(3, choices.room_for_volume)
@@ -107,7 +112,7 @@ def upload(world: World, volume: int, format: int) -> str:
 @action(2, lambda world: choices.room_for_volume(world) and world.images)
 def from_image(world: World, image: int, type: int, more: int) -> str:
     source, name = pick(sorted(world.images), image), pick(list(TYPES), type)
-    disk = world.images[source].copy(min(MOST_GIB, world.images[source].most + (more % 4 == 0)))
+    disk = world.images[source].copy(_as_large(world.images[source].most, int(more % 4 == 0)))
     disk.most = disk.size
     return make(world, store_of(name), disk, name, bootable=True, recorded=True, imageRef=source, volume_type=name)
 
