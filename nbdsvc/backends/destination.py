@@ -10,7 +10,7 @@ from nbdsvc.backends import placement
 from nbdsvc.model import names
 from nbdsvc.model.entities import Volume, VolumeType
 from nbdsvc.scheduler.candidate import Candidate, Request
-from nbdsvc.scheduler.decide import Refusal, decide, judge
+from nbdsvc.scheduler.decide import Refusal, judge
 from nbdsvc.scheduler.filters import CAPABILITIES
 from nbdsvc.store import repositories
 from nbdsvc.units import GiB
@@ -67,11 +67,7 @@ def destination_for_type(app: App, conn: sa.Connection, volume: Volume, wanted: 
 
     NoValidBackend where none can take it, NoRoom where one could if it had the room; both say why of each.
     """
-    request = _request(volume, wanted)
-    while True:
-        best = decide(request, _others(app, conn, volume), app.settings.scheduler_weights).best
-        if placement.reserve(app, conn, best.full_name, request.size, best.pool):
-            return best.full_name
+    return placement.choose_among(app, conn, _request(volume, wanted), lambda: _others(app, conn, volume))
 
 
 def _others(app: App, conn: sa.Connection, volume: Volume) -> list[Candidate]:

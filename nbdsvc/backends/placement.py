@@ -4,7 +4,7 @@ Of two that are submitted at once the second has to see what the first one promi
 submitting transaction locks the pool by name, and looks again. One pool only: those that go to others are not waited for.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -47,8 +47,13 @@ def choose_pool(app: App, conn: sa.Connection, request: Request) -> str:
 
     NoValidBackend where no backend can take it, NoRoom where one could if it had the room; both say why of each.
     """
+    return choose_among(app, conn, request, lambda: candidates(app, conn))
+
+
+def choose_among(app: App, conn: sa.Connection, request: Request, pools: Callable[[], Sequence[Candidate]]) -> str:
+    """As `choose_pool`, of these pools: of another one where the best has been filled since they were read."""
     while True:
-        best = choose(app, conn, request).best
+        best = decide(request, pools(), app.settings.scheduler_weights).best
         if reserve(app, conn, best.full_name, request.size, best.pool):
             return best.full_name
 
