@@ -1,0 +1,63 @@
+"""All settings as one object, and what follows from several of them."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from nbdsvc import backend_settings
+from nbdsvc.backend_settings import BackendSettings
+from nbdsvc.config.access import Access
+from nbdsvc.config.check import Check
+from nbdsvc.config.choice import Choice
+from nbdsvc.config.exports import Exports
+from nbdsvc.config.images import Images
+from nbdsvc.config.installation import Installation
+from nbdsvc.config.limits import Limits
+from nbdsvc.config.storage import Storage
+from nbdsvc.config.work import Work
+
+
+# A dataclass has its last base's fields first: `nbdsvc show-config` prints the installation's at the top.
+@dataclass(frozen=True)
+class Settings(Limits, Choice, Work, Exports, Images, Storage, Access, Installation):
+    """All settings."""
+
+    @property
+    def pool_path(self) -> Path:
+        return Path(self.pool).absolute() if self.pool else self.state_dir / "pool"
+
+    @property
+    def served_backends(self) -> dict[str, BackendSettings]:
+        """The backends of this host by name, the default one first. ConfigError names a wrong setting of one."""
+        unnamed = BackendSettings(
+            driver=self.driver,
+            exporters=(self.exporter,),
+            options=self.driver_options,
+            max_copies=self.max_copies,
+            copy_rate=self.copy_rate,
+            copy_cores=self.copy_cores,
+        )
+        return backend_settings.parse(self.backends, unnamed) or {self.backend: unnamed}
+
+    def pool_folder(self, backend: str) -> Path:
+        """The pool folder of a file backend, unless its options name another."""
+        return self.state_dir / "pools" / backend if self.backends else self.pool_path
+
+    def pool_folders(self, backend: str) -> list[Path]:
+        """Every folder that the backend's pools are in, where it keeps files."""
+        options = self.served_backends[backend].options
+        several = options.get("pools")
+        named = list(several.values()) if isinstance(several, Mapping) else [options.get("pool")]
+        return [self.pool_folder(backend), *(Path(str(each)) for each in named if each)]
+
+    @property
+    def images_path(self) -> Path:
+        return Path(self.images).absolute() if self.images else self.state_dir / "images"
+
+    def checks(self) -> Iterator[Check]:
+        """What is wrong with these settings, kind by kind, and then with several kinds together."""
+        for kind in (Installation, Access, Storage, Exports, Work, Choice):
+            yield from kind.checks(self)
+        used = {exporter for backend in self.served_backends.values() for exporter in backend.exporters}
+        portals_missing = used - {"nbd"} and not self.iscsi_portals
+        yield Check(portals_missing, "iscsi_portals", "needs at least one address")
