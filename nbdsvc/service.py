@@ -54,9 +54,9 @@ from nbdsvc.volumes.create import CREATE_VOLUME
 from nbdsvc.volumes.create_elsewhere import going_on
 from nbdsvc.volumes.delete import DELETE_VOLUME
 from nbdsvc.volumes.extend import EXTEND_VOLUME
-from nbdsvc.volumes.finish_move import FINISH_MOVE, finish_moves
 from nbdsvc.volumes.manage import MANAGE_VOLUME
 from nbdsvc.volumes.migrate import MIGRATE_VOLUME
+from nbdsvc.volumes.moves.left import FINISH_MOVE, finish_moves
 from nbdsvc.volumes.promote_replica import PROMOTE_REPLICA
 from nbdsvc.volumes.reenable_replication import REENABLE_REPLICATION
 from nbdsvc.volumes.retype import RETYPE_VOLUME

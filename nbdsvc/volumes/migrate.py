@@ -13,8 +13,10 @@ from nbdsvc.model.locking import locks
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType
 from nbdsvc.store import repositories
-from nbdsvc.volumes import moving
-from nbdsvc.volumes.moving import MoveArgs
+from nbdsvc.volumes.moves import ends
+from nbdsvc.volumes.moves.arguments import MoveArgs
+from nbdsvc.volumes.moves.steps import STEPS
+from nbdsvc.volumes.moves.submit import check_movable, submit_move
 
 _DURING = "maintenance"
 
@@ -40,14 +42,14 @@ def migrate_volume(app: App, context: Context, id: str, request: MigrateRequest)
     """
     with app.change() as conn:
         volume = repositories.volumes.get_for_update(conn, id)
-        moving.check_movable(conn, volume, "migrate", "be migrated")
+        check_movable(conn, volume, "migrate", "be migrated")
         destination = named_destination(app, conn, volume, request.host)
         if request.lock_volume:
             repositories.volumes.transition(
                 conn, id, states.VOLUME["migrate"].sources, _DURING, action="be migrated", previous_status=volume.status
             )
         args = MoveArgs(id, request.force_host_copy, request.lock_volume)
-        moving.submit_move(app, conn, context, MIGRATE_VOLUME, args, volume, destination, volume.volume_type_id)
+        submit_move(app, conn, context, MIGRATE_VOLUME, args, volume, destination, volume.volume_type_id)
 
 
 def _locks(args: MoveArgs) -> list[Lock]:
@@ -55,11 +57,11 @@ def _locks(args: MoveArgs) -> list[Lock]:
 
 
 def _succeed(conn: sa.Connection, _operation: Operation, args: MoveArgs) -> None:
-    moving.succeed(conn, args, _DURING)
+    ends.succeed(conn, args, _DURING)
 
 
 def _fail(conn: sa.Connection, operation: Operation, args: MoveArgs, error: errors.Error) -> None:
-    moving.fail(conn, operation, args, error, _DURING)
+    ends.fail(conn, operation, args, error, _DURING)
 
 
-MIGRATE_VOLUME = OperationType("volume.migrate", MoveArgs, moving.STEPS, _locks, _succeed, _fail, modifies=True)
+MIGRATE_VOLUME = OperationType("volume.migrate", MoveArgs, STEPS, _locks, _succeed, _fail, modifies=True)

@@ -15,8 +15,10 @@ from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType
 from nbdsvc.store import backends, repositories
 from nbdsvc.types.queries import usable_type
-from nbdsvc.volumes import moving
-from nbdsvc.volumes.moving import MoveArgs
+from nbdsvc.volumes.moves import ends
+from nbdsvc.volumes.moves.arguments import MoveArgs
+from nbdsvc.volumes.moves.steps import STEPS
+from nbdsvc.volumes.moves.submit import check_movable, submit_move
 
 MigrationPolicy = Literal["never", "on-demand"]
 _DURING = "retyping"
@@ -63,7 +65,7 @@ def _check(conn: sa.Connection, volume: Volume, wanted: VolumeType) -> None:
 
 
 def _submit(app: App, conn: sa.Connection, context: Context, volume: Volume, wanted: VolumeType) -> None:
-    moving.check_movable(conn, volume, "retype", "be retyped by a migration")
+    check_movable(conn, volume, "retype", "be retyped by a migration")
     destination = destination_for_type(app, conn, volume, wanted)
     repositories.volumes.transition(
         conn,
@@ -73,7 +75,7 @@ def _submit(app: App, conn: sa.Connection, context: Context, volume: Volume, wan
         action="be retyped",
         previous_status=volume.status,
     )
-    moving.submit_move(app, conn, context, RETYPE_VOLUME, MoveArgs(volume.id), volume, destination, wanted.id)
+    submit_move(app, conn, context, RETYPE_VOLUME, MoveArgs(volume.id), volume, destination, wanted.id)
 
 
 def _locks(args: MoveArgs) -> list[Lock]:
@@ -81,11 +83,11 @@ def _locks(args: MoveArgs) -> list[Lock]:
 
 
 def _succeed(conn: sa.Connection, _operation: Operation, args: MoveArgs) -> None:
-    moving.succeed(conn, args, _DURING)
+    ends.succeed(conn, args, _DURING)
 
 
 def _fail(conn: sa.Connection, operation: Operation, args: MoveArgs, error: errors.Error) -> None:
-    moving.fail(conn, operation, args, error, _DURING)
+    ends.fail(conn, operation, args, error, _DURING)
 
 
-RETYPE_VOLUME = OperationType("volume.retype", MoveArgs, moving.STEPS, _locks, _succeed, _fail, modifies=True)
+RETYPE_VOLUME = OperationType("volume.retype", MoveArgs, STEPS, _locks, _succeed, _fail, modifies=True)

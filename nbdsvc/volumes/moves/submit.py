@@ -1,0 +1,62 @@
+"""Whether a volume can be moved, and the submission of its move."""
+
+import sqlalchemy as sa
+
+from nbdsvc import errors
+from nbdsvc.app import App
+from nbdsvc.model import names, states
+from nbdsvc.model.context import Context
+from nbdsvc.model.entities import Move, Volume
+from nbdsvc.operations.operation_type import OperationType
+from nbdsvc.store import backends, moves, repositories
+from nbdsvc.volumes.moves.arguments import MoveArgs
+
+_NOT_REPLICATED = (None, "disabled", "not-capable")
+
+
+def check_movable(conn: sa.Connection, volume: Volume, verb: str, action: str) -> None:
+    """InvalidState where its status does not allow it, Unsupported while it is in use, InvalidInput where it has snapshots
+    or a replica, Conflict where it is being moved, or its last source still has to be removed, Frozen where its backend is.
+    verb: of states.VOLUME.
+    """
+    backends.check_not_frozen(conn, volume.full_host)
+    if volume.status == "in-use":
+        raise errors.Unsupported(
+            reason=f"volume {volume.id} is in use, and only a volume that is not in use can {action}"
+        )
+    attached = [each for each in repositories.attachments_of(conn, volume.id) if each.status != "detached"]
+    if volume.status not in states.VOLUME[verb].sources or attached:
+        status = f"{volume.status} with attachments" if attached else volume.status
+        raise errors.InvalidState(
+            resource="Volume", id=volume.id, action=action, status=status, allowed=states.VOLUME[verb].allowed()
+        )
+    if snapshots := repositories.snapshots_of(conn, volume.id):
+        reason = f"it has {len(snapshots)} snapshots, which would stay behind; delete them first"
+        raise errors.InvalidInput(field="volume", value=volume.id, reason=reason)
+    if volume.replication_status not in _NOT_REPLICATED:
+        reason = f"its replication is {volume.replication_status}, and its replica would stay behind"
+        raise errors.InvalidInput(field="volume", value=volume.id, reason=reason)
+    if found := repositories.moves.find(conn, volume.id):
+        what = (
+            f"its former object at {found.full_host} is still to be removed" if found.switched else "it is being moved"
+        )
+        raise errors.Conflict(reason=f"volume {volume.id} cannot {action} now: {what}")
+
+
+def submit_move(
+    app: App,
+    conn: sa.Connection,
+    context: Context,
+    operation_type: OperationType[MoveArgs],
+    args: MoveArgs,
+    volume: Volume,
+    destination: str,
+    volume_type_id: str | None,
+) -> None:
+    """Submit the move of the volume to `host@backend#pool`, where it is to have this type; its status is the caller's."""
+    submitted = app.submit(conn, context, operation_type, args, backend=volume, resource=("volume", volume.id))
+    host, backend, pool = names.split_host(destination)
+    repositories.moves.insert(
+        conn, Move(volume.id, submitted.id, volume.size, host, backend, pool, volume_type_id=volume_type_id)
+    )
+    moves.change_status(conn, volume.id, "begin")
