@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from nbdsvc import errors
 from nbdsvc.api import (
     attachments,
+    evacuation,
     explain,
     extensions,
     faults,
@@ -53,7 +54,8 @@ unfinished operations), 415 badMediaType,
 500 computeFault (our fault; it is logged) and 503 serviceUnavailable (the database). Each names its own errors.
 """
 _ROUTERS = (volumes, volume_actions, snapshots, attachments, types, limits, quota_sets, services, hosts, workers, pools,
-            zones, extensions, resource_filters, operations, messages, images, manageable, placement, explain)  # fmt: skip
+            zones, extensions, resource_filters, operations, messages, images, manageable, placement, explain,
+            evacuation)  # fmt: skip
 
 
 def create(app: App, authenticator: Authenticator) -> ApiMiddleware:

@@ -68,6 +68,11 @@ def matching(conn: sa.Connection, host: str, binary: str | None = None) -> list[
     return [repositories.backends.get_for_update(conn, row.id) for row in found]
 
 
+def is_on(place: str, host: str) -> bool:
+    """Whether `host@backend#pool` is on `host`, which is a host's name or host@backend."""
+    return place.partition("@")[0] == host or place.partition("#")[0] == host
+
+
 def change(conn: sa.Connection, row: StorageBackend, **changes: object) -> None:
     """Change columns of a service. Its updated_at stays: that is the time of its backend's last report."""
     repositories.backends.update(conn, row.id, **changes, updated_at=row.updated_at)

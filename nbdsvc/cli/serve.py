@@ -42,7 +42,8 @@ def _options(function: Any, options: Sequence[Any] = tuple(_OPTIONS)) -> Any:
     return function
 
 
-def _settings(function: Any) -> Any:
+def settings_options(function: Any) -> Any:
+    """The options of a verb that runs a host."""
     return _options(function, _SETTINGS)
 
 
@@ -60,9 +61,7 @@ def api(file: Path | None, **overrides: Any) -> None:
     run(lambda: config.load(file, **overrides), with_api=True, with_host=False)
 
 
-@click.command()
-@_settings
-def host(file: Path | None, **overrides: Any) -> None:
+def run_host(file: Path | None, overrides: dict[str, Any]) -> None:
     """Run this host's work only, next to the storage."""
     run(lambda: config.load(file, **overrides), with_api=False, with_host=True)
 

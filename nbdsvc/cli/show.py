@@ -1,8 +1,9 @@
 """Output of verbs: tables for people, --json for programs, bars for long work."""
 
+import contextlib
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 
 
-class _Failed(errors.OperationError):
+class Failed(errors.OperationError):
     """The service's own message."""
 
 
@@ -26,11 +27,31 @@ def rows(found: Sequence[dict[str, Any]], columns: Iterable[str], as_json: bool)
     if as_json:
         click.echo(json.dumps(list(found), indent=1))
         return
-    names = list(columns)
+    for line in _lines(found, list(columns)):
+        click.echo(line)
+
+
+def _lines(found: Sequence[dict[str, Any]], names: Sequence[str]) -> list[str]:
     cells = [[_text(row.get(name)) for name in names] for row in found]
     widths = [max(len(name), *(len(line[i]) for line in cells)) if cells else len(name) for i, name in enumerate(names)]
-    for line in [[name.upper().replace("_", " ") for name in names], *cells]:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in [[name.upper().replace("_", " ") for name in names], *cells]
+    ]
+
+
+@contextlib.contextmanager
+def live() -> Iterator[Callable[[Sequence[dict[str, Any]], Sequence[str]], None]]:
+    """Shows a table on a terminal, anew at each call, and removes it at the end; elsewhere nothing."""
+    if not sys.stderr.isatty():
+        yield lambda _found, _names: None
+        return
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    with Live(console=Console(stderr=True), transient=True) as screen:
+        yield lambda found, names: screen.update(Text("\n".join(_lines(found, names))), refresh=True)
 
 
 def one(found: dict[str, Any], as_json: bool) -> None:
@@ -53,7 +74,7 @@ def follow(client: "Client", resource_id: str, quiet: bool) -> dict[str, Any]:
         operation = _bar(client, operation)
     if operation["state"] != "succeeded":
         reason = (operation["error"] or {}).get("message", operation["state"])
-        raise _Failed(reason=f"{operation['kind']} {operation['state']}: {reason}")
+        raise Failed(reason=f"{operation['kind']} {operation['state']}: {reason}")
     return operation
 
 

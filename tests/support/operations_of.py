@@ -172,6 +172,7 @@ TYPES = [
 
 _SERVICE = {"host": HOST_NAME, "binary": "cinder-volume"}
 _QUOTA = "os-quota-sets/{project}"
+_EVACUEE = keys("id name project_id size state destination operation obstacle reason advice")
 _FINDING = keys("key kind severity resource_type resource_id message remedy fix host since related")
 SERVICE_ITSELF = [
     get("limits", {"limits": keys("rate", absolute=ABSOLUTE)}, "limits?project_id=p1"),
@@ -191,6 +192,8 @@ SERVICE_ITSELF = [
          admin=True, since=(3, 32)),
     send("PUT", "os-services/get-log", 200, {"log_levels": [keys("binary host levels")]},
          lambda w: ("os-services/get-log", {"prefix": "x"}), admin=True, since=(3, 32)),
+    send("PUT", "os-services/evacuate", 200, {"evacuation": keys("next_marker", volumes=[_EVACUEE])},
+         lambda w: ("os-services/evacuate", {"host": w.thawed()["host"]}), admin=True),
     Operation("PUT /v3/os-services/failover", 400, {"badRequest": keys("code message")},
               lambda _w: ("PUT", "/v3/os-services/failover", {"host": HOST_NAME}), admin=True, since=(3, 26)),
     Operation("PUT /v3/os-services/failover_host", 400, {"badRequest": keys("code message")},

@@ -1,0 +1,172 @@
+"""Evacuate a host or a backend: no new volumes are placed there, and every volume that is there is migrated away.
+
+A transaction for each volume, and so many volumes a call: whoever calls goes on behind the last one. What is under way is
+left alone, and what failed is tried again, so that the same call may be repeated until nothing is there. The migrations are
+operations like others: the lanes bound how many copy at once, and a crash of any process ends none of them.
+"""
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from nbdsvc import errors
+from nbdsvc.app import App
+from nbdsvc.backends import services
+from nbdsvc.backends.destination import destination_for_type
+from nbdsvc.model import names, states
+from nbdsvc.model.context import Context
+from nbdsvc.model.entities import Move, Volume
+from nbdsvc.model.operation import Operation
+from nbdsvc.store import moves, repositories, tables
+from nbdsvc.store import operations as journal
+from nbdsvc.types.queries import type_of_volume
+from nbdsvc.volumes.migrate import MIGRATE_VOLUME
+from nbdsvc.volumes.moves.arguments import MoveArgs
+from nbdsvc.volumes.moves.submit import check_movable, submit_move
+
+# A call's volumes: some hundred milliseconds.
+PAGE = 100
+REASON = "evacuated"
+# Under way; its former object is still to be removed; waits for an operation; its last migration failed; cannot go.
+MOVING, LEFT_OVER, WAITING, FAILED, REFUSED = "moving", "left-over", "waiting", "failed", "refused"
+_ADVICE = {
+    "attached": "detach it, then evacuate again",
+    "snapshots": "delete its snapshots, then evacuate again",
+    "replica": "give it a type without replication, then evacuate again",
+    "frozen": "thaw the backend, then evacuate again",
+    "room": "make room in one of these pools or add one, then evacuate again",
+    "status": "end what its status stands for, or reset its status, then evacuate again",
+    "left-over": "it is removed when its backend works; see nbdsvc explain",
+}
+
+
+@dataclass(frozen=True)
+class EvacuateRequest:
+    """Which volumes, and what becomes of those that failed."""
+
+    host: str
+    """A host, or host@backend."""
+    marker: str | None = None
+    """Begin behind the volume of this id."""
+    retry_failed: bool = True
+    """Migrate again what failed to migrate before."""
+
+
+@dataclass(frozen=True)
+class Evacuee:
+    """What becomes of a volume that is, or of which something is, on what is evacuated."""
+
+    volume: Volume
+    state: str
+    operation: Operation | None = None
+    destination: str | None = None
+    obstacle: str | None = None
+    """A word for programs: attached, snapshots, replica, frozen, room, status, busy."""
+    reason: str | None = None
+
+    @property
+    def advice(self) -> str | None:
+        """What to do about it; None where there is nothing to do but wait."""
+        return _ADVICE.get(self.obstacle or "")
+
+
+def evacuate(app: App, context: Context, request: EvacuateRequest) -> tuple[list[Evacuee], str | None]:
+    """Start migrating the next volumes away; what became of each, and the marker for the next call, if there are more.
+
+    Raises NotFound for a host that there is not.
+    """
+    ids = _next_ids(app, request)
+    found = [each for id in ids for each in [_evacuate(app, context, id, request)] if each]
+    return found, ids[-1] if len(ids) == PAGE else None
+
+
+def _next_ids(app: App, request: EvacuateRequest) -> list[str]:
+    with app.database.write() as conn:
+        rows = services.matching(conn, request.host)
+        if not rows:
+            raise errors.NotFound(resource="Service on host", id=request.host)
+        for row in rows:
+            if not row.disabled:
+                services.change(conn, row, disabled=True, disabled_reason=REASON)
+        places = [_ids_at(table, request) for table in (tables.volumes, tables.moves)]
+        return list(conn.scalars(sa.union(*places).order_by("id").limit(PAGE)))
+
+
+def _ids_at(table: sa.Table, request: EvacuateRequest) -> "sa.Select[tuple[str]]":
+    host, backend, _pool = names.split_host(request.host)
+    here = [table.c.host == host, *([table.c.backend == backend] if backend else [])]
+    return sa.select(table.c.id).where(*here, table.c.id > (request.marker or ""))
+
+
+def _evacuate(app: App, context: Context, id: str, request: EvacuateRequest) -> Evacuee | None:
+    """None for a volume that has gone meanwhile."""
+    with app.database.read() as conn:
+        volume = repositories.volumes.find(conn, id)
+        if volume is None:
+            return None
+        found = _under_way(conn, volume, request)
+    return found or _migrate(app, context, volume)
+
+
+def _under_way(conn: sa.Connection, volume: Volume, request: EvacuateRequest) -> Evacuee | None:
+    """What is to be left alone."""
+    move = repositories.moves.find(conn, volume.id)
+    if move:
+        return _of_move(conn, volume, move, request)
+    if volume.migration_status == "error" and not request.retry_failed:
+        return _failed(conn, volume)
+    return None
+
+
+def _of_move(conn: sa.Connection, volume: Volume, move: Move, request: EvacuateRequest) -> Evacuee:
+    operation = journal.rows.find(conn, move.operation_id)
+    destination, source = (volume.full_host, move.full_host) if move.switched else (move.full_host, volume.full_host)
+    if operation is None or operation.finished:
+        reason = f"its former object at {move.full_host} is still to be removed"
+        return Evacuee(volume, LEFT_OVER, operation, destination, "left-over", reason)
+    if services.is_on(source, request.host):
+        return Evacuee(volume, MOVING, operation, destination)
+    reason = f"operation {operation.id} is moving it here: it goes on when that has ended"
+    return Evacuee(volume, WAITING, operation, destination, "busy", reason)
+
+
+def _failed(conn: sa.Connection, volume: Volume) -> Evacuee:
+    last = journal.latest_for(conn, volume.id)
+    if last and last.kind in moves.KINDS and last.error:
+        return Evacuee(volume, FAILED, last, reason=str(errors.from_facts(last.error)))
+    return Evacuee(volume, FAILED, reason="its last migration failed")
+
+
+def _migrate(app: App, context: Context, seen: Volume) -> Evacuee:
+    try:
+        return _submit(app, context, seen)
+    except (errors.RequestError, errors.NoValidBackend, errors.OutOfSpace) as error:
+        with app.database.read() as conn:
+            volume = repositories.volumes.find(conn, seen.id) or seen
+            is_busy = isinstance(error, errors.QuotaExceeded) or journal.busy(conn, seen.id)
+            obstacle = "busy" if is_busy else _obstacle(conn, volume, error)
+        return Evacuee(volume, WAITING if is_busy else REFUSED, obstacle=obstacle, reason=str(error))
+
+
+def _submit(app: App, context: Context, seen: Volume) -> Evacuee:
+    wanted = type_of_volume(app, seen.volume_type_id)
+    with app.change() as conn:
+        volume = repositories.volumes.get_for_update(conn, seen.id)
+        check_movable(conn, volume, "migrate", "be migrated")
+        destination = destination_for_type(app, conn, volume, wanted)
+        args = MoveArgs(volume.id, lock_volume=False)
+        submit_move(app, conn, context, MIGRATE_VOLUME, args, volume, destination, volume.volume_type_id)
+        return Evacuee(volume, MOVING, journal.latest_for(conn, volume.id), destination)
+
+
+def _obstacle(conn: sa.Connection, volume: Volume, error: errors.Error) -> str:
+    """The word for what keeps it."""
+    if isinstance(error, errors.Frozen):
+        return "frozen"
+    if isinstance(error, errors.NoValidBackend | errors.OutOfSpace):
+        return "room"
+    if any(each.status != "detached" for each in repositories.attachments_of(conn, volume.id)):
+        return "attached"
+    if repositories.snapshots_of(conn, volume.id):
+        return "snapshots"
+    return "replica" if volume.replication_status in states.REPLICA_STATUSES else "status"
