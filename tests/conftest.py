@@ -99,6 +99,13 @@ def database(database_url: str) -> Iterator[Database]:
 
 
 @pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """A folder with a short name, because socket paths are limited."""
+    with tempfile.TemporaryDirectory(prefix="nb-", dir="/var/tmp") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
 def make_service() -> Iterator[Callable[..., ServiceProcess]]:
     """Starts services on folders with short names, because socket paths are limited; ends all of them."""
     yield from _service_maker()

@@ -26,6 +26,9 @@ STATUS: dict[type[errors.Error], int] = {
     errors.Error: 500,
 }
 
+# Seconds after which the same request is worth sending again. A full quota is nothing that waiting mends: as in Cinder.
+_RETRY_AFTER: dict[type[errors.Error], str] = {errors.QuotaExceeded: "0", errors.DatabaseUnavailable: "2"}
+
 # Names of Cinder's fault envelopes; every other status is a computeFault.
 NAMES = {
     400: "badRequest",
@@ -47,6 +50,12 @@ def status_of(error: errors.Error) -> int:
         if kind in STATUS:
             return STATUS[kind]
     return 500
+
+
+def headers(error: errors.Error) -> dict[str, str]:
+    """The headers that the reply to this error has besides."""
+    seconds = next((seconds for kind, seconds in _RETRY_AFTER.items() if isinstance(error, kind)), None)
+    return {"Retry-After": seconds} if seconds else {}
 
 
 # Resources that clients know under another name.

@@ -137,8 +137,7 @@ def _version(request: Request) -> dict[str, Any]:
     }
 
 
-def _fault(status: int, message: str) -> JSONResponse:
-    headers = {"Retry-After": "0"} if status == 413 else None
+def _fault(status: int, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
     return JSONResponse(faults.body(status, message), status, headers)
 
 
@@ -147,7 +146,8 @@ def _on_error(request: Request, error: Exception) -> JSONResponse:
     context = getattr(request.state, "context", ANONYMOUS)
     if not isinstance(error, errors.RequestError):
         log.warning("refused", path=request.url.path, request=context.request_id, reason=str(error))
-    return _fault(faults.status_of(error), faults.message(error, everything=context.is_admin))
+    status, message = faults.status_of(error), faults.message(error, everything=context.is_admin)
+    return _fault(status, message, faults.headers(error))
 
 
 def _on_invalid(_request: Request, error: Exception) -> JSONResponse:

@@ -21,6 +21,7 @@
     │   ├── ExportFailed          an export could not be made, changed or removed
     │   ├── ReplicationError      a volume's replica does not allow or could not do this
     │   └── BackendUnavailable    the backend is not set up or not reachable
+    │       ├── DatabaseUnavailable   the database is away: what was begun goes on when it is back
     │       ├── UnableToFailOver      nor at the site that it was to be failed over to
     │       └── NoValidBackend        no pool can take a new volume, each for a reason of its own
     ├── DataError             bytes are wrong or lost: never retried in silence
@@ -70,6 +71,7 @@ from nbdsvc.errors.service import InternalError as InternalError
 from nbdsvc.errors.storage import BackendError as BackendError
 from nbdsvc.errors.storage import BackendUnavailable as BackendUnavailable
 from nbdsvc.errors.storage import CommandFailed as CommandFailed
+from nbdsvc.errors.storage import DatabaseUnavailable as DatabaseUnavailable
 from nbdsvc.errors.storage import DeviceBusy as DeviceBusy
 from nbdsvc.errors.storage import ExportFailed as ExportFailed
 from nbdsvc.errors.storage import NoRoom as NoRoom

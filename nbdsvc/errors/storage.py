@@ -68,6 +68,10 @@ class BackendUnavailable(BackendError):
     reason: str
 
 
+class DatabaseUnavailable(BackendUnavailable):
+    """PostgreSQL does not answer now, and nothing is known of this transaction. Facts: as of BackendUnavailable."""
+
+
 class UnableToFailOver(BackendUnavailable):
     """What was there before may be usable or not. Facts: as of BackendUnavailable."""
 

@@ -111,7 +111,8 @@ class Execution:
     def progress(self, done: int, total: int, text: str = "", data: int = 0) -> None:
         self._rate_estimator.note(done)
         if self._rate_estimator.seconds() >= PROGRESS_SECONDS or done >= total > 0:
-            self._journal.progress(self.id, done, total, text, data, self._rate_estimator.rate(done))
+            with suppress(errors.DatabaseUnavailable):  # the copy goes on; the next look or write meets it again
+                self._journal.progress(self.id, done, total, text, data, self._rate_estimator.rate(done))
 
     def is_slow(self) -> bool:
         """Whether the operation copies next to nothing, so that it needs no slot."""
@@ -120,8 +121,8 @@ class Execution:
     def execute(self, *, may_copy: bool = True) -> bool:
         """Run it to its end: True; or to the step that copies, where it may not: False, and to be called again when it may.
 
-        Only Interrupted leaves this function, and then the journal says where to go on; ExcludedError, with nothing begun; or
-        HandedOverError.
+        Only Interrupted and DatabaseUnavailable leave this function, and then the journal says where to go on; ExcludedError,
+        with nothing begun; or HandedOverError.
         """
         if self._type.first and not self.cancelled and self._places.at_home:
             with suppress(Exception):  # its step meets the same, and has somewhere to say it
@@ -133,7 +134,7 @@ class Execution:
             return True
         try:
             return self._forward(may_copy)
-        except (errors.Interrupted, ExcludedError, HandedOverError):
+        except (errors.Interrupted, errors.DatabaseUnavailable, ExcludedError, HandedOverError):
             raise
         except Exception as error:  # also an unexpected one: the rows must get their final status
             self._begin_or_abandon()
@@ -235,7 +236,7 @@ class Execution:
         for attempt in range(UNDO_TRIES):
             try:
                 undo(self)
-            except errors.Interrupted:
+            except (errors.Interrupted, errors.DatabaseUnavailable):
                 raise
             except Exception as error:
                 failed = error
@@ -247,5 +248,6 @@ class Execution:
     def _cancel_seen(self) -> bool:
         if not self.cancelled and time.monotonic() - self._flags_read > CONTROL_POLL_SECONDS:
             self._flags_read = time.monotonic()
-            self.cancelled, self.rate = self._journal.control_flags(self.id)
+            with suppress(errors.DatabaseUnavailable):  # no request could have cancelled it meanwhile
+                self.cancelled, self.rate = self._journal.control_flags(self.id)
         return self.cancelled

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy import event, exc
 
 from nbdsvc import errors, state_folder
+from nbdsvc.store import postgresql
 from nbdsvc.store.reserve import Reserve
 
 # WAL: readers see one point in time while another writes. FULL: a commit is on stable storage. secure_delete: what was
@@ -50,7 +51,7 @@ class Database:
         if self.reserve:
             self.reserve.give_up_if_low()
         self.scrubbed = False
-        self._write = _sqlite(self.url, "IMMEDIATE") if self.is_sqlite else _postgresql(self.url)
+        self._write = _sqlite(self.url, "IMMEDIATE") if self.is_sqlite else postgresql.make_engine(self.url)
         self._read = _sqlite(self.url, "DEFERRED") if self.is_sqlite else self._write
 
     @contextmanager
@@ -125,6 +126,10 @@ class Database:
         self.scrubbed = not busy
         return self.scrubbed
 
+    def reconnect(self) -> None:
+        """Use no connection any more that there is now: each leads to where the server was."""
+        self._write.dispose()
+
     def close(self) -> None:
         self._write.dispose()
         self._read.dispose()
@@ -172,13 +177,6 @@ def _make_private(path: Path) -> None:
         raise errors.ConfigError(setting="database", reason=f"{error.filename}: {error.strerror}") from error
 
 
-def _postgresql(url: str) -> sa.Engine:
-    made = sa.make_url(url)
-    if made.drivername == "postgresql":
-        made = made.set(drivername="postgresql+psycopg")
-    return sa.create_engine(made, pool_size=8, max_overflow=32, pool_pre_ping=True)
-
-
 @contextmanager
 def _translated(database: Database) -> Iterator[None]:
     """Database errors as ours; our own errors, raised inside a transaction, pass."""
@@ -189,15 +187,23 @@ def _translated(database: Database) -> Iterator[None]:
     except (exc.DataError, UnicodeEncodeError, OverflowError) as error:  # a value, not the database, is at fault
         reason = _first_line(error) if isinstance(error, exc.DataError) else str(error)
         raise errors.InvalidInput(field="value", value=None, reason=f"the database cannot hold it: {reason}") from error
-    except exc.DBAPIError as error:
+    except exc.SQLAlchemyError as error:
+        if not database.is_sqlite and postgresql.passes(error):
+            raise _gone(database, error) from error
+        if not isinstance(error, exc.DBAPIError):
+            raise errors.InternalError(reason=f"database: {_first_line(error)}") from error
         text = _first_line(error)
         if database.reserve and "disk is full" in text:
             database.reserve.give_up()
         if "malformed" in text or "not a database" in text:
             raise errors.ConfigError(setting="database", reason=f"the database file is damaged: {text}") from error
         raise errors.BackendUnavailable(backend="database", reason=text) from error
-    except exc.SQLAlchemyError as error:
-        raise errors.InternalError(reason=f"database: {_first_line(error)}") from error
+
+
+def _gone(database: Database, error: exc.SQLAlchemyError) -> errors.DatabaseUnavailable:
+    if postgresql.leads_to_standby(error):
+        database.reconnect()
+    return errors.DatabaseUnavailable(backend="database", reason=_first_line(error))
 
 
 def _first_line(error: exc.SQLAlchemyError) -> str:

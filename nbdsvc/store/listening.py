@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
+from nbdsvc.store import postgresql
 from nbdsvc.store.database import Database
 
 log = structlog.get_logger(__name__)
@@ -21,7 +22,6 @@ class Listener:
 
     def __init__(self, database: Database, calls: Mapping[str, Callable[[str], None]]) -> None:
         self._database = database
-        self._url = database.url.replace("postgresql+psycopg:", "postgresql:")
         self._calls = calls
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._listen_forever, name="listener", daemon=True)
@@ -38,9 +38,10 @@ class Listener:
     def _listen_forever(self) -> None:
         import psycopg
 
+        arguments = postgresql.connection_arguments(self._database.url)
         while not self._stopping.is_set():
             try:
-                with psycopg.connect(self._url, autocommit=True) as connection:
+                with psycopg.connect(**arguments, autocommit=True) as connection:
                     for channel in self._calls:
                         connection.execute(f"LISTEN {channel}".encode())
                     while not self._stopping.is_set():

@@ -40,10 +40,10 @@ def replicated_source(conn: sa.Connection, id: str, project_id: str | None) -> V
 
 @contextmanager
 def replica_errors(volume_id: str) -> Iterator[None]:
-    """A driver's errors as ReplicationError, but for a stop of the service or of the operation."""
+    """A driver's errors as ReplicationError, but for a stop of the service or of the operation, and the database's."""
     try:
         yield
-    except (errors.ReplicationError, errors.OperationError):
+    except (errors.ReplicationError, errors.OperationError, errors.DatabaseUnavailable):
         raise
     except errors.Error as error:
         raise errors.ReplicationError(volume=volume_id, reason=str(error)) from error

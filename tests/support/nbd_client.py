@@ -34,3 +34,11 @@ def read(sock: socket.socket, length: int = 512) -> bytes:
     """The first `length` bytes of the export."""
     ask(sock, length)
     return receive(sock, 16 + length)[16:]
+
+
+def write(sock: socket.socket, offset: int, content: bytes) -> None:
+    """Write and flush; OSError where the server does not confirm both."""
+    for kind, at, payload in ((1, offset, content), (3, 0, b"")):
+        sock.sendall(struct.pack(">IHHQQI", 0x25609513, 0, kind, 0, at, len(payload)) + payload)
+        if receive(sock, 16)[:8] != struct.pack(">II", 0x67446698, 0):
+            raise OSError("the export did not take the write")

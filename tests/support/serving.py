@@ -38,6 +38,7 @@ class ServiceProcess:
         self.environment: dict[str, str] = {}  # more than its settings, for what is preloaded
         self.tree = HERE.parents[1]  # of the version that runs
         self.script = HERE / "crashing.py"
+        self.launcher: tuple[str, ...] = ()  # what the process is started by
         self.process: subprocess.Popen[bytes] | None = None
         self.url = ""
 
@@ -49,7 +50,7 @@ class ServiceProcess:
         environment |= {"PYTHONPATH": str(self.tree), **self.environment}
         before = self.log.read_text().count(READY) if self.log.exists() else 0
         with self.log.open("ab") as output:
-            argv = [sys.executable, str(self.script)]
+            argv = [*self.launcher, sys.executable, str(self.script)]
             self.process = subprocess.Popen(
                 argv, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
             )
