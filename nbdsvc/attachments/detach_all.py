@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from nbdsvc import errors
 from nbdsvc.app import App
 from nbdsvc.attachments import end_of_access
 from nbdsvc.host import host_of
@@ -55,17 +54,13 @@ def _succeed(conn: sa.Connection, _operation: Operation, args: DetachAllArgs) ->
         transitions.follow_attachments(conn, args.volume_id)
 
 
-def _fail(_conn: sa.Connection, _operation: Operation, _args: DetachAllArgs, _error: errors.Error) -> None:
-    """The rows stay as they were; the next repair of exports removes what is left."""
-
-
 DETACH_ALL = OperationType(
     "volume.detach_all",
     DetachAllArgs,
     (Step("unexport", _unexport_all),),
     _locks,
     _succeed,
-    _fail,
+    # A failure leaves the rows as they were; the next repair of exports removes what is left.
     modifies=False,
     lane=ACCESS,
     first=_unexport_all,

@@ -2,7 +2,6 @@
 
 import sqlalchemy as sa
 
-from nbdsvc import errors
 from nbdsvc.app import App
 from nbdsvc.attachments import end_of_access
 from nbdsvc.attachments.arguments import AttachmentArgs, lock_attachment
@@ -11,7 +10,6 @@ from nbdsvc.attachments.transport import protocol_of
 from nbdsvc.host import Backend, Host, backend_of, host_of
 from nbdsvc.model import states
 from nbdsvc.model.context import Context
-from nbdsvc.model.operation import Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step
 from nbdsvc.store import repositories
 
@@ -49,12 +47,7 @@ def repair_export(host: Host, backend: Backend, id: str) -> None:
         end_of_access.remove_export(host, id)
 
 
-def _finish(
-    _conn: sa.Connection, _operation: Operation, _args: AttachmentArgs, _error: errors.Error | None = None
-) -> None:
-    """The rows are right already: the export was made to fit them."""
-
-
+# The rows are right already: the export was made to fit them.
 REPAIR_EXPORT = OperationType(
-    "attachment.repair", AttachmentArgs, (Step("repair", _repair),), lock_attachment, _finish, _finish, modifies=False
+    "attachment.repair", AttachmentArgs, (Step("repair", _repair),), lock_attachment, modifies=False
 )

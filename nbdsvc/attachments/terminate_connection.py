@@ -4,7 +4,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from nbdsvc import errors
 from nbdsvc.app import App, Waiting, owner_scope
 from nbdsvc.attachments import end_of_access
 from nbdsvc.attachments.arguments import AttachmentArgs, lock_attachment
@@ -44,17 +43,13 @@ def _succeed(conn: sa.Connection, _operation: Operation, args: AttachmentArgs) -
         repositories.attachments.update(conn, attachment.id, connection_info=None, exported=False)
 
 
-def _fail(_conn: sa.Connection, _operation: Operation, _args: AttachmentArgs, _error: errors.Error) -> None:
-    """The row stays as it was: its status says nothing of connections."""
-
-
 TERMINATE_CONNECTION = OperationType(
     "attachment.terminate",
     AttachmentArgs,
     (Step("unexport", _unexport),),
     lock_attachment,
     _succeed,
-    _fail,
+    # A failure leaves the row as it was: its status says nothing of connections.
     modifies=False,
     lane=ACCESS,
     first=_unexport,

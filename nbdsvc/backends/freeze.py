@@ -17,7 +17,7 @@ from nbdsvc.host import backend_of
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import StorageBackend
 from nbdsvc.model.locking import locks
-from nbdsvc.model.operation import Lock, Operation
+from nbdsvc.model.operation import Lock
 from nbdsvc.operations.operation_type import OperationType, Run, Step
 
 log = structlog.get_logger(__name__)
@@ -74,14 +74,5 @@ def _notify(run: Run[FreezeArgs]) -> dict[str, bool]:
     return {"done": done}
 
 
-def _succeed(_conn: sa.Connection, _operation: Operation, _args: FreezeArgs) -> None:
-    """The row was set when it was requested."""
-
-
-def _fail(_conn: sa.Connection, _operation: Operation, _args: FreezeArgs, _error: errors.Error) -> None:
-    """Cancelled, or too late: frozen all the same."""
-
-
-FREEZE_BACKEND = OperationType(
-    "backend.freeze", FreezeArgs, (Step("notify", _notify),), lock_backend, _succeed, _fail, modifies=False
-)
+# The row was set when the freeze was requested: no end of the operation changes it.
+FREEZE_BACKEND = OperationType("backend.freeze", FreezeArgs, (Step("notify", _notify),), lock_backend, modifies=False)

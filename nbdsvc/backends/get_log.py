@@ -3,14 +3,11 @@
 from dataclasses import dataclass
 from functools import partial
 
-import sqlalchemy as sa
-
-from nbdsvc import errors, log_levels
+from nbdsvc import log_levels
 from nbdsvc.app import App, Waiting
 from nbdsvc.backends.services import ServiceReport
 from nbdsvc.backends.set_log import API, LogTarget, one_a_host
 from nbdsvc.model.context import Context
-from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step
 from nbdsvc.store import operations as journal
 
@@ -54,18 +51,8 @@ def _reports(app: App, own: list[LogReport], services: list[ServiceReport], star
     return own + [LogReport(each.name, each.row.binary, found[each.row.host]) for each in services]
 
 
-def _locks(_args: GetLogArgs) -> list[Lock]:
-    return []
-
-
 def _get(run: Run[GetLogArgs]) -> dict[str, str]:
     return log_levels.LEVELS.of_loggers(run.args.prefix)
 
 
-def _end(_conn: sa.Connection, _operation: Operation, _args: GetLogArgs, _error: errors.Error | None = None) -> None:
-    """Changes no row; the request that waits gets the result."""
-
-
-GET_LOG = OperationType(
-    "host.get_log", GetLogArgs, (Step("get", _get),), _locks, _end, _end, modifies=False, ephemeral=True
-)
+GET_LOG = OperationType("host.get_log", GetLogArgs, (Step("get", _get),), modifies=False, ephemeral=True)

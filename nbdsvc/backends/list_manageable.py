@@ -3,16 +3,12 @@
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-import sqlalchemy as sa
-
-from nbdsvc import errors
 from nbdsvc.app import App, Waiting
 from nbdsvc.backends import placement
 from nbdsvc.backends.find_pool import find_pools
 from nbdsvc.host import backend_of
 from nbdsvc.model import names
 from nbdsvc.model.context import Context
-from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step
 from nbdsvc.store import operations as journal
 from nbdsvc.store import repositories
@@ -51,10 +47,6 @@ def _result(app: App, operation_id: str, noun: Noun) -> list[dict[str, Any]]:
         return [{**each, "id": each["id"] if each["id"] and rows.find(conn, each["id"]) else None} for each in found]
 
 
-def _locks(_args: ListManageableArgs) -> list[Lock]:
-    return []
-
-
 def _list(run: Run[ListManageableArgs]) -> list[dict[str, Any]]:
     backend, pool = backend_of(run), run.args.pool or None
     found = (
@@ -65,21 +57,10 @@ def _list(run: Run[ListManageableArgs]) -> list[dict[str, Any]]:
     return [asdict(each) | {"pool": "" if pool else each.pool} for each in found]
 
 
-def _succeed(_conn: sa.Connection, _operation: Operation, _args: ListManageableArgs) -> None:
-    """Changes no row."""
-
-
-def _fail(_conn: sa.Connection, _operation: Operation, _args: ListManageableArgs, _error: errors.Error) -> None:
-    """Changes no row; the request that waits gets the error."""
-
-
 LIST_MANAGEABLE = OperationType(
     "host.list_manageable",
     ListManageableArgs,
     (Step("list", _list),),
-    _locks,
-    _succeed,
-    _fail,
     modifies=False,
     ephemeral=True,
 )

@@ -3,13 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import sqlalchemy as sa
-
-from nbdsvc import errors, log_levels
+from nbdsvc import log_levels
 from nbdsvc.app import App
 from nbdsvc.backends.services import ServiceReport, list_services
 from nbdsvc.model.context import Context
-from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step
 
 API, VOLUME = "cinder-api", "cinder-volume"
@@ -62,18 +59,8 @@ def one_a_host(services: Sequence[ServiceReport]) -> list[ServiceReport]:
     return list({each.row.host: each for each in reversed(services)}.values())
 
 
-def _locks(_args: SetLogArgs) -> list[Lock]:
-    return []
-
-
 def _set(run: Run[SetLogArgs]) -> None:
     log_levels.LEVELS.set(run.args.prefix, run.args.level)
 
 
-def _end(_conn: sa.Connection, _operation: Operation, _args: SetLogArgs, _error: errors.Error | None = None) -> None:
-    """Changes no row."""
-
-
-SET_LOG = OperationType(
-    "host.set_log", SetLogArgs, (Step("set", _set),), _locks, _end, _end, modifies=False, ephemeral=True
-)
+SET_LOG = OperationType("host.set_log", SetLogArgs, (Step("set", _set),), modifies=False, ephemeral=True)

@@ -53,10 +53,7 @@ def _succeed(conn: sa.Connection, operation: Operation, _args: FreezeArgs) -> No
         change(conn, row, frozen=False, disabled=False, disabled_reason=None)
 
 
-def _fail(_conn: sa.Connection, _operation: Operation, _args: FreezeArgs, _error: errors.Error) -> None:
-    """It stays frozen; the request that waits gets the error."""
-
-
+# After a failure it stays frozen, and the request that waits gets the error.
 THAW_BACKEND = OperationType(
-    "backend.thaw", FreezeArgs, (Step("notify", _notify),), lock_backend, _succeed, _fail, modifies=False
+    "backend.thaw", FreezeArgs, (Step("notify", _notify),), lock_backend, _succeed, modifies=False
 )

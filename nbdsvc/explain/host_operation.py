@@ -3,16 +3,13 @@
 from dataclasses import dataclass
 from typing import Any
 
-import sqlalchemy as sa
-
-from nbdsvc import errors
 from nbdsvc.explain import rows
 from nbdsvc.explain.diff import OF_STORAGE, diff
 from nbdsvc.explain.host_fixes import mend
 from nbdsvc.explain.observe import observe
 from nbdsvc.host import host_of
 from nbdsvc.model.locking import locks
-from nbdsvc.model.operation import Lock, Operation
+from nbdsvc.model.operation import Lock
 from nbdsvc.operations.operation_type import OperationType, Run, Step
 
 # A scope of FirstSeen.
@@ -41,14 +38,6 @@ def _look(run: Run[ExplainHostArgs]) -> dict[str, Any]:
     return {"findings": [each.to_json() for each in found], "mended": mend(host, found, run.args.keys)}
 
 
-def _succeed(_conn: sa.Connection, _operation: Operation, _args: ExplainHostArgs) -> None:
-    """Changes no row."""
-
-
-def _fail(_conn: sa.Connection, _operation: Operation, _args: ExplainHostArgs, _error: errors.Error) -> None:
-    """Changes no row; the request that waits gets the error."""
-
-
 EXPLAIN_HOST = OperationType(
-    rows.EXPLAIN, ExplainHostArgs, (Step("look", _look),), _locks, _succeed, _fail, ephemeral=True, modifies=False
+    rows.EXPLAIN, ExplainHostArgs, (Step("look", _look),), _locks, ephemeral=True, modifies=False
 )

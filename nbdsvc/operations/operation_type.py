@@ -88,6 +88,18 @@ class Step(Generic[A]):
     Where no host has ever reported such a backend, it fails (BackendUnavailable); one that is down is waited for."""
 
 
+def no_locks(_args: object) -> Sequence[Lock]:
+    """For OperationType.locks: it may run beside every other operation."""
+    return ()
+
+
+def no_rows(*_end: object) -> None:
+    """For OperationType.succeed and fail: no row waits for this end. The journal keeps the result or the error.
+
+    Not for a type whose request gives a row a status that passes: that row would keep it for ever.
+    """
+
+
 @dataclass(frozen=True)
 class OperationType(Generic[A]):
     """A type of operation, referenced where it is submitted and listed in service.py."""
@@ -97,10 +109,10 @@ class OperationType(Generic[A]):
     args: type[A]
     """A frozen dataclass of JSON values, or dict."""
     steps: tuple[Step[A], ...]
-    locks: Callable[[A], Sequence[Lock]]
-    succeed: Callable[[sa.Connection, Operation, A], None]
+    locks: Callable[[A], Sequence[Lock]] = no_locks
+    succeed: Callable[[sa.Connection, Operation, A], None] = no_rows
     """Moves the rows to their final status, in the transaction that ends the operation."""
-    fail: Callable[[sa.Connection, Operation, A, errors.Error], None]
+    fail: Callable[[sa.Connection, Operation, A, errors.Error], None] = no_rows
     modifies: bool = field(kw_only=True)
     """Whether it makes, changes or removes something on its backend: it is refused while that is frozen. What leaves the
     backend's objects as they are goes on: to attach, to detach, to read. It has no default, so that no type forgets it."""

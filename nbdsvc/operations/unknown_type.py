@@ -29,10 +29,6 @@ def _refused(operation: Operation, reason: str) -> OperationType[Any]:
     def refuse(_run: object) -> None:
         raise errors.InternalError(reason=reason)
 
-    def end(*_: object) -> None:
-        """Nothing is known of its rows."""
-
     begun = (Step[Any]("refuse", refuse, refuse),) * (operation.cursor + 1)
-    return OperationType(
-        operation.kind, dict, (*begun, Step("refuse", refuse)), lambda _args: (), end, end, modifies=False
-    )
+    # Its ends change no row: nothing is known of them.
+    return OperationType(operation.kind, dict, (*begun, Step("refuse", refuse)), modifies=False)

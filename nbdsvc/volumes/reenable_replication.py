@@ -4,7 +4,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from nbdsvc import errors
 from nbdsvc.app import App, owner_scope
 from nbdsvc.driver import replication_columns
 from nbdsvc.host import backend_of
@@ -41,16 +40,12 @@ def _succeed(conn: sa.Connection, operation: Operation, args: ReplicaArgs) -> No
     repositories.volumes.update(conn, args.volume_id, **operation.results["reenable"])
 
 
-def _fail(_conn: sa.Connection, _operation: Operation, _args: ReplicaArgs, _error: errors.Error) -> None:
-    """The row keeps its status; the next refresh tells it."""
-
-
 REENABLE_REPLICATION = OperationType(
     "volume.reenable_replication",
     ReplicaArgs,
     (Step("reenable", _reenable),),
     _locks,
     _succeed,
-    _fail,
+    # A failure leaves the row its status; the next refresh corrects it.
     modifies=True,
 )

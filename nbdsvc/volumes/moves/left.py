@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from nbdsvc import errors
 from nbdsvc.app import App
 from nbdsvc.backends import placement
 from nbdsvc.host import backend_of, host_of
@@ -67,17 +66,13 @@ def _succeed(conn: sa.Connection, _operation: Operation, args: FinishMoveArgs) -
     moves.change_status(conn, args.volume_id, "finish")
 
 
-def _fail(_conn: sa.Connection, _operation: Operation, _args: FinishMoveArgs, _error: errors.Error) -> None:
-    """The row of the place stays, and with it the promise to try again."""
-
-
 FINISH_MOVE = OperationType(
     "volume.finish_move",
     FinishMoveArgs,
     (Step("remove", _remove),),
     _locks,
     _succeed,
-    _fail,
+    # A failure leaves the row of the place, and with it the promise to try again.
     ephemeral=True,
     modifies=True,
 )
