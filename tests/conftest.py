@@ -1,12 +1,12 @@
 """Fixtures that every kind of test uses, and the listing of acceptance rows."""
 
 import os
-import sys
 import tempfile
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import debian_packages  # noqa: F401 (before any import of libnbd)
 import pytest
 import structlog
 from exporting import Exports
@@ -17,8 +17,6 @@ from serving import ServiceProcess
 from nbdsvc.store import migrate
 from nbdsvc.store.database import Database
 
-# Debian's package of libnbd has its Python module there, outside any virtual environment. Last, so that it hides nothing.
-sys.path.append("/usr/lib/python3/dist-packages")
 settings.register_profile(
     "nbdsvc", deadline=None, suppress_health_check=list(HealthCheck), print_blob=True, derandomize="CI" in os.environ
 )

@@ -57,6 +57,7 @@ class LvmBase(BaseDriver[P], Generic[P]):
             return Commands(group, label, runner, devices, command_seconds)
 
         places = base.pool_names(name, volume_group, pools, "volume_group", DEFAULT_GROUP)
+        self._neighbours: frozenset[str] = frozenset()
         super().__init__(name, self._make_pools(name, places, commands), **options)
         self._policy = Policy(autoextend_threshold, autoextend_percent, metadata_threshold, metadata_refusal)
 
@@ -98,6 +99,15 @@ class LvmBase(BaseDriver[P], Generic[P]):
     def pool_places(self) -> dict[str, frozenset[str]]:
         """Each pool's group and thin pool, by the group's name and by its uuid."""
         return {name: at.places() for name, at in self._pools.items()}
+
+    def set_neighbours(self, places: frozenset[str]) -> None:
+        """See NeighbourDriver. Other backends may have thin pools of the same group, or its thick volumes."""
+        self._neighbours = places
+
+    def _is_neighbours(self, group: str, found: LogicalVolume) -> bool:
+        """Whether an LV of the group lies in a pool of another backend: in its thin pool, or is a thick one of its group."""
+        thin_pool = found.name if found.is_thin_pool else found.pool
+        return f"lvm {group}/{thin_pool}".rstrip("/") in self._neighbours
 
     # Volumes
 

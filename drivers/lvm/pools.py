@@ -78,7 +78,8 @@ def split_place(name: str, place: str) -> tuple[str, str]:
 def shares_group(thin_pool: str, siblings: Iterable[str]) -> Callable[[LogicalVolume], bool]:
     """Which LVs of a group are this thin pool's, where the backend has all of `siblings` in it, the first one first.
 
-    What is in none of them belongs to the first: so a backend's only pool has its whole group.
+    What is in none of them belongs to the first: so a backend's only pool has its whole group, but for what lies in the
+    pools of other backends (LvmBase.set_neighbours).
     """
     first, *_others = known = list(siblings)
     others = {each for each in known if each != thin_pool}

@@ -5,6 +5,7 @@ volume, before they were made zeros; clearing when something is deleted is a pol
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import structlog
@@ -52,9 +53,12 @@ class ThickDriver(LvmBase[ThickGroup]):
                     setting=f"pools.{name}", reason="thick volumes are in a group, not in a thin pool"
                 )
             lvm = commands(group, base.label(backend, name))
-            objects = Objects(lvm, base.label(backend, name))
+            objects = Objects(lvm, base.label(backend, name), holds=partial(self._holds, group))
             made[name] = ThickGroup(name, lvm, objects, Sweeper(lvm, self._clearing))
         return made
+
+    def _holds(self, group: str, found: LogicalVolume) -> bool:
+        return not self._is_neighbours(group, found)
 
     @property
     def sweepers(self) -> list[Sweeper]:

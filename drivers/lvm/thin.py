@@ -1,6 +1,7 @@
 """Thin volumes: their snapshots and clones share blocks, in thin pools that are watched."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import structlog
@@ -43,9 +44,13 @@ class ThinDriver(LvmBase[ThinPool]):
         for name, (group, thin_pool) in whole.items():
             lvm, label = commands(group, base.label(backend, name)), base.label(backend, name)
             siblings = [other for there, other in whole.values() if there == group]
-            objects = Objects(lvm, label, holds=shares_group(thin_pool, siblings))
+            holds = partial(self._holds, group, shares_group(thin_pool, siblings))
+            objects = Objects(lvm, label, holds=holds)
             made[name] = ThinPool(name, lvm, objects, thin_pool, shared=len(siblings) > 1)
         return made
+
+    def _holds(self, group: str, shares: Callable[[LogicalVolume], bool], found: LogicalVolume) -> bool:
+        return shares(found) and not self._is_neighbours(group, found)
 
     # Start
 

@@ -114,7 +114,8 @@ def _export(run: Run[ConnectArgs]) -> dict[str, Any]:
     info = exporter.ensure(spec)
     if spec.id in host.ended:  # meanwhile, or before: its row does not show it yet
         raise errors.Conflict(reason=f"the access of attachment {spec.id} was ended, which could not be recorded yet")
-    log.info("exported", attachment=spec.id, protocol=info.driver_volume_type, location=info.location)
+    where = {"location": info.location} if info.location else {}
+    log.info("exported", attachment=spec.id, protocol=info.driver_volume_type, **where)
     return {**added, **stored_info(info)}
 
 

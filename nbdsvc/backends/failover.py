@@ -165,11 +165,17 @@ def _succeed(conn: sa.Connection, operation: Operation, args: FailoverArgs) -> N
 
 def _end(conn: sa.Connection, backend_id: str, results: dict[str, Any], args: FailoverArgs) -> None:
     active = _active(results, args)
-    row = repositories.backends.find(conn, backend_id)
-    reason = REASON if active else FROZEN if row and row.frozen else None
     status = str(states.REPLICATION["fail over" if active else "fail back"].done)
-    changes = {"active_backend_id": active, "disabled": reason is not None, "disabled_reason": reason}
-    replication.move(conn, backend_id, _MOVING, status, **changes)
+    changes = _service_changes(repositories.backends.find(conn, backend_id), active)
+    replication.move(conn, backend_id, _MOVING, status, active_backend_id=active, **changes)
+
+
+def _service_changes(row: StorageBackend | None, active: str) -> dict[str, Any]:
+    """A service that an administrator has disabled keeps the reason, and is still disabled after the way back."""
+    if row and row.disabled and row.disabled_reason not in (REASON, FROZEN):
+        return {}
+    reason = REASON if active else FROZEN if row and row.frozen else None
+    return {"disabled": reason is not None, "disabled_reason": reason}
 
 
 def _fail(conn: sa.Connection, operation: Operation, args: FailoverArgs, error: errors.Error) -> None:

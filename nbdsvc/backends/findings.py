@@ -14,8 +14,11 @@ import structlog
 
 from nbdsvc import errors, process
 from nbdsvc.driver import BackendObject, PoolStats
+from nbdsvc.explain.facts import Facts
+from nbdsvc.explain.view import View
+from nbdsvc.explain.volume_kinds import MISPLACED
 from nbdsvc.host import Backend, Host
-from nbdsvc.store import repositories
+from nbdsvc.store import repositories, tables
 from nbdsvc.units import human
 
 log = structlog.get_logger(__name__)
@@ -100,22 +103,32 @@ def look(
     return lacking + sick + moved
 
 
-def find_misplaced(host: Host, backend: Backend, objects: Sequence[BackendObject]) -> dict[str, str]:
+def find_misplaced(
+    host: Host, backend: Backend, pools: Sequence[PoolStats], objects: Sequence[BackendObject]
+) -> dict[str, str]:
     """Volumes that are not in the pool of their row but in another of the backend: {"volume ID": reason}.
 
     They were moved behind the service. They are not served from there, because that pool may promise less
-    than the row's.
+    than the row's. The rule is that of `nbdsvc explain`.
     """
     with host.database.read() as conn:
         rows = repositories.pools_of(conn, host.name, backend.name)
-        for move in repositories.moves.select(conn):
-            rows.pop(move.id, None)
-    here = {(each.id, each.pool) for each in objects if each.kind == "volume"}
-    return {
-        f"volume {id}": f"it is in pool {pool}, and its row says {rows[id]}"
-        for id, pool in here
-        if id in rows and rows[id] != pool and (id, rows[id]) not in here
-    }
+        moving = frozenset(move.id for move in repositories.moves.select(conn))
+        # At most reports none is: so no row is read whole for nothing.
+        suspects = {
+            each.id for each in objects if each.kind == "volume" and rows.get(each.id or "") not in (None, each.pool)
+        }
+        volumes = repositories.volumes.select(conn, tables.volumes.c.id.in_(suspects)) if suspects else []
+    facts = Facts(
+        host=host.name,
+        volumes=tuple(volumes),
+        busy=moving,
+        configured=frozenset(host.backends),
+        objects={backend.name: tuple(objects)},
+        pools={backend.name: tuple(pools)},
+    )
+    found = MISPLACED.find(View(facts))
+    return {f"volume {each.id}": "it is in {there}, and its row says {pool}".format(**each.values) for each in found}
 
 
 def _reason(check: Check, host: Host, backend: Backend) -> str:

@@ -41,9 +41,14 @@ def freeze_backend(app: App, context: Context, host: str) -> None:
     """
     with app.change() as conn:
         for row in backends_of(conn, host, frozen=False, refusal="Host is already Frozen."):
-            change(conn, row, frozen=True, disabled=True, disabled_reason=REASON)
+            change(conn, row, frozen=True, **_disable(row))
             args = FreezeArgs(row.full_name)
             app.submit(conn, context, FREEZE_BACKEND, args, backend=row.full_name, resource=("backend", row.id))
+
+
+def _disable(row: StorageBackend) -> dict[str, object]:
+    """A service that is disabled keeps its reason, by which a thaw knows that it is not to be enabled."""
+    return {} if row.disabled else {"disabled": True, "disabled_reason": REASON}
 
 
 def backends_of(conn: sa.Connection, host: str, *, frozen: bool, refusal: str) -> list[StorageBackend]:

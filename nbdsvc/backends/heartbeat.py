@@ -4,7 +4,7 @@ Each backend has a Heartbeat of its own and a thread for it, so that one whose d
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
@@ -109,7 +109,7 @@ def publish(host: Host, backend: Backend, working: bool) -> bool:
             backend.driver.check_for_setup_error()
             objects = _maintain(host, backend)
             pools = backend.driver.get_volume_stats(refresh=True)
-            misplaced = findings.find_misplaced(host, backend, objects) if len(pools) > 1 else {}
+            misplaced = findings.find_misplaced(host, backend, pools, objects) if len(pools) > 1 else {}
             capabilities = _capabilities(backend)
         except errors.Error as error:
             log.error("backend went away", backend=backend.name, reason=str(error))
@@ -117,7 +117,9 @@ def publish(host: Host, backend: Backend, working: bool) -> bool:
     lacking = findings.look(host, backend, pools, misplaced)
     with host.database.write() as conn:
         before = backends.find(conn, f"{host.name}@{backend.name}")
-        capabilities["findings"] = findings.report(lacking, before.capabilities.get("findings", []) if before else [])
+        known = before.capabilities if before else {}
+        capabilities["findings"] = findings.report(lacking, known.get("findings", []))
+        _warn_of_properties(backend, capabilities, known)
         measured = promises.measured(settled, promises.settled(conn, host.name, backend.name))
         backends.report(
             conn, host.name, backend.name, host.zone, pools, measured, working=working, capabilities=capabilities
@@ -142,6 +144,13 @@ def _maintain(host: Host, backend: Backend) -> list[BackendObject]:
     return objects
 
 
+def _warn_of_properties(backend: Backend, capabilities: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+    """Only of what the last report did not have: a report is made every few seconds."""
+    for fault in capabilities.get("property_faults", []):
+        if fault not in known.get("property_faults", []):
+            log.warning("a property of the backend is misnamed", backend=backend.name, reason=fault)
+
+
 def _capabilities(backend: Backend) -> dict[str, Any]:
     driver, able = backend.driver, backend.able
     functions = contract.functions_of(driver, backend.functions)
@@ -158,6 +167,7 @@ def _capabilities(backend: Backend) -> dict[str, Any]:
         "secure_file_operations": _are_files_secure(driver),
         "extra": dict(backend.capabilities),
         "description": contract.init_capabilities(driver),
+        "property_faults": contract.property_faults(driver),
         **{name: functions[name].text if name in functions else None for name in (contract.FILTER, contract.GOODNESS)},
     }
 

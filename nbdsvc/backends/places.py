@@ -8,7 +8,7 @@ import threading
 from pathlib import PurePath
 
 from nbdsvc import errors
-from nbdsvc.driver import Driver, PoolPlaces
+from nbdsvc.driver import Driver, NeighbourDriver, PoolPlaces
 
 
 class Places:
@@ -17,9 +17,13 @@ class Places:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._known: dict[tuple[str, str], frozenset[str]] = {}
+        self._drivers: dict[str, PoolPlaces] = {}
 
     def take(self, backend: str, driver: Driver) -> None:
-        """Note the places of the backend's pools. ConfigError where another pool has one of them, or is inside."""
+        """Note the places of the backend's pools, and tell every driver those of the others.
+
+        Raises ConfigError where another pool has one of them, or is inside.
+        """
         if not isinstance(driver, PoolPlaces):
             return
         places = driver.pool_places()
@@ -28,6 +32,14 @@ class Places:
             for pool, found in places.items():
                 self._check(backend, pool, found)
                 self._known[backend, pool] = found
+            self._drivers[backend] = driver
+            self._introduce()
+
+    def _introduce(self) -> None:
+        for backend, driver in self._drivers.items():
+            if isinstance(driver, NeighbourDriver):
+                others = (found for (other, _pool), found in self._known.items() if other != backend)
+                driver.set_neighbours(frozenset().union(*others))
 
     def _check(self, backend: str, pool: str, found: frozenset[str]) -> None:
         for (other_backend, other_pool), known in self._known.items():

@@ -1,4 +1,6 @@
-"""Thaw a backend: its driver returns it to normal, then requests may change what is on it, and it takes new volumes.
+"""Thaw a backend: its driver returns it to normal, then requests may change what is on it.
+
+It takes new volumes again if it did so before the freeze.
 
 A driver that fails is an error of the request, and the backend stays frozen: Cinder replies 202 with the reason as its body.
 """
@@ -7,7 +9,7 @@ import sqlalchemy as sa
 
 from nbdsvc import errors
 from nbdsvc.app import App, Waiting
-from nbdsvc.backends.freeze import FreezeArgs, backends_of, lock_backend
+from nbdsvc.backends.freeze import REASON, FreezeArgs, backends_of, lock_backend
 from nbdsvc.backends.services import change
 from nbdsvc.host import backend_of
 from nbdsvc.model.context import Context
@@ -50,7 +52,12 @@ def _notify(run: Run[FreezeArgs]) -> None:
 def _succeed(conn: sa.Connection, operation: Operation, _args: FreezeArgs) -> None:
     row = repositories.backends.find(conn, operation.resource_id)
     if row:
-        change(conn, row, frozen=False, disabled=False, disabled_reason=None)
+        change(conn, row, frozen=False, **_enable(row))
+
+
+def _enable(row: StorageBackend) -> dict[str, object]:
+    """Only what the freeze itself has disabled: a service that was disabled by hand or failed over stays so."""
+    return {"disabled": False, "disabled_reason": None} if row.disabled_reason == REASON else {}
 
 
 # After a failure it stays frozen, and the request that waits gets the error.

@@ -31,12 +31,12 @@ from nbdsvc.driver.facts import DriverFacts
 from nbdsvc.driver.freeze import FreezeDriver
 from nbdsvc.driver.functions import FILTER, GOODNESS, DefaultFunctionsDriver, Function, functions_of
 from nbdsvc.driver.hooks import ConnectionDriver, ProviderInfoDriver, ProviderUpdate, SecureFilesDriver
-from nbdsvc.driver.init_capabilities import init_capabilities
+from nbdsvc.driver.init_capabilities import init_capabilities, property_faults
 from nbdsvc.driver.loading import ENTRY_POINT_GROUP, check_complete, load
 from nbdsvc.driver.manage import ManageDriver, ManageSnapshotDriver
 from nbdsvc.driver.migrate import MigratedDriver, MigrateDriver, VolumeCopyDriver
 from nbdsvc.driver.objects import BackendObject, Manageable
-from nbdsvc.driver.places import PoolPlaces
+from nbdsvc.driver.places import NeighbourDriver, PoolPlaces
 from nbdsvc.driver.properties import Property, VendorPropertiesDriver, prefixed_property
 from nbdsvc.driver.proxy import ProxyVD, class_name
 from nbdsvc.driver.refs import SnapshotRef, VolumeRef
@@ -68,6 +68,7 @@ __all__ = [
     "Manageable",
     "MigrateDriver",
     "MigratedDriver",
+    "NeighbourDriver",
     "PoolPlaces",
     "PoolStats",
     "Property",
@@ -93,6 +94,7 @@ __all__ = [
     "is_replicated",
     "load",
     "prefixed_property",
+    "property_faults",
     "replication_columns",
     "unsupported",
 ]

@@ -2,13 +2,9 @@
 
 from typing import Any
 
-import structlog
-
 from nbdsvc.driver.capabilities import capabilities_of
 from nbdsvc.driver.core import Driver
 from nbdsvc.driver.properties import Property, VendorPropertiesDriver, vendor_prefix
-
-log = structlog.get_logger(__name__)
 
 
 def init_capabilities(driver: Driver) -> dict[str, Any]:
@@ -36,9 +32,17 @@ def _vendors(driver: Driver) -> dict[str, Property]:
     if not isinstance(driver, VendorPropertiesDriver):
         return {}
     properties, vendor = driver.init_vendor_properties()
-    if ":" in vendor:
-        log.warning("a vendor's name has a colon, which becomes _", driver=driver.name, vendor=vendor)
     prefix = f"{vendor_prefix(vendor)}:"
-    if wrong := sorted(name for name in properties if not name.startswith(prefix)):
-        log.warning("properties are left out that do not begin with their vendor", driver=driver.name, names=wrong)
     return {name: each for name, each in properties.items() if vendor and name.startswith(prefix)}
+
+
+def property_faults(driver: Driver) -> list[str]:
+    """What is wrong with the names of the vendor and its properties, each a sentence for the log; empty: nothing."""
+    if not isinstance(driver, VendorPropertiesDriver):
+        return []
+    properties, vendor = driver.init_vendor_properties()
+    prefix = f"{vendor_prefix(vendor)}:"
+    wrong = sorted(name for name in properties if not name.startswith(prefix))
+    colon = [f"the vendor's name {vendor} has a colon, which becomes _"] if ":" in vendor else []
+    begin = f"do not begin with {prefix}" if vendor else "have no vendor"
+    return colon + ([f"properties that {begin} are left out: {', '.join(wrong)}"] if wrong else [])

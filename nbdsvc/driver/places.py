@@ -13,3 +13,14 @@ class PoolPlaces(Protocol):
 
         What begins with / is a folder: a pool in a folder that is inside another one's is refused too.
         """
+
+
+@runtime_checkable
+class NeighbourDriver(PoolPlaces, Protocol):
+    """A driver that sees objects of other backends, because pools lie side by side in what it lists (a volume group)."""
+
+    def set_neighbours(self, places: frozenset[str]) -> None:
+        """The places of all pools of the host's other backends: what lies there is theirs, and is neither listed nor used.
+
+        Called at the start of each backend, and again whenever another one starts.
+        """

@@ -27,7 +27,7 @@ class VendorPropertiesDriver(Protocol):
     """A driver that reads extra specs of its own, whose names begin with its vendor's."""
 
     def init_vendor_properties(self) -> tuple[Mapping[str, Property], str]:
-        """The properties by their names, each `vendor:name`, and the vendor's name. Called at every report."""
+        """The properties by their names, each `vendor:name`, and the vendor's name. Called at every report, twice."""
 
 
 def vendor_prefix(vendor: str | None) -> str | None:

@@ -161,12 +161,20 @@ def _host_unknown(view: View) -> Iterator[Found]:
             yield found_volume(volume, host=volume.host)
 
 
+# The report of a backend finds these too (backends/findings.py).
+MISPLACED = Case(
+    "volume.misplaced",
+    ERROR,
+    "volume {id}{name} is in {there}, and its row says {pool}: it is not served",
+    "move it back by the means of the storage",
+    _misplaced,
+)
+
 # What only the host of the storage can tell.
 OF_STORAGE = (
     Case("volume.object_gone", ERROR, "volume {id}{name} is not in {pool}, nor in another pool of its host",
          "bring its disk or folder back, restore it from a backup, or delete the volume", _object_gone),
-    Case("volume.misplaced", ERROR, "volume {id}{name} is in {there}, and its row says {pool}: it is not served",
-         "move it back by the means of the storage", _misplaced),
+    MISPLACED,
     Case("volume.twice", ERROR, "volume {id}{name} is in {pool}, where it is served from, and a second time in {there}",
          "compare the two, and remove the one in {there} by the means of the storage", _twice),
     Case("volume.leaving", NOTE, "volume {id}{name} is in {pool}, and an object in {there}, of a move that ended, is still "

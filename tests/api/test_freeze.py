@@ -120,6 +120,22 @@ def test_frozen_twice_and_thawed_twice(world: World) -> None:
     assert (shown["frozen"], shown["status"], shown["disabled_reason"]) == (False, "enabled", None)
 
 
+@pytest.mark.row("S044", "S045")
+def test_a_thaw_enables_only_what_the_freeze_disabled(world: World) -> None:
+    """A service that an administrator had disabled keeps its reason; test_failover.py has one that failed over."""
+    world.open()
+    world.good("PUT", "/v3/os-services/disable-log-reason", {**BODY, "disabled_reason": "new disks"})
+    for verb in ("freeze", "thaw"):
+        world.good("PUT", f"/v3/os-services/{verb}", BODY)
+        shown = world.good("GET", "/v3/os-services")["services"][0]
+        assert (shown["frozen"], shown["status"], shown["disabled_reason"]) == (
+            verb == "freeze",
+            "disabled",
+            "new disks",
+        )
+    world.good("PUT", "/v3/os-services/enable", BODY)
+
+
 def test_the_driver_is_notified(world: World) -> None:
     """The simulator keeps a file while it is frozen."""
     marker = world.service.state / "pool" / "frozen"

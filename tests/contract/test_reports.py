@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from pools import Made, implementing
-from structlog.testing import capture_logs
 
 from drivers.memory import MemoryDriver
 from nbdsvc.driver import (
@@ -19,6 +18,7 @@ from nbdsvc.driver import (
     functions_of,
     init_capabilities,
     prefixed_property,
+    property_faults,
 )
 
 STANDARD = ["thin_provisioning", "compression", "qos", "replication_enabled"]
@@ -97,15 +97,15 @@ class _Vendor(MemoryDriver):
 @pytest.mark.row("S082")
 @pytest.mark.parametrize(("vendor", "left"), [("a:b", ["a_b:tier"]), ("a_b", ["a_b:tier"]), ("x", []), ("", [])])
 def test_foreign_properties_are_left_out(tmp_path: Path, vendor: str, left: list[str]) -> None:
-    """Of a vendor with a colon it becomes _; what does not begin with the vendor is left out; of both a warning tells."""
+    """Of a vendor with a colon it becomes _; what does not begin with the vendor is left out; both are faults."""
     driver: Driver = _Vendor("b", tmp_path / "p", vendor=vendor)
-    with capture_logs() as logged:
-        found: dict[str, Any] = init_capabilities(driver)["properties"]
+    found: dict[str, Any] = init_capabilities(driver)["properties"]
     assert [name for name in found if name not in STANDARD] == left
     if left:
         assert found[left[0]] == {
             "title": "Tier", "description": "Kind of disk.", "type": "string", "enum": ("gold", "silver"),
         }  # fmt: skip
-    warnings = " ".join(each["event"] for each in logged if each["log_level"] == "warning")
-    assert "properties are left out" in warnings
-    assert ("has a colon" in warnings) is (":" in vendor)
+    faults = property_faults(driver)
+    why = f"do not begin with {vendor.replace(':', '_')}:" if vendor else "have no vendor"
+    assert f"properties that {why} are left out: " in faults[-1]
+    assert ("has a colon" in faults[0]) is (":" in vendor)

@@ -184,7 +184,7 @@ def test_a_volume_that_was_moved_is_a_finding(make_service: Make, tmp_path: Path
     for source, target in ((here, there), (there, here)):
         shutil.move(tmp_path / source / "volumes" / f"volume-{id}", tmp_path / target / "volumes")
         if target == there:
-            wait_until(lambda: f"volume {id}: it is in pool {there}" in _findings(service))
+            wait_until(lambda: f"volume {id}: it is in fast#{there}" in _findings(service))
             body = {"attachment": {"volume_uuid": id, "connector": {"host": "me"}}}
             status, content, _ = ask(service, "POST", "/v3/attachments", body, OpenStack_API_Version="volume 3.44")
             assert (status, "fast#" in str(content)) == (503, True), content

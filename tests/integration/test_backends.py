@@ -188,6 +188,19 @@ def test_a_type_that_no_backend_meets(shared_service: ServiceProcess, specs: dic
     assert (status, demand in str(content)) == (503, True), content
 
 
+@pytest.mark.row("S082")
+def test_a_misnamed_property_is_told_once(make_service: Callable[..., ServiceProcess]) -> None:
+    """The log has the vendor's name that is not usable as it is once, not once a report."""
+    service = make_service(driver="memory", driver_options="vendor = 'si:m'")
+
+    def reported() -> str:
+        return str(ask(service, "GET", "/v3/os-services")[1]["services"][0]["updated_at"])
+
+    first = reported()
+    wait_until(lambda: reported() != first)
+    assert service.log.read_text().count("a property of the backend is misnamed") == 1
+
+
 @pytest.mark.row("S035", "S036", "S078", "S079", "S082")
 def test_what_backends_report(make_service: Callable[..., ServiceProcess], tmp_path: Path) -> None:
     """get_pools has the functions that count, and what the settings add; capabilities have the vendor's properties."""

@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -174,7 +175,26 @@ def test_frozen_around_a_failover(service: ServiceProcess) -> None:
     fail_over(service, "default")
     assert state(service) == ("enabled", "", "disabled", "frozen")
     good(service, "PUT", "/v3/os-services/thaw", {"host": "me@file"})
+    assert state(service) == ("enabled", "", "enabled", None)
     assert attached_bytes(service, id) == b"before"
+
+
+@pytest.mark.row("S043", "S045")
+@pytest.mark.parametrize("frozen_first", [True, False])
+def test_a_thaw_does_not_enable_what_failed_over(service: ServiceProcess, *, frozen_first: bool) -> None:
+    """Whether it was frozen before or after the failover; and the way back enables nothing that an administrator disabled."""
+    freeze = partial(good, service, "PUT", "/v3/os-services/freeze", {"host": "me@file"})
+    if frozen_first:
+        freeze()
+    fail_over(service)
+    if not frozen_first:
+        freeze()
+    good(service, "PUT", "/v3/os-services/thaw", {"host": "me@file"})
+    assert state(service) == ("failed-over", "far", "disabled", "failed-over")
+    reason = {"host": "me@file", "disabled_reason": "new disks"}
+    good(service, "PUT", "/v3/os-services/disable-log-reason", reason)
+    fail_over(service, "default")
+    assert state(service) == ("enabled", "", "disabled", "new disks")
 
 
 @pytest.mark.row("S043")

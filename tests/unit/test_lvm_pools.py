@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from pools import set_up, snapshot_of, volume
 
-from drivers.lvm import ThinDriver
+from drivers.lvm import ThickDriver, ThinDriver
 from nbdsvc import errors
+from nbdsvc.backends.places import Places
 from nbdsvc.location import Location
 from nbdsvc.process import Completed, Runner
 from nbdsvc.units import GiB, MiB
@@ -108,6 +109,27 @@ def test_thin_pools_of_one_group_are_kept_apart(lvm: _Lvm, driver: ThinDriver) -
         with pytest.raises(errors.BackendUnavailable, match="not in the pool"):
             call()
     assert driver.location(ref) == Location.block(Path(f"/dev/g/volume-{ref.id}"))
+
+
+def test_backends_in_one_group_see_only_their_own(lvm: _Lvm) -> None:
+    """Three backends have two thin pools and the thick volumes of one group: each lists, finds and deletes its own LVs alone."""
+    drivers = {"one": ThinDriver("one", pools={"x": "g/one"}, runner=lvm), "two": ThinDriver("two", pools={"x": "g/two"}, runner=lvm),
+               "thick": ThickDriver("thick", pools={"x": "g"}, runner=lvm)}  # fmt: skip
+    places = Places()
+    for name, driver in drivers.items():
+        set_up(driver)
+        places.take(name, driver)
+    refs = {name: volume(pool="x") for name in drivers}
+    for name in ("one", "two"):
+        drivers[name].create_volume(refs[name], "op")
+    lvm.add("g", f"volume-{refs['thick'].id}", "plain", tags="nbdsvc.owner=op")
+    for name, driver in drivers.items():
+        assert [each.id for each in driver.list_objects() if each.kind == "volume"] == [refs[name].id], name
+        managed = [each.id for each in driver.get_manageable_volumes() if each.reason == "it is managed already"]
+        assert managed == [refs[name].id], name
+    before = list(lvm.changes)
+    drivers["one"].delete_volume(refs["two"])
+    assert lvm.changes == before
 
 
 def test_what_is_in_no_pool_of_the_backend_is_listed_once(lvm: _Lvm, driver: ThinDriver) -> None:

@@ -1,15 +1,14 @@
 """Actions on volumes that are there: attach, write, read, extend, revert, verify, delete."""
 
-import sys
 from typing import Any
+
+import debian_packages  # noqa: F401 (the next line needs it)
+import nbd
 
 from walk import check, choices
 from walk.choices import MOST_GIB, action, pick, place, prefer, snapshots_of
 from walk.disk import content
 from walk.world import Attached, Snapshot, Violation, Volume, World
-
-sys.path.append("/usr/lib/python3/dist-packages")
-import nbd
 
 # Largest request that the export wants, so that a longer one is sent as several.
 REQUEST = 4 << 20

@@ -1,7 +1,6 @@
 """The service under test and what the walk believes of it: volumes, snapshots, who has what attached."""
 
 import contextlib
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,15 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import debian_packages  # noqa: F401 (the next line needs it)
+import nbd
 from backends import Backend
 from serving import ServiceProcess
 
 from drivers.memory import Faults
 from nbdsvc import errors
 from walk.disk import Disk
-
-sys.path.append("/usr/lib/python3/dist-packages")
-import nbd
 
 LOCAL = {"host": "me", "ip": "127.0.0.1"}
 PATIENCE = 30.0
