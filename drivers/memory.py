@@ -214,6 +214,12 @@ class MemoryDriver(SimulatedReports, FileDriver):
         kept = volume.state or ProviderState()
         return replace(kept, driver_data={"migrated_from": source.pool})
 
+    @faulty
+    def accept_transfer(self, volume: VolumeRef, new_user: str, new_project: str) -> ProviderState | None:
+        """Keep whose the volume is, as an array does that has CHAP credentials by project."""
+        kept = volume.state or ProviderState()
+        return replace(kept, driver_data={**(kept.driver_data or {}), "owner": [new_project, new_user]})
+
     def _here(
         self, source: VolumeRef, destination: VolumeRef, remote: Remote | None
     ) -> Iterator[tuple[Path, VolumeRef]]:

@@ -23,6 +23,7 @@ from nbdsvc.driver import (
     ReplicatedDriver,
     RevertDriver,
     SnapshotDriver,
+    TransferDriver,
     capabilities_of,
     class_name,
     unsupported,
@@ -109,6 +110,10 @@ class Backend:
     def freezing(self) -> FreezeDriver | None:
         """The driver, where it wants to be notified of a freeze; else None."""
         return self.driver if isinstance(self.driver, FreezeDriver) else None
+
+    def transfers(self) -> TransferDriver | None:
+        """The driver, where it keeps something of a volume's owner; else None."""
+        return self.driver if isinstance(self.driver, TransferDriver) else None
 
     def replicas(self) -> ReplicaDriver:
         """Volumes with replicas of their own."""

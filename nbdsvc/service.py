@@ -50,6 +50,7 @@ from nbdsvc.store import migrate
 from nbdsvc.store.claims import Claim
 from nbdsvc.store.database import Database
 from nbdsvc.store.listening import Listener
+from nbdsvc.transfers.accept import ACCEPT_TRANSFER
 from nbdsvc.volumes.create import CREATE_VOLUME
 from nbdsvc.volumes.create_elsewhere import going_on
 from nbdsvc.volumes.delete import DELETE_VOLUME
@@ -80,6 +81,7 @@ def _add_chap(info: ConnectionInfo, secret: str) -> ConnectionInfo:
 # By driver_volume_type. Of all transports, because an attachment keeps the one that it got.
 ADD_SECRET = {"nbd": NbdExporter.with_secret, "iscsi": _add_chap}
 OPERATION_TYPES = (
+    ACCEPT_TRANSFER,
     CREATE_VOLUME,
     DELETE_VOLUME,
     EXTEND_VOLUME,

@@ -16,6 +16,7 @@ FILTERS: dict[str, tuple[str, ...]] = {
                     "project_id"),
     "operations": ("id", "kind", "state", "resource_id", "resource_type", "request_id", "project_id"),
     "messages": ("resource_uuid", "resource_type", "event_id", "request_id", "message_level", "project_id"),
+    "transfers": ("id", "name", "volume_id", "project_id"),
     "pools": ("name", "volume_type"),
 }  # fmt: skip
 # Only an administrator sees where things are.

@@ -29,6 +29,7 @@ from nbdsvc.api import (
     resource_filters,
     services,
     snapshots,
+    transfers,
     types,
     volume_actions,
     volumes,
@@ -55,7 +56,7 @@ unfinished operations), 415 badMediaType,
 """
 _ROUTERS = (volumes, volume_actions, snapshots, attachments, types, limits, quota_sets, services, hosts, workers, pools,
             zones, extensions, resource_filters, operations, messages, images, manageable, placement, explain,
-            evacuation)  # fmt: skip
+            evacuation, transfers)  # fmt: skip
 
 
 def create(app: App, authenticator: Authenticator) -> ApiMiddleware:

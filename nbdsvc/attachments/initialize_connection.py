@@ -25,8 +25,12 @@ def initialize_connection(app: App, context: Context, id: str, connector: dict[s
     ExportFailed.
     """
     with app.change() as conn:
-        volume = repositories.volumes.get(conn, id, owner_scope(context))
-        if volume.status in states.VOLUME_IN_FLIGHT:
+        repositories.volumes.get(conn, id, owner_scope(context))
+        # Locked: who accepts a transfer of the volume has to see that it is connected, or this that it has another owner.
+        volume = repositories.volumes.get_for_update(conn, id)
+        if volume.project_id != (owner_scope(context) or volume.project_id):
+            raise errors.NotFound(resource="Volume", id=id)
+        if volume.status in states.VOLUME_IN_FLIGHT | {"awaiting-transfer"}:
             raise errors.InvalidState(
                 resource="Volume",
                 id=id,

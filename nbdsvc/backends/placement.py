@@ -202,6 +202,12 @@ def instant_clone(conn: sa.Connection, host: str) -> bool:
     return bool(backend and backend.capabilities.get("instant_clone"))
 
 
+def implements(conn: sa.Connection, host: str, protocol: str) -> bool:
+    """Whether the driver of that backend reported that it implements the protocol (a name of driver.PROTOCOLS)."""
+    backend = backends.find(conn, host)
+    return backend is not None and protocol in backend.capabilities.get("protocols", ())
+
+
 def require(conn: sa.Connection, host: str, protocol: str) -> None:
     """Unsupported where the driver of that backend does not implement the protocol (a name of driver.PROTOCOLS).
 

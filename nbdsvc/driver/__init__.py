@@ -45,6 +45,7 @@ from nbdsvc.driver.replication import DEFAULT_TARGET, ReplicaDriver, ReplicatedD
 from nbdsvc.driver.snapshots import CloneDriver, RevertDriver, SnapshotDriver
 from nbdsvc.driver.state import ProviderState
 from nbdsvc.driver.stats import LIMITLESS, Capacity, PoolStats
+from nbdsvc.driver.transfer import TransferDriver
 
 __all__ = [
     "DEFAULT_TARGET",
@@ -82,6 +83,7 @@ __all__ = [
     "SecureFilesDriver",
     "SnapshotDriver",
     "SnapshotRef",
+    "TransferDriver",
     "VendorPropertiesDriver",
     "VolumeCopyDriver",
     "VolumeRef",

@@ -12,6 +12,7 @@ from nbdsvc.driver.migrate import MigratedDriver, MigrateDriver, VolumeCopyDrive
 from nbdsvc.driver.properties import VendorPropertiesDriver
 from nbdsvc.driver.replication import ReplicaDriver, ReplicatedDriver
 from nbdsvc.driver.snapshots import CloneDriver, RevertDriver, SnapshotDriver
+from nbdsvc.driver.transfer import TransferDriver
 
 # The optional protocols by name, and what a driver without one cannot do.
 PROTOCOLS: dict[str, tuple[type, str]] = {
@@ -31,6 +32,7 @@ PROTOCOLS: dict[str, tuple[type, str]] = {
     "MigrateDriver": (MigrateDriver, "moves no volumes without a copy"),
     "VolumeCopyDriver": (VolumeCopyDriver, "prepares no volumes for a copy"),
     "MigratedDriver": (MigratedDriver, "finalizes no volumes that were copied"),
+    "TransferDriver": (TransferDriver, "keeps nothing of a volume's owner"),
 }
 
 

@@ -155,6 +155,30 @@ class VolumeType:
 
 
 @dataclass(frozen=True)
+class Transfer:
+    """An offer of a volume by its project to whoever has the key, of which there is a salted hash only.
+
+    `accepted`: by `destination_project_id`, while the driver is notified; the row goes when that is done. `tries`: keys given
+    since the last right one.
+    """
+
+    id: str
+    # Whose volume it is until it is accepted.
+    project_id: str
+    volume_id: str
+    name: str | None
+    salt: str = field(repr=False)
+    key_hash: str = field(repr=False)
+    # The snapshots of the volume stay with its project.
+    no_snapshots: bool = False
+    destination_project_id: str | None = None
+    accepted: bool = False
+    tries: int = 0
+    created_at: datetime = field(default_factory=clock.now)
+    updated_at: datetime | None = None
+
+
+@dataclass(frozen=True)
 class StorageBackend:
     """A backend of a host as it last reported; the API's service `host@name`. Its pools are rows of their own.
 

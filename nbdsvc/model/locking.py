@@ -36,6 +36,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "volume.upload in use": ("volume~", "deletion~"),
     "volume.revert": ("volume", "snapshot"),
     "volume.verify": ("volume",),
+    "volume.accept_transfer": ("volume", "deletion~"),
     "volume.promote_replica": ("volume", "deletion~"),
     "volume.reenable_replication": ("volume", "deletion~"),
     "volume.detach_all": ("attachment",),

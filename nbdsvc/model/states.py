@@ -136,7 +136,8 @@ VOLUME = _table(
     ),
     ("be found again", "error", None, PREVIOUS, None),
     ("begin transfer", "available", None, "awaiting-transfer", None),
-    ("end transfer", "awaiting-transfer", None, "available", None),
+    # Accepted or withdrawn; `error` where it is not known whose the backend takes it to be.
+    ("end transfer", "awaiting-transfer", None, "available", "error"),
 )
 
 SNAPSHOT_STATUSES = frozenset("creating available deleting restoring unmanaging error error_deleting deleted".split())

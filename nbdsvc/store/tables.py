@@ -118,6 +118,24 @@ attachments = sa.Table(
     sa.Index("attachments_by_project", "project_id", "created_at", "id"),
 )
 
+# Offers of volumes to other projects, see model/entities.py.
+transfers = sa.Table(
+    "transfers",
+    metadata,
+    sa.Column("id", _ID, primary_key=True),
+    sa.Column("project_id", _NAME, nullable=False),
+    sa.Column("volume_id", _ID, nullable=False, index=True),
+    sa.Column("name", _NAME),
+    sa.Column("salt", sa.String(64), nullable=False),
+    sa.Column("key_hash", sa.String(64), nullable=False),
+    sa.Column("no_snapshots", sa.Boolean, nullable=False),
+    sa.Column("destination_project_id", _NAME),
+    sa.Column("accepted", sa.Boolean, nullable=False),
+    sa.Column("tries", sa.Integer, nullable=False),
+    *_stamps(),
+    sa.Index("transfers_by_project", "project_id", "created_at", "id"),
+)
+
 volume_types = sa.Table(
     "volume_types",
     metadata,

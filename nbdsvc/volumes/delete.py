@@ -17,7 +17,7 @@ from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step
 from nbdsvc.refs import read_volume_ref, snapshot_ref
 from nbdsvc.store import operations as journal
-from nbdsvc.store import repositories, transitions
+from nbdsvc.store import repositories, transfers, transitions
 
 
 @dataclass(frozen=True)
@@ -128,6 +128,7 @@ def _succeed(conn: sa.Connection, _operation: Operation, args: DeleteArgs) -> No
         repositories.attachments.delete(conn, attachment.id)
     for snapshot in repositories.snapshots_of(conn, args.volume_id):
         repositories.snapshots.delete(conn, snapshot.id)
+    transfers.remove_of_volume(conn, args.volume_id)
     repositories.volumes.delete(conn, args.volume_id)
 
 

@@ -15,7 +15,7 @@ from nbdsvc.model.locking import locks
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step
 from nbdsvc.refs import read_volume_ref
-from nbdsvc.store import repositories, transitions
+from nbdsvc.store import repositories, transfers, transitions
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,7 @@ def _unmanage(run: Run[UnmanageVolumeArgs]) -> None:
 def _succeed(conn: sa.Connection, _operation: Operation, args: UnmanageVolumeArgs) -> None:
     for attachment in repositories.attachments_of(conn, args.volume_id):
         repositories.attachments.delete(conn, attachment.id)
+    transfers.remove_of_volume(conn, args.volume_id)
     repositories.volumes.delete(conn, args.volume_id)
 
 

@@ -316,3 +316,42 @@ def test_openstack_migrate_and_retype(two_pools: tuple[ServiceProcess, str, str]
     wait(service, id)
     shown = json.loads(command("show", "-f", "json", id))
     assert (shown["os-vol-host-attr:host"], shown["type"]) == (first, "a")
+
+
+def test_cinderclient_transfers(service: ServiceProcess) -> None:
+    """transfer-create, -list, -show, -accept by another project, and -delete."""
+    client, plugin = cinder(service), CinderNoAuthPlugin("tester", "p2", endpoint=service.url)
+    other = cinderclient.Client("3.44", session=session.Session(auth=plugin))
+    volumes = [client.volumes.create(1) for _ in range(2)]
+    for volume in volumes:
+        wait(service, volume.id)
+    made, withdrawn = (client.transfers.create(volume.id, "gift") for volume in volumes)
+    assert {row.id for row in client.transfers.list(detailed=False)} == {made.id, withdrawn.id}
+    assert client.transfers.get(made.id).volume_id == volumes[0].id
+    assert not hasattr(client.transfers.get(made.id), "auth_key")
+    with pytest.raises(BadRequest, match="not the key"):
+        other.transfers.accept(made.id, "0" * 32)
+    assert other.transfers.accept(made.id, made.auth_key).volume_id == volumes[0].id
+    client.transfers.delete(withdrawn.id)
+    assert client.transfers.list() == []
+    assert [row.id for row in other.volumes.list()] == [volumes[0].id]
+    assert [row.id for row in client.volumes.list()] == [volumes[1].id]
+
+
+def test_openstack_transfers(service: ServiceProcess) -> None:
+    """`volume transfer request` create, list, show, accept and delete of the openstack command line, and of its SDK."""
+    made = openstack.connect(
+        auth_type="none", endpoint=service.url, block_storage_endpoint_override=service.url,
+        auth={"endpoint": service.url}, volume_api_version="3", block_storage_api_version="3",
+    )  # fmt: skip
+    proxy = made.block_storage
+    volume = proxy.create_volume(size=1)
+    wait_any(service, volume.id)
+    offer = proxy.create_transfer(volume_id=volume.id, name="gift")
+    assert proxy.get_transfer(offer.id).volume_id == volume.id
+    assert [row.id for row in proxy.transfers()] == [offer.id]
+    assert proxy.find_transfer("gift").id == offer.id
+    proxy.accept_transfer(offer.id, offer.auth_key)
+    wait_any(service, volume.id)
+    proxy.delete_transfer(proxy.create_transfer(volume_id=volume.id))
+    assert list(proxy.transfers()) == []

@@ -91,4 +91,4 @@ def versions(operation: Operation) -> list[Version]:
     """Where something changes, the version before it, the first and the last."""
     changes = boundaries(operation.shape) | {operation.since}
     before = {(major, minor - 1) for major, minor in changes if minor}
-    return sorted(changes | before | {(3, 0), MAXIMUM})
+    return sorted(each for each in changes | before | {(3, 0), MAXIMUM} if each <= MAXIMUM)

@@ -1,5 +1,6 @@
 """The contract of nbdsvc/driver/hooks.py, over every driver that implements one of its protocols, and of proxies."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from nbdsvc.driver import (
     ProviderInfoDriver,
     ProxyVD,
     SecureFilesDriver,
+    TransferDriver,
     VolumeRef,
     capabilities_of,
     check_complete,
@@ -164,3 +166,20 @@ def test_no_protocol_has_the_deprecated_replication_updates() -> None:
     """What Cinder deprecated, and has no driver implement, is no method here: statuses come by get_replication_status."""
     assert not hasattr(MemoryDriver, "get_replication_updates")
     assert not hasattr(Driver, "get_replication_updates")
+
+
+@pytest.mark.row("S095")
+@_can("TransferDriver")
+def test_a_change_of_owner_may_be_repeated_and_taken_back(make: Made) -> None:
+    """The same call again, after a restart too, returns the same; the call with the owner from before what it returned then."""
+    driver, ref = make(), volume()
+    assert isinstance(driver, TransferDriver)
+    state = driver.create_volume(ref, "op")
+    first = driver.accept_transfer(replace(ref, state=state), "u", "p")
+    for kept, owner in ((state, "new"), (first, "new"), (first, "p"), (first, "p")):
+        again = make()
+        assert isinstance(again, TransferDriver)
+        expected = driver.accept_transfer(replace(ref, state=first), "u", owner)
+        assert again.accept_transfer(replace(ref, state=kept), "u", owner) == expected
+    assert expected == first
+    driver.delete_volume(ref)

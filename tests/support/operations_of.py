@@ -23,6 +23,8 @@ from shapes import (
     SNAPSHOT,
     SNAPSHOT_FULL,
     SNAPSHOT_SHORT,
+    TRANSFER,
+    TRANSFER_SHORT,
     TYPE,
     TYPE_CREATED,
     TYPE_DEFAULT,
@@ -269,6 +271,28 @@ MANAGING = [
     *_manage("os-volume-manage", (3, 0)), *_manage("os-snapshot-manage", (3, 0)),
 ]  # fmt: skip
 
+
+def _transfers(noun: str) -> list[Operation]:
+    made, links = {"transfer": TRANSFER}, {"transfers_links@3.59": [LINK]} if noun == "volume-transfers" else {}
+
+    def acceptance(world: World) -> tuple[str, Any]:
+        id, key = world.new_transfer()
+        return f"{noun}/{id}/accept", {"accept": {"auth_key": key}}
+
+    return [
+        send("POST", noun, 202, {"transfer": TRANSFER | keys("auth_key")},
+             lambda w: (noun, {"transfer": {"volume_id": w.new_volume()}})),
+        get(noun, {"transfers": [TRANSFER_SHORT], **links}, lambda w: f"{noun}?limit=1&id={w.new_transfer()[0]}"),
+        get(f"{noun}/detail", {"transfers": [TRANSFER], **links},
+            lambda w: f"{noun}/detail?limit=1&id={w.new_transfer()[0]}"),
+        get(f"{noun}/{{id}}", made, lambda w: f"{noun}/{w.new_transfer()[0]}"),
+        send("DELETE", f"{noun}/{{id}}", 202, None, lambda w: (f"{noun}/{w.new_transfer()[0]}", None)),
+        send("POST", f"{noun}/{{id}}/accept", 202, {"transfer": TRANSFER_SHORT}, acceptance),
+    ]  # fmt: skip
+
+
+TRANSFERS = [*_transfers("volume-transfers"), *_transfers("os-volume-transfer")]
+
 OPERATIONS = [
     *VOLUMES,
     *VOLUME_ACTIONS,
@@ -279,4 +303,5 @@ OPERATIONS = [
     *JOURNAL,
     *IMAGES,
     *MANAGING,
+    *TRANSFERS,
 ]

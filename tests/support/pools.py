@@ -56,6 +56,7 @@ _HOOKS = frozenset(
         "VendorPropertiesDriver",
         "VolumeCopyDriver",
         "MigratedDriver",
+        "TransferDriver",
     }
 )
 _REPLICATION = frozenset({"ReplicaDriver", "ReplicatedDriver"})

@@ -85,6 +85,10 @@ UPLOADED = keys(
     protected@3.1""",
     volume_type=TYPE_UPLOADED,
 )
+TRANSFER_SHORT = keys("id name volume_id", links=[LINK])
+TRANSFER = TRANSFER_SHORT | keys(
+    "created_at no_snapshots@3.55 source_project_id@3.57 destination_project_id@3.57 accepted@3.57"
+)
 MESSAGE = keys(
     """id event_id user_message message_level resource_type resource_uuid request_id created_at guaranteed_until""",
     links=[LINK],

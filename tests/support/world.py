@@ -134,6 +134,11 @@ class World:
             self.act("types", id, "addProjectAccess", {"project": project})
         return id
 
+    def new_transfer(self) -> tuple[str, str]:
+        """Of a new volume: its id and its key."""
+        made = self.good("POST", "/v3/os-volume-transfer", {"transfer": {"volume_id": self.new_volume()}})["transfer"]
+        return str(made["id"]), str(made["auth_key"])
+
     def new_message(self) -> str:
         """Of a creation that failed."""
         self._plan(error="DeviceBusy")
