@@ -5,6 +5,7 @@ its origin's old bytes needs no room for it, and most of a volume costs a read a
 run again.
 """
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,6 +32,9 @@ def reconcile(
             if should_stop():
                 return None
             length = min(PIECE, size - offset)
+            if _is_hole(wanted, offset, length) and _is_hole(present, offset, length):
+                on_progress(offset + length, size, written)
+                continue
             new, old = _read(wanted, source, offset, length), _read(present, destination, offset, length)
             if new != old:
                 written += _write_differing(present, destination, offset, new, old)
@@ -52,6 +56,14 @@ def _opened(path: Path, flags: int) -> Iterator[int]:
         yield fd
     finally:
         os.close(fd)
+
+
+def _is_hole(fd: int, offset: int, length: int) -> bool:
+    """Whether the file has nothing there, which reads as zeros. False for a device, and where that cannot be known."""
+    try:
+        return os.lseek(fd, offset, os.SEEK_DATA) >= offset + length
+    except OSError as error:  # ENXIO: nothing up to the end of the file, which may be before the end of the piece
+        return error.errno == errno.ENXIO and os.fstat(fd).st_size >= offset + length
 
 
 def _read(fd: int, path: Path, offset: int, length: int) -> bytes:

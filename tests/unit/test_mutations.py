@@ -5,14 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from rig.machine import record
+from rig.machine import blind, record
 from rig.machine.mutations import MUTATIONS, Mutation
 from rig.machine.unhinted import UNHINTED
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.parametrize("mutation", [*MUTATIONS, *UNHINTED], ids=lambda each: each.name)
+WITHOUT_HINTS = [*UNHINTED, *blind.FIRST, *blind.SECOND]
+
+
+@pytest.mark.parametrize("mutation", [*MUTATIONS, *WITHOUT_HINTS], ids=lambda each: each.name)
 def test_a_bug_can_be_planted(mutation: Mutation, tmp_path: Path) -> None:
     """Its piece is in the file exactly once, and the file with it compiles."""
     copy = tmp_path / mutation.path
@@ -26,7 +29,7 @@ def test_a_bug_can_be_planted(mutation: Mutation, tmp_path: Path) -> None:
 
 def test_no_hunt_has_a_hint_for_what_it_is_to_find_without() -> None:
     """Nothing is drawn more often for a bug of the list without hints."""
-    assert [each.name for each in UNHINTED if each.needs] == []
+    assert [each.name for each in WITHOUT_HINTS if each.needs] == []
 
 
 def test_what_a_bug_needs_is_an_action() -> None:

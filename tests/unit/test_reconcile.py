@@ -36,6 +36,26 @@ def test_it_reads_like_the_source_and_only_differing_chunks_were_written(
     assert seen[-1] == (size, size)
 
 
+def _bytes_read() -> int:
+    """By this process, from wherever (proc(5), rchar)."""
+    return int(Path("/proc/self/io").read_text().split()[1])
+
+
+def test_what_neither_has_is_not_read(tmp_path: Path) -> None:
+    """A restore of 16 GiB with a MiB in them reads a MiB; one that is too short for its size is said all the same."""
+    for name in ("a", "b"):
+        with (tmp_path / name).open("wb") as file:
+            file.truncate(16 << 30)
+    with (tmp_path / "a").open("r+b") as file:
+        file.seek(5 << 30)
+        file.write(b"a" * MiB)
+    before = _bytes_read()
+    assert reconcile(tmp_path / "a", tmp_path / "b", 16 << 30, lambda _d, _t, _w: None, _never) == MiB
+    assert _bytes_read() - before < 64 * MiB
+    with pytest.raises(errors.ReadFailed, match="0 bytes instead of"):
+        reconcile(tmp_path / "a", tmp_path / "b", 32 << 30, lambda _d, _t, _w: None, _never)
+
+
 def test_it_stops_when_it_is_told(tmp_path: Path) -> None:
     """None, and what was not reached is as it was."""
     (tmp_path / "a").write_bytes(b"a" * 8 * MiB)

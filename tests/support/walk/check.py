@@ -29,6 +29,7 @@ def everything(world: World) -> None:
         read_volume(world, volume)
     for snapshot in world.snapshots:
         read_snapshot(world, snapshot)
+    fail_on([f"explain: {each}" for each in world.service.findings()])
 
 
 def read_volume(world: World, volume: Volume) -> None:
@@ -63,7 +64,7 @@ def read_snapshot(world: World, snapshot: Snapshot) -> None:
 def verify_digests(world: World, volume: Volume, *, record: bool = False) -> str:
     """What the service says of a volume that is free; empty where it is as recorded. A wrong difference is a Violation."""
     world.client.act("volumes", volume.id, "nbdsvc-verify", {"record": record})
-    world.between()
+    world.between(undone=False)
     world.settle("volumes", volume.id, "available")
     ended = world.client.operation_of(volume.id)
     said = "" if ended["state"] == "succeeded" else str(ended["error"]["message"])
@@ -86,8 +87,23 @@ def _volume_rows(world: World) -> list[str]:
     shown = {row["id"]: row for row in world.client.get("volumes", "detail")["volumes"]}
     wanted = {volume.id: volume for volume in world.volumes}
     return _unequal("volumes", set(shown), set(wanted)) or [
-        fault for id, volume in wanted.items() for fault in _differences(f"volume {id}", _row(volume), shown[id])
+        fault
+        for id, volume in wanted.items()
+        for fault in _differences(f"volume {id}", {**_row(volume), **_kept(world, shown[id], _KEPT)}, shown[id])
+        + _misplaced(world, volume, shown[id])
     ]
+
+
+def _kept(world: World, shown: dict[str, Any], fields: tuple[str, ...]) -> dict[str, Any]:
+    """The fields as they were shown at first: nothing changes them."""
+    first = world.first_seen.setdefault(shown["id"], shown)
+    return {key: first.get(key) for key in fields}
+
+
+def _misplaced(world: World, volume: Volume, shown: dict[str, Any]) -> list[str]:
+    """The pool that the row names is the one that the file is in."""
+    named, there = shown["os-vol-host-attr:host"].partition("#")[2], world.path(volume).parents[1].name
+    return [] if named == there else [f"volume {volume.id} is in pool {there}, and its row says {named}"]
 
 
 def _row(volume: Volume) -> dict[str, Any]:
@@ -104,7 +120,8 @@ def _snapshot_rows(world: World) -> list[str]:
         for id, each in wanted.items()
         for fault in _differences(
             f"snapshot {id}",
-            {"size": each.disk.size, "status": "available", "volume_id": each.volume, "name": each.name},
+            {"size": each.disk.size, "status": "available", "volume_id": each.volume, "name": each.name}
+            | {"metadata": each.metadata, **_kept(world, shown[id], _KEPT_OF_SNAPSHOTS)},
             shown[id],
         )
     ]
@@ -129,12 +146,20 @@ def _unequal(noun: str, found: set[str], wanted: set[str]) -> list[str]:
     return [f"{noun} too many: {more}, missing: {less}"] if more or less else []
 
 
+# What no operation of the walk changes.
+_KEPT = ("created_at", "user_id", "availability_zone", "encrypted", "consistencygroup_id", "volume_image_metadata",
+         "os-vol-tenant-attr:tenant_id", "os-vol-mig-status-attr:name_id")  # fmt: skip
+_KEPT_OF_SNAPSHOTS = ("created_at", "user_id", "os-extended-snapshot-attributes:project_id", "group_snapshot_id")
+
+
 def _differences(name: str, wanted: dict[str, Any], shown: dict[str, Any]) -> list[str]:
     found = {key: _shown(key, shown) for key in wanted}
     return [f"{name}: {key} is {found[key]!r} and not {wanted[key]!r}" for key in wanted if found[key] != wanted[key]]
 
 
 def _shown(key: str, row: dict[str, Any]) -> Any:
+    if key not in row:
+        return None
     if key == "attachments":
         return sorted(each["attachment_id"] for each in row[key])
     if key == "os-vol-host-attr:host":

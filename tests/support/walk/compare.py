@@ -2,9 +2,12 @@
 
 import errno
 import os
+import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
+
+from images import qemu_img
 
 from walk.disk import BLOCK, Disk, GiB
 
@@ -25,6 +28,16 @@ def file_faults(path: Path, disk: Disk) -> list[str]:
         found = list(_data(file.fileno(), size))
         reader = ((begin, os.pread(file.fileno(), end - begin, begin)) for begin, end in _cut(found))
         return _faults(path.name, disk, found, reader)
+
+
+def image_faults(path: Path, form: str, disk: Disk) -> list[str]:
+    """Of an image, as qemu-img reads it; a raw one as it is."""
+    if form == "raw":
+        return file_faults(path, disk)
+    with tempfile.TemporaryDirectory(dir=path.parents[1]) as folder:
+        raw = Path(folder) / path.name
+        qemu_img("convert", "-f", form, "-O", "raw", path, raw)
+        return file_faults(raw, disk)
 
 
 def export_faults(name: str, connection: Any, disk: Disk) -> list[str]:

@@ -14,7 +14,7 @@ _VERBS = ("create_volume", "create_cloned_volume", "create_volume_from_snapshot"
           "revert_to_snapshot", "delete_volume", "delete_snapshot")  # fmt: skip
 
 
-@action(1)
+@action(1, choices.volumes)
 def fault(world: World, verb: int, when: int) -> str:
     """The next time, the backend fails."""
     name, moment = pick(list(_VERBS), verb), pick(["before", "after"], when)
@@ -22,20 +22,29 @@ def fault(world: World, verb: int, when: int) -> str:
     return f"{moment} {name}"
 
 
-@action(1)
+@action(1, choices.volumes)
 def kill(world: World) -> str:
     """The service dies and comes back; nothing of the model changes."""
     world.restart()
     return "the service"
 
 
-@action(1)
+@action(1, choices.volumes)
 def kill_during(world: World, verb: int, when: int) -> str:
     """The next operation that uses this verb of the backend takes longer, and the service dies during the next operation."""
     name, moment = pick(list(_VERBS), verb), pick(["before", "after"], when)
     world.plan({name: [{"error": None, "when": moment, "times": 1, "delay": 0.3}]})
     world.dies_next = True
     return f"the service, at the next request; {moment} {name}"
+
+
+@action(1, choices.volumes)
+def cancel_during(world: World, verb: int, when: int) -> str:
+    """The next operation is cancelled while it is under way, and longer so where it uses this verb: it is done or undone."""
+    name, moment = pick(list(_VERBS), verb), pick(["before", "after"], when)
+    world.plan({name: [{"error": None, "when": moment, "times": 1, "delay": 0.3}]})
+    world.cancels_next = True
+    return f"the next request; {moment} {name}"
 
 
 @action(1, choices.taken)

@@ -16,7 +16,7 @@ def freeze(world: World, volume: int, first: int, second: int, dies: int) -> str
     target = choices.near(world, choices.volumes(world), volume)
     host = f"me@{target.store.name}"
     world.client.put("os-services", "freeze", body={"host": host})
-    world.between()
+    world.between(undone=False)
     refusals = [_refused(world, target, number) for number in (first, second)]
     if dies % 3 == 0:
         world.restart()

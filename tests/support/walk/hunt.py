@@ -1,6 +1,7 @@
 """`python -m walk.hunt [NAME...]`: plant each bug in a copy of the product, and tell whether a walk finds it.
 
-No hints: the weights are those of every walk. STEPS and SECONDS bound each hunt, SEED begins it.
+No hints: the weights are those of every walk. STEPS and SECONDS bound each hunt; SEEDS, with commas between, begin one
+each; LIST is one of LISTS.
 """
 
 import os
@@ -14,21 +15,24 @@ from pathlib import Path
 
 from serving import ServiceProcess
 
+from rig.machine import blind
 from rig.machine.mutations import Mutation
 from rig.machine.unhinted import UNHINTED
 from walk import run
 from walk.world import BACKEND, World, prepare
 
+LISTS = {"unhinted": UNHINTED, "first": blind.FIRST, "second": blind.SECOND}
 ROOT = Path(__file__).resolve().parents[3]
 
 
 def main(names: list[str]) -> int:
     steps, seconds = int(os.environ.get("STEPS", "600")), float(os.environ.get("SECONDS", "300"))
-    seed = os.environ.get("SEED", "1")
-    bugs = [bug for bug in UNHINTED if not names or bug.name in names]
-    found = [hunt(bug, seed, steps, seconds) for bug in bugs]
-    print(f"{sum(found)} of {len(found)} planted bugs found")
-    return 0 if all(found) else 1
+    seeds = os.environ.get("SEEDS", "1").split(",")
+    bugs = [bug for bug in LISTS[os.environ.get("LIST", "unhinted")] if not names or bug.name in names]
+    found = [[hunt(bug, seed, steps, seconds) for seed in seeds] for bug in bugs]
+    print(f"{sum(map(any, found))} of {len(found)} planted bugs found, in {sum(map(sum, found))} of "
+          f"{len(found) * len(seeds)} hunts")  # fmt: skip
+    return 0 if all(map(any, found)) else 1
 
 
 def hunt(bug: Mutation, seed: str, steps: int, seconds: float) -> bool:
@@ -37,12 +41,12 @@ def hunt(bug: Mutation, seed: str, steps: int, seconds: float) -> bool:
     with tempfile.TemporaryDirectory(prefix="nb-", dir="/var/tmp") as folder:
         tree = planted(Path(folder), bug)
         with service(Path(folder), tree) as running:
+            world = World(running)
             while not violation and done < steps and time.monotonic() < began + seconds:
-                world = World(running)
                 record = run.walk(world, f"{seed}.{done}", min(steps - done, run.SEQUENCE), began + seconds)
                 done, violation = done + len(record.plan), record.violation
     said = f"found: {violation[:110]}" if violation else "not found"
-    print(f"{bug.name:52} {done:4} steps {time.monotonic() - began:5.0f} s  {said}", flush=True)
+    print(f"{bug.name:52} seed {seed:4} {done:4} steps {time.monotonic() - began:5.0f} s  {said}", flush=True)
     return bool(violation)
 
 

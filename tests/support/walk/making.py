@@ -5,7 +5,9 @@ from typing import Any
 
 from walk import check, choices
 from walk.choices import MOST_GIB, MOST_IMAGES, MOST_SNAPSHOTS, action, pick, prefer
+from walk.compare import image_faults
 from walk.disk import BLOCK, Disk, content
+from walk.seasoning import season, write_ends
 from walk.world import STORES, TYPES, Snapshot, Store, Volume, World
 
 
@@ -36,6 +38,14 @@ def make(
     return f"{made} of {source}"
 
 
+def diverge(world: World, source: Volume, how: int) -> None:
+    """What was made last and its source are written to: neither may see the other's writes."""
+    for volume in (world.volumes[-1], source):
+        if how % 2 and volume in choices.writable(world):
+            write_ends(world, volume, how // 2)
+        how = how // 2 + 1
+
+
 def remove(world: World, noun: str, id: str) -> None:
     """What is in an error."""
     world.client.delete(noun, id)
@@ -52,9 +62,13 @@ def _as_large(size: int, more: int) -> int:
 
 
 @action(3, choices.room_for_volume)
-def blank(world: World, type: int, size: int) -> str:
-    name = pick(list(TYPES), type)
-    return make(world, store_of(name), Disk(1 + (size % 3 == 0)), name, volume_type=name)
+def blank(world: World, type: int, size: int, how: int) -> str:
+    """It holds something at once, two times of three: what is done to zeros tells little."""
+    name, count = pick(list(TYPES), type), len(world.volumes)
+    said = make(world, store_of(name), Disk(1 + (size % 3 == 0)), name, volume_type=name)
+    if how % 3 and len(world.volumes) > count:
+        write_ends(world, world.volumes[-1], how // 3)
+    return said
 
 
 def store_of(type: str) -> Store:
@@ -71,15 +85,20 @@ def _like(source: Volume) -> dict[str, Any]:
 
 
 @action(3, lambda world: choices.room_for_volume(world) and choices.copyable(world))
-def clone(world: World, volume: int, more: int) -> str:
+def clone(world: World, volume: int, more: int, how: int, after: int) -> str:
     source = choices.near(world, choices.copyable(world), volume, choices.written(world))
-    like = _like(source)
-    return make(world, source.store, copied(source, more), source_volid=source.id, recorded=source.recorded, **like)
+    season(world, source, how)
+    like, count = _like(source), len(world.volumes)
+    said = make(world, source.store, copied(source, more), source_volid=source.id, recorded=source.recorded, **like)
+    if len(world.volumes) > count:
+        diverge(world, source, after)
+    return said
 
 
 @action(6, lambda world: len(world.snapshots) < MOST_SNAPSHOTS and choices.copyable(world))
-def snapshot(world: World, volume: int) -> str:
+def snapshot(world: World, volume: int, how: int, after: int) -> str:
     source = choices.near(world, choices.copyable(world), volume, choices.unsaved(world))
+    season(world, source, how)
     name = f"s{world.next_value()}"
     made = world.post("snapshots", volume_id=source.id, name=name, force=bool(source.attached))["id"]
     world.between()
@@ -87,26 +106,38 @@ def snapshot(world: World, volume: int) -> str:
         remove(world, "snapshots", made)
         return f"{made} failed and is deleted"
     world.snapshots.append(Snapshot(made, source.id, source.store, source.disk.copy(), name, source.recorded))
+    if after % 2 and source in choices.writable(world):
+        write_ends(world, source, after // 2)
     return f"{made} of {source.id}"
 
 
 @action(3, lambda world: choices.room_for_volume(world) and world.snapshots)
-def from_snapshot(world: World, number: int, more: int) -> str:
+def from_snapshot(world: World, number: int, more: int, how: int, after: int) -> str:
     source = prefer(choices.outdated(world), world.snapshots, number)
-    like = _like(_source(world, source))
-    return make(world, source.store, copied(source, more), snapshot_id=source.id, recorded=source.recorded, **like)
+    origin = _source(world, source)
+    season(world, origin, how)
+    like, count = _like(origin), len(world.volumes)
+    said = make(world, source.store, copied(source, more), snapshot_id=source.id, recorded=source.recorded, **like)
+    if len(world.volumes) > count:
+        diverge(world, origin, after)
+    return said
 
 
 @action(2, lambda world: len(world.images) < MOST_IMAGES and choices.copyable(world))
-def upload(world: World, volume: int, format: int) -> str:
+def upload(world: World, volume: int, format: int, how: int) -> str:
     """An image of what a volume holds."""
     source = choices.near(world, choices.copyable(world), volume, choices.written(world))
-    body = {"image_name": "up", "disk_format": pick(["raw", "qcow2"], format), "force": bool(source.attached)}
+    season(world, source, how)
+    form = pick(["raw", "qcow2"], format)
+    body = {"image_name": "up", "disk_format": form, "force": bool(source.attached)}
     image = world.client.act("volumes", source.id, "os-volume_upload_image", body)["os-volume_upload_image"]["image_id"]
     world.between()
     world.settle("volumes", source.id, "in-use" if source.attached else "available")
+    if world.cancelled and image not in [each["id"] for each in world.client.get("images")["images"]]:
+        return f"image {image} is cancelled"
+    check.fail_on(image_faults(world.service.state / "images" / f"{image}.data", form, source.disk))
     world.images[image] = source.disk.copy()
-    return f"image {image} of {source.id}"
+    return f"image {image} of {source.id}, {form}"
 
 
 @action(2, lambda world: choices.room_for_volume(world) and world.images)
@@ -147,7 +178,7 @@ def _managed(world: World, store: Store, folder: str, name: str, disk: Disk, typ
     host, title = f"me@{store.name}#{folder.rpartition('/')[2]}", f"v{world.next_value()}"
     wanted = {"host": host, "ref": {"source-name": name}, "name": title, "volume_type": type}
     made = world.client.post("manageable_volumes", body={"volume": wanted})["volume"]["id"]
-    world.between()
+    world.between(undone=False)
     world.settle("volumes", made, "available")
     row = {
         "volume_type": type,
@@ -169,7 +200,7 @@ def unmanage_and_manage(world: World, volume: int) -> str:
     source = choices.near(world, choices.without_snapshots(world), volume)
     path = world.path(source)
     world.client.act("volumes", source.id, "os-unmanage", None)
-    world.between()
+    world.between(undone=False)
     world.settle("volumes", source.id, "gone")
     world.volumes.remove(source)
     check.fail_on(check.file_faults(path, source.disk))
@@ -184,12 +215,12 @@ def unmanage_and_manage_snapshot(world: World, number: int) -> str:
     source = pick(world.snapshots, number)
     path, name = world.path(source), f"s{world.next_value()}"
     world.client.act("snapshots", source.id, "os-unmanage", None)
-    world.between()
+    world.between(undone=False)
     world.settle("snapshots", source.id, "gone")
     check.fail_on(check.file_faults(path, source.disk))
     wanted = {"volume_id": source.volume, "ref": {"source-name": path.name}, "name": name}
     made = world.client.post("manageable_snapshots", body={"snapshot": wanted})["snapshot"]["id"]
-    world.between()
+    world.between(undone=False)
     world.settle("snapshots", made, "available")
     world.snapshots.remove(source)  # the newest one is the one that was made last
     size = max(source.disk.size, path_size(world, source, made))

@@ -7,13 +7,15 @@ from waiting import wait_until
 from walk import check, choices
 from walk.choices import action, pick
 from walk.making import store_of
+from walk.seasoning import season
 from walk.world import SETTLE_SECONDS, STORES, TYPES, Store, Violation, Volume, World
 
 
 @action(2, choices.without_snapshots)
-def migrate(world: World, volume: int, pool: int, how: int) -> str:
+def migrate(world: World, volume: int, pool: int, how: int, before: int) -> str:
     """To another pool of the backend; to a backend that the volume's type does not allow it is refused."""
     target = choices.near(world, choices.without_snapshots(world), volume, choices.written(world))
+    season(world, target, before)
     here = str(world.path(target).parents[1].relative_to(world.service.state))
     store, folder = pick([(each, f) for each in STORES for f in each.folders if f != here], pool)
     body = {"host": _full_host(store, folder), "force_host_copy": how % 2 == 0, "lock_volume": how % 3 == 0}
@@ -28,9 +30,10 @@ def migrate(world: World, volume: int, pool: int, how: int) -> str:
 
 
 @action(2, choices.without_snapshots)
-def retype(world: World, volume: int, type: int, policy: int) -> str:
+def retype(world: World, volume: int, type: int, policy: int, before: int) -> str:
     """In place where the backend serves the type; else by a migration, or refused where none may be."""
     target = choices.near(world, choices.without_snapshots(world), volume, choices.written(world))
+    season(world, target, before)
     name = pick([each for each in TYPES if each != target.row["volume_type"]], type)
     store, wanted = store_of(name), pick(["on-demand", "never"], policy)
     body = {"new_type": name, "migration_policy": wanted}

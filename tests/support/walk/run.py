@@ -1,23 +1,30 @@
 """Walks: drawn from a seed for so many steps, run again from a list of actions, cut short around what went wrong."""
 
 import json
-import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from walk import check, disturbing, freezing, making, moving, using  # noqa: F401 - their actions; those of new operations too
+from walk import (  # noqa: F401 - their actions; those of new operations too
+    check,
+    disturbing,
+    editing,
+    freezing,
+    making,
+    moving,
+    odd_images,
+    together,
+    using,
+)
 from walk.choices import ACTIONS
+from walk.drawing import Drawing
 from walk.world import Violation, World
 
 Plan = list[dict[str, Any]]
 # Of one sequence; then everything is compared and all volumes go.
 SEQUENCE = 50
-# How much more or less often an action is drawn in one sequence than by its weight, at random: sequences that do all there
-# is are all alike, and what has to be done several times in a row happens in none (swarm testing, Groce et al. 2012).
-SWARM = (0.0, 0.5, 1.0, 1.0, 3.0)
 # Steps after which a simulated fault that no operation has met is taken back.
 FAULT_STEPS = 3
 
@@ -41,19 +48,10 @@ class Record:
 
 def walk(world: World, seed: str, steps: int, end: float) -> Record:
     """One sequence from a seed; the monotonic time `end` ends it before its steps do."""
-    drawn, record = random.Random(seed), Record()
-    weights = {name: each.weight * drawn.choice(SWARM) for name, each in ACTIONS.items()}
+    drawing, record = Drawing(world, seed), Record()
     while len(record.plan) < steps and time.monotonic() < end and not record.violation:
-        perform(world, record, draw(world, drawn, weights))
+        perform(world, record, drawing.draw())
     return finish(world, record)
-
-
-def draw(world: World, drawn: random.Random, weights: dict[str, float]) -> dict[str, Any]:
-    """An action that has something to pick from, and its integers. Where no weight allows any, all are allowed."""
-    able = [name for name, each in ACTIONS.items() if each.needs(world)]
-    chances = [weights[name] for name in able]
-    name = drawn.choices(able, chances if any(chances) else None)[0]
-    return {"do": name, **{each: drawn.randrange(1 << 16) for each in ACTIONS[name].takes}}
 
 
 def replay(world: World, plan: Plan) -> Record:
@@ -70,6 +68,7 @@ def perform(world: World, record: Record, action: dict[str, Any]) -> None:
     what = ACTIONS[action["do"]]
     record.plan.append(action)
     world.steps += 1
+    world.cancelled = False
     began = time.monotonic()
     said = _guarded(record, lambda: _act(world, what.act, [action[each] for each in what.takes]))
     record.outcomes.append(f"{action['do']}: {said} ({time.monotonic() - began:.1f} s)")

@@ -8,6 +8,7 @@ import nbd
 from walk import check, choices
 from walk.choices import MOST_GIB, action, pick, place, prefer, snapshots_of
 from walk.disk import content
+from walk.seasoning import season, write_ends
 from walk.world import Attached, Snapshot, Violation, Volume, World
 
 # Largest request that the export wants, so that a longer one is sent as several.
@@ -50,7 +51,7 @@ def detach(world: World, volume: int, which: int) -> str:
     return f"{target.id} from {given_back.id}"
 
 
-@action(10, choices.writable)
+@action(8, choices.writable)
 def write(world: World, volume: int, where: int, side: int, length: int, flushed: int) -> str:
     """At a border or where something was written; what is attached for writing is preferred."""
     target = choices.near(world, choices.writable(world), volume, choices.involved(world))
@@ -141,9 +142,10 @@ def flag(world: World, volume: int) -> str:
 
 
 @action(3, choices.growable)
-def extend(world: World, volume: int, more: int) -> str:
+def extend(world: World, volume: int, more: int, how: int, after: int) -> str:
     """What is new reads as zeros, also through connections that are there."""
     target = choices.near(world, choices.growable(world), volume, choices.involved(world))
+    season(world, target, how)
     size = min(MOST_GIB, target.disk.size + 1 + (more % 4 == 0))
     world.client.act("volumes", target.id, "os-extend", {"new_size": size})
     world.between()
@@ -155,13 +157,17 @@ def extend(world: World, volume: int, more: int) -> str:
         target.disk.most = max(size, target.disk.most)
     world.reconnect(target)
     check.read_volume(world, target)
+    if after % 2 and target in choices.writable(world):
+        write_ends(world, target, after // 2)
     return f"{target.id} to {target.disk.size} GiB"
 
 
 @action(4, choices.revertible)
-def revert(world: World, volume: int) -> str:
+def revert(world: World, volume: int, how: int, after: int) -> str:
+    """What was written since is gone, also where it was written to what the snapshot has nothing of; then it is written again."""
     target = choices.near(world, choices.revertible(world), volume, choices.differing(world, world.volumes))
     saved = snapshots_of(world, target)[-1]
+    season(world, target, how)
     world.client.act("volumes", target.id, "revert", {"snapshot_id": saved.id})
     world.between()
     if not world.settle("volumes", target.id, "available"):
@@ -169,6 +175,8 @@ def revert(world: World, volume: int) -> str:
         world.settle("volumes", target.id, "available")
     target.disk.blocks, target.recorded = dict(saved.disk.blocks), saved.recorded
     check.read_volume(world, target)
+    if after % 2 and target in choices.writable(world):
+        write_ends(world, target, after // 2)
     return f"{target.id} to {saved.id}"
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -75,6 +76,7 @@ class Snapshot:
     disk: Disk
     name: str = ""
     recorded: bool = False
+    metadata: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -112,7 +114,8 @@ class World:
     """service: runs. images: what each must read as. last: the volume that the last action was about.
 
     planned, planned_at: simulated faults, and the step at which they were planned. dies_next: the service, at the next
-    operation.
+    operation. cancels_next: the next operation is cancelled; cancelled: one was, in this step. drawn: see Drawing.
+    first_seen: rows by their ids, as they were shown at first.
     """
 
     service: ServiceProcess
@@ -122,9 +125,13 @@ class World:
     planned: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     planned_at: int = 0
     dies_next: bool = False
+    cancels_next: bool = False
+    cancelled: bool = False
     last: str = ""
     steps: int = 0
     values: int = 0
+    drawn: Counter[str] = field(default_factory=Counter)
+    first_seen: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.faults = [Faults(self.folder(store), store.name) for store in STORES if store.simulated]
@@ -171,14 +178,26 @@ class World:
 
     @property
     def faulty(self) -> bool:
-        """An operation may fail: the backend was made to."""
-        return any(fault.get("error") for verb in self.planned.values() for fault in verb)
+        """An operation may fail: the backend was made to, or it was cancelled."""
+        return self.cancelled or any(fault.get("error") for verb in self.planned.values() for fault in verb)
 
-    def between(self) -> None:
-        """A request was accepted and its operation is under way: the moment at which the service may die."""
+    def between(self, *, undone: bool = True) -> None:
+        """A request was accepted and its operation is under way: the moment at which the service may die.
+
+        Or the operation is cancelled, where the action knows what is left when it was `undone`.
+        """
+        if self.cancels_next and undone:
+            self.cancels_next = False
+            self._cancel_newest()
         if self.dies_next:
             self.dies_next = False
             self.restart()
+
+    def _cancel_newest(self) -> None:
+        newest = self.client.get("operations", all_tenants=1, sort="created_at:desc", limit=1)["operations"][0]
+        with contextlib.suppress(errors.RequestError):  # it has ended
+            self.client.act("operations", newest["id"], "cancel")
+            self.cancelled = True
 
     def restart(self) -> None:
         self.service.kill()
