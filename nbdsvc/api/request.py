@@ -32,7 +32,8 @@ Gib = Annotated[int, Field(ge=1, le=MAX_INTEGER), BeforeValidator(_no_float)]
 class Body(BaseModel):
     """A request's JSON: an unknown field is an error that names it."""
 
-    model_config = ConfigDict(extra="forbid")
+    # Each body is built once, inside the route that reads it, and not by itself besides.
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
 
 class ApiRequest:
