@@ -5,7 +5,7 @@ SECONDS := 60
 MINUTES := 6
 SOURCES := nbdsvc drivers rig tests benchmarks native
 
-.PHONY: help demo test check rows bench fuzz soak mutations walk-replay rig rig-ci rig-replay rig-mutations rig-bench rig-up rig-down docs clean base test-tools rig-tools
+.PHONY: help demo test test-kills check rows bench fuzz soak mutations walk-replay rig rig-ci rig-replay rig-mutations rig-bench rig-up rig-down docs clean base test-tools rig-tools
 
 help: ## Print this
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -15,6 +15,9 @@ demo: base ## Show the main job from end to end on this machine (root)
 
 test: test-tools ## Run all tests (root: they use loop devices and FUSE)
 	$(PYTEST) -n 2 --dist worksteal
+
+test-kills: test-tools ## Kill either host at every step of a move between two, which `test` does at a few
+	NBDSVC_TEST_KILLS=all $(PYTEST) tests/recovery/test_kill_between_hosts.py
 
 check: test-tools ## Lint, types, import contracts, C warnings, limits of the house
 	.venv/bin/ruff check $(SOURCES)

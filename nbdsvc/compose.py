@@ -1,7 +1,7 @@
 """Build a Host from its settings: the only file that names concrete exporters and finds drivers."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ _BY_PROTOCOL = {"nbd": "nbd", "iscsi": "lio"}
 
 def make_host(settings: Settings, database: Database) -> Host:
     backends = _make_backends(settings)
+    offered = [exporter for backend in backends.values() for exporter in backend.exporters]
     return Host(
         name=settings.host,
         backends=backends,
@@ -42,6 +43,7 @@ def make_host(settings: Settings, database: Database) -> Host:
         digests=DigestStore(settings.state_dir / "digests"),
         zone=settings.availability_zone,
         ended=UnrecordedEnds(settings.state_dir / "ended"),
+        receiver=_make_receiver(settings, offered),
         retired=_make_retired(settings, database, backends),
         locks=settings.state_dir / "locks",
         devices=_devices,
@@ -105,6 +107,13 @@ def _make_nbd(settings: Settings) -> NbdExporter:
         tls=settings.nbd_tls,
         write_through=settings.nbd_write_through,
     )
+
+
+def _make_receiver(settings: Settings, offered: Iterable[Exporter]) -> Exporter | None:
+    """The NBD exporter that is offered, else one for volumes that come from other hosts alone."""
+    if not settings.nbd_listen:
+        return None
+    return next((each for each in offered if isinstance(each, NbdExporter)), None) or _make_nbd(settings)
 
 
 def _make_lio(settings: Settings, *, simulated: bool) -> Exporter:

@@ -155,6 +155,8 @@ class Host:
     spare: Spare = field(default_factory=Spare)
     # Transports that no backend offers any more, and by which volumes are still attached.
     retired: tuple[Exporter, ...] = ()
+    # By which volumes come from other hosts; None where this one exports nothing over the network.
+    receiver: Exporter | None = None
     # Folder of the lock files of operations.
     locks: Path | None = None
     # Volumes that are block devices of this host.
@@ -180,9 +182,10 @@ class Host:
 
     @property
     def exporters(self) -> tuple[Exporter, ...]:
-        """The transports of all backends, each once, because one may serve several of them; and the retired ones."""
+        """Each once: those of all backends, of which one may serve several, the retired ones, and the receiver."""
         offered = {id(each): each for backend in self.backends.values() for each in backend.exporters}
-        return (*offered.values(), *self.retired)
+        others = (*self.retired, *((self.receiver,) if self.receiver else ()))
+        return tuple({**offered, **{id(each): each for each in others}}.values())
 
     def exporter(self, protocol: str) -> Exporter:
         """The transport of an attachment that has this one recorded; ExportFailed where this host has it not."""

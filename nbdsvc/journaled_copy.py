@@ -32,7 +32,7 @@ _SUFFIX = ".copy"
 def fill(
     run: Run[Any],
     source: Source,
-    destination: Location,
+    destination: Location | Sink,
     size: int,
     fingerprint: bytes,
     *,
@@ -43,7 +43,8 @@ def fill(
     """Copy `source` to the `size` bytes of `destination`; a copy that was interrupted goes on where its journal says.
 
     fingerprint: identifies the source, so that a journal of another one is not used. empty: the destination reads as zeros
-    before the first try. digests: filled with those of the bytes. others: backends whose limits hold too.
+    before the first try; of a sink, its maker tells that (`is_begun`). digests: filled with those of the bytes. others:
+    backends whose limits hold too.
 
     Returns bytes: size, data (written), skipped (zeros).
     """
@@ -51,6 +52,11 @@ def fill(
     how = {"journal": path, "fingerprint": fingerprint, "digests": digests}
     is_zero = empty and not path.exists()
     return _copy(run, source, destination, others, size=size, destination_is_zero=is_zero, **how)
+
+
+def is_begun(run: Run[Any]) -> bool:
+    """Whether an earlier try of this copy may have written something."""
+    return _journal(run).exists()
 
 
 def write_to_sink(run: Run[Any], source: Source, sink: Sink) -> dict[str, int]:

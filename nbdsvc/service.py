@@ -56,11 +56,12 @@ from nbdsvc.volumes.create_elsewhere import going_on
 from nbdsvc.volumes.delete import DELETE_VOLUME
 from nbdsvc.volumes.extend import EXTEND_VOLUME
 from nbdsvc.volumes.manage import MANAGE_VOLUME
-from nbdsvc.volumes.migrate import MIGRATE_VOLUME
+from nbdsvc.volumes.migrate import MIGRATE
 from nbdsvc.volumes.moves.left import FINISH_MOVE, finish_moves
+from nbdsvc.volumes.moves.serve import mend_served
 from nbdsvc.volumes.promote_replica import PROMOTE_REPLICA
 from nbdsvc.volumes.reenable_replication import REENABLE_REPLICATION
-from nbdsvc.volumes.retype import RETYPE_VOLUME
+from nbdsvc.volumes.retype import RETYPE
 from nbdsvc.volumes.revert import REVERT_VOLUME
 from nbdsvc.volumes.unmanage import UNMANAGE_VOLUME
 from nbdsvc.volumes.upload import UPLOAD_VOLUME
@@ -70,6 +71,8 @@ log = structlog.get_logger(__name__)
 
 # A start waits so long for the first report of a backend.
 FIRST_REPORT_SECONDS = 20.0
+# A host counts as gone after so many times the silence after which another process may take its name: a restart takes less.
+GONE_CLAIMS = 3
 
 
 def _add_chap(info: ConnectionInfo, secret: str) -> ConnectionInfo:
@@ -89,8 +92,8 @@ OPERATION_TYPES = (
     MANAGE_VOLUME,
     PROMOTE_REPLICA,
     REENABLE_REPLICATION,
-    MIGRATE_VOLUME,
-    RETYPE_VOLUME,
+    *MIGRATE,
+    *RETYPE,
     REVERT_VOLUME,
     UNMANAGE_VOLUME,
     UPLOAD_VOLUME,
@@ -220,6 +223,7 @@ class Service:
             copies=settings.max_copies,
             copies_of={name: backend.max_copies for name, backend in settings.served_backends.items()},
             claim=self._claim,
+            gone_seconds=GONE_CLAIMS * settings.claim_seconds,
         )
 
     def _make_heartbeats(self, host: Host) -> list[Heartbeat]:
@@ -256,6 +260,7 @@ class Service:
 
     def _maintain(self, host: Host) -> None:
         export_repair.record_ends(self.app, host)
+        mend_served(host)
         finish_moves(self.app, host.name)
         retention.forget_operations(host, self.settings.operations_kept)
         retention.forget_answers(host, EPHEMERAL)

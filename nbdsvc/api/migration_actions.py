@@ -16,7 +16,7 @@ from nbdsvc.volumes.retype import MigrationPolicy, retype_volume
 
 
 class Migrate(Body):
-    """Migrate the volume, which is not in use, to the pool `host` (host@backend#pool).
+    """Migrate the volume, which is not in use, to the pool `host` (host@backend#pool), or one that the scheduler chooses.
 
     force_host_copy: copy it, also where its driver could move it. lock_volume: keep other commands away by the status
     `maintenance`; without it they end the migration. cluster (3.16): refused, there are no clusters.
@@ -45,7 +45,7 @@ class Retype(Body):
 def _migrate(request: ApiRequest, id: str, body: Migrate) -> None:
     if body.cluster is not None and request.version >= (3, 16):
         raise errors.InvalidInput(field="cluster", value=body.cluster, reason="there are no clusters: name a host")
-    if not body.host:
+    if body.host == "":
         raise errors.InvalidInput(field="host", value=body.host, reason="must name a pool: host@backend#pool")
     wanted = MigrateRequest(body.host, body.force_host_copy, body.lock_volume)
     migrate_volume(request.app, request.context, id, wanted)

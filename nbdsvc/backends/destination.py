@@ -12,43 +12,67 @@ from nbdsvc.model.entities import Volume, VolumeType
 from nbdsvc.scheduler.candidate import Candidate, Request
 from nbdsvc.scheduler.decide import Refusal, judge
 from nbdsvc.scheduler.filters import CAPABILITIES
-from nbdsvc.store import repositories
+from nbdsvc.store import backends, repositories
 from nbdsvc.units import GiB
+
+# Of a backend's report: whether its host takes volumes of other hosts, and gives its own away. An older version has neither.
+RECEIVES, SENDS = "receives_volumes", "sends_volumes"
 
 
 def named_destination(app: App, conn: sa.Connection, volume: Volume, host: str) -> str:
     """`host@backend#pool` for what a client wrote: all of it; host@backend or host where that has one pool only.
 
     InvalidInput where there is no such pool or several are meant, where the volume is there already, and where the pool
-    cannot take it: full, down, disabled, frozen, of another zone, or not what its type demands. Unsupported for another host.
+    cannot take it: full, down, disabled, frozen, of another zone, not what its type demands, or of a host that takes no
+    volumes of others.
     """
     found = _named(placement.candidates(app, conn), host)
     if found.full_name == volume.full_host:
         raise _refused(host, "the volume is in this pool already")
-    if found.host != volume.host:
-        raise errors.Unsupported(
-            reason=f"volume {volume.id} is on host {volume.host}, and cannot be moved to another host"
-        )
-    type_now = repositories.volume_types.find(conn, volume.volume_type_id) if volume.volume_type_id else None
-    if refusal := judge(_request(volume, type_now), found):
+    if refusal := judge(_request(volume, _type_of(conn, volume)), found) or _hosts_refusal(conn, volume, found):
         raise _refused(host, str(refusal))
     if not placement.reserve(app, conn, found.full_name, volume.size * GiB, found.pool):
         raise _refused(host, f"{found.full_name} has become full")
     return found.full_name
 
 
+def chosen_destination(app: App, conn: sa.Connection, volume: Volume, away_from: str = "") -> str:
+    """The best pool for the volume as it is, but its own and those of host `away_from`; errors as destination_for_type."""
+    request = _request(volume, _type_of(conn, volume))
+    return placement.choose_among(app, conn, request, lambda: _others(app, conn, volume, away_from))
+
+
+def _type_of(conn: sa.Connection, volume: Volume) -> VolumeType | None:
+    return repositories.volume_types.find(conn, volume.volume_type_id) if volume.volume_type_id else None
+
+
+def _hosts_refusal(conn: sa.Connection, volume: Volume, found: Candidate) -> str:
+    """Why no volume can be moved from its host to that one; empty where one can."""
+    if found.host == volume.host:
+        return ""
+    here, there = backends.find(conn, volume.full_host), backends.find(conn, found.full_name)
+    if here is None or not here.capabilities.get(SENDS):
+        return f"host {volume.host}, where it is, is down, or of a version that moves no volumes to other hosts"
+    if there is None or not there.capabilities.get(RECEIVES):
+        reason = "it exports nothing over the network (nbd_listen), or is down, or of a version that cannot"
+        return f"host {found.host} takes no volumes of other hosts: {reason}"
+    return ""
+
+
 def _named(candidates: Sequence[Candidate], host: str) -> Candidate:
     parts = names.split_host(host)
-    found = [
-        each
-        for each in candidates
-        if all(part in ("", own) for part, own in zip(parts, (each.host, each.backend, each.pool.name), strict=True))
-    ]
+    found = [each for each in candidates if _is_named(each, *parts)]
     if not found or not parts[0]:
         raise _refused(host, "no pool has this name: host@backend#pool")
     if len(found) > 1:
         raise _refused(host, f"it has several pools: name one of {', '.join(each.full_name for each in found)}")
     return found[0]
+
+
+def _is_named(candidate: Candidate, host: str, backend: str, pool: str) -> bool:
+    """Any pool of a backend that reports none, because it is down: the filter says so then."""
+    is_pool = pool in ("", candidate.pool.name) or not candidate.pool.name
+    return host in ("", candidate.host) and backend in ("", candidate.backend) and is_pool
 
 
 def _refused(host: str, reason: str) -> errors.InvalidInput:
@@ -63,17 +87,29 @@ def retype_refusal(app: App, conn: sa.Connection, volume: Volume, wanted: Volume
 
 
 def destination_for_type(app: App, conn: sa.Connection, volume: Volume, wanted: VolumeType) -> str:
-    """The best pool of its host, but its own, for the volume with this type.
+    """The best pool but its own for the volume with this type: of its host where one can take it, because that is less to do.
 
     NoValidBackend where none can take it, NoRoom where one could if it had the room; both say why of each.
     """
-    return placement.choose_among(app, conn, _request(volume, wanted), lambda: _others(app, conn, volume))
+    request = _request(volume, wanted)
+
+    def pools() -> list[Candidate]:
+        others = _others(app, conn, volume)
+        own = [each for each in others if each.host == volume.host and judge(request, each) is None]
+        return own or others
+
+    return placement.choose_among(app, conn, request, pools)
 
 
-def _others(app: App, conn: sa.Connection, volume: Volume) -> list[Candidate]:
-    """The pools of the volume's host but its own."""
-    found = placement.candidates(app, conn)
-    return [each for each in found if each.host == volume.host and each.full_name != volume.full_host]
+def _others(app: App, conn: sa.Connection, volume: Volume, away_from: str = "") -> list[Candidate]:
+    """The pools that the volume could be moved to, if they have what it needs."""
+    return [
+        each
+        for each in placement.candidates(app, conn)
+        if each.full_name != volume.full_host
+        and each.host != (away_from or None)
+        and not _hosts_refusal(conn, volume, each)
+    ]
 
 
 def _request(volume: Volume, wanted: VolumeType | None) -> Request:

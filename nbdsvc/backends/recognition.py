@@ -49,6 +49,7 @@ def unknown_exports(host: Host) -> list[str]:
     present = [(exporter, id) for exporter in host.exporters for id in exporter.inventory().exports]
     with host.database.read() as conn:
         known = {row.id for row in repositories.attachments.select(conn)}
+        known |= {row.operation_id for row in repositories.moves.select(conn)}
     return [id for exporter, id in present if id not in known and exporter.health(id).ok]
 
 

@@ -8,12 +8,12 @@ from nbdsvc.cli.client import Client
 
 @click.command()
 @click.argument("volume")
-@click.argument("destination")
+@click.argument("destination", required=False)
 @click.option("--force-host-copy", is_flag=True, help="Copy it, also where its driver could move it.")
 @click.option("--lock-volume", is_flag=True, help="Refuse other commands meanwhile; else they end the migration.")
 @show.json_option
-def migrate(volume: str, destination: str, force_host_copy: bool, lock_volume: bool, as_json: bool) -> None:
-    """Move VOLUME, which is not in use, to the pool DESTINATION: host@backend#pool.
+def migrate(volume: str, destination: str | None, force_host_copy: bool, lock_volume: bool, as_json: bool) -> None:
+    """Move VOLUME, which is not in use, to the pool DESTINATION: host@backend#pool, or to one that the scheduler chooses.
 
     To end it, cancel its operation: until the copy is whole, the volume is where it was.
     """

@@ -42,6 +42,8 @@ TABLE: dict[str, tuple[str, ...]] = {
     "volume.detach_all": ("attachment",),
     "volume.migrate": ("volume", "deletion"),
     "volume.retype": ("volume", "deletion"),
+    "volume.migrate_between_hosts": ("volume", "deletion"),
+    "volume.retype_between_hosts": ("volume", "deletion"),
     "volume.finish_move": ("volume", "deletion"),
     "volume.manage": ("volume", "pool"),
     "volume.unmanage": ("volume", "deletion", "pool"),

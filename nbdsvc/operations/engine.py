@@ -27,6 +27,7 @@ from nbdsvc.operations.unknown_type import typed
 from nbdsvc.process import locks_held_by_children
 from nbdsvc.store.claims import Claim
 from nbdsvc.store.database import Database
+from nbdsvc.store.presence import Presence
 
 log = structlog.get_logger(__name__)
 
@@ -60,10 +61,12 @@ class Engine:
         copies: int = 4,
         copies_of: Mapping[str, int] | None = None,
         claim: Claim | None = None,
+        gone_seconds: float = 30.0,
     ) -> None:
         self.host = host
         self._journal = Journal(database, host, claim)
         self._claim = claim
+        self._presence = Presence(database, gone_seconds)
         self._types = types
         self._environment = environment
         self._files = FileLocks(locks_folder)
@@ -141,16 +144,22 @@ class Engine:
             self._take_back(operation for operation in unfinished if operation.step_host != self.host)
 
     def _take_back(self, away: Iterable[Operation]) -> None:
-        """End the wait of operations that are cancelled or late for a host that has not taken them up: it may be gone."""
+        """End the wait of operations that are cancelled or late for a host that has not taken them up: it may be gone.
+
+        Of those whose step does not wait for a host that is gone, also where it has taken them up.
+        """
         for operation in away:
-            if operation.taken_up or operation.state != model.RUNNING or not _is_to_end(operation):
-                continue
+            waits = operation.taken_up or operation.state != model.RUNNING or not _is_to_end(operation)
             try:
-                if self._running(operation).take_back():
+                if self._leave_behind(operation) if waits else self._running(operation).take_back():
                     log.info("operation taken back", operation=operation.id, host=operation.step_host)
                     self._work.set()
             except Exception as error:  # the others go on
                 log.error("operation could not be taken back", operation=operation.id, reason=str(error))
+
+    def _leave_behind(self, operation: Operation) -> bool:
+        running = self._running(operation)
+        return not running.waits_for_gone() and self._presence.is_gone(operation.step_host) and running.leave_behind()
 
     def _grant(self, unfinished: list[Operation]) -> None:
         """Let operations that no other one excludes wait for a slot; later ones overtake no earlier one."""

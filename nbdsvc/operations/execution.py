@@ -10,13 +10,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NoReturn
 
+import sqlalchemy as sa
+
 from nbdsvc import errors
 from nbdsvc.model import names
 from nbdsvc.model import operation as model
 from nbdsvc.model.operation import Operation, Place
 from nbdsvc.operations.deadline import Deadline
 from nbdsvc.operations.journal import Journal
-from nbdsvc.operations.operation_type import OperationType
+from nbdsvc.operations.operation_type import OperationType, Step
 from nbdsvc.operations.rate_estimator import RateEstimator
 from nbdsvc.operations.step_places import StepPlaces
 
@@ -83,6 +85,10 @@ class Execution:
     @property
     def lane(self) -> str:
         return self._type.lane
+
+    def make_home(self, conn: sa.Connection) -> None:
+        self._journal.make_home(conn, self.id, self._places.here)
+        self._places.own = self._places.here
 
     def raise_if_stopped(self) -> None:
         if self._interrupted():
@@ -165,6 +171,7 @@ class Execution:
 
     def take_back(self) -> bool:
         """Undo what is to end from the step before, where another host has it and has not taken it up; False where it has."""
+        self._stoppable = self._step().stoppable
         try:
             self.raise_if_stopped()
         except (errors.Cancelled, errors.TimedOut) as error:
@@ -173,6 +180,38 @@ class Execution:
             place = places.of(self, before, self._cursor) if has_undo else places.own
             return self._journal.take_back(self.operation, error, place)
         return False
+
+    def waits_for_gone(self) -> bool:
+        """Whether it is to be waited for its host also where that is gone."""
+        step = self._step()
+        return step.awaited or (self.state != model.UNDOING and step.stoppable and not self._is_to_end())
+
+    def _is_to_end(self) -> bool:
+        return self.cancelled or self.is_late()
+
+    def _step(self) -> Step[Any]:
+        """The one at the cursor; the last one, or first one, where only the end is left."""
+        return self._type.steps[min(max(self._cursor, 0), len(self._type.steps) - 1)]
+
+    def leave_behind(self) -> bool:
+        """Go on without the host where it is, which is gone: see Step.awaited. False where the host has gone on with it."""
+        step, full_name = self._step(), names.join_host(self._places.here.host, self._places.here.backend)
+        gone = errors.BackendUnavailable(backend=full_name, reason="its host is gone")
+        if self.state != model.UNDOING and not step.stoppable:
+            return self._journal.seize(self.operation, gone, -1, self._places.own)
+        try:
+            self.raise_if_stopped()
+            error = errors.from_facts(self.operation.error or errors.facts_of(gone))
+        except (errors.Cancelled, errors.TimedOut) as stopped:
+            error = stopped
+        before = min(self._cursor, len(self._type.steps)) - 1
+        has_undo = before >= 0 and self._type.steps[before].undo
+        place = self._places.of(self, before, self._cursor) if has_undo else self._places.own
+        return self._journal.seize(self.operation, self._left(error, step.name, gone), before, place)
+
+    def _left(self, error: errors.Error, step: str, reason: Exception) -> errors.RollbackFailed:
+        cause = error.facts["cause"] if isinstance(error, errors.RollbackFailed) else str(error)
+        return errors.RollbackFailed(operation=self.id, step=step, cause=cause, undo_error=str(reason))
 
     def _go_to(self, index: int) -> None:
         """Hand the operation over where this step belongs to another place. BackendUnavailable for an unknown one."""
@@ -217,8 +256,7 @@ class Execution:
             self._probe("before undo", self.operation, step.name)
             failed = self._undo_step(step.undo) if step.undo else None
             if failed is not None:
-                cause = error.facts["cause"] if isinstance(error, errors.RollbackFailed) else str(error)
-                error = errors.RollbackFailed(operation=self.id, step=step.name, cause=cause, undo_error=str(failed))
+                error = self._left(error, step.name, failed)
             self._probe("after undo", self.operation, step.name)
         if not self._places.at_home:
             self._note_undo(-1, error, self._places.own)

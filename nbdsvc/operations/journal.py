@@ -49,7 +49,7 @@ class Journal:
                 self._claim.check(conn, id)
             yield conn
 
-    def _update(self, conn: sa.Connection, id: str, **changes: object) -> None:
+    def _update(self, conn: sa.Connection, id: str, /, **changes: object) -> None:
         """Write the operation, which is here; Interrupted where it is not."""
         if not rows.update_on(conn, self._host, id, **changes):
             raise errors.Interrupted(operation=id)
@@ -161,6 +161,19 @@ class Journal:
         with self._change(operation.id) as conn:
             changes = self._undo_of(conn, operation.id, operation.cursor - 1, error) | self._moved(conn, place)
             return rows.take_back(conn, operation, **changes)
+
+    def seize(self, operation: Operation, error: errors.Error, cursor: int, place: Place) -> bool:
+        """`take_back`, of what a host that is gone may have taken up; cursor: of the undo that is next.
+
+        False where that host wrote of it since it was read: of the two that change the row, one finds it.
+        """
+        with self._change(operation.id) as conn:
+            changes = self._undo_of(conn, operation.id, cursor, error) | self._moved(conn, place)
+            return rows.resume(conn, operation.step_host, operation, **changes)
+
+    def make_home(self, conn: sa.Connection, id: str, place: Place) -> None:
+        """In the caller's transaction: the operation, which is at that place, belongs there from now on."""
+        self._update(conn, id, host=place.host, backend=place.backend)
 
     def _undo_of(self, conn: sa.Connection, id: str, cursor: int, error: errors.Error) -> dict[str, object]:
         facts = secrets.without(errors.facts_of(error), secrets.of(conn, id))

@@ -44,6 +44,9 @@ class Run(Protocol[A_co]):
     def id(self) -> str:
         """The operation's id: the owner mark of every object that it makes."""
 
+    def make_home(self, conn: sa.Connection) -> None:
+        """In this transaction: the operation belongs to the place where it is, and ends there."""
+
     def raise_if_stopped(self) -> None:
         """Raise Cancelled, TimedOut or Interrupted when the operation is to end. Call it in every loop."""
 
@@ -86,6 +89,10 @@ class Step(Generic[A]):
     """Where do and undo run, as `host` or `host@backend`, decided by the arguments and the results of the steps before, each
     time the same. A host alone: its only backend, or the operation's own. None: the operation's own host and backend.
     Where no host has ever reported such a backend, it fails (BackendUnavailable); one that is down is waited for."""
+    awaited: bool = True
+    """Whether its host is waited for also where that is gone (store/presence.py), as long as it takes. Where not, the undo of
+    this step counts as failed then, once the operation is to end or is undone: what it left there is found and removed by
+    others when the host is back. Of steps that are not `stoppable`, it is left out then, with those after it."""
 
 
 def no_locks(_args: object) -> Sequence[Lock]:

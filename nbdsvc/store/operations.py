@@ -92,7 +92,7 @@ def states(conn: sa.Connection, ids: Sequence[str]) -> dict[str, bool]:
     return found
 
 
-def update_on(conn: sa.Connection, host: str, id: str, **changes: Any) -> bool:
+def update_on(conn: sa.Connection, host: str, id: str, /, **changes: Any) -> bool:
     """Change columns of an operation that is on that host now, which alone may do it; False where it is elsewhere."""
     return _changed(conn, _on_host, host, id, changes)
 

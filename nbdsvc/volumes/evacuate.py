@@ -20,7 +20,7 @@ from nbdsvc.model.operation import Operation
 from nbdsvc.store import moves, repositories, tables
 from nbdsvc.store import operations as journal
 from nbdsvc.types.queries import type_of_volume
-from nbdsvc.volumes.migrate import MIGRATE_VOLUME
+from nbdsvc.volumes.migrate import MIGRATE
 from nbdsvc.volumes.moves.arguments import MoveArgs
 from nbdsvc.volumes.moves.submit import check_movable, submit_move
 
@@ -155,7 +155,7 @@ def _submit(app: App, context: Context, seen: Volume) -> Evacuee:
         check_movable(conn, volume, "migrate", "be migrated")
         destination = destination_for_type(app, conn, volume, wanted)
         args = MoveArgs(volume.id, lock_volume=False)
-        submit_move(app, conn, context, MIGRATE_VOLUME, args, volume, destination, volume.volume_type_id)
+        submit_move(app, conn, context, MIGRATE, args, volume, destination, volume.volume_type_id)
         return Evacuee(volume, MOVING, journal.latest_for(conn, volume.id), destination)
 
 

@@ -10,14 +10,10 @@ from nbdsvc.backends.destination import destination_for_type, retype_refusal
 from nbdsvc.model import states
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Volume, VolumeType
-from nbdsvc.model.locking import locks
-from nbdsvc.model.operation import Lock, Operation
-from nbdsvc.operations.operation_type import OperationType
 from nbdsvc.store import backends, repositories
 from nbdsvc.types.queries import usable_type
-from nbdsvc.volumes.moves import ends
 from nbdsvc.volumes.moves.arguments import MoveArgs
-from nbdsvc.volumes.moves.steps import STEPS
+from nbdsvc.volumes.moves.kinds import kinds
 from nbdsvc.volumes.moves.submit import check_movable, submit_move
 
 MigrationPolicy = Literal["never", "on-demand"]
@@ -75,19 +71,7 @@ def _submit(app: App, conn: sa.Connection, context: Context, volume: Volume, wan
         action="be retyped",
         previous_status=volume.status,
     )
-    submit_move(app, conn, context, RETYPE_VOLUME, MoveArgs(volume.id), volume, destination, wanted.id)
+    submit_move(app, conn, context, RETYPE, MoveArgs(volume.id), volume, destination, wanted.id)
 
 
-def _locks(args: MoveArgs) -> list[Lock]:
-    return locks("volume.retype", volume=args.volume_id)
-
-
-def _succeed(conn: sa.Connection, _operation: Operation, args: MoveArgs) -> None:
-    ends.succeed(conn, args, _DURING)
-
-
-def _fail(conn: sa.Connection, operation: Operation, args: MoveArgs, error: errors.Error) -> None:
-    ends.fail(conn, operation, args, error, _DURING)
-
-
-RETYPE_VOLUME = OperationType("volume.retype", MoveArgs, STEPS, _locks, _succeed, _fail, modifies=True)
+RETYPE = kinds("volume.retype", _DURING)

@@ -25,8 +25,8 @@ FIRST = [
     Mutation("an extension stays intended", "nbdsvc/volumes/extend.py",
              'changes = {"size": args.new_size, "target_size": None}', 'changes = {"size": args.new_size}'),
     Mutation("a copy within a backend leaves its source", "nbdsvc/volumes/moves/finish.py",
-             "    journaled_copy.remove_journal(run)\n    if is_copied(run):",
-             "    journaled_copy.remove_journal(run)\n    if is_copied(run) and not read_places(run).is_one_backend:"),
+             "    forget_copy(run)\n    if is_copied(run):",
+             "    forget_copy(run)\n    if is_copied(run) and not read_places(run).is_one_backend:"),
     Mutation("a volume keeps the mode of its last attachment", "nbdsvc/attachments/delete.py",
              "    if not repositories.attachments_of(", "    if repositories.attachments_of("),
 ]  # fmt: skip

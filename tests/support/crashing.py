@@ -2,6 +2,7 @@
 
 `kind`, `moment`, `step`: end the process there by SIGKILL. `fail` (optional): a step of that kind after which the
 operation fails, so that it is undone. `skip` (optional): how often it comes there and lives.
+`pid` (optional): of another process that ends in place of this one.
 """
 
 import json
@@ -26,7 +27,7 @@ def probe(moment: str, operation: Operation, step: str) -> None:
             PLAN.write_text(json.dumps({**plan, "skip": plan["skip"] - 1}))
             return
         PLAN.rename(PLAN.with_suffix(".done"))
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(plan.get("pid", os.getpid()), signal.SIGKILL)
     if (plan["kind"], "after do", plan["fail"]) == (operation.kind, moment, step):
         raise errors.BackendUnavailable(backend="file", reason="the test wants it")
 

@@ -9,7 +9,7 @@ from nbdsvc.store import moves, repositories, transitions
 from nbdsvc.volumes.moves.arguments import MoveArgs
 
 
-def succeed(conn: sa.Connection, args: MoveArgs, during: str) -> None:
+def succeed(conn: sa.Connection, _operation: Operation, args: MoveArgs, during: str) -> None:
     """The end of a move. during: the status of a volume that it locks."""
     repositories.moves.delete(conn, args.volume_id)
     moves.change_status(conn, args.volume_id, "finish")
@@ -18,9 +18,10 @@ def succeed(conn: sa.Connection, args: MoveArgs, during: str) -> None:
 
 def fail(conn: sa.Connection, operation: Operation, args: MoveArgs, error: errors.Error, during: str) -> None:
     """The end of a move that was undone, or that could not remove one of the objects: that keeps its row."""
-    move, copied = repositories.moves.find(conn, args.volume_id), operation.results.get("move") == {"moved": False}
+    move = repositories.moves.find(conn, args.volume_id)
+    copied = bool(args.destination) or operation.results.get("move") == {"moved": False}
     if move and move.switched and not copied:
-        succeed(conn, args, during)
+        succeed(conn, operation, args, during)
         return
     if not (copied and move and (move.switched or isinstance(error, errors.RollbackFailed))):
         repositories.moves.delete(conn, args.volume_id)

@@ -25,7 +25,7 @@ def _copy_bytes(run: Run[MoveArgs], places: Places) -> dict[str, int]:
     origin, target = places.source.driver.location(places.here), places.destination.driver.location(places.there)
     others = () if places.is_one_backend else (places.destination,)
     with sources.open(origin) as source:
-        _check_size(source, places.here.size)
+        check_size(source, places.here.size)
         source.cut(places.here.size)
         if places.destination.driver.facts.thin:
             stored = sum(length for _, length, zero in source.extents() if not zero)
@@ -34,11 +34,11 @@ def _copy_bytes(run: Run[MoveArgs], places: Places) -> dict[str, int]:
             run, source, target, places.there.size, fingerprint_of(origin), empty=True, others=others
         )
     with sources.open(target) as made:
-        _check_size(made, places.there.size)
+        check_size(made, places.there.size)
     return result
 
 
-def _check_size(found: sources.Source, size: int) -> None:
+def check_size(found: sources.Source, size: int) -> None:
     if found.size < size:
         reason = f"it ends there, and the volume has {size} bytes"
         raise errors.ReadFailed(source=found.name, offset=found.size, reason=reason)

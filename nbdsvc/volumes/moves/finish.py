@@ -1,12 +1,13 @@
 """Steps finish and remove: what is left to do once the volume is at its destination."""
 
-from nbdsvc import journaled_copy
 from nbdsvc.driver import MigratedDriver
+from nbdsvc.host import host_of
 from nbdsvc.operations.operation_type import Run
 from nbdsvc.refs import keep_state
 from nbdsvc.store import repositories
 from nbdsvc.volumes.moves.arguments import MoveArgs
 from nbdsvc.volumes.moves.places import is_copied, read_places
+from nbdsvc.volumes.moves.send import forget_copy
 
 
 def finish(run: Run[MoveArgs]) -> None:
@@ -21,7 +22,9 @@ def finish(run: Run[MoveArgs]) -> None:
 
 def remove_source(run: Run[MoveArgs]) -> None:
     """After the switch `there` is the source."""
-    journaled_copy.remove_journal(run)
+    forget_copy(run)
     if is_copied(run):
         places = read_places(run)
+        if not places.is_one_host:
+            host_of(run).digests.discard(places.volume.id)
         places.destination.driver.delete_volume(places.there)

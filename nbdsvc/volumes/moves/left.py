@@ -15,6 +15,8 @@ from nbdsvc.operations.operation_type import OperationType, Run, Step
 from nbdsvc.refs import left_ref
 from nbdsvc.store import backends, moves, repositories
 from nbdsvc.store import operations as journal
+from nbdsvc.volumes.moves.hooks import call_at_destination
+from nbdsvc.volumes.moves.places import Places
 
 _CONTEXT = Context("nbdsvc", "nbdsvc", frozenset({ADMIN}), "")
 
@@ -58,7 +60,19 @@ def _remove(run: Run[FinishMoveArgs]) -> None:
     with host_of(run).database.read() as conn:
         move = repositories.moves.find(conn, run.args.volume_id)
     if move is not None:
+        host_of(run).remove_export(move.operation_id)
+        _end_copy(run, move)
         backend_of(run).driver.delete_volume(left_ref(move))
+
+
+def _end_copy(run: Run[FinishMoveArgs], move: Move) -> None:
+    """A destination that was gone when its move was taken back does not know that the copy ended."""
+    host = host_of(run)
+    with host.database.read() as conn:
+        volume = repositories.volumes.find(conn, move.id)
+        places = volume and Places.of(host, conn, volume, move)
+    if places and not move.switched and not places.is_one_host:
+        call_at_destination(places, "after_volume_copy")
 
 
 def _succeed(conn: sa.Connection, _operation: Operation, args: FinishMoveArgs) -> None:

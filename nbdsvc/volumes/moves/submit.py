@@ -1,5 +1,7 @@
 """Whether a volume can be moved, and the submission of its move."""
 
+from dataclasses import replace
+
 import sqlalchemy as sa
 
 from nbdsvc import errors
@@ -7,9 +9,9 @@ from nbdsvc.app import App
 from nbdsvc.model import names, states
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Move, Volume
-from nbdsvc.operations.operation_type import OperationType
 from nbdsvc.store import backends, moves, repositories
 from nbdsvc.volumes.moves.arguments import MoveArgs
+from nbdsvc.volumes.moves.kinds import Kinds
 
 _NOT_REPLICATED = (None, "disabled", "not-capable")
 
@@ -47,15 +49,19 @@ def submit_move(
     app: App,
     conn: sa.Connection,
     context: Context,
-    operation_type: OperationType[MoveArgs],
+    kinds: Kinds,
     args: MoveArgs,
     volume: Volume,
     destination: str,
     volume_type_id: str | None,
 ) -> None:
     """Submit the move of the volume to `host@backend#pool`, where it is to have this type; its status is the caller's."""
-    submitted = app.submit(conn, context, operation_type, args, backend=volume, resource=("volume", volume.id))
     host, backend, pool = names.split_host(destination)
+    if host != volume.host:
+        source = names.join_host(volume.host, volume.backend)
+        args = replace(args, source=source, destination=names.join_host(host, backend))
+    kind = kinds.between_hosts if args.destination else kinds.within_host
+    submitted = app.submit(conn, context, kind, args, backend=volume, resource=("volume", volume.id))
     repositories.moves.insert(
         conn, Move(volume.id, submitted.id, volume.size, host, backend, pool, volume_type_id=volume_type_id)
     )

@@ -23,6 +23,8 @@ def switch(run: Run[MoveArgs]) -> None:
         if not move.switched:
             moves.switch(conn, volume, move, **_type_changes(conn, volume, move))
             moves.change_status(conn, volume.id, "switch")
+        if run.args.destination:
+            run.make_home(conn)  # its source's host may be gone for good
 
 
 def _type_changes(conn: sa.Connection, volume: Volume, move: Move) -> dict[str, Any]:

@@ -1,0 +1,30 @@
+"""Whether hosts are there, by the beats of their claims (claims.py) and this process's own clock."""
+
+import time
+
+import sqlalchemy as sa
+
+from nbdsvc.store import tables
+from nbdsvc.store.database import Database
+
+_c = tables.host_claims.c
+_beat = sa.select(_c.instance, _c.beat).where(_c.host == sa.bindparam("host"))
+
+
+class Presence:
+    """Hosts as this process sees them. seconds: without a beat, or without any claim, after which a host counts as gone."""
+
+    def __init__(self, database: Database, seconds: float) -> None:
+        self._database = database
+        self._seconds = seconds
+        self._seen: dict[str, tuple[object, float]] = {}
+
+    def is_gone(self, host: str) -> bool:
+        """Never at the first look, which only notes the beat: call it again and again while the host is waited for."""
+        with self._database.read() as conn:
+            row = conn.execute(_beat, {"host": host}).one_or_none()
+        beat, now = tuple(row) if row else None, time.monotonic()
+        seen, since = self._seen.get(host, (None, now))
+        if host not in self._seen or beat != seen:
+            seen, since = self._seen[host] = beat, now
+        return now - since >= self._seconds
