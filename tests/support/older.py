@@ -12,6 +12,8 @@ ROOT = Path(__file__).resolve().parents[2]
 BEFORE_BACKENDS = "7b1fcb8"
 # The last commit whose exporters noted a path: exports that it made live on for as long as their attachments.
 BEFORE_LOCATIONS = "5829052"
+# The version that processes are upgraded from one by one.
+BEFORE_ROLLING = "2ff14e5"
 _STEPS = """
 import json, nbdsvc.service as service
 kinds = service.KINDS if hasattr(service, "KINDS") else service.TYPES_BY_NAME  # its name since
