@@ -40,6 +40,8 @@ class App:
     """Ends exports of this process without a record; None where they are another process's."""
     add_secret: Mapping[str, AddSecret] = field(default_factory=dict)
     """By driver_volume_type: what completes the connection_info of an attachment."""
+    types: Mapping[str, OperationType[Any]] = field(default_factory=dict)
+    """By name: the ends of operations whose own host cannot end them."""
 
     @contextmanager
     def change(self) -> Iterator[sa.Connection]:

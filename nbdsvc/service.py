@@ -7,10 +7,11 @@ import contextlib
 import socket
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import structlog
 
-from nbdsvc import errors
+from nbdsvc import errors, state_folder
 from nbdsvc.app import App
 from nbdsvc.attachments import end_of_access
 from nbdsvc.attachments.connect import CONNECT_ATTACHMENT
@@ -18,12 +19,13 @@ from nbdsvc.attachments.delete import DELETE_ATTACHMENT
 from nbdsvc.attachments.detach_all import DETACH_ALL
 from nbdsvc.attachments.repair import REPAIR_EXPORT
 from nbdsvc.attachments.terminate_connection import TERMINATE_CONNECTION
-from nbdsvc.backends import export_repair, rebuild, recognition, replication, retention
+from nbdsvc.backends import export_repair, fencing, lost_host, rebuild, recognition, replication, retention
 from nbdsvc.backends.failover import FAILOVER_BACKEND
 from nbdsvc.backends.freeze import FREEZE_BACKEND
 from nbdsvc.backends.get_log import GET_LOG
 from nbdsvc.backends.heartbeat import Heartbeat
 from nbdsvc.backends.list_manageable import LIST_MANAGEABLE
+from nbdsvc.backends.machine import Machine
 from nbdsvc.backends.places import Places
 from nbdsvc.backends.rebuild import Rebuilt
 from nbdsvc.backends.set_log import SET_LOG
@@ -41,6 +43,7 @@ from nbdsvc.model import clock
 from nbdsvc.operations.client import Operations
 from nbdsvc.operations.engine import Engine
 from nbdsvc.operations.execution import Probe, no_probe
+from nbdsvc.operations.operation_type import OperationType
 from nbdsvc.periodic import PeriodicTask
 from nbdsvc.snapshots.create import CREATE_SNAPSHOT
 from nbdsvc.snapshots.delete import DELETE_SNAPSHOT
@@ -130,6 +133,9 @@ class Service:
         self.database.check()
         self._claim = self._take_host() if with_host else None
         self.host = make_host(settings, self.database) if with_host else None
+        if self.host and self._claim:
+            self._machine = Machine(self.host, state_folder.identity(settings.state_dir, settings.host))
+            self._claim.on_lost = partial(fencing.end_when_overtaken, self.host)
         self.engine = self._make_engine(self.host, probe) if self.host else None
         images = self.host.images if self.host else None
         self.app = App(
@@ -138,12 +144,14 @@ class Service:
             settings,
             images,
             add_secret=ADD_SECRET,
+            types=self._types(),
         )
         if self.host:
             self.app = replace(self.app, end_access=partial(end_of_access.end_unrecorded, self.host))
         self._listener = Listener(self.database, self.app.operations.notifications())
         self._heartbeats = self._make_heartbeats(self.host) if self.host else []
         self._tasks = self._make_tasks(self.host) if self.host else []
+        self._tasks.append(self._lost_hosts())
 
     def start(self) -> None:
         """Returns when requests may come. What was unfinished is resumed behind this call.
@@ -151,14 +159,18 @@ class Service:
         ConfigError where exports or a backend hold what the database does not know.
         """
         if self.host and self.engine:
+            fencing.end_foreign_exports(self.host)
+            self._machine.check_not_lost()
             recognition.check_exports(self.host)
             heartbeats = self._tasks[: len(self._heartbeats)]
             for task in heartbeats:
                 task.start()
             self._wait_for_backends()
+            self._machine.accept()
             self.engine.start()
-            for task in self._tasks[len(heartbeats) :]:
+            for task in self._tasks[len(heartbeats) : -1]:
                 task.start()
+        self._tasks[-1].start()
         self._listener.start()
 
     def _wait_for_backends(self) -> None:
@@ -211,12 +223,15 @@ class Service:
         claim.take()
         return claim
 
+    def _types(self) -> dict[str, OperationType[Any]]:
+        return {**TYPES_BY_NAME, CREATE_VOLUME.name: going_on(lambda: self.app, CREATE_VOLUME)}
+
     def _make_engine(self, host: Host, probe: Probe) -> Engine:
         settings = self.settings
         return Engine(
             self.database,
             settings.host,
-            {**TYPES_BY_NAME, CREATE_VOLUME.name: going_on(lambda: self.app, CREATE_VOLUME)},
+            self._types(),
             host,
             settings.state_dir / "locks",
             probe=probe,
@@ -229,9 +244,23 @@ class Service:
     def _make_heartbeats(self, host: Host) -> list[Heartbeat]:
         refuse, places = self.settings.unknown_objects == recognition.REFUSE, Places()
         return [
-            Heartbeat(host, backend, refuse_unknown=refuse, places=places, reported=self._note_report)
+            Heartbeat(
+                host,
+                backend,
+                refuse_unknown=refuse,
+                places=places,
+                check_machine=self._machine.check,
+                reported=self._note_report,
+            )
             for backend in host.backends.values()
         ]
+
+    def _lost_hosts(self) -> PeriodicTask:
+        """In every process: there may be no other one than an API when the only host is lost."""
+        confirm = self._claim.confirm if self._claim else lambda: True
+        return PeriodicTask(
+            "lost hosts", self.settings.repair_interval, partial(lost_host.settle_lost, self.app), confirm
+        )
 
     def _note_report(self, full_name: str) -> None:
         self.app.last_heartbeat[full_name] = clock.monotonic()

@@ -4,12 +4,14 @@ The database holds the keys of attachments, so a folder that a package made with
 written to it. A folder in which others could have put files is refused, for they would become ours.
 """
 
+import contextlib
 import os
 import stat
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from nbdsvc import errors
+from nbdsvc import atomic_file, errors
 
 FOLDER_MODE, FILE_MODE = 0o700, 0o600
 # Folders of nbdsvc below it. A pool or images elsewhere are their operator's, and so are their permissions.
@@ -19,7 +21,7 @@ _NOTES = ("", "digests", "exports", "exports/*", "journals", "locks")
 # Files that a killed service leaves half written: only the service writes these, and their names are ours.
 # Those in .new are an older version's.
 _HALF_WRITTEN = (
-    "digests/.*.part", "exports/.*.part", "exports/*/.*.part", "images/.*.json.part",
+    ".host-*.id.part", "digests/.*.part", "exports/.*.part", "exports/*/.*.part", "images/.*.json.part",
     "exports/*.new", "exports/*/spec.new", "exports/*/psk.new",
 )  # fmt: skip
 _OTHERS_READ, _OTHERS_WRITE = 0o077, 0o022
@@ -82,6 +84,19 @@ def _close_file(path: Path) -> None:
     status = path.lstat()
     if stat.S_ISREG(status.st_mode) and status.st_mode & _OTHERS_READ and status.st_uid == os.geteuid():
         path.chmod(FILE_MODE)
+
+
+def identity(folder: Path, host: str) -> str:
+    """Which machine serves the host, by a file of the folder, which is made where there is none; where that cannot be, on a
+    full disk, a new machine at each start.
+    """
+    path, made = folder / f"host-{host}.id", str(uuid.uuid4())
+    try:
+        return path.read_text().strip() or made
+    except OSError:
+        with contextlib.suppress(OSError):
+            atomic_file.write(path, made.encode())
+        return made
 
 
 def make_file(path: Path) -> None:

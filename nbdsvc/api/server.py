@@ -18,6 +18,7 @@ from nbdsvc.api import (
     hosts,
     images,
     limits,
+    lost_hosts,
     manageable,
     messages,
     metrics,
@@ -56,7 +57,7 @@ unfinished operations), 415 badMediaType,
 """
 _ROUTERS = (volumes, volume_actions, snapshots, attachments, types, limits, quota_sets, services, hosts, workers, pools,
             zones, extensions, resource_filters, operations, messages, images, manageable, placement, explain,
-            evacuation, transfers)  # fmt: skip
+            evacuation, transfers, lost_hosts)  # fmt: skip
 
 
 def create(app: App, authenticator: Authenticator) -> ApiMiddleware:

@@ -63,6 +63,7 @@ DELETE_ATTACHMENT = OperationType(
     _succeed,
     _fail,
     modifies=False,
+    removes=True,
     lane=ACCESS,
     first=_unexport,
 )

@@ -62,6 +62,7 @@ DETACH_ALL = OperationType(
     _succeed,
     # A failure leaves the rows as they were; the next repair of exports removes what is left.
     modifies=False,
+    removes=True,
     lane=ACCESS,
     first=_unexport_all,
 )

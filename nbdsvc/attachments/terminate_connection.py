@@ -51,6 +51,7 @@ TERMINATE_CONNECTION = OperationType(
     _succeed,
     # A failure leaves the row as it was: its status says nothing of connections.
     modifies=False,
+    removes=True,
     lane=ACCESS,
     first=_unexport,
 )

@@ -24,8 +24,8 @@ log = structlog.get_logger(__name__)
 class Heartbeat:
     """The heartbeat of one backend.
 
-    refuse_unknown: whether objects of ours without a row are a ConfigError. places: of all pools of the host. reported:
-    called after each report.
+    refuse_unknown: whether objects of ours without a row are a ConfigError. places: of all pools of the host.
+    check_machine: whether this is the host's machine, by a backend that works. reported: called after each report.
     """
 
     def __init__(
@@ -35,6 +35,7 @@ class Heartbeat:
         *,
         refuse_unknown: bool,
         places: Places,
+        check_machine: Callable[[Backend], None] = lambda _backend: None,
         reported: Callable[[str], None] = lambda _name: None,
     ) -> None:
         self.name = backend.name
@@ -42,6 +43,7 @@ class Heartbeat:
         self._backend = backend
         self._refuse_unknown = refuse_unknown
         self._places = places
+        self._check_machine = check_machine
         self._reported = reported
         self.first = threading.Event()
         """Set once the backend reported, or could not."""
@@ -75,6 +77,7 @@ class Heartbeat:
         if working and self._refuse_unknown:
             recognition.check_objects(self._host, self._backend)
         if working:
+            self._check_machine(self._backend)
             replication.look_again(self._host, self._backend)
         return working and provider_info.take_over(self._host, self._backend)
 

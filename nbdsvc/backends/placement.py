@@ -32,10 +32,15 @@ def is_up(app: App, backend: StorageBackend) -> bool:
 
 def is_late(app: App, backend: StorageBackend) -> bool:
     """Whether its last report is too old."""
-    return _age(app, backend) >= 2 * app.settings.repair_interval + GRACE_SECONDS
+    return age(app, backend) >= late_after(app)
 
 
-def _age(app: App, backend: StorageBackend) -> float:
+def late_after(app: App) -> float:
+    """Seconds after which a report is too old."""
+    return 2 * app.settings.repair_interval + GRACE_SECONDS
+
+
+def age(app: App, backend: StorageBackend) -> float:
     """Seconds since its last report. Only of another process's backend the time of day has to tell, which may have jumped."""
     if backend.full_name in app.last_heartbeat:
         return clock.monotonic() - app.last_heartbeat[backend.full_name]

@@ -16,7 +16,7 @@ __all__ = ["cli", "exit_status", "main"]
 VERBS = {
     "serve": ("serve", "Run the API and this host's work in one process."),
     "api": ("serve", "Run the API only."),
-    "host": ("host", "Run this host's work only; evacuate a host."),
+    "host": ("host", "Run this host's work only; evacuate a host, declare one lost."),
     "rebuild": ("rebuild", "Make new rows for the volumes of a pool whose database is lost."),
     "volume": ("volume", "Create, list, show, extend, upload and delete volumes."),
     "snapshot": ("snapshot", "Create, list, show and delete snapshots."),

@@ -20,7 +20,7 @@ _UNDER_WAY = ("moving", "waiting")
 @serve.settings_options
 @click.pass_context
 def host(context: click.Context, /, file: Path | None, **overrides: Any) -> None:
-    """Run this host's work only, next to the storage; with a command: evacuate a host."""
+    """Run this host's work only, next to the storage; with a command: what an operator does to a host."""
     if context.invoked_subcommand:
         termination.handle_signals()
     else:
@@ -48,6 +48,23 @@ def evacuate(name: str, wait: bool, as_json: bool) -> None:
                 seen = {**seen, **found}
     show.rows(list(found.values()), _COLUMNS, as_json)
     _finish(found, len(seen) - len(found), as_json)
+
+
+@host.command()
+@click.argument("name", metavar="HOST")
+@click.option("--fenced", is_flag=True, help="It is off, or cut off from its storage, and cannot write to a volume.")
+@show.json_option
+def lost(name: str, fenced: bool, as_json: bool) -> None:
+    """Declare that HOST never returns: its operations and attachments end, and nothing waits for it any more."""
+    found = Client().put("os-services", "lost", body={"host": name, "fenced": fenced})["lost"]
+    show.one(found, as_json)
+
+
+@host.command("return")
+@click.argument("name", metavar="HOST")
+def let_return(name: str) -> None:
+    """Let the next machine that starts as HOST, which was declared lost, be that host."""
+    Client().put("os-services", "return", body={"host": name})
 
 
 def _volumes(client: Client, name: str, **how: bool) -> dict[str, dict[str, Any]]:

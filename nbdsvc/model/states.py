@@ -135,6 +135,14 @@ VOLUME = _table(
         None,
     ),
     ("be found again", "error", None, PREVIOUS, None),
+    # With the machine of its host.
+    (
+        "be lost",
+        "available reserved attaching in-use detaching error_attaching error_detaching awaiting-transfer",
+        None,
+        "error",
+        None,
+    ),
     ("begin transfer", "available", None, "awaiting-transfer", None),
     # Accepted or withdrawn; `error` where it is not known whose the backend takes it to be.
     ("end transfer", "awaiting-transfer", None, "available", "error"),

@@ -129,6 +129,8 @@ class OperationType(Generic[A]):
     and again by a step that reports its error."""
     adds: bool = False
     """It leaves a row, a file or an image behind, and is refused where the database has hardly any room left."""
+    removes: bool = False
+    """It removes what is on its host, and so it has succeeded where that host is lost."""
     ephemeral: bool = False
     """Its result is for the caller that waits for it, and leaves the journal soon after."""
 

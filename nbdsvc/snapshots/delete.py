@@ -70,4 +70,5 @@ DELETE_SNAPSHOT = OperationType(
     _succeed,
     _fail,
     modifies=True,
+    removes=True,
 )

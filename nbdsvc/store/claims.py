@@ -9,7 +9,9 @@ import os
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 import structlog
@@ -42,6 +44,9 @@ class Claim:
         self._seconds = seconds
         self._note = note
         self._instance = str(uuid.uuid4())
+        self.on_lost: Callable[[], None] = lambda: None
+        """Called by a thread of its own, once another process, or an administrator, has taken the host away."""
+        self._losing = threading.Lock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="claim", daemon=True)
 
@@ -113,7 +118,10 @@ class Claim:
         return _c.host == self._host, _c.instance == self._instance
 
     def _lose(self) -> None:
-        self.held = False
+        with self._losing:
+            was_held, self.held = self.held, False
+        if was_held:
+            threading.Thread(target=self.on_lost, name="claim lost", daemon=True).start()
         log.error("another process serves this host now: this one stops its work", host=self._host)
 
     def _taken(self, row: "sa.Row[tuple[object, ...]] | None") -> errors.ConfigError:
@@ -132,6 +140,32 @@ def forget_dead(conn: sa.Connection, host: str) -> bool:
     row = conn.execute(sa.select(tables.host_claims).where(_c.host == host)).one_or_none()
     same = (_c.host == host, _c.instance == row.instance, _c.beat == row.beat) if row and _is_dead(row) else None
     return same is not None and conn.execute(tables.host_claims.delete().where(*same)).rowcount == 1
+
+
+def silent_holder(database: Database, host: str) -> str | None:
+    """The instance that claims the host and has given no sign of life for its `claim_seconds`, which are waited for; None
+    where no process claims it. Conflict for one that lives.
+    """
+    row, since = _find(database, host), time.monotonic()
+    while row is not None and not _is_dead(row) and time.monotonic() - since < row.seconds:
+        time.sleep(_LOOK_SECONDS)
+        found = _find(database, host)
+        if found is not None and (found.instance, found.beat) != (row.instance, row.beat):
+            raise errors.Conflict(reason=f"host {host} is not lost: process {found.pid} on {found.note} serves it now")
+        row = found
+    return str(row.instance) if row is not None else None
+
+
+def forget_silent(conn: sa.Connection, host: str, instance: str | None) -> None:
+    """Remove the claim of `silent_holder`: that process writes nothing to the journal any more. Conflict for another one."""
+    conn.execute(tables.host_claims.delete().where(_c.host == host, _c.instance == instance))
+    if conn.execute(sa.select(_c.instance).where(_c.host == host)).scalar() is not None:
+        raise errors.Conflict(reason=f"host {host} is not lost: another process serves it now")
+
+
+def _find(database: Database, host: str) -> "sa.Row[Any] | None":
+    with database.read() as conn:
+        return conn.execute(sa.select(tables.host_claims).where(_c.host == host)).one_or_none()
 
 
 def _is_dead(row: "sa.Row[tuple[object, ...]]") -> bool:

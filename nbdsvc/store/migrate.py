@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from nbdsvc import errors
 from nbdsvc.store.database import Database
 
-HEAD = "0019"
+HEAD = "0020"
 _SCRIPTS = Path(__file__).parent / "migrations"
 
 

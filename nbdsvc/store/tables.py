@@ -278,3 +278,12 @@ host_claims = sa.Table(
     sa.Column("seconds", sa.Float, nullable=False),
     sa.Column("note", sa.Text, nullable=False),
 )
+
+# Which machine serves a host, see store/hosts.py. identity: of its state folder; empty: that of the next one to start.
+hosts = sa.Table(
+    "hosts",
+    metadata,
+    sa.Column("name", _NAME, primary_key=True),
+    sa.Column("identity", _ID, nullable=False),
+    sa.Column("lost_at", sa.DateTime),
+)

@@ -149,4 +149,5 @@ DELETE_VOLUME = OperationType(
     _succeed,
     _fail,
     modifies=True,
+    removes=True,
 )

@@ -12,9 +12,10 @@ from untyped_operations import SHORT, Run, Step, untyped
 from nbdsvc import errors
 from nbdsvc.model import names
 from nbdsvc.model.operation import Lock, Operation
+from nbdsvc.operations import lost_host
 from nbdsvc.operations.engine import Engine
 from nbdsvc.operations.journal import CHANNEL
-from nbdsvc.store import backends, tables
+from nbdsvc.store import backends, hosts, tables
 from nbdsvc.store import operations as journal
 from nbdsvc.store.claims import Claim
 from nbdsvc.store.database import Database
@@ -99,11 +100,13 @@ class World:
     engines: dict[str, Engine] = field(default_factory=dict)
     lives: dict[str, Life] = field(default_factory=dict)
     moments: int = 0
+    # Hosts that never return: what was done there is gone with them.
+    lost: set[str] = field(default_factory=set)
     mutex: threading.RLock = field(default_factory=threading.RLock)
 
     def __post_init__(self) -> None:
         with self.database.write() as conn:
-            for table in (tables.operations, tables.operation_locks, tables.pools, tables.backends):
+            for table in (tables.hosts, tables.operations, tables.operation_locks, tables.pools, tables.backends):
                 conn.execute(table.delete())
             ends.drop(conn, checkfirst=True)
             ends.create(conn)
@@ -145,6 +148,19 @@ class World:
         id = self.plan(plan)
         self.insert(id, **given)
         return id
+
+    def lose(self, host: str) -> None:
+        """The host is dead, and declared lost."""
+        self.lives[host].held = False
+        self.engines[host].stop()
+        self.lost.add(host)
+        with self.database.write() as conn:
+            hosts.declare_lost(conn, host)
+
+    def settle(self, host: str) -> int:
+        """As every process does it at intervals."""
+        types = {id: self._type(id, plan, host) for id, plan in self.plans.items()}
+        return lost_host.settle(self.database, host, types)
 
     def cancel(self, id: str) -> None:
         """As the API of a process without an engine does it."""
@@ -212,7 +228,8 @@ class World:
     def _do(self, run: Run, plan: Plan, index: int) -> None:
         done = self.done[run.id]
         self._see(run, plan, index, "do")
-        self._rule(done - {index} == {i for i in range(index) if plan.steps[i].needed}, f"do {index} after {done}")
+        before = {i for i in range(index) if plan.steps[i].needed}
+        self._rule(not ((done - {index}) ^ before) - self._gone(plan), f"do {index} after {done}")
         self._rule(all(run.results[str(i)] == i for i in range(index)), f"do {index} with {run.results}")
         if plan.fails == index:
             raise errors.BackendUnavailable(backend=str(index), reason="the test wants it")
@@ -221,9 +238,12 @@ class World:
     def _undo(self, run: Run, plan: Plan, index: int) -> None:
         done = self.done[run.id]
         self._see(run, plan, index, "undo")
-        above = {i for i in done if i > index and plan.steps[i].undo}
+        above = {i for i in done - self._gone(plan) if i > index and plan.steps[i].undo}
         self._rule(not above, f"undo {index} before {above}")
         done.discard(index)
+
+    def _gone(self, plan: Plan) -> set[int]:
+        return {i for i in range(len(plan.steps)) if plan.place(i)[0] in self.lost}
 
     def _see(self, run: Run, plan: Plan, index: int, what: str) -> None:
         """It runs where it belongs, and nothing that its locks exclude is at work."""

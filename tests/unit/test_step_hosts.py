@@ -12,9 +12,10 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plans_of_hosts import PLANS
 from postgres import Postgres
 from several_hosts import BACKENDS, HOSTS, Plan, StepPlan, World
-from untyped_operations import COPY, SHORT, Run, untyped
+from untyped_operations import Run, untyped
 from waiting import wait_until
 
 from nbdsvc import errors
@@ -30,18 +31,6 @@ from nbdsvc.store.database import Database
 from nbdsvc.store.listening import Listener
 
 OLDER = set(Operation.__dataclass_fields__) - {"sequence", "step_host", "step_backend", "taken_up"}
-PLACES = st.sampled_from([None, *HOSTS, *(f"{host}@{backend}" for host in HOSTS for backend in BACKENDS)])
-STEPS = st.builds(StepPlan, PLACES, undo=st.booleans(), copies=st.booleans(), needed=st.booleans())
-LOCKS = st.dictionaries(st.sampled_from("ab"), st.booleans(), max_size=2).map(lambda each: tuple(each.items()))
-PLANS = st.builds(
-    Plan,
-    st.sampled_from(HOSTS),
-    st.lists(STEPS, min_size=1, max_size=4).map(tuple),
-    fails=st.none() | st.integers(0, 3),
-    locks=LOCKS,
-    lane=st.sampled_from([SHORT, COPY]),
-    cancelled=st.none() | st.integers(1, 20),
-)
 # For each host, the moments that its processes live, one after the other; the last one lives on.
 DEATHS = st.fixed_dictionaries({host: st.lists(st.integers(0, 12), max_size=3) for host in HOSTS})
 

@@ -89,4 +89,5 @@ FINISH_MOVE = OperationType(
     # A failure leaves the row of the place, and with it the promise to try again.
     ephemeral=True,
     modifies=True,
+    removes=True,
 )

@@ -1,0 +1,47 @@
+"""/os-services/lost and return (ours, not Cinder's): a host that never returns, and its name's return."""
+
+from dataclasses import asdict
+
+from fastapi.responses import JSONResponse, Response
+
+from nbdsvc.api import strict
+from nbdsvc.api.request import Body, CurrentRequest, Key, answer
+from nbdsvc.backends.lost_host import declare_lost, let_return
+
+router = strict.router("services")
+
+
+class LostBody(Body):
+    """A host. fenced: it cannot write to any volume any more."""
+
+    host: Key
+    fenced: bool = False
+
+
+class ReturnBody(Body):
+    """A host that was declared lost."""
+
+    host: Key
+
+
+@router.put("/os-services/lost")
+def declare(request: CurrentRequest, body: LostBody) -> JSONResponse:
+    """Declare a host lost, which is off and never returns: its operations and attachments end, and nothing waits for it.
+    Replies how many there were, after at most the host's `claim_seconds`. For administrators. Not in Cinder.
+
+    Errors: 400 badRequest (fenced is not true); 403 forbidden (the caller is no administrator); 404 itemNotFound (host); 409
+    conflictingRequest (the host is alive).
+    """
+    request.require_admin()
+    return answer({"lost": asdict(declare_lost(request.app, body.host, fenced=body.fenced))})
+
+
+@router.put("/os-services/return")
+def let_host_return(request: CurrentRequest, body: ReturnBody) -> Response:
+    """Let the next machine that starts under the name of a lost host be that host. For administrators. Not in Cinder.
+
+    Errors: 400 badRequest (the host is not lost); 403 forbidden (the caller is no administrator); 404 itemNotFound (host).
+    """
+    request.require_admin()
+    let_return(request.app, body.host)
+    return Response()

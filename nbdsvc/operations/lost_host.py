@@ -1,0 +1,115 @@
+"""What becomes of operations that stand at a host which was declared lost, and which will not run there.
+
+Of an operation that is there, the step at its cursor failed: it is undone as far as other hosts did something, by them; and
+what is left to do at its own lost host is its end, in the transaction of whoever looks. What was to remove something there
+has removed it. Each is a transaction that looks whether the operation is still there, so that any process may do this,
+several at once, and again after a crash.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from nbdsvc import errors
+from nbdsvc.model import clock
+from nbdsvc.model import operation as model
+from nbdsvc.model.operation import Operation, Place
+from nbdsvc.operations.journal import CHANNEL, ENDED_CHANNEL
+from nbdsvc.operations.operation_type import OperationType
+from nbdsvc.operations.step_places import StepPlaces
+from nbdsvc.operations.unknown_type import typed
+from nbdsvc.store import hosts, operation_locks, secrets, transitions
+from nbdsvc.store import operations as rows
+from nbdsvc.store.database import Database
+
+Types = Mapping[str, OperationType[Any]]
+
+
+class _Run(NamedTuple):
+    """As much of a Run as decides where a step runs."""
+
+    operation: Operation
+    args: Any
+    results: dict[str, Any]
+
+
+def settle(database: Database, host: str, types: Types) -> int:
+    """End, or hand on to other hosts, every operation that stands at the lost host; how many."""
+    with database.read() as conn:
+        standing = [each.id for each in rows.unfinished(conn, host) if each.step_host == host]
+    settled = [_settle(database, host, types, id) for id in standing]
+    if any(settled):
+        database.scrub()
+    return sum(settled)
+
+
+def _settle(database: Database, host: str, types: Types, id: str) -> bool:
+    """False where it has left the host, or the host has been allowed to return."""
+    with database.write() as conn:
+        database.lock_name(conn, f"lost {id}")
+        found = rows.rows.find(conn, id)
+        if found is None or found.finished or found.step_host != host or not hosts.is_lost(conn, host):
+            return False
+        type, args = typed(types, found)
+        _go_on(conn, found, type, args)
+        database.notify(conn, CHANNEL)
+        database.notify(conn, ENDED_CHANNEL, host)
+    return True
+
+
+def _go_on(conn: sa.Connection, found: Operation, type: OperationType[Any], args: Any) -> None:
+    if found.state != model.UNDOING and found.host == found.step_host and _is_done(found, type):
+        _end(conn, found, type, args, None)
+        return
+    error = errors.from_facts(found.error) if found.error else _error(found.step_host)
+    cursor, place = _undone_elsewhere(found, type, args)
+    if place is None and found.host == found.step_host:
+        _end(conn, found, type, args, error)
+    else:
+        _hand_on(conn, found, error, cursor, place or found.own_place)
+
+
+def _is_done(found: Operation, type: OperationType[Any]) -> bool:
+    return found.cursor >= len(type.steps) or (type.removes and not found.cancel_requested)
+
+
+def _error(host: str) -> errors.Error:
+    return errors.BackendUnavailable(backend=host, reason="its host was declared lost")
+
+
+def _undone_elsewhere(found: Operation, type: OperationType[Any], args: Any) -> tuple[int, Place | None]:
+    """The step before the one at the cursor that another host has to undo, and that host; (-1, None) where there is none."""
+    places, run = StepPlaces(found, type.steps), _Run(found, args, dict(found.results))
+    for index in range(min(found.cursor, len(type.steps)) - 1, -1, -1):
+        if type.steps[index].undo and type.steps[index].needed(run):  # type: ignore[arg-type]
+            place = places.of(run, index, found.cursor)  # type: ignore[arg-type]
+            if place.host != found.step_host:
+                return index, place
+    return -1, None
+
+
+def _hand_on(conn: sa.Connection, found: Operation, error: errors.Error, cursor: int, place: Place) -> None:
+    facts = secrets.without(errors.facts_of(error), secrets.of(conn, found.id))
+    rows.update_on(
+        conn, found.step_host, found.id, state=model.UNDOING, cursor=cursor, error=facts,
+        step_host=place.host, step_backend=place.backend, taken_up=False,
+    )  # fmt: skip
+
+
+def _end(
+    conn: sa.Connection, found: Operation, type: OperationType[Any], args: Any, error: errors.Error | None
+) -> None:
+    facts = secrets.without(errors.facts_of(error), secrets.of(conn, found.id)) if error else None
+    state = model.FAILED if error else model.SUCCEEDED
+    operation_locks.forget(conn, found.id)
+    secrets.forget(conn, found.id)
+    rows.update_on(conn, found.step_host, found.id, state=state, error=facts, finished_at=clock.now())
+    with transitions.recording_skipped() as skipped:
+        ended = rows.rows.get(conn, found.id)
+        if error:
+            type.fail(conn, ended, args, error)
+        else:
+            type.succeed(conn, ended, args)
+    if skipped:
+        rows.update_on(conn, found.step_host, found.id, skipped=skipped)
