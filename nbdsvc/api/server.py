@@ -26,6 +26,7 @@ from nbdsvc.api import (
     operations,
     placement,
     pools,
+    qos_specs,
     quota_sets,
     resource_filters,
     services,
@@ -57,7 +58,7 @@ unfinished operations), 415 badMediaType,
 """
 _ROUTERS = (volumes, volume_actions, snapshots, attachments, types, limits, quota_sets, services, hosts, workers, pools,
             zones, extensions, resource_filters, operations, messages, images, manageable, placement, explain,
-            evacuation, transfers, lost_hosts)  # fmt: skip
+            evacuation, transfers, lost_hosts, qos_specs)  # fmt: skip
 
 
 def create(app: App, authenticator: Authenticator) -> ApiMiddleware:

@@ -100,7 +100,9 @@ def default(request: CurrentRequest) -> JSONResponse:
     Errors: 404 itemNotFound (there is no default type).
     """
     row = default_type(request.app)
-    return answer({"volume_type": views.volume_type(row, request.context) | views.volume_type_qos(request.context)})
+    return answer(
+        {"volume_type": views.volume_type(row, request.context) | views.volume_type_qos(row, request.context)}
+    )
 
 
 @router.get("/types/{id}")
@@ -249,4 +251,4 @@ def _shown(request: ApiRequest, id: str) -> dict[str, str]:
 
 def _view(request: ApiRequest, row: VolumeType) -> dict[str, Any]:
     shown = views.volume_type(row, request.context)
-    return shown | views.volume_type_access(row) | views.volume_type_qos(request.context)
+    return shown | views.volume_type_access(row) | views.volume_type_qos(row, request.context)

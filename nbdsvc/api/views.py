@@ -178,16 +178,16 @@ def volume_type_access(row: VolumeType) -> dict[str, Any]:
     return {"os-volume-type-access:is_public": row.is_public}
 
 
-def volume_type_qos(context: Context) -> dict[str, Any]:
+def volume_type_qos(row: VolumeType, context: Context) -> dict[str, Any]:
     """The attribute that show, the list and the default type add for an administrator."""
-    return {"qos_specs_id": None} if context.is_admin else {}
+    return {"qos_specs_id": row.qos_specs_id} if context.is_admin else {}
 
 
 def uploaded_type(row: VolumeType, context: Context) -> dict[str, Any]:
     """The whole row, as only the reply of os-volume_upload_image shows a type."""
     return {
         **volume_type(row, context),
-        "qos_specs_id": None,
+        "qos_specs_id": row.qos_specs_id,
         "created_at": stamp(row.created_at),
         "updated_at": stamp(row.updated_at),
         "deleted": False,

@@ -22,7 +22,7 @@ from nbdsvc.model.entities import Attachment, Volume
 from nbdsvc.model.locking import locks
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step
-from nbdsvc.store import repositories, transitions
+from nbdsvc.store import qos_specs, repositories, transitions
 
 log = structlog.get_logger(__name__)
 # The status of a row while it is connected: an attached one may be connected again.
@@ -116,7 +116,9 @@ def _export(run: Run[ConnectArgs]) -> dict[str, Any]:
         raise errors.Conflict(reason=f"the access of attachment {spec.id} was ended, which could not be recorded yet")
     where = {"location": info.location} if info.location else {}
     log.info("exported", attachment=spec.id, protocol=info.driver_volume_type, **where)
-    return {**added, **stored_info(info)}
+    with host.database.read() as conn:
+        limits = qos_specs.front_end(conn, repositories.volumes.get(conn, attachment.volume_id))
+    return {**added, **stored_info(info, limits)}
 
 
 def _choose_transport(run: Run[ConnectArgs], attachment: Attachment, found: Exportable) -> tuple[Exporter, Access]:

@@ -7,9 +7,9 @@ from nbdsvc.exporter import ConnectionInfo
 from nbdsvc.model.entities import Attachment
 
 
-def stored_info(info: ConnectionInfo) -> dict[str, Any]:
-    """The connection_info for the attachment's row and the journal: without its secret."""
-    return {**info.flat(), "encrypted": False, "qos_specs": None}
+def stored_info(info: ConnectionInfo, qos_specs: dict[str, str] | None = None) -> dict[str, Any]:
+    """The connection_info for the attachment's row and the journal: without its secret. qos_specs: for the front end."""
+    return {**info.flat(), "encrypted": False, "qos_specs": qos_specs}
 
 
 def connection_info(app: App, attachment: Attachment) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from nbdsvc.model.entities import Volume, VolumeType
 from nbdsvc.scheduler.candidate import Candidate, Request
 from nbdsvc.scheduler.decide import Refusal, judge
 from nbdsvc.scheduler.filters import CAPABILITIES
-from nbdsvc.store import backends, repositories
+from nbdsvc.store import backends, qos_specs, repositories
 from nbdsvc.units import GiB
 
 # Of a backend's report: whether its host takes volumes of other hosts, and gives its own away. An older version has neither.
@@ -29,7 +29,7 @@ def named_destination(app: App, conn: sa.Connection, volume: Volume, host: str) 
     found = _named(placement.candidates(app, conn), host)
     if found.full_name == volume.full_host:
         raise _refused(host, "the volume is in this pool already")
-    if refusal := judge(_request(volume, _type_of(conn, volume)), found) or _hosts_refusal(conn, volume, found):
+    if refusal := judge(_request(conn, volume, _type_of(conn, volume)), found) or _hosts_refusal(conn, volume, found):
         raise _refused(host, str(refusal))
     if not placement.reserve(app, conn, found.full_name, volume.size * GiB, found.pool):
         raise _refused(host, f"{found.full_name} has become full")
@@ -38,7 +38,7 @@ def named_destination(app: App, conn: sa.Connection, volume: Volume, host: str) 
 
 def chosen_destination(app: App, conn: sa.Connection, volume: Volume, away_from: str = "") -> str:
     """The best pool for the volume as it is, but its own and those of host `away_from`; errors as destination_for_type."""
-    request = _request(volume, _type_of(conn, volume))
+    request = _request(conn, volume, _type_of(conn, volume))
     return placement.choose_among(app, conn, request, lambda: _others(app, conn, volume, away_from))
 
 
@@ -82,7 +82,7 @@ def _refused(host: str, reason: str) -> errors.InvalidInput:
 def retype_refusal(app: App, conn: sa.Connection, volume: Volume, wanted: VolumeType) -> Refusal | None:
     """What keeps the volume from having this type where it is; None where nothing does, or its pool is not reported now."""
     there = [each for each in placement.candidates(app, conn) if each.full_name == volume.full_host]
-    refusals = (judge(_request(volume, wanted), each, (CAPABILITIES,)) for each in there)
+    refusals = (judge(_request(conn, volume, wanted), each, (CAPABILITIES,)) for each in there)
     return next((refusal for refusal in refusals if refusal), None)
 
 
@@ -91,7 +91,7 @@ def destination_for_type(app: App, conn: sa.Connection, volume: Volume, wanted: 
 
     NoValidBackend where none can take it, NoRoom where one could if it had the room; both say why of each.
     """
-    request = _request(volume, wanted)
+    request = _request(conn, volume, wanted)
 
     def pools() -> list[Candidate]:
         others = _others(app, conn, volume)
@@ -112,7 +112,14 @@ def _others(app: App, conn: sa.Connection, volume: Volume, away_from: str = "") 
     ]
 
 
-def _request(volume: Volume, wanted: VolumeType | None) -> Request:
+def _request(conn: sa.Connection, volume: Volume, wanted: VolumeType | None) -> Request:
     specs = wanted.extra_specs if wanted else {}
     multiattach = wanted.multiattach if wanted else volume.multiattach
-    return Request(volume.size * GiB, volume.availability_zone, specs, multiattach, seed=volume.id)
+    return Request(
+        volume.size * GiB,
+        volume.availability_zone,
+        specs,
+        multiattach,
+        seed=volume.id,
+        qos=qos_specs.specs_of(conn, wanted),
+    )

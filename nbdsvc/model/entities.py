@@ -145,6 +145,7 @@ class VolumeType:
     is_public: bool = True
     extra_specs: dict[str, str] = field(default_factory=dict)
     projects: list[str] = field(default_factory=list)
+    qos_specs_id: str | None = None
     created_at: datetime = field(default_factory=clock.now)
     updated_at: datetime | None = None
 
@@ -152,6 +153,18 @@ class VolumeType:
     def multiattach(self) -> bool:
         """Whether the type allows several attachments at once (extra spec `multiattach: <is> True`)."""
         return self.extra_specs.get("multiattach", "").strip().lower() == "<is> true"
+
+
+@dataclass(frozen=True)
+class QosSpecs:
+    """Limits of volumes, of the types that have them. consumer: who keeps to them, see model/qos.py."""
+
+    id: str
+    name: str
+    consumer: str
+    specs: dict[str, str] = field(default_factory=dict)
+    created_at: datetime = field(default_factory=clock.now)
+    updated_at: datetime | None = None
 
 
 @dataclass(frozen=True)

@@ -80,3 +80,5 @@ class Request:
     near: Nearness = Nearness()
     # Decides between pools where the chance weigher is used.
     seed: str = ""
+    # Of the volume's type, whoever consumes them.
+    qos: Mapping[str, str] = field(default_factory=dict)

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from nbdsvc import errors
 from nbdsvc.model import states
-from nbdsvc.model.entities import Attachment, Move, Snapshot, StorageBackend, Transfer, Volume, VolumeType
+from nbdsvc.model.entities import Attachment, Move, QosSpecs, Snapshot, StorageBackend, Transfer, Volume, VolumeType
 from nbdsvc.store import tables
 from nbdsvc.store.database import Database
 from nbdsvc.store.repository import Repository
@@ -17,6 +17,7 @@ attachments: Repository[Attachment] = Repository(
     tables.attachments, Attachment, "VolumeAttachment", states.moves(states.ATTACHMENT)
 )
 volume_types: Repository[VolumeType] = Repository(tables.volume_types, VolumeType, "VolumeType")
+qos_specs: Repository[QosSpecs] = Repository(tables.qos_specs, QosSpecs, "QoS specs")
 transfers: Repository[Transfer] = Repository(tables.transfers, Transfer, "Transfer")
 moves: Repository[Move] = Repository(tables.moves, Move, "Move")
 backends: Repository[StorageBackend] = Repository(tables.backends, StorageBackend, "Service")

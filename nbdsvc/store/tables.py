@@ -145,6 +145,17 @@ volume_types = sa.Table(
     sa.Column("is_public", sa.Boolean, nullable=False),
     sa.Column("extra_specs", sa.JSON, nullable=False),
     sa.Column("projects", sa.JSON, nullable=False),
+    sa.Column("qos_specs_id", _ID),
+    *_stamps(),
+)
+
+qos_specs = sa.Table(
+    "qos_specs",
+    metadata,
+    sa.Column("id", _ID, primary_key=True),
+    sa.Column("name", _NAME, nullable=False, unique=True),
+    sa.Column("consumer", sa.String(16), nullable=False),
+    sa.Column("specs", sa.JSON, nullable=False),
     *_stamps(),
 )
 

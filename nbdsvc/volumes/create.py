@@ -19,7 +19,7 @@ from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import IF_SET, OperationType, Run, Step
 from nbdsvc.refs import keep_state, read_snapshot_ref, read_volume_ref
 from nbdsvc.scheduler.candidate import Nearness, Request
-from nbdsvc.store import quotas, repositories, secrets, transitions
+from nbdsvc.store import qos_specs, quotas, repositories, secrets, transitions
 from nbdsvc.types.queries import usable_type
 from nbdsvc.units import GiB
 from nbdsvc.volumes.fill import fill_from_image, fill_from_snapshot, fill_from_volume
@@ -122,7 +122,8 @@ def _new_row(app: App, conn: sa.Connection, context: Context, request: CreateVol
     size = _size(request, source)
     _check_quota(app, conn, context, size)
     multiattach = request.multiattach or volume_type.multiattach
-    new = Request(size * GiB, zone, volume_type.extra_specs, multiattach, near=near, seed=names.new_id())
+    limits = qos_specs.specs_of(conn, volume_type)
+    new = Request(size * GiB, zone, volume_type.extra_specs, multiattach, near=near, seed=names.new_id(), qos=limits)
     if source:
         same_type = volume_type.id == source.type_id
         where = placement.choose_pool_of_copy(app, conn, source.host, new, same_type=same_type)

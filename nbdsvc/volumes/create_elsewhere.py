@@ -21,7 +21,7 @@ from nbdsvc.operations.journal import CHANNEL
 from nbdsvc.operations.operation_type import OperationType, args_to_json
 from nbdsvc.scheduler.candidate import Nearness, Request
 from nbdsvc.store import operations as journal
-from nbdsvc.store import repositories, secrets
+from nbdsvc.store import qos_specs, repositories, secrets
 from nbdsvc.units import GiB
 from nbdsvc.volumes.create import CreateArgs
 
@@ -70,8 +70,9 @@ def _next_pool(app: App, conn: sa.Connection, volume: Volume, args: CreateArgs, 
         near = replace(near, same_backends=frozenset({names.join_host(volume.host, volume.backend)}))
     found = repositories.volume_types.find(conn, volume.volume_type_id) if volume.volume_type_id else None
     specs = found.extra_specs if found else {}
-    size, zone = volume.size * GiB, volume.availability_zone
-    return placement.choose_pool(app, conn, Request(size, zone, specs, volume.multiattach, tried, near, volume.id))
+    size, zone, limits = volume.size * GiB, volume.availability_zone, qos_specs.specs_of(conn, found)
+    wanted = Request(size, zone, specs, volume.multiattach, tried, near, volume.id, limits)
+    return placement.choose_pool(app, conn, wanted)
 
 
 def _move(app: App, conn: sa.Connection, operation: Operation, full_name: str, args: CreateArgs) -> bool:

@@ -8,6 +8,7 @@ from nbdsvc.backends.zones import choose_zone
 from nbdsvc.model.context import Context
 from nbdsvc.scheduler.candidate import Request
 from nbdsvc.scheduler.decide import Decision
+from nbdsvc.store import qos_specs
 from nbdsvc.types.queries import usable_type
 from nbdsvc.units import GiB
 
@@ -29,5 +30,6 @@ def explain_placement(app: App, context: Context, question: PlacementQuestion) -
         volume_type = usable_type(app, conn, context, question.volume_type)
         zone = choose_zone(app, conn, question.availability_zone)
         specs, excluded = volume_type.extra_specs, frozenset(question.without)
-        wanted = Request(question.size * GiB, zone, specs, volume_type.multiattach, excluded)
+        limits = qos_specs.specs_of(conn, volume_type)
+        wanted = Request(question.size * GiB, zone, specs, volume_type.multiattach, excluded, qos=limits)
         return placement.choose(app, conn, wanted)

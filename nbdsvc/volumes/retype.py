@@ -1,5 +1,6 @@
 """Give a volume another type (os-retype): where it is, or by a migration to a pool that meets the type."""
 
+from dataclasses import replace
 from typing import Literal
 
 import sqlalchemy as sa
@@ -10,7 +11,7 @@ from nbdsvc.backends.destination import destination_for_type, retype_refusal
 from nbdsvc.model import states
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Volume, VolumeType
-from nbdsvc.store import backends, repositories
+from nbdsvc.store import backends, qos_specs, repositories
 from nbdsvc.types.queries import usable_type
 from nbdsvc.volumes.moves.arguments import MoveArgs
 from nbdsvc.volumes.moves.kinds import kinds
@@ -55,6 +56,11 @@ def _check(conn: sa.Connection, volume: Volume, wanted: VolumeType) -> None:
         raise errors.InvalidInput(field="new_type", value=wanted.name, reason="the volume has this type already")
     if volume.status == "in-use" and volume.multiattach != wanted.multiattach:
         reason = "whether it allows several attachments cannot change while the volume is in use"
+        raise errors.InvalidInput(field="new_type", value=wanted.name, reason=reason)
+    if volume.status == "in-use" and qos_specs.front_end(conn, volume) != qos_specs.front_end(
+        conn, replace(volume, volume_type_id=wanted.id)
+    ):
+        reason = "the front end keeps to other QoS specs while the volume is in use"
         raise errors.InvalidInput(field="new_type", value=wanted.name, reason=reason)
     if repositories.moves.find(conn, volume.id):
         raise errors.Conflict(reason=f"volume {volume.id} cannot be retyped now: it is being moved")

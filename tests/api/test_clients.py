@@ -355,3 +355,25 @@ def test_openstack_transfers(service: ServiceProcess) -> None:
     wait_any(service, volume.id)
     proxy.delete_transfer(proxy.create_transfer(volume_id=volume.id))
     assert list(proxy.transfers()) == []
+
+
+def test_cinderclient_qos(service: ServiceProcess) -> None:
+    """qos-create, -list, -show, -key, -associate, -get-association, -disassociate, -disassociate-all and -delete."""
+    client = cinder(service)
+    kind = client.volume_types.create("limited")
+    made = client.qos_specs.create("gold", {"consumer": "back-end", "total_iops_sec": "1000"})
+    assert (client.qos_specs.find(name="gold").id, made.specs) == (made.id, {"total_iops_sec": "1000"})
+    client.qos_specs.set_keys(made.id, {"total_bytes_sec": "5000"})
+    client.qos_specs.unset_keys(made.id, ["total_iops_sec"])
+    assert client.qos_specs.get(made.id).specs == {"total_bytes_sec": "5000"}
+    client.qos_specs.associate(made, kind.id)
+    assert [row.id for row in client.qos_specs.get_associations(made)] == [kind.id]
+    with pytest.raises(BadRequest, match="use force"):
+        client.qos_specs.delete(made)
+    client.qos_specs.disassociate(made, kind.id)
+    client.qos_specs.associate(made, kind.id)
+    client.qos_specs.disassociate_all(made)
+    assert client.qos_specs.get_associations(made) == []
+    client.qos_specs.associate(made, kind.id)
+    client.qos_specs.delete(made, force=True)
+    assert client.qos_specs.list() == []

@@ -16,6 +16,7 @@ from shapes import (
     MANAGEABLE_FULL,
     MESSAGE,
     OPERATION,
+    QOS,
     QUOTAS,
     SERVICE,
     SERVICE_CHANGED,
@@ -297,6 +298,38 @@ def _transfers(noun: str) -> list[Operation]:
 
 TRANSFERS = [*_transfers("volume-transfers"), *_transfers("os-volume-transfer")]
 
+
+def _associated(world: World, what: str) -> str:
+    """The path of an association of new QoS specs with a new type, which have each other already."""
+    specs, kind = world.new_qos_specs(), world.new_type()
+    world.good("GET", f"/v3/qos-specs/{specs}/associate?vol_type_id={kind}")
+    return f"qos-specs/{specs}/{what}?vol_type_id={kind}"
+
+
+_QOS = "qos-specs/{id}"
+_LINKED = {"qos_specs": QOS, "links": [LINK]}
+_KEYS = {"qos_specs": {"read_iops_sec": "5"}}
+
+
+def _association(what: str) -> Operation:
+    return send("GET", f"{_QOS}/{what}", 202, None, lambda w: (_associated(w, what), None), admin=True)
+
+
+QOS_SPECS = [
+    get("qos-specs", {"qos_specs": [QOS], "qos_specs_links": [LINK]},
+        lambda w: f"qos-specs?limit=1&sort=created_at:desc&with={w.new_qos_specs()}", admin=True),
+    send("POST", "qos-specs", 200, _LINKED, lambda w: ("qos-specs", {"qos_specs": {"name": w.unique("q")}}), admin=True),
+    get(_QOS, _LINKED, lambda w: f"qos-specs/{w.new_qos_specs()}", admin=True),
+    send("PUT", _QOS, 200, {"qos_specs": keys("read_iops_sec")},
+         lambda w: (f"qos-specs/{w.new_qos_specs()}", _KEYS), admin=True),
+    send("PUT", f"{_QOS}/delete_keys", 202, None,
+         lambda w: (f"qos-specs/{w.new_qos_specs()}/delete_keys", {"keys": ["size_iops_sec"]}), admin=True),
+    send("DELETE", _QOS, 202, None, lambda w: (f"qos-specs/{w.new_qos_specs()}", None), admin=True),
+    get(f"{_QOS}/associations", {"qos_associations": [keys("association_type name id")]},
+        lambda w: _associated(w, "associations"), admin=True),
+    *(_association(what) for what in ("associate", "disassociate", "disassociate_all")),
+]  # fmt: skip
+
 OPERATIONS = [
     *VOLUMES,
     *VOLUME_ACTIONS,
@@ -308,4 +341,5 @@ OPERATIONS = [
     *IMAGES,
     *MANAGING,
     *TRANSFERS,
+    *QOS_SPECS,
 ]

@@ -85,6 +85,7 @@ UPLOADED = keys(
     protected@3.1""",
     volume_type=TYPE_UPLOADED,
 )
+QOS = keys("id name consumer specs")
 TRANSFER_SHORT = keys("id name volume_id", links=[LINK])
 TRANSFER = TRANSFER_SHORT | keys(
     "created_at no_snapshots@3.55 source_project_id@3.57 destination_project_id@3.57 accepted@3.57"

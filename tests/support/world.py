@@ -134,6 +134,10 @@ class World:
             self.act("types", id, "addProjectAccess", {"project": project})
         return id
 
+    def new_qos_specs(self) -> str:
+        body = {"qos_specs": {"name": self.unique("qos"), "size_iops_sec": "4096"}}
+        return str(self.good("POST", "/v3/qos-specs", body)["qos_specs"]["id"])
+
     def new_transfer(self) -> tuple[str, str]:
         """Of a new volume: its id and its key."""
         made = self.good("POST", "/v3/os-volume-transfer", {"transfer": {"volume_id": self.new_volume()}})["transfer"]

@@ -65,6 +65,5 @@ def of(candidate: Candidate, request: Request, protocol: str | None) -> dict[str
         "capabilities": capabilities,
         "volume": volume,
         "extra": request.extra_specs,
-        # Types have no QoS specs yet: an expression that needs one has no value.
-        "qos": {},
+        "qos": request.qos,
     }
