@@ -27,7 +27,7 @@ RESOURCES = frozenset(
     """volumes snapshots snapshot attachments types explain os-quota-sets limits os-services scheduler-stats capabilities
     os-hosts workers os-availability-zone extensions operations messages images resource_filters
     manageable_volumes manageable_snapshots os-volume-manage os-snapshot-manage os-volume-transfer
-    volume-transfers qos-specs""".split()
+    volume-transfers qos-specs os-quota-class-sets""".split()
 )
 # Served without a token: what a client reads before it has one, and what a load balancer polls.
 PUBLIC_PATHS = frozenset({"/", "/v3", "/v3/", "/healthcheck", "/metrics", "/openapi.json", "/docs"})

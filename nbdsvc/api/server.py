@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from nbdsvc import errors
 from nbdsvc.api import (
     attachments,
+    encryption,
     evacuation,
     explain,
     extensions,
@@ -27,6 +28,7 @@ from nbdsvc.api import (
     placement,
     pools,
     qos_specs,
+    quota_classes,
     quota_sets,
     resource_filters,
     services,
@@ -58,7 +60,7 @@ unfinished operations), 415 badMediaType,
 """
 _ROUTERS = (volumes, volume_actions, snapshots, attachments, types, limits, quota_sets, services, hosts, workers, pools,
             zones, extensions, resource_filters, operations, messages, images, manageable, placement, explain,
-            evacuation, transfers, lost_hosts, qos_specs)  # fmt: skip
+            evacuation, transfers, lost_hosts, qos_specs, encryption, quota_classes)  # fmt: skip
 
 
 def create(app: App, authenticator: Authenticator) -> ApiMiddleware:

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import Body as Json
 from fastapi.responses import JSONResponse, Response
+from pydantic import Field
 
 from nbdsvc import errors
 from nbdsvc import metadata as resource_metadata
@@ -16,6 +17,7 @@ from nbdsvc.snapshots.read import get_snapshot, list_snapshots
 from nbdsvc.snapshots.reset_status import reset_snapshot_status
 from nbdsvc.snapshots.unmanage import unmanage_snapshot
 from nbdsvc.snapshots.update import update_snapshot
+from nbdsvc.snapshots.update_status import update_snapshot_status
 
 router = strict.router("snapshots")
 
@@ -59,6 +61,13 @@ class ResetStatus(Body):
     """The status to force."""
 
     status: str
+
+
+class ReportedStatus(Body):
+    """What a hypervisor reports of a snapshot that it makes or removes: status and progress (`n%`)."""
+
+    status: Text
+    progress: Annotated[Text, Field(pattern=r"^(100|[0-9]{1,2})%$")] | None = None
 
 
 @router.post("/snapshots", status_code=202)
@@ -144,7 +153,12 @@ def _force_delete(request: ApiRequest, id: str, _body: Any) -> None:
     delete_snapshot(request.app, request.context, id, force=True)
 
 
+def _report(request: ApiRequest, id: str, body: ReportedStatus) -> None:
+    update_snapshot_status(request.app, request.context, id, body.status, body.progress)
+
+
 ACTIONS = {
+    "os-update_snapshot_status": Action(_report, ReportedStatus),
     "os-reset_status": Action(_reset, ResetStatus, admin=True),
     "os-force_delete": Action(_force_delete, admin=True),
     "os-unmanage": Action(plain(unmanage_snapshot), admin=True),
@@ -153,7 +167,8 @@ ACTIONS = {
 
 @router.post("/snapshots/{id}/action", status_code=202, openapi_extra=schema(ACTIONS))
 async def act(request: CurrentRequest, id: str, body: Annotated[Any, Json()]) -> Response:
-    """Run one action on a snapshot, for administrators: `os-reset_status`, `os-force_delete` or `os-unmanage`.
+    """Run one action on a snapshot: `os-update_snapshot_status` or, for administrators, `os-reset_status`,
+    `os-force_delete` or `os-unmanage`.
 
     Errors: 400 badRequest (action, status, or a driver that unmanages nothing); 403 forbidden (the caller is no
     administrator); 404 itemNotFound (snapshot); 409 conflictingRequest (an operation works on the snapshot).

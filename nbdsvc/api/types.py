@@ -197,16 +197,6 @@ def delete_extra_spec(request: CurrentRequest, id: str, key: str) -> Response:
     return Response(status_code=202)
 
 
-@router.get("/types/{id}/encryption")
-def encryption(request: CurrentRequest, id: str) -> JSONResponse:
-    """Show the encryption of a type: always empty.
-
-    Errors: 404 itemNotFound (type).
-    """
-    get_type(request.app, request.context, id)
-    return answer({})
-
-
 @router.get("/types/{id}/os-volume-type-access")
 def access(request: CurrentRequest, id: str) -> JSONResponse:
     """List the projects that may use a private type. For administrators.

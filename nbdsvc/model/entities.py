@@ -146,6 +146,8 @@ class VolumeType:
     extra_specs: dict[str, str] = field(default_factory=dict)
     projects: list[str] = field(default_factory=list)
     qos_specs_id: str | None = None
+    # How its volumes are to be encrypted; None: not at all. See types/encryption.py.
+    encryption: dict[str, Any] | None = None
     created_at: datetime = field(default_factory=clock.now)
     updated_at: datetime | None = None
 

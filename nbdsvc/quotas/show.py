@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nbdsvc.app import App
+from nbdsvc.quotas.classes import limits_of_class
 from nbdsvc.store import quotas
 
 
@@ -23,8 +24,8 @@ class QuotaSet:
 
 
 def default_limits(app: App) -> dict[str, int]:
-    """The limits of a project that has none of its own. Raises no error."""
-    return dict(app.settings.quotas)
+    """The limits of a project that has none of its own: those of the class `default`. Raises BackendUnavailable."""
+    return limits_of_class(app, "default")
 
 
 def quotas_of(app: App, project_id: str) -> QuotaSet:

@@ -12,7 +12,14 @@ UNLIMITED = -1
 
 _volumes, _snapshots, _limits = tables.volumes.c, tables.snapshots.c, tables.quota_limits.c
 _project: sa.BindParameter[str] = sa.bindparam("project")
-_own_limits = sa.select(_limits.resource, _limits.limit).where(_limits.project_id == _project)
+_classes = tables.quota_classes.c
+_DEFAULT_CLASS = "default"
+_class_limits = sa.select(_classes.resource, _classes.limit).where(_classes.name == sa.bindparam("class"))
+# What every project has comes first, because its own limits replace that.
+_own_limits = sa.union_all(
+    sa.select(_classes.resource, _classes.limit, sa.literal(0).label("rank")).where(_classes.name == _DEFAULT_CLASS),
+    sa.select(_limits.resource, _limits.limit, sa.literal(1).label("rank")).where(_limits.project_id == _project),
+).order_by("rank")
 _use = [
     sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(size), 0)).where(project_id == _project)
     for size, project_id in (
@@ -23,9 +30,22 @@ _use = [
 
 
 def limits(conn: sa.Connection, project_id: str, defaults: dict[str, int]) -> dict[str, int]:
-    """The project's limits: its own where set, else the defaults. -1 is unlimited."""
+    """The project's limits: its own where set, else those of the class `default`, else these. -1 is unlimited."""
     own = conn.execute(_own_limits, {"project": project_id})
     return {**defaults, **{str(row[0]): int(row[1]) for row in own}}
+
+
+def class_limits(conn: sa.Connection, name: str, defaults: dict[str, int]) -> dict[str, int]:
+    """The limits of a class: its own where set, else the defaults."""
+    found = conn.execute(_class_limits, {"class": name})
+    return {**defaults, **{str(row[0]): int(row[1]) for row in found}}
+
+
+def set_class_limits(conn: sa.Connection, name: str, wanted: dict[str, int]) -> None:
+    table = tables.quota_classes
+    for resource, limit in wanted.items():
+        conn.execute(table.delete().where(table.c.name == name, table.c.resource == resource))
+        conn.execute(table.insert().values(name=name, resource=resource, limit=limit))
 
 
 def set_limits(conn: sa.Connection, project_id: str, wanted: dict[str, int]) -> None:

@@ -146,6 +146,7 @@ volume_types = sa.Table(
     sa.Column("extra_specs", sa.JSON, nullable=False),
     sa.Column("projects", sa.JSON, nullable=False),
     sa.Column("qos_specs_id", _ID),
+    sa.Column("encryption", sa.JSON(none_as_null=True)),
     *_stamps(),
 )
 
@@ -174,6 +175,15 @@ quota_limits = sa.Table(
     "quota_limits",
     metadata,
     sa.Column("project_id", _NAME, primary_key=True),
+    sa.Column("resource", _NAME, primary_key=True),
+    sa.Column("limit", sa.Integer, nullable=False),
+)
+
+# As quota_limits, of classes of projects: `default` is the class of all.
+quota_classes = sa.Table(
+    "quota_classes",
+    metadata,
+    sa.Column("name", _NAME, primary_key=True),
     sa.Column("resource", _NAME, primary_key=True),
     sa.Column("limit", sa.Integer, nullable=False),
 )

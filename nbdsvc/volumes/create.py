@@ -20,6 +20,7 @@ from nbdsvc.operations.operation_type import IF_SET, OperationType, Run, Step
 from nbdsvc.refs import keep_state, read_snapshot_ref, read_volume_ref
 from nbdsvc.scheduler.candidate import Nearness, Request
 from nbdsvc.store import qos_specs, quotas, repositories, secrets, transitions
+from nbdsvc.types.encryption import check_not_encrypted
 from nbdsvc.types.queries import usable_type
 from nbdsvc.units import GiB
 from nbdsvc.volumes.fill import fill_from_image, fill_from_snapshot, fill_from_volume
@@ -118,6 +119,7 @@ def _without_credentials(reference: str | None) -> str | None:
 def _new_row(app: App, conn: sa.Connection, context: Context, request: CreateVolumeRequest, near: Nearness) -> Volume:
     source = find_source(conn, owner_scope(context), request.snapshot_id, request.source_volid, request.source_replica)
     volume_type = _type(app, conn, context, request, source)
+    check_not_encrypted(conn, volume_type)
     zone = _zone(app, conn, request, source)
     size = _size(request, source)
     _check_quota(app, conn, context, size)

@@ -18,6 +18,7 @@ from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step
 from nbdsvc.refs import keep_state, read_volume, read_volume_ref
 from nbdsvc.store import quotas, repositories, transitions
+from nbdsvc.types.encryption import check_not_encrypted
 from nbdsvc.types.queries import usable_type
 from nbdsvc.units import to_gib
 
@@ -63,6 +64,7 @@ def manage_volume(app: App, context: Context, request: ManageVolumeRequest) -> V
         pool = find_pool(app, conn, request.host)
         placement.require(conn, pool, "ManageDriver")
         volume_type = usable_type(app, conn, context, request.volume_type)
+        check_not_encrypted(conn, volume_type)
         quotas.check(app.database, conn, context.project_id, app.settings.quotas, {"volumes": 1})
         zone = choose_zone(app, conn, request.availability_zone)
         volume = repositories.volumes.insert(conn, _row(context, request, volume_type, pool, zone))

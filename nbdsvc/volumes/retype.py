@@ -12,6 +12,7 @@ from nbdsvc.model import states
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Volume, VolumeType
 from nbdsvc.store import backends, qos_specs, repositories
+from nbdsvc.types.encryption import check_not_encrypted
 from nbdsvc.types.queries import usable_type
 from nbdsvc.volumes.moves.arguments import MoveArgs
 from nbdsvc.volumes.moves.kinds import kinds
@@ -34,6 +35,7 @@ def retype_volume(app: App, context: Context, id: str, new_type: str, policy: Mi
         repositories.volumes.get(conn, id, owner_scope(context))
         volume = repositories.volumes.get_for_update(conn, id)
         wanted = usable_type(app, conn, context, new_type)
+        check_not_encrypted(conn, wanted)
         _check(conn, volume, wanted)
         refusal = retype_refusal(app, conn, volume, wanted)
         if refusal is None:

@@ -13,7 +13,7 @@ import pytest
 from cinderclient import client as cinderclient
 from cinderclient.contrib.noauth import CinderNoAuthPlugin
 from cinderclient.exceptions import BadRequest, NotFound
-from keystoneauth1 import adapter, session
+from keystoneauth1 import session
 from keystoneauth1.token_endpoint import Token
 from serving import ServiceProcess
 from waiting import wait_until
@@ -28,6 +28,14 @@ def wait(service: ServiceProcess, id: str, wanted: str = "available") -> None:
 def cinder(service: ServiceProcess, version: str = "3.44") -> Any:
     plugin = CinderNoAuthPlugin("tester", "p1", endpoint=service.url)
     return cinderclient.Client(version, session=session.Session(auth=plugin))
+
+
+def sdk(service: ServiceProcess) -> Any:
+    made = openstack.connect(
+        auth_type="none", endpoint=service.url, block_storage_endpoint_override=service.url,
+        auth={"endpoint": service.url}, volume_api_version="3", block_storage_api_version="3",
+    )  # fmt: skip
+    return made.block_storage
 
 
 def test_cinderclient_life_cycle(service: ServiceProcess) -> None:
@@ -194,12 +202,7 @@ def test_cinderclient_with_a_token(token_service: ServiceProcess) -> None:
 
 def test_openstacksdk(service: ServiceProcess) -> None:
     """Volumes, snapshots, types and attachments through openstacksdk."""
-    made = openstack.connect(
-        auth_type="none", endpoint=service.url, block_storage_endpoint_override=service.url,
-        auth={"endpoint": service.url}, volume_api_version="3", block_storage_api_version="3",
-    )  # fmt: skip
-    proxy = made.block_storage
-    assert isinstance(proxy, adapter.Adapter)
+    proxy = sdk(service)
     volume = proxy.create_volume(size=1, name="sdk")
     wait_any(service, volume.id)
     assert proxy.get_volume(volume.id).name == "sdk"
@@ -340,11 +343,7 @@ def test_cinderclient_transfers(service: ServiceProcess) -> None:
 
 def test_openstack_transfers(service: ServiceProcess) -> None:
     """`volume transfer request` create, list, show, accept and delete of the openstack command line, and of its SDK."""
-    made = openstack.connect(
-        auth_type="none", endpoint=service.url, block_storage_endpoint_override=service.url,
-        auth={"endpoint": service.url}, volume_api_version="3", block_storage_api_version="3",
-    )  # fmt: skip
-    proxy = made.block_storage
+    proxy = sdk(service)
     volume = proxy.create_volume(size=1)
     wait_any(service, volume.id)
     offer = proxy.create_transfer(volume_id=volume.id, name="gift")
@@ -355,25 +354,3 @@ def test_openstack_transfers(service: ServiceProcess) -> None:
     wait_any(service, volume.id)
     proxy.delete_transfer(proxy.create_transfer(volume_id=volume.id))
     assert list(proxy.transfers()) == []
-
-
-def test_cinderclient_qos(service: ServiceProcess) -> None:
-    """qos-create, -list, -show, -key, -associate, -get-association, -disassociate, -disassociate-all and -delete."""
-    client = cinder(service)
-    kind = client.volume_types.create("limited")
-    made = client.qos_specs.create("gold", {"consumer": "back-end", "total_iops_sec": "1000"})
-    assert (client.qos_specs.find(name="gold").id, made.specs) == (made.id, {"total_iops_sec": "1000"})
-    client.qos_specs.set_keys(made.id, {"total_bytes_sec": "5000"})
-    client.qos_specs.unset_keys(made.id, ["total_iops_sec"])
-    assert client.qos_specs.get(made.id).specs == {"total_bytes_sec": "5000"}
-    client.qos_specs.associate(made, kind.id)
-    assert [row.id for row in client.qos_specs.get_associations(made)] == [kind.id]
-    with pytest.raises(BadRequest, match="use force"):
-        client.qos_specs.delete(made)
-    client.qos_specs.disassociate(made, kind.id)
-    client.qos_specs.associate(made, kind.id)
-    client.qos_specs.disassociate_all(made)
-    assert client.qos_specs.get_associations(made) == []
-    client.qos_specs.associate(made, kind.id)
-    client.qos_specs.delete(made, force=True)
-    assert client.qos_specs.list() == []

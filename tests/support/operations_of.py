@@ -8,6 +8,7 @@ from shapes import (
     ATTACHMENT_SHORT,
     CAPABILITIES,
     DOCUMENT,
+    ENCRYPTION,
     EXTENSION,
     HOST,
     HOST_USE,
@@ -128,6 +129,7 @@ SNAPSHOTS = [
     send("DELETE", "snapshots/{id}", 202, None, lambda w: (f"snapshots/{_snapshot(w)}", None)),
     *_metadata("snapshots", lambda w: w.snapshot),
     act("snapshots", "os-reset_status", _snapshot, {"status": "error"}, admin=True),
+    act("snapshots", "os-update_snapshot_status", lambda w: w.creating_snapshot(), {"status": "error", "progress": "5%"}),
     act("snapshots", "os-force_delete", _snapshot, admin=True),
     act("snapshots", "os-unmanage", _snapshot, admin=True),
 ]  # fmt: skip
@@ -149,6 +151,7 @@ ATTACHMENTS = [
          since=(3, 44)),
 ]  # fmt: skip
 
+_ENCRYPTION = "types/{id}/encryption"
 _SPECS, _SPEC = "types/{id}/extra_specs", "types/{id}/extra_specs/{key}"
 TYPES = [
     get("types", {"volume_types": [TYPE_FULL], "volume_type_links": [LINK]}, "types?limit=1"),
@@ -166,7 +169,18 @@ TYPES = [
          lambda w: f"types/{w.new_type(extra_specs={'multiattach': '<is> True'})}/extra_specs/multiattach"),
     send("PUT", _SPEC, 200, keys("k"), lambda w: (f"types/{w.new_type()}/extra_specs/k", {"k": "w"}), admin=True),
     send("DELETE", _SPEC, 202, None, lambda w: (f"types/{w.new_type()}/extra_specs/k", None), admin=True),
-    get("types/{id}/encryption", {}, lambda w: f"types/{w.new_type()}/encryption"),
+    get(_ENCRYPTION, ENCRYPTION | keys("deleted deleted_at created_at updated_at"),
+        lambda w: f"types/{w.encrypted_type()}/encryption", admin=True),
+    get(f"{_ENCRYPTION}/{{key}}", keys("provider"), lambda w: f"types/{w.encrypted_type()}/encryption/provider", admin=True),
+    send("POST", _ENCRYPTION, 200, {"encryption": ENCRYPTION},
+         lambda w: (f"types/{w.new_type()}/encryption", {"encryption": {"provider": "luks"}}), admin=True),
+    send("PUT", f"{_ENCRYPTION}/{{encryption_id}}", 200, {"encryption": keys("cipher")},
+         lambda w: (f"types/{w.encrypted_type()}/encryption/provider", {"encryption": {"cipher": "c"}}), admin=True),
+    send("DELETE", f"{_ENCRYPTION}/{{encryption_id}}", 202, None,
+         lambda w: (f"types/{w.encrypted_type()}/encryption/provider", None), admin=True),
+    get("volumes/{id}/encryption", keys("encryption_key_id"), lambda w: f"volumes/{w.attached}/encryption"),
+    get("volumes/{id}/encryption/{key}", keys("encryption_key_id"),
+        lambda w: f"volumes/{w.attached}/encryption/encryption_key_id"),
     get("types/{id}/os-volume-type-access", {"volume_type_access": [keys("volume_type_id project_id")]},
          lambda w: f"types/{w.private_type('p1')}/os-volume-type-access", admin=True),
     act("types", "addProjectAccess", lambda w: w.private_type(), {"project": "p1"}, admin=True),
@@ -184,6 +198,9 @@ SERVICE_ITSELF = [
     send("PUT", _QUOTA, 200, {"quota_set": keys(QUOTAS)},
           lambda w: ("os-quota-sets/p2", {"quota_set": {"volumes": 5}}), admin=True),
     send("DELETE", _QUOTA, 200, None, lambda w: ("os-quota-sets/p2", None), admin=True),
+    get("os-quota-class-sets/{name}", {"quota_class_set": keys(f"id {QUOTAS}")}, "os-quota-class-sets/default", admin=True),
+    send("PUT", "os-quota-class-sets/{name}", 200, {"quota_class_set": keys(QUOTAS)},
+         lambda w: ("os-quota-class-sets/other", {"quota_class_set": {"volumes": 5}}), admin=True),
     get("os-services", {"services": [SERVICE]}, "os-services", admin=True),
     send("PUT", "os-services/disable", 200, SERVICE_DISABLED, lambda w: ("os-services/disable", _SERVICE), admin=True),
     send("PUT", "os-services/disable-log-reason", 200, SERVICE_CHANGED,

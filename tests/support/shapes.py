@@ -85,6 +85,7 @@ UPLOADED = keys(
     protected@3.1""",
     volume_type=TYPE_UPLOADED,
 )
+ENCRYPTION = keys("volume_type_id encryption_id provider cipher key_size control_location")
 QOS = keys("id name consumer specs")
 TRANSFER_SHORT = keys("id name volume_id", links=[LINK])
 TRANSFER = TRANSFER_SHORT | keys(

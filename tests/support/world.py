@@ -128,6 +128,17 @@ class World:
         body = {"volume_type": {"name": self.unique("type"), "extra_specs": {"k": "v"}, **fields}}
         return str(self.good("POST", "/v3/types", body)["volume_type"]["id"])
 
+    def encrypted_type(self) -> str:
+        id = self.new_type()
+        self.good("POST", f"/v3/types/{id}/encryption", {"encryption": {"provider": "luks"}})
+        return id
+
+    def creating_snapshot(self) -> str:
+        """One that no operation works on."""
+        id = self.new_snapshot(self.new_volume())
+        self.act("snapshots", id, "os-reset_status", {"status": "creating"})
+        return id
+
     def private_type(self, *projects: str) -> str:
         id = self.new_type(**{"os-volume-type-access:is_public": False})
         for project in projects:

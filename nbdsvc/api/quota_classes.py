@@ -1,0 +1,49 @@
+"""/os-quota-class-sets: what projects have that have no limits of their own, read and set by administrators."""
+
+from fastapi.responses import JSONResponse
+
+from nbdsvc.api import strict
+from nbdsvc.api.quota_sets import Limit
+from nbdsvc.api.request import Body, CurrentRequest, answer
+from nbdsvc.quotas.classes import limits_of_class, set_class_limits
+
+router = strict.router("quota classes")
+
+
+class ClassChanges(Body):
+    """Limits to set, -1 for unlimited; null leaves one as it is. Gigabytes are GiB."""
+
+    volumes: Limit | None = None
+    snapshots: Limit | None = None
+    gigabytes: Limit | None = None
+    per_volume_gigabytes: Limit | None = None
+    backups: Limit | None = None
+    backup_gigabytes: Limit | None = None
+    groups: Limit | None = None
+
+
+class ClassBody(Body):
+    """The body of an update."""
+
+    quota_class_set: ClassChanges
+
+
+@router.get("/os-quota-class-sets/{name}")
+def show(request: CurrentRequest, name: str) -> JSONResponse:
+    """Show the limits of a quota class; `default` is the class of every project. For administrators.
+
+    Errors: 403 forbidden (the caller is no administrator).
+    """
+    request.require_admin()
+    return answer({"quota_class_set": {"id": name, **limits_of_class(request.app, name)}})
+
+
+@router.put("/os-quota-class-sets/{name}")
+def update(request: CurrentRequest, name: str, body: ClassBody) -> JSONResponse:
+    """Set limits of a quota class, -1 for unlimited; those that the body does not name stay. For administrators.
+
+    Errors: 400 badRequest (limit, or the name of the class is too long); 403 forbidden (the caller is no administrator).
+    """
+    request.require_admin()
+    wanted = body.quota_class_set.model_dump(exclude_none=True)
+    return answer({"quota_class_set": set_class_limits(request.app, name, wanted)})
