@@ -31,4 +31,34 @@ FIRST = [
              "    if not repositories.attachments_of(", "    if repositories.attachments_of("),
 ]  # fmt: skip
 
-SECOND: list[Mutation] = []
+SECOND = [
+    Mutation("a clone by shared blocks has no digests", "nbdsvc/volumes/create.py",
+             "        digests.copy(args.source_volid, volume.id)\n", ""),
+    Mutation("a clone cannot be booted from", "nbdsvc/volumes/create.py",
+             "bootable=bool(source and source.bootable)", "bootable=False"),
+    Mutation("a cascade deletes one snapshot", "nbdsvc/volumes/delete.py",
+             "    for snapshot in found:\n        run.raise_if_stopped()",
+             "    for snapshot in found[:1]:\n        run.raise_if_stopped()"),
+    Mutation("an attach by actions makes another row", "nbdsvc/attachments/attach.py",
+             "row = waiting[-1] if waiting else insert_legacy(conn, volume, None)",
+             "row = insert_legacy(conn, volume, None)"),
+    Mutation("a move forgets the id of the object", "nbdsvc/store/moves.py",
+             '"volume_type_id", "provider_id", "provider_location"', '"volume_type_id", "provider_location"'),
+    Mutation("a reverted file is the revert's", "drivers/pool.py",
+             "            self._write(temporary, size, keeper, source)\n            temporary.replace(path)\n"
+             "            atomic_file.sync_folder(path.parent)",
+             "            self._write(temporary, size, owner, source)\n            temporary.replace(path)\n"
+             "            atomic_file.sync_folder(path.parent)"),
+    Mutation("a raw upload lacks its last sector", "nbdsvc/volumes/upload.py",
+             'source.size, b"upload", empty=True', 'source.size - 512, b"upload", empty=True'),
+    Mutation("a retype by a move keeps several attachments", "nbdsvc/volumes/moves/switch.py",
+             "    if move.volume_type_id in (None, volume.volume_type_id):", "    if volume.multiattach:"),
+    Mutation("a VDI of whole blocks is refused", "nbdsvc/images/formats/foreign.py",
+             '(blocks * block < virtual, "its block table is too small for its virtual size"),\n        )\n    )\n'
+             "    header.check_disk(virtual, table, blocks * 4)",
+             '(blocks * block <= virtual, "its block table is too small for its virtual size"),\n        )\n    )\n'
+             "    header.check_disk(virtual, table, blocks * 4)"),
+    Mutation("an export keeps its first size", "nbdsvc/exports/nbd/plugin.py",
+             "    _check(size)\n    return int(size)",
+             '    _check(size)\n    return int(_shared.setdefault("size", int(size)))'),
+]  # fmt: skip

@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from backends import Backend
 from waiting import wait_until
@@ -21,6 +23,20 @@ HERE = Path(__file__).resolve().parent
 PATIENCE = float(os.environ.get("NBDSVC_TEST_PATIENCE", "1"))
 READY, READY_SECONDS = " ready on ", 60 * PATIENCE
 UNFINISHED = ("pending", "running", "undoing")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The rows of all projects, in detail."""
+
+    volumes: list[dict[str, Any]]
+    snapshots: list[dict[str, Any]]
+    attachments: list[dict[str, Any]]
+
+    @classmethod
+    def by(cls, client: Client) -> "Shown":
+        found = [(noun, client.get(noun, "detail", all_tenants=1)[noun]) for noun in ("volumes", "snapshots")]
+        return cls(**dict(found), attachments=client.get("attachments", all_tenants=1)["attachments"])
 
 
 class ServiceProcess:
@@ -132,13 +148,13 @@ class ServiceProcess:
 
         return str(wait_until(at_rest, seconds, lambda: client.get(noun, id)))
 
-    def leftovers(self) -> list[str]:
+    def leftovers(self, shown: "Shown | None" = None) -> list[str]:
         """What has no owner: files of the pool, exports, processes, journals, digests, locks."""
-        client = self.client()
-        volumes = {row["id"] for row in client.get("volumes", "detail", all_tenants=1)["volumes"]}
-        snapshots = {row["id"] for row in client.get("snapshots", all_tenants=1)["snapshots"]}
-        rows = client.get("attachments", all_tenants=1)["attachments"]
-        attachments = {row["id"] for row in rows}
+        shown = shown or Shown.by(self.client())
+        rows = shown.attachments
+        volumes, snapshots, attachments = (
+            {row["id"] for row in each} for each in (shown.volumes, shown.snapshots, rows)
+        )
         found = self.backend.leftovers(volumes, snapshots, {row["volume_id"] for row in rows})
         for folder, owned, prefix in (("volumes", volumes, "volume-"), ("snapshots", snapshots, "_snapshot-")):
             paths = [path for pool in self.backend.folders for path in (self.state / pool / folder).glob("*")]

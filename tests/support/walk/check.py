@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from serving import Shown
+
 from walk.compare import export_faults, file_faults
 from walk.world import Attached, Snapshot, Violation, Volume, World
 
@@ -16,10 +18,14 @@ def fail_on(faults: list[str]) -> None:
 def after_step(world: World) -> None:
     """Nothing is in flight, nothing has no owner, every row is as it should be; and every byte, past the product."""
     world.service.settle()
-    fail_on([f"left over: {each}" for each in world.leftovers()])
-    fail_on([*_volume_rows(world), *_snapshot_rows(world), *_attachments(world), *_quotas(world)])
+    shown = Shown.by(world.client)
+    fail_on([f"left over: {each}" for each in world.leftovers(shown)])
+    fail_on(_volume_rows(world, shown) + _snapshot_rows(world, shown) + _attachments(world, shown) + _quotas(world))
+    digests = world.service.state / "digests"
     for thing in [*world.volumes, *world.snapshots]:
         fail_on(file_faults(world.path(thing), thing.disk))
+        if thing.recorded and not (digests / thing.id).exists():
+            raise Violation(f"the digests of {thing.id} were recorded, and are gone")
 
 
 def everything(world: World) -> None:
@@ -83,8 +89,8 @@ def _quiet(world: World) -> Iterator[None]:
     world.plan(planned)
 
 
-def _volume_rows(world: World) -> list[str]:
-    shown = {row["id"]: row for row in world.client.get("volumes", "detail")["volumes"]}
+def _volume_rows(world: World, all_shown: Shown) -> list[str]:
+    shown = {row["id"]: row for row in all_shown.volumes}
     wanted = {volume.id: volume for volume in world.volumes}
     return _unequal("volumes", set(shown), set(wanted)) or [
         fault
@@ -112,8 +118,8 @@ def _row(volume: Volume) -> dict[str, Any]:
     return {**volume.row, **own, "attachments": sorted(volume.attached), "os-vol-host-attr:host": volume.store.name}
 
 
-def _snapshot_rows(world: World) -> list[str]:
-    shown = {row["id"]: row for row in world.client.get("snapshots", "detail")["snapshots"]}
+def _snapshot_rows(world: World, all_shown: Shown) -> list[str]:
+    shown = {row["id"]: row for row in all_shown.snapshots}
     wanted = {each.id: each for each in world.snapshots}
     return _unequal("snapshots", set(shown), set(wanted)) or [
         fault
@@ -127,8 +133,8 @@ def _snapshot_rows(world: World) -> list[str]:
     ]
 
 
-def _attachments(world: World) -> list[str]:
-    shown = {row["id"]: row["volume_id"] for row in world.client.get("attachments")["attachments"]}
+def _attachments(world: World, all_shown: Shown) -> list[str]:
+    shown = {row["id"]: row["volume_id"] for row in all_shown.attachments}
     wanted = {id: volume.id for volume in world.volumes for id in volume.attached}
     return [] if shown == wanted else [f"attachments are {shown} and not {wanted}"]
 

@@ -159,11 +159,11 @@ def forget_image(world: World, image: int) -> str:
 
 
 @action(2, choices.room_for_volume)
-def manage(world: World, store: int, pool: int, length: int) -> str:
+def manage(world: World, store: int, pool: int, length: int, more: int) -> str:
     """A file that an administrator put into a pool becomes a volume; what is not a whole GiB is made longer, with zeros."""
     where, value = pick(list(STORES), store), world.next_value()
     folder = pick(list(where.folders), pool)
-    disk, odd = Disk(1), 512 * (1 + length) if length % 4 else 0
+    disk, odd = Disk(1 + more % 2), 512 * (1 + length) if length % 4 else 0
     disk.write(disk.bytes - odd - BLOCK, content(value, disk.bytes - odd - BLOCK, BLOCK))
     disk.write(0, content(value, 0, 512))
     path = world.service.state / folder / "volumes" / f"found-{value}"

@@ -5,7 +5,7 @@ from typing import Any
 from waiting import wait_until
 
 from walk import check, choices
-from walk.choices import action, pick
+from walk.choices import action, pick, prefer
 from walk.making import store_of
 from walk.seasoning import season
 from walk.world import SETTLE_SECONDS, STORES, TYPES, Store, Violation, Volume, World
@@ -17,7 +17,8 @@ def migrate(world: World, volume: int, pool: int, how: int, before: int) -> str:
     target = choices.near(world, choices.without_snapshots(world), volume, choices.written(world))
     season(world, target, before)
     here = str(world.path(target).parents[1].relative_to(world.service.state))
-    store, folder = pick([(each, f) for each in STORES for f in each.folders if f != here], pool)
+    places = [(each, f) for each in STORES for f in each.folders if f != here]
+    store, folder = prefer([each for each in places if each[0] is target.store], places, pool)
     body = {"host": _full_host(store, folder), "force_host_copy": how % 2 == 0, "lock_volume": how % 3 == 0}
     if store is not target.store:
         if not world.refused(lambda: world.client.act("volumes", target.id, "os-migrate_volume", body)):

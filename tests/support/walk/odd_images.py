@@ -17,10 +17,15 @@ FORMATS = {
     "qcow2, compressed": ("qcow2", ["-c", "-O", "qcow2"]),
     "qcow2 of small clusters": ("qcow2", ["-O", "qcow2", "-o", "cluster_size=512"]),
     "qcow2 of an old version": ("qcow2", ["-O", "qcow2", "-o", "compat=0.10"]),
+    "qcow2 with zstd": ("qcow2", ["-c", "-O", "qcow2", "-o", "compression_type=zstd"]),
+    "qcow2 with subclusters": ("qcow2", ["-O", "qcow2", "-o", "extended_l2=on"]),
     "vmdk": ("vmdk", ["-O", "vmdk"]),
+    "vmdk, a stream": ("vmdk", ["-O", "vmdk", "-o", "subformat=streamOptimized"]),
     "vdi": ("vdi", ["-O", "vdi"]),
     "vhdx": ("vhdx", ["-O", "vhdx"]),
     "vpc": ("vhd", ["-O", "vpc", "-o", "force_size=on"]),
+    "vpc, fixed": ("vhd", ["-O", "vpc", "-o", "subformat=fixed,force_size=on"]),
+    "without a suffix that says it": ("img", ["-O", "raw"]),
 }
 # In sectors: one; around pages, clusters and pieces of copies; around whole GiB, in which volumes are sized.
 SECTORS = (1, 7, 9, 127, 129, 2047, 8191, 8193, 131073, (1 << 21) - 1, 1 << 21, (1 << 21) + 1, 1023)

@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from walk import (  # noqa: F401 - their actions; those of new operations too
+    bursts,
     check,
+    damaging,
     disturbing,
     editing,
     freezing,
+    handing_over,
     making,
     moving,
     odd_images,
+    old_ways,
     together,
     using,
 )

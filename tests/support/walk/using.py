@@ -199,16 +199,20 @@ def verify(world: World, volume: int, record: int) -> str:
     return f"{target.id}: {said or 'as recorded'}"
 
 
-@action(1, choices.snapshots)
-def delete_snapshot(world: World, number: int) -> str:
+@action(2, choices.snapshots)
+def delete_snapshot(world: World, number: int, how: int) -> str:
+    """Its volume, and what was made of it, are as they were."""
     target = pick(world.snapshots, number)
+    volume = next(each for each in world.volumes if each.id == target.volume)
+    season(world, volume, how)
     check.read_snapshot(world, target)
     _delete(world, "snapshots", target)
     world.snapshots.remove(target)
+    check.read_volume(world, volume)
     return target.id
 
 
-@action(1, choices.free)
+@action(2, choices.free)
 def delete_volume(world: World, volume: int, cascade: int) -> str:
     """Whole to the last: it is read before. With its snapshots half of the times, else refused where it has any."""
     target = choices.near(world, choices.free(world), volume)

@@ -12,7 +12,7 @@ from typing import Any
 import debian_packages  # noqa: F401 (the next line needs it)
 import nbd
 from backends import Backend
-from serving import ServiceProcess
+from serving import ServiceProcess, Shown
 
 from drivers.memory import Faults
 from nbdsvc import errors
@@ -35,11 +35,11 @@ class Store:
     has_ids: bool = False
 
 
-# One shares blocks and has two pools, one copies and has objects with ids of its own, one is what ships.
+# One shares blocks, one copies and has objects with ids of its own, one is what ships; each has two pools.
 STORES = (
     Store("shares", ("pools/a", "pools/b"), shares=True),
-    Store("copies", ("pools/c",), shares=False, has_ids=True),
-    Store("files", ("pools/d",), shares=False, simulated=False),
+    Store("copies", ("pools/c", "pools/e"), shares=False, has_ids=True),
+    Store("files", ("pools/d", "pools/f"), shares=False, simulated=False),
 )
 _SETTINGS = """
 [shares]
@@ -47,10 +47,10 @@ driver = 'memory'
 options = { instant_clone = true, pools = { a = 'STATE/pools/a', b = 'STATE/pools/b' } }
 [copies]
 driver = 'memory'
-options = { instant_clone = false, provider_ids = true, pools = { c = 'STATE/pools/c' } }
+options = { instant_clone = false, provider_ids = true, moves_volumes = false, pools = { c = 'STATE/pools/c', e = 'STATE/pools/e' } }
 [files]
 driver = 'file'
-options = { pools = { d = 'STATE/pools/d' } }
+options = { pools = { d = 'STATE/pools/d', f = 'STATE/pools/f' } }
 """
 # The types of volumes: what each is placed by, and `many`, whose volumes may be attached several times.
 TYPES = {store.name: {"volume_backend_name": store.name} for store in STORES} | {
@@ -256,13 +256,13 @@ class World:
         note = self.folder(thing.store) / "provider-ids" / thing.id
         return note.read_text() if thing.store.has_ids and note.exists() else thing.id
 
-    def leftovers(self) -> list[str]:
+    def leftovers(self, shown: Shown) -> list[str]:
         owned = {self.path(thing) for thing in [*self.volumes, *self.snapshots]}
         pools = [self.service.state / pool for store in STORES if store.has_ids for pool in store.folders]
         found = {
             path for pool in pools for folder in ("volumes", "snapshots", "new") for path in (pool / folder).iterdir()
         }
-        return self.service.leftovers() + [str(path) for path in found - owned]
+        return self.service.leftovers(shown) + [str(path) for path in found - owned]
 
 
 def connect(uri: str) -> nbd.NBD:
