@@ -14,7 +14,7 @@ has a complete example.
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from nbdsvc import errors
 from nbdsvc.location import LOCAL, Location, Scheme
@@ -160,6 +160,47 @@ class SessionExporter(Protocol):
 
     def sessions(self, export_id: str) -> frozenset[str] | None:
         """Names of the initiators that are logged in to what this export is reached by; None where that is unknown."""
+
+
+@dataclass(frozen=True)
+class MirrorState:
+    """How far the mirror of an export is. done, size: bytes of the copy. reason: why it has failed."""
+
+    state: Literal["none", "copying", "synchronised", "failed"]
+    done: int = 0
+    size: int = 0
+    reason: str = ""
+
+
+@runtime_checkable
+class MirrorExporter(Protocol):
+    """A transport whose servers can write a volume to a second place too, copy the rest there, and serve that place from one
+    moment on, with their clients connected. Each method raises ExportFailed, for a server that does not answer too.
+    """
+
+    def start_mirror(self, export_id: str, destination: Location, *, is_zero: bool, rate: int = 0) -> None:
+        """Begin; what is acknowledged from now on is at both places. is_zero: the destination reads as zeros. rate: bytes
+        a second of the copy, 0 for no limit.
+        """
+
+    def mirror_state(self, export_id: str) -> MirrorState:
+        """How far it is. A server that has started anew has none."""
+
+    def switch_mirror(self, export_id: str) -> None:
+        """Let the destination of a synchronised mirror take the volume's place. After an error, `moved_to` tells whether it
+        has.
+        """
+
+    def end_mirror(self, export_id: str, source: Location) -> Location | None:
+        """No mirror runs and no switch happens once this returns; a server that does not answer is ended. Returns as
+        `moved_to`.
+        """
+
+    def moved_to(self, export_id: str, source: Location) -> Location | None:
+        """The location that took the place of `source` in a switch, until `forget_move`: also after the export's end."""
+
+    def forget_move(self, export_id: str) -> None:
+        """Whoever calls for this export knows the volume's new location from now on."""
 
 
 @runtime_checkable

@@ -17,9 +17,9 @@ enum { ZERO_PIECE = 1 << 20 };
 
 struct nbdsvc_vol {
 	int fd;
-	int is_block;
-	int block_size;
-	int can_punch;
+	_Atomic int is_block; /* this and the next two change with the descriptor (adopt), while others read */
+	_Atomic int block_size;
+	_Atomic int can_punch;
 	int write_through; /* what changes the volume is answered when it is on stable storage */
 	_Atomic int64_t seen_size; /* when it was last read; a volume never shrinks while it is served */
 	struct nbdsvc_durable durable;
@@ -60,9 +60,10 @@ int nbdsvc_vol_create(const char *path, int flags, struct nbdsvc_vol **ret)
 		goto fail;
 	}
 	vol->is_block = S_ISBLK(st.st_mode);
-	vol->block_size = 512;
+	int block_size = 512;
 	if (vol->is_block)
-		ioctl(vol->fd, BLKSSZGET, &vol->block_size);
+		ioctl(vol->fd, BLKSSZGET, &block_size);
+	vol->block_size = block_size;
 	vol->can_punch = probe_punch(vol, flags);
 	vol->write_through = !!(flags & NBDSVC_VOL_WRITE_THROUGH);
 	*ret = vol;
@@ -84,14 +85,18 @@ void nbdsvc_vol_destroy(struct nbdsvc_vol *vol)
 	free(vol);
 }
 
+/* By what the descriptor is now: a file may have taken the place of a device since is_block was read. */
 int64_t nbdsvc_vol_size(struct nbdsvc_vol *vol)
 {
-	if (vol->is_block) {
-		uint64_t size;
-		return ioctl(vol->fd, BLKGETSIZE64, &size) < 0 ? -errno : (int64_t)size;
-	}
 	struct stat st;
-	return fstat(vol->fd, &st) < 0 ? -errno : (int64_t)st.st_size;
+	uint64_t size;
+	if (fstat(vol->fd, &st) < 0)
+		return -errno;
+	if (!S_ISBLK(st.st_mode))
+		return st.st_size;
+	if (ioctl(vol->fd, BLKGETSIZE64, &size) < 0)
+		return errno == ENOTTY && fstat(vol->fd, &st) == 0 && S_ISREG(st.st_mode) ? (int64_t)st.st_size : -errno;
+	return size;
 }
 
 int nbdsvc_vol_block_size(struct nbdsvc_vol *vol)
@@ -226,13 +231,32 @@ int nbdsvc_vol_zero(struct nbdsvc_vol *vol, uint64_t length, uint64_t offset, in
 	return settle(vol, err, flags);
 }
 
-/* A hint: a range that cannot be given back stays as it is. */
-int nbdsvc_vol_trim(struct nbdsvc_vol *vol, uint64_t length, uint64_t offset, int flags)
+int nbdsvc_vol_punch(struct nbdsvc_vol *vol, uint64_t length, uint64_t offset, int flags)
 {
 	if (!within(vol, length, offset))
 		return -EINVAL;
-	int err = vol->can_punch ? deallocate(vol, FALLOC_FL_PUNCH_HOLE, length, offset) : 0;
-	return settle(vol, unsupported(err) ? 0 : err, flags);
+	int err = vol->can_punch ? deallocate(vol, FALLOC_FL_PUNCH_HOLE, length, offset) : -EOPNOTSUPP;
+	return settle(vol, unsupported(err) ? -EOPNOTSUPP : err, flags);
+}
+
+/* A hint: a range that cannot be given back stays as it is. */
+int nbdsvc_vol_trim(struct nbdsvc_vol *vol, uint64_t length, uint64_t offset, int flags)
+{
+	int err = nbdsvc_vol_punch(vol, length, offset, flags);
+	return err == -EOPNOTSUPP ? 0 : err;
+}
+
+int nbdsvc_vol_adopt(struct nbdsvc_vol *vol, struct nbdsvc_vol *other)
+{
+	while (dup3(other->fd, vol->fd, O_CLOEXEC) < 0) {
+		if (errno != EINTR && errno != EBUSY)
+			return -errno;
+	}
+	vol->is_block = other->is_block;
+	vol->block_size = other->block_size;
+	vol->can_punch = other->can_punch;
+	vol->seen_size = 0;
+	return 0;
 }
 
 int nbdsvc_vol_has_lost(struct nbdsvc_vol *vol)

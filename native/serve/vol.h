@@ -41,6 +41,8 @@ int nbdsvc_vol_pwrite(struct nbdsvc_vol *vol, const void *buffer, size_t length,
 int nbdsvc_vol_zero(struct nbdsvc_vol *vol, uint64_t length, uint64_t offset, int flags);
 /* Discards the range where the storage can. -EINVAL beyond the size, or the -errno of fallocate and fdatasync. */
 int nbdsvc_vol_trim(struct nbdsvc_vol *vol, uint64_t length, uint64_t offset, int flags);
+/* As trim, but -EOPNOTSUPP where nothing was changed. After 0 the range reads as zeros. */
+int nbdsvc_vol_punch(struct nbdsvc_vol *vol, uint64_t length, uint64_t offset, int flags);
 /*
  * Syncs all answered writes to stable storage. The -errno of the first fdatasync that failed, for as long as the vol lives:
  * a lost write stays lost. A server of several clients shares one vol among them, so that each gets the error.
@@ -54,12 +56,15 @@ int nbdsvc_vol_cache(struct nbdsvc_vol *vol, uint64_t length, uint64_t offset);
 /* The extent that starts at offset: its length (cut at offset + length) and 1 for a hole, 0 for data. Returns 0 always. */
 int nbdsvc_vol_extent(struct nbdsvc_vol *vol, uint64_t length, uint64_t offset, uint64_t *ret_length, int *ret_hole);
 
+/*
+ * Serve what `other` has open, instead of its own: one moment, for requests of other threads. `other` can be destroyed then.
+ * Both have the same mode. The -errno of dup3.
+ */
+int nbdsvc_vol_adopt(struct nbdsvc_vol *vol, struct nbdsvc_vol *other);
+
 /* Keep this thread's Python thread state alive until the thread ends (thread_state.c). */
 void nbdsvc_pin_thread(void);
 /* End this process with SIGKILL when its parent ends. Call it on the thread that was started first. */
 void nbdsvc_die_with_parent(void);
-/* pread and pwrite on a server's worker thread, which they pin. Errors as of nbdsvc_vol_pread and nbdsvc_vol_pwrite. */
-int nbdsvc_served_pread(struct nbdsvc_vol *vol, void *buffer, size_t length, uint64_t offset);
-int nbdsvc_served_pwrite(struct nbdsvc_vol *vol, const void *buffer, size_t length, uint64_t offset, int flags);
 
 #endif

@@ -1,1 +1,1 @@
-"""Python's face of the C core: sources, copies, extents. Nothing else but the export's plugin imports nbdsvc._native."""
+"""Python's face of the C core: sources, copies, extents. Besides it only the server of an export imports nbdsvc._native."""

@@ -15,7 +15,7 @@ FIRST = [
              "if _is_hole(wanted, offset, length) and _is_hole(present, offset, length):",
              "if _is_hole(wanted, offset, length):"),
     Mutation("a trim takes whole blocks", "nbdsvc/exports/nbd/plugin.py",
-             "lib.nbdsvc_vol_trim(h.vol, count, offset,", "lib.nbdsvc_vol_trim(h.vol, (count + 4095) & ~4095, offset,"),
+             "lib.nbdsvc_served_trim(h.served, count, offset,", "lib.nbdsvc_served_trim(h.served, (count + 4095) & ~4095, offset,"),
     Mutation("a copied snapshot has no digests", "nbdsvc/snapshots/create.py",
              "    host.digests.copy(run.args.volume_id, snapshot.id)\n    return result", "    return result"),
     Mutation("a deleted snapshot takes its volume's digests", "nbdsvc/snapshots/delete.py",

@@ -39,8 +39,9 @@ class Mutation:
 MUTATIONS = [
     # A flush alone has nothing to do where writes are answered when they are there.
     Mutation("nothing is made durable", "nbdsvc/exports/nbd/plugin.py",
-             "    _check_durable(h, lib.nbdsvc_vol_flush(h.vol))", "    pass", needs=("attach", "write", "cut_storage"),
-             also=('_open_vol(WRITE_THROUGH if _spec["write_through"] else 0)', "_open_vol(0)")),
+             "    _check_durable(h, lib.nbdsvc_vol_flush(h.vol) if h.readonly else lib.nbdsvc_served_flush(h.served))",
+             "    pass", needs=("attach", "write", "cut_storage"),
+             also=('WRITE_THROUGH if _spec["write_through"] else 0', "0")),
     Mutation("read-only is ignored", "nbdsvc/attachments/desired_export.py",
              'read_only=attachment.mode == "ro" or bool(volume.readonly)', "read_only=False",
              needs=("attach", "write")),

@@ -11,6 +11,7 @@ from nbdsvc import errors, process
 from nbdsvc.exporter import Access, ConnectionInfo, Connector, ExportSpec, Health, Inventory, check_scheme
 from nbdsvc.exports.nbd import connection, processes
 from nbdsvc.exports.nbd.command import launch_command, pythonpath
+from nbdsvc.exports.nbd.mirrors import Mirrors
 from nbdsvc.exports.nbd.state_dir import StateDir
 from nbdsvc.exports.note_version import VERSION, check_version, is_at, noted_location
 from nbdsvc.location import Location
@@ -27,7 +28,7 @@ _SERVED = ("volume_id", "read_only", "write_through", "tcp", "tls", "host", "fil
 _ATTACHMENT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-class NbdExporter:
+class NbdExporter(Mirrors):
     """See nbdsvc/exporter.py for the contract.
 
     host_name: connectors on this host get the unix socket, others TCP.
@@ -90,6 +91,7 @@ class NbdExporter:
         """See the contract. Leaves a server alone that serves as desired, also one that an older version started."""
         state = StateDir(self._root, spec.id)
         wanted, found = self._describe(spec), self._note(state)
+        wanted["location"] = (self.moved_to(spec.id, spec.location) or spec.location).to_json()
         if not (found and _serves(found, wanted) and self._fault(state) == ""):
             self._start(state, wanted | {"port": spec.port or (found or {}).get("port")}, spec.secret)
         return self._info(state, network=spec.access.network)

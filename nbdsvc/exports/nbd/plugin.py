@@ -1,13 +1,14 @@
 """The export itself: a script for nbdkit's Python plugin (API version 2), control in Python and bytes in the C core.
 
 It runs in nbdkit's own interpreter, which has no virtual environment: the launcher sets PYTHONPATH. It imports nothing
-but nbdkit, the core and door.py. Each callback ends in one C call that releases the GIL; the thread state of nbdkit's worker
-threads is pinned (native/serve/thread_state.c), which is what makes that fast.
+but nbdkit, the core, door.py, control.py and moved.py. Each callback ends in one C call that releases the GIL; the thread
+state of nbdkit's worker threads is pinned (native/serve/thread_state.c), which is what makes that fast.
 """
 
 import contextlib
 import errno
 import json
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from typing import Any
 import nbdkit
 
 from nbdsvc._native import ffi, lib
+from nbdsvc.exports.nbd import moved
+from nbdsvc.exports.nbd.control import Control, ServedVolume
 from nbdsvc.exports.nbd.door import Door
 
 API_VERSION = 2
@@ -29,24 +32,29 @@ UNBOUND = 1 << 62
 _spec: dict[str, Any] = {}
 _door = Door()
 _shared: dict[str, Any] = {}
-_sharing = threading.Lock()
+_readers: set[Any] = set()
+# Of the two above, and of where the volume is: a switch to another place changes all of them.
+_sharing = threading.RLock()
 # Looked up once: these two run for every request.
 _pread, _pwrite, _from_buffer = lib.nbdsvc_served_pread, lib.nbdsvc_served_pwrite, ffi.from_buffer
 _FUA_FLAG = nbdkit.FLAG_FUA
 
 
 class Handle:
-    """The volume of one connection. Writers share one handle, so that each sees a lost write (native/serve/durable.c)."""
+    """The volume of one connection. Writers share one, so that each sees a lost write (native/serve/durable.c), and so that
+    what they change goes through its mirror.
+    """
 
     def __init__(self, readonly: bool, growing: bool) -> None:
         self.growing = growing
         self.readonly = readonly or _spec["read_only"]
-        self.vol = _open_vol(READ_ONLY) if self.readonly else _shared_vol()
+        self.served = ffi.NULL if self.readonly else _served()
+        self.vol = _new_reader() if self.readonly else _shared["vol"]
 
 
-def _open_vol(flags: int) -> Any:
+def _open_vol(path: str, flags: int) -> Any:
     made = ffi.new("struct nbdsvc_vol **")
-    _check(lib.nbdsvc_vol_create(_path().encode(), flags, made))
+    _check(lib.nbdsvc_vol_create(path.encode(), flags, made))
     return made[0]
 
 
@@ -55,14 +63,37 @@ def _path() -> str:
     return str(_spec["location"]["address"] if "location" in _spec else _spec["path"])
 
 
-def _shared_vol() -> Any:
+def _new_reader() -> Any:
+    with _sharing:
+        reader = _open_vol(_path(), READ_ONLY)
+        _readers.add(reader)
+        return reader
+
+
+def _served() -> Any:
     """Open as long as this process lives: the kernel tells an error to those who had the volume open when it happened."""
     with _sharing:
-        if "vol" not in _shared:
-            _shared["vol"] = _open_vol(WRITE_THROUGH if _spec["write_through"] else 0)
+        if "served" not in _shared:
+            made = ffi.new("struct nbdsvc_served **")
+            vol = _open_vol(_path(), _writers_flags())
+            _check(lib.nbdsvc_served_create(vol, made))
+            _shared.update(vol=vol, served=made[0])
             if _lost_mark().exists():
-                lib.nbdsvc_vol_set_lost(_shared["vol"])
-        return _shared["vol"]
+                lib.nbdsvc_vol_set_lost(vol)
+        return _shared["served"]
+
+
+def _writers_flags() -> int:
+    return READ_ONLY if _spec["read_only"] else WRITE_THROUGH if _spec["write_through"] else 0
+
+
+def _open_for_control(path: str, readonly: bool) -> Any:
+    """OSError."""
+    made = ffi.new("struct nbdsvc_vol **")
+    result = lib.nbdsvc_vol_create(path.encode(), READ_ONLY if readonly else _writers_flags() & ~READ_ONLY, made)
+    if result < 0:
+        raise OSError(-result, os.strerror(-result), path)
+    return made[0]
 
 
 def _lost_mark() -> Path:
@@ -94,7 +125,10 @@ def _flags(flags: int) -> int:
 def config(key: str, value: str) -> None:
     if key != "spec":
         raise ValueError(f"unknown parameter {key}")
-    _spec.update(json.loads(Path(value).read_text(encoding="utf-8")), folder=str(Path(value).parent))
+    folder = Path(value).parent
+    _spec.update(json.loads(Path(value).read_text(encoding="utf-8")), folder=str(folder))
+    if "location" in _spec:
+        _spec["location"] = moved.location_of(folder, _spec["location"])
 
 
 def config_complete() -> None:
@@ -105,6 +139,7 @@ def config_complete() -> None:
 def after_fork() -> None:
     """Called by nbdkit's first thread before it listens."""
     lib.nbdsvc_die_with_parent()
+    Control(_spec, ServedVolume(_served, _open_for_control, _readers, _sharing)).listen()
 
 
 def thread_model() -> int:
@@ -136,6 +171,8 @@ def close(h: Handle) -> None:
     with contextlib.suppress(PermissionError):  # NBD_OPT_INFO opens and closes, and the handshake goes on
         _door.arrive()
     if h.readonly:
+        with _sharing:
+            _readers.discard(h.vol)
         lib.nbdsvc_vol_destroy(h.vol)
 
 
@@ -204,24 +241,22 @@ def pread(h: Handle, buf: Any, offset: int, flags: int) -> None:
 
 
 def pwrite(h: Handle, buf: Any, offset: int, flags: int) -> None:
-    result = _pwrite(h.vol, _from_buffer(buf), len(buf), offset, FUA if flags & _FUA_FLAG else 0)
+    result = _pwrite(h.served, _from_buffer(buf), len(buf), offset, FUA if flags & _FUA_FLAG else 0)
     if result:
         _check_durable(h, result)
 
 
 def zero(h: Handle, count: int, offset: int, flags: int) -> None:
-    lib.nbdsvc_pin_thread()
-    _check_durable(h, lib.nbdsvc_vol_zero(h.vol, count, offset, _flags(flags)))
+    _check_durable(h, lib.nbdsvc_served_zero(h.served, count, offset, _flags(flags)))
 
 
 def trim(h: Handle, count: int, offset: int, flags: int) -> None:
-    lib.nbdsvc_pin_thread()
-    _check_durable(h, lib.nbdsvc_vol_trim(h.vol, count, offset, _flags(flags)))
+    _check_durable(h, lib.nbdsvc_served_trim(h.served, count, offset, _flags(flags)))
 
 
 def flush(h: Handle, flags: int) -> None:
     lib.nbdsvc_pin_thread()
-    _check_durable(h, lib.nbdsvc_vol_flush(h.vol))
+    _check_durable(h, lib.nbdsvc_vol_flush(h.vol) if h.readonly else lib.nbdsvc_served_flush(h.served))
 
 
 def cache(h: Handle, count: int, offset: int, flags: int) -> None:

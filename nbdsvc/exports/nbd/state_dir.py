@@ -4,7 +4,9 @@
                           nbd.sock    the unix socket
                           psk         the pre-shared key, where there is one
                           process     pid and start time of the shell that keeps the server (keep.sh)
+                          ctl.sock    the server's private channel (control.py)
                           log         its warnings and errors
+         <attachment id>.moved        where its volume is instead, after a switch (moved.py)
 """
 
 import json
@@ -13,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from nbdsvc import atomic_file
-from nbdsvc.exports.nbd import processes
+from nbdsvc.exports.nbd import moved, processes
 from nbdsvc.exports.nbd.processes import SPEC, stat_of
 from nbdsvc.exports.note_version import is_whole
 
@@ -38,12 +40,18 @@ class StateDir:
         return self.path / "psk"
 
     def read(self) -> dict[str, Any] | None:
-        """The spec as written; None for an export that is not there, was only half made, or is damaged."""
+        """The spec as written, with the volume's location now; None for an export that is not there, was only half made, or
+        is damaged.
+        """
         try:
             found = json.loads(self.spec_path.read_text())
+            if not is_whole(found):
+                return None
+            if isinstance(found.get("location"), dict):
+                found["location"] = moved.location_of(self.path, found["location"])
         except (OSError, ValueError):
             return None
-        return found if is_whole(found) else None
+        return found
 
     def write(self, spec: dict[str, Any], psk: str | None, *, durable: bool = True) -> None:
         """durable: they are on stable storage when this returns. A rebuild after a lost database finds exports by them."""

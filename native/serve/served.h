@@ -1,0 +1,47 @@
+/*
+ * The volume of all writers of a server: their requests pass a gate, so that a mirror can come, go, and take the volume's
+ * place while they are connected. Readers need no gate: they read what the volume has open.
+ */
+#ifndef NBDSVC_SERVED_H
+#define NBDSVC_SERVED_H
+
+#include "serve/mirror.h"
+#include "serve/vol.h"
+
+struct nbdsvc_served;
+
+/* vol: its own from now on, also after -ENOMEM. */
+int nbdsvc_served_create(struct nbdsvc_vol *vol, struct nbdsvc_served **ret);
+void nbdsvc_served_destroy(struct nbdsvc_served *served);
+
+/* On a server's worker thread, which they pin. Errors as of nbdsvc_vol_pread, nbdsvc_vol_pwrite and so on. */
+int nbdsvc_served_pread(struct nbdsvc_vol *vol, void *buffer, size_t length, uint64_t offset);
+int nbdsvc_served_pwrite(struct nbdsvc_served *served, const void *buffer, size_t length, uint64_t offset, int flags);
+int nbdsvc_served_zero(struct nbdsvc_served *served, uint64_t length, uint64_t offset, int flags);
+int nbdsvc_served_trim(struct nbdsvc_served *served, uint64_t length, uint64_t offset, int flags);
+int nbdsvc_served_flush(struct nbdsvc_served *served);
+
+/*
+ * What follows is for one thread at a time; requests wait while it changes the way that they go, hold_ms milliseconds at most.
+ *
+ * Begins to mirror; the mirror's own descriptors and errors: nbdsvc_mirror_create. -ETIMEDOUT where requests that are under
+ * way do not end in time; -EBUSY with a mirror.
+ */
+int nbdsvc_served_mirror(struct nbdsvc_served *served, struct nbdsvc_vol *destination, int is_zero, uint64_t rate,
+			 int64_t hold_ms);
+/* Ends the mirror without a switch. -ETIMEDOUT as above, and then its copy has ended, but not the mirror. */
+int nbdsvc_served_unmirror(struct nbdsvc_served *served, int64_t hold_ms);
+/* The mirror, or NULL. */
+struct nbdsvc_mirror *nbdsvc_served_mirror_of(struct nbdsvc_served *served);
+/*
+ * Holds requests until switch or resume, with both volumes equal and all of them on stable storage. -EAGAIN for a mirror that
+ * is not synchronised, -ETIMEDOUT where that takes longer than hold_ms, -EFBIG where the source has grown, or the -errno
+ * of a sync; requests go on then.
+ */
+int nbdsvc_served_hold(struct nbdsvc_served *served, int64_t hold_ms);
+/* After hold: the destination takes the place of the volume, and the mirror ends. The -errno of dup3: nothing has changed then. */
+int nbdsvc_served_switch(struct nbdsvc_served *served);
+/* After hold, with or without a switch. */
+void nbdsvc_served_resume(struct nbdsvc_served *served);
+
+#endif

@@ -1,0 +1,170 @@
+"""The private channel of a server: a unix socket in its export's folder by which the service mirrors and moves its volume.
+
+Loaded by the plugin into nbdkit. One JSON object with the key `do` in, one out, and the connection ends; a refusal or failure
+is `{"error": words}`. Only this user can open the socket, and no client of NBD sees it.
+
+    start    destination, is_zero, rate   mirror to there (native/serve/mirror.h); answered when every request goes to both
+    status                                state, done, size
+    limit    rate                         bytes a second of the copy, 0: none
+    cancel                                end the mirror; the source goes on
+    switch   hold_ms                      the destination takes the volume's place; clients stay connected
+
+A switch is decided by a record beside the export's folder (moved.py): without it the source is the volume, with it the
+destination, whoever dies when. It is written while requests are held and both places are equal and on stable storage.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from nbdsvc._native import ffi, lib
+from nbdsvc.exports.nbd import moved
+
+SOCKET = "ctl.sock"
+# Bytes of a request, and seconds for it: it is one line of this user's.
+_LONGEST, _SECONDS = 1 << 16, 10.0
+# Milliseconds that requests wait at most while a mirror comes or goes.
+_HOLD_MS = 3000
+_STATES = ("copying", "synchronised", "failed")
+_REFUSALS = {11: "the mirror is not synchronised", 110: "requests under way did not end in time",
+             27: "the volume has grown since the mirror began", 28: "the destination is smaller than the volume"}  # fmt: skip
+
+
+class Refused(Exception):
+    """Words for the service."""
+
+
+class ServedVolume(NamedTuple):
+    """The volume as the plugin serves it. served: of all writers, made when it is first called for. open: a path, whether to
+    read only. readers: what else has the volume open, under `lock`, which whoever opens one holds.
+    """
+
+    served: Callable[[], Any]
+    open: Callable[[str, bool], Any]
+    readers: set[Any]
+    lock: Any
+
+
+class Control:
+    """Serves the channel on a thread of its own. spec: of the export, whose location a switch changes."""
+
+    def __init__(self, spec: dict[str, Any], volume: ServedVolume) -> None:
+        self._spec, self._volume = spec, volume
+        self._folder = Path(spec["folder"])
+        self._destination: dict[str, Any] | None = None
+
+    def listen(self) -> None:
+        """Begin to serve. A server without the channel serves all the same."""
+        path = self._folder / SOCKET
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+            listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            listening.bind(str(path))
+            path.chmod(0o600)
+            listening.listen(8)
+            threading.Thread(target=self._serve, args=(listening,), name="control", daemon=True).start()
+
+    def _serve(self, listening: socket.socket) -> None:
+        while True:
+            with contextlib.suppress(OSError):
+                sock, _ = listening.accept()
+                with sock:
+                    sock.settimeout(_SECONDS)
+                    sock.sendall(json.dumps(self._answer(_line(sock))).encode() + b"\n")
+
+    def _answer(self, line: bytes) -> dict[str, Any]:
+        try:
+            request = json.loads(line)
+            command = {"start": self._start, "status": self._status, "limit": self._limit, "cancel": self._cancel,
+                       "switch": self._switch}[request["do"]]  # fmt: skip
+            return command(request)
+        except (Refused, OSError) as error:
+            return {"error": str(error)}
+        except (KeyError, TypeError, ValueError) as error:
+            return {"error": f"the request is malformed: {error!r}"}
+
+    def _start(self, request: dict[str, Any]) -> dict[str, Any]:
+        destination = request["destination"]
+        if "location" not in self._spec or destination["scheme"] not in ("file", "block"):
+            raise Refused(f"this server cannot mirror to a {destination['scheme']} location")
+        if lib.nbdsvc_served_mirror_of(self._volume.served()) != ffi.NULL:
+            raise Refused("its volume is mirrored already")
+        vol, rate = self._volume.open(destination["address"], False), int(request.get("rate", 0))
+        _check(lib.nbdsvc_served_mirror(self._volume.served(), vol, bool(request["is_zero"]), rate, _HOLD_MS))
+        self._destination = destination
+        return self._status(request)
+
+    def _status(self, _request: dict[str, Any]) -> dict[str, Any]:
+        mirror = lib.nbdsvc_served_mirror_of(self._volume.served())
+        if mirror == ffi.NULL:
+            return {"state": "none"}
+        now = ffi.new("struct nbdsvc_mirror_progress *")
+        lib.nbdsvc_mirror_progress(mirror, now)
+        found = {"state": _STATES[now.state], "done": int(now.done), "size": int(now.size)}
+        if now.state == _STATES.index("failed"):
+            side = "the source" if now.while_reading else "the destination"
+            found["reason"] = f"{side}, at byte {int(now.offset)}: {os.strerror(now.error)}"
+        return found
+
+    def _limit(self, request: dict[str, Any]) -> dict[str, Any]:
+        mirror = lib.nbdsvc_served_mirror_of(self._volume.served())
+        if mirror == ffi.NULL:
+            raise Refused("its volume is not mirrored")
+        lib.nbdsvc_mirror_set_rate(mirror, int(request["rate"]))
+        return self._status(request)
+
+    def _cancel(self, _request: dict[str, Any]) -> dict[str, Any]:
+        _check(lib.nbdsvc_served_unmirror(self._volume.served(), _HOLD_MS))
+        return {"state": "none"}
+
+    def _switch(self, request: dict[str, Any]) -> dict[str, Any]:
+        destination, served = self._destination, self._volume.served()
+        if destination is None or self._status(request)["state"] == "none":
+            raise Refused("its volume is not mirrored")
+        result = lib.nbdsvc_served_hold(served, int(request.get("hold_ms", _HOLD_MS)))
+        if result < 0 and (now := self._status(request))["state"] == "failed":
+            raise Refused(f"the mirror has failed: {now['reason']}")
+        _check(result)
+        try:
+            with self._volume.lock:
+                moved.record(self._folder, self._spec["location"], destination)
+                self._adopt(served, destination)
+        finally:
+            lib.nbdsvc_served_resume(served)
+        return {"state": "switched"}
+
+    def _adopt(self, served: Any, destination: dict[str, Any]) -> None:
+        """From the record on, this server may serve nothing but the destination. Where it cannot, its keeping shell starts
+        one that does.
+        """
+        try:
+            for reader in self._volume.readers:
+                vol = self._volume.open(destination["address"], True)
+                _check(lib.nbdsvc_vol_adopt(reader, vol))
+                lib.nbdsvc_vol_destroy(vol)
+            _check(lib.nbdsvc_served_switch(served))
+            self._spec["location"], self._destination = destination, None
+        except BaseException:
+            os.kill(os.getpid(), signal.SIGKILL)
+            raise
+
+
+def _line(sock: socket.socket) -> bytes:
+    content = b""
+    while not content.endswith(b"\n") and len(content) < _LONGEST:
+        more = sock.recv(_LONGEST)
+        if not more:
+            break
+        content += more
+    return content
+
+
+def _check(result: int) -> None:
+    if result < 0:
+        raise Refused(_REFUSALS.get(-result, os.strerror(-result)))

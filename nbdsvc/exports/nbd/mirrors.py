@@ -1,0 +1,79 @@
+"""The service's half of mirroring: commands to the server of an export, by its private channel (control.py)."""
+
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+from nbdsvc import errors
+from nbdsvc.exporter import MirrorState
+from nbdsvc.exports.nbd import moved
+from nbdsvc.exports.nbd.state_dir import StateDir
+from nbdsvc.location import Location
+
+_SOCKET = "ctl.sock"
+# A command waits for requests that are under way, and a switch for the disks: longer than both may take (control.py).
+ANSWER_SECONDS = 30.0
+
+
+class Mirrors:
+    """See MirrorExporter in nbdsvc/exporter.py for the contract."""
+
+    _root: Path
+
+    def start_mirror(self, export_id: str, destination: Location, *, is_zero: bool, rate: int = 0) -> None:
+        """ExportFailed also where the destination is smaller than the volume, and for a server of an older version."""
+        self._command(export_id, do="start", destination=destination.to_json(), is_zero=is_zero, rate=rate)
+
+    def mirror_state(self, export_id: str) -> MirrorState:
+        """How far it is, from the server itself."""
+        return MirrorState(**self._command(export_id, do="status"))
+
+    def limit_mirror(self, export_id: str, rate: int) -> None:
+        """rate: bytes a second of the copy, 0 for no limit."""
+        self._command(export_id, do="limit", rate=rate)
+
+    def switch_mirror(self, export_id: str) -> None:
+        """Requests of clients wait for it, three seconds at most; ExportFailed where they would have to wait longer."""
+        self._command(export_id, do="switch")
+
+    def end_mirror(self, export_id: str, source: Location) -> Location | None:
+        """The server of a cancelled mirror goes on; one that does not answer is started again by the next repair."""
+        try:
+            self._command(export_id, do="cancel")
+        except errors.ExportFailed:
+            StateDir(self._root, export_id).end_process()
+        return self.moved_to(export_id, source)
+
+    def moved_to(self, export_id: str, source: Location) -> Location | None:
+        """By the record beside the export's folder. ExportFailed for a damaged one."""
+        try:
+            found = moved.destination_of(self._root / export_id, source.to_json())
+        except (OSError, ValueError) as error:
+            raise errors.ExportFailed(export=export_id, reason=f"where its volume is: {error}") from error
+        return None if found is None else Location.from_json(found)
+
+    def forget_move(self, export_id: str) -> None:
+        """First the spec has the new location, for a server that its keeping shell starts again."""
+        state = StateDir(self._root, export_id)
+        if spec := state.read():
+            state.write(spec, None)
+        moved.forget(state.path)
+
+    def _command(self, export_id: str, **request: Any) -> dict[str, Any]:
+        try:
+            answer = json.loads(_ask(self._root / export_id / _SOCKET, json.dumps(request).encode() + b"\n"))
+        except (OSError, ValueError) as error:
+            reason = f"its server does not take the command {request['do']}: {error}"
+            raise errors.ExportFailed(export=export_id, reason=reason) from error
+        if "error" in answer:
+            raise errors.ExportFailed(export=export_id, reason=str(answer["error"]))
+        return dict(answer)
+
+
+def _ask(path: Path, line: bytes) -> bytes:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.settimeout(ANSWER_SECONDS)
+        sock.connect(str(path))
+        sock.sendall(line)
+        return b"".join(iter(lambda: sock.recv(1 << 16), b""))
