@@ -186,6 +186,12 @@ class MirrorExporter(Protocol):
     def mirror_state(self, export_id: str) -> MirrorState:
         """How far it is. A server that has started anew has none."""
 
+    def limit_mirror(self, export_id: str, rate: int) -> None:
+        """Bytes a second of the copy from now on, 0 for no limit."""
+
+    def health(self, export_id: str) -> Health:
+        """As of an Exporter."""
+
     def switch_mirror(self, export_id: str) -> None:
         """Let the destination of a synchronised mirror take the volume's place. After an error, `moved_to` tells whether it
         has.

@@ -59,6 +59,14 @@ def is_begun(run: Run[Any]) -> bool:
     return _journal(run).exists()
 
 
+def begin_without_journal(run: Run[Any]) -> bool:
+    """Note that the operation writes to its destination without a journal; True where it had not before."""
+    path = _journal(run)
+    is_first = not path.exists()
+    path.touch(mode=0o600)
+    return is_first
+
+
 def write_to_sink(run: Run[Any], source: Source, sink: Sink) -> dict[str, int]:
     """Copy `source` to a sink that cannot resume: every try begins anew."""
     return _copy(run, source, sink)

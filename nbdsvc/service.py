@@ -60,6 +60,7 @@ from nbdsvc.volumes.delete import DELETE_VOLUME
 from nbdsvc.volumes.extend import EXTEND_VOLUME
 from nbdsvc.volumes.manage import MANAGE_VOLUME
 from nbdsvc.volumes.migrate import MIGRATE
+from nbdsvc.volumes.moves.in_use import MIGRATE_IN_USE
 from nbdsvc.volumes.moves.left import FINISH_MOVE, finish_moves
 from nbdsvc.volumes.moves.serve import mend_served
 from nbdsvc.volumes.promote_replica import PROMOTE_REPLICA
@@ -95,6 +96,7 @@ OPERATION_TYPES = (
     MANAGE_VOLUME,
     PROMOTE_REPLICA,
     REENABLE_REPLICATION,
+    MIGRATE_IN_USE,
     *MIGRATE,
     *RETYPE,
     REVERT_VOLUME,

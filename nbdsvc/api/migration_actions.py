@@ -16,7 +16,7 @@ from nbdsvc.volumes.retype import MigrationPolicy, retype_volume
 
 
 class Migrate(Body):
-    """Migrate the volume, which is not in use, to the pool `host` (host@backend#pool), or one that the scheduler chooses.
+    """Migrate the volume to the pool `host` (host@backend#pool), or one that the scheduler chooses; in use, on its host.
 
     force_host_copy: copy it, also where its driver could move it. lock_volume: keep other commands away by the status
     `maintenance`; without it they end the migration. cluster (3.16): refused, there are no clusters.

@@ -13,7 +13,7 @@ from nbdsvc.cli.client import Client
 @click.option("--lock-volume", is_flag=True, help="Refuse other commands meanwhile; else they end the migration.")
 @show.json_option
 def migrate(volume: str, destination: str | None, force_host_copy: bool, lock_volume: bool, as_json: bool) -> None:
-    """Move VOLUME, which is not in use, to the pool DESTINATION: host@backend#pool, or to one that the scheduler chooses.
+    """Move VOLUME to the pool DESTINATION: host@backend#pool, or to one that the scheduler chooses; in use, on its host.
 
     To end it, cancel its operation: until the copy is whole, the volume is where it was.
     """

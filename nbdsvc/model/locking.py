@@ -44,6 +44,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "volume.retype": ("volume", "deletion"),
     "volume.migrate_between_hosts": ("volume", "deletion"),
     "volume.retype_between_hosts": ("volume", "deletion"),
+    "volume.migrate_in_use": ("volume", "deletion"),
     "volume.finish_move": ("volume", "deletion"),
     "volume.manage": ("volume", "pool"),
     "volume.unmanage": ("volume", "deletion", "pool"),

@@ -12,7 +12,13 @@ from nbdsvc.store import operations, repositories, tables
 
 _volumes = tables.volumes.c
 # Operations that move a volume; their arguments have `lock_volume`.
-KINDS = ("volume.migrate", "volume.retype", "volume.migrate_between_hosts", "volume.retype_between_hosts")
+KINDS = (
+    "volume.migrate",
+    "volume.retype",
+    "volume.migrate_between_hosts",
+    "volume.retype_between_hosts",
+    "volume.migrate_in_use",
+)
 # What a volume has of its place.
 _PLACE = ("host", "backend", "pool", "volume_type_id", "provider_id", "provider_location", "driver_data")
 

@@ -9,10 +9,12 @@ from nbdsvc.backends.destination import chosen_destination, named_destination
 from nbdsvc.model import states
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Volume
-from nbdsvc.store import repositories
+from nbdsvc.store import backends, repositories
 from nbdsvc.volumes.moves.arguments import MoveArgs
+from nbdsvc.volumes.moves.in_use import check_attachments, submit_in_use
 from nbdsvc.volumes.moves.kinds import kinds
-from nbdsvc.volumes.moves.submit import check_movable, submit_move
+from nbdsvc.volumes.moves.mirror import InUseArgs
+from nbdsvc.volumes.moves.submit import check_movable, check_nothing_stays, submit_move
 
 _DURING = "maintenance"
 
@@ -32,14 +34,17 @@ class MigrateRequest:
 
 
 def migrate_volume(app: App, context: Context, id: str, request: MigrateRequest) -> None:
-    """Start migrating a volume that is not in use. For administrators, whatever the volume's project.
+    """Start migrating a volume, also one in use by one NBD client. For administrators, whatever the volume's project.
 
     Raises NotFound; InvalidInput for a destination that there is not, that is the volume's pool or cannot take it, and where
-    the volume has snapshots; InvalidState for its status, Unsupported while it is in use, Conflict while it is being
+    the volume has snapshots; InvalidState for its status, Unsupported for other uses, Conflict while it is being
     moved; NoValidBackend and NoRoom where the scheduler finds no pool.
     """
     with app.change() as conn:
         volume = repositories.volumes.get_for_update(conn, id)
+        if volume.status == "in-use":
+            _migrate_in_use(app, conn, context, volume, request)
+            return
         check_movable(conn, volume, "migrate", "be migrated")
         destination = _destination(app, conn, volume, request)
         if request.lock_volume:
@@ -48,6 +53,15 @@ def migrate_volume(app: App, context: Context, id: str, request: MigrateRequest)
             )
         args = MoveArgs(id, request.force_host_copy, request.lock_volume)
         submit_move(app, conn, context, MIGRATE, args, volume, destination, volume.volume_type_id)
+
+
+def _migrate_in_use(app: App, conn: sa.Connection, context: Context, volume: Volume, request: MigrateRequest) -> None:
+    backends.check_not_frozen(conn, volume.full_host)
+    check_nothing_stays(conn, volume, "be migrated")
+    attachment_id = check_attachments(conn, volume)
+    destination = _destination(app, conn, volume, request)
+    args = InUseArgs(volume.id, True, request.lock_volume, attachment_id=attachment_id)
+    submit_in_use(app, conn, context, volume, destination, args)
 
 
 def _destination(app: App, conn: sa.Connection, volume: Volume, request: MigrateRequest) -> str:

@@ -32,6 +32,11 @@ def check_movable(conn: sa.Connection, volume: Volume, verb: str, action: str) -
         raise errors.InvalidState(
             resource="Volume", id=volume.id, action=action, status=status, allowed=states.VOLUME[verb].allowed()
         )
+    check_nothing_stays(conn, volume, action)
+
+
+def check_nothing_stays(conn: sa.Connection, volume: Volume, action: str) -> None:
+    """InvalidInput where it has snapshots or a replica, Conflict where it is being moved, or its source is left."""
     if snapshots := repositories.snapshots_of(conn, volume.id):
         reason = f"it has {len(snapshots)} snapshots, which would stay behind; delete them first"
         raise errors.InvalidInput(field="volume", value=volume.id, reason=reason)

@@ -1,0 +1,150 @@
+"""Steps mirror and switch of a volume in use: what the server of its export does for them (nbdsvc/exporter.py)."""
+
+import time
+from dataclasses import dataclass
+
+from nbdsvc import errors, journaled_copy
+from nbdsvc.datapath import source as sources
+from nbdsvc.exporter import Exporter, MirrorExporter, MirrorState
+from nbdsvc.host import host_of
+from nbdsvc.operations.operation_type import Run
+from nbdsvc.store import moves, repositories
+from nbdsvc.store import operations as journal
+from nbdsvc.volumes.moves.arguments import MoveArgs
+from nbdsvc.volumes.moves.hooks import call_hooks
+from nbdsvc.volumes.moves.places import Places, is_switched, read_places, read_rows
+
+# How often the server is looked at: a cancel takes effect within 100 ms.
+_TICK_SECONDS = 0.05
+# A server that was killed is started again at once, or by the next repair of exports; a client waits no longer either.
+_AWAY_SECONDS = 90.0
+
+
+@dataclass(frozen=True)
+class InUseArgs(MoveArgs):
+    """Arguments of `volume.migrate_in_use`."""
+
+    attachment_id: str = ""
+
+
+def exporter_of(run: Run[InUseArgs]) -> MirrorExporter:
+    """The transport of the attachment. Unsupported where the settings have none that can mirror."""
+    found: list[Exporter] = list(host_of(run).exporters)
+    for exporter in found:
+        if isinstance(exporter, MirrorExporter):
+            return exporter
+    raise errors.Unsupported(reason="no transport of this host can mirror a volume in use")
+
+
+def mirror(run: Run[InUseArgs]) -> dict[str, int]:
+    """Mirror until both places are equal. WriteFailed where the destination fails, ExportFailed where the server is away for
+    long, Conflict where the attachment ends.
+    """
+    places = read_places(run)
+    call_hooks(places, "before_volume_copy")
+    try:
+        _check_room(places)
+        return _Mirroring(run, places).until_synchronised()
+    finally:
+        call_hooks(places, "after_volume_copy")
+
+
+def _check_room(places: Places) -> None:
+    if places.destination.driver.facts.thin:
+        with sources.open(places.source.driver.location(places.here)) as source:
+            stored = sum(length for _, length, zero in source.extents() if not zero)
+        places.destination.driver.check_room(places.there.pool, stored)
+
+
+class _Mirroring:
+    """Starts the mirror, again where its server has started anew, and watches it."""
+
+    def __init__(self, run: Run[InUseArgs], places: Places) -> None:
+        self._run, self._places, self._id = run, places, run.args.attachment_id
+        self._exporter = exporter_of(run)
+        self._target = places.destination.driver.location(places.there)
+        self._rate = 0
+        self._away_since: float | None = None
+
+    def until_synchronised(self) -> dict[str, int]:
+        while True:
+            self._run.raise_if_stopped()
+            self._check_attached()
+            if (found := self._look()) and found.state == "synchronised":
+                return {"size": found.size}
+            time.sleep(_TICK_SECONDS)
+
+    def _check_attached(self) -> None:
+        with host_of(self._run).database.read() as conn:
+            row = repositories.attachments.find(conn, self._id)
+        if row is None or not row.exported or row.status != "attached":
+            raise errors.Conflict(reason=f"attachment {self._id}, whose export mirrors the volume, has ended")
+
+    def _look(self) -> MirrorState | None:
+        """None while the server does not answer."""
+        try:
+            found = self._exporter.mirror_state(self._id)
+            if found.state == "none":
+                self._start()
+            elif self._rate != self._limit():
+                self._rate = self._limit()
+                self._exporter.limit_mirror(self._id, self._rate)
+        except errors.ExportFailed as error:
+            self._stay_away(error)
+            return None
+        self._away_since = None
+        if found.state == "failed":
+            raise errors.WriteFailed(destination=str(self._target), offset=found.done, reason=found.reason)
+        self._run.progress(found.done, found.size, "mirroring", found.done)
+        return found
+
+    def _start(self) -> None:
+        is_zero = journaled_copy.begin_without_journal(self._run)
+        self._rate = self._limit()
+        self._exporter.start_mirror(self._id, self._target, is_zero=is_zero, rate=self._rate)
+
+    def _limit(self) -> int:
+        """Bytes a second: the least of what the operation and both backends may copy."""
+        limits = [self._run.rate, self._places.source.rate.rate, self._places.destination.rate.rate]
+        return min((limit for limit in limits if limit), default=0)
+
+    def _stay_away(self, error: errors.ExportFailed) -> None:
+        """A server that serves, and takes no command or refuses it, will not do better by waiting."""
+        now = time.monotonic()
+        first = self._away_since is None
+        self._away_since = now if self._away_since is None else self._away_since
+        if now - self._away_since > _AWAY_SECONDS or (not first and self._exporter.health(self._id).ok):
+            raise error
+
+
+def undo_mirror(run: Run[InUseArgs]) -> None:
+    """Also where the process died in the middle. ExportFailed where the volume is at its destination already."""
+    journaled_copy.remove_journal(run)
+    if is_switched(run):
+        return
+    places = read_places(run)
+    moved = exporter_of(run).end_mirror(run.args.attachment_id, places.source.driver.location(places.here))
+    if moved is not None:
+        raise errors.ExportFailed(export=run.args.attachment_id, reason=f"its volume is at {moved} already")
+
+
+def switch(run: Run[InUseArgs]) -> None:
+    """First the server, then the rows. Cancelled where a cancel came before; what the server has switched goes forward."""
+    places = read_places(run)
+    if places.move.switched:
+        return
+    exporter, id, here = exporter_of(run), run.args.attachment_id, places.source.driver.location(places.here)
+    if exporter.moved_to(id, here) is None:
+        with host_of(run).database.write() as conn:
+            if not journal.go_on(conn, run.id):
+                raise errors.Cancelled(operation=run.id)
+        try:
+            exporter.switch_mirror(id)
+        except errors.ExportFailed:
+            if exporter.end_mirror(id, here) is None:
+                raise
+    with host_of(run).database.write() as conn:
+        volume, move = read_rows(conn, run.args.volume_id)
+        if not move.switched:
+            moves.switch(conn, volume, move)
+            moves.change_status(conn, volume.id, "switch")
