@@ -160,7 +160,7 @@ def _make_access(settings: Settings) -> Access | None:
 def _make_driver(settings: Settings, name: str, backend: BackendSettings) -> contract.Driver:
     folder: dict[str, Any] = {} if "pools" in backend.options else {"pool": settings.pool_folder(name)}
     setting = f"backends.{name}.options" if settings.backends else "driver_options"
-    make = contract.load(backend.driver)
+    make = contract.load(backend.driver, f"backends.{name}.driver" if settings.backends else "driver")
     try:
         made = make(name, **{**folder, **backend.options})
     except errors.ConfigError as error:

@@ -112,7 +112,7 @@ def publish(host: Host, backend: Backend, working: bool) -> bool:
         try:
             backend.driver.check_for_setup_error()
             objects = _maintain(host, backend)
-            pools = backend.driver.get_volume_stats(refresh=True)
+            pools = backend.driver.get_volume_stats(refresh=True) or [contract.unmeasured(backend.name)]
             misplaced = findings.find_misplaced(host, backend, pools, objects) if len(pools) > 1 else {}
             capabilities = _capabilities(backend) | {RECEIVES: host.receiver is not None, SENDS: True}
         except errors.Error as error:

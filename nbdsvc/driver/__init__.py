@@ -44,7 +44,7 @@ from nbdsvc.driver.replica_update import is_replicated, replication_columns
 from nbdsvc.driver.replication import DEFAULT_TARGET, ReplicaDriver, ReplicatedDriver, VolumeUpdate
 from nbdsvc.driver.snapshots import CloneDriver, RevertDriver, SnapshotDriver
 from nbdsvc.driver.state import ProviderState
-from nbdsvc.driver.stats import LIMITLESS, Capacity, PoolStats
+from nbdsvc.driver.stats import LIMITLESS, Capacity, PoolStats, unmeasured
 from nbdsvc.driver.transfer import TransferDriver
 
 __all__ = [
@@ -98,5 +98,6 @@ __all__ = [
     "prefixed_property",
     "property_faults",
     "replication_columns",
+    "unmeasured",
     "unsupported",
 ]

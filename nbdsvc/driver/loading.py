@@ -10,14 +10,17 @@ from nbdsvc.driver.core import Driver
 ENTRY_POINT_GROUP = "nbdsvc.drivers"
 
 
-def load(kind: str) -> Callable[..., Driver]:
-    """The driver class that some installed package offers as entry point `kind` of the group nbdsvc.drivers."""
+def load(kind: str, setting: str = "driver") -> Callable[..., Driver]:
+    """The driver class that some installed package offers as entry point `kind` of the group nbdsvc.drivers.
+
+    Raises ConfigError, which names the setting, where no package offers it.
+    """
     offered = entry_points(group=ENTRY_POINT_GROUP)
     for point in offered:
         if point.name == kind:
             return cast("Callable[..., Driver]", point.load())
     known = ", ".join(sorted(point.name for point in offered)) or "none"
-    raise errors.ConfigError(setting="driver", reason=f"no driver is called {kind}; installed are: {known}")
+    raise errors.ConfigError(setting=setting, reason=f"no driver is called {kind}; installed are: {known}")
 
 
 def check_complete(driver: object, setting: str) -> Driver:

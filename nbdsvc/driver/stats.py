@@ -59,3 +59,8 @@ class PoolStats:
             return 0
         most = (self.total - self.total * self.reserved_percentage // 100) * self.max_over_subscription_ratio
         return most if math.isinf(most) else max(0, int(most) - self.provisioned)
+
+
+def unmeasured(name: str) -> PoolStats:
+    """The pool of a driver that reports none (S130): it is seen, and takes nothing, because all of nothing is reserved."""
+    return PoolStats(name, 0, 0, 0, 0, 0, reserved_percentage=100, thin=False)

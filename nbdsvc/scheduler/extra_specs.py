@@ -24,6 +24,8 @@ _TEXTS: dict[str, Callable[[str, str], bool]] = {
     "s<=": operator.le,
     "s<": operator.lt,
 }
+# Those with an operand behind them.
+OPERATORS = (*_NUMBERS, *_TEXTS)
 _TRUE = frozenset({"1", "t", "true", "y", "yes", "on"})
 
 

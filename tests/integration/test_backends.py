@@ -188,6 +188,52 @@ def test_a_type_that_no_backend_meets(shared_service: ServiceProcess, specs: dic
     assert (status, demand in str(content)) == (503, True), content
 
 
+@pytest.mark.row("S130")
+def test_a_driver_without_statistics_has_one_pool_of_nothing(make_service: Callable[..., ServiceProcess]) -> None:
+    """It reports name, version and protocol, no QoS, no functions and a pool that is all reserved, and a refusal says so."""
+    service = make_service(driver="memory")
+    Faults(service.state / "pool", "file").plan({"get_volume_stats": [{"returns": []}]})
+    wait_until(lambda: _detail(service, "total_capacity_gb") == 0)
+    for name, value in {
+        "pool_name": "file", "volume_backend_name": "file", "vendor_name": "nbdsvc", "driver_version": "1.0",
+        "storage_protocol": "nbd", "free_capacity_gb": 0, "provisioned_capacity_gb": 0, "reserved_percentage": 100,
+        "QoS_support": False, "filter_function": None, "goodness_function": None, "backend_state": "up",
+    }.items():  # fmt: skip
+        assert _detail(service, name) == value, name
+    status, content, _ = ask(service, "POST", "/v3/volumes", {"volume": {"size": 1}})
+    assert (status, "0 GiB free of 0, 100 % reserved" in str(content)) == (400, True), content
+
+
+def _detail(service: ServiceProcess, name: str) -> Any:
+    (pool,) = ask(service, "GET", "/v3/scheduler-stats/get_pools?detail=true")[1]["pools"]
+    return pool["capabilities"][name]
+
+
+def test_a_backend_that_is_renamed_loses_nothing(make_service: Callable[..., ServiceProcess], tmp_path: Path) -> None:
+    """Requests for its volumes fail at once and say why, `explain` names them, and all is as before under the old name."""
+    service = make_service(backends=_named(tmp_path, "old"))
+    volume = ask(service, "POST", "/v3/volumes", {"volume": {"size": 1}})[1]["volume"]["id"]
+    service.wait_status("volumes", volume)
+    service.stop()
+    service.settings["backends"] = _named(tmp_path, "new")
+    service.start()
+    assert ask(service, "DELETE", f"/v3/volumes/{volume}")[0] == 202
+    assert service.wait_status("volumes", volume) == "error_deleting"
+    newest = ask(service, "GET", "/v3/operations")[1]["operations"][0]
+    assert "serves no such backend, but new" in newest["error"]["message"]
+    found = ask(service, "GET", "/v3/explain")[1]["findings"]
+    assert f"volume.backend_gone {volume}" in [each["key"] for each in found]
+    service.stop()
+    service.settings["backends"] = _named(tmp_path, "old")
+    service.start()
+    assert ask(service, "POST", f"/v3/volumes/{volume}/action", {"os-force_delete": {}})[0] == 202
+    assert service.wait_status("volumes", volume) == "gone"
+
+
+def _named(folder: Path, name: str) -> str:
+    return f"[{name}]\ndriver = 'memory'\noptions = {{ pool = '{folder}/pool' }}\n"
+
+
 @pytest.mark.row("S082")
 def test_a_misnamed_property_is_told_once(make_service: Callable[..., ServiceProcess]) -> None:
     """The log has the vendor's name that is not usable as it is once, not once a report."""

@@ -31,7 +31,7 @@ def test_a_drivers_options_in_one_variable(text: str) -> None:
 @pytest.mark.parametrize(
     ("setting", "value"),
     [("colour", "red"), ("port", "x"), ("port", "99999"), ("auth", "maybe"), ("auth", "token"), ("image_http", "perhaps"),
-     ("host", "a@b"), ("num_shell_tries", "0"), ("max_copies", "0"), ("nbd_first_port", "60000"),
+     ("host", "a@b"), ("host", "a#b"), ("host", "a/b"), ("num_shell_tries", "0"), ("max_copies", "0"), ("nbd_first_port", "60000"),
      ("driver_options", "fast, thick")],
 )  # fmt: skip
 def test_a_wrong_setting_is_named(setting: str, value: str) -> None:
@@ -69,7 +69,7 @@ def test_a_table_for_each_backend(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("tables", "named"),
     [("fast = 1", "backends.fast"), ("fast.drive = 'x'", "backends.fast.drive"), ("fast = {}", "backends.fast.driver"),
-     ("'a@b'.driver = 'file'", "backends.a@b"), ("f = { driver = 'file', exporters = ['smb'] }", "backends.f.exporters"),
+     ("'a@b'.driver = 'file'", "backends.a@b"), ("'a#b'.driver = 'file'", "backends.a#b"), ("f = { driver = 'file', exporters = ['smb'] }", "backends.f.exporters"),
      ("f = { driver = 'file', max_copies = 0 }", "backends.f.max_copies"),
      ("f = { driver = 'file', copy_rate = 'fast' }", "backends.f.copy_rate"),
      ("f = { driver = 'file', exporters = ['iscsi'] }", "iscsi_portals")],
@@ -83,12 +83,13 @@ def test_a_wrong_setting_of_a_backend_is_named(tables: str, named: str) -> None:
 
 @pytest.mark.parametrize(
     ("settings", "named"),
-    [({"DRIVER": "lvm", "DRIVER_OPTIONS": "lvm_type = 'medium'"}, "driver_options.lvm_type"),
+    [({"DRIVER": "nosuch"}, "driver"), ({"BACKENDS": "fast = { driver = 'nosuch' }"}, "backends.fast.driver"),
+     ({"DRIVER": "lvm", "DRIVER_OPTIONS": "lvm_type = 'medium'"}, "driver_options.lvm_type"),
      ({"BACKENDS": "fast = { driver = 'lvm', options = { lvm_type = 'medium' } }"}, "backends.fast.options.lvm_type"),
      ({"BACKENDS": "fast = { driver = 'lvm', options = { lvm_type = 'thick', clearing = 'burn' } }"},
       "backends.fast.options.clearing")],
 )  # fmt: skip
-def test_a_wrong_option_of_a_driver_is_named(tmp_path: Path, settings: dict[str, str], named: str) -> None:
+def test_a_wrong_driver_or_option_of_one_is_named(tmp_path: Path, settings: dict[str, str], named: str) -> None:
     """By the setting in which it stands, in a backend's table too."""
     with (
         tempfile.TemporaryDirectory(prefix="nb-", dir="/var/tmp") as state,

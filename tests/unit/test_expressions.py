@@ -73,6 +73,19 @@ def test_an_expression_has_the_value_that_it_seems_to_have(text: str, expected: 
     assert value(text) == expected
 
 
+_OPERATORS = "? : or OR || | and AND && & not NOT ! < <= > >= == != <> + - * / ^ abs( max( min( stats. capabilities. volume. extra."
+
+
+@pytest.mark.parametrize("operator", _OPERATORS.split())
+def test_every_operator_has_a_case(operator: str) -> None:
+    """Every operator, function and kind of variable that docs/scheduler.md names stands in an expression above."""
+    (marked,) = (
+        mark for mark in test_an_expression_has_the_value_that_it_seems_to_have.pytestmark if mark.name == "parametrize"
+    )
+    spaced = operator if operator[-1] in "(.!" else f" {operator} "
+    assert any(spaced in f" {text}" for text, _expected in marked.args[1])
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [

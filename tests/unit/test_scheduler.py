@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from nbdsvc import config, errors
 from nbdsvc.driver import Capacity, PoolStats
 from nbdsvc.driver.stats import Limitless
+from nbdsvc.scheduler import extra_specs
 from nbdsvc.scheduler.candidate import Candidate, Nearness, Request
 from nbdsvc.scheduler.decide import decide, judge
 from nbdsvc.scheduler.extra_specs import unmet
@@ -57,6 +58,7 @@ BY_ROOM = {"capacity": 1.0}
         ({"free_capacity_gb": ">= 50"}, []),
         ({"free_capacity_gb": "<= 100"}, []),
         ({"free_capacity_gb": "<= 50"}, ["free_capacity_gb"]),
+        ({"free_capacity_gb": ">= 101"}, ["free_capacity_gb"]),
         ({"free_capacity_gb": ">= much"}, ["free_capacity_gb"]),
         ({"volume_backend_name": "s== fast"}, []),
         ({"volume_backend_name": "s== fas"}, ["volume_backend_name"]),
@@ -65,9 +67,11 @@ BY_ROOM = {"capacity": 1.0}
         ({"volume_backend_name": "s< g"}, []),
         ({"volume_backend_name": "s< a"}, ["volume_backend_name"]),
         ({"volume_backend_name": "s<= fast"}, []),
+        ({"volume_backend_name": "s<= a"}, ["volume_backend_name"]),
         ({"volume_backend_name": "s> e"}, []),
         ({"volume_backend_name": "s> fast"}, ["volume_backend_name"]),
         ({"volume_backend_name": "s>= fast"}, []),
+        ({"volume_backend_name": "s>= g"}, ["volume_backend_name"]),
         ({"volume_backend_name": "<in> as"}, []),
         ({"volume_backend_name": "<in> os"}, ["volume_backend_name"]),
         ({"tags": "<all-in> aes ssd"}, []),
@@ -289,6 +293,27 @@ def test_a_refusal_is_bounded() -> None:
     with pytest.raises(errors.NoValidBackend, match=r"; and \d+ more pools$") as raised:
         choose(ONE, many)
     assert len(str(raised.value)) < 1700
+
+
+def _cases(test: Any) -> list[Any]:
+    return next(list(mark.args[1]) for mark in test.pytestmark if mark.name == "parametrize")
+
+
+def test_no_operator_filter_or_weigher_is_without_a_case() -> None:
+    """Each operator of extra specs is met in one case above and not in another, each filter refuses, each weigher decides."""
+    values = [
+        (value.split()[0], bool(lacking))
+        for specs, lacking in _cases(test_extra_specs_are_demands_on_a_pool)
+        for value in specs.values()
+    ]
+    for verb in (*extra_specs.OPERATORS, "<is>", "<in>", "<all-in>", "<or>"):
+        assert {lacks for each, lacks in values if each == verb} == {True, False}, verb
+    refusing = {
+        name for _request, _candidate, name, _reason in _cases(test_a_refusal_is_the_first_filter_with_its_numbers)
+    }
+    assert refusing == {each.name for each in FILTERS}
+    weighed = {name for weights, _best in _cases(test_weighers_decide_by_their_multipliers) for name in weights}
+    assert weighed | {"chance"} == set(WEIGHERS)  # chance has a test of its own
 
 
 _POOLS = st.builds(
