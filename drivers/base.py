@@ -25,7 +25,7 @@ class BaseDriver(ABC, Generic[Pool]):
     """`pools`: what the driver works on, by name. One that is sick stops no other. See nbdsvc/driver/ for the contract."""
 
     VERSION = "1.0"
-    # Before which name its own extra specs stand; None: it reads none.
+    # The prefix of the driver's own extra specs; None: it has none.
     vendor: str | None = None
 
     def __init__(
@@ -84,7 +84,7 @@ class BaseDriver(ABC, Generic[Pool]):
         return self._stats
 
     def _look_at(self, name: str, pool: Pool) -> PoolStats:
-        if len(self._pools) > 1:  # of a single one, check_for_setup_error has said so
+        if len(self._pools) > 1:  # for a single pool, check_for_setup_error has reported the fault
             self._check(pool)
         return self._measure(name, pool)
 

@@ -31,7 +31,7 @@ def _allocated(fd: int, size: int) -> Iterator[tuple[int, int]]:
         try:
             start = os.lseek(fd, end, os.SEEK_DATA)
         except OSError as error:
-            if error.errno == errno.ENXIO:  # nothing but a hole up to the end
+            if error.errno == errno.ENXIO:  # there is only a hole up to the end of the file
                 return
             raise
         end = os.lseek(fd, start, os.SEEK_HOLE)

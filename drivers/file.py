@@ -34,7 +34,7 @@ class FileDriver(BaseDriver[PoolFolder]):
             },
             **options,
         )
-        # Whether snapshots and clones share blocks, as do_setup finds out.
+        # Whether snapshots and clones share blocks; do_setup determines it.
         self._instant = False
 
     def _make_pool(self, name: str, folder: Path) -> PoolFolder:

@@ -227,7 +227,7 @@ class MemoryDriver(SimulatedReports, FileDriver):
             if end != remote:
                 yield self._at(ref.pool).folder, ref
 
-    # Without simulated faults: only the ids are its own.
+    # No faults are simulated in these; they only translate ids.
 
     def location(self, volume: VolumeRef) -> Location:
         """See FileDriver.location."""

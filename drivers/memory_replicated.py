@@ -97,7 +97,7 @@ class ReplicatedMemoryDriver(MemoryDriver):
         with self._replicas.lock:
             id = self._ids.to_use(volume).id
             note = self._replicas.get(id)
-            if note.status == "inactive":  # a repeated call
+            if note.status == "inactive":  # the call is a repetition
                 return note.update()
             site, _copy = self._replicas.copy_of(id, note)
             return self._replicas.keep(id, replace(note, site=site, status="inactive")).update()

@@ -23,7 +23,7 @@ from nbdsvc.model import names
 
 MARKER = ".nbdsvc-pool"
 OWNER = "user.nbdsvc.owner"
-# Of a snapshot: its volume's id, so that a lost database can be made anew.
+# Extended attribute of a snapshot: its volume's id, for a rebuild of a lost database.
 ORIGIN = "user.nbdsvc.origin"
 # From linux/fs.h: _IOW(0x94, 9, int). Shares all blocks of one file with another one of the same file system.
 FICLONE = 0x40049409
@@ -36,7 +36,7 @@ class PoolFolder:
     def __init__(self, name: str, folder: Path) -> None:
         self.name = name
         self.folder = folder
-        # What its file system can do is known once the pool is ready.
+        # The abilities of the file system, known once the pool is ready.
         self.ready = self.reflinks = False
 
     def set_up(self) -> None:
@@ -86,7 +86,7 @@ class PoolFolder:
         self.check()
         temporary = self.folder / "new" / f"{path.name}.{owner}"
         if self._is_mine(path, owner):
-            temporary.unlink(missing_ok=True)  # where an earlier try was killed between the two halves of _publish
+            temporary.unlink(missing_ok=True)  # left where an earlier attempt was killed in the middle of _publish
             return
         with self._translated(size):
             self._write(temporary, size, owner, source)
@@ -238,7 +238,7 @@ class PoolFolder:
         source, target = (self.folder / "new" / f".probe-{uuid.uuid4().hex}-{end}" for end in ("a", "b"))
         has_owners = False
         try:
-            source.touch()  # both stay empty: a full pool is no reason not to serve what is in it
+            source.touch()  # both files stay empty, so that a full pool does not prevent serving its volumes
             target.touch()
             os.setxattr(source, OWNER, b"probe")
             has_owners = True
@@ -312,5 +312,5 @@ def _unmark(path: Path, name: str) -> None:
     try:
         os.removexattr(path, name, follow_symlinks=False)
     except OSError as error:
-        if error.errno != errno.ENODATA:  # it has no such mark any more
+        if error.errno != errno.ENODATA:  # ENODATA: the mark is removed already
             raise

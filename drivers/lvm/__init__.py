@@ -8,7 +8,7 @@ from drivers.lvm.thin import ThinDriver
 
 __all__ = ["LvmBase", "ThickDriver", "ThinDriver", "make"]
 
-# Options of the other type, which settings of 0.1 could have all the same.
+# Options of the other type, which version 0.1 accepted and ignored.
 _IGNORED = {"thin": ("snapshot_percent", "clearing"), "thick": ("pool_name",)}
 _DRIVERS: dict[str, type[LvmBase[Any]]] = {"thin": ThinDriver, "thick": ThickDriver}
 

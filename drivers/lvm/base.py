@@ -18,7 +18,7 @@ from nbdsvc.location import Location
 from nbdsvc.model import names
 from nbdsvc.units import GiB, to_gib
 
-# Cinder's default.
+# The default of Cinder's volume_group.
 DEFAULT_GROUP = "cinder-volumes"
 
 P = TypeVar("P", bound=LvmPool)
@@ -32,19 +32,19 @@ class LvmBase(BaseDriver[P], Generic[P]):
     def __init__(
         self,
         name: str,
-        # For backends with a folder; not used here.
+        # The folder of file backends; LVM backends do not use it.
         pool: Path | None = None,
         # The volume group; empty: cinder-volumes, or as `pools` say.
         volume_group: str = "",
         # Several pools, by name: GROUP, or GROUP/POOL where volumes are thin.
         pools: Mapping[str, str] | None = None,
-        # From how many per cent on the pool, or a thick volume's snapshot, grows, and by how many; percent 0: never.
+        # The pool, or a thick volume's snapshot, is extended when it is this full, by this many per cent; 0: never.
         autoextend_threshold: float = 80.0,
         autoextend_percent: int = 20,
-        # From how many per cent on a pool's metadata is doubled, and nothing new is begun.
+        # Per cent of use at which a pool's metadata is doubled, and at which new volumes are refused.
         metadata_threshold: float = 60.0,
         metadata_refusal: float = 90.0,
-        # The only disks that LVM is to look at; empty: all but guests' and LVs.
+        # The only disks that LVM scans; empty: all but guests' disks and LVs.
         devices: Sequence[str] = (),
         # Seconds after which a command is ended.
         command_seconds: float = COMMAND_SECONDS,

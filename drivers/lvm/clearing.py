@@ -25,11 +25,11 @@ log = structlog.get_logger(__name__)
 NONE, DISCARD, ZERO = POLICIES = ("none", "discard", "zero")
 # linux/fs.h: _IO(0x12, 119) and _IO(0x12, 127), each with a pointer to two 64-bit numbers.
 BLKDISCARD, BLKZEROOUT = 0x1277, 0x127F
-# The kernel does not come back before a range is done: short enough to pause between, long enough to be fast.
+# Bytes of one ioctl, which returns when its range is cleared: short enough for pauses, long enough for speed.
 PIECE = 32 * MiB
 # How much is cleared between two commits of metadata, and lost by a kill.
 CUT = 4 * GiB
-# A sweep takes half of a disk's time: it pauses as long as each piece took.
+# A sweep uses half of a disk's time: after each piece it pauses as long as the piece took.
 SHARE = 0.5
 _UNABLE = (errno.ENOTTY, errno.EOPNOTSUPP)
 
@@ -51,7 +51,7 @@ def discard(
 
 
 def _clear(path: Path, request: int, start: int, length: int, pause: Callable[[float], None], share: float) -> None:
-    # O_EXCL: never while the device is mounted or another program has claimed it.
+    # O_EXCL fails while the device is mounted or claimed by another program.
     fd = os.open(path, os.O_RDWR | os.O_EXCL | os.O_CLOEXEC)
     try:
         for offset in range(start, start + length, PIECE):

@@ -11,12 +11,12 @@ from pathlib import Path
 from drivers.lvm import facts
 from nbdsvc import errors, process
 
-# A healthy command takes a fraction of a second; beyond this a disk is hanging and so would we, and so would a repeat.
+# A command takes a fraction of a second. One that takes longer than this waits for a disk that hangs; a repeat would too.
 COMMAND_SECONDS = 60.0
-# Complaints that no repetition changes.
+# Errors that a repetition of the command cannot change.
 _FINAL = ("Failed to find", "not found", "already exists", "insufficient", "in use", "contains a filesystem", "Insufficient",
           "matches existing size", "lower than", "is used by", "no end within", "is already set")  # fmt: skip
-# What an initiator on this very host shows as a disk is a guest's: the volume groups in it are none of ours.
+# NBD devices of this host are guests' disks: volume groups on them do not belong to this host.
 _GUESTS = 'filter=["r|^/dev/nbd|"]'
 
 
@@ -146,7 +146,7 @@ class Commands:
         try:
             self._run_unused(["lvremove", "--yes", "--force", *paths], names[0])
         except errors.CommandFailed as error:
-            # That one is missing says nothing of the others: what is there is tried again, without what is not.
+            # One LV was missing; the command is repeated with those that exist.
             left = [found.name for found in self.volumes(*names)]
             if "Failed to find logical volume" not in error.stderr or len(left) == len(names):
                 raise

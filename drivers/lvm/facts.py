@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 # An object's owner is a tag of its own, set by the same metadata commit that makes the object.
 OWNER = "nbdsvc.owner="
-# LVs that are no objects: on their way in, out, or away. See docs/lvm.md.
+# LVs that are not objects: being made, replaced, extended or deleted. See docs/lvm.md.
 TEMP_NEW, TEMP_OLD, TEMP_EXTEND, TRASH = "nbdsvc-new-", "nbdsvc-old-", "nbdsvc-more-", "nbdsvc-trash-"
 
 

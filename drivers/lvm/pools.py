@@ -43,7 +43,7 @@ class ThickGroup(LvmPool):
     """A volume group whose LVs have all their extents."""
 
     sweeper: Sweeper
-    # Held while a volume is not active by intent, so that it is not activated meanwhile.
+    # Held while a volume is inactive on purpose, so that nothing activates it.
     asleep: threading.Lock = field(default_factory=threading.Lock)
 
 
