@@ -21,7 +21,7 @@ def write(path: Path, content: bytes, *, durable: bool = True) -> None:
     the old content stays, and nothing else. One writer of a path at a time.
     """
     part = path.with_name(f".{path.name}.part")
-    part.unlink(missing_ok=True)  # of a killed writer
+    part.unlink(missing_ok=True)  # left by a writer that was killed
     try:
         fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with open(fd, "wb") as file:

@@ -7,7 +7,7 @@ from typing import Any
 from nbdsvc import errors
 
 EXPORTERS = ("nbd", "lio", "lio-memory")
-# How people call them besides.
+# Other names that users write for these.
 _ALIASES = {"iscsi": "lio"}
 
 
@@ -21,9 +21,9 @@ class BackendSettings:
     exporters: tuple[str, ...] = ("nbd",)
     # The driver's own settings.
     options: Mapping[str, Any] = field(default_factory=dict)
-    # What volume types can ask for besides what the driver reports: { tier = "gold" }.
+    # Capabilities that volume types can require, besides those that the driver reports: { tier = "gold" }.
     capabilities: Mapping[str, Any] = field(default_factory=dict)
-    # Copies of this backend at work at once, and for each project; see max_copies.
+    # The most copies of this backend that run at once, in total and for each project; see max_copies.
     max_copies: int = 4
     # Bytes a second and cores for all copies of this backend together; 0: no limit.
     copy_rate: int = 0

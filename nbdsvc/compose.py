@@ -26,7 +26,7 @@ from nbdsvc.scheduler.expressions.expression import compile_expression
 from nbdsvc.store.database import Database
 from nbdsvc.store.unrecorded_ends import UnrecordedEnds
 
-# The setting by which the transport of a recorded protocol is made.
+# Recorded protocol -> the setting that makes its exporter.
 _BY_PROTOCOL = {"nbd": "nbd", "iscsi": "lio"}
 
 
@@ -51,7 +51,7 @@ def make_host(settings: Settings, database: Database) -> Host:
 
 
 def _devices() -> list[Device]:
-    from nbdsvc.connectors.host import HostConnector  # loaded when it is called
+    from nbdsvc.connectors.host import HostConnector  # imported here, because only this call needs it
 
     return [Device(each.volume_id, each.attachment_id, each.device) for each in HostConnector().all()]
 
@@ -117,7 +117,7 @@ def _make_receiver(settings: Settings, offered: Iterable[Exporter]) -> Exporter 
 
 
 def _make_lio(settings: Settings, *, simulated: bool) -> Exporter:
-    # Loaded where a backend exports by it: each start of all others is 15 ms shorter.
+    # Imported only where a backend uses this exporter: other starts take 15 ms less.
     from nbdsvc.exports.lio import LioExporter, portals
     from nbdsvc.exports.lio.kernel import KernelLio
     from nbdsvc.exports.lio.memory import MemoryLio
@@ -133,7 +133,7 @@ def _make_lio(settings: Settings, *, simulated: bool) -> Exporter:
 
 
 def _make_images(settings: Settings) -> Images:
-    with contextlib.suppress(OSError):  # the host works without it, and says so
+    with contextlib.suppress(OSError):  # the host works without this folder, and reports the lack
         settings.images_path.mkdir(parents=True, exist_ok=True, mode=0o700)
     spool = Spool(settings.state_dir / "spool", settings.image_spool, "the setting image_spool")
     paths = [Path(path) for path in settings.image_paths]

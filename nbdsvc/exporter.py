@@ -67,7 +67,7 @@ def _text(given: Mapping[str, Any], key: str) -> str | None:
 class Access:
     """The access that an exporter grants an accepted connector."""
 
-    # Whether it comes over the network.
+    # Whether the initiator connects over the network.
     network: bool = False
     # Whether the attachment's secret protects the export.
     needs_secret: bool = False
@@ -86,7 +86,7 @@ class ExportSpec:
 
     # The attachment's id.
     id: str
-    # For names and descriptions.
+    # The volume's id, for names and descriptions.
     volume_id: str
     # Where the volume's bytes are.
     location: Location
@@ -137,9 +137,9 @@ class Health:
 class Inventory:
     """The exports of an exporter on this host, alive or not."""
 
-    # Attachments of which it has a note or a server.
+    # Attachments of which the exporter has a note or a server.
     exports: tuple[str, ...] = ()
-    # Ids, for `remove`, of what it made and has no note of any more.
+    # Ids, to be given to `remove`, of exports without a note.
     orphans: tuple[str, ...] = ()
 
 

@@ -46,16 +46,16 @@ class Backend:
 
     name: str
     driver: Driver
-    # Best first.
+    # The preferred exporter comes first.
     exporters: tuple[Exporter, ...]
     # Bytes a second and cores that all copies of this backend may take together.
     rate: Limit = field(default_factory=Limit)
     cpu: Limit = field(default_factory=Limit)
-    # Copies at work at once.
+    # The most copies that run at once.
     max_copies: int = 4
-    # What volume types can ask for besides what the driver reports.
+    # Capabilities that volume types can require, besides those that the driver reports.
     capabilities: Mapping[str, Any] = field(default_factory=dict)
-    # Under which name its driver's data of initiators is kept: backends with the same one share it.
+    # Name under which the driver's initiator data is kept: backends with the same name share the data.
     driver_data_namespace: str = ""
     # Expressions for the scheduler by name, where its own options have none.
     functions: Mapping[str, str] = field(default_factory=dict)
@@ -142,7 +142,7 @@ class Host:
     """The side that does the work, next to the storage."""
 
     name: str
-    # By name.
+    # The backends by name.
     backends: Mapping[str, Backend]
     database: Database
     images: Images

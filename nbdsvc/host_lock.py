@@ -29,7 +29,7 @@ def lock_host(state_dir: Path, host: str) -> TextIO:
             setting="state_dir",
             reason=f"process {holder} already serves host {host} from {state_dir}",
         ) from None
-    with contextlib.suppress(OSError):  # on a full disk it does not say who holds it; that it is held counts
+    with contextlib.suppress(OSError):  # on a full disk the file does not name its holder, but the lock is held
         os.ftruncate(file.fileno(), 0)
         os.pwrite(file.fileno(), str(os.getpid()).encode(), 0)
     if swept := state_folder.sweep(state_dir):

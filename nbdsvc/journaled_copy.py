@@ -145,7 +145,7 @@ def abort_reads_on_stop(run: Run[Any], source: Source) -> Iterator[None]:
     try:
         yield
     except errors.Error:
-        run.raise_if_stopped()  # raises the reason where the read was aborted
+        run.raise_if_stopped()  # raises the reason for which the read was aborted
         raise
     finally:
         finished.set()

@@ -61,5 +61,5 @@ def _has_logger(module: object) -> bool:
     return type(getattr(module, "log", None)).__module__.startswith("structlog.")
 
 
-# As there is one set of loggers in a process.
+# One instance, because a process has one set of loggers.
 LEVELS = LogLevels()

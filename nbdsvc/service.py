@@ -73,14 +73,14 @@ from nbdsvc.volumes.verify import VERIFY_VOLUME
 
 log = structlog.get_logger(__name__)
 
-# A start waits so long for the first report of a backend.
+# Seconds that a start waits for the first report of a backend.
 FIRST_REPORT_SECONDS = 20.0
 # A host counts as gone after so many times the silence after which another process may take its name: a restart takes less.
 GONE_CLAIMS = 3
 
 
 def _add_chap(info: ConnectionInfo, secret: str) -> ConnectionInfo:
-    from nbdsvc.exports.lio import LioExporter  # loaded where there is such an attachment
+    from nbdsvc.exports.lio import LioExporter  # imported here: only needed where there is such an attachment
 
     return LioExporter.with_secret(info, secret)
 

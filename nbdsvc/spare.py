@@ -33,6 +33,6 @@ class Spare:
             os.close(self._kept.pop())
 
     def _take(self) -> None:
-        with suppress(OSError):  # as many as there are
+        with suppress(OSError):  # as many descriptors as can be had
             while len(self._kept) < self._count:
                 self._kept.append(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC))

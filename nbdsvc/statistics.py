@@ -14,9 +14,9 @@ from nbdsvc.store import tables
 class Statistics:
     """Counts of rows, and sums over the unfinished operations."""
 
-    # By status.
+    # Number of volumes by status.
     volumes: Mapping[str, int]
-    # By state.
+    # Number of operations by state.
     operations: Mapping[str, int]
     # Bytes copied.
     progress_done: int

@@ -22,15 +22,15 @@ _MOST_FAULTS = 20
 class Action:
     """One action of a resource."""
 
-    # Gets the request, the resource's id and the instance of `model`. Its waiting holds no thread.
+    # Called with the request, the resource's id and the instance of `model`. No thread is held while it waits.
     run: Callable[[ApiRequest, str, Any], Response | Waiting[Any] | None]
-    # Of the action's value; None: the value is ignored.
+    # The model of the action's value; None: the value is ignored.
     model: type[BaseModel] | None = None
-    # The status, with no body, where `run` returns None.
+    # The status of the reply, which has no body, where `run` returns None.
     ok: int = 202
-    # The microversion that brought it.
+    # The microversion that introduced the action.
     since: Version = (3, 0)
-    # For administrators only.
+    # Whether only administrators may request the action.
     admin: bool = False
 
 

@@ -172,4 +172,4 @@ def _list(request: ApiRequest, *, detail: bool) -> JSONResponse:
     page, wanted = paging.page(request, _SORTABLE), filters.parse(request, "attachments")
     rows = list_attachments(request.app, request.context, wanted, page, all_tenants=all_tenants)
     shown = [views.attachment(row, detail=detail) for row in rows]
-    return answer({"attachments": shown})  # without links to pages, which the API has not for attachments
+    return answer({"attachments": shown})  # the API has no links to further pages of attachments

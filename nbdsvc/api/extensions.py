@@ -7,7 +7,7 @@ from nbdsvc.api.request import CurrentRequest, answer
 
 router = strict.router("extensions")
 
-# alias, name, date and description as the block-storage API has them; only what is served.
+# Alias, name, date and description as in the block-storage API, of the extensions that are served.
 _SERVED = (
     ("capabilities", "Capabilities", "2015-08-31T00:00:00+00:00", "Capabilities support."),
     ("os-admin-actions", "AdminActions", "2012-08-25T00:00:00+00:00", "Enable admin actions."),

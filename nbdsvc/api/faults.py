@@ -26,7 +26,7 @@ STATUS: dict[type[errors.Error], int] = {
     errors.Error: 500,
 }
 
-# Seconds after which the same request is worth sending again. A full quota is nothing that waiting mends: as in Cinder.
+# Seconds after which the client may repeat the request; 0 for a quota, as in Cinder, because waiting frees none.
 _RETRY_AFTER: dict[type[errors.Error], str] = {errors.QuotaExceeded: "0", errors.DatabaseUnavailable: "2"}
 
 # Names of Cinder's fault envelopes; every other status is a computeFault.
@@ -58,7 +58,7 @@ def headers(error: errors.Error) -> dict[str, str]:
     return {"Retry-After": seconds} if seconds else {}
 
 
-# Resources that clients know under another name.
+# Names under which clients know these resources.
 _NOUNS = {"VolumeType": "Volume type", "VolumeAttachment": "Volume attachment"}
 # Cinder's error and text for each quota. Its name comes first, because some clients look for it.
 _GIGABYTES = (

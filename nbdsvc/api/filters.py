@@ -5,7 +5,7 @@ from nbdsvc.api.paging import ALIASES
 from nbdsvc.api.request import ApiRequest
 from nbdsvc.model.listing import Filter
 
-# By table: columns, or names in ALIASES of columns.
+# The filters of each table: names of columns, or aliases of columns (ALIASES).
 FILTERS: dict[str, tuple[str, ...]] = {
     "volumes": ("id", "name", "status", "size", "bootable", "availability_zone", "snapshot_id", "source_volid", "host",
                 "multiattach", "migration_status", "replication_status", "volume_type_id", "user_id", "description",
@@ -19,9 +19,9 @@ FILTERS: dict[str, tuple[str, ...]] = {
     "transfers": ("id", "name", "volume_id", "project_id"),
     "pools": ("name", "volume_type"),
 }  # fmt: skip
-# Only an administrator sees where things are.
+# Filters for administrators: only they see on which host a resource is.
 _ADMIN_ONLY = frozenset({"host", "attached_host"})
-# Filters that came later, by table.
+# Filters that later microversions introduced, by table.
 _SINCE = {("volumes", "glance_metadata"): (3, 4), ("volumes", "group_id"): (3, 10), ("snapshots", "metadata"): (3, 22)}
 _LIKE_SINCE = (3, 34)
 _STRICT_SINCE = (3, 31)

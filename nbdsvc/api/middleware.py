@@ -29,7 +29,7 @@ RESOURCES = frozenset(
     manageable_volumes manageable_snapshots os-volume-manage os-snapshot-manage os-volume-transfer
     volume-transfers qos-specs os-quota-class-sets""".split()
 )
-# Served without a token: what a client reads before it has one, and what a load balancer polls.
+# Paths that are served without a token: a client reads them before it has one, or a load balancer polls them.
 PUBLIC_PATHS = frozenset({"/", "/v3", "/v3/", "/healthcheck", "/metrics", "/openapi.json", "/docs"})
 _READING = frozenset({"GET", "HEAD"})
 
@@ -80,7 +80,7 @@ class ApiMiddleware:
         if length.isascii() and length.isdigit() and int(length[:20]) > self._max_body:
             raise _TooLarge
         if scope["path"] in PUBLIC_PATHS:
-            return  # whatever the requested version: cinderclient reads the version document with its own newest one
+            return  # for any requested version: cinderclient requests the version document with its own newest version
         _check_text(scope)
         state["version"] = microversions.parse(headers.get("openstack-api-version"))
         project, scope["path"] = _split(scope["path"])

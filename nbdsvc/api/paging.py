@@ -11,10 +11,10 @@ from nbdsvc.model.values import whole_number
 
 T = TypeVar("T")
 
-# Columns that clients know under another name.
+# Names under which clients know these columns.
 ALIASES = {"display_name": "name", "display_description": "description", "tenant_id": "project_id",
            "instance_id": "instance_uuid", "attach_status": "status"}  # fmt: skip
-# What clients know as one value, host@backend#pool.
+# The columns of what clients know as one value, host@backend#pool.
 _COLUMNS = {"host": ("host", "backend", "pool")}
 
 

@@ -66,7 +66,7 @@ def _matches(request: ApiRequest, pool: PoolReport) -> bool:
         return True
     if request.query.get("name", pool.name) != pool.name:
         return False
-    # From 3.31 on only known filters come this far, and they are no capabilities.
+    # From 3.31 on, filters.parse has refused every filter that is not known, and the known ones are no capabilities.
     shown = _view(pool)
     wanted = {key: value for key, value in request.query.items() if key not in _NOT_CAPABILITIES}
     return request.version >= _STRICT_SINCE or all(_equals(shown.get(key), value) for key, value in wanted.items())

@@ -12,7 +12,7 @@ from nbdsvc.app import App
 from nbdsvc.model.context import Context
 from nbdsvc.model.values import MAX_INTEGER, boolean
 
-# Printable: control characters in a name have broken more than one terminal and log.
+# Printable characters only: control characters in a name break terminals and logs.
 Text = Annotated[str, StringConstraints(max_length=255, pattern=r"^[^\x00-\x1f\x7f]*$")]
 LongText = Annotated[str, StringConstraints(max_length=255, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f]*$")]
 Key = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]*$")]
@@ -32,7 +32,7 @@ Gib = Annotated[int, Field(ge=1, le=MAX_INTEGER), BeforeValidator(_no_float)]
 class Body(BaseModel):
     """A request's JSON: an unknown field is an error that names it."""
 
-    # Each body is built once, inside the route that reads it, and not by itself besides.
+    # The model of a body is built once, as a part of the route that reads it, and not separately.
     model_config = ConfigDict(extra="forbid", defer_build=True)
 
 

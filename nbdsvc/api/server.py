@@ -49,7 +49,7 @@ from nbdsvc.model.context import ANONYMOUS
 log = structlog.get_logger(__name__)
 
 _UPDATED = "2026-11-23T00:00:00Z"
-# What any route behind the middleware may reply, so that routes name only their own errors.
+# The errors that every route may reply because of the middleware; a route's docstring names only its own.
 _DESCRIPTION = """Block volumes, compatible with Cinder's block-storage API v3.
 
 Every route may reply 400 badRequest (a malformed body or microversion; a change of what is on a frozen backend),
@@ -66,7 +66,7 @@ _ROUTERS = (volumes, volume_actions, snapshots, attachments, types, limits, quot
 def create(app: App, authenticator: Authenticator) -> ApiMiddleware:
     """The ASGI application for these use cases."""
     version = microversions.text(microversions.MAXIMUM)
-    # volumes/ with an empty id is no list of volumes: a redirect would also lose the project.
+    # A path like volumes/ (with an empty id) must not list volumes; and a redirect would lose the project.
     made = FastAPI(
         title="nbdsvc", description=_DESCRIPTION, version=version, redoc_url=None, docs_url=None, redirect_slashes=False
     )

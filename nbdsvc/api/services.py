@@ -75,7 +75,7 @@ def listing(request: CurrentRequest) -> JSONResponse:
     Errors: 403 forbidden (the caller is no administrator).
     """
     request.require_admin()
-    # `service`: the older name of `binary`.
+    # `service` is the older name of `binary`.
     host, binary = request.query.get("host"), request.query.get("binary", request.query.get("service"))
     found = [service for service in list_services(request.app) if service.matches(host, binary)]
     return answer({"services": [view(service, request.version) for service in found]})
@@ -203,7 +203,7 @@ def view(service: ServiceReport, version: Version) -> dict[str, Any]:
         "status": "disabled" if row.disabled else "enabled",
         "state": "up" if service.is_up else "down",
         "updated_at": views.stamp(row.updated_at),
-        # The only field that clients show as a text.
+        # This is the only field that clients display as text.
         "disabled_reason": row.disabled_reason or _shown_findings(service),
         "replication_status": row.replication_status,
         "active_backend_id": row.active_backend_id,

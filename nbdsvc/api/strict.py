@@ -19,7 +19,7 @@ from starlette.types import Scope
 from nbdsvc import errors
 from nbdsvc.model.values import check_text
 
-# As in Cinder's and most clients' JSON; +json: what a client of another kind may call it.
+# The content type of Cinder and of most clients; other clients may send a type that ends in +json.
 _JSON, _SUFFIX = "application/json", "+json"
 
 
@@ -65,7 +65,7 @@ def parse(content: bytes) -> Any:
         _refuse("it is nested too deeply")
     except ValueError:  # int() of more digits than Python reads
         _refuse("a number has too many digits")
-    if "\\u" in text:  # the only way to write either: JSON has no other escape for them
+    if "\\u" in text:  # both can be written only by this escape in JSON
         check_text(found)
     return found
 

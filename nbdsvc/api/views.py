@@ -16,7 +16,7 @@ _VISIBLE_SPECS = frozenset({"multiattach", "replication_enabled", "RESKEY:availa
 
 def stamp(moment: datetime | None) -> str | None:
     """The time as Cinder writes it, in UTC."""
-    return moment.isoformat(timespec="microseconds") if moment else None  # strftime takes five times as long
+    return moment.isoformat(timespec="microseconds") if moment else None  # strftime takes five times the time
 
 
 def links(base: str, project: str, path: str, id: str) -> list[dict[str, str]]:

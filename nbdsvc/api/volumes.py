@@ -60,7 +60,7 @@ class NewVolume(Body):
     backup_id: Text | None = None
 
 
-# One id, or several.
+# One id, or a list of ids.
 _Ids = Text | Annotated[list[Text], Field(max_length=100)]
 
 

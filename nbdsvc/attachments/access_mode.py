@@ -6,7 +6,7 @@ from nbdsvc import errors
 from nbdsvc.model.entities import Volume
 
 MODES = ("rw", "ro")
-# 256 bits, as many as the strongest PSK cipher suite uses.
+# 256 bits are the key length of the strongest PSK cipher suite.
 _KEY_BYTES = 32
 
 

@@ -25,7 +25,7 @@ from nbdsvc.operations.operation_type import OperationType, Run, Step
 from nbdsvc.store import qos_specs, repositories, transitions
 
 log = structlog.get_logger(__name__)
-# The status of a row while it is connected: an attached one may be connected again.
+# The status of an attachment while it is being connected: an attached one may be connected again.
 _CONNECTING = ("attaching", "attached")
 
 
@@ -112,7 +112,7 @@ def _export(run: Run[ConnectArgs]) -> dict[str, Any]:
         host.digests.discard(spec.volume_id)
     added = prepare_connection(host.database, backend_of(run), found.ref, attachment.connector or {})
     info = exporter.ensure(spec)
-    if spec.id in host.ended:  # meanwhile, or before: its row does not show it yet
+    if spec.id in host.ended:  # its access was ended before this or meanwhile, and its row does not show that yet
         raise errors.Conflict(reason=f"the access of attachment {spec.id} was ended, which could not be recorded yet")
     where = {"location": info.location} if info.location else {}
     log.info("exported", attachment=spec.id, protocol=info.driver_volume_type, **where)

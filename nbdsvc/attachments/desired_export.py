@@ -81,5 +81,5 @@ def _sharing_key(exporter: Exporter, attachment: Attachment, location: Location)
         return None
     try:
         return access_of(exporter, attachment, location).sharing_key
-    except errors.InvalidInput:  # accepted by other settings
+    except errors.InvalidInput:  # the connector was accepted under other settings
         return None

@@ -26,7 +26,7 @@ def initialize_connection(app: App, context: Context, id: str, connector: dict[s
     """
     with app.change() as conn:
         repositories.volumes.get(conn, id, owner_scope(context))
-        # Locked: who accepts a transfer of the volume has to see that it is connected, or this that it has another owner.
+        # The row is locked: either the acceptance of a transfer sees this connection, or this request sees the new owner.
         volume = repositories.volumes.get_for_update(conn, id)
         if volume.project_id != (owner_scope(context) or volume.project_id):
             raise errors.NotFound(resource="Volume", id=id)

@@ -38,7 +38,7 @@ def repair_export(host: Host, backend: Backend, id: str) -> None:
     if attachment is not None and attachment.exported and attachment.status != "detaching" and not has_ended:
         exporter = host.exporter(attachment.protocol or protocol_of(backend.exporter))
         for other in host.exporters:
-            if other is not exporter:  # of an earlier connection
+            if other is not exporter:  # it may have an export of an earlier connection
                 other.remove(attachment.id)
         found = exportable(host, attachment.volume_id)
         access = access_of(exporter, attachment, found.location)

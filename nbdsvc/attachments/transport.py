@@ -49,7 +49,7 @@ def choose(
             return exporter, exporter.accept(connector, location)
         except (errors.InvalidInput, errors.Unsupported) as error:
             refusals.append(error)
-    # Another connector may be accepted, so that its lack is said before what no connector can change.
+    # The connector's error comes first, because the client can send another connector and cannot change the location.
     raise min(refusals, key=lambda each: isinstance(each, errors.Unsupported))
 
 

@@ -35,7 +35,7 @@ def repair_exports(app: App, host: Host, exporter: Exporter) -> int:
     for each in surplus:
         log.warning("removing an export without an attachment", export=each.id)
     mend(host, surplus, {each.key for each in surplus})
-    # The row does not show yet an access that was ended without a record.
+    # The row of an access that was ended without a record does not show the end yet.
     wrong = [rows[each.id] for each in found if each.kind in ROW_FIXES and each.id not in host.ended]
     volumes = {row.id: row for row in facts.volumes}
     wrong = [row for row in wrong if volumes[row.volume_id].replication_status != states.LEFT_BEHIND]

@@ -43,7 +43,7 @@ def _find(app: App, conn: sa.Connection, host: str) -> tuple[StorageBackend, lis
 
 
 def _check_up(app: App, service: StorageBackend, pools: list[PoolStats]) -> None:
-    disabled = service.disabled and not service.frozen  # frozen: may be looked at; `app.submit` refuses changes
+    disabled = service.disabled and not service.frozen  # a frozen pool may be read; `app.submit` refuses changes
     if disabled or not pools or not placement.is_up(app, service):
         state = "disabled" if disabled else "down"
         raise errors.BackendUnavailable(backend=service.full_name, reason=f"its service is {state}")

@@ -114,7 +114,7 @@ def find_misplaced(
     with host.database.read() as conn:
         rows = repositories.pools_of(conn, host.name, backend.name)
         moving = frozenset(move.id for move in repositories.moves.select(conn))
-        # At most reports none is: so no row is read whole for nothing.
+        # Usually there is none, and then no whole rows are read.
         suspects = {
             each.id for each in objects if each.kind == "volume" and rows.get(each.id or "") not in (None, each.pool)
         }

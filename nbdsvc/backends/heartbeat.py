@@ -86,7 +86,7 @@ class Heartbeat:
             self._places.take(self.name, self._backend.driver)
         except errors.ConfigError:
             raise
-        except errors.Error as error:  # it cannot be looked at, so it will not be set up either
+        except errors.Error as error:  # the start of the driver will fail for the same reason, and log it
             log.error("backend cannot say where its pools are", backend=self.name, reason=str(error))
 
 
@@ -135,7 +135,7 @@ def _maintain(host: Host, backend: Backend) -> list[BackendObject]:
     """Let the driver maintain its pools, and set every snapshot whose bytes are lost to error. What is in the pools."""
     try:
         backend.driver.watch()
-    except errors.Error as error:  # what is there still serves; whether it does, check_for_setup_error says
+    except errors.Error as error:  # volumes may still be served: check_for_setup_error decides
         log.error("the pool cannot be maintained", backend=backend.name, reason=str(error))
     objects = backend.driver.list_objects()
     lost = {found.id: found.fault for found in objects if found.kind == "snapshot" and found.fault}

@@ -20,7 +20,7 @@ from nbdsvc.scheduler.filters import CAPABILITIES, NEARNESS, Filter
 from nbdsvc.store import backends, promises, repositories
 from nbdsvc.units import GiB, shown_gigabytes
 
-# A backend is down when it missed two of its reports and some time for a slow one.
+# A backend is down when two reports are missing, and this many seconds more for a report that is slow.
 GRACE_SECONDS = 15
 _NO_POOL = PoolStats("", 0, 0, 0, 0, 0)
 
@@ -144,7 +144,7 @@ def capabilities(row: StorageBackend, pool: PoolStats) -> dict[str, Any]:
     return {
         "volume_backend_name": row.name,
         "pool_name": pool.name,
-        # All transports of the backend: a type that asks for the second one is served too.
+        # All transports of the backend, so that a type may require any of them.
         "storage_protocol": reported.get("storage_protocols", [reported.get("storage_protocol")]),
         "vendor_name": "nbdsvc",
         "driver_version": reported.get("description", {}).get("driver_version"),
@@ -154,7 +154,7 @@ def capabilities(row: StorageBackend, pool: PoolStats) -> dict[str, Any]:
         "multiattach": reported.get("multiattach", True),
         "compression": False,
         "QoS_support": False,
-        # By both spellings of the extra spec.
+        # Both spellings of the extra spec.
         **dict.fromkeys(("replication", "replication_enabled"), bool(reported.get("replication"))),
         "reserved_percentage": pool.reserved_percentage,
         "total_capacity_gb": shown_gigabytes(pool.total),

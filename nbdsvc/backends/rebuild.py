@@ -47,7 +47,7 @@ def rebuild(host: Host, project: str, type_name: str) -> Rebuilt:
         type_id = types[0].id if types else None
         for backend, found in sorted(
             objects, key=lambda each: each[1].kind, reverse=True
-        ):  # volumes before their snapshots
+        ):  # sorted so that volumes come before their snapshots
             if copies[found.id] > 1:
                 where = f"{found.name} in {names.join_host(host.name, backend.name, found.pool)}"
                 done.left[where] = (

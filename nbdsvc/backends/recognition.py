@@ -12,7 +12,7 @@ from nbdsvc.driver import BackendObject
 from nbdsvc.host import Backend, Host
 from nbdsvc.store import repositories
 
-# So many ids stand in the message: enough to recognise them by, few enough to read.
+# Number of ids in the message: enough to recognise the installation, few enough to read.
 _NAMED = 3
 REFUSE, LEAVE = "refuse", "leave"
 _WAY_OUT = (

@@ -9,7 +9,7 @@ from nbdsvc.model import clock
 from nbdsvc.store import operations as journal
 from nbdsvc.store import secrets
 
-# Long against the time that a client waits for an answer.
+# Much longer than a client waits for the answer.
 ANSWER_MINUTES = 10
 
 

@@ -16,9 +16,9 @@ class ServiceReport:
     """A service, which is a backend of a host, and its last report."""
 
     row: StorageBackend
-    # It reported in time, and its driver works.
+    # Whether the backend reported in time and its driver works.
     is_up: bool
-    # As it last reported: its driver works, and one of its pools serves.
+    # Whether its driver works and at least one pool serves, as of its last report.
     backend_is_up: bool = False
 
     @property

@@ -18,7 +18,7 @@ from nbdsvc.model.operation import Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step
 from nbdsvc.store import repositories
 
-# Cinder's words.
+# The text of Cinder's reply.
 _FAILED = "Backend reported error during thaw_host operation."
 
 

@@ -52,7 +52,7 @@ class _Verbs(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except BrokenPipeError as error:  # before click makes a plain failure of it
+        except BrokenPipeError as error:  # caught here, because click would turn it into an ordinary failure
             raise termination.Signalled(signal.SIGPIPE) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -60,7 +60,7 @@ class _Verbs(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in VERBS.items()])
 
 
-# These end by signals in their own way.
+# These verbs have signal handlers of their own.
 _SERVING = ("serve", "api", "host", "agent")
 
 

@@ -11,7 +11,7 @@ from nbdsvc.connectors.attachment_store import Attached, is_read_only
 from nbdsvc.connectors.host import HostConnector
 from nbdsvc.connectors.kernel_nbd import CONNECTIONS
 
-# As many as the kernel's client is known to gain from; each costs the server a thread pool.
+# More connections gain nothing with the kernel's client, and each costs the server a thread pool.
 MAX_CONNECTIONS = 16
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-# In which a client must send a request, or read a part of a reply; no request is larger than a few KiB.
+# Seconds in which a client has to send a whole request (a few KiB at most) or read a part of a reply.
 WAIT_SECONDS = 10.0
 CHECK_SECONDS = 1.0
 # Connections at once, far below the descriptors of a process. One more ends the one that has been waited for longest.

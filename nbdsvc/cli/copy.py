@@ -76,7 +76,7 @@ def copy(source: str, destination: str, as_json: bool, **options: Any) -> None:
     with opened.source:
         copy_options.check_opened(opened, options)
         summary = _copy(opened, place, options, quiet=as_json)
-    # Standard output may be the destination, and then it carries nothing else.
+    # Where standard output is the destination, nothing else may be written to it.
     click.echo(json.dumps(summary, indent=1) if as_json else _line(summary), err=is_standard_output(destination))
 
 

@@ -12,7 +12,7 @@ from nbdsvc.images.references import Reference
 FILE, DEVICE, EXPORT, STREAM = "a file", "a block device", "an NBD export", "a stream"
 _AS_IT_IS = "is written as it is, and not replaced"
 _IN_ORDER = "a stream takes raw bytes, in order and once"
-# (option, destination): why they do not go together.
+# (option, destination): the reason why the two exclude each other.
 _DESTINATIONS = {
     ("--format", DEVICE): "a block device is written as it is: raw",
     ("--format", EXPORT): "an NBD export is written as it is: raw",
@@ -26,12 +26,12 @@ _DESTINATIONS = {
     ("--force", EXPORT): f"an NBD export {_AS_IT_IS}",
     ("--destination-is-zero", FILE): "a new file is made empty anyway",
 }
-# (option, source): likewise.
+# (option, source): the same.
 _SOURCES = {
     ("--checksum", references.NBD): "an NBD export has no file to check",
     ("--journal", references.STREAM): "a source whose bytes come once cannot be gone on with",
 }
-# (option, format of the destination): likewise.
+# (option, format of the destination): the same.
 _FORMATS = {
     ("--compress", "raw"): "only qcow2 can be compressed",
     ("--journal", "qcow2"): "a qcow2 image is whole or begins anew: only raw bytes can be gone on with",

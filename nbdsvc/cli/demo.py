@@ -24,9 +24,9 @@ from nbdsvc.connectors.host import HostConnector
 from nbdsvc.polling import wait_until
 
 FILES = 3000
-# A second on any hardware; most of a minute on an emulated machine.
+# A start takes a second on real hardware, and most of a minute on an emulated machine.
 READY_SECONDS = 120
-# A copy that takes some seconds on a fast disk, so that there is a middle to be killed in.
+# Large enough that the copy takes seconds on a fast disk, and can be killed in the middle.
 LONG_COPY_MIB = 3000
 
 

@@ -16,11 +16,11 @@ _VISIBLE = re.compile(r"[!-~]+")
 class Endpoint:
     """The address of the API, and the user of it."""
 
-    # By TLS.
+    # Whether the connection uses TLS.
     secure: bool
     host: str
     port: int
-    # Before the project.
+    # The path before the project's segment.
     path: str
     project: str | None
     token: str = field(repr=False)

@@ -8,11 +8,11 @@ import click
 from nbdsvc import units
 
 _UNITS = {"": 1, "K": units.KiB, "M": units.MiB, "G": units.GiB, "T": units.TiB}
-# Faster than any memory, and far from what 64 bits hold.
+# Faster than any memory, and far below what 64 bits can hold.
 _MOST_RATE = 1024 * units.TiB
-# More than any host has.
+# More cores than any host has.
 _MOST_CORES = 4096
-# Only these digits: Python's own takes those of every script, and underscores.
+# ASCII digits only: Python's int() accepts the digits of every script, and underscores.
 _DECIMAL = r"[0-9]{1,20}(?:\.[0-9]{1,20})?"
 
 
@@ -77,6 +77,6 @@ class Count(click.ParamType):  # type: ignore[type-arg]
         return int(value)
 
 
-# A volume's size in GiB: up to what a signed number of 64 bits has bytes.
+# A volume's size in GiB: its bytes have to fit into a signed 64-bit number.
 SIZE = Count(1, 2**33 - 1)
 PORT = Count(0, 65535)

@@ -18,7 +18,7 @@ from nbdsvc.cli import service_log
 from nbdsvc.cli.parameter_types import PORT
 from nbdsvc.cli.slim_logging import structlog
 
-# Nothing that the service or a program of its makes is for other users.
+# No file that the service or one of its programs makes is readable by other users.
 PRIVATE_UMASK = 0o077
 # Descriptors: an export needs one while it is looked at, a copy a dozen, a client of the API one. A shell's 1024 are few;
 # above this limit old programs become slow that close every number up to it.
@@ -28,7 +28,7 @@ _SETTINGS = [
     click.option("--config", "file", type=click.Path(path_type=Path), help="Settings instead of /etc/nbdsvc."),
     click.option("--state-dir", type=click.Path(path_type=Path), help="Where everything is kept."),
 ]
-# Of the API: a host has none.
+# The socket of the API; a storage host has none.
 _OPTIONS = [
     *_SETTINGS,
     click.option("--listen", help="Address of the API."),
@@ -68,7 +68,7 @@ def run_host(file: Path | None, overrides: dict[str, Any]) -> None:
 
 def run(load: Callable[[], config.Settings], *, with_api: bool, with_host: bool, probe: Any = None) -> None:
     """Start the service and run it until a signal. `probe`: for tests that end the process at a chosen step."""
-    # Nothing that a start makes is garbage: the collector would go through it again and again, a quarter of the start's time.
+    # Objects that are made at the start live on: to let the garbage collector scan them takes a quarter of the start's time.
     gc.disable()
     from nbdsvc.service import Service
 
@@ -78,7 +78,7 @@ def run(load: Callable[[], config.Settings], *, with_api: bool, with_host: bool,
     raise_descriptor_limit()
     listener = _bind(settings) if with_api else None
     service = Service(settings, with_host=with_host, **({"probe": probe} if probe else {}))
-    # Before its threads start: they would share the processor with it.
+    # Done before the service's threads start, which would compete for the processor.
     app = _make_api(service, settings) if listener else None
     service.start()
     gc.freeze()
@@ -126,7 +126,7 @@ def _serve_http(app: Any, listener: socket.socket) -> None:
 
     address, port = listener.getsockname()[:2]
     shown = f"[{address}]" if listener.family == socket.AF_INET6 else address
-    listener.listen(1024)  # from here on clients are queued, not refused
+    listener.listen(1024)  # from now on the kernel queues clients instead of refusing them
     click.echo(f"nbdsvc ready on http://{shown}:{port}/v3", err=True)
     listening = uvicorn.Server(
         uvicorn.Config(
@@ -143,7 +143,7 @@ def _serve_http(app: Any, listener: socket.socket) -> None:
     def end(*_: Any) -> None:
         listening.should_exit = True
 
-    # uvicorn would raise the signal anew when it is done, and so end the process before operations are put to rest.
+    # uvicorn raises the signal again at its end, which would end the process before its operations have stopped.
     listening.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
@@ -152,7 +152,7 @@ def _serve_http(app: Any, listener: socket.socket) -> None:
 
 def _bind(settings: config.Settings) -> socket.socket:
     """The API's socket, before anything else is touched: a port in use is a wrong setting, reported at once."""
-    if not settings.listen:  # the kernel would take that for every address
+    if not settings.listen:  # to the kernel, an empty address means every address
         raise errors.ConfigError(setting="listen", reason="it is empty: every address is 0.0.0.0 or ::")
     family = socket.AF_INET6 if ":" in settings.listen else socket.AF_INET
     # Named, for asyncio switches Nagle's algorithm off only where the protocol says TCP: without it every reply on a kept

@@ -11,7 +11,7 @@ import click
 
 from nbdsvc import errors
 
-# BSD's EX_SOFTWARE of sysexits.h: the program itself is wrong.
+# EX_SOFTWARE of BSD's sysexits.h: an internal error of the program.
 _BUG = 70
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 _REPORT = "this is a bug of nbdsvc, please report it with this line"
@@ -40,7 +40,7 @@ def handle_signals() -> None:
 
 
 def _end(number: int, _frame: FrameType | None) -> NoReturn:
-    for other in _SIGNALS:  # a second one would interrupt the cleaning up
+    for other in _SIGNALS:  # a second signal would interrupt the clean-up
         if signal.getsignal(other) is not signal.SIG_IGN:
             signal.signal(other, lambda *_: None)
     raise Signalled(number)
@@ -65,7 +65,7 @@ def print_error(text: str) -> None:
         click.echo(f"nbdsvc: {text}", err=True)
 
 
-# What the host lacks (files, descriptors, memory) where a verb raises no error of its own for it.
+# Lacks of the host (files, descriptors, memory) for which a verb raises no error of its own.
 _OF_THE_HOST = (OSError, MemoryError)
 
 

@@ -11,7 +11,7 @@ from nbdsvc.config.check import Check
 class Access:
     """Who reaches the API, where, and with what requests; and the log."""
 
-    # Where the API listens.
+    # Address and port of the API.
     listen: str = "127.0.0.1"
     port: int = 8776
     # noauth: every user is an administrator, as in Cinder's noauth; unless it is set, the API then listens on this
@@ -23,7 +23,7 @@ class Access:
     max_body: int = 114688
     # Largest page of a list.
     max_limit: int = 1000
-    # json or console.
+    # Format of the log: json or console.
     log_format: str = "console"
     log_level: str = "info"
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from nbdsvc.config.check import Check
 
-# The weighers of scheduler/weighers, which is above this file.
+# Names of the weighers in scheduler/weighers, which this layer may not import.
 WEIGHERS = ("capacity", "allocated_capacity", "volume_number", "goodness", "chance")
-# Far above any use, and small enough for sums of products to be exact enough; nan is none.
+# Far above any useful multiplier, and small enough for exact sums; NaN is refused by the comparison.
 MOST_WEIGHT = 1e6
 
 

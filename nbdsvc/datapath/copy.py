@@ -117,14 +117,14 @@ def _run(job: Any, source: Source, on_progress: OnProgress, should_stop: Callabl
     try:
         while True:
             worker.join(TICK_SECONDS)
-            ended = not worker.is_alive()  # looked at first, so that the last report is of all of it
+            ended = not worker.is_alive()  # read before the report, so that the last report is complete
             on_progress(int(job.done), int(job.size), int(job.data))
             if ended:
                 break
             if should_stop():
                 _end(job, source)
     finally:
-        if worker.is_alive():  # on_progress raised: nothing may write once this frame is gone
+        if worker.is_alive():  # on_progress raised an error: the worker must not outlive this frame's buffers
             _end(job, source)
             worker.join()
     return results[0]

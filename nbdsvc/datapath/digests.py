@@ -40,7 +40,7 @@ class Digests:
 
     def root(self) -> bytes:
         """A digest of the size and of all digests."""
-        import hashlib  # loads OpenSSL, which a copy that keeps no digests does not need
+        import hashlib  # imported here: hashlib loads OpenSSL, which copies without digests do not need
 
         return hashlib.sha256(self._head() + self.content).digest()
 

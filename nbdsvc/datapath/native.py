@@ -68,7 +68,8 @@ class Callback:
 
 
 def _abandonable(pread: PreadCallback, threads: int) -> "Abandonable":
-    from nbdsvc.datapath.abandoning import Abandonable  # loads thread pools, which a copy of files does not need
+    # Imported here: it loads thread pools, which copies of files do not need.
+    from nbdsvc.datapath.abandoning import Abandonable
 
     return Abandonable(pread, threads)
 
@@ -116,7 +117,7 @@ def source_of(input: Any, format: str, name: str, snapshot: str | None = None) -
 def patiently(call: Callable[[], int]) -> int:
     """A call of the core that may wait long for a server: a signal ends the wait for it, as in every read of Python's."""
     if threading.current_thread() is not threading.main_thread():
-        return call()  # signals do not come here
+        return call()  # Python delivers signals to the main thread only
     results: list[int] = []
     worker = threading.Thread(target=lambda: results.append(call()), name="connect", daemon=True)
     worker.start()
@@ -134,7 +135,7 @@ def shown_uri(uri: str) -> str:
     """The URI as it may appear in messages: without user, password and parameters, which may be secrets."""
     try:
         parts = urlsplit(uri)
-    except ValueError:  # brackets that are not closed, say
+    except ValueError:  # for example, an unclosed bracket in the address
         return f"{uri.partition(':')[0]}://..."
     socket = dict(parse_qsl(parts.query)).get("socket", "")
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}{f'?socket={socket}' if socket else ''}"

@@ -26,5 +26,5 @@ def nbd_uri(location: Location) -> str:
     if file is None:
         return location.address
     uri, _, _fragment = location.address.partition("#")
-    # Not urlencode: libnbd decodes %20 to a space, and takes + for itself.
+    # urlencode would write a space as +, which libnbd does not decode.
     return f"{uri}{'&' if '?' in uri else '?'}tls-psk-file={quote(os.fsencode(file))}"

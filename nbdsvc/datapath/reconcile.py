@@ -62,7 +62,7 @@ def _is_hole(fd: int, offset: int, length: int) -> bool:
     """Whether the file has nothing there, which reads as zeros. False for a device, and where that cannot be known."""
     try:
         return os.lseek(fd, offset, os.SEEK_DATA) >= offset + length
-    except OSError as error:  # ENXIO: nothing up to the end of the file, which may be before the end of the piece
+    except OSError as error:  # ENXIO: no data up to the end of the file, which may be before the end of the piece
         return error.errno == errno.ENXIO and os.fstat(fd).st_size >= offset + length
 
 

@@ -11,7 +11,7 @@ from nbdsvc.datapath import native
 from nbdsvc.datapath.opening import target_of
 from nbdsvc.location import Location
 
-# As many as a copy has threads on a small host. A server that does not promise consistency gets one.
+# One for each thread of a copy on a small host; only one to a server that does not promise consistency.
 NBD_CONNECTIONS = 4
 # Threads that read by one Python function: more would wait for the interpreter, and for what is read ahead for each.
 CALLBACK_THREADS = 8
@@ -156,6 +156,6 @@ def open_callback(
     callback = native.Callback(pread, abort, 1 if sequential else CALLBACK_THREADS)
     try:
         pointer = native.source_of(native.input_of_callback(callback, size), format, name)
-    except errors.ReadFailed as error:  # C knows only that the function failed
+    except errors.ReadFailed as error:  # the C core only knows that the function failed
         raise callback.error or error from None
     return Source(pointer, name, callback, sequential)

@@ -5,7 +5,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from nbdsvc.driver.refs import SnapshotRef, VolumeRef
 
-# What a driver returns of an object that it knows by another id now: {"id": ..., "provider_id": ...}.
+# The update for an object whose id in the backend has changed: {"id": ..., "provider_id": ...}.
 ProviderUpdate = Mapping[str, Any]
 
 

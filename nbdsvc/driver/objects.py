@@ -18,7 +18,7 @@ class BackendObject:
     owner: str | None
     name: str
     size: int
-    # Name of the pool that it is in.
+    # Name of the pool that holds the object.
     pool: str
     fault: str = ""
     origin: str | None = None
@@ -36,7 +36,7 @@ class Manageable:
 
     reference: dict[str, str]
     size: int
-    # Name of the pool that it is in.
+    # Name of the pool that holds the object.
     pool: str
     reason: str = ""
     id: str | None = None

@@ -17,7 +17,7 @@ from typing import Any, Protocol, runtime_checkable
 from nbdsvc.driver.refs import VolumeRef
 from nbdsvc.driver.state import ProviderState
 
-# Of one volume: {"volume_id": id, "updates": {...}}.
+# The update of one volume: {"volume_id": id, "updates": {...}}.
 VolumeUpdate = Mapping[str, Any]
 # In place of a target: back to where the backend was before it failed over (Cinder's word, which its documents do not have).
 DEFAULT_TARGET = "default"

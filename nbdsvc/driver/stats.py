@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-# Cinder's words for a size that is no number.
+# Cinder's words for a capacity that is not a number.
 Limitless = Literal["infinite", "unknown"]
 Capacity = int | Limitless
 LIMITLESS: tuple[Limitless, ...] = get_args(Limitless)

@@ -31,7 +31,7 @@ class NoRoom(OutOfSpace):
     """Facts: as of OutOfSpace; pool is the one with the most room, reason names each pool's."""
 
     template = "No valid backend: {reason}"
-    # How much is free, and where, is no business of projects.
+    # Projects must not learn how much is free, and where.
     outside = "No valid backend was found."
 
 

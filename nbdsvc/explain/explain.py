@@ -24,7 +24,7 @@ from nbdsvc.store import repositories
 log = structlog.get_logger(__name__)
 
 _ORDER = {"error": 0, "warning": 1, "note": 2}
-# What is wrong with these is wrong for all volumes on them.
+# A fault of one of these concerns every volume on it.
 _PLACES = ("host", "backend", "pool")
 
 Shown = dict[str, Any]

@@ -8,7 +8,7 @@ from nbdsvc.explain.finding import ERROR, NOTE, WARNING, Case, Found
 from nbdsvc.explain.view import View, place
 from nbdsvc.model.entities import Attachment
 
-# Transports as people write them.
+# Display names of the transports.
 _SAID = {"nbd": "NBD", "iscsi": "iSCSI"}
 _REPAIR = "repair the export, as the service does at its next look"
 

@@ -9,8 +9,8 @@ from nbdsvc.explain.view import View
 
 Severity = Literal["error", "warning", "note"]
 ERROR: Severity = "error"  # something cannot be used, or bytes are missing
-WARNING: Severity = "warning"  # it will go wrong, or something is left over
-NOTE: Severity = "note"  # as an administrator or a failed operation wants it; a reader should know
+WARNING: Severity = "warning"  # it will lead to an error, or something is left over
+NOTE: Severity = "note"  # intended by an administrator or a failed operation; for information
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from nbdsvc.model.locking import locks
 from nbdsvc.model.operation import Lock
 from nbdsvc.operations.operation_type import OperationType, Run, Step
 
-# A scope of FirstSeen.
+# The scope of these findings in FirstSeen.
 _SCOPE = "explain"
 
 

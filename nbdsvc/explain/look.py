@@ -13,7 +13,7 @@ from nbdsvc.exporter import Exporter, SessionExporter
 from nbdsvc.host import Backend, Host
 from nbdsvc.model.entities import Attachment
 
-# They wait for sockets: more than any host has servers that hang at once.
+# The threads wait for sockets: there are more of them than servers that can hang at once.
 LOOKS_AT_ONCE = 32
 _JOURNAL = ".copy"
 
@@ -47,7 +47,7 @@ def _look_at(exporter: Exporter, protocol: str, id: str, present: bool) -> Expor
 def _is_noted(exporter: Exporter, id: str) -> bool:
     try:
         return exporter.find(id) is not None
-    except errors.Error:  # it is noted, and does not serve
+    except errors.Error:  # there is a note of the export, and its server does not serve
         return True
 
 
@@ -103,7 +103,7 @@ def _holder(path: Path) -> int:
 def _has_open(folder: Path, wanted: os.stat_result) -> bool:
     try:
         return any(os.path.samestat(path.stat(), wanted) for path in folder.iterdir() if path.exists())
-    except OSError:  # it has ended, or is another user's
+    except OSError:  # the process has ended, or belongs to another user
         return False
 
 

@@ -14,7 +14,7 @@ from nbdsvc.model.operation import Operation
 from nbdsvc.store import operations as journal
 from nbdsvc.store import repositories
 
-# The name of the operation that looks itself, which works on nothing.
+# The operation that runs explain itself, which works on no resource.
 EXPLAIN = "host.explain"
 # An operation lets go of its lock files a moment after its row says that it has ended.
 _LINGERS = timedelta(seconds=10)

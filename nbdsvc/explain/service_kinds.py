@@ -11,11 +11,11 @@ from nbdsvc.model import names
 from nbdsvc.model.entities import StorageBackend
 from nbdsvc.units import human
 
-# An undo takes its time after the deadline.
+# How long an undo may take after the deadline.
 _OVERDUE = timedelta(minutes=10)
-# Of thin LVM; beyond it the pool is close to read-only.
+# Per cent of the metadata of a thin pool, beyond which the pool is close to becoming read-only.
 _METADATA_PERCENT = 90.0
-# Reported by backends/findings.py, and looked at here by kinds of their own.
+# Findings of backends/findings.py for which explain has kinds of its own.
 _OWN_KINDS = ("backend", "pool ", "volume ")
 
 

@@ -11,7 +11,7 @@ from nbdsvc.model.entities import Volume
 from nbdsvc.store import transitions
 from nbdsvc.units import GiB, human
 
-# A volume in one of these has all of its bytes.
+# Statuses in which a volume has all of its bytes.
 _WHOLE = frozenset(
     """available in-use reserved attaching detaching awaiting-transfer error_attaching error_detaching error_extending
     error_restoring error_backing-up""".split()

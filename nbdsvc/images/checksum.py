@@ -14,7 +14,7 @@ from nbdsvc import errors
 from nbdsvc.units import MiB
 
 Read = Callable[[int, int], bytes]
-# The stronger first. Both are what distributions publish; nothing weaker is believed.
+# The stronger algorithm first. Distributions publish both; weaker ones are not accepted.
 _CATALOGUES = {"SHA512SUMS": "sha512", "SHA256SUMS": "sha256"}
 _DIGITS = {"sha256": 64, "sha512": 128}
 _CATALOGUE_MAX = 16 * MiB
@@ -92,7 +92,7 @@ class Check:
             raise errors.ChecksumMismatch(source=self._name, expected=self._wanted.digest, actual=self._found)
 
     def _run(self) -> None:
-        import hashlib  # loads OpenSSL, which most copies do not need
+        import hashlib  # imported here: it loads OpenSSL, which most copies do not need
 
         assert self._wanted
         digest, at = hashlib.new(self._wanted.algorithm), 0

@@ -41,7 +41,7 @@ _SUFFIXES = {
 }
 # An index of ours has some hundred bytes, and its properties a few thousand.
 _INDEX_MAX = 64 << 10
-_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # opening a pipe of this name does not block
+_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # O_NONBLOCK: to open a pipe must not block
 
 
 class ImageFolder:

@@ -63,7 +63,7 @@ def open_http(
 def _open_http(file: "HttpFile", how: How) -> tuple[ImageFacts, Source]:
     from nbdsvc.images import packed
 
-    if file.size is None:  # everything is known at its end only
+    if file.size is None:  # the size of a stream is known at its end only
         begin = in_order(file.read_next)
         kind = _packed(packed.head_of(begin()), how)
         return packed.open_stream(begin, kind, file.name, how, file.abort)

@@ -47,12 +47,12 @@ class ReadAhead:
         self._fetch = fetch
         self._size = size
         self._lock = threading.Lock()
-        self._windows: list[_Window] = []  # the one used last is last
+        self._windows: list[_Window] = []  # in order of use, the most recent last
 
     def pread(self, offset: int, length: int) -> bytes:
         """Exactly these bytes, or fetch's error."""
         if offset + length > self._size:
-            return self._fetch(offset, length)  # the file's own read raises the error
+            return self._fetch(offset, length)  # the read of the file raises the error
         parts = []
         while length:
             window, is_new = self._window_at(offset, length)

@@ -139,7 +139,7 @@ class Images:
         try:
             path = Path(urlsplit(reference).path if reference[:5].lower() == "file:" else reference)
             resolved = path.resolve()
-        except (ValueError, OSError, RuntimeError) as error:  # no URL, or a link that leads to itself
+        except (ValueError, OSError, RuntimeError) as error:  # not a URL, or a symbolic link that leads to itself
             raise errors.InvalidInput(
                 field="imageRef", value=reference[:80], reason=f"no such path: {error}"
             ) from error

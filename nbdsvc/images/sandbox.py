@@ -187,7 +187,7 @@ def open_fd(fd: int, facts: ImageFacts, name: str, spool: Spool = NO_SPOOL) -> s
         _check_same(fd, path, name)
         try:
             export = sources.open_nbd(f"nbd+unix:///?socket={child.socket}")
-        except errors.ReadFailed as error:  # it listens before it looks at the image
+        except errors.ReadFailed as error:  # the server listens before it opens the image
             raise child.refusal(name) from error
         return ConfinedSource(export, child, name)
     except BaseException:

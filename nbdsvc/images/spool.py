@@ -35,7 +35,7 @@ class Spool:
 
     @property
     def _folder(self) -> Path:
-        import tempfile  # loads OpenSSL, which most copies do not need
+        import tempfile  # imported here: it loads OpenSSL, which most copies do not need
 
         return self._place or Path(tempfile.gettempdir())
 

@@ -11,7 +11,7 @@ from nbdsvc.model.operation import Operation
 from nbdsvc.store import tables
 
 _RESOURCE_TYPES = {"volume": "VOLUME", "snapshot": "VOLUME_SNAPSHOT"}
-# 001 is the scheduler.
+# Cinder's number for the scheduler is 001.
 _ACTIONS = {
     "volume.create": "001",
     "attachment.connect": "002",

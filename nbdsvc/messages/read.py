@@ -24,12 +24,12 @@ _FAILED = (model.FAILED, model.ROLLBACK_FAILED)
 class Message:
     """A message of Cinder's API: why an operation failed."""
 
-    # The operation's.
+    # The id of the operation is also the message's.
     id: str
     event_id: str
     # VOLUME, VOLUME_SNAPSHOT ...
     resource_type: str
-    # It is kept at least until then.
+    # The message is kept at least until then.
     guaranteed_until: datetime
     operation: Operation
 

@@ -204,10 +204,10 @@ class StorageBackend:
     host: str
     # Its name in host@backend#pool.
     name: str
-    # What clients look for.
+    # The binary by which clients find the service.
     binary: str = "cinder-volume"
     availability_zone: str = "nova"
-    # By an administrator: takes no new volumes.
+    # Set by an administrator: the backend takes no new volumes.
     disabled: bool = False
     disabled_reason: str | None = None
     frozen: bool = False

@@ -34,7 +34,7 @@ class Transition:
 
 
 PREVIOUS = "previous"
-NEW = "new"  # not a status: the row does not exist yet
+NEW = "new"  # not a status: a row that does not exist yet
 
 
 def _table(*rows: tuple[str, str, str | None, str | None, str | None]) -> dict[str, Transition]:
@@ -81,7 +81,7 @@ VOLUME = _table(
     # verb, sources, during, done, failed
     ("create", NEW, "creating", "available", "error"),
     ("fill from image", "creating", "downloading", "available", "error"),
-    # In the next pool, where the backend of the first one failed.
+    # The creation goes on in the next pool after the backend of the first one failed.
     ("create elsewhere", "creating downloading", "creating", "available", "error"),
     ("delete", "available error error_restoring error_extending error_managing", "deleting", None, "error_deleting"),
     ("force delete", " ".join(sorted(VOLUME_STATUSES)), "deleting", None, "error_deleting"),

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 _NUMBERS: dict[str, Callable[[float, float], bool]] = {
-    "=": operator.ge,  # Cinder's: at least
+    "=": operator.ge,  # as in Cinder, = means at least
     "==": operator.eq,
     "!=": operator.ne,
     ">=": operator.ge,

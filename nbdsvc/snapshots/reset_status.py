@@ -16,7 +16,7 @@ def reset_snapshot_status(app: App, id: str, status: str) -> None:
         allowed = ", ".join(sorted(states.SNAPSHOT_RESET))
         raise errors.InvalidInput(field="status", value=status[:80], reason=f"must be one of {allowed}")
     with app.change() as conn:
-        repositories.snapshots.get_for_update(conn, id)  # an operation that begins now would move it
+        repositories.snapshots.get_for_update(conn, id)  # no operation may begin meanwhile
         if journal.busy(conn, id):
             raise errors.Conflict(reason=f"an operation on snapshot {id} is under way; cancel it instead")
         repositories.snapshots.force_status(conn, id, status)

@@ -33,7 +33,7 @@ _PRAGMAS = (
 )
 # A writer waits this long for another: longer than any transaction of ours by far, shorter than a client's patience.
 BUSY_TIMEOUT_MS = 30_000
-# Readers of ours end within milliseconds; the next periodic scrub waits for one that does not.
+# Readers end within milliseconds; if one does not, the next periodic scrub waits for it.
 _SCRUB_SECONDS = 1.0
 
 
@@ -88,7 +88,7 @@ class Database:
             self.lock_name(conn, name)
             agrees = check()
             if not agrees:
-                savepoint.rollback()  # which unlocks what was locked since
+                savepoint.rollback()  # a rollback to the savepoint releases the locks taken since
         return agrees
 
     def notify(self, conn: sa.Connection, channel: str, host: str = "") -> None:
@@ -149,7 +149,7 @@ def _sqlite(url: str, begin: str) -> sa.Engine:
 
     @event.listens_for(engine, "connect")
     def _configure(connection: sqlite3.Connection, _record: Any) -> None:
-        connection.isolation_level = None  # we say BEGIN ourselves: the driver would begin late and deferred
+        connection.isolation_level = None  # BEGIN is executed explicitly: the driver would begin late, and deferred
         for pragma in (f"busy_timeout={BUSY_TIMEOUT_MS}", *_PRAGMAS):
             connection.execute(f"PRAGMA {pragma}")
 

@@ -172,6 +172,6 @@ class Repository(Generic[R]):
 
 def _beyond(column: Any, row: sa.RowMapping, name: str, down: bool) -> Any:
     value = row[name]
-    if down:  # smaller values follow, the unset ones last
+    if down:  # in descending order smaller values follow, and unset ones come last
         return sa.false() if value is None else sa.or_(column < value, column.is_(None))
     return column.is_not(None) if value is None else column > value

@@ -58,7 +58,7 @@ volumes = sa.Table(
     *_stamps(),
     sa.Index("volumes_by_project", "project_id", "created_at", "id"),
     sa.Index("volumes_by_status", "status"),
-    # Has all that a sum over a pool needs.
+    # A covering index for the sum of a pool's sizes.
     sa.Index("volumes_by_pool", "host", "backend", "pool", "size", "target_size"),
 )
 
@@ -259,7 +259,7 @@ operations = sa.Table(
     sa.Column("skipped", sa.JSON(none_as_null=True)),
     sa.Column("started_at", sa.DateTime),
     sa.Column("finished_at", sa.DateTime),
-    # Where it is now; its own host and backend unless a step runs elsewhere.
+    # Where the operation is now: its own host and backend, unless a step runs elsewhere.
     sa.Column("step_host", _NAME, nullable=False, server_default=""),
     sa.Column("step_backend", _NAME, nullable=False, server_default=""),
     sa.Column("taken_up", sa.Boolean, nullable=False, server_default=sa.false()),
@@ -268,7 +268,7 @@ operations = sa.Table(
     sqlite_autoincrement=True,
 )
 
-# Of unfinished operations, see store/operation_locks.py; rows go with the end of their operation.
+# Locks of unfinished operations, see store/operation_locks.py; rows go with the end of their operation.
 operation_locks = sa.Table(
     "operation_locks",
     metadata,

@@ -13,7 +13,7 @@ import structlog
 
 log = structlog.get_logger(__name__)
 
-# Room for some seven hundred; more are kept in memory only.
+# Bytes of the file: room for about seven hundred ends; more are kept in memory only.
 SIZE = 64 << 10
 
 

@@ -87,7 +87,7 @@ def create_volume(app: App, context: Context, request: CreateVolumeRequest) -> t
         raise errors.InvalidInput(field="volume", value=None, reason=reason)
     if request.image is not None and app.images:
         request = replace(request, image=app.images.resolve(request.image, context))
-    app.check_database_room()  # before the pools: where they share a full disk, this is the reason that helps
+    app.check_database_room()  # checked before the pools: where they share a full disk, this reason is the useful one
     reference, request = request.image, replace(request, image=_without_credentials(request.image))
     with app.change() as conn:
         near = look_up(conn, owner_scope(context), request.hints)

@@ -66,7 +66,7 @@ def _next_pool(app: App, conn: sa.Connection, volume: Volume, args: CreateArgs, 
     if args.snapshot_id or args.source_volid or args.source_replica:
         if placement.instant_clone(conn, volume.full_host):
             return None
-        # Its bytes are copied by the backend that holds them.
+        # Only the backend that holds the bytes can copy them.
         near = replace(near, same_backends=frozenset({names.join_host(volume.host, volume.backend)}))
     found = repositories.volume_types.find(conn, volume.volume_type_id) if volume.volume_type_id else None
     specs = found.extra_specs if found else {}

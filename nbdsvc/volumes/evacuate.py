@@ -24,7 +24,7 @@ from nbdsvc.volumes.migrate import MIGRATE
 from nbdsvc.volumes.moves.arguments import MoveArgs
 from nbdsvc.volumes.moves.submit import check_movable, submit_move
 
-# A call's volumes: some hundred milliseconds.
+# Volumes of one call, which take some hundred milliseconds.
 PAGE = 100
 REASON = "evacuated"
 # Under way; its former object is still to be removed; waits for an operation; its last migration failed; cannot go.

@@ -21,7 +21,7 @@ class ReplicaArgs:
 
 def check_replica(conn: sa.Connection, volume: Volume, allowed: frozenset[str]) -> None:
     """ReplicationError where the volume has no replica, or one of another status; Frozen; Unsupported."""
-    backends.check_not_frozen(conn, volume.full_host)  # first: what is frozen is refused for that
+    backends.check_not_frozen(conn, volume.full_host)  # first, so that this is the reason of the refusal
     status = volume.replication_status or "disabled"
     if status not in allowed:
         reason = f"its replication is {status}, and has to be {' or '.join(sorted(allowed))}"

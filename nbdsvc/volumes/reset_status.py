@@ -15,7 +15,7 @@ def reset_status(app: App, context: Context, id: str, changes: dict[str, str]) -
     Raises NotFound, Conflict while an operation works on the volume, InvalidInput for `in-use` without attachments.
     """
     with app.change() as conn:
-        volume = repositories.volumes.get_for_update(conn, id)  # an operation that begins now would move it
+        volume = repositories.volumes.get_for_update(conn, id)  # no operation may begin meanwhile
         if journal.busy(conn, id):
             raise errors.Conflict(reason=f"an operation on volume {id} is under way; cancel it instead")
         attachments = repositories.attachments_of(conn, id)

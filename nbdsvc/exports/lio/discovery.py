@@ -12,7 +12,7 @@ import struct
 import time
 from collections.abc import Iterator
 
-# For all of it. A portal of this host answers in milliseconds.
+# Seconds for the whole discovery. A portal of this host answers in milliseconds.
 TIMEOUT_SECONDS = 10.0
 _HEADER = 48
 # More than any number of targets that one initiator has; a portal that says more is none.

@@ -206,7 +206,7 @@ def _paths(name: str) -> list[Path]:
 def _remove_empty_indexes() -> None:
     """Remove the index folders of a process that was killed before it made, or after it removed, the backstore itself."""
     for path in (path for folder in _FOLDERS for path in ROOT.glob(f"core/{folder}_*/")):
-        with contextlib.suppress(OSError):  # ENOTEMPTY: it is in use
+        with contextlib.suppress(OSError):  # ENOTEMPTY: the folder is in use
             path.rmdir()
 
 

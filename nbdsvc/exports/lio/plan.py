@@ -20,7 +20,7 @@ LUN, TPG_TAG = 0, 1
 ATTRIBUTES = (
     ("authentication", "1"),
     ("generate_node_acls", "0"),
-    ("cache_dynamic_acls", "0"),  # after the one before, which keeps it on
+    ("cache_dynamic_acls", "0"),  # after generate_node_acls: while that is 1, the kernel keeps this one on
     ("demo_mode_discovery", "0"),
     ("prod_mode_write_protect", "1"),
 )
@@ -165,7 +165,7 @@ def plan(found: Config, wanted: Config) -> list[Action]:
     actions += [Action("set_attribute", pair) for pair in wanted.target.attributes if pair not in target.attributes]
     kept = target.luns - luns
     actions += [Action("make_lun", lun) for lun in sorted(wanted.target.luns - kept)]
-    # An initiator's LUNs go with the LUN behind them, and are mapped again.
+    # The kernel removes an initiator's mapped LUNs together with the LUN, so they are mapped again.
     seen = target.accesses if kept == wanted.target.luns else frozenset()
     names = {access.initiator for access in wanted.target.accesses}
     unknown = sorted(access.initiator for access in target.accesses if access.initiator not in names)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from nbdsvc import errors
 from nbdsvc.exports.lio.plan import Portal
 
-# IANA's, and Cinder's target_port.
+# The port that IANA assigned to iSCSI, and the default of Cinder's target_port.
 PORT = 3260
 
 

@@ -43,7 +43,7 @@ class StateDir:
 
     def of(self, volume_id: str) -> list[ExportSpec]:
         """Notes of a volume's exports that are not being removed, ordered by id."""
-        # Others' are not made specs of: the path of an older one is looked at, and its storage may hang.
+        # Only this volume's notes become specs: for an older note that looks at a path, whose storage may hang.
         found = [_note(noted) for noted in self._all() if noted["volume_id"] == volume_id]
         return [note.spec for note in found if not note.removing]
 

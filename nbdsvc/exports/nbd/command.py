@@ -12,7 +12,7 @@ from nbdsvc.exports.nbd.state_dir import StateDir
 
 # The worker threads of one connection: as deep a queue as block clients use.
 THREADS = "16"
-# Isolated and without site: 40 ms faster to start.
+# Isolated mode (-I) without site (-S) starts 40 ms faster.
 _BOOT = (
     "import sys; sys.path.insert(0, sys.argv[1]); from nbdsvc.exports.nbd import launch; "
     "sys.exit(launch.main(sys.argv[2:]))"

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 # Each costs 16 threads. Clients of one attachment have up to 16 connections, and come back before the old ones have ended.
 MAX_CONNECTIONS = 32
-# Half-open ones among them: they cannot take all the room of those who have the key.
+# The most of these that may be half open: clients without the key cannot take all connections.
 MAX_HANDSHAKES = 16
 # Longer than any handshake of a client that lives, TLS on a loaded host included.
 HANDSHAKE_SECONDS = 10.0
@@ -84,7 +84,7 @@ def _connections() -> int:
 
 def _is_connected(fd: int) -> bool:
     with contextlib.suppress(OSError), _borrowed(fd) as sock:
-        sock.getpeername()  # fails for what listens, and for what is no socket
+        sock.getpeername()  # raises an error for a listening socket, and for a descriptor that is no socket
         return True
     return False
 

@@ -23,7 +23,7 @@ SOCKET_PATH_MAX = 107
 # to take a slow server for a dead one would end it under its users.
 ANSWER_SECONDS = 30.0
 NBD_MAGIC = b"NBDMAGIC"
-# Of a note: what clients see of its server, besides its location.
+# Keys of a note that clients see, besides the location.
 _SERVED = ("volume_id", "read_only", "write_through", "tcp", "tls", "host", "filters", "filter_args")
 _ATTACHMENT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 

@@ -57,7 +57,7 @@ def _until_orphaned(grandparent: int) -> None:
 
 def _listen(folder: str, host: str, ports: str) -> tuple[list[socket.socket], int | None]:
     path = f"{folder}/nbd.sock"
-    if os.path.lexists(path):  # a stale one: the caller has made sure that no server has it
+    if os.path.lexists(path):  # a stale socket: the caller has made sure that no server listens on it
         os.unlink(path)
     unix = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     os.umask(0o177)
@@ -102,7 +102,7 @@ def _leave_terminal(folder: str) -> None:
 
 
 def _become_server(folder: str, pythonpath: str, server: list[str], sockets: list[socket.socket]) -> None:
-    # Out of the way first: a socket may itself be descriptor 3 or 4.
+    # First moved to higher numbers, because a socket may itself have descriptor 3 or 4.
     moved = [os.dup(sock.fileno()) for sock in sockets]
     high = [fcntl.fcntl(fd, fcntl.F_DUPFD, FIRST_FD + len(moved)) for fd in moved]
     for index, fd in enumerate(high):

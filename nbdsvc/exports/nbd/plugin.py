@@ -168,7 +168,8 @@ def open(readonly: int) -> Handle:
 
 
 def close(h: Handle) -> None:
-    with contextlib.suppress(PermissionError):  # NBD_OPT_INFO opens and closes, and the handshake goes on
+    # NBD_OPT_INFO opens and closes the export before the handshake continues.
+    with contextlib.suppress(PermissionError):
         _door.arrive()
     if h.readonly:
         with _sharing:

@@ -21,7 +21,7 @@ _TABLE_MAX_BYTES = 32 * MiB
 _VIRTUAL_MAX = 64 * TiB
 _SECTOR = 512
 _FOOTER_HOLDS_TABLE = (1 << 64) - 1
-# As much of a descriptor as QEMU looks at.
+# Bytes of a descriptor that QEMU reads.
 _DESCRIPTOR_MAX = 20 * KiB
 _BLOCK_MAX = 256 * MiB
 _VHD_VERSION = 0x00010000

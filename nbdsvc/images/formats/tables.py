@@ -79,7 +79,7 @@ def vmdk_end(read: Bytes, directory: tuple[int, int], count: int, grain: int, vi
                     if (found := max(table)) > last:
                         last, place = found, index * count + table.index(found)
         first += len(tables)
-    # 1 is a grain of zeros.
+    # The value 1 means a grain of zeros.
     if last <= 1:
         return end
     size = _packed(read, last * _SECTOR) if packed else _used(place, grain, virtual)

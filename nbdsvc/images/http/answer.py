@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from http import HTTPStatus
 
-# Statuses after which the same request may succeed.
+# Statuses after which the same request may succeed later.
 TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 # Statuses that a signed URL has when its time is over, or its object moved: the first URL may name a new one.
 EXPIRED = frozenset({400, 401, 403, 404, 410})

@@ -193,7 +193,7 @@ def _in_time(connection: HTTPConnection, getresponse: Callable[[], Any], seconds
 
     def end() -> None:
         late.set()
-        with contextlib.suppress(OSError, AttributeError):  # it may have ended by itself
+        with contextlib.suppress(OSError, AttributeError):  # the connection may have ended already
             connection.sock.shutdown(socket.SHUT_RDWR)
 
     timer = threading.Timer(seconds, end)
@@ -212,7 +212,7 @@ def _in_time(connection: HTTPConnection, getresponse: Callable[[], Any], seconds
 def _trust(ca_file: Path | None) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=ca_file)
-    except OSError as error:  # of the file, or of what stands in it
+    except OSError as error:  # an error of the file itself, or of its content
         reason = os.strerror(error.errno) if error.errno and not isinstance(error, ssl.SSLError) else "no certificates"
         raise Unreachable(
             f"the certificates to trust cannot be read from {ca_file}: {reason}", is_transient=False

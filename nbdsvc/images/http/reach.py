@@ -72,6 +72,6 @@ def _unwrapped(address: Address) -> Address:
 
 def _is_own(address: Address) -> bool:
     """Whether the address is one of this host: only such an address is reached from itself."""
-    with contextlib.suppress(OSError):  # without a route nothing is reached there
+    with contextlib.suppress(OSError):  # without a route, no address of this family is reachable
         return net.source_address_for(str(address)) == str(address)
     return False

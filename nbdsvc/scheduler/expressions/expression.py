@@ -40,7 +40,8 @@ class Expression:
 @lru_cache(_KEPT)
 def compile_expression(text: str, setting: str) -> Expression:
     """ConfigError names the setting, and the column in which the text is wrong."""
-    from nbdsvc.scheduler.expressions.parsing import parse  # lark is loaded only where a backend has such a function
+    # Imported here: lark is needed only where a backend has such a function.
+    from nbdsvc.scheduler.expressions.parsing import parse
 
     try:
         node = parse(text)

@@ -11,7 +11,7 @@ from nbdsvc.scheduler.filters.nearness import DIFFERENT_BACKEND, INSTANCE_LOCALI
 
 __all__ = ["CAPABILITIES", "CAPACITY", "FILTERS", "NEARNESS", "Filter"]
 
-# What scheduler hints demand.
+# The filters for scheduler hints.
 NEARNESS = (SAME_BACKEND, DIFFERENT_BACKEND, INSTANCE_LOCALITY)
 
 # Capacity is last: a pool that it turns down could take a smaller volume.

@@ -3,7 +3,7 @@
 from nbdsvc.scheduler.candidate import Candidate, Request
 from nbdsvc.scheduler.filters.filter import Filter
 
-# Names in a reason.
+# The most names in a reason.
 _SHOWN = 5
 
 

@@ -8,7 +8,7 @@ from nbdsvc.scheduler.functions import goodness
 from nbdsvc.scheduler.weighers.chance import chance
 from nbdsvc.scheduler.weighers.pool_numbers import allocated_capacity, capacity, volume_number
 
-# By the name in the setting scheduler_weights.
+# Weighers by their names in the setting scheduler_weights.
 WEIGHERS: dict[str, Callable[[Candidate, Request], float]] = {
     "capacity": capacity,
     "allocated_capacity": allocated_capacity,
