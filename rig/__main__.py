@@ -20,11 +20,12 @@ from rig import agent, box, fleet, install, machines, network
 from rig.machine import mutations
 
 ROOT = Path(__file__).resolve().parent.parent
-# What a run leaves for people and machines to read.
+# The files that a run leaves: for people, and for programs.
 OUTPUT = ROOT / "build" / "rig"
 
 
 def main(argv: list[str]) -> int:
+    """Run one verb of the rig; the exit status: 2 without a known verb, 1 where it fails or the user is not root."""
     verbs = {"up": _up, "down": _down, "run": _run, "ssh": _ssh, "replay": _replay, "mutations": _mutations,
              "bench": _bench}  # fmt: skip
     if not argv or argv[0] not in verbs:

@@ -23,12 +23,12 @@ CONNECT_SECONDS = 240
 
 
 class HostFailed(Exception):
-    """A command failed, or the host is not to be reached."""
+    """A command on a host failed, or the host cannot be reached."""
 
 
 @dataclass(frozen=True)
 class Done:
-    """What a command printed and how it ended."""
+    """The output of a command, and its exit status."""
 
     rc: int
     out: str
@@ -36,7 +36,7 @@ class Done:
 
 
 class Agent:
-    """A connection to one host. Calls may come from several threads."""
+    """A connection to one host. Calls may come from several threads. HostFailed where the connection breaks."""
 
     def __init__(self, host: Host, seconds: float = CONNECT_SECONDS) -> None:
         self.host = host
@@ -46,7 +46,7 @@ class Agent:
         self._connect_within(seconds)
 
     def reconnect(self, seconds: float = CONNECT_SECONDS) -> None:
-        """After the host was switched off and on."""
+        """Connect again after the host was switched off and on. HostFailed after `seconds`."""
         self.close()
         self._connect_within(seconds)
 
@@ -62,7 +62,10 @@ class Agent:
                 time.sleep(1)
 
     def run(self, *argv: str, timeout: float = 60, check: bool = True, given: str = "", **env: str) -> Done:
-        """A command; HostFailed unless it succeeds or `check` is False."""
+        """Run a command for at most `timeout` seconds.
+
+        HostFailed where it fails (unless `check` is False) or does not end.
+        """
         answer = self._ask({"do": "run", "argv": argv, "timeout": timeout, "input": given, "env": env}, timeout + 10)
         done = Done(answer["rc"], answer["out"], answer["err"])
         if check and done.rc:
@@ -70,20 +73,26 @@ class Agent:
         return done
 
     def shell(self, script: str, timeout: float = 60, check: bool = True) -> str:
+        """Run a script of sh; see `run`."""
         return self.run("sh", "-ec", script, timeout=timeout, check=check).out
 
     def start(self, *argv: str, log: str, **env: str) -> int:
-        """A process that outlives this call and this connection; its pid."""
+        """Start a process that outlives this call and this connection; its pid. HostFailed where it cannot be started."""
         return int(self._ask({"do": "start", "argv": argv, "log": log, "env": env}, 30)["pid"])
 
     def put(self, path: str, content: bytes) -> None:
+        """Write a file on the host. HostFailed where it cannot be written."""
         self._ask({"do": "put", "path": path, "content": base64.b64encode(content).decode()}, 60)
 
     def python(self, source: str, timeout: float = 120, **args: Any) -> Any:
-        """The result of `main(**args)` of this source, run on the host."""
+        """The result of `main(**args)` of this source, run on the host.
+
+        HostFailed where it raises or takes over `timeout` seconds.
+        """
         return self._ask({"do": "python", "source": source, "args": args}, timeout)["result"]
 
     def close(self) -> None:
+        """End the connection."""
         self._ssh.kill()
         self._ssh.wait()
 
@@ -137,7 +146,7 @@ class Agent:
 
 
 def connect_all(hosts: list[Host]) -> dict[str, Agent]:
-    """Agents of all hosts, connected at the same time."""
+    """Agents of all hosts, connected at the same time. HostFailed where one cannot be reached."""
     made: dict[str, Agent] = {}
     threads = [threading.Thread(target=lambda host=host: made.setdefault(host.name, Agent(host))) for host in hosts]
     for thread in threads:

@@ -22,13 +22,13 @@ from rig.log import log
 from rig.product import Initiator, Service, disconnect_all
 
 RESULTS = Path(__file__).resolve().parent.parent / "benchmarks" / "results" / "rig.json"
-# Rounds of each cell, and seconds of one fio in it: many short ones, for a median that noise does not move.
+# Rounds of each cell, and seconds of one run of fio: many short runs give a median that noise hardly moves.
 ROUNDS, SECONDS = int(os.environ.get("RIG_ROUNDS", "5")), 2
 # How often a volume is attached and detached for its latency.
 ATTACHES = 3
 # os-brick is several Python programs, one after the other, each of which starts slowly in emulation.
 PATIENCE = 400
-# name -> fio's words: the request sizes and depths of databases, guests and copies.
+# name -> arguments of fio: request sizes and queue depths of databases, guests and copies.
 CELLS = {
     "4k read q1": "--rw=randread --bs=4k --iodepth=1",
     "4k read q16": "--rw=randread --bs=4k --iodepth=16",
@@ -50,6 +50,7 @@ class Protocol:
 
 
 def protocols(address: str) -> list[Protocol]:
+    """The ways to attach that are measured; `address`: of the storage host."""
     lio = {"EXPORTER": "lio", "ISCSI_PORTALS": address}
     return [Protocol("kernel nbd, 1 connection", {}, ("--connections=1",)),
             Protocol("kernel nbd, 4 connections", {}, ("--connections=4",)), Protocol("iSCSI", lio),
@@ -57,6 +58,7 @@ def protocols(address: str) -> list[Protocol]:
 
 
 def main() -> int:
+    """Measure all protocols, print the table and save it."""
     host = next(host for host in Fleet.load(Path(os.environ[FLEET])).hosts if host.name == "storage")
     agent = connect_all([host])["storage"]
     if host.virtual:

@@ -25,16 +25,16 @@ PACKAGES = """linux-image-amd64 systemd-sysv udev kmod dbus iproute2 iputils-pin
     lvm2 thin-provisioning-tools dmsetup python3 python3-rtslib-fb open-iscsi nbd-client multipath-tools
     nbdkit nbdkit-plugin-python libnbd-bin python3-libnbd qemu-utils fio fuse3 e2fsprogs xfsprogs sudo python3-netifaces
     libdeflate0 libzstd1 libxxhash0""".split()
-# They load modules and take seconds at boot; tests start what they need.
+# Units that take seconds at boot; a test starts those that it needs.
 MASKED = """multipathd.service multipathd.socket iscsid.service iscsid.socket open-iscsi.service apt-daily.timer
     apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer systemd-timesyncd.service
     systemd-networkd.service systemd-resolved.service getty@tty1.service rtslib-fb-targetctl.service
     nbd-client.service systemd-logind.service""".split()
 BAKED = ("rig-net", "rig-net.service", "init", "multipath.conf")
-# ext4 asks for its checksum through the crypto layer, which no dependency names.
+# ext4 loads its checksum through the crypto layer, so that no module dependency names it.
 BOOT_MODULES = "crc32c_intel crc32c_generic virtio_pci virtio_blk virtio_scsi sd_mod ext4".split()
 DISK_MIB = 6144
-# The first partition begins where every tool begins it, which leaves room for the boot loader.
+# The first partition begins at 1 MiB, as with every tool, which leaves room for the boot loader.
 FIRST_SECTOR, SECTOR = 2048, 512
 CMDLINE = "root=/dev/vda1 rw net.ifnames=0 biosdevname=0 console=ttyS0 quiet mitigations=off nowatchdog"
 
@@ -114,7 +114,7 @@ def _configure(tree: Path, public_key: str) -> None:
     shutil.copy(GUEST / "rig-net.service", tree / "etc/systemd/system/rig-net.service")
     _chroot(tree, "systemctl", "enable", "rig-net.service", "ssh.service")
     _chroot(tree, "systemctl", "mask", *MASKED)
-    # A journal on disk costs writes that a power cut then replays; a rig reads it before it ends a machine.
+    # The log is kept in memory, because one on disk costs writes; the rig reads it before it ends a machine.
     (tree / "etc/systemd/journald.conf.d").mkdir(exist_ok=True)
     (tree / "etc/systemd/journald.conf.d/rig.conf").write_text("[Journal]\nStorage=volatile\n")
 

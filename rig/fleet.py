@@ -27,18 +27,24 @@ class Fleet:
     hosts: list[Host]
 
     def host(self, name: str) -> Host:
+        """The host of this name. StopIteration for an unknown one."""
         return next(host for host in self.hosts if host.name == name)
 
     def save(self, path: Path) -> None:
+        """Write the fleet as JSON."""
         path.write_text(json.dumps([asdict(host) for host in self.hosts]))
 
     @classmethod
     def load(cls, path: Path) -> "Fleet":
+        """The fleet that `save` wrote. OSError where the file is missing."""
         return cls([Host(**host) for host in json.loads(path.read_text())])
 
 
 def inventory(path: Path) -> Fleet:
-    """Hosts of a TOML file: [hosts.NAME] address = "...", key = "...", disks = ["/dev/..."]. What is wrong is named."""
+    """The hosts of a TOML file: [hosts.NAME] address = "...", key = "...", disks = ["/dev/..."].
+
+    SystemExit names what is wrong.
+    """
     try:
         content = tomllib.loads(path.read_text())
     except (OSError, tomllib.TOMLDecodeError) as error:

@@ -32,7 +32,7 @@ def _with_dependencies(folder: Path, modules: Sequence[str]) -> list[Path]:
         needs[Path(name).name.partition(".")[0].replace("-", "_")] = (name, rest.split())
     found: list[Path] = []
     for module in modules:
-        if module in needs:  # else it is built into the kernel
+        if module in needs:  # a module that is missing here is built into the kernel
             file, needed = needs[module]
             found += [folder / each for each in [*reversed(needed), file] if folder / each not in found]
     return found

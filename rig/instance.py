@@ -15,7 +15,7 @@ from rig import box, initrd, network
 INIT = box.GUEST / "reader"
 MODULES = ["virtio_pci", "virtio_blk"]
 MIB = 1 << 20
-# It boots within five seconds where it has a core for itself.
+# A machine with a core for itself boots within five seconds.
 PATIENCE_SECONDS = 180
 
 

@@ -30,14 +30,16 @@ class OpenIscsi:
 
     @property
     def name(self) -> str:
+        """The initiator's name (IQN) of the host."""
         return self.agent.run("cat", "/etc/iscsi/initiatorname.iscsi").out.strip().partition("=")[2]
 
     def connector(self, **more: Any) -> dict[str, Any]:
+        """The connector of the host, with `more` fields."""
         host = self.agent.host
         return {"host": host.name, "ip": host.address, "initiator": self.name, **more}
 
     def reserve(self, volume: str, mode: str = "rw", **more: Any) -> tuple[str, dict[str, Any]]:
-        """(attachment's id, connection_info)."""
+        """Make an attachment: (its id, connection_info). Refused where the API refuses it."""
         body = {
             "volume_uuid": volume,
             "instance_uuid": None,
@@ -48,14 +50,14 @@ class OpenIscsi:
         return made["id"], made["connection_info"]
 
     def attach(self, volume: str, mode: str = "rw", patience: int = QUICK) -> Disk:
-        """By the first portal."""
+        """Attach by the first portal; `patience` in seconds. Refused, or HostFailed where the login fails."""
         attachment, info = self.reserve(volume, mode)
         device = self.login(info, patience=patience)
         self.service.act("attachments", attachment, "os-complete")
         return Disk(attachment, info, device)
 
     def login(self, info: dict[str, Any], patience: int = QUICK) -> str:
-        """A session by the first portal, and its disk's path."""
+        """Log in by the first portal; the path of the disk. HostFailed where the login fails or no disk appears."""
         done = self.try_login(info, info["target_portal"], patience)
         if done.rc:
             raise HostFailed(f"{self.agent.host.name}: login: {done.rc}: {done.err}")
@@ -70,21 +72,24 @@ class OpenIscsi:
         return Done(found["rc"], found["out"], found["err"])
 
     def path(self, info: dict[str, Any], portal: str) -> str:
+        """The device of the target's disk by this portal, once it appears. HostFailed where it does not."""
         path = f"/dev/disk/by-path/ip-{portal}-iscsi-{info['target_iqn']}-lun-{info['target_lun']}"
         self.agent.shell(f"for i in $(seq {APPEAR_SECONDS * 5}); do [ -b {path} ] && exit; sleep 0.2; done; exit 1")
         return str(self.agent.run("readlink", "-f", path).out.strip())
 
     def logout(self, info: dict[str, Any]) -> None:
+        """End the sessions of the target and remove its records."""
         self.agent.shell(
             f"iscsiadm -m node -T {info['target_iqn']} -u; iscsiadm -m node -T {info['target_iqn']} -o delete"
         )
 
     def detach(self, disk: Disk) -> None:
+        """Log out, and delete the attachment. Refused where the API refuses that."""
         self.logout(disk.info)
         self.service.delete("attachments", disk.attachment)
 
     def sessions(self) -> list[str]:
-        """IQNs of targets."""
+        """IQNs of the targets that the host is logged in to."""
         listed = self.agent.run("iscsiadm", "-m", "session", check=False).out
         return [line.split()[3] for line in listed.splitlines() if line.startswith("tcp:")]
 
@@ -120,7 +125,7 @@ def remains(agent: Agent) -> list[str]:
 
 
 def wait_until(agent: Agent, condition: str, seconds: int = 60) -> float:
-    """Seconds until a shell condition holds on the host."""
+    """Seconds until a shell condition holds on the host. HostFailed after `seconds`."""
     began = time.monotonic()
     agent.shell(
         f"for i in $(seq {seconds * 5}); do {{ {condition}; }} && exit; sleep 0.2; done; exit 1", timeout=seconds + 30
@@ -143,7 +148,7 @@ class Watcher:
 
 
 def configured(agent: Agent) -> list[str]:
-    """Targets and backstores that LIO has."""
+    """Names of the targets and backstores that LIO has."""
     return agent.shell(
         "cd /sys/kernel/config/target 2> /dev/null || exit 0;"
         " for each in iscsi/iqn.* core/*_*/*-*; do [ ! -d $each ] || echo ${each##*/}; done"
@@ -151,7 +156,7 @@ def configured(agent: Agent) -> list[str]:
 
 
 def clear(agent: Agent) -> None:
-    """LIO without anything, whoever made it."""
+    """Remove everything from LIO, whoever made it. HostFailed where something is in use."""
     if configured(agent):
         agent.run("python3", "-W", "ignore", "-c", "import rtslib_fb; rtslib_fb.RTSRoot().clear_existing(confirm=True)")
 

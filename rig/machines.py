@@ -15,7 +15,7 @@ HOSTS = {"storage": 10, "hyper1": 11, "hyper2": 12}
 NETWORKS = (1, 2)
 _PREFIX = "nbdsvc-rig_"  # what vagrant-libvirt puts before a machine's name, see Vagrantfile
 _BOX = "nbdsvc-rig"
-_TARGET = "vdz"  # behind every disk that the Vagrantfile gives a machine
+_TARGET = "vdz"  # a name after those of all disks that the Vagrantfile gives a machine
 
 
 def up(names: list[str]) -> Fleet:
@@ -50,16 +50,17 @@ def down() -> None:
 
 
 def address(name: str, net: int = 1) -> str:
+    """The machine's address in storage network `net`."""
     return f"10.77.{net}.{HOSTS[name]}"
 
 
 def power_cut(name: str) -> None:
-    """Off at once, without any notice to the machine."""
+    """Switch the machine off at once, without any notice to it."""
     _must("destroy", _PREFIX + name)
 
 
 def power_on(agent: Agent) -> None:
-    """On again, and its agent connected. A boot that hangs, as one in emulation does now and then, is tried once more."""
+    """Switch the machine on and connect its agent. A boot that hangs is tried once more; then HostFailed."""
     name = agent.host.name
     _must("start", _PREFIX + name)
     try:
@@ -84,6 +85,7 @@ def attach_disk(name: str, path: Path, serial: str) -> None:
 
 
 def mac(name: str, net: int) -> str:
+    """The MAC address of the machine in storage network `net`."""
     return f"52:54:00:{net:02x}:00:{HOSTS[name]:02x}"
 
 

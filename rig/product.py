@@ -18,7 +18,7 @@ LETTING_GO_SECONDS = 10.0
 
 
 class Refused(Exception):
-    """The API answered with a fault."""
+    """The API replied with a fault."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(f"{status}: {message}")
@@ -66,6 +66,10 @@ class Service:
         return "\n".join([*head, *lines, "[Install]", "WantedBy=multi-user.target", ""])
 
     def wait_ready(self, state: str = "up") -> None:
+        """Wait until the service serves and its backend has this state.
+
+        HostFailed after READY_SECONDS, with the end of the log.
+        """
         end = time.monotonic() + READY_SECONDS
         while True:
             try:
@@ -79,12 +83,13 @@ class Service:
 
     def kill(self) -> None:
         """SIGKILL of the service's processes; not of its exports, which have scopes of their own."""
-        # Its pid, not its unit's state: a lasting unit is active again before anybody can look.
+        # The pid is compared, not the unit's state: a unit that restarts is active again at once.
         pid = self.agent.run("systemctl", "show", "--property=MainPID", "--value", UNIT).out.strip()
         self.agent.run("systemctl", "kill", "--signal=KILL", UNIT)
         self.agent.shell(f"while [ {pid} != 0 ] && [ -e /proc/{pid} ]; do sleep 0.1; done")
 
     def stop(self) -> None:
+        """Stop the unit, and wait for its end."""
         self.agent.run("systemctl", "stop", UNIT, check=False)
 
     def wipe(self) -> None:
@@ -99,6 +104,7 @@ class Service:
         )
 
     def log(self, lines: int = 40) -> str:
+        """The last lines of the service's log."""
         return self.agent.run("journalctl", "-u", UNIT, "-n", str(lines), "--no-pager", check=False).out
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
@@ -123,15 +129,17 @@ class Service:
         return decoded
 
     def act(self, noun: str, id: str, action: str, body: Any = None) -> Any:
+        """Request an action on a resource. Refused for a fault, OSError without a reply."""
         return self.call("POST", f"{noun}/{id}/action", {action: body or {}})
 
     def volume(self, **body: Any) -> str:
-        """A new volume's id, once it is available."""
+        """The id of a new volume, once it is available. Refused, or AssertionError where it fails."""
         made = self.call("POST", "volumes", {"volume": {"size": 1, **body}})["volume"]["id"]
         self.settled("volumes", made, "available")
         return str(made)
 
     def snapshot(self, volume: str) -> str:
+        """The id of a new snapshot, once it is available. Refused, or AssertionError where it fails."""
         made = self.call("POST", "snapshots", {"snapshot": {"volume_id": volume, "force": True}})["snapshot"]["id"]
         self.settled("snapshots", made, "available")
         return str(made)
@@ -146,6 +154,7 @@ class Service:
             raise
 
     def settled(self, noun: str, id: str, wanted: str, seconds: float = 60) -> None:
+        """Wait for a status, at most `seconds`. AssertionError where that is over, or the resource is in an error."""
         end = time.monotonic() + seconds
         while (found := self.status(noun, id)) != wanted:
             if time.monotonic() > end or found.startswith("error"):
@@ -154,6 +163,7 @@ class Service:
             time.sleep(0.1)
 
     def delete(self, noun: str, id: str) -> None:
+        """Delete a resource, and wait until it is gone. Refused, or AssertionError where it stays."""
         self.call("DELETE", f"{noun}/{id}")
         if noun != "attachments":
             self.settled(noun, id, "gone")
@@ -178,21 +188,23 @@ class Initiator:
         self._env = {"NBDSVC_ENDPOINT": f"http://{service.agent.host.address}:{PORT}/v3", "NBDSVC_PROJECT": "rig"}
 
     def nbdsvc(self, *arguments: str, check: bool = True) -> Any:
+        """Run `nbdsvc` on the host. HostFailed where it fails, unless `check` is False."""
         return self.agent.run("nbdsvc", *arguments, check=check, timeout=self._patience, **self._env)
 
     def attach(self, volume: str, *options: str) -> str:
-        """The device's path."""
+        """Attach a volume; the path of its device. HostFailed where that fails."""
         return str(self.nbdsvc("attach", *options, volume).out.strip())
 
     def detach(self, volume: str, *options: str) -> None:
+        """Detach a volume. HostFailed where that fails."""
         self.nbdsvc("detach", *options, volume)
 
     def write(self, device: str, offset: int, content: bytes) -> None:
-        """Through the page cache and flushed: what a guest's fsync promises."""
+        """Write bytes at an offset in bytes, through the page cache and flushed. HostFailed for an I/O error."""
         self.agent.python(_WRITE, device=device, offset=offset, content=content.hex())
 
     def digest(self, device: str, offset: int, length: int) -> str:
-        """sha256 of the device's bytes, read past the page cache."""
+        """The sha256 of `length` bytes of the device, read past the page cache. HostFailed for an I/O error."""
         return str(self.agent.python(_DIGEST, device=device, offset=offset, length=length))
 
 

@@ -9,7 +9,7 @@ GROUP = "cinder-volumes"
 POOL = f"{GROUP}-pool"
 # A pool so small that it can be filled within seconds; the product extends it where it needs more.
 POOL_SIZE, METADATA_SIZE = "1g", "2m"
-# What fills it: LVs of no other user.
+# The LVs that fill the pool.
 _FILL, _BALLAST = "rig-fill", "rig-ballast"
 
 
@@ -31,7 +31,7 @@ def make_group(agent: Agent) -> str:
 
 
 def remove_group(agent: Agent, group: str = GROUP) -> None:
-    """The group and all in it."""
+    """Remove the group and all LVs in it. HostFailed where one is in use."""
     agent.shell(f"! vgs -q {group} > /dev/null 2>&1 || vgremove -q -f -y {group}")
 
 
@@ -78,7 +78,7 @@ time.sleep(86400)
 
 
 def volumes(agent: Agent) -> list[str]:
-    """Names of all LVs of the group, hidden ones too, but for those of its pool."""
+    """Names of all LVs of the group, hidden ones too, but for those of its pool. HostFailed without the group."""
     listed = agent.shell(f"lvs -a --noheadings -o lv_name {GROUP}").split()
     return sorted(name for name in listed if POOL not in name and "lvol0_pmspare" not in name)
 
@@ -105,12 +105,12 @@ def full(agent: Agent, *, metadata: bool) -> Iterator[None]:
             agent.python(_FILL_DATA, timeout=300, path=f"/dev/{GROUP}/{_FILL}")
         yield
     finally:
-        # What fills it goes first: with the ballast gone, the product would extend what is about to be empty.
+        # The filling LVs go before the ballast: else the product would extend a pool that is about to be empty.
         gone = f'n={_FIRST}; while dmsetup message {_THIN} 0 "delete $n" 2> /dev/null; do n=$((n + 1)); done'
         agent.shell(f"{gone}; lvremove -q -y -f {GROUP}/{_FILL}; lvremove -q -y -f {GROUP}/{_BALLAST} || true")
 
 
-# With what is not zeros: the pool hands these blocks out again, and then their old bytes must not be seen.
+# Filled with other bytes than zeros: the pool reuses these blocks, and their old bytes must not be readable.
 _FILL_DATA = """
 import errno, mmap, os
 def main(path):

@@ -9,7 +9,7 @@ VERIFY = ["--rw=randwrite", "--bs=4k", "--size=64m", "--direct=1", "--verify=crc
 
 
 def begin_writes(local: Initiator, device: str, seconds: int) -> None:
-    """Random writes with a checksum in each, for so long; then all of them are read back."""
+    """Begin random writes with a checksum in each, for `seconds`; then all of them are read back."""
     # A thin volume has new blocks for good with its next flush only; what is broken here must not take them away.
     local.agent.shell(f"dd if=/dev/zero of={device} bs=1M count=64 oflag=direct conv=fsync status=none")
     argv = ["fio", "--name=w", f"--filename={device}", f"--runtime={seconds}", *VERIFY]
@@ -18,7 +18,7 @@ def begin_writes(local: Initiator, device: str, seconds: int) -> None:
 
 
 def end_writes(local: Initiator) -> float:
-    """Seconds of the longest write, once all were verified."""
+    """Seconds of the longest write, once all were verified. AssertionError for an I/O error or a wrong checksum."""
     local.agent.shell("while pidof fio > /dev/null; do sleep 0.2; done", timeout=300)
     report = local.agent.shell("cat /tmp/fio.json; rm /tmp/fio.json")
     job = json.loads(report[report.index("{") :])["jobs"][0]

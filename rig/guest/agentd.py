@@ -32,7 +32,7 @@ def _start(ask):
     with open(ask["log"], "ab") as log:
         child = subprocess.Popen(ask["argv"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
                                  env={**os.environ, **ask.get("env", {})})  # fmt: skip
-    threading.Thread(target=child.wait, daemon=True).start()  # so that no zombie stays
+    threading.Thread(target=child.wait, daemon=True).start()  # reaps the child at its end
     return {"pid": child.pid}
 
 

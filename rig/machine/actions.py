@@ -42,6 +42,7 @@ def ready(world: World, thing: T) -> T:
 
 
 def request(world: World, disk: Disk, **body: Any) -> Volume:
+    """Request a volume, and add it to the model as pending. Refused where the API refuses it."""
     made = world.call("POST", "volumes", {"volume": {"size": disk.size, **body}})["volume"]["id"]
     volume = Volume(made, disk, pending=True)
     world.volumes.append(volume)
@@ -51,17 +52,19 @@ def request(world: World, disk: Disk, **body: Any) -> Volume:
 
 @action()
 def create(world: World, size: int) -> str:
+    """Create an empty volume."""
     return f"volume {ready(world, request(world, Disk(1 + size % 2))).id}"
 
 
 @action()
 def create_several(world: World, count: int) -> str:
-    """Asked for at once and not waited for: whatever comes next comes on top."""
+    """Request several volumes at once without waiting, so that later actions meet them."""
     return ", ".join(request(world, Disk(1)).id for _ in range(2 + count % 2))
 
 
 @action()
 def from_image(world: World) -> str:
+    """Create a volume of the image."""
     disk = Disk(1)
     disk.write(0, IMAGE_VALUE)
     disk.flush()
@@ -70,7 +73,7 @@ def from_image(world: World) -> str:
 
 @action()
 def from_broken_image(world: World) -> str:
-    """It says that it is complete and is not: the volume ends in an error, and nothing of it is in the pool."""
+    """Create a volume of a damaged image. Violation unless it ends in an error and leaves nothing in the pool."""
     made = world.call("POST", "volumes", {"volume": {"size": 1, "imageRef": BROKEN}})["volume"]["id"]
     world.settle("volumes", made, "error")
     if f"volume-{made}" in storage.volumes(world.storage):
@@ -81,6 +84,7 @@ def from_broken_image(world: World) -> str:
 
 
 def ask_snapshot(world: World, origin: Volume) -> Snapshot:
+    """Request a snapshot of a volume, and add it to the model as pending."""
     body = {"snapshot": {"volume_id": origin.id, "force": True}}
     made = Snapshot(
         world.call("POST", "snapshots", body)["snapshot"]["id"], origin.id, origin.disk.copy(), pending=True
@@ -91,6 +95,7 @@ def ask_snapshot(world: World, origin: Volume) -> Snapshot:
 
 @action(free)
 def attach(world: World, volume: int, host: int, mode: int) -> str:
+    """Attach a volume to a host and read all of it. Violation for a wrong size or a wrong block."""
     wanted = ready(world, near(world, free(world), volume))
     name, read_only = pick(world.hosts, host), mode % 5 == 0
     give(world, wanted, name, "ro" if read_only else "rw")
@@ -102,16 +107,19 @@ def attach(world: World, volume: int, host: int, mode: int) -> str:
 
 
 def give(world: World, volume: Volume, host: str, mode: str = "rw") -> None:
+    """Attach this volume to this host, and note the device in the model. Waits for a service that is away."""
     volume.device = world.patiently(lambda: world.transport.attach(world, host, volume.id, mode))
     volume.host = host
 
 
 @action(taken)
 def detach(world: World, volume: int) -> str:
+    """Detach a volume."""
     return put_away(world, near(world, taken(world), volume))
 
 
 def put_away(world: World, volume: Volume) -> str:
+    """Detach a volume, which makes its writes durable. Violation unless it becomes available."""
     host = volume.host
     assert host is not None
     world.transport.detach(world, host, volume.id)
@@ -136,10 +144,12 @@ def write(world: World, volume: int, slot: int, count: int, flushed: int) -> str
 
 
 def planned(world: World, volume: Volume, slot: int, count: int) -> list[tuple[int, int]]:
+    """The blocks that a write is to write from `slot` on, as (slot, value), each with a new value."""
     return [((slot + each) % volume.disk.slots, world.next_value()) for each in range(count)]
 
 
 def note(volume: Volume, plan: list[tuple[int, int]], *, flushed: bool) -> None:
+    """Tell the model what was written; with `flushed` it is durable."""
     for slot, value in plan:
         volume.disk.write(slot, value)
     if flushed:
@@ -158,7 +168,7 @@ def zero(world: World, volume: int, slot: int) -> str:
 
 @action(lambda world: len(world.hosts) > 1 and taken(world))
 def steal(world: World, volume: int, host: int) -> str:
-    """A volume that is attached is not to be had a second time."""
+    """Attach a volume that is attached elsewhere. Violation where that succeeds."""
     target = pick([each for each in taken(world) if each.host != pick(world.hosts, host)], volume)
     name = pick(world.hosts, host)
     try:
@@ -180,12 +190,16 @@ def _refused(world: World, volume: Volume, plan: list[tuple[int, int]]) -> str:
 
 @action(taken)
 def verify(world: World, volume: int) -> str:
+    """Read all of a volume, and compare it with the model."""
     target = pick(taken(world), volume)
     return f"{check(world, target)} blocks of {target.id}"
 
 
 def check(world: World, volume: Volume) -> int:
-    """Read each slot, written or not: what another volume wrote must not show; how many. Violation for a wrong one."""
+    """Read each slot, written or not, because what another volume wrote must not show; the number of slots.
+
+    Violation for a wrong one.
+    """
     slots = list(range(volume.disk.slots))
     found = blocks.read(world.agents[str(volume.host)], volume.device, slots)
     wrong = [text for slot, seen in found.items() if (text := volume.disk.wrong(slot, seen))]
@@ -197,6 +211,7 @@ def check(world: World, volume: Volume) -> int:
 
 @action(growable)
 def extend(world: World, volume: int) -> str:
+    """Extend a volume, attached or not."""
     target = ready(world, near(world, growable(world), volume))
     world.act("volumes", target.id, "os-extend", {"new_size": target.disk.size + 1})
     target.disk.size += 1
@@ -230,7 +245,7 @@ def put_image(world: World) -> None:
     """The image that volumes are made from, where the service looks for it."""
     world.storage.shell(f"mkdir -p -m 700 {STATE}/images")
     world.storage.put(f"{STATE}/images/{IMAGE}", block(0, IMAGE_VALUE) + bytes((1 << 20) - 4096))
-    # The first of its compressed clusters is damaged: inspection cannot see it, the copy must.
+    # The first compressed cluster is damaged, which an inspection cannot detect and the copy has to.
     world.storage.shell(
         f"cd {STATE}/images; head -c 1M /usr/bin/python3.11 > raw; qemu-img convert -c -O qcow2 raw {BROKEN}; rm raw;"
         f" dd if=/dev/zero of={BROKEN} bs=1k seek=340 count=32 conv=notrunc status=none"

@@ -17,7 +17,7 @@ def write(agent: Agent, device: str, writes: list[tuple[int, int]], *, flush: bo
 
 
 def zero(agent: Agent, device: str, slot: int) -> None:
-    """One block made zeros by the device itself."""
+    """Let the device zero one block (BLKZEROOUT). HostFailed when the device refuses."""
     where = ["-o", str(oracle.offset(slot)), "-l", str(oracle.BLOCK)]
     agent.run("blkdiscard", "-f", "-z", *where, device, timeout=IO_SECONDS)
     agent.run("blockdev", "--flushbufs", device, timeout=IO_SECONDS)

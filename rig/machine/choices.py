@@ -18,7 +18,7 @@ MAX_GIB = 3
 
 
 class Skipped(Exception):
-    """There is nothing that this action could be done to."""
+    """There is nothing on which this action could act."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,7 @@ def action(needs: Needs = nothing) -> Callable[[Act], Act]:
 
 
 def pick(things: list[T], number: int) -> T:
+    """One of these, by a drawn number. Skipped where there is none."""
     if not things:
         raise Skipped
     return things[number % len(things)]
@@ -69,26 +70,32 @@ def near(world: World, volumes: list[Volume], number: int) -> Volume:
 
 
 def volumes(world: World) -> list[Volume]:
+    """All volumes of the model."""
     return world.volumes
 
 
 def snapshots(world: World) -> list[Snapshot]:
+    """All snapshots of the model."""
     return world.snapshots
 
 
 def free(world: World) -> list[Volume]:
+    """Volumes that are not attached."""
     return [volume for volume in world.volumes if volume.host is None]
 
 
 def taken(world: World) -> list[Volume]:
+    """Volumes that are attached."""
     return [volume for volume in world.volumes if volume.host is not None]
 
 
 def writable(world: World) -> list[Volume]:
+    """Volumes that are attached for writing."""
     return [volume for volume in taken(world) if not volume.read_only]
 
 
 def growable(world: World) -> list[Volume]:
+    """Volumes that may still be extended."""
     return [volume for volume in world.volumes if volume.disk.size < MAX_GIB]
 
 

@@ -23,7 +23,7 @@ from rig.product import Refused
 
 
 def read_volume(world: World, volume: Volume) -> int:
-    """By a temporary attachment where it has none; how many slots. Violation for a wrong one."""
+    """Read a volume, by a temporary attachment where it has none; the number of slots. Violation for a wrong one."""
     if volume.host:
         return check(world, volume)
     give(world, ready(world, volume), world.hosts[0])
@@ -44,12 +44,14 @@ def read_of_snapshot(world: World, saved: Snapshot) -> int:
 
 @action(volumes)
 def snapshot(world: World, volume: int) -> str:
+    """Take a snapshot of a volume."""
     made = ask_snapshot(world, ready(world, near(world, unsaved(world), volume)))
     return f"snapshot {made.id} of {made.volume}, {read_of_snapshot(world, made)} blocks as they should be"
 
 
 @action(volumes)
 def clone(world: World, source: int, more: int) -> str:
+    """Create a volume of another volume."""
     origin = ready(world, near(world, fullest(world.volumes), source))
     made = request(world, origin.disk.copy(min(MAX_GIB, origin.disk.size + more % 2)), source_volid=origin.id)
     return f"volume {made.id} of {origin.id}, {read_volume(world, made)} blocks as they should be"
@@ -57,6 +59,7 @@ def clone(world: World, source: int, more: int) -> str:
 
 @action(snapshots)
 def from_snapshot(world: World, source: int, more: int) -> str:
+    """Create a volume of a snapshot."""
     origin = ready(world, pick(fullest(outdated(world)), source))
     made = request(world, origin.disk.copy(min(MAX_GIB, origin.disk.size + more % 2)), snapshot_id=origin.id)
     return f"volume {made.id} of {origin.id}, {read_volume(world, made)} blocks as they should be"
@@ -77,12 +80,14 @@ def revert(world: World, volume: int) -> str:
 
 @action(snapshots)
 def read_snapshot(world: World, number: int) -> str:
+    """Read a snapshot by a volume of it. Violation for a wrong block."""
     target = pick(fullest(outdated(world)), number)
     return f"{read_of_snapshot(world, target)} blocks of {target.id}"
 
 
 @action(free)
 def delete_volume(world: World, volume: int) -> str:
+    """Read and delete a volume. Violation where one with snapshots may be deleted."""
     target = ready(world, pick(free(world), volume))
     if any(each.volume == target.id for each in world.snapshots):
         return _keep(world, target)
@@ -102,6 +107,7 @@ def _keep(world: World, target: Volume) -> str:
 
 @action(snapshots)
 def delete_snapshot(world: World, number: int) -> str:
+    """Read and delete a snapshot. Violation for a wrong block."""
     target = pick(world.snapshots, number)
     read_of_snapshot(world, target)
     _delete(world, "snapshots", target)

@@ -17,7 +17,7 @@ from rig.product import Refused
 STOP_SECONDS, SLOW_SECONDS, SLOW_MS = 5, 5, 200
 # A pool that has room again says so in its next reports.
 ROOM_SECONDS = 60
-# All data of all thin volumes.
+# The device of the thin pool that holds the data of all thin volumes.
 DATA = storage.device(f"{storage.POOL}_tdata")
 
 

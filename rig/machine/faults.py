@@ -29,7 +29,10 @@ def fault(needs: Needs = nothing) -> Callable[[Act], Act]:
 
 
 def under_writes(world: World, volume: Volume | None, slot: int, break_it: Callable[[], None]) -> str:
-    """Break it while a host writes and flushes; the write must be acknowledged in the end, and then it is durable."""
+    """Call break_it while a host writes and flushes.
+
+    Violation unless the write is acknowledged in the end; then it is durable.
+    """
     if volume is None or volume.read_only:
         break_it()
         return "at rest"
@@ -54,12 +57,15 @@ def under_writes(world: World, volume: Volume | None, slot: int, break_it: Calla
 
 
 def busy(world: World, number: int) -> Volume | None:
+    """A volume that is attached for writing, by a drawn number; None where there is none."""
     found = writable(world)
     return found[number % len(found)] if found else None
 
 
 @fault()
 def kill_service(world: World, volume: int, slot: int) -> str:
+    """Kill the service (SIGKILL) while a host writes."""
+
     def kill() -> None:
         world.storage.run("systemctl", "kill", "--signal=KILL", UNIT)
 
@@ -68,7 +74,7 @@ def kill_service(world: World, volume: int, slot: int) -> str:
 
 @fault(taken)
 def kill_server(world: World, volume: int, slot: int) -> str:
-    """nbdkit of one attachment."""
+    """Kill nbdkit of one attachment while a host writes."""
     target = pick(taken(world), volume)
 
     def kill() -> None:
@@ -79,10 +85,10 @@ def kill_server(world: World, volume: int, slot: int) -> str:
     return under_writes(world, target, slot, kill)
 
 
-# With nothing to write to it would cost a minute and tell little: six in a row did, in one hunt.
+# A cut without a volume to write to costs a minute and tests little.
 @fault(writable)
 def cut_storage(world: World, volume: int, slot: int, moment: int) -> str:
-    """The storage host loses its power, and gets it again."""
+    """Cut the power of the storage host, and switch it on again."""
 
     def cut() -> None:
         time.sleep(moment % 20 / 10)

@@ -37,7 +37,7 @@ class Mutation:
 # Not among them: a server that ignores "write zeroes". The NBD client of these kernels (6.1) sends none and writes the zeros
 # itself; tests/contract/test_exporter.py asks for them by libnbd.
 MUTATIONS = [
-    # A flush alone has nothing to do where writes are answered when they are there.
+    # With write-through, a flush has nothing to do.
     Mutation("nothing is made durable", "nbdsvc/exports/nbd/plugin.py",
              "    _check_durable(h, lib.nbdsvc_vol_flush(h.vol) if h.readonly else lib.nbdsvc_served_flush(h.served))",
              "    pass", needs=("attach", "write", "cut_storage"),
@@ -64,7 +64,7 @@ MUTATIONS = [
              "        origin = names.volume_name(snapshot.volume_id)\n"
              "        self._share(at, names.volume_name(volume.id), origin, volume.size, owner)",
              needs=("attach", "write", "snapshot", "from_snapshot")),
-    # Reported from outside, and without a hint: what it takes, every run has to do.
+    # Reported by a user; it has no weights of its own, so every run has to be able to find it.
     Mutation("a second snapshot has the bytes of its first", "drivers/lvm/thin.py",
              "        self._share(at, names.snapshot_name(snapshot.id), names.volume_name(snapshot.volume_id), 0, owner)",
              "        origin = names.volume_name(snapshot.volume_id)\n"

@@ -81,7 +81,7 @@ def perform(world: World, record: Record, action: dict[str, Any]) -> bool:
     except Skipped:
         step.outcome = "skipped"
         world.counts.skipped += 1
-    except Exception as error:  # whatever goes wrong ends the sequence and is reported, the rig's own faults too
+    except Exception as error:  # every error ends the sequence and is reported, also an error of the rig
         _failed(record, step, error)
     step.seconds = time.time() - step.began
     record.steps.append(step)

@@ -9,7 +9,7 @@ from rig.agent import Agent, HostFailed
 from rig.machine.faults import FAULTS
 from rig.machine.record import Record
 
-# Lines of a host's log that a person would not read.
+# Lines of a host's log that are left out of the report.
 _NOISE = ("systemd[1]: Started Session", "sshd[", "audit:", "pam_unix")
 _LINES = 4000
 Line = tuple[float, str]

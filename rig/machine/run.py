@@ -29,7 +29,7 @@ from rig.machine.world import Transport, World
 STEPS = 40
 # Values that a draw can have: far more than there are actions, so that the remainder favours none of them.
 DRAWS = 1 << 16
-# Minutes in an emulated machine, where anything else takes seconds.
+# Actions that take minutes in an emulated machine; others take seconds.
 SLOW = frozenset({"cut_storage", "restart_storage", "cut_host", "cut_link", "fill_pool"})
 # How often each action is drawn, against 1 for what is not named: a run is to have things to break.
 WEIGHTS = {"attach": 4, "write": 5, "verify": 2, "create": 2, "snapshot": 4, "detach": 2}
@@ -56,17 +56,19 @@ class Lab:
         host = agents["storage"].host
         listen = machines.address("storage", net=2) if host.virtual else host.address
         chosen = TRANSPORTS[transport].settings(listen)
-        # The pool is small, and nearly nothing of what is promised is ever written.
+        # The pool is small, and nearly none of the promised bytes are ever written.
         options = f"volume_group = '{storage.GROUP}', max_over_subscription_ratio = 1000.0"
         lvm = {"DRIVER": "lvm", "BACKEND": "lvm", "DRIVER_OPTIONS": options}
         return cls(agents, transport, {**lvm, **chosen})
 
     @property
     def transport(self) -> Transport:
+        """The transport by its name."""
         return TRANSPORTS[self.name]
 
     @property
     def hosts(self) -> list[str]:
+        """Names of the hosts that attach volumes."""
         return [name for name in self.agents if name != "storage"] or ["storage"]
 
     def world(self) -> World:
@@ -162,7 +164,7 @@ def _emptied(world: World) -> bool:
 
 
 def clear_away(world: World) -> None:
-    """The end: no device on any host, no service, no volume group."""
+    """Remove every device, the service and the volume group from the hosts. HostFailed where one cannot be removed."""
     for agent in world.agents.values():
         world.transport.clear(agent)
     world.service.wipe()
@@ -206,7 +208,7 @@ def _without_a_part(lab: Lab, plan: Plan, size: int, end: float) -> Plan | None:
 
 
 def summary(lab: Lab, world: World, number: int, seconds: float) -> str:
-    """The last words of a run."""
+    """The last lines of a run's report; `seconds`: its duration."""
     counts = world.counts
     return (f"seed {number}: {counts.steps} steps ({counts.skipped} had nothing to do), {counts.faults} faults injected,"
             f" {counts.volumes} volumes made, {counts.verified >> 10} KiB verified,"

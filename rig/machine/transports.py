@@ -51,7 +51,7 @@ class Nbd:
 class Iscsi:
     """The attachments API and iscsiadm, as a foreign initiator. One portal, and sessions that wait for their target."""
 
-    # A server's process there is none.
+    # There is no process of a server.
     without = frozenset({"kill_server"})
 
     def settings(self, address: str) -> dict[str, str]:

@@ -11,7 +11,7 @@ from rig.agent import Agent
 from rig.machine.oracle import Disk
 from rig.product import READY_SECONDS, Refused, Service
 
-# Anything that is requested is there or has failed after this long, faults included.
+# Seconds after which every request has succeeded or failed, also under faults.
 SETTLE_SECONDS = 300.0
 POLL_SECONDS = 0.2
 PASSING = ("creating", "deleting", "extending", "reverting", "attaching", "detaching", "reserved", "downloading",
@@ -19,7 +19,7 @@ PASSING = ("creating", "deleting", "extending", "reverting", "attaching", "detac
 
 
 class Violation(AssertionError):
-    """The product did what it must not."""
+    """The product did what it must not do."""
 
 
 @dataclass
@@ -36,6 +36,8 @@ class Volume:
 
 @dataclass
 class Snapshot:
+    """A snapshot, as the model knows it."""
+
     id: str
     volume: str
     disk: Disk
@@ -47,7 +49,7 @@ Thing = Volume | Snapshot
 
 @dataclass
 class Counts:
-    """What a run did, for its last words."""
+    """The numbers of a run, for the end of its report."""
 
     steps: int = 0
     faults: int = 0
@@ -116,20 +118,23 @@ class World:
 
     @property
     def things(self) -> list[Thing]:
+        """All volumes and snapshots of the model."""
         return [*self.volumes, *self.snapshots]
 
     # The API, while the service may be away
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        """As Service.call, but a service that is not there is waited for. Refused passes through."""
+        """As Service.call, but waits for a service that is away. Raises Refused, and Violation where it stays away."""
         # A GET may be repeated whatever became of it; a change only if it cannot have arrived.
         again = OSError if method == "GET" else ConnectionRefusedError
         return self.patiently(lambda: self.service.call(method, path, body), again)
 
     def act(self, noun: str, id: str, action: str, body: Any = None) -> Any:
+        """Request an action on a resource; see `call`."""
         return self.call("POST", f"{noun}/{id}/action", {action: body or {}})
 
     def patiently(self, ask: Callable[[], Any], again: type[OSError] = ConnectionRefusedError) -> Any:
+        """Repeat the request while the service is away. Violation where it stays away too long."""
         end = time.monotonic() + READY_SECONDS
         while True:
             try:

@@ -53,7 +53,7 @@ def _clean(service: Service, agents: dict[str, Agent]) -> None:
 @pytest.fixture
 def group(agents: dict[str, Agent]) -> Iterator[str]:
     """A volume group on the storage host, that outlives the services of the test."""
-    iscsi.clear(agents["storage"])  # what LIO has open cannot be removed
+    iscsi.clear(agents["storage"])  # LVs that LIO has open cannot be removed
     yield storage.make_group(agents["storage"])
     storage.remove_group(agents["storage"])
 

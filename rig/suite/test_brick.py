@@ -13,7 +13,7 @@ from rig.install import MOUNT
 from rig.product import PORT, Initiator, Service
 
 MIB = 1 << 20
-# What pip would make of the libraries' entry points.
+# The script that pip would make for the library's entry point.
 PROGRAMS = {
     "privsep-helper": f"#!/bin/sh\nPYTHONPATH={MOUNT}/site exec python3 -c "
                       "'import sys; from oslo_privsep.daemon import helper_main; sys.exit(helper_main())' \"$@\"\n",

@@ -18,7 +18,7 @@ MIB = 1 << 20
 ENFORCED = "/sys/kernel/config/target/iscsi/discovery_auth/enforce_discovery_auth"
 _BRICK = (
     "import json, sys; from os_brick import privileged; from os_brick.initiator import connector;"
-    " privileged.default.set_client_mode(False);"  # root is here already
+    " privileged.default.set_client_mode(False);"  # the process is root already
     " print(json.dumps(connector.get_connector_properties('', sys.argv[1], True, False)))"
 )
 

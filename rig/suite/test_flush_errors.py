@@ -102,7 +102,7 @@ def test_a_lost_write_is_told_until_the_volume_is_attached_anew(
     assert io(flush=True) == "Input/output error"
     try:
         local.detach(volume)
-    except HostFailed as error:  # it says that the device cannot be flushed, and takes it away all the same or not
+    except HostFailed as error:  # the error says that the device cannot be flushed; the device may be removed or not
         print(f"detach: {error}")
         for row in service.call("GET", f"attachments?volume_id={volume}")["attachments"]:
             service.delete("attachments", row["id"])

@@ -11,10 +11,10 @@ from rig.agent import Agent
 from rig.log import log
 from rig.machine import report, run
 
-# Where a run leaves what a person or a machine reads.
+# Folder of the files that a run leaves.
 OUTPUT = Path(__file__).resolve().parents[2] / "build" / "rig"
 MINUTES = float(os.environ.get("RIG_MINUTES", "6"))
-# Of the time; over iSCSI there are fewer faults to meet.
+# Share of the time; fewer faults can happen over iSCSI.
 SHARES = {"nbd": 0.7, "iscsi": 0.3}
 # As long as the run itself: most of a sequence is left out in the first few tries.
 SHRINK_SECONDS = min(600.0, MINUTES * 60)
