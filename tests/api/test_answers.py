@@ -254,7 +254,7 @@ def test_force_delete_while_deleting(make_service: Callable[..., ServiceProcess]
     assert [row["kind"] for row in found].count(f"{noun[:-1]}.delete") == 1
     service.settle()
     database = Database(str(service.state / "nbdsvc.db"))
-    with database.write() as conn:  # a row that says so, and nothing that works on it
+    with database.write() as conn:  # the status is set in the row, and no operation works on it
         conn.execute(sa.text(f"UPDATE {noun} SET status = 'deleting' WHERE id = :id"), {"id": id})
     database.close()
     assert ask(service, "POST", f"/v3/{noun}/{id}/action", {"os-force_delete": None})[0] == 202

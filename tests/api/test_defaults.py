@@ -56,7 +56,7 @@ def test_an_older_database_gets_the_default_type(database_url: str) -> None:
     with database.write() as conn:
         there = {
             column["name"] for column in sa.inspect(conn).get_columns("volumes")
-        }  # others came with later migrations
+        }  # later migrations added other columns
         row = {key: value for key, value in asdict(made).items() if key in there}
         conn.execute(tables.volumes.insert().values(row | {"host": made.full_host}))
         values = {"id": names.new_id(), "host": "h", "binary": "nbdsvc-host", "availability_zone": "nova", "disabled": True,

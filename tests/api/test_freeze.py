@@ -17,7 +17,7 @@ from drivers.memory import Faults
 from nbdsvc.service import OPERATION_TYPES
 
 BODY = {"host": HOST_NAME}
-# What changes something, and nothing on the backend. Whoever adds a route decides whether it belongs here: attachments are how
+# Operations that change something, but nothing on the backend. A new one is added here, or refused: attachments are how
 # volumes are used, and an upload and a comparison only read.
 GOES_ON = {
     "os-reserve", "os-unreserve", "os-begin_detaching", "os-roll_detaching", "os-attach", "os-detach", "os-force_detach",
@@ -52,7 +52,7 @@ def goes_on(operation: Operation) -> bool:
     return method == "GET" or name in GOES_ON or path.startswith(ELSEWHERE)
 
 
-# What only reads, reads rows; a list of manageable objects asks the backend.
+# Operations that only read need no backend, except lists of manageable objects.
 _ASKED = [
     each
     for each in OPERATIONS
@@ -67,9 +67,9 @@ def test_what_would_change_a_frozen_backend_is_refused(world: World, operation: 
     method, path, body = operation.send(world)
     world.frozen()
     status, content, _ = world.ask(method, path, body)
-    if goes_on(operation) or operation.status >= 400:  # what this world refuses for another reason
+    if goes_on(operation) or operation.status >= 400:  # refused in this world for another reason
         assert status == operation.status, (operation.name, content)
-    elif operation.name == "POST /v3/volumes":  # the scheduler's word: it could have gone to another backend
+    elif operation.name == "POST /v3/volumes":  # refused by the scheduler: another backend might do
         assert (status, "frozen" in str(content)) == (503, True), content
     else:
         assert (status, "is frozen" in str(content)) == (400, True), (operation.name, content)

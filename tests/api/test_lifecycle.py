@@ -173,7 +173,7 @@ def test_legacy_attach_and_detach(service: ServiceProcess) -> None:
     assert json.dumps(info)
     assert qemu_io(info["data"]["uri"], "read 0 512").returncode == 0
     instance = "11111111-1111-4111-8111-111111111111"
-    for _ in range(2):  # the same user again is no error
+    for _ in range(2):  # to add the same user again is no error
         client.act("volumes", volume, "os-attach", {"instance_uuid": instance, "mountpoint": "/dev/vdb"})
     shown = client.get("volumes", volume)["volume"]
     assert (shown["status"], shown["attachments"][0]["server_id"]) == ("in-use", instance)

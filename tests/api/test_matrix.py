@@ -29,7 +29,7 @@ token = "{OTHER}"
 project = "p2"
 roles = ["member"]
 """
-# What anybody may ask without a token: nothing of a project is in it.
+# Requests that need no token: their replies have nothing of any project.
 OPEN = {"GET /", "GET /v3/", "GET /healthcheck", "GET /metrics"}
 VERSION = {"OpenStack_API_Version": "volume 3.44"}
 REMOTE = {"host": "elsewhere", "ip": "127.0.0.1"}
@@ -69,7 +69,7 @@ class Matrix:
             return {str(row[0]) for row in database.execute("SELECT secret FROM attachments WHERE secret IS NOT NULL")}
 
 
-# What another project could change; statuses of what still works change by themselves.
+# The fields that another project could change; statuses change by running operations too.
 _KEPT = frozenset(
     "id project_id name description metadata image_metadata readonly bootable mode cancel_requested rate".split()
 )
@@ -111,7 +111,7 @@ def test_nobody_else_sees_or_changes_anything(matrix: Matrix, operation: Operati
         assert status == operation.status, (operation.name, text)
     there = matrix.ask(OTHER, method, path, body)
     if operation.name.startswith("GET /v3/types/{id}") and not operation.admin:
-        assert there[0] == 200  # a public type is for everybody: see the next test
+        assert there[0] == 200  # every project may see a public type; see the next test
         return
     nowhere = matrix.ask(OTHER, method, *_elsewhere([path, body]))
     assert _plain(there) == _plain(nowhere), operation.name

@@ -36,7 +36,7 @@ IDS = [
     "'%20OR%201=1",
     '"',
 ]
-# As JSON text, because Python cannot write all of them.
+# JSON texts, because Python's json module cannot write all of these values.
 VALUES = ["NaN", "-Infinity", "1e400", "1" + "0" * 400, "1" + "0" * 5000, '"\\ud800"', '"a\\u0000b"', '"\\ud83d\\udca9"',
           '"\\u202e\\u0007"', '"%s"' % ("x" * 300), "null", "[]", "{}", "-0", "true", "1.5", '{"\\udfff": 1}', '{"\\u0000": "x"}',
           "[" * 2000 + "]" * 2000]  # fmt: skip
@@ -51,7 +51,7 @@ PARAMETERS = sorted(
        "bootable~", "metadata~", "display_name", "tenant_id", "detail", "usage", "volume_type", "resource", "binary", "zone",
        "force", "cascade", "%00", "%ff"}
 )  # fmt: skip
-# Lists whose parameters are more than compared.
+# Lists whose parameters are not only compared with columns.
 PARSED = ("volumes", "snapshots", "operations", "manageable_volumes")
 HEADERS = [("X-Auth-Token", "\xff:\xfe"), ("X-Project-Id", "x" * 300), ("X-User-Id", "u" * 300), ("X-User-Id", "\xff"),
            ("OpenStack-API-Version", "volume 3.\xb2"), ("OpenStack-API-Version", ","), ("If-Match", '"\xff'), ("Host", "["),
@@ -198,7 +198,7 @@ def test_odd_queries(world: World) -> None:
     """Every list with every parameter that any list knows, and odd values in turn; what is parsed with all of them."""
     sender, values, versions = Sender(world), itertools.cycle(QUERIES), itertools.cycle(["volume 3.44", "volume 3.30"])
     found = {op.name.split()[1] for op in OPERATIONS if op.name.startswith("GET /v3/") and "{" not in op.name}
-    lists = sorted(name for name in found if "-manage" not in name)  # the older names of manageable_
+    lists = sorted(name for name in found if "-manage" not in name)  # these are older names of the manageable_ lists
     for target, parameter in itertools.product(lists, PARAMETERS):
         pool = "&host=me@file%23file" if "manag" in target and parameter != "host" else ""
         where = f"{target}?{parameter}={next(values)}{pool}"

@@ -63,7 +63,7 @@ def test_half_requests_keep_nobody_out(service: ServiceProcess, dial: Callable[[
             time.sleep(0.5)
     assert time.monotonic() < end
     poll = select.poll()
-    poll.register(full, 0)  # nothing but its end; to read from it would be what the server waits for
+    poll.register(full, 0)  # waits for the connection's end only: reading from it would end the server's wait
     assert poll.poll(PATIENCE * 1000)
     full.close()
     assert all(ended(sock) for sock in half)

@@ -16,7 +16,7 @@ from drivers.memory import Faults
 
 USER = {"instance_uuid": "5b1a8b4e-0000-4000-8000-000000000001", "mountpoint": "/dev/vdb"}
 LOCAL = {"host": "me", "ip": "127.0.0.1"}
-# The pools, and which is the other one of each.
+# Each pool and the other pool of its pair.
 FIRST, SECOND = "me@file#a", "me@file#b"
 OTHER = {FIRST: SECOND, SECOND: FIRST}
 FAULTS = ("DeviceBusy", "CommandFailed", "OutOfSpace")

@@ -151,7 +151,7 @@ def test_killed_while_making_leaves_nothing_that_a_repeat_or_delete_does_not_rem
     (new / f"volume-{ref.id}.op").write_bytes(b"half")
     driver.create_volume(ref, "op")
     assert driver.location(ref).path.read_bytes() == bytes(SIZE)
-    # Killed when the object had its name, and its temporary name still.
+    # The state after a kill when the object had both its name and its temporary name.
     os.link(driver.location(ref).path, new / f"volume-{ref.id}.op")
     driver.create_volume(ref, "op")
     assert list(new.iterdir()) == []

@@ -50,7 +50,7 @@ def test_one_id_in_two_pools_never_mixes(make: Make) -> None:
     driver.delete_volume(first)
     assert driver.location(second).path.read_bytes() == b"second" + bytes(2 * SIZE - 6)
     assert {(found.kind, found.pool) for found in driver.list_objects()} == {("snapshot", "a"), ("volume", "b")}
-    driver.delete_snapshot(replace(snapshot, pool="b"))  # it is not there, which is success, and stays where it is
+    driver.delete_snapshot(replace(snapshot, pool="b"))  # not in this pool, which is success: the snapshot stays
     assert driver.snapshot_location(snapshot).path.exists()
 
 

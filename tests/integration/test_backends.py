@@ -27,7 +27,7 @@ driver = 'file'
 driver = 'memory'
 options = { capacity = 1099511627776 }
 """
-# More than the slots of a backend and of a project.
+# More copies than a backend and a project have slots.
 MANY = 40
 
 
@@ -160,7 +160,7 @@ def test_each_backend_has_its_own_transport(make_service: Callable[..., ServiceP
     service.wait_dead()
     service.start()
     service.client()
-    wait_until(lambda: "attachment.repair" in _kinds(service))  # of iSCSI, whose simulator forgets
+    wait_until(lambda: "attachment.repair" in _kinds(service))  # the simulator of LIO loses its targets at a restart
     service.settle()
     assert _kinds(service).count("attachment.repair") == 1
     assert service.servers() == servers

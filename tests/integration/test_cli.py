@@ -70,7 +70,7 @@ def test_attach_as_a_block_device(make_service: Callable[..., ServiceProcess], t
     client, connector = service.client(), HostConnector(tmp_path / "attached")
     volume: dict[str, Any] = client.post("volumes", body={"volume": {"size": 1}})["volume"]
     service.wait_status("volumes", volume["id"])
-    # The service under test calls this host "me".
+    # "me" is the name of this host in the service under test.
     described = {"host": "me", "ip": "127.0.0.1", "nbd_transport": transport}
     connector.describe = lambda: described  # type: ignore[method-assign]
     mounted = tmp_path / "mnt"
@@ -178,7 +178,7 @@ def test_detach_when_the_server_is_gone(service: ServiceProcess, tmp_path: Path)
     with Path(attached.device).open("r+b", buffering=0) as device:
         pid = int((service.state / "exports" / attached.attachment_id / "process").read_text().split()[0])
         os.kill(pid, 9)
-        device.write(bytes(4096))  # into the page cache
+        device.write(bytes(4096))  # the bytes are in the page cache only
         with pytest.raises(errors.WriteFailed, match="--force"):
             connector.detach(attached)
     attach.detach_here(client, connector, attached, force=True)

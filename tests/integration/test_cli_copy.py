@@ -157,7 +157,7 @@ def test_killed_and_resumed(tmp_path: Path) -> None:
 
 def test_two_copies_to_one_name(tmp_path: Path) -> None:
     """The second fails because another copy is writing the file."""
-    (tmp_path / "raw").write_bytes(os.urandom(32 * MiB) * 16)  # for a minute: both programs may start slowly
+    (tmp_path / "raw").write_bytes(os.urandom(32 * MiB) * 16)  # a minute of copying: both programs may start slowly
     words = [str(tmp_path / "raw"), str(tmp_path / "out"), "--limit", "8M"]
     # A shell that starts the tests in the background has them ignore SIGINT, and whatever they start with them.
     first = subprocess.Popen(["env", "--default-signal=INT", sys.executable, "-m", "nbdsvc", "copy", *words])

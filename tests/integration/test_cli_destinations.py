@@ -134,7 +134,7 @@ def test_a_journal_whose_part_is_lost_begins_anew(tmp_path: Path, raw: Path, los
         with pytest.raises(errors.Conflict, match="in the way"):
             copy(raw, out, "--journal", journal)
         assert part.read_bytes() == b"\xee" * SIZE
-        os.setxattr(part, "user.nbdsvc.part", b"1")  # as a copy without a journal would have left it
+        os.setxattr(part, "user.nbdsvc.part", b"1")  # the mark that a copy without a journal leaves
     copy(raw, out, "--journal", journal)
     assert out.read_bytes() == raw.read_bytes()
     assert {path.name for path in tmp_path.iterdir()} == {"raw", "out"}
@@ -156,7 +156,7 @@ def test_a_strangers_part_is_untouched(tmp_path: Path, raw: Path) -> None:
     wait_until(part.exists)
     child.kill()
     child.communicate()
-    if part.exists() and not os.listxattr(part):  # killed between two calls
+    if part.exists() and not os.listxattr(part):  # the program was killed between the creation of the file and its mark
         part.unlink()
     copy(raw, tmp_path / "out")
     assert {path.name for path in tmp_path.iterdir()} == {"raw", "dear", "out"}
@@ -216,7 +216,7 @@ def test_a_destination_that_is_the_source_or_in_use_is_refused(tmp_path: Path, r
                 copy(raw, device)
         finally:
             subprocess.run(["umount", tmp_path / "mounted"], check=True)
-        copy(raw, device, "--verify")  # though the device is larger
+        copy(raw, device, "--verify")  # succeeds although the device is larger
     assert raw.read_bytes() == content
     with nbdkit(tmp_path, "file", raw) as (uri, _), pytest.raises(errors.Conflict, match="the source itself"):
         copy(uri, uri)

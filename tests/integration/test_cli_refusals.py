@@ -87,7 +87,7 @@ def test_an_option_that_the_source_cannot_honour(tmp_path: Path, raw: Path) -> N
                 run("copy", uri, tmp_path / "out", *options)
 
 
-# Not numbers, without an end, beyond what is possible, digits of other scripts, and Python's underscores.
+# NaN, infinity, numbers out of range, digits of other scripts, and underscores.
 ODD = [
     "nan",
     "inf",
@@ -151,7 +151,7 @@ def test_settings_that_are_none(tmp_path: Path) -> None:
     for file in (tmp_path / "binary", tmp_path):
         with pytest.raises(errors.ConfigError):
             run("show-config", "--config", file)
-    # In a process of its own, for serving changes the process: its umask, say.
+    # In a separate process, because serving changes the process (its umask, for example).
     words = ["serve", "--listen", "", "--port", "0", "--state-dir", str(tmp_path / "state")]
     done = subprocess.run([sys.executable, "-m", "nbdsvc", *words], capture_output=True, text=True, timeout=60)
     assert (done.returncode, "Setting listen" in done.stderr) == (2, True), done.stderr

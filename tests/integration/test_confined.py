@@ -132,5 +132,5 @@ def test_it_ends_with_its_parent_and_its_time(attempts: list[str]) -> None:
     assert parent.stdout.readline() == b"1\n"
     parent.kill()
     parent.wait(10)
-    assert parent.stdout.read() == b""  # the pipe's other end is closed: the child is gone
+    assert parent.stdout.read() == b""  # end of file: the child has closed the pipe, so it has ended
     parent.stdout.close()

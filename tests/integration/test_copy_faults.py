@@ -16,7 +16,7 @@ from nbdkits import nbdkit
 from waiting import wait_until
 
 SIZE = 96 * MiB
-# What a destination holds before.
+# The bytes of a destination before the copy.
 OLD = b"\xee"
 # Bytes a second: slow enough that a fault comes in the middle, after the journal's first checkpoint.
 LIMIT = "16M"
@@ -151,7 +151,7 @@ def test_a_server_that_stalls_ends_with_its_user(tmp_path: Path) -> None:
         child = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True)
         wait_until(lambda: list(tmp_path.glob(".out*")))
         child.send_signal(2)
-        said = child.communicate(timeout=30)[1]  # half of what the server takes for its answer
+        said = child.communicate(timeout=30)[1]  # half of the time after which the server answers
     assert child.returncode != 0
     assert "Traceback" not in said
     assert not list(tmp_path.glob("*out*"))

@@ -63,7 +63,7 @@ def test_killed_copies_resume_bit_identical(tmp_path: Path) -> None:
             child = start(tmp_path, RATE)
             before = written(child)
             time.sleep(dice.uniform(0, 0.7))
-            os.kill(child.pid, signal.SIGSTOP)  # not send_signal, which reaps a child that has ended
+            os.kill(child.pid, signal.SIGSTOP)  # os.kill, because send_signal would reap a child that has ended
             runs.append(written(child) - before)
             os.kill(child.pid, signal.SIGKILL)
             kills += child.wait() == -signal.SIGKILL

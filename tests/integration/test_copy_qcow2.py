@@ -43,7 +43,7 @@ def test_written_qcow2_is_whole_and_equal(
     folder = tmp_path_factory.mktemp("qcow2")
     raw, image, again = folder / "raw", folder / "image", folder / "again"
     model = write_extents(raw, size, extents)
-    if noisy:  # what cannot be compressed, in between
+    if noisy:  # bytes that cannot be compressed, between the others
         noise = random.Random(size).randbytes(min(size, 200 * KiB))
         with raw.open("r+b") as file:
             file.write(noise)

@@ -158,7 +158,7 @@ class Liar:
                 target.sendall(change(words))
         except OSError:
             pass
-        for each in (origin, target):  # close alone would not wake who reads
+        for each in (origin, target):  # close alone does not wake a thread that reads
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
 

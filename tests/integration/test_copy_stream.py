@@ -172,7 +172,7 @@ def test_a_reader_that_sleeps(tmp_path: Path, make: Callable[[], tuple[int, int]
     """A copy whose reader does not read ends when it is stopped, and a reader that shares the pipe finds its flags as before."""
     from_fd, to_fd = make()
     flags = fcntl.fcntl(to_fd, fcntl.F_GETFL)
-    stops = [False] * 10 + [True] * 1000  # half a second: the pipe is full by then
+    stops = [False] * 10 + [True] * 1000  # half a second, in which the pipe becomes full
     with sources.open_path(make_raw(tmp_path)) as source, sinks.open_stream(to_fd, "pipe") as sink:
         with pytest.raises(Stopped):
             copy(source, sink, should_stop=lambda: stops.pop(0))

@@ -20,7 +20,7 @@ from nbdsvc.model.operation import Operation
 from nbdsvc.store import operations as journal
 from nbdsvc.units import GiB
 
-# Planted in tests of their own below, and in tests/unit/test_diff.py.
+# Kinds that separate tests plant: those below, and those in tests/unit/test_diff.py.
 ELSEWHERE = {"volume.device_left", "pool.metadata_full", "pool.promised", "object.left_behind", "host.unanswered",
              "lock.held", "operation.host_down"}  # fmt: skip
 FIXED = {kind.id for kind in KINDS if kind.fix}

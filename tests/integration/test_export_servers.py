@@ -46,7 +46,7 @@ def test_a_client_that_hangs_up_takes_nobodys_server(exports: Exports) -> None:
     """It leaves with answers unread, twenty times: the server is there for the next client, with no service running."""
     spec, _uri = exports.up()
     for _ in range(20):
-        # Of a server that the one before it made abort, or of the next one.
+        # The error of a server that the server before it aborted, or of the next one.
         with contextlib.suppress(OSError), connected(socket_of(exports, spec)) as rude:
             for cookie in range(16):
                 ask(rude, MiB, cookie)
@@ -87,7 +87,7 @@ def test_unread_answers_have_a_bound(exports: Exports) -> None:
     rude = [connected(socket_of(exports, spec)) for _ in range(8)]
     for sock in rude:
         sock.settimeout(0.5)
-        with contextlib.suppress(OSError):  # the server takes no more of them
+        with contextlib.suppress(OSError):  # the server accepts no more connections
             for cookie in range(200):
                 ask(sock, 32 * MiB, cookie)
     peak = 0

@@ -182,7 +182,7 @@ def test_idle_service_is_small_and_quiet(service: ServiceProcess) -> None:
     rss = int(Path(f"/proc/{pid}/status").read_text().partition("VmRSS:")[2].split()[0])
     print(f"idle: {rss // 1024} MiB resident, {100 * used / reports / interval:.2f} % of a processor")
     assert rss < 120 * 1024
-    # Its own processor time, to which other load adds nothing: 1.5 % when this was written.
+    # The processor time of this process, to which other load adds nothing; it was 1.5 % when the test was written.
     assert used < 0.1 * reports * interval
 
 

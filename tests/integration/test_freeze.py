@@ -164,7 +164,7 @@ def test_killed_while_the_driver_is_notified(service: ServiceProcess, verb: str,
     service.crash_at(f"backend.{verb}", moment, "notify")
     try:
         send(service, verb)
-    except OSError:  # it died with the request
+    except OSError:  # the service died during the request
         pass
     assert service.wait_dead()
     service.start()

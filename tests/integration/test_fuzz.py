@@ -16,7 +16,7 @@ def test_fuzzing_the_reader_finds_nothing() -> None:
     assert done.returncode == 0, done.stderr[-4000:]
     executions = re.search(r"stat::number_of_executed_units: (\d+)", done.stderr)
     assert executions
-    assert int(executions[1]) > 300  # each opens an image several times, under sanitizers
+    assert int(executions[1]) > 300  # each execution opens an image several times, under sanitizers
     reached = re.findall(r"^(qcow2\w*\.c) .*?([\d.]+) %\s.*?([\d.]+) %$", done.stdout, re.MULTILINE)
     assert len(reached) == 3, done.stdout
     for name, lines, branches in reached:

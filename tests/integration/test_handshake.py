@@ -87,8 +87,8 @@ def _against(content: bytes) -> handshake.Negotiated:
         (GREETING + _reply(1 << 31 | 5, b""), "refuses it: error 5"),  # NBD_REP_ERR_TLS_REQD
         (GREETING + bytes(20), "malformed"),
         (GREETING + struct.pack(">QIII", 0x3E889045565A9, 7, 3, 1 << 30), "malformed"),
-        (GREETING + _reply(3, struct.pack(">HQ", 0, 1)), "closed the connection"),  # an export without flags is none
-        (GREETING + ACK, "closed the connection"),  # an end without a size
+        (GREETING + _reply(3, struct.pack(">HQ", 0, 1)), "closed the connection"),  # the reply has no flags
+        (GREETING + ACK, "closed the connection"),  # the list ends without a size
     ],
 )
 def test_what_a_server_may_say_instead(content: bytes, reason: str) -> None:

@@ -91,7 +91,7 @@ def test_a_file_of_the_same_name_is_no_proof(tmp_path: Path) -> None:
     assert first is not None
     loop_device.detach(device, str(file), first)
     assert not loop_device.is_attached(device, str(file), first)
-    loop_device.detach(device, str(file), first)  # it is detached
+    loop_device.detach(device, str(file), first)  # the first device is detached
     device = loop_device.attach(process.Runner(), file, MiB, read_only=True)
     try:
         loop_device.detach(device, str(file), first)
@@ -129,7 +129,7 @@ class _Failing(FuseLoop):
             raise self._why
         self.device, details = super().connect(work_dir, attachment_id, info)
         if self._where == "record":
-            work_dir.with_suffix(".json").mkdir()  # no file can replace it
+            work_dir.with_suffix(".json").mkdir()  # a folder, which no file can replace
         return self.device, details
 
     def on_recorded(self, folder: Path) -> None:

@@ -148,7 +148,7 @@ def test_a_cancel_is_seen_in_a_read(tmp_path: Path, oddity: str) -> None:
         thread.start()
         wait_until(lambda: site.requests > 1)
         stop.set()
-        thread.join(10)  # a third of what the server takes before it says anything
+        thread.join(10)  # a third of the time after which the server answers
         assert [type(error) for error in ended] == [Stopped]
         source.close()
 

@@ -82,7 +82,7 @@ def test_an_uploaded_image_belongs_to_its_project(service: ServiceProcess) -> No
         nowhere = request(service, "b", "POST", "/v3/volumes", {"volume": {"size": 1, "imageRef": str(uuid.uuid4())}})
         assert refused[0] == nowhere[0] == 404
     assert volume(service, "root", imageRef=id)["status"] == "available"
-    assert upload(service, "b", "mine")[0] == 202  # one project's names are not in another's way
+    assert upload(service, "b", "mine")[0] == 202  # names of images are separate for each project
     assert volume(service, "b", imageRef="mine")["status"] == "available"
     assert volume(service, "a", imageRef="mine")["status"] == "available"
 

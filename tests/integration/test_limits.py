@@ -21,7 +21,7 @@ from nbdsvc.datapath.rate_limit import Limit
 from nbdsvc.datapath.source import Source
 
 MIB = 1 << 20
-# At the rate of the tests' settings a copy of it takes longer than a test may.
+# At the rate that the tests set, a copy of this volume takes longer than a test may.
 SIZE, RATE = 512 * MIB, MIB
 UNDER_WAY = {"creating", "downloading"}
 

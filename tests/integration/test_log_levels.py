@@ -83,4 +83,4 @@ def test_one_binary_or_server(processes: tuple[ServiceProcess, ServiceProcess]) 
     assert set(levels(api, binary="cinder-api")[f"cinder-api {address}"].values()) == {"INFO"}
     assert set_levels(api, level="loud") == 400
     assert set_levels(api, level="info", binary="cinder-cinder") == 400
-    assert ask(api, "PUT", "/v3/os-services/set-log", {"level": "info"})[0] == 404  # before 3.32
+    assert ask(api, "PUT", "/v3/os-services/set-log", {"level": "info"})[0] == 404  # not found before microversion 3.32

@@ -134,7 +134,7 @@ def test_a_source_that_cannot_be_removed(moving: Moving) -> None:
     assert moving.service.wait_status("volumes", id) == "gone"
     assert moving.promised() == {"c": 1}
     moving.service.kill()
-    moving.service.start()  # what is left is known, and no reason not to start
+    moving.service.start()  # the object that is left over is known, and does not prevent a start
     moving.faults.plan({})
     wait_until(lambda: moving.promised() == {})
     assert list((moving.service.state / "c" / "volumes").iterdir()) == []

@@ -20,7 +20,7 @@ from nbdsvc.location import Location
 SIZE = 16 * MiB
 EXTENTS = [(0, 100, 1), (5 * MiB + 123, 3 * MiB, 2), (15 * MiB, MiB, 3)]
 SCHEMES = ["file", "block", "nbd", "nbds"]
-# All that a URI could take for something else.
+# Characters with a meaning in a URI.
 KEY_FILE = "keys +&#?=%20;ä"
 
 Locate = Callable[[str, str], Location]
@@ -40,7 +40,7 @@ def _loop_device(path: Path) -> Iterator[Path]:
 def locate(tmp_path: Path) -> Iterator[Locate]:
     """locate(scheme, name): the location by which this file of the test's folder is reached."""
     (tmp_path / KEY_FILE).write_text(f"me:{os.urandom(32).hex()}\n")
-    # nbdkit takes a name with a comma or an equals sign for something else.
+    # nbdkit parses a name with a comma or an equals sign differently.
     (tmp_path / "keys").hardlink_to(tmp_path / KEY_FILE)
     with ExitStack() as stack:
 

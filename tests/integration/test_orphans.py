@@ -22,7 +22,7 @@ from nbdsvc.store import migrate
 from nbdsvc.store import operations as journal
 from nbdsvc.store.database import Database
 
-# Closes what it inherited, as LVM does, and works until it is stopped end.
+# The program closes inherited descriptors, as LVM does, and works until it is killed.
 PROGRAM = """
 import os, pathlib, sys, time
 os.closerange(3, 1024)

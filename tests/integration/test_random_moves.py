@@ -54,7 +54,7 @@ class Model:
             client = self.moving.service.client()
             for row in client.get("operations", resource_id=self.id, limit=1)["operations"]:
                 if row["state"] in ("pending", "running"):
-                    with contextlib.suppress(errors.RequestError):  # it has ended meanwhile
+                    with contextlib.suppress(errors.RequestError):  # the operation has ended meanwhile
                         client.act("operations", row["id"], "cancel")
 
     def write(self, place: int) -> None:
@@ -83,7 +83,7 @@ class Model:
         pool, status, migration = moving.place(self.id)
         assert status == "available"
         assert migration in (None, "success", "error", "completing")
-        if migration == "completing":  # its source is removed at the next maintenance
+        if migration == "completing":  # the source is removed at the next periodic maintenance
             wait_until(lambda: moving.place(self.id)[2] == "success")
             moving.service.settle()
         assert moving.promised() == {pool: self.size}

@@ -213,7 +213,7 @@ def test_random_jobs_leave_nothing(make_service: Callable[..., ServiceProcess], 
     dice = random.Random(SEED)
     disks = [Disk(tmp_path, service.state / "images", dice, number) for number in range(3)]
     with workers(service, disks, Counter(), 15, SEED):
-        pass  # every pool of threads, cache and arena has its size afterwards
+        pass  # after this, every thread pool, cache and arena has its final size
     service.settle()
     began, before, done = time.monotonic(), used(service), Counter[str]()
     with workers(service, disks, done, MINUTES * 60, SEED + WORKERS):
@@ -221,7 +221,7 @@ def test_random_jobs_leave_nothing(make_service: Callable[..., ServiceProcess], 
             time.sleep(min(60, left))
             print(f"{(time.monotonic() - began) / 60:.1f} min: {done['create']} volumes, {used(service)}", flush=True)
     service.settle()
-    time.sleep(6)  # connections that clients keep alive end after five
+    time.sleep(6)  # the server closes idle connections after five seconds
     after = used(service)
     print(
         f"seed {SEED}, {(time.monotonic() - began) / 60:.1f} minutes, {dict(done)}; at start {before}, at end {after}"

@@ -24,7 +24,7 @@ def fuzz(seconds: int, folder: Path) -> int:
     reader_coverage.build(program, SANITIZERS)
     corpus.mkdir(exist_ok=True)
     make_corpus(corpus)
-    for path in crashes(folder):  # tried again, and kept for ever once it is repaired
+    for path in crashes(folder):  # each input is run again; one that passes now is kept in the corpus
         path.rename(corpus / path.name)
     options = [
         f"-max_total_time={seconds}",
@@ -69,7 +69,7 @@ def tell(folder: Path, executions: int, seconds: float) -> None:
     print(f"; all runs here: {total['executions']} in {total['seconds'] / 3600:.2f} h")
     print(f"corpus       {len(inputs)} inputs, {sum(inputs) / (1 << 20):.1f} MiB")
     print(f"crashes      {len(bad)} {' '.join(bad)}".rstrip())
-    if not bad:  # which ended the replay too
+    if not bad:  # a bad input would have ended the replay too
         reader_coverage.show(folder)
 
 

@@ -43,5 +43,5 @@ def _make(raw: Path, image: Path, options: str) -> None:
     changes += [f"write {at * 32}k 512" for at in range(40)] if name == "wide" else []
     commands = [word for change in changes for word in ("-c", change)]
     subprocess.run(["qemu-io", "-f", "qcow2", *commands, image], check=True, stdout=subprocess.DEVNULL)
-    if name == "short":  # a copy once took subclusters to stand behind the end of the file
+    if name == "short":  # covers a former fault: subclusters were taken to lie beyond the end of the file
         os.truncate(image, image.stat().st_size - 16384 + 600)

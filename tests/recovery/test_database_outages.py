@@ -14,7 +14,7 @@ from postgres import Postgres, new_folder
 
 # Short in the suite; NBDSVC_OUTAGES=20 for the long run.
 OUTAGES = int(os.environ.get("NBDSVC_OUTAGES", "3"))
-# Deeds of the clients between two outages.
+# Requests of the clients between two outages.
 DEEDS = 12
 
 

@@ -23,7 +23,7 @@ from waiting import wait_until
 from nbdsvc import errors
 
 PATTERN_BLOCK = WRITTEN[:512]
-# They hold their pool's lock.
+# Operations that hold the lock of their pool.
 _ONE_AT_A_TIME = ("volume.manage", "volume.unmanage", "snapshot.manage", "snapshot.unmanage")
 
 
@@ -204,7 +204,7 @@ def _begin_and_end(service: ServiceProcess, before: Older, kinds: list[str], mom
     empty(world)
 
 
-# A repair and a list have no step that leaves anything; the objects to take over exist once.
+# A repair and a list leave nothing behind; the objects to be managed exist only once.
 _OTHERS = {
     "attachment.repair": "repair",
     "host.list_manageable": "list",

@@ -96,7 +96,7 @@ def _logical_volumes(*, unmarked: bool = False) -> list[str]:
 
 COPYING = Backend(settings={"driver": "memory", "driver_options": "instant_clone = false"})
 INSTANT = Backend(settings={"driver": "memory", "driver_options": "instant_clone = true"})
-# As large as each other, so that they take turns.
+# Both pools have the same size, so that volumes go to each in turn.
 TWO_POOLS = Backend(
     settings={"driver": "memory", "driver_options": "pools = { a = 'STATE/pool', b = 'STATE/other' }"},
     folders=("pool", "other"),

@@ -25,7 +25,7 @@ _BACKENDS = (
     "quick = {{ driver = 'memory', options = {{ pool = 'STATE/quick' }}, capabilities = {{ site = '{name}' }} }}"
 )
 BACKEND = Backend(folders=("solid", "quick"))
-# What an operation, and what a process, may have only while it is at work.
+# Files that exist only while an operation, or a process, is at work.
 _TRANSIENT = (tables.operation_locks, tables.operation_secrets, tables.moves)
 
 
@@ -184,7 +184,7 @@ def _use(api: Member, host: str) -> None:
     try:
         client.post("types", body={"volume_type": {"name": name, "extra_specs": {"site": host}}})
     except errors.Conflict:
-        pass  # it is there from the other API
+        pass  # the other API process has made it already
     made = client.post("volumes", body={"volume": {"size": 1, "volume_type": name}})
     id = str(made["volume"]["id"])
     _wait_available(client, id)

@@ -24,7 +24,7 @@ _mutex = threading.Lock()
 def probe(moment: str, operation: Operation, step: str) -> None:
     with _mutex:
         if operation.id not in _points:
-            if not _left and PLAN.exists():  # operations before it go on
+            if not _left and PLAN.exists():  # operations before the planned one go on
                 _left.update(json.loads(PLAN.read_text()))
             left = _left.get(operation.kind, [])
             _points[operation.id] = left.pop(0) if left else None

@@ -98,7 +98,7 @@ def run_case(world: MovingWorld, case: MoveCase) -> None:
     try:
         _request(world, case, id, destination)
     except errors.Error:
-        pass  # it died before it answered
+        pass  # the service died before it replied
     assert service.wait_dead(), f"the service did not come to {case}"
     service.start()
     service.settle()

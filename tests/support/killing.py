@@ -123,7 +123,7 @@ class World:
     def unmanaged(self, of: str | None = None) -> str:
         """A volume that another program made, or a snapshot `of` one of ours; its name."""
         path = self.service.backend.unmanaged(self.service.state, of)
-        if of is None or not path.is_block_device():  # a thin snapshot has its origin's bytes
+        if of is None or not path.is_block_device():  # a thin snapshot reads as its origin
             with path.open("r+b") as file:
                 file.write(WRITTEN)
         return path.name
@@ -296,7 +296,7 @@ def empty(world: World) -> None:
     for path in (service.state / "images").glob("*-*"):
         path.unlink()
     left = service.leftovers()
-    assert not left, left  # spelled out: pytest rewrites the assertions of tests only
+    assert not left, left  # with a message, because pytest rewrites the assertions of test modules only
 
 
 CASES = forward_cases() + backward_cases()

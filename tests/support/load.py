@@ -220,7 +220,7 @@ class Owner:
             return
         before, then = known.values, self.snapshots[newest[0]["name"]].values
         known.values = tuple(one | other for one, other in zip(before, then, strict=True))
-        known.held = True  # until the end it is not known which bytes it has
+        known.held = True  # its bytes are not known until the end of the copy
         try:
             self.client.act("volumes", row["id"], "revert", {"snapshot_id": newest[0]["id"]})
         except (errors.Conflict, errors.RequestError):

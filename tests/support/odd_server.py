@@ -91,7 +91,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self._end()
 
     def _odd_reset(self) -> None:
-        self.connection.setsockopt(1, 13, b"\1\0\0\0\0\0\0\0")  # SO_LINGER of no seconds: a reset
+        self.connection.setsockopt(1, 13, b"\1\0\0\0\0\0\0\0")  # SO_LINGER with 0 seconds: close sends a reset
         self.connection.shutdown(0)
         self._end()
 

@@ -35,7 +35,7 @@ def built(commit: str, folder: Path) -> Older:
     subprocess.run(["tar", "-x"], cwd=folder, input=packed, check=True)
     build = [sys.executable, "setup.py", "-q", "build_ext", "--inplace"]
     subprocess.run(build, cwd=folder, check=True, capture_output=True)
-    # As an installation has it, and as the bootstrap makes it for this version.
+    # The virtual environment of an installation, as the bootstrap makes it for this version.
     subprocess.run([sys.executable, "-m", "compileall", "-q", "nbdsvc", "drivers"], cwd=folder, check=True)
     environment = {**os.environ, "PYTHONPATH": str(folder)}
     argv = [sys.executable, "-c", _STEPS]

@@ -68,7 +68,7 @@ class Planted:
         lio: Any = found._lio
         return lio
 
-    # Making things
+    # Make resources
 
     def settle(self) -> None:
         def quiet() -> bool:
@@ -108,7 +108,7 @@ class Planted:
             self.app.operations.wait(id, 60 * PATIENCE)
         return waiting.result()
 
-    # Looking and mending
+    # Run explain, and mend
 
     def explain(self, subject: str | None = None) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.wait(explain(self.app, ROOT, subject))
@@ -122,7 +122,7 @@ class Planted:
         self.settle()
         return done
 
-    # Reaching behind it
+    # Change rows and files behind the service's back
 
     def sql(self, statement: str, *values: Any) -> None:
         """Without foreign keys, as a hand that edits the database."""

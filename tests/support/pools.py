@@ -45,7 +45,7 @@ GROUP = os.environ.get("NBDSVC_TEST_VOLUME_GROUP", "")
 # The example of docs/writing-a-driver.md, and one that implements the core alone.
 OTHERS = ["example", "core"]
 BACKENDS = FOLDERS + OTHERS + (["lvm-thin", "lvm-thick"] if GROUP else [])
-# Called of drivers that want them, and of ours only the simulator does.
+# Hooks for drivers that implement them; of ours only the simulator does.
 _HOOKS = frozenset(
     {
         "ConnectionDriver",
@@ -131,7 +131,7 @@ def _on_lvm(flavour: str) -> Iterator[Made]:
     assert all(sweeper.wait(120) for driver in thick for sweeper in driver.sweepers)
     for name in lvm("lvs", "--noheadings", "-o", "lv_name", GROUP).split():
         if name != f"{GROUP}-pool":
-            lvm("lvremove", "-q", "-f", f"{GROUP}/{name}", check=False)  # a snapshot went with its origin
+            lvm("lvremove", "-q", "-f", f"{GROUP}/{name}", check=False)  # a snapshot is removed with its origin
 
 
 def lvm(*argv: str, check: bool = True) -> str:

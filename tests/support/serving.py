@@ -19,7 +19,7 @@ from nbdsvc.exports.nbd.state_dir import StateDir
 from nbdsvc.model import states
 
 HERE = Path(__file__).resolve().parent
-# An emulated machine is ten times slower.
+# Multiplied by ten for emulated machines.
 PATIENCE = float(os.environ.get("NBDSVC_TEST_PATIENCE", "1"))
 READY, READY_SECONDS = " ready on ", 60 * PATIENCE
 UNFINISHED = ("pending", "running", "undoing")
@@ -50,11 +50,11 @@ class ServiceProcess:
         self.plan = folder / "crash.json"
         self.settings = {"HOST": "me", "PORT": 0, "REPAIR_INTERVAL": 0.5, "QUOTA_VOLUMES": 1000, "QUOTA_SNAPSHOTS": 1000,
                          "QUOTA_GIGABYTES": 100000, **self.backend.settings, **settings}  # fmt: skip
-        self.role = "serve"  # or: api, host
+        self.role = "serve"  # serve, api or host
         self.environment: dict[str, str] = {}  # more than its settings, for what is preloaded
-        self.tree = HERE.parents[1]  # of the version that runs
+        self.tree = HERE.parents[1]  # the source tree of the version that is run
         self.script = HERE / "crashing.py"
-        self.launcher: tuple[str, ...] = ()  # what the process is started by
+        self.launcher: tuple[str, ...] = ()  # the command that starts the process
         self.process: subprocess.Popen[bytes] | None = None
         self.url = ""
 

@@ -116,7 +116,7 @@ MANAGEABLE = keys("reference size safe_to_manage")
 MANAGEABLE_FULL = MANAGEABLE | keys("reason_not_safe cinder_id extra_info")
 EXTENSION = keys("alias name updated description links")
 DOCUMENT = keys("id status version min_version updated", links=[LINK], **{"media-types": [keys("base type")]})
-# Ours.
+# Fields that are nbdsvc's own.
 PROGRESS = keys("done total text data rate seconds_left")
 OPERATION = keys(
     """id kind state resource_type resource_id request_id error continued_by tried skipped cancel_requested rate attempts created_at started_at

@@ -185,7 +185,7 @@ class World:
 
     def enable(self) -> None:
         """The storage host, which some operations disable."""
-        self.ask("PUT", "/v3/os-services/thaw", {"host": "me@file"})  # 400 where it is not frozen
+        self.ask("PUT", "/v3/os-services/thaw", {"host": "me@file"})  # the reply is 400 where the backend is not frozen
         self.good("PUT", "/v3/os-services/enable", {"host": "me@file", "binary": "cinder-volume"})
         self._frozen = False
 

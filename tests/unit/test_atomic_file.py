@@ -76,7 +76,7 @@ def test_a_full_disk_leaves_the_old_file(small: Path, write: Callable[[Path, str
 
 def test_a_pool_without_room_gets_no_empty_marker(small: Path) -> None:
     """A folder of which only a part of the marker could be written is not taken for a pool afterwards."""
-    pool = PoolFolder("p" * 5000, small)  # longer than a page, so that there is room for a part of it
+    pool = PoolFolder("p" * 5000, small)  # longer than a page, so that a part of the text could be written
     filler = fill(small).rename(small / "lost+found")
     os.truncate(filler, filler.stat().st_size - 4096)
     with pytest.raises(errors.OutOfSpace):

@@ -34,7 +34,7 @@ PATH = Path(f"/var/lib/nbdsvc/pool/volume-{VOLUME}")
 ACCESS = Access(network=True, needs_secret=True, initiators=("iqn.2026-11.org.example:one",))
 SPEC = ExportSpec(ID, VOLUME, Location.file(PATH), ACCESS, secret="5a" * 32)
 CURRENT = GOLDEN / f"version-{VERSION}"
-# What a note may have in place of a location.
+# The path that older notes have in place of a location.
 NO_LOCATIONS: list[Any] = [None, 5, "volume", [], {}, {"scheme": "file"}, {"scheme": "file", "address": "volume"},
     {"scheme": "ftp", "address": "/volume"}, {"scheme": [], "address": "/volume"}, {"scheme": "file", "address": 5},
     {"scheme": "file", "address": "/volume", "options": {"size": "1"}},

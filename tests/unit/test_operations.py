@@ -285,7 +285,7 @@ def test_an_end_in_another_process_is_notified(postgres: Postgres, tmp_path: Pat
     listener = Listener(other, waiting.notifications())
     listener.start()
     stage.start()
-    threading.Timer(2, go.set).start()  # the waiting side has looked once by then
+    threading.Timer(2, go.set).start()  # after two seconds the waiting side has looked at least once
     try:
         assert waiting.wait(stage.submit("k"), 60).state == "succeeded"
     finally:

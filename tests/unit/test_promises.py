@@ -25,7 +25,7 @@ from nbdsvc.volumes.extend import extend_volume
 
 AT_ONCE = 50
 THICK = PoolStats("p", 100 * GiB, 100 * GiB, 0, 0, 0, thin=False)
-# Of 10 GiB, twice of which may be promised.
+# A pool of 10 GiB that may promise twice its size.
 THIN = PoolStats("p", 10 * GiB, 10 * GiB, 0, 0, 0, max_over_subscription_ratio=2.0)
 # What is in it besides volumes with rows takes 3 of 13 GiB, in front of which no new volume may hide.
 BESIDE = PoolStats("p", 13 * GiB, 10 * GiB, 3 * GiB, 3 * GiB, 0, thin=False)

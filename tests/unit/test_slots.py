@@ -127,7 +127,7 @@ def test_copies_that_never_end_keep_nobody_else_waiting(stage: Stage) -> None:
     for kind, project in (("short", "p1"), ("detach", "p1"), ("copy", "p3"), ("short", "p3"), ("copy", "p4")):
         stage.operations.wait(stage.submit(kind, project), 30)
     assert copying_threads() <= 4
-    stage.cancel(endless[-1])  # it waits for a slot, and is not in the hands of a thread
+    stage.cancel(endless[-1])  # the operation waits for a slot and holds no thread
     with pytest.raises(errors.Cancelled):
         stage.operations.wait(endless[-1], 30)
 
@@ -135,7 +135,7 @@ def test_copies_that_never_end_keep_nobody_else_waiting(stage: Stage) -> None:
 def test_what_waits_for_a_slot_keeps_its_locks(stage: Stage) -> None:
     """A copy's earlier steps are done and its locks held while it waits; what excludes it, waits for it."""
     first = stage.submit("endless", "p1")
-    wait_until(lambda: stage.engine._journal.get(first).cursor == 1)  # it has the slot
+    wait_until(lambda: stage.engine._journal.get(first).cursor == 1)  # the operation has the slot
     waiting = stage.submit("endless", "p1", Lock("v"))
     wait_until(lambda: stage.engine._journal.get(waiting).cursor == 0)
     excluded = stage.submit("short", "p1", Lock("v"))

@@ -121,7 +121,7 @@ def test_what_a_host_began_waits_for_it(world: World) -> None:
     dead.stop()
     world.cancel(id)
     world.insert(later)
-    wait_until(lambda: world.unfinished() == [id])  # so host one has looked
+    wait_until(lambda: world.unfinished() == [id])  # so host one has looked at the journal
     assert world.operation(id).place == Place("two", "")
     world.start("two")
     assert ended(world, id).state == model.CANCELLED

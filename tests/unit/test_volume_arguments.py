@@ -11,7 +11,7 @@ from nbdsvc.volumes.delete import DELETE_VOLUME, DeleteArgs
 from nbdsvc.volumes.extend import EXTEND_VOLUME, ExtendArgs
 from nbdsvc.volumes.upload import UPLOAD_VOLUME, UploadArgs
 
-# As 7b1fcb8 wrote them.
+# Arguments as version 7b1fcb8 wrote them.
 GOLDEN = [
     (
         CREATE_VOLUME,

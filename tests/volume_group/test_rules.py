@@ -93,7 +93,7 @@ def test_a_pool_without_metadata_serves_again_when_its_group_has_room(disk: Disk
     """dm-thin makes such a pool read-only, and the backend is down, with the reason; the driver gives it what the group has."""
     lvm("vgcreate", "-q", OWN, disk())
     driver = ready(driver_of(OWN, metadata_threshold=0.0))
-    driver.create_volume(volume(SIZE), "op")  # without one, LVM keeps no device for the pool
+    driver.create_volume(volume(SIZE), "op")  # without a volume, LVM keeps no device for the pool
     pool = f"{OWN}-{OWN}--pool-tpool"
     # A table can ask for what the kernel does when the last block is taken; the eighth field counts the words behind it.
     table = lvm("dmsetup", "table", pool).split()

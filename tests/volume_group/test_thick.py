@@ -126,12 +126,12 @@ def test_a_deleted_volume_is_zeroed_from_its_end_and_goes_on_after_a_kill() -> N
     where = pe_start(disk) + int(first.split("-")[0]) * 4 * MiB
     assert raw(disk, where) == PATTERN * 16
     trash = f"nbdsvc-trash-volume-{ref.id}"
-    lvm("lvrename", GROUP, f"volume-{ref.id}", trash)  # what delete does; its sweeper would be too fast to be killed
+    lvm("lvrename", GROUP, f"volume-{ref.id}", trash)  # as a deletion does, whose sweeper is too fast to be killed
     killed = Sweeper(Commands(GROUP, "b", Interrupted(2)), "zero", cut=4 * MiB)
     killed.sweep()
     assert lvm("lvs", "--noheadings", "--units", "m", "--nosuffix", "-o", "lv_size", f"{GROUP}/{trash}") == "8.00"
     assert driver.list_objects() == []
-    again = make(clearing="zero")  # finds what is left at its start
+    again = make(clearing="zero")  # the new driver finds at its start what is left
     assert again.sweepers[0].wait(60)
     assert raw(disk, where) == bytes(SIZE)
 

@@ -152,7 +152,7 @@ def _unequal(noun: str, found: set[str], wanted: set[str]) -> list[str]:
     return [f"{noun} too many: {more}, missing: {less}"] if more or less else []
 
 
-# What no operation of the walk changes.
+# Fields that no operation of the walk changes.
 _KEPT = ("created_at", "user_id", "availability_zone", "encrypted", "consistencygroup_id", "volume_image_metadata",
          "os-vol-tenant-attr:tenant_id", "os-vol-mig-status-attr:name_id")  # fmt: skip
 _KEPT_OF_SNAPSHOTS = ("created_at", "user_id", "os-extended-snapshot-attributes:project_id", "group_snapshot_id")

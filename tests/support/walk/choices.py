@@ -14,7 +14,7 @@ from walk.world import Snapshot, Volume, World
 
 T = TypeVar("T")
 Act = Callable[..., str]
-# So that what is compared whole after each step stays small.
+# GiB of the largest volume, so that comparing all bytes after each step stays cheap.
 MOST_VOLUMES, MOST_SNAPSHOTS, MOST_IMAGES, MOST_GIB = 5, 8, 2, 3
 
 

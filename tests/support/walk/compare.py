@@ -85,7 +85,7 @@ def _data(fd: int, size: int) -> Iterator[tuple[int, int]]:
         try:
             begin = os.lseek(fd, end, os.SEEK_DATA)
         except OSError as error:
-            if error.errno == errno.ENXIO:  # a hole up to the end
+            if error.errno == errno.ENXIO:  # there is a hole up to the end of the file
                 return
             raise
         end = os.lseek(fd, begin, os.SEEK_HOLE)

@@ -61,7 +61,7 @@ def server_dies(world: World, volume: int, which: int) -> str:
 def race(world: World, volume: int) -> str:
     """Several requests on one volume at the same moment: each is done whole or refused."""
     target = choices.near(world, choices.free(world), volume)
-    world.plan({})  # who meets a fault would depend on who is first
+    world.plan({})  # otherwise the order of the operations would decide which one meets the fault
     wanted = target.disk.size + 1
     asks = [lambda: world.client.act("volumes", target.id, "os-extend", {"new_size": wanted}) for _ in range(2)]
     asks.append(lambda: world.client.act("volumes", target.id, "os-reserve"))
@@ -114,7 +114,7 @@ def _happen(world: World, event: str, attachment: str) -> None:
     if event == "kill":
         world.restart()
     elif event == "wait":
-        time.sleep(0.5)  # as long as the interval of repairs
+        time.sleep(0.5)  # the interval of repairs (repair_interval)
     elif event == "server dies":
         processes.end(world.service.state / "exports", attachment)
 

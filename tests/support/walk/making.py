@@ -222,7 +222,7 @@ def unmanage_and_manage_snapshot(world: World, number: int) -> str:
     made = world.client.post("manageable_snapshots", body={"snapshot": wanted})["snapshot"]["id"]
     world.between(undone=False)
     world.settle("snapshots", made, "available")
-    world.snapshots.remove(source)  # the newest one is the one that was made last
+    world.snapshots.remove(source)  # only the newest snapshot can be reverted to
     size = max(source.disk.size, path_size(world, source, made))
     world.snapshots.append(Snapshot(made, source.volume, source.store, source.disk.copy(size), name))
     return f"{made}, before {source.id}"

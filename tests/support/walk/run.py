@@ -27,7 +27,7 @@ from walk.drawing import Drawing
 from walk.world import Violation, World
 
 Plan = list[dict[str, Any]]
-# Of one sequence; then everything is compared and all volumes go.
+# Steps of one sequence, at whose end everything is compared and all volumes are deleted.
 SEQUENCE = 50
 # Steps after which a simulated fault that no operation has met is taken back.
 FAULT_STEPS = 3

@@ -13,7 +13,7 @@ from walk.world import Snapshot, Violation, Volume, World
 
 # Waits for the end of what was begun, tells the model, and says what it was.
 End = Callable[[], str]
-# How many are begun at once.
+# The most operations that are begun at once.
 MOST = 4
 _SLOW = (
     "create_volume",

@@ -72,7 +72,7 @@ def _requests(offset: int, length: int) -> list[tuple[int, int]]:
 
 @action(3, choices.writable)
 def zero(world: World, volume: int, where: int, side: int, length: int, hole: int) -> str:
-    # Mostly of what holds something: zeroes on zeros tell nothing.
+    # Mostly ranges that hold data: zeroing zeros tests nothing.
     target = choices.near(world, choices.writable(world), volume, choices.written(world))
     offset, long = place(target, where if where % 4 == 0 else where | 1, side, length)
     with world.borrowed(target, writes=True) as attached:

@@ -195,7 +195,7 @@ class World:
 
     def _cancel_newest(self) -> None:
         newest = self.client.get("operations", all_tenants=1, sort="created_at:desc", limit=1)["operations"][0]
-        with contextlib.suppress(errors.RequestError):  # it has ended
+        with contextlib.suppress(errors.RequestError):  # the operation has ended
             self.client.act("operations", newest["id"], "cancel")
             self.cancelled = True
 
@@ -243,7 +243,7 @@ class World:
             disconnect(each.connection)
             each.connection = connect(each.uri)
 
-    # Where bytes are
+    # Places of bytes
 
     def path(self, thing: Volume | Snapshot) -> Path:
         """Its file, past the product; where there is none, the one that it would have in the first pool."""
