@@ -20,9 +20,9 @@ from nbdsvc.cli.client import Client
 SECONDS = float(sys.argv[1]) if len(sys.argv) > 1 else 60
 BACKENDS = "solid.driver = 'file', quick.driver = 'memory', swamp.driver = 'memory'"
 WELL = ("solid", "quick")
-# Between two rounds.
+# Seconds between two rounds.
 PAUSE_SECONDS = 1.0
-# More than a backend has slots for one project.
+# More operations than a backend has slots for one project.
 STUCK = 40
 HANGING = ("create_volume", "delete_volume", "extend_volume", "check_for_setup_error", "get_volume_stats")
 

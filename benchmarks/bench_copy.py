@@ -194,7 +194,7 @@ def one_round(case: Case, source: Path, target: Path) -> dict[str, Cost]:
 
 
 def measure(case: Case, source: Path, folder: Path) -> dict[str, dict[str, dict[str, float]]]:
-    with source.open("rb") as file:  # hot
+    with source.open("rb") as file:  # reads the source into the page cache
         while file.read(64 * MIB):
             pass
     target = (Path("/dev/shm") if case.to == "nbd" else folder) / f"bench-copy-{os.getpid()}"

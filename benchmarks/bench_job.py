@@ -24,7 +24,7 @@ from serving import ServiceProcess
 
 ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 5
 KIND = "zlib qcow2"
-# Of the other benchmarks' disk, so that the image has about 2 GB.
+# Part of the disk of the other benchmarks, so that the image has about 2 GB.
 TIMES = 2
 # Larger than the incumbent's 64 KiB, in its favour.
 CHUNK = 1 << 20

@@ -26,7 +26,7 @@ CELLS = {
     "256k read q16": ("read", "256k", 16, 1),
     "256k write q16": ("write", "256k", 16, 1),
 }
-# Server, cell, least ratio of ours to it.
+# Server, cell, and the least ratio of ours to it.
 GATES = (("naive", "4k read q16", 2.0), ("naive", "4k write q16", 2.0), ("file", "4k read q16", 0.6),
          ("file", "4k write q16", 0.6), ("qemu-nbd", "4k read q16", 1.5), ("qemu-nbd", "4k write q16", 1.5))  # fmt: skip
 

@@ -22,7 +22,7 @@ ROUNDS = int(sys.argv[2]) if len(sys.argv) > 2 else 60
 STARTS = 7
 LISTED = 1000
 IDLE_SECONDS = 20
-# Issue 17 allows so much more, of what it took before.
+# The ratio to the older version that issue 17 allows.
 ALLOWED = 1.05
 
 Times = dict[str, list[float]]
