@@ -40,7 +40,7 @@ int nbdsvc_zero_digest(unsigned char *ret)
 	return 0;
 }
 
-/* Wait until the bucket has so much; it may be NULL. */
+/* Wait until the bucket has this many tokens. The bucket may be NULL. */
 static int take(struct nbdsvc_state *state, struct nbdsvc_token_bucket *bucket, struct nbdsvc_share *share, uint64_t amount)
 {
 	uint64_t wait;
@@ -52,7 +52,7 @@ static int take(struct nbdsvc_state *state, struct nbdsvc_token_bucket *bucket, 
 	return 0;
 }
 
-/* What this thread has worked since it last paid, in microseconds. */
+/* Microseconds of processor time of this thread since its last payment to the bucket. */
 static uint64_t worked(struct nbdsvc_worker *worker)
 {
 	struct timespec time;
@@ -93,7 +93,7 @@ static int write_run(struct nbdsvc_worker *worker, const struct nbdsvc_piece *pi
 	int zero = is_zero(piece, from);
 	int err = zero ? sink->zero(sink, worker->sink_scratch, to - from, offset + from)
 		       : write_data(worker, piece, from, to, offset);
-	if (err == -EFAULT && piece->fd >= 0) /* the kernel found the page gone that we had looked at */
+	if (err == -EFAULT && piece->fd >= 0) /* the page that was looked at is gone: the file became shorter */
 		nbdsvc_state_fail(worker->state, -ESPIPE, NBDSVC_SIDE_READ, offset + from);
 	else if (err)
 		nbdsvc_state_fail(worker->state, err, NBDSVC_SIDE_WRITE, offset + from);
@@ -102,7 +102,7 @@ static int write_run(struct nbdsvc_worker *worker, const struct nbdsvc_piece *pi
 	return err;
 }
 
-/* Write what is not zero of a piece, in runs as long as possible; make the rest zero. */
+/* Write the data of a piece in runs as long as possible, and zero the rest. */
 static int write_piece(struct nbdsvc_worker *worker, const struct nbdsvc_piece *piece, uint64_t offset)
 {
 	size_t from = 0;
@@ -188,7 +188,7 @@ static unsigned char *early_byte(struct nbdsvc_state *state, uint64_t index)
 	return &state->early[index % NBDSVC_EARLY / 8];
 }
 
-/* The next chunk is placed, and with it those of zeros behind it. The lock is held. */
+/* Record that the next chunk is placed, and with it the chunks of zeros after it. The lock is held. */
 static void advance(struct nbdsvc_state *state)
 {
 	state->placed++;
@@ -213,7 +213,7 @@ static int place_early(struct nbdsvc_state *state, uint64_t index)
 	return fits;
 }
 
-/* An ordered sink places chunk after chunk. Who waits here waits for a smaller index, so no wait lasts for ever. */
+/* An ordered sink places chunk after chunk. A thread here waits for a smaller index, so no wait lasts for ever. */
 static int place(struct nbdsvc_worker *worker, uint64_t index)
 {
 	struct nbdsvc_state *state = worker->state;

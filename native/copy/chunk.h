@@ -6,7 +6,7 @@
 
 /* Copies the chunk. -errno of a failure, which is recorded in the state too. */
 int nbdsvc_chunk_copy(struct nbdsvc_worker *worker, uint64_t index);
-/* XXH3-128 of a chunk of zeros. 0 or -ENOMEM. */
+/* Computes the XXH3-128 of a chunk of zeros. 0 or -ENOMEM. */
 int nbdsvc_zero_digest(unsigned char *ret);
 
 #endif

@@ -12,7 +12,7 @@
 #include <time.h>
 
 enum { MOST_THREADS = 64 };
-/* A checkpoint costs a flush of the destination, 10 ms on a slow disk: what a kill repeats is the work of this time at most. */
+/* Each checkpoint flushes the destination (10 ms on a slow disk). A copy that was killed repeats at most this much work. */
 static const uint64_t CHECKPOINT_BYTES = 256 << 20;
 static const long CHECKPOINT_MS = 500;
 static const long TICK_MS = 50;
@@ -77,7 +77,7 @@ static void tick(struct nbdsvc_state *state)
 	pthread_mutex_unlock(&state->lock);
 }
 
-/* A worker may wait for a server that never answers. */
+/* Interrupts source and sink, because a worker may wait for a server that never answers. */
 static void interrupt(struct nbdsvc_copy *copy)
 {
 	nbdsvc_source_interrupt(copy->source);
@@ -85,7 +85,7 @@ static void interrupt(struct nbdsvc_copy *copy)
 		copy->sink->interrupt(copy->sink);
 }
 
-/* While the workers work, the calling thread writes checkpoints. */
+/* The calling thread writes checkpoints while the workers copy. */
 static void supervise(struct nbdsvc_state *state)
 {
 	long last = milliseconds();
@@ -125,7 +125,7 @@ static void finish(struct nbdsvc_state *state)
 {
 	struct nbdsvc_sink *sink = state->copy->sink;
 	if (!nbdsvc_state_stopped(state)) {
-		/* The one moment at which a write that the kernel put off can still be reported: it is never skipped. */
+		/* Only this flush can report that a delayed write failed, so it is never skipped. */
 		int err = sink->finish(sink);
 		if (err)
 			nbdsvc_state_fail(state, err, NBDSVC_SIDE_WRITE, 0);
@@ -135,7 +135,7 @@ static void finish(struct nbdsvc_state *state)
 	}
 }
 
-/* Where both are files of one file system that can share blocks, nothing needs to be moved. */
+/* Files of one file system that can share blocks need no copying. */
 static int try_clone(struct nbdsvc_copy *copy)
 {
 	struct nbdsvc_source *source = copy->source;

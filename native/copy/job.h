@@ -11,7 +11,7 @@ enum { NBDSVC_SIDE_NONE = 0, NBDSVC_SIDE_READ = 1, NBDSVC_SIDE_WRITE = 2, NBDSVC
 #define NBDSVC_LIMITS 3
 
 struct nbdsvc_copy {
-	/* In. */
+	/* Set by the caller. */
 	struct nbdsvc_source *source;
 	struct nbdsvc_sink *sink;
 	int journal_fd; /* or -1 */
@@ -29,7 +29,7 @@ struct nbdsvc_copy {
 	volatile uint64_t data; /* bytes written that are not zero */
 	volatile uint64_t skipped; /* bytes that the journal said were there */
 	volatile uint64_t cloned; /* bytes that are shared with the source */
-	/* Out, on failure. */
+	/* Set on failure. */
 	int side;
 	uint64_t offset;
 	char reason[256];

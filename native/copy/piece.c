@@ -8,7 +8,7 @@
 
 /* Mapping costs as much as copying a few pages, and what is mapped can be written in one go: a chunk, 64 grains. */
 static const size_t LOCATE_LEAST = 128 << 10, LOCATE_MOST = 4 << 20;
-/* Data shows itself where a grain begins; less would not be read faster. */
+/* Data is detected at the beginning of a grain; smaller reads would not be faster. */
 static const size_t PEEK = 512;
 _Static_assert((4 << 20) / NBDSVC_GRAIN <= 64, "a bit for each grain");
 
@@ -43,7 +43,7 @@ static int locate_piece(struct nbdsvc_worker *worker, uint64_t length, uint64_t 
 	    piece->at % 4096)
 		return 0;
 	length = run < length ? run : length;
-	/* Under a limit, large pieces would go out in bursts. */
+	/* Under a rate limit, large pieces would be sent in bursts. */
 	size_t most = LOCATE_MOST;
 	for (int i = 0; i < NBDSVC_LIMITS; i++)
 		most = nbdsvc_token_bucket_limits(copy->buckets[i]) ? NBDSVC_READ_MOST : most;
@@ -53,7 +53,7 @@ static int locate_piece(struct nbdsvc_worker *worker, uint64_t length, uint64_t 
 	return piece->length >= LOCATE_LEAST;
 }
 
-/* A read that is short is a file that has become shorter. */
+/* A short read means that the file has become shorter. */
 static int read_is_zero(struct nbdsvc_worker *worker, const struct nbdsvc_piece *piece, size_t from, size_t length, int *ret)
 {
 	ssize_t got = pread(piece->fd, worker->buffer, length, piece->at + from);
@@ -63,7 +63,7 @@ static int read_is_zero(struct nbdsvc_worker *worker, const struct nbdsvc_piece 
 	return 0;
 }
 
-/* As scan_bytes, of bytes that only the kernel will touch. */
+/* Like scan_bytes, for bytes that only the kernel will access. */
 static int peek(struct nbdsvc_worker *worker, struct nbdsvc_piece *piece)
 {
 	nbdsvc_mmap_guard_fetch(piece->fd, piece->at, piece->length);
@@ -79,7 +79,7 @@ static int peek(struct nbdsvc_worker *worker, struct nbdsvc_piece *piece)
 	return 0;
 }
 
-/* Guest bytes, zeros behind the source's end. */
+/* Read guest bytes, with zeros beyond the source's end. */
 static int read_piece(struct nbdsvc_worker *worker, uint64_t length, uint64_t offset, struct nbdsvc_piece *piece)
 {
 	struct nbdsvc_source *source = worker->state->copy->source;

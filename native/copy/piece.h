@@ -9,7 +9,7 @@ struct nbdsvc_piece {
 	size_t length;
 	int fd; /* of the file where they stand, from `at` on; or -1 */
 	uint64_t at;
-	int mapped; /* bytes are in the page cache: only the kernel may look at them from now on */
+	int mapped; /* bytes are mapped from the page cache: only the kernel may access them from now on */
 	uint64_t zeros; /* a bit for each grain that is all zeros */
 };
 

@@ -5,12 +5,12 @@
 #include <stdlib.h>
 #include <time.h>
 
-/* What a bucket gathers while no job takes: long enough that a thread's late wake-up costs no throughput. */
+/* The most that a bucket collects while no job takes: enough that a thread which wakes up late costs no throughput. */
 static const double BURST_SECONDS = 0.1;
 static const double LONGEST_WAIT_SECONDS = 0.05;
-/* Who was refused asks again within the longest wait; later than twice that, it is busy with something else. */
+/* A job that was refused asks again within the longest wait; after twice that it is taken to be busy elsewhere. */
 static const double WAITING_SECONDS = 0.1;
-/* How soon a job that is ahead of another looks again; what gathers meanwhile is below the burst. */
+/* How soon a job that is ahead of another looks again; less than a burst collects meanwhile. */
 static const double BEHIND_SECONDS = 0.002;
 
 struct nbdsvc_token_bucket {
@@ -62,7 +62,7 @@ void nbdsvc_token_bucket_set(struct nbdsvc_token_bucket *bucket, uint64_t rate)
 {
 	pthread_mutex_lock(&bucket->lock);
 	fill(bucket);
-	/* A debt was made at the old rate; at a much lower one it would last for hours. */
+	/* A debt made at the old rate would last for hours at a much lower one. */
 	if (bucket->tokens < 0 && bucket->rate > 0)
 		bucket->tokens *= rate / bucket->rate;
 	bucket->rate = rate;

@@ -24,7 +24,7 @@ struct nbdsvc_state {
 	atomic_int failed; /* -errno of the first failure */
 	unsigned char zero_digest[NBDSVC_DIGEST_SIZE]; /* of a chunk of zeros */
 	pthread_mutex_t lock;
-	pthread_cond_t ended; /* a worker ended */
+	pthread_cond_t ended; /* signalled when a worker ends */
 	uint64_t placed; /* chunks that an ordered sink has placed */
 	int waiting; /* threads that wait for their turn to place a chunk */
 	/* Chunks of zeros that need no place and did not wait for their turn: a bit for each of so many from `placed` on. */

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* One question about extents looks this far ahead, and keeps so many answers for the threads that come after. */
+/* One request for extents covers this many bytes, and this many extents are kept for the threads that follow. */
 static const uint64_t LOOK_AHEAD = 1 << 30;
 enum { EXTENTS_KEPT = 512 };
 /* The largest request for zeros: less than the 4 GiB that the protocol can say. */
@@ -155,7 +155,7 @@ static size_t head_of(const struct nbd_sink *self, uint64_t length, uint64_t off
 	return left < length ? left : length;
 }
 
-/* Bytes of a file that fill no block. */
+/* Write bytes of a file that fill no whole block. */
 static int send_part(struct nbd_sink *self, unsigned index, int fd, uint64_t at, size_t length, uint64_t offset)
 {
 	unsigned char *buffer = length ? malloc(length) : NULL;
@@ -179,7 +179,7 @@ static int sink_send(struct nbdsvc_sink *sink, void *scratch, int fd, uint64_t a
 	return err ? err : send_part(self, index, fd, at + head + whole, tail, offset + head + whole);
 }
 
-/* Zeros that fill no block. */
+/* Write zeros that fill no whole block. */
 static int zero_part(struct nbd_sink *self, unsigned index, uint64_t length, uint64_t offset)
 {
 	return length ? nbdsvc_nbd_pool_write(self->pool, index, self->zeros, length, offset) : 0;

@@ -78,7 +78,7 @@ static int connect_one(struct nbdsvc_nbd_pool *pool, const char *uri, struct nbd
 	connection->handle = nbdsvc_libnbd.create();
 	if (!connection->handle)
 		return nbdsvc_nbd_failure(pool);
-	/* The URI is our caller's own, and a pre-shared key is named in it by its file. */
+	/* The caller made the URI, which names a pre-shared key by its file. */
 	if (nbdsvc_libnbd.set_uri_allow_local_file(connection->handle, true) < 0 ||
 	    nbdsvc_libnbd.add_meta_context(connection->handle, LIBNBD_CONTEXT_BASE_ALLOCATION) < 0 ||
 	    nbdsvc_libnbd.aio_connect_uri(connection->handle, uri) < 0)

@@ -33,7 +33,7 @@ static struct nbdsvc_nbd_connection *take(struct nbdsvc_nbd_pool *pool, unsigned
 {
 	struct nbdsvc_nbd_connection *connection = &pool->connections[index % pool->facts.connections];
 	pthread_mutex_lock(&connection->lock);
-	/* Interrupted, whoever waited for it first has left its request behind. */
+	/* After an interrupt, the thread that used the connection has left a request unfinished. */
 	*err = !connection->broken ? 0 : atomic_load(&pool->interrupted) ? -ECANCELED : -EIO;
 	return connection;
 }
@@ -44,7 +44,7 @@ static int give(struct nbdsvc_nbd_connection *connection, int err)
 	return err;
 }
 
-/* Cut into requests of which several are in flight. */
+/* Split into requests, of which several are in flight. */
 static int transfer(struct nbdsvc_nbd_pool *pool, unsigned index, void *into, const void *from, size_t length, uint64_t offset)
 {
 	int err;
@@ -74,7 +74,7 @@ static size_t ragged(const struct nbdsvc_nbd_pool *pool, size_t length, uint64_t
 	return length < left ? length : left;
 }
 
-/* Part of one block: the whole of it is read, and written with the part changed. */
+/* For a part of one block, the block is read and written back with that part changed. */
 static int transfer_part(struct nbdsvc_nbd_pool *pool, unsigned index, void *into, const void *from, size_t length,
 			 uint64_t offset)
 {

@@ -14,7 +14,7 @@ enum { COMMAND_WRITE = 1, CHUNK_NONE = 0, CHUNK_DONE = 1 };
 #define SIMPLE_MAGIC 0x67446698U
 #define STRUCTURED_MAGIC 0x668e33efU
 enum { MOST_REQUESTS = 16 }; /* in flight: as many as a server has threads */
-/* A server's words about an error; longer ones are none. */
+/* The most bytes of a server's text about an error. */
 enum { MOST_WORDS = 4096 };
 
 struct request {
@@ -158,7 +158,7 @@ static int hear_one(const struct nbdsvc_nbd_span *span, uint64_t *ret_cookie)
 	}
 }
 
-/* Replies come in any order; each request has one. */
+/* Each request has one reply, and replies come in any order. */
 static int hear(const struct nbdsvc_nbd_span *span, uint64_t requests)
 {
 	uint64_t missing = (1ULL << requests) - 1;

@@ -28,7 +28,7 @@ static void unpin(void *unused)
 	PyGILState_Release(GIL_UNLOCKED);
 }
 
-/* Called without the GIL, as cffi calls everything. */
+/* Called without the GIL, because cffi releases it for every call. */
 void nbdsvc_pin_thread(void)
 {
 	if (pinned)

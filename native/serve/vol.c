@@ -139,7 +139,7 @@ int nbdsvc_vol_pread(struct nbdsvc_vol *vol, void *buffer, size_t length, uint64
 		if (got < 0)
 			return -errno;
 		if (got == 0)
-			return -EIO; /* the volume is shorter than the size that the client got */
+			return -EIO; /* the volume has become shorter than the size that the client was given */
 		at += got;
 		offset += got;
 		length -= got;

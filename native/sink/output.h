@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What O_DIRECT wants of offsets, lengths and addresses on every device that we know. */
+/* The alignment of offsets, lengths and addresses that satisfies O_DIRECT on all known devices. */
 enum { NBDSVC_DIRECT_ALIGNMENT = 4096 };
 
 struct nbdsvc_output {

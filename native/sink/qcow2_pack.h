@@ -13,7 +13,7 @@ struct nbdsvc_packer {
 /* -ENOMEM. */
 int nbdsvc_packer_init(struct nbdsvc_packer *packer, int compression);
 void nbdsvc_packer_deinit(struct nbdsvc_packer *packer);
-/* The length of what is now in `to` (room for `length` bytes), or 0 where it would not be shorter. */
+/* Compresses into `to`, which has room for `length` bytes. The compressed length, or 0 where it would not be shorter. */
 size_t nbdsvc_pack(struct nbdsvc_packer *packer, int compression, const void *from, size_t length, void *to);
 
 #endif

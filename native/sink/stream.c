@@ -39,7 +39,7 @@ struct stream {
 	pthread_mutex_t lock;
 	pthread_cond_t advanced;
 	uint64_t written; /* tickets whose bytes are out */
-	int over; /* interrupted, or a write failed: what comes later has no place any more */
+	int over; /* interrupted, or a write failed: later chunks are not written */
 };
 
 struct scratch {
@@ -93,7 +93,7 @@ static void end_turn(struct stream *self, int err)
 	pthread_mutex_unlock(&self->lock);
 }
 
-/* Wait until there is room, or there never will be. */
+/* Wait until there is room, or the reader is gone. */
 static int wait_for_room(struct stream *self)
 {
 	struct pollfd waited[2] = { { .fd = self->fd, .events = POLLOUT }, { .fd = self->wake, .events = POLLIN } };
@@ -149,7 +149,7 @@ static void stream_interrupt(struct nbdsvc_sink *sink)
 static int stream_flush(struct nbdsvc_sink *sink)
 {
 	(void)sink;
-	return 0; /* a reader's storage is out of our sight */
+	return 0; /* the reader's storage cannot be synced from here */
 }
 
 static int stream_finish(struct nbdsvc_sink *sink)

@@ -37,7 +37,7 @@ static int load_l2(struct qcow2 *self, uint64_t offset, uint64_t **ret)
 	return 0;
 }
 
-/* The L2 table that speaks of the cluster, or NULL where there is none and all reads as zeros. */
+/* The L2 table that maps the cluster; NULL where there is none, so that all of it reads as zeros. */
 static int find_table(struct qcow2 *self, uint64_t cluster, uint64_t **ret)
 {
 	uint64_t l1_entry = be64toh(self->l1[cluster / self->l2_entries]);

@@ -1,4 +1,4 @@
-/* Judges a qcow2 image's header, features and snapshot table, and reads its L1 table. */
+/* Validates a qcow2 image's header, features and snapshot table, and reads its L1 table. */
 #include "source/qcow2_image.h"
 
 #include <endian.h>
@@ -13,7 +13,7 @@ static const uint64_t L1_MAX_BYTES = 32 << 20;
 static const uint32_t MOST_SNAPSHOTS = 65536;
 static const uint32_t MOST_SNAPSHOT_EXTRA = 1024;
 
-/* The disk as it is, or as it was at a snapshot. */
+/* The active state of the disk, or that of a snapshot. */
 struct root {
 	uint64_t l1_offset;
 	uint64_t l1_entries;

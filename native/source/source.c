@@ -123,7 +123,7 @@ int nbdsvc_source_extent(struct nbdsvc_source *source, uint64_t offset, struct n
 	return source->extent(source, offset, ret);
 }
 
-/* One read with scratch memory of its own: for looking, not for copying. */
+/* One read with its own scratch memory: for inspection, not for copying. */
 int nbdsvc_source_read(struct nbdsvc_source *source, void *buffer, size_t length, uint64_t offset)
 {
 	if (offset > source->size || length > source->size - offset)
