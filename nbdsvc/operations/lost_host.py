@@ -34,6 +34,10 @@ class _Run(NamedTuple):
     results: dict[str, Any]
 
 
+class _LeftError(Exception):
+    """Its own host took the operation back: the transaction changes nothing."""
+
+
 def settle(database: Database, host: str, types: Types) -> int:
     """End, or hand on to other hosts, every operation that stands at the lost host; how many."""
     with database.read() as conn:
@@ -45,7 +49,14 @@ def settle(database: Database, host: str, types: Types) -> int:
 
 
 def _settle(database: Database, host: str, types: Types, id: str) -> bool:
-    """False where it has left the host, or the host has been allowed to return."""
+    """False where it has left the host, or leaves it at this moment, or the host has been allowed to return."""
+    try:
+        return _settle_in_one(database, host, types, id)
+    except _LeftError:
+        return False
+
+
+def _settle_in_one(database: Database, host: str, types: Types, id: str) -> bool:
     with database.write() as conn:
         database.lock_name(conn, f"lost {id}")
         found = rows.rows.find(conn, id)
@@ -90,21 +101,17 @@ def _undone_elsewhere(found: Operation, type: OperationType[Any], args: Any) -> 
 
 
 def _hand_on(conn: sa.Connection, found: Operation, error: errors.Error, cursor: int, place: Place) -> None:
-    facts = secrets.without(errors.facts_of(error), secrets.of(conn, found.id))
-    rows.update_on(
-        conn, found.step_host, found.id, state=model.UNDOING, cursor=cursor, error=facts,
-        step_host=place.host, step_backend=place.backend, taken_up=False,
-    )  # fmt: skip
+    moved = {"step_host": place.host, "step_backend": place.backend, "taken_up": False}
+    _write(conn, found, state=model.UNDOING, cursor=cursor, error=_facts(conn, found, error), **moved)
 
 
 def _end(
     conn: sa.Connection, found: Operation, type: OperationType[Any], args: Any, error: errors.Error | None
 ) -> None:
-    facts = secrets.without(errors.facts_of(error), secrets.of(conn, found.id)) if error else None
-    state = model.FAILED if error else model.SUCCEEDED
+    facts, state = (_facts(conn, found, error), model.FAILED) if error else (None, model.SUCCEEDED)
+    _write(conn, found, state=state, error=facts, finished_at=clock.now())
     operation_locks.forget(conn, found.id)
     secrets.forget(conn, found.id)
-    rows.update_on(conn, found.step_host, found.id, state=state, error=facts, finished_at=clock.now())
     with transitions.recording_skipped() as skipped:
         ended = rows.rows.get(conn, found.id)
         if error:
@@ -113,3 +120,13 @@ def _end(
             type.succeed(conn, ended, args)
     if skipped:
         rows.update_on(conn, found.step_host, found.id, skipped=skipped)
+
+
+def _facts(conn: sa.Connection, found: Operation, error: errors.Error) -> dict[str, Any]:
+    return secrets.without(errors.facts_of(error), secrets.of(conn, found.id))
+
+
+def _write(conn: sa.Connection, found: Operation, **changes: Any) -> None:
+    """As it was read, by compare-and-swap."""
+    if not rows.resume(conn, found.step_host, found, **changes):
+        raise _LeftError
