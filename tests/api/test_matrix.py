@@ -34,7 +34,7 @@ OPEN = {"GET /", "GET /v3/", "GET /healthcheck", "GET /metrics"}
 VERSION = {"OpenStack_API_Version": "volume 3.44"}
 REMOTE = {"host": "elsewhere", "ip": "127.0.0.1"}
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-_OWNED = ("volumes", "snapshots", "attachments", "operations")
+_OWNED = ("volumes", "snapshots", "attachments", "operations", "transfers")
 
 
 class Matrix:
@@ -110,6 +110,9 @@ def test_nobody_else_sees_or_changes_anything(matrix: Matrix, operation: Operati
     else:
         assert status == operation.status, (operation.name, text)
     there = matrix.ask(OTHER, method, path, body)
+    if operation.name.endswith("/accept"):
+        assert there[0] == 202  # by its key a transfer is for everybody
+        return
     if operation.name.startswith("GET /v3/types/{id}") and not operation.admin:
         assert there[0] == 200  # every project may see a public type; see the next test
         return
@@ -125,7 +128,7 @@ def test_nobody_else_sees_or_changes_anything(matrix: Matrix, operation: Operati
 def test_a_private_type_is_for_its_projects(matrix: Matrix) -> None:
     """To others it does not exist, by its id as by its name, also for a creation."""
     id = matrix.world.private_type("p1")
-    for path in (f"/v3/types/{id}", f"/v3/types/{id}/extra_specs", f"/v3/types/{id}/encryption"):
+    for path in (f"/v3/types/{id}", f"/v3/types/{id}/extra_specs"):
         assert matrix.ask(MEMBER, "GET", path, None)[0] == 200
         assert matrix.ask(OTHER, "GET", path, None)[0] == 404
     body = {"volume": {"size": 1, "volume_type": id}}
