@@ -13,7 +13,7 @@ from nbdsvc.model.locking import locks
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step
 from nbdsvc.refs import left_ref
-from nbdsvc.store import backends, moves, repositories
+from nbdsvc.store import backends, hosts, moves, repositories
 from nbdsvc.store import operations as journal
 from nbdsvc.volumes.moves.hooks import call_at_destination
 from nbdsvc.volumes.moves.places import Places
@@ -29,7 +29,10 @@ class FinishMoveArgs:
 
 
 def finish_moves(app: App, host: str) -> int:
-    """Submit the removal of what moves that have ended left on this host; returns how many."""
+    """Submit the removal of what moves that have ended left on this host; returns how many.
+
+    The source of a volume whose new host was declared lost stays until that host returns, or the volume is deleted.
+    """
     with app.database.read() as conn:
         left = [each for each in repositories.moves.select(conn) if each.host == host]
     return sum(_submit(app, each) for each in left)
@@ -38,7 +41,7 @@ def finish_moves(app: App, host: str) -> int:
 def _submit(app: App, seen: Move) -> bool:
     with app.change() as conn:
         move = repositories.moves.find(conn, seen.id)
-        if move is None or journal.busy(conn, move.id) or not _works(app, conn, move):
+        if move is None or journal.busy(conn, move.id) or not _works(app, conn, move) or _is_last(conn, move):
             return False
         args = FinishMoveArgs(move.id)
         app.submit(
@@ -50,6 +53,12 @@ def _submit(app: App, seen: Move) -> bool:
 def _works(app: App, conn: sa.Connection, move: Move) -> bool:
     backend = backends.find(conn, move.full_host)
     return backend is not None and placement.is_up(app, backend) and not backend.frozen
+
+
+def _is_last(conn: sa.Connection, move: Move) -> bool:
+    """Whether the source may be the last copy of a volume, because its destination was declared lost after the switch."""
+    volume = repositories.volumes.find(conn, move.id)
+    return move.switched and volume is not None and hosts.is_lost(conn, volume.host)
 
 
 def _locks(args: FinishMoveArgs) -> list[Lock]:
