@@ -78,4 +78,4 @@ def _request(world: Between, case: BetweenCase, id: str) -> None:
 def chosen(all_cases: list[BetweenCase], group: int, groups: int) -> list[BetweenCase]:
     """All of this group, where NBDSVC_TEST_KILLS is `all`; else a few, as different as can be."""
     own = all_cases[group::groups]
-    return own if os.environ.get("NBDSVC_TEST_KILLS") == "all" else own[:: len(own) // 4]
+    return own if os.environ.get("NBDSVC_TEST_KILLS") == "all" else own[:: len(own) // 2]
