@@ -39,6 +39,7 @@ bench: test-tools ## Measure against the peers; results in benchmarks/results
 	$(PYTHON) benchmarks/bench_job.py
 	$(PYTHON) benchmarks/bench_service.py
 	$(PYTHON) benchmarks/bench_backends.py
+	$(PYTHON) benchmarks/bench_idle.py
 	$(PYTHON) benchmarks/bench_scheduler.py
 	$(PYTHON) benchmarks/report.py
 

@@ -82,7 +82,7 @@ class Owner:
                 self.counts.by_kind[deed.__name__] = self.counts.by_kind.get(deed.__name__, 0) + 1
             except (errors.Error, OSError) as error:
                 self._note(error)
-                time.sleep(0.05)
+                time.sleep(0.2 if isinstance(error, OSError | errors.BackendUnavailable) else 0.05)
             except Exception as error:
                 self.wrong.append(repr(error))
 

@@ -1,11 +1,17 @@
 """Clients at work on a fleet while a block runs."""
 
+import contextlib
+import random
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from fleet import BACKEND, Fleet
 from load import BLOCK, BLOCKS, IMAGE, Owner
+from waiting import wait_until
+
+from nbdsvc import errors
 
 
 @contextmanager
@@ -35,3 +41,37 @@ def busy(owners: list[Owner], deeds: int, seconds: float = 20) -> None:
     wanted, end = done() + deeds, time.monotonic() + seconds
     while done() < wanted and time.monotonic() < end:
         time.sleep(0.01)
+
+
+@contextmanager
+def freezing(fleet: Fleet) -> Iterator[None]:
+    """An administrator who freezes a backend and thaws it again, now and then, while the block runs; in the end none is."""
+    ended = threading.Event()
+
+    def work() -> None:
+        dice = random.Random(5)
+        while not ended.wait(1):
+            name = f"{dice.choice(list(fleet.hosts))}@{dice.choice(BACKEND.folders)}"
+            for verb in ("freeze", "thaw"):
+                with contextlib.suppress(errors.Error, OSError):
+                    fleet.client().put("os-services", verb, body={"host": name})
+                ended.wait(0.5)
+
+    thread = threading.Thread(target=work, name="administrator", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        wait_until(lambda: _thaw_all(fleet), 60)
+
+
+def _thaw_all(fleet: Fleet) -> bool:
+    """Whether nothing is frozen any more."""
+    client = fleet.client()
+    frozen = [row["host"] for row in client.get("os-services")["services"] if row["frozen"]]
+    for host in frozen:
+        with contextlib.suppress(errors.Error, OSError):
+            client.put("os-services", "thaw", body={"host": host})
+    return not frozen
