@@ -25,9 +25,11 @@ GOES_ON = {
     "DELETE /v3/attachments/{id}", "os-migrate_volume_completion", "os-volume_upload_image", "nbdsvc-verify", "os-show_image_metadata",
     # An administrator's repair of rows that are wrong (what `explain` submits for one is refused by itself), and what is not on
     # a backend.
-    "os-reset_status", "POST /v3/explain", "cancel", "limit", "DELETE /v3/messages/{id}", "DELETE /v3/images/{id}",
+    "os-reset_status", "os-update_snapshot_status", "POST /v3/explain", "cancel", "limit", "DELETE /v3/messages/{id}", "DELETE /v3/images/{id}",
 }  # fmt: skip
-ELSEWHERE = ("/v3/types", "/v3/os-quota-sets", "/v3/os-services", "/v3/os-hosts", "/v3/workers")
+ELSEWHERE = (
+    "/v3/types", "/v3/qos-specs", "/v3/os-quota-sets", "/v3/os-quota-class-sets", "/v3/os-services", "/v3/os-hosts", "/v3/workers",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
