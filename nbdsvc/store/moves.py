@@ -19,6 +19,8 @@ KINDS = (
     "volume.retype_between_hosts",
     "volume.migrate_in_use",
 )
+# The step of an operation in which the server of an export goes to the destination before the rows do.
+SERVER_SWITCHES = {"volume.migrate_in_use": 3}
 # What a volume has of its place.
 _PLACE = ("host", "backend", "pool", "volume_type_id", "provider_id", "provider_location", "driver_data")
 
@@ -58,6 +60,16 @@ def yield_to(conn: sa.Connection, volume: Volume) -> None:
             reason = f"volume {volume.id} is being moved by operation {operation.id}: wait for its end, or cancel it"
             raise errors.Conflict(reason=reason)
         operations.request_cancel(conn, operation.id)
+        _check_not_switching(conn, operation.id, volume.id)
     # The switch and the request to cancel change one row: of the two the later one sees the earlier one.
     if repositories.volumes.get(conn, volume.id).full_host != volume.full_host:
         raise errors.Conflict(reason=f"volume {volume.id} has just been moved: send the request again")
+
+
+def _check_not_switching(conn: sa.Connection, operation_id: str, volume_id: str) -> None:
+    """Conflict where the server of an export may switch now, or has and the rows have not: a cancel may come too late."""
+    found, move = operations.rows.find(conn, operation_id), repositories.moves.find(conn, volume_id)
+    if found and move and not move.switched and found.cursor == SERVER_SWITCHES.get(found.kind):
+        raise errors.Conflict(
+            reason=f"volume {volume_id} is being switched to {move.full_host}: send the request again"
+        )
