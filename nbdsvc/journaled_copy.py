@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from nbdsvc import errors
+from nbdsvc import atomic_file, errors
 from nbdsvc.datapath import abandoning
 from nbdsvc.datapath.copy import Stopped, copy
 from nbdsvc.datapath.digests import Digests
@@ -64,6 +64,8 @@ def begin_without_journal(run: Run[Any]) -> bool:
     path = _journal(run)
     is_first = not path.exists()
     path.touch(mode=0o600)
+    if is_first:  # a host that loses power keeps what it wrote there, and must keep the note of it
+        atomic_file.sync_folder(path.parent)
     return is_first
 
 

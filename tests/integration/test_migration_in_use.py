@@ -3,8 +3,10 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import nbd
@@ -16,6 +18,7 @@ from waiting import wait_until
 
 from nbdsvc.cli.client import Client
 from nbdsvc.exports.nbd import processes
+from nbdsvc.store import moves
 from nbdsvc.volumes.moves.in_use import STEPS
 
 KIND = "volume.migrate_in_use"
@@ -179,6 +182,23 @@ def test_a_detach_ends_the_migration_and_loses_nothing(moving: Moving) -> None:
     moving.remove(used.id)
 
 
+@pytest.mark.row("S033", "S085")
+def test_rows_that_cannot_follow_the_server_follow_it_later(moving: Moving) -> None:
+    """Where the server has switched, its place is kept, whatever fails afterwards, and becomes the volume's."""
+    used = Used(moving)
+    with closing(sqlite3.connect(moving.service.state / "nbdsvc.db", timeout=30, isolation_level=None)) as database:
+        database.execute(
+            "CREATE TRIGGER refusal BEFORE UPDATE OF switched ON moves WHEN NEW.switched "
+            "BEGIN SELECT RAISE(ABORT, 'the test wants it'); END"
+        )
+        moving.migrate(used.id, "c")
+        assert moving.ended(KIND)["state"] == "rollback_failed"
+        used.await_changes()
+        database.execute("DROP TRIGGER refusal")
+    wait_until(lambda: moving.promised() == {"c": 1}, 60)
+    used.end("c", "error")
+
+
 @pytest.mark.row("S033")
 def test_a_failing_destination_ends_the_migration_and_not_its_client(moving: Moving) -> None:
     """An error at each of the driver's verbs: it is undone, the volume stays, and its client goes on."""
@@ -189,6 +209,11 @@ def test_a_failing_destination_ends_the_migration_and_not_its_client(moving: Mov
         assert moving.ended(KIND)["state"] == "failed"
         assert moving.place(used.id) == ("a", "in-use", "error")
     used.end("a", "error")
+
+
+def test_the_step_in_which_no_other_command_is_taken_is_the_switch() -> None:
+    """By its number, which the journal has (nbdsvc/store/moves.py)."""
+    assert STEPS[moves.SERVER_SWITCHES[KIND]].name == "switch"
 
 
 @pytest.mark.row("S033")

@@ -3,7 +3,7 @@
     submit, create   as of a volume that is not in use
     mirror           the server of the attachment's export writes to both places, and copies the rest
     switch           the server goes on from the destination; then the rows change their places, in one transaction
-    finish, remove   as of a volume that is not in use
+    finish, remove   as of a volume that is not in use; then the server's record goes
 
 The server's record decides where the volume is, from the moment in which both places are equal until the rows say the same
 (nbdsvc/exports/nbd/moved.py): whoever looks by the rows alone meanwhile, such as a repair of the export, is led to the right
@@ -29,7 +29,7 @@ from nbdsvc.volumes.moves import ends
 from nbdsvc.volumes.moves.arguments import MoveArgs
 from nbdsvc.volumes.moves.create import create_destination, remove_destination
 from nbdsvc.volumes.moves.finish import finish, remove_source
-from nbdsvc.volumes.moves.mirror import InUseArgs, exporter_of, mirror, switch, undo_mirror
+from nbdsvc.volumes.moves.mirror import InUseArgs, end_mirror, exporter_of, mirror, switch, undo_mirror
 
 # Transports whose servers can mirror.
 _MIRRORING = ("nbd",)
@@ -79,11 +79,19 @@ def _begin(run: Run[InUseArgs]) -> dict[str, bool]:
     return {"moved": False}
 
 
-def _finish(run: Run[InUseArgs]) -> None:
-    """From now on the export's spec has the new place, and the record is not needed any more."""
+def _remove_destination(run: Run[InUseArgs]) -> None:
+    """Only where it is certain that the server has not switched to it, also after an undo of the mirror that failed."""
+    if not end_mirror(host_of(run), run.args.volume_id, run.args.attachment_id):
+        remove_destination(run)
+
+
+def _remove_source(run: Run[InUseArgs]) -> None:
+    """The record goes last: a repair of the export that has read the rows before they changed may still be under way, and
+    would serve the source while there is one.
+    """
     exporter: MirrorExporter = exporter_of(run)
+    remove_source(run)
     exporter.forget_move(run.args.attachment_id)
-    finish(run)
 
 
 def _locks(args: InUseArgs) -> list[Lock]:
@@ -105,11 +113,11 @@ def _fail(conn: sa.Connection, operation: Operation, args: InUseArgs, error: err
 
 STEPS: tuple[Step[InUseArgs], ...] = (
     Step("move", _begin),
-    Step("create", create_destination, remove_destination),
+    Step("create", create_destination, _remove_destination),
     Step("mirror", mirror, undo_mirror, copies=always),
     Step("switch", switch, stoppable=False),
-    Step("finish", _finish, stoppable=False),
-    Step("remove", remove_source, stoppable=False),
+    Step("finish", finish, stoppable=False),
+    Step("remove", _remove_source, stoppable=False),
 )
 
 MIGRATE_IN_USE = OperationType("volume.migrate_in_use", InUseArgs, STEPS, _locks, _succeed, _fail, modifies=True)

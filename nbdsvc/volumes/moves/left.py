@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from nbdsvc import errors
 from nbdsvc.app import App
 from nbdsvc.backends import placement
 from nbdsvc.host import backend_of, host_of
@@ -16,6 +17,7 @@ from nbdsvc.refs import left_ref
 from nbdsvc.store import backends, hosts, moves, repositories
 from nbdsvc.store import operations as journal
 from nbdsvc.volumes.moves.hooks import call_at_destination
+from nbdsvc.volumes.moves.mirror import end_mirror, mirror_exporter
 from nbdsvc.volumes.moves.places import Places
 
 _CONTEXT = Context("nbdsvc", "nbdsvc", frozenset({ADMIN}), "")
@@ -69,9 +71,32 @@ def _remove(run: Run[FinishMoveArgs]) -> None:
     with host_of(run).database.read() as conn:
         move = repositories.moves.find(conn, run.args.volume_id)
     if move is not None:
+        attachment = _mirroring(run, move)
+        if attachment and not move.switched:
+            _check_not_there(run, move, attachment)
         host_of(run).remove_export(move.operation_id)
         _end_copy(run, move)
         backend_of(run).driver.delete_volume(left_ref(move))
+        if attachment and move.switched:
+            mirror_exporter(host_of(run)).forget_move(attachment)
+
+
+def _mirroring(run: Run[FinishMoveArgs], move: Move) -> str | None:
+    """The attachment whose export mirrored the volume, of a move of a volume in use."""
+    with host_of(run).database.read() as conn:
+        operation = journal.rows.find(conn, move.operation_id)
+    return operation.args.get("attachment_id") if operation else None
+
+
+def _check_not_there(run: Run[FinishMoveArgs], move: Move, attachment: str) -> None:
+    """Conflict where the server of an export has taken the volume there, and the rows could not follow it: they do now, and
+    the next time the source is removed.
+    """
+    host = host_of(run)
+    with host.database.read() as conn:
+        volume = repositories.volumes.find(conn, move.id)
+    if volume and end_mirror(host, move.id, attachment):
+        raise errors.Conflict(reason=f"volume {move.id} is at {move.full_host}, where its export's server has taken it")
 
 
 def _end_copy(run: Run[FinishMoveArgs], move: Move) -> None:

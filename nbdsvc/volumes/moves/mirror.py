@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from nbdsvc import errors, journaled_copy
 from nbdsvc.datapath import source as sources
 from nbdsvc.exporter import Exporter, MirrorExporter, MirrorState
-from nbdsvc.host import host_of
+from nbdsvc.host import Host, host_of
 from nbdsvc.operations.operation_type import Run
 from nbdsvc.store import moves, repositories
 from nbdsvc.store import operations as journal
 from nbdsvc.volumes.moves.arguments import MoveArgs
 from nbdsvc.volumes.moves.hooks import call_hooks
-from nbdsvc.volumes.moves.places import Places, is_switched, read_places, read_rows
+from nbdsvc.volumes.moves.places import Places, read_places, read_rows
 
 # How often the server is looked at: a cancel takes effect within 100 ms.
 _TICK_SECONDS = 0.05
@@ -29,7 +29,12 @@ class InUseArgs(MoveArgs):
 
 def exporter_of(run: Run[InUseArgs]) -> MirrorExporter:
     """The transport of the attachment. Unsupported where the settings have none that can mirror."""
-    found: list[Exporter] = list(host_of(run).exporters)
+    return mirror_exporter(host_of(run))
+
+
+def mirror_exporter(host: Host) -> MirrorExporter:
+    """As exporter_of."""
+    found: list[Exporter] = list(host.exporters)
     for exporter in found:
         if isinstance(exporter, MirrorExporter):
             return exporter
@@ -65,6 +70,7 @@ class _Mirroring:
         self._target = places.destination.driver.location(places.there)
         self._rate = 0
         self._away_since: float | None = None
+        self._has_served = False
 
     def until_synchronised(self) -> dict[str, int]:
         while True:
@@ -83,7 +89,7 @@ class _Mirroring:
     def _look(self) -> MirrorState | None:
         """None while the server does not answer."""
         try:
-            found = self._exporter.mirror_state(self._id)
+            found = self._state()
             if found.state == "none":
                 self._start()
             elif self._rate != self._limit():
@@ -92,10 +98,18 @@ class _Mirroring:
         except errors.ExportFailed as error:
             self._stay_away(error)
             return None
-        self._away_since = None
+        self._away_since, self._has_served = None, False
         if found.state == "failed":
             raise errors.WriteFailed(destination=str(self._target), offset=found.done, reason=found.reason)
         self._run.progress(found.done, found.size, "mirroring", found.done)
+        return found
+
+    def _state(self) -> MirrorState:
+        """Of this operation's mirror: one from before its first try is an earlier one's, to another place."""
+        found = self._exporter.mirror_state(self._id)
+        if found.state != "none" and not journaled_copy.is_begun(self._run):
+            self._exporter.end_mirror(self._id, self._places.source.driver.location(self._places.here))
+            return self._exporter.mirror_state(self._id)
         return found
 
     def _start(self) -> None:
@@ -109,23 +123,32 @@ class _Mirroring:
         return min((limit for limit in limits if limit), default=0)
 
     def _stay_away(self, error: errors.ExportFailed) -> None:
-        """A server that serves, and takes no command or refuses it, will not do better by waiting."""
+        """A server that serves, and then takes no command or refuses it, will not do better by waiting."""
         now = time.monotonic()
-        first = self._away_since is None
         self._away_since = now if self._away_since is None else self._away_since
-        if now - self._away_since > _AWAY_SECONDS or (not first and self._exporter.health(self._id).ok):
+        if self._has_served or now - self._away_since > _AWAY_SECONDS:
             raise error
+        self._has_served = self._exporter.health(self._id).ok
 
 
 def undo_mirror(run: Run[InUseArgs]) -> None:
-    """Also where the process died in the middle. ExportFailed where the volume is at its destination already."""
+    """Also where the process died in the middle, and where the server has switched before."""
     journaled_copy.remove_journal(run)
-    if is_switched(run):
-        return
-    places = read_places(run)
-    moved = exporter_of(run).end_mirror(run.args.attachment_id, places.source.driver.location(places.here))
-    if moved is not None:
-        raise errors.ExportFailed(export=run.args.attachment_id, reason=f"its volume is at {moved} already")
+    end_mirror(host_of(run), run.args.volume_id, run.args.attachment_id)
+
+
+def end_mirror(host: Host, volume_id: str, attachment_id: str) -> bool:
+    """End the mirror. True where the volume is at its second place: what the server has recorded goes forward, also when the
+    rest is undone, because the other place lacks what was written since. Errors: of the source's driver, ExportFailed.
+    """
+    with host.database.read() as conn:
+        places = Places.of(host, conn, *read_rows(conn, volume_id))
+    if not places.move.switched:
+        here = places.source.driver.location(places.here)
+        if mirror_exporter(host).end_mirror(attachment_id, here) is None:
+            return False
+        _switch_rows(host, volume_id)
+    return True
 
 
 def switch(run: Run[InUseArgs]) -> None:
@@ -143,8 +166,12 @@ def switch(run: Run[InUseArgs]) -> None:
         except errors.ExportFailed:
             if exporter.end_mirror(id, here) is None:
                 raise
-    with host_of(run).database.write() as conn:
-        volume, move = read_rows(conn, run.args.volume_id)
+    _switch_rows(host_of(run), run.args.volume_id)
+
+
+def _switch_rows(host: Host, volume_id: str) -> None:
+    with host.database.write() as conn:
+        volume, move = read_rows(conn, volume_id)
         if not move.switched:
             moves.switch(conn, volume, move)
             moves.change_status(conn, volume.id, "switch")
