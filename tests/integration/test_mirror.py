@@ -249,6 +249,8 @@ def test_what_cannot_be_mirrored_is_refused(exports: Exports) -> None:
         b"{}\n",
         b'{"do": "fly"}\n',
         b'{"do": "limit", "rate": "much"}\n',
+        b'{"do": "limit", "rate": -1}\n',
+        b"[" * 60000 + b"\n",
         b"\xff\n",
         b"x" * 70000,
     ):
@@ -259,6 +261,14 @@ def test_what_cannot_be_mirrored_is_refused(exports: Exports) -> None:
             sock.shutdown(socket.SHUT_WR)
             assert "malformed" in json.loads(sock.recv(4096))["error"]
     assert exports.exporter.mirror_state(spec.id).state == "synchronised"
+
+
+def test_a_server_without_the_channel_goes_on_where_a_mirror_is_to_end(exports: Exports) -> None:
+    """One of an older version mirrors nothing, and has clients."""
+    spec, _uri = exports.up()
+    (exports.folder / "e" / spec.id / "ctl.sock").unlink()
+    assert exports.exporter.end_mirror(spec.id, spec.location) is None
+    assert exports.exporter.health(spec.id).ok
 
 
 def test_an_export_that_ended_after_its_switch_tells_where_the_volume_is(exports: Exports) -> None:

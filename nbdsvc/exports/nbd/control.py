@@ -19,6 +19,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +30,8 @@ from nbdsvc.exports.nbd import moved
 SOCKET = "ctl.sock"
 # Bytes of a request, and seconds for it: it is one line of this user's.
 _LONGEST, _SECONDS = 1 << 16, 10.0
+# A failing accept must not keep the server's processor.
+_PAUSE_SECONDS = 0.05
 # Milliseconds that requests wait at most while a mirror comes or goes.
 _HOLD_MS = 3000
 _STATES = ("copying", "synchronised", "failed")
@@ -72,11 +75,13 @@ class Control:
 
     def _serve(self, listening: socket.socket) -> None:
         while True:
-            with contextlib.suppress(OSError):
+            try:
                 sock, _ = listening.accept()
                 with sock:
                     sock.settimeout(_SECONDS)
                     sock.sendall(json.dumps(self._answer(_line(sock))).encode() + b"\n")
+            except OSError:  # its caller went away; or no descriptor is left, which is so for a while
+                time.sleep(_PAUSE_SECONDS)
 
     def _answer(self, line: bytes) -> dict[str, Any]:
         try:
@@ -86,7 +91,7 @@ class Control:
             return command(request)
         except (Refused, OSError) as error:
             return {"error": str(error)}
-        except (KeyError, TypeError, ValueError) as error:
+        except Exception as error:  # the channel must outlive every request
             return {"error": f"the request is malformed: {error!r}"}
 
     def _start(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -133,11 +138,22 @@ class Control:
         _check(result)
         try:
             with self._volume.lock:
-                moved.record(self._folder, self._spec["location"], destination)
+                self._record(destination)
                 self._adopt(served, destination)
         finally:
             lib.nbdsvc_served_resume(served)
         return {"state": "switched"}
+
+    def _record(self, destination: dict[str, Any]) -> None:
+        """A record that is neither certain nor gone decides at the next start of a server, which therefore comes before the
+        next write.
+        """
+        try:
+            moved.record(self._folder, self._spec["location"], destination)
+        except BaseException:
+            if moved.is_recorded(self._folder):
+                os.kill(os.getpid(), signal.SIGKILL)
+            raise
 
     def _adopt(self, served: Any, destination: dict[str, Any]) -> None:
         """From the record on, this server may serve nothing but the destination. Where it cannot, its keeping shell starts

@@ -14,6 +14,8 @@ from nbdsvc.location import Location
 _SOCKET = "ctl.sock"
 # A command waits for requests that are under way, and a switch for the disks: longer than both may take (control.py).
 ANSWER_SECONDS = 30.0
+# Each takes three seconds at most (control.py): together as long as one that is not answered.
+_CANCEL_TRIES = 10
 
 
 class Mirrors:
@@ -38,12 +40,24 @@ class Mirrors:
         self._command(export_id, do="switch")
 
     def end_mirror(self, export_id: str, source: Location) -> Location | None:
-        """The server of a cancelled mirror goes on; one that does not answer is started again by the next repair."""
-        try:
-            self._command(export_id, do="cancel")
-        except errors.ExportFailed:
+        """The server of a cancelled mirror goes on; one that does not answer is started again by the next repair. One without
+        the channel, of an older version, mirrors nothing and goes on.
+        """
+        if (self._root / export_id / _SOCKET).exists() and not self._is_cancelled(export_id):
             StateDir(self._root, export_id).end_process()
         return self.moved_to(export_id, source)
+
+    def _is_cancelled(self, export_id: str) -> bool:
+        """Where the destination is slow, requests under way do not end in time: no client loses its server for the first."""
+        for _ in range(_CANCEL_TRIES):
+            try:
+                self._command(export_id, do="cancel")
+            except errors.ExportFailed as error:
+                if error.__cause__ is not None:  # no answer
+                    return False
+            else:
+                return True
+        return False
 
     def moved_to(self, export_id: str, source: Location) -> Location | None:
         """By the record beside the export's folder. ExportFailed for a damaged one."""
@@ -56,7 +70,12 @@ class Mirrors:
     def forget_move(self, export_id: str) -> None:
         """First the spec has the new location, for a server that its keeping shell starts again."""
         state = StateDir(self._root, export_id)
-        if spec := state.read():
+        spec = state.read()
+        if spec is None and state.spec_path.exists():
+            raise errors.ExportFailed(
+                export=export_id, reason="its spec, which is to have the new place, cannot be read"
+            )
+        if spec:
             state.write(spec, None)
         moved.forget(state.path)
 

@@ -7,6 +7,7 @@ volume has moved.
 """
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,13 @@ def record(folder: Path, source: _Noted, destination: _Noted) -> None:
     try:
         atomic_file.write(path, json.dumps({"from": source, "to": destination}).encode())
     except BaseException:
-        path.unlink(missing_ok=True)  # where only its durability failed
+        forget(folder)  # where only its durability failed
         raise
+
+
+def is_recorded(folder: Path) -> bool:
+    """Whether there is a record, of any move."""
+    return os.path.lexists(_path(folder))
 
 
 def location_of(folder: Path, noted: _Noted) -> _Noted:
