@@ -178,9 +178,12 @@ class MirrorExporter(Protocol):
     moment on, with their clients connected. Each method raises ExportFailed, for a server that does not answer too.
     """
 
-    def start_mirror(self, export_id: str, destination: Location, *, is_zero: bool, rate: int = 0) -> None:
+    def start_mirror(
+        self, export_id: str, destination: Location, *, is_zero: bool, rate: int = 0, source: Location | None = None
+    ) -> None:
         """Begin; what is acknowledged from now on is at both places. is_zero: the destination reads as zeros. rate: bytes
-        a second of the copy, 0 for no limit.
+        a second of the copy, 0 for no limit. source: where the volume is; refused where its server has it by another name,
+        which `moved_to` would not find.
         """
 
     def mirror_state(self, export_id: str) -> MirrorState:

@@ -234,6 +234,10 @@ def test_what_cannot_be_mirrored_is_refused(exports: Exports) -> None:
         start(exports.folder / "nothing")
     with pytest.raises(errors.ExportFailed, match="cannot mirror to a nbd"):
         start("nbd://127.0.0.1/x")
+    with pytest.raises(errors.ExportFailed, match="does not have the volume at /elsewhere"):
+        exports.exporter.start_mirror(
+            spec.id, Location.file(destination(exports)), is_zero=True, source=Location.file(Path("/elsewhere"))
+        )
     start(destination(exports), rate=MiB)
     with pytest.raises(errors.ExportFailed, match="mirrored already"):
         start(destination(exports, "other"))

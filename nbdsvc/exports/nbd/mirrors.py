@@ -23,8 +23,14 @@ class Mirrors:
 
     _root: Path
 
-    def start_mirror(self, export_id: str, destination: Location, *, is_zero: bool, rate: int = 0) -> None:
+    def start_mirror(
+        self, export_id: str, destination: Location, *, is_zero: bool, rate: int = 0, source: Location | None = None
+    ) -> None:
         """ExportFailed also where the destination is smaller than the volume, and for a server of an older version."""
+        note = StateDir(self._root, export_id).read() or {}
+        if source is not None and note.get("location") != source.to_json():
+            reason = f"its server does not have the volume at {source}: attach it anew"
+            raise errors.ExportFailed(export=export_id, reason=reason)
         self._command(export_id, do="start", destination=destination.to_json(), is_zero=is_zero, rate=rate)
 
     def mirror_state(self, export_id: str) -> MirrorState:

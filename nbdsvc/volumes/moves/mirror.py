@@ -115,7 +115,8 @@ class _Mirroring:
     def _start(self) -> None:
         is_zero = journaled_copy.begin_without_journal(self._run)
         self._rate = self._limit()
-        self._exporter.start_mirror(self._id, self._target, is_zero=is_zero, rate=self._rate)
+        here = self._places.source.driver.location(self._places.here)
+        self._exporter.start_mirror(self._id, self._target, is_zero=is_zero, rate=self._rate, source=here)
 
     def _limit(self) -> int:
         """Bytes a second: the least of what the operation and both backends may copy."""
