@@ -149,13 +149,17 @@ class Engine:
         Of those whose step does not wait for a host that is gone, also where it has taken them up.
         """
         for operation in away:
-            waits = operation.taken_up or operation.state != model.RUNNING or not _is_to_end(operation)
             try:
-                if self._leave_behind(operation) if waits else self._running(operation).take_back():
+                if self._end_wait(operation) or self._leave_behind(operation):
                     log.info("operation taken back", operation=operation.id, host=operation.step_host)
                     self._work.set()
             except Exception as error:  # the others go on
                 log.error("operation could not be taken back", operation=operation.id, reason=str(error))
+
+    def _end_wait(self, operation: Operation) -> bool:
+        """False also where its step is not stoppable: then it is to be looked whether the host is gone."""
+        waits = operation.taken_up or operation.state != model.RUNNING or not _is_to_end(operation)
+        return not waits and self._running(operation).take_back()
 
     def _leave_behind(self, operation: Operation) -> bool:
         running = self._running(operation)

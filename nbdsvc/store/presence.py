@@ -8,6 +8,9 @@ from nbdsvc.store import tables
 from nbdsvc.store.database import Database
 
 _c = tables.host_claims.c
+# A look that comes later than this after the one before, and than half of what makes a host gone, is as the first one. An
+# engine looks once a second.
+_LATE_SECONDS = 5.0
 _beat = sa.select(_c.instance, _c.beat).where(_c.host == sa.bindparam("host"))
 
 
@@ -18,13 +21,19 @@ class Presence:
         self._database = database
         self._seconds = seconds
         self._seen: dict[str, tuple[object, float]] = {}
+        self._looked: dict[str, float] = {}
+        self.late_seconds = max(seconds / 2, _LATE_SECONDS)
 
     def is_gone(self, host: str) -> bool:
-        """Never at the first look, which only notes the beat: call it again and again while the host is waited for."""
+        """Never at the first look, which only notes the beat: call it again and again while the host is waited for. Nor at
+        one that comes late: the database may have been away, which no host can beat in, or this process paused.
+        """
         with self._database.read() as conn:
             row = conn.execute(_beat, {"host": host}).one_or_none()
         beat, now = tuple(row) if row else None, time.monotonic()
         seen, since = self._seen.get(host, (None, now))
-        if host not in self._seen or beat != seen:
+        is_late = now - self._looked.get(host, now) > self.late_seconds
+        self._looked[host] = now
+        if host not in self._seen or beat != seen or is_late:
             seen, since = self._seen[host] = beat, now
         return now - since >= self._seconds

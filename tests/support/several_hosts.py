@@ -33,12 +33,16 @@ ends = sa.Table(
 
 @dataclass(frozen=True)
 class StepPlan:
-    """at: `host` or `host@backend`, None for the operation's own. act: what it does besides; undo_act: while it is undone."""
+    """at: `host` or `host@backend`, None for the operation's own. act: what it does besides; undo_act: while it is undone.
+
+    late: after the point of no return, at a host that is not awaited.
+    """
 
     at: str | None = None
     undo: bool = True
     copies: bool = False
     needed: bool = True
+    late: bool = False
     act: Callable[[Run], object] = lambda _run: None
     undo_act: Callable[[Run], object] = lambda _run: None
 
@@ -114,12 +118,12 @@ class World:
                 for name in BACKENDS:
                     backends.report(conn, host, name, "nova", [], binary="cinder-volume")
 
-    def start(self, host: str, moments: int | None = None, poll: float = 0.01) -> Engine:
-        """An engine of this host; it dies after so many moments."""
+    def start(self, host: str, moments: int | None = None, poll: float = 0.01, **given: Any) -> Engine:
+        """An engine of this host; it dies after so many moments. given: of Engine."""
         life = self.lives[host] = Life(moments)
         types = {id: self._type(id, plan, host) for id, plan in self.plans.items()}
         probe: Callable[..., None] = lambda _moment, _operation, _step: self._moment(life)  # noqa: E731
-        made = Engine(self.database, host, types, host, self.folder / host, poll, probe, copies=1, claim=life)
+        made = Engine(self.database, host, types, host, self.folder / host, poll, probe, copies=1, claim=life, **given)
         self.engines[host] = made
         made.start()
         return made
@@ -221,6 +225,8 @@ class World:
             do,
             undo if given.undo else None,
             copies=lambda _run: given.copies,
+            stoppable=not given.late,
+            awaited=not given.late,
             needed=lambda _run: given.needed,
             host=(lambda _run: at) if at else None,
         )

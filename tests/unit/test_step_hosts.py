@@ -29,6 +29,7 @@ from nbdsvc.store import operations as journal
 from nbdsvc.store.claims import Claim
 from nbdsvc.store.database import Database
 from nbdsvc.store.listening import Listener
+from nbdsvc.store.presence import Presence
 
 OLDER = set(Operation.__dataclass_fields__) - {"sequence", "step_host", "step_backend", "taken_up"}
 # For each host, the moments that its processes live, one after the other; the last one lives on.
@@ -127,6 +128,30 @@ def test_what_a_host_began_waits_for_it(world: World) -> None:
     assert ended(world, id).state == model.CANCELLED
     world.walk.remove("end succeeded on one")
     assert world.walk == ["do 0 on one", "do 1 on two", "undo 1 on two", "undo 0 on one", "end cancelled on one"]
+
+
+@pytest.mark.parametrize("why", ["cancelled", "late", "neither"])
+def test_what_is_left_to_do_at_a_host_that_is_gone_is_left_out(world: World, why: str) -> None:
+    """A step after the point of no return, which that host has not taken up: neither a cancel nor the deadline makes it wait."""
+    deadline = clock.now() + timedelta(seconds=1) if why == "late" else None
+    id = world.submit(Plan("one", (StepPlan(), StepPlan("two", undo=False, late=True))), deadline=deadline)
+    world.start("one", gone_seconds=1.5)
+    wait_until(lambda: world.operation(id).step_host == "two")
+    if why == "cancelled":
+        world.cancel(id)
+    failed = ended(world, id)
+    assert (failed.state, "its host is gone" in str(failed.error)) == (model.FAILED, True)
+    assert world.walk == ["do 0 on one", "end failed on one"]
+
+
+def test_a_host_is_not_gone_because_the_database_was_away(database: Database) -> None:
+    """Nothing was looked at for longer than a host may be silent: its silence is counted anew."""
+    presence = Presence(database, 0.2)
+    presence.late_seconds = 0.5
+    assert not presence.is_gone("two")
+    time.sleep(0.6)
+    assert not presence.is_gone("two")
+    wait_until(lambda: presence.is_gone("two"))
 
 
 def test_of_taking_up_and_taking_back_one_wins(database: Database) -> None:
