@@ -25,7 +25,7 @@ def end_foreign_exports(host: Host) -> int:
     if not present:
         return 0
     with host.database.read() as conn:
-        is_lost = hosts.is_lost(conn, host.name)
+        is_lost = hosts.is_missing(conn, host.name)
         places = {row.id: repositories.volumes.get(conn, row.volume_id).host
                   for _, id in present for row in [repositories.attachments.find(conn, id)] if row}  # fmt: skip
     foreign = [(exporter, id) for exporter, id in present if places.get(id, "" if is_lost else host.name) != host.name]

@@ -39,6 +39,12 @@ def is_lost(conn: sa.Connection, host: str) -> bool:
     return found is not None and found.lost_at is not None
 
 
+def is_missing(conn: sa.Connection, host: str) -> bool:
+    """Whether the host was declared lost, and no machine has started under its name since."""
+    found = find(conn, host)
+    return found is not None and (found.lost_at is not None or not found.identity)
+
+
 def identify(conn: sa.Connection, host: str, identity: str) -> None:
     """The host is this machine from now on."""
     _write(conn, host, identity=identity)

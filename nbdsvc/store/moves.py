@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from nbdsvc import errors
 from nbdsvc.model import clock, states
 from nbdsvc.model.entities import Move, Volume
-from nbdsvc.store import operations, repositories, tables
+from nbdsvc.store import hosts, operations, repositories, tables
 
 _volumes = tables.volumes.c
 # Operations that move a volume; their arguments have `lock_volume`.
@@ -46,6 +46,16 @@ def switch(conn: sa.Connection, volume: Volume, move: Move, **changes: Any) -> N
 
 def _place_of(row: Volume | Move) -> dict[str, Any]:
     return {name: getattr(row, name) for name in _PLACE}
+
+
+def is_last_copy(conn: sa.Connection, move: Move) -> bool:
+    """Whether the source may be the last copy of a volume: its destination was declared lost after the switch and has not
+    returned, or has returned without the volume, whose status is `error` then.
+    """
+    volume = repositories.volumes.find(conn, move.id)
+    if not move.switched or volume is None or volume.host == move.host:
+        return False
+    return volume.status == "error" or hosts.is_missing(conn, volume.host)
 
 
 def yield_to(conn: sa.Connection, volume: Volume) -> None:

@@ -14,7 +14,7 @@ from nbdsvc.model.locking import locks
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step
 from nbdsvc.refs import left_ref
-from nbdsvc.store import backends, hosts, moves, repositories
+from nbdsvc.store import backends, moves, repositories
 from nbdsvc.store import operations as journal
 from nbdsvc.volumes.moves.hooks import call_at_destination
 from nbdsvc.volumes.moves.mirror import end_mirror, mirror_exporter
@@ -33,7 +33,8 @@ class FinishMoveArgs:
 def finish_moves(app: App, host: str) -> int:
     """Submit the removal of what moves that have ended left on this host; returns how many.
 
-    The source of a volume whose new host was declared lost stays until that host returns, or the volume is deleted.
+    The source of a volume whose new host was declared lost stays until that host has returned with the volume, or the volume
+    is deleted.
     """
     with app.database.read() as conn:
         left = [each for each in repositories.moves.select(conn) if each.host == host]
@@ -43,7 +44,9 @@ def finish_moves(app: App, host: str) -> int:
 def _submit(app: App, seen: Move) -> bool:
     with app.change() as conn:
         move = repositories.moves.find(conn, seen.id)
-        if move is None or journal.busy(conn, move.id) or not _works(app, conn, move) or _is_last(conn, move):
+        if move is None or journal.busy(conn, move.id) or not _works(app, conn, move):
+            return False
+        if moves.is_last_copy(conn, move):
             return False
         args = FinishMoveArgs(move.id)
         app.submit(
@@ -57,12 +60,6 @@ def _works(app: App, conn: sa.Connection, move: Move) -> bool:
     return backend is not None and placement.is_up(app, backend) and not backend.frozen
 
 
-def _is_last(conn: sa.Connection, move: Move) -> bool:
-    """Whether the source may be the last copy of a volume, because its destination was declared lost after the switch."""
-    volume = repositories.volumes.find(conn, move.id)
-    return move.switched and volume is not None and hosts.is_lost(conn, volume.host)
-
-
 def _locks(args: FinishMoveArgs) -> list[Lock]:
     return locks("volume.finish_move", volume=args.volume_id)
 
@@ -70,6 +67,9 @@ def _locks(args: FinishMoveArgs) -> list[Lock]:
 def _remove(run: Run[FinishMoveArgs]) -> None:
     with host_of(run).database.read() as conn:
         move = repositories.moves.find(conn, run.args.volume_id)
+        is_last = move is not None and moves.is_last_copy(conn, move)
+    if is_last:
+        raise errors.Conflict(reason=f"what is left here of volume {run.args.volume_id} may be its last copy")
     if move is not None:
         attachment = _mirroring(run, move)
         if attachment and not move.switched:
