@@ -27,6 +27,8 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 _SUFFIX = ".copy"
+# The key of an export that a copy writes to, for as long as it does (volumes/moves/send.py).
+KEY_SUFFIX = ".psk"
 
 
 def fill(
@@ -183,12 +185,13 @@ def remove_journal_of(host: Host, operation: str) -> None:
 
 
 def remove_stale_journals(host: Host) -> None:
-    """Remove the journals of operations that have ended: one whose undo failed leaves its own."""
-    for path in host.journals.glob(f"*{_SUFFIX}"):
+    """Remove the journals and keys of operations that have ended: one whose undo failed, or was left out, leaves its own."""
+    for path in [*host.journals.glob(f"*{_SUFFIX}"), *host.journals.glob(f"*{KEY_SUFFIX}*")]:
+        id = path.name.lstrip(".").partition(".")[0]  # also of the part of a key whose writer was killed
         with host.database.read() as conn:
-            found = journal.rows.find(conn, path.stem)
+            found = journal.rows.find(conn, id)
         if found is None or found.finished:
-            log.warning("removing the journal of a copy that has ended", operation=path.stem)
+            log.warning("removing the journal of a copy that has ended", operation=id)
             path.unlink(missing_ok=True)
 
 

@@ -28,7 +28,6 @@ AWAY_SECONDS = 900.0
 TRIES, SOON_SECONDS = 5, 30.0
 _PAUSE_SECONDS = 0.5
 _TICK_SECONDS = 0.05
-_KEY = ".psk"
 
 
 def send(run: Run[MoveArgs]) -> dict[str, int]:
@@ -60,7 +59,7 @@ def forget_copy(run: Run[MoveArgs]) -> None:
 
 
 def _key_path(host: Host, id: str) -> Path:
-    return host.journals / f"{id}{_KEY}"
+    return host.journals / f"{id}{journaled_copy.KEY_SUFFIX}"
 
 
 @contextmanager

@@ -102,7 +102,16 @@ def mend_served(host: Host) -> int:
         return 0
     with host.database.read() as conn:
         coming = [each for each in repositories.moves.select(conn) if each.host == host.name and not each.switched]
-    return sum(_mend(host, host.receiver, each) for each in coming)
+    return sum(_try_to_mend(host, host.receiver, each) for each in coming)
+
+
+def _try_to_mend(host: Host, receiver: Exporter, move: Move) -> bool:
+    """One that cannot be started now is tried again at the next maintenance, of which it keeps nothing else up."""
+    try:
+        return _mend(host, receiver, move)
+    except errors.Error as error:
+        log.error("the export of a migration cannot be started", volume=move.id, reason=str(error))
+        return False
 
 
 def _mend(host: Host, receiver: Exporter, move: Move) -> bool:
