@@ -17,6 +17,15 @@ _encryption = (
     .where(tables.volume_types.c.id == sa.bindparam("type"))
     .with_for_update(read=True)
 )
+# Volumes of a type: those that have it, and those that a retype under way gives it with its switch.
+_used = sa.select(sa.func.count()).select_from(
+    sa.union(
+        *(
+            sa.select(table.c.id).where(table.c.volume_type_id == sa.bindparam("type"))
+            for table in (tables.volumes, tables.moves)
+        )
+    ).subquery()
+)
 
 
 def check_not_encrypted(conn: sa.Connection, volume_type: VolumeType) -> None:
@@ -61,8 +70,8 @@ def delete_encryption(app: App, type_id: str) -> None:
 def _changeable(app: App, conn: sa.Connection, type_id: str) -> VolumeType:
     app.database.lock_name(conn, f"type-{type_id}")
     found = repositories.volume_types.get_for_update(conn, type_id)
-    if used := repositories.volumes.count(conn, tables.volumes.c.volume_type_id == found.id):
-        reason = f"{used} volumes have this type: its encryption cannot change"
+    if used := conn.execute(_used, {"type": found.id}).scalar_one():
+        reason = f"{used} volumes have this type or are being given it: its encryption cannot change"
         raise errors.InvalidInput(field="volume_type", value=type_id[:80], reason=reason)
     return found
 
