@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
 
+from nbdsvc import errors
 from nbdsvc.config import Settings
 from nbdsvc.exporter import AddSecret
 from nbdsvc.images.resolve import Images
@@ -18,7 +19,7 @@ from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.client import Operations
 from nbdsvc.operations.journal import CHANNEL
 from nbdsvc.operations.operation_type import A, OperationType, args_to_json
-from nbdsvc.store import backends, moves
+from nbdsvc.store import backends, moves, repositories
 from nbdsvc.store import operations as journal
 from nbdsvc.store.database import Database
 
@@ -71,14 +72,15 @@ class App:
         backend: where it runs: the backend of this volume, or `host@backend#pool`. resource: (noun, id) that it is about.
         bounded: whether it counts against what a project may have unfinished.
 
-        Raises QuotaExceeded for too many unfinished operations of the project, Frozen for one that modifies something on a
-        frozen backend, and OutOfSpace for one that adds something where the database has hardly any room left.
+        Raises NotFound and Conflict as `end_move`, QuotaExceeded for too many unfinished operations of the project, Frozen
+        for one that modifies something on a frozen backend, and OutOfSpace for one that adds something where the database has
+        hardly any room left.
         """
         if operation_type.adds:
             self.check_database_room()
         host = backend if isinstance(backend, str) else backend.full_host
         locks = list(operation_type.locks(args))
-        if isinstance(backend, Volume) and backend.migration_status in states.MIGRATION_IN_FLIGHT:
+        if isinstance(backend, Volume):
             self.end_move(conn, backend, locks)
         made = operation(self, context, operation_type.name, host, resource, locks, args_to_json(args))
         if operation_type.modifies:
@@ -93,10 +95,16 @@ class App:
     def end_move(conn: sa.Connection, volume: Volume, locks: Iterable[Lock]) -> None:
         """Where an operation with these locks would wait for a move of the volume: end the move, see store/moves.py.
 
-        The move may be over before the operation begins, and then the volume would not be where it was submitted to.
+        The move may be over before the operation begins, and then the volume would not be where it was submitted to. It may
+        also have begun since `volume` was read: on PostgreSQL other transactions commit meanwhile. NotFound where another
+        project has accepted it since.
         """
         if {volume.id, names.delete_volume_lock(volume.id)} & {lock.name for lock in locks}:
-            moves.yield_to(conn, volume)
+            now = repositories.volumes.find(conn, volume.id) or volume
+            if now.project_id != volume.project_id:
+                raise errors.NotFound(resource="Volume", id=volume.id)
+            if now.full_host != volume.full_host or now.migration_status in states.MIGRATION_IN_FLIGHT:
+                moves.yield_to(conn, volume)
 
 
 @dataclass(frozen=True)

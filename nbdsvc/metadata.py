@@ -54,7 +54,7 @@ class Metadata:
             if changes or replace:
                 volume = row if isinstance(row, Volume) else repositories.volumes.get(conn, row.volume_id)
                 backends.check_not_frozen(conn, volume.full_host)
-            before = dict(getattr(self.rows.get(conn, id), self.column))
+            before = dict(getattr(self.rows.get_for_update(conn, id, owner_scope(context)), self.column))
             if expected is not None and not {etag(before), ANY} & set(expected):
                 raise errors.PreconditionFailed(resource=self.rows.noun, id=id)
             merged = {**({} if replace else before), **changes}

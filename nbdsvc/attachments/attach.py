@@ -22,7 +22,7 @@ def attach_volume(
     if instance_uuid is not None and not names.is_id(instance_uuid.lower()):
         raise errors.InvalidInput(field="instance_uuid", value=instance_uuid, reason="must be a UUID")
     with app.change() as conn:
-        volume = repositories.volumes.get(conn, id, owner_scope(context))
+        volume = repositories.volumes.get_for_update(conn, id, owner_scope(context))
         existing = repositories.attachments_of(conn, id)
         if any(a.status == "attached" and _user(a) == (instance_uuid, host_name) for a in existing):
             again = states.VOLUME["attach again"]

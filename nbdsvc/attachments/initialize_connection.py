@@ -25,11 +25,8 @@ def initialize_connection(app: App, context: Context, id: str, connector: dict[s
     ExportFailed.
     """
     with app.change() as conn:
-        repositories.volumes.get(conn, id, owner_scope(context))
         # The row is locked: either the acceptance of a transfer sees this connection, or this request sees the new owner.
-        volume = repositories.volumes.get_for_update(conn, id)
-        if volume.project_id != (owner_scope(context) or volume.project_id):
-            raise errors.NotFound(resource="Volume", id=id)
+        volume = repositories.volumes.get_for_update(conn, id, owner_scope(context))
         if volume.status in states.VOLUME_IN_FLIGHT | {"awaiting-transfer"}:
             raise errors.InvalidState(
                 resource="Volume",

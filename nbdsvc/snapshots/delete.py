@@ -33,7 +33,7 @@ def delete_snapshot(app: App, context: Context, id: str, *, force: bool = False)
     rule = states.SNAPSHOT["force delete" if force else "delete"]
     with app.change() as conn:
         app.database.lock_name(conn, f"delete-{id}")
-        snapshot = repositories.snapshots.get(conn, id, owner_scope(context))
+        snapshot = repositories.snapshots.get_for_update(conn, id, owner_scope(context))
         volume = repositories.volumes.get(conn, snapshot.volume_id)
         # The deletion of a volume with its snapshots works on them too.
         if force and snapshot.status == "deleting" and (journal.busy(conn, id) or volume.status == "deleting"):

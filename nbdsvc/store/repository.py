@@ -61,10 +61,15 @@ class Repository(Generic[R]):
             raise errors.NotFound(resource=self.noun, id=id)
         return found
 
-    def get_for_update(self, conn: sa.Connection, id: str) -> R:
-        """As `get`, and no other transaction changes the row until this one ends. For checks before a change."""
+    def get_for_update(self, conn: sa.Connection, id: str, project_id: str | None = None) -> R:
+        """As `get`, and no other transaction changes the row until this one ends. For checks before a change.
+
+        No row of another project is locked; one that goes to another project meanwhile is not found.
+        """
+        if project_id is not None:
+            self.get(conn, id, project_id)
         conn.execute(self._lock, {"_id": id})
-        return self.get(conn, id)
+        return self.get(conn, id, project_id)
 
     def find(self, conn: sa.Connection, id: str, project_id: str | None = None) -> R | None:
         if project_id is None:

@@ -63,7 +63,8 @@ def accept_transfer(app: App, context: Context, id: str, auth_key: str) -> Waiti
         if not placement.implements(conn, volume.full_host, "TransferDriver"):
             _finish(conn, args)
             return Waiting((), 0, lambda: found)
-        made = app.submit(conn, context, ACCEPT_TRANSFER, args, backend=volume, resource=("volume", volume.id))
+        owned = repositories.volumes.get(conn, volume.id)
+        made = app.submit(conn, context, ACCEPT_TRANSFER, args, backend=owned, resource=("volume", volume.id))
     return Waiting((made.id,), app.settings.attach_timeout, lambda: found)
 
 

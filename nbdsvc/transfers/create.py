@@ -25,7 +25,7 @@ def create_transfer(
     with app.change() as conn:
         volume = repositories.volumes.get(conn, volume_id, owner_scope(context))
         backends.check_not_frozen(conn, volume.full_host)
-        volume = repositories.volumes.get_for_update(conn, volume_id)
+        volume = repositories.volumes.get_for_update(conn, volume_id, owner_scope(context))
         if reason := _refusal(conn, volume):
             raise errors.InvalidInput(field="volume_id", value=volume_id, reason=reason)
         if not no_snapshots:

@@ -13,7 +13,8 @@ def delete_transfer(app: App, context: Context, id: str) -> None:
     Raises NotFound, Frozen, and Conflict while it is being accepted.
     """
     with app.change() as conn:
-        found = repositories.transfers.get(conn, id, owner_scope(context))
+        # In the order of an acceptance: the transfer, then its volume.
+        found = repositories.transfers.get_for_update(conn, id, owner_scope(context))
         volume = repositories.volumes.get_for_update(conn, found.volume_id)
         backends.check_not_frozen(conn, volume.full_host)
         if repositories.transfers.get(conn, id).accepted:

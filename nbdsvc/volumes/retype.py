@@ -32,8 +32,7 @@ def retype_volume(app: App, context: Context, id: str, new_type: str, policy: Mi
     Frozen; Conflict while it is being moved; BackendUnavailable and OutOfSpace where no pool can take it.
     """
     with app.change() as conn:
-        repositories.volumes.get(conn, id, owner_scope(context))
-        volume = repositories.volumes.get_for_update(conn, id)
+        volume = repositories.volumes.get_for_update(conn, id, owner_scope(context))
         wanted = usable_type(app, conn, context, new_type)
         check_not_encrypted(conn, wanted)
         _check(conn, volume, wanted)

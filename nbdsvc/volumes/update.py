@@ -13,6 +13,7 @@ def update_volume(app: App, context: Context, id: str, **changes: Any) -> Volume
     """Set these columns (never the status) and return the row. NotFound, Frozen."""
     with app.change() as conn:
         backends.check_not_frozen(conn, repositories.volumes.get(conn, id, owner_scope(context)).full_host)
+        repositories.volumes.get_for_update(conn, id, owner_scope(context))
         repositories.volumes.update(conn, id, **changes)
         return repositories.volumes.get(conn, id)
 
@@ -25,5 +26,6 @@ def set_readonly(app: App, context: Context, id: str, *, readonly: bool) -> None
     rule = states.VOLUME["update readonly flag"]
     with app.change() as conn:
         backends.check_not_frozen(conn, repositories.volumes.get(conn, id, owner_scope(context)).full_host)
+        repositories.volumes.get_for_update(conn, id, owner_scope(context))
         action = "have its read-only flag updated"
         repositories.volumes.transition(conn, id, rule.sources, "available", action=action, readonly=readonly)

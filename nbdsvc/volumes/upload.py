@@ -70,7 +70,7 @@ def upload_volume(app: App, context: Context, id: str, request: UploadVolumeRequ
         raise errors.Forbidden(reason="Only an administrator may make a public image.")
     rule = states.VOLUME["force upload to image" if request.force else "upload to image"]
     with app.change() as conn:
-        before = repositories.volumes.get(conn, id, owner_scope(context)).status
+        before = repositories.volumes.get_for_update(conn, id, owner_scope(context)).status
         volume = repositories.volumes.transition(
             conn, id, rule.sources, "uploading", action="upload", previous_status=before
         )
