@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
+import structlog
 
 from nbdsvc import errors
 from nbdsvc.model import clock
@@ -22,6 +23,8 @@ from nbdsvc.operations.unknown_type import typed
 from nbdsvc.store import hosts, operation_locks, secrets, transitions
 from nbdsvc.store import operations as rows
 from nbdsvc.store.database import Database
+
+log = structlog.get_logger(__name__)
 
 Types = Mapping[str, OperationType[Any]]
 
@@ -49,10 +52,17 @@ def settle(database: Database, host: str, types: Types) -> int:
 
 
 def _settle(database: Database, host: str, types: Types, id: str) -> bool:
-    """False where it has left the host, or leaves it at this moment, or the host has been allowed to return."""
+    """False where it has left the host, or leaves it at this moment, or the host has been allowed to return; and where its
+    end fails, which keeps no other one up.
+    """
     try:
         return _settle_in_one(database, host, types, id)
     except _LeftError:
+        return False
+    except errors.DatabaseUnavailable:
+        raise
+    except Exception as error:
+        log.error("an operation of a lost host could not be ended", operation=id, host=host, reason=str(error))
         return False
 
 
@@ -111,13 +121,13 @@ def _end(
     facts, state = (_facts(conn, found, error), model.FAILED) if error else (None, model.SUCCEEDED)
     _write(conn, found, state=state, error=facts, finished_at=clock.now())
     operation_locks.forget(conn, found.id)
-    secrets.forget(conn, found.id)
     with transitions.recording_skipped() as skipped:
         ended = rows.rows.get(conn, found.id)
         if error:
             type.fail(conn, ended, args, error)
         else:
             type.succeed(conn, ended, args)
+    secrets.forget(conn, found.id)  # after its end, which gives them to a creation that goes on elsewhere
     if skipped:
         rows.update_on(conn, found.step_host, found.id, skipped=skipped)
 
