@@ -75,6 +75,21 @@ def test_the_scheduler_chooses_the_host(between: Between) -> None:
     between.remove(id)
 
 
+def fill(between: Between) -> list[str]:
+    """The volumes that leave no room for a GiB on host b, beside what others have there."""
+    made = []
+    for size in (32, 16, 8, 4, 2, 1):
+        while True:
+            body = {"volume": {"size": size, "volume_type": "b"}}
+            status, content, _ = ask(between.api, "POST", "/v3/volumes", body)
+            if status != 202:
+                break
+            made.append(content["volume"]["id"])
+    for id in made:
+        assert between.api.wait_status("volumes", id) == "available"
+    return made
+
+
 def test_what_is_refused(between: Between) -> None:
     """What the destination lacks is in the answer, before anything begins."""
     id = between.written()
@@ -93,14 +108,15 @@ def test_what_is_refused(between: Between) -> None:
         assert "disabled" in refused()
         assert ask(between.api, "PUT", f"/v3/os-services/{turn_on}", body)[0] < 300
     between.faults("b").plan({"check_for_setup_error": [{"error": "BackendUnavailable"}]})
-    wait_until(lambda: "down" in between.act(id, "os-migrate_volume", host=between.pool("b"))[1])
+    wait_until(lambda: not between.is_up("b"))
+    assert "down" in refused()
     between.faults("b").plan({})
     wait_until(lambda: between.is_up("b"))
-    big = between.client.post("volumes", body={"volume": {"size": 39, "volume_type": "b"}})["volume"]["id"]
-    assert between.api.wait_status("volumes", big) == "available"
+    filled = fill(between)
     assert "Capacity" in refused()
-    between.client.delete("volumes", big)
-    assert between.api.wait_status("volumes", big) == "gone"
+    for other in filled:
+        between.client.delete("volumes", other)
+        assert between.api.wait_status("volumes", other) == "gone"
     assert between.place(id) == ("a", "available", None)
     between.remove(id)
 
