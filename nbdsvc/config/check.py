@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 
 class Check(NamedTuple):
-    """A condition that no settings may fulfil, and what the administrator reads if they do."""
+    """A condition that is true when a setting is wrong, the setting's name, and the reason for the error message."""
 
     wrong: Any
     setting: str

@@ -16,20 +16,21 @@ MOST_WEIGHT = 1e6
 class Choice:
     """How a pool is chosen for a new volume, and the volume type of one that names none."""
 
-    # How much each weigher counts in the choice of a pool: capacity (room for promises), allocated_capacity, volume_number
-    # (both spread volumes where it is below 0), goodness (the backends' goodness_function), chance. One that is missing: 0.
+    # The multiplier of each weigher: capacity (capacity that new volumes may be promised), allocated_capacity and
+    # volume_number (below 0, they spread volumes over pools), goodness (the backends' goodness_function), chance. A
+    # weigher that is missing has the multiplier 0.
     scheduler_weights: dict[str, Any] = field(default_factory=lambda: {"capacity": 1.0, "goodness": 1.0})
-    # Expressions that decide and score for backends whose options have no filter_function and goodness_function of their own.
-    # Empty: those that the backend's driver has, if any.
+    # filter_function and goodness_function of backends whose own options do not set them. Empty: those that the
+    # backend's driver has, if any.
     filter_function: str = ""
     goodness_function: str = ""
-    # Pools in which a creation is tried at most, one after the other, where their backends fail at it.
+    # The most pools in which a volume's creation is tried, one after the other, when their backends fail to create it.
     scheduler_max_attempts: int = 3
-    # Name or id of the volume type of a volume whose creation names none. It cannot be deleted.
+    # Name or id of the volume type of a volume whose creation names none. This type cannot be deleted.
     default_volume_type: str = "__DEFAULT__"
 
     def checks(self) -> Iterator[Check]:
-        """What is wrong with these settings, whatever the others are."""
+        """The checks that concern these settings alone."""
         weights = self.scheduler_weights
         yield Check(not _are_weights(weights), "scheduler_weights", f"must be numbers of {', '.join(WEIGHERS)}")
         yield Check(self.scheduler_max_attempts < 1, "scheduler_max_attempts", "must be at least 1")

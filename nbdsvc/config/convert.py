@@ -1,4 +1,4 @@
-"""Values as files and variables have them, as the types that the settings have."""
+"""Converts values from files and environment variables to the types of the settings."""
 
 import tomllib
 from pathlib import Path
@@ -8,7 +8,7 @@ from nbdsvc import errors
 
 
 def convert(key: str, value: Any, default: Any) -> Any:
-    """`value` as the type of the default; text comes from the environment."""
+    """`value` converted to the type of the default; text comes from the environment. ConfigError names the setting."""
     try:
         if isinstance(default, bool):
             return (
@@ -21,14 +21,14 @@ def convert(key: str, value: Any, default: Any) -> Any:
         if isinstance(default, dict):
             return _table(value) if isinstance(value, str) else dict(value)
         if isinstance(default, Path) or key in ("tokens_file", "image_ca_file"):
-            return Path(value).absolute()  # exports outlive this process, and start in / (exports/nbd/launch.py)
+            return Path(value).absolute()  # exports outlive this process, and run in / (exports/nbd/launch.py)
         return type(default)(value)
     except (KeyError, TypeError, ValueError) as error:
         raise errors.ConfigError(setting=key, reason=f"{value!r} is not a {type(default).__name__}") from error
 
 
 def _table(text: str) -> dict[str, Any]:
-    """Lines of TOML, or what stands between the braces of an inline table: a unit file's variable has one line."""
+    """Parse lines of TOML, or the inside of an inline table, because a variable in a unit file has only one line."""
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError:

@@ -15,37 +15,42 @@ class Exports:
     """How volumes are exported: NBD and iSCSI."""
 
     # How volumes are exported: nbd, one nbdkit per attachment; lio, iSCSI by the kernel's target, one target per volume.
-    # (lio-memory is lio without a kernel, to try out clients of the API.) Detach everything before you change it.
+    # (lio-memory simulates lio in memory, to try out clients of the API.) Detach all volumes before you change this
+    # setting.
     exporter: str = "nbd"
-    # iSCSI: addresses on which targets are reached, ADDRESS or ADDRESS:PORT, [ADDRESS]:PORT for IPv6; several for multipath.
-    # 0.0.0.0 or [::], alone: all of the host; an initiator gets the address that routes to it.
+    # iSCSI: addresses on which targets are reached, ADDRESS or ADDRESS:PORT, [ADDRESS]:PORT for IPv6; several for
+    # multipath. 0.0.0.0 or [::] (the only entry then): all addresses of the host; an initiator gets the address that
+    # routes to it.
     iscsi_portals: tuple[str, ...] = ()
-    # iSCSI: what a target's name begins with; volume-ID follows.
+    # iSCSI: the prefix of a target's IQN; volume-ID follows.
     iscsi_prefix: str = "iqn.2010-10.org.openstack:"
-    # iSCSI: bytes of a logical block, 512 or 4096. Partition tables count in it, so choose before the first volume is used;
-    # an exported volume keeps its own until its last detach.
+    # iSCSI: bytes of a logical block, 512 or 4096. Partition tables count in blocks, so choose before the first volume
+    # is used; an exported volume keeps its block size until its last detach.
     iscsi_block_size: int = 512
-    # iSCSI: a volume on a device (an LV) answers a write when it is on stable storage, as nbd_write_through has it for NBD.
-    # Off: LIO hands requests to the device as they are, faster for many small writes; then what an initiator wrote and
-    # flushed may be lost with this host's power, when the flush comes again afterwards. Changes at a volume's next attach.
+    # iSCSI: a write to a volume on a device (an LV) is answered when the write is on stable storage, for the reason
+    # given at nbd_write_through. Off: LIO passes requests to the device as they are, which is faster for many small
+    # writes; data that an initiator wrote and flushed may then be lost in a power cut of this host, if the initiator
+    # has to repeat the flush afterwards. A change takes effect at a volume's next attach.
     iscsi_write_through: bool = True
-    # Address on which NBD exports listen for other hosts; empty: this host only.
+    # Address on which NBD exports listen for other hosts; empty: only this host can attach volumes.
     nbd_listen: str = ""
-    # TLS with a key of each attachment's own on that address. The kernel's NBD client cannot do TLS: switch it off only
-    # where only the hypervisor hosts reach the address, because every client that does has the volumes.
+    # Whether clients on that address need TLS with the attachment's own pre-shared key. The kernel's NBD client cannot
+    # do TLS. Switch TLS off only where no host but the hypervisors reaches the address: any host that does can use the
+    # volumes.
     nbd_tls: bool = True
-    # Exports on that address answer a write when it is on stable storage; flushes then cost nothing. An initiator survives a
-    # power cut of this host and sends its flush again, but not the writes that were answered: without this they may be
-    # lost, and the flush succeed. Off: faster for many small writes, safe where this host never loses its memory.
+    # Exports on that address answer a write when the write is on stable storage; flushes then cost nothing. An
+    # initiator survives a power cut of this host and repeats its flush, but not the writes that were answered before:
+    # without this setting those may be lost although the flush succeeds. Off: faster for many small writes, and safe
+    # only where this host's memory survives a power cut.
     nbd_write_through: bool = True
     nbd_first_port: int = 10810
     nbd_last_port: int = 11809
-    # nbdkit filters in front of every export, and their arguments: for tests of what is behind them.
+    # nbdkit filters in front of every export, and their arguments; tests use them to delay or fail requests.
     nbd_filters: tuple[str, ...] = ()
     nbd_filter_args: tuple[str, ...] = ()
 
     def checks(self) -> Iterator[Check]:
-        """What is wrong with these settings, whatever the others are."""
+        """The checks that concern these settings alone."""
         yield Check(self.exporter not in EXPORTERS, "exporter", f"must be one of {', '.join(EXPORTERS)}")
         yield Check(self.iscsi_block_size not in (512, 4096), "iscsi_block_size", "must be 512 or 4096")
         yield Check(

@@ -14,16 +14,17 @@ class Images:
     image_paths: tuple[str, ...] = ()
     # Whether imageRef may be an http(s) URL.
     image_http: bool = True
-    # Where such URLs may lead besides public addresses: networks and host names, "10.0.0.0/8,images.example". Loopback,
+    # Networks and host names to which such URLs may lead besides public addresses: "10.0.0.0/8,images.example".
+    # Loopback,
     # link-local and private addresses, and this host's own, are refused unless they are listed. The proxies of the
     # environment (https_proxy, http_proxy, no_proxy) are used; where one is, it decides what can be reached.
     image_http_networks: tuple[str, ...] = ()
     # Certificates (PEM) to trust for https in place of the system's.
     image_ca_file: Path | None = None
-    # Seconds for which a server may say nothing, and bytes a second below which it is given up; 0: no least.
+    # Seconds for which a server may send nothing, and the least bytes a second that it has to send; 0: no minimum.
     image_http_silence: float = 30.0
     image_http_least_rate: int = 1024
-    # Bytes that images may take in state_dir/spool while volumes are made of them, all together, for those that cannot be
-    # read where they are: a compressed qcow2, or one of a web server without ranges. 0: they are refused. A compressed raw
-    # image needs none of it.
+    # The most bytes that all images together may take in state_dir/spool while volumes are made of them. Only images
+    # that cannot be read in place are spooled: a compressed file of a qcow2, or a qcow2 of a web server without range
+    # requests. 0: such images are refused. A compressed raw image needs no spool.
     image_spool: int = 0

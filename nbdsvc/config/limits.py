@@ -12,7 +12,8 @@ class Limits:
     quota_snapshots: int = 10
     quota_gigabytes: int = 1000
     quota_per_volume_gigabytes: int = -1
-    # Images that a project uploads: how many, and how many GiB of the image folder they may take; -1 is unlimited.
+    # The most images that a project may upload, and the most GiB that they may take in the image folder; -1 is
+    # unlimited.
     quota_images: int = 100
     quota_image_gigabytes: int = 1000
 

@@ -14,7 +14,7 @@ from nbdsvc.config.settings import Settings
 
 DEFAULT_FILE = Path("/etc/nbdsvc/nbdsvc.toml")
 PREFIX = "NBDSVC_"
-# Variables that the command line's client reads (cli/client.py): no settings of the service.
+# Variables that the command-line client reads (cli/client.py); they are not settings of the service.
 _CLIENT = frozenset({"NBDSVC_ENDPOINT", "NBDSVC_TOKEN", "NBDSVC_PROJECT"})
 
 

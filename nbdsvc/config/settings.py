@@ -17,7 +17,8 @@ from nbdsvc.config.storage import Storage
 from nbdsvc.config.work import Work
 
 
-# A dataclass has its last base's fields first: `nbdsvc show-config` prints the installation's at the top.
+# The fields of a dataclass's last base come first, so that `nbdsvc show-config` prints those of Installation at the
+# top.
 @dataclass(frozen=True)
 class Settings(Limits, Choice, Work, Exports, Images, Storage, Access, Installation):
     """All settings."""
@@ -28,7 +29,7 @@ class Settings(Limits, Choice, Work, Exports, Images, Storage, Access, Installat
 
     @property
     def served_backends(self) -> dict[str, BackendSettings]:
-        """The backends of this host by name, the default one first. ConfigError names a wrong setting of one."""
+        """The backends of this host by name, the default one first. ConfigError names a backend's wrong setting."""
         unnamed = BackendSettings(
             driver=self.driver,
             exporters=(self.exporter,),
@@ -44,7 +45,7 @@ class Settings(Limits, Choice, Work, Exports, Images, Storage, Access, Installat
         return self.state_dir / "pools" / backend if self.backends else self.pool_path
 
     def pool_folders(self, backend: str) -> list[Path]:
-        """Every folder that the backend's pools are in, where it keeps files."""
+        """Every folder in which the backend keeps the files of its pools."""
         options = self.served_backends[backend].options
         several = options.get("pools")
         named = list(several.values()) if isinstance(several, Mapping) else [options.get("pool")]
@@ -55,7 +56,7 @@ class Settings(Limits, Choice, Work, Exports, Images, Storage, Access, Installat
         return Path(self.images).absolute() if self.images else self.state_dir / "images"
 
     def checks(self) -> Iterator[Check]:
-        """What is wrong with these settings, kind by kind, and then with several kinds together."""
+        """The checks of each kind of settings, and then those that concern several kinds together."""
         for kind in (Installation, Access, Storage, Exports, Work, Choice):
             yield from kind.checks(self)
         used = {exporter for backend in self.served_backends.values() for exporter in backend.exporters}

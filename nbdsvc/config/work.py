@@ -10,29 +10,32 @@ from nbdsvc.config.check import Check
 class Work:
     """How much work runs at once, how fast, and for how long."""
 
-    # How often an external program is tried (Cinder's num_shell_tries).
+    # How many times an external program is run before its failure is reported (Cinder's num_shell_tries).
     num_shell_tries: int = 3
-    # Copies that run at once, of one project and of all together; the others wait. Two keep a disk busy, more make each of
-    # them slow. So that no project keeps another waiting, one that has no copy at work starts one all the same, and copies
-    # that move less than 1 MiB a second (a limit of their own, a slow source) are not counted; 64 run at the very most.
+    # The most copies that run at once, of one project and of all projects together; other copies wait. Two copies keep
+    # a disk busy, and more make each other slow. So that no project keeps another waiting, a project without a running
+    # copy may start one beyond this number, and copies that move less than 1 MiB a second (because of a limit of their
+    # own or a slow source) are not counted; never more than 64 copies run.
     max_copies: int = 4
-    # Operations of one project on one backend that have not ended; the next one is refused, unless it ends an attachment.
+    # The most unfinished operations of one project on one backend; a further operation is refused, unless it ends an
+    # attachment.
     max_operations: int = 1000
-    # All copies of this host together: at most so many bytes a second, and so many cores; 0: no limit. A SIGHUP reads these
-    # two anew, and copies that run go on by them. `nbdsvc operation limit` slows a single one.
+    # The most bytes a second and the most processor cores that all copies of this host together may use; 0: no limit.
+    # On SIGHUP the service reads these two again and applies them to running copies. `nbdsvc operation limit` slows one
+    # copy.
     copy_rate: int = 0
     copy_cores: float = 0.0
-    # Seconds between two looks at exports and pool statistics.
+    # Seconds between two repairs of exports and two reports of pool statistics.
     repair_interval: float = 30.0
-    # Seconds that a request waits for an attach or detach before it answers that the operation goes on.
+    # Seconds that a request waits for the end of an attach or detach before it replies that the operation goes on.
     attach_timeout: float = 60.0
-    # Seconds after which an operation is given up and undone; 0: never.
+    # Seconds after which an unfinished operation is ended and undone; 0: never.
     operation_deadline: float = 0.0
-    # Days for which an operation that ended can be looked up, and the messages that say why one failed.
+    # Days for which ended operations, and the messages that name the reasons of failures, are kept.
     operations_kept: float = 30.0
 
     def checks(self) -> Iterator[Check]:
-        """What is wrong with these settings, whatever the others are."""
+        """The checks that concern these settings alone."""
         yield Check(self.num_shell_tries < 1, "num_shell_tries", "must be at least 1")
         yield Check(self.operations_kept <= 0, "operations_kept", "must be more than 0")
         yield Check(not 1 <= self.max_copies <= 64, "max_copies", "must be 1 to 64")
