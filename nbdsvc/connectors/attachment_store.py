@@ -39,10 +39,10 @@ class Transport(Protocol):
         """Make the device; returns (path, details). work_dir: its private folder. Removes what it made when it fails."""
 
     def on_recorded(self, folder: Path) -> None:
-        """Start the processes that serve the device from now on. folder: of its record, which is stored already."""
+        """Start the processes that the device needs from now on. folder: holds the device's record, already stored."""
 
     def owns(self, attached: Attached) -> bool:
-        """Whether the device of this name is still the one that was attached: names are used again."""
+        """Whether the device is still the one that was attached: the kernel uses a device's name again."""
 
     def disconnect(self, work_dir: Path, attached: Attached) -> None:
         """Take the device down in any state. DeviceBusy where it stays in use."""
@@ -66,7 +66,7 @@ class AttachmentStore:
             return None
 
     def all(self) -> list[Attached]:
-        """The records of all attached volumes, ordered by volume id; without those that are detached meanwhile."""
+        """The records of all attached volumes, ordered by volume id, without volumes that are detached meanwhile."""
         found = []
         for path in sorted(self._folder.glob("*.json")):
             with contextlib.suppress(FileNotFoundError):
@@ -75,11 +75,11 @@ class AttachmentStore:
 
     def write(self, attached: Attached) -> None:
         """Store the record, in place of an earlier one of the volume."""
-        # Below /run: no device outlives this host's start either.
+        # The folder is below /run, because devices do not survive a reboot of this host either.
         atomic_file.write(self._path(attached.volume_id), json.dumps(asdict(attached)).encode(), durable=False)
 
     def forget(self, volume_id: str) -> None:
-        """Remove the volume's record and its private folder. Neither has to exist."""
+        """Remove the volume's record and private folder. A missing one is no error."""
         with contextlib.suppress(FileNotFoundError):
             for path in self.work_dir(volume_id).iterdir():
                 path.unlink()
@@ -91,7 +91,7 @@ class AttachmentStore:
 
 
 def is_nbd(info: dict[str, Any]) -> bool:
-    """Whether these connection data are of an NBD export."""
+    """Whether these are the connection data of an NBD export."""
     return bool(info.get("driver_volume_type") == "nbd")
 
 
@@ -119,7 +119,7 @@ def is_read_only(device: str) -> bool:
 
 
 def flush(device: str) -> None:
-    """Send what was written to the device to its server. OSError when some of it is lost."""
+    """Flush the device, so that its server has all writes on stable storage. OSError when a write is lost."""
     fd = os.open(device, os.O_RDONLY)
     try:
         os.fsync(fd)

@@ -7,6 +7,6 @@ from nbdsvc.polling import wait_until
 
 
 def await_device(done: Callable[[], object], device: str, reason: str, seconds: float) -> None:
-    """Return when `done` is true. DeviceBusy, with the reason, after so many seconds without that."""
+    """Return when `done` is true. Raises DeviceBusy with the reason when `done` is not true within `seconds`."""
     if not wait_until(done, seconds):
         raise errors.DeviceBusy(device=device, reason=reason)

@@ -1,7 +1,7 @@
-"""An NBD export as a block device without the kernel's nbd module: nbdfuse shows it as a file, a loop device on that.
+"""An NBD export as a block device without the kernel's nbd module: nbdfuse shows it as a file for a loop device.
 
-Direct I/O on the loop device is worth 2.7 to 5 times its speed, and keeps one page cache where there would be two. This
-is also the way for an export with TLS, which the kernel's client cannot do.
+The loop device uses direct I/O, which is 2.7 to 5 times as fast as buffered I/O and caches pages once and not twice. An
+export with TLS is also attached by this transport, because the kernel's client cannot do TLS.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from nbdsvc.datapath import source as sources
 from nbdsvc.model import names
 from nbdsvc.polling import wait_until
 
-# nbdfuse connects before it mounts: a server that lives is there long before this.
+# nbdfuse connects to the server before it mounts; with a running server the mount takes much less time than this.
 MOUNT_SECONDS = 15.0
 
 
@@ -38,7 +38,11 @@ class FuseLoop:
         return is_nbd(info) and Path("/dev/fuse").exists()
 
     def connect(self, work_dir: Path, attachment_id: str, info: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        """nbdfuse has a size once and for all, so it shows a file without end, and the loop device has the volume's."""
+        """Mount the export and attach a loop device to it. Raises ExportFailed and CommandFailed.
+
+        nbdfuse cannot change the size of its file. So the file is larger than any volume, and the loop device limits it
+        to the volume's size.
+        """
         mounted = work_dir / "nbd"
         mounted.touch()
         pid = self._mount(work_dir, mounted, _server(work_dir, info))
@@ -53,7 +57,7 @@ class FuseLoop:
         return device, {"mountpoint": str(mounted), "pid": pid, "sized": uri, "sequence": number}
 
     def on_recorded(self, folder: Path) -> None:
-        """Starts the agent, only for the device's size: nbdfuse ends when its server does, and the device with it."""
+        """Start the agent, which resizes the device. It cannot reconnect the device: nbdfuse ends with its server."""
         nbd_agent.ensure_running(folder)
 
     def owns(self, attached: Attached) -> bool:
@@ -67,7 +71,7 @@ class FuseLoop:
         self._unmount(Path(attached.details["mountpoint"]), attached.details["pid"])
 
     def _mount(self, work_dir: Path, mounted: Path, server: list[str]) -> int:
-        """Start nbdfuse with a session of its own; its pid file says that it serves."""
+        """Start nbdfuse in a session of its own and wait until the file is mounted; its pid. Raises ExportFailed."""
         pidfile, log = work_dir / "pid", work_dir / "log"
         pidfile.unlink(missing_ok=True)
         with log.open("wb") as output:
@@ -87,7 +91,7 @@ class FuseLoop:
         return child.pid
 
     def _unmount(self, mounted: Path, pid: int) -> None:
-        """Unmount, also where nbdfuse has ended and taken its mount with it. DeviceBusy where it does not end."""
+        """Unmount; no error where nbdfuse and its mount are gone already. DeviceBusy when nbdfuse does not end."""
         try:
             self._runner.run(
                 ["fusermount3", "-u", str(mounted)], no_retry=["not found", "not mounted", "Invalid argument"]
@@ -99,13 +103,13 @@ class FuseLoop:
 
 
 def _is_mounted(path: Path) -> bool:
-    """Whether mountinfo, whose fifth field is the mount point, has it: stat fails where the file's server has ended."""
+    """Whether mountinfo (fifth field: mount point) lists the path. stat would fail when nbdfuse has ended."""
     mounts = Path("/proc/self/mountinfo").read_text().splitlines()
     return str(path) in {line.split()[4].replace("\\040", " ") for line in mounts}
 
 
 def _is_there(pidfile: Path, mounted: Path) -> bool:
-    """Whether nbdfuse serves: mounted, with its size, which an inode has only after a stat, and a loop device reads."""
+    """Whether the file is mounted and has its size. The loop device needs the size, which the inode gets by a stat."""
     if not (pidfile.exists() and pidfile.read_text().strip()):
         return False
     found = mounted.stat()
@@ -113,9 +117,9 @@ def _is_there(pidfile: Path, mounted: Path) -> bool:
 
 
 def grow(attached: Attached) -> int | None:
-    """Give the device the size of its volume: the new size, or None where it has it. OSError, or ReadFailed.
+    """Give the device the size of its volume; the new size in bytes, or None when it has not grown.
 
-    EAGAIN is the kernel's while pages of the device are being written: try again.
+    Raises ReadFailed, and OSError: EAGAIN while the kernel writes pages of the device; the caller then tries again.
     """
     uri = attached.details.get("sized")
     size = _volume_size(uri) if uri and loop_device.is_attached(*_loop(attached)) else 0
@@ -126,7 +130,7 @@ def grow(attached: Attached) -> int | None:
 
 
 def _loop(attached: Attached) -> tuple[str, str, int | None]:
-    """As loop_device.py knows it again; records of older versions have no sequence number."""
+    """The arguments of loop_device.is_attached; records of older versions have no sequence number."""
     return attached.device, attached.details["mountpoint"], attached.details.get("sequence")
 
 
@@ -136,13 +140,13 @@ def _volume_size(uri: str) -> int:
 
 
 def _sized(work_dir: Path, info: dict[str, Any]) -> str:
-    """The URI by which the export says its volume's size; a key is named by its file."""
+    """The URI of the export under the name that reports the volume's size. The pre-shared key is given as a file."""
     uri = str(info["uri"])
     return f"{uri}?tls-psk-file={quote(str(work_dir / 'psk'))}" if info.get("tls") else uri
 
 
 def _server(work_dir: Path, info: dict[str, Any]) -> list[str]:
-    """The arguments by which nbdfuse connects. It refuses tls-psk-file (1.14), so for TLS an nbdkit stands between."""
+    """The arguments by which nbdfuse connects. For TLS through an nbdkit: nbdfuse 1.14 refuses tls-psk-file."""
     growing = names.growing_name(info["export"])
     if not info.get("tls"):
         server, _, export = str(info["uri"]).rpartition("/" + quote(str(info["export"])))
@@ -154,7 +158,7 @@ def _server(work_dir: Path, info: dict[str, Any]) -> list[str]:
 
 
 def _key(work_dir: Path, info: dict[str, Any]) -> Path:
-    """The key in a file: every user of the host can read a command line."""
+    """The file of the pre-shared key, now written: on a command line, every user of the host could read the key."""
     key = work_dir / "psk"
     fd = os.open(key, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(fd, "w") as file:
@@ -163,8 +167,8 @@ def _key(work_dir: Path, info: dict[str, Any]) -> Path:
 
 
 def _lives(pid: int, mounted: Path) -> bool:
-    """Whether nbdfuse serves this file: a pid is used again, and its next process names no such file."""
-    with contextlib.suppress(ChildProcessError):  # another process's child
+    """Whether nbdfuse runs: the pid's arguments have this path. A later process with the same pid has others."""
+    with contextlib.suppress(ChildProcessError):  # another process started nbdfuse
         os.waitpid(pid, os.WNOHANG)
     try:
         return os.fsencode(mounted) in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")

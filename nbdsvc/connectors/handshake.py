@@ -19,9 +19,9 @@ _REP_ACK, _REP_INFO, _REP_ERROR = 1, 3, 1 << 31
 _INFO_EXPORT = 0
 # Transmission flags of the export.
 HAS_FLAGS, READ_ONLY, CAN_MULTI_CONN = 1 << 0, 1 << 1, 1 << 8
-# A server that lives answers within this, also on a loaded host.
+# Seconds. A running server answers within this time, also on a loaded host.
 ANSWER_SECONDS = 10.0
-# No reply of this negotiation is longer: names and messages are at most 4096 bytes.
+# The longest reply of this negotiation in bytes: names and messages have at most 4096 bytes.
 _LONGEST = 64 * 1024
 
 
@@ -35,7 +35,7 @@ class Negotiated:
 
 
 def connect(unix_socket: str | None, host: str | None, port: int | None, export: str) -> Negotiated:
-    """Connect and negotiate. ExportFailed when there is no such server or export."""
+    """Connect and negotiate. Raises ExportFailed when the server or the export does not exist."""
     try:
         sock = _dial(unix_socket, host, port)
     except OSError as error:

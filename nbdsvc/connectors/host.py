@@ -15,15 +15,15 @@ from nbdsvc.polling import wait_until
 
 FOLDER = Path("/run/nbdsvc/attached")
 
-# The agent asks for sizes every five seconds; a busy host takes its time.
+# The agent requests sizes every five seconds, and needs longer on a busy host.
 GROWTH_SECONDS = 20.0
 
 
 class HostConnector:
-    """Attaches and detaches on this host. folder: of mount points, keys and records. transports: best first.
+    """Attaches and detaches on this host. folder: holds mount points, keys and records. transports: best first.
 
-    connections: of the kernel's NBD client to one volume, where the export allows more than one. Given a number,
-    `attach` refuses where another client would attach.
+    connections: how many the kernel's NBD client opens to one volume, where the export allows more than one. When a
+    number is given, `attach` refuses an export that another transport would attach.
     """
 
     def __init__(
@@ -58,10 +58,10 @@ class HostConnector:
         return self._store.all()
 
     def attach(self, volume_id: str, attachment_id: str, info: dict[str, Any]) -> Attached:
-        """Attach the volume; returns its record, also where it is attached already.
+        """Attach the volume and return its record; a volume that is attached already is no error.
 
-        Unsupported where no transport serves the export; errors of the transport. Whatever ends it early, a full disk or
-        an interrupt too, leaves neither a device nor a record.
+        Raises Unsupported where no transport serves the export, and the transport's errors. When the attach does not
+        succeed, also because of a full disk or an interrupt, neither a device nor a record remains.
         """
         found = self.find(volume_id)
         if found is not None:
@@ -90,7 +90,7 @@ class HostConnector:
             raise
 
     def await_growth(self, attached: Attached, size: int) -> str:
-        """Return when the device has the `size` of its extended volume: "". Where it does not come: what to do."""
+        """Wait until the device has the new `size` in bytes: "". When it does not get it: what the user has to do."""
         transport = self._named(attached)
         seconds = GROWTH_SECONDS if transport.grows else 0
         return "" if wait_until(lambda: size_of(attached.device) >= size, seconds) else transport.growth
@@ -98,7 +98,8 @@ class HostConnector:
     def detach(self, attached: Attached, *, force: bool = False) -> None:
         """Flush the device and take it down. DeviceBusy with the use and its place while the device is in use.
 
-        force: also when the flush fails, because its server is gone for good; what was not flushed before is lost.
+        force: detach even when the flush fails because the server is gone for good; writes not flushed before are lost.
+        Raises WriteFailed when the flush fails without `force`.
         """
         transport = self._named(attached)
         if transport.owns(attached):
@@ -130,7 +131,7 @@ def _quiesce(device: str, *, force: bool) -> None:
 
 
 def _own_address() -> str:
-    """The address from which this host reaches others, as its routes say; nothing is sent. Loopback without a route."""
+    """This host's source address by its routing table; nothing is sent. The loopback address when there is no route."""
     try:
         return net.source_address_for("192.0.2.1")  # TEST-NET-1, RFC 5737
     except OSError:

@@ -1,7 +1,7 @@
-"""An iSCSI target as a disk of this host, with multipath where it runs, by os-brick: as Nova does it.
+"""An iSCSI target as a disk of this host, by os-brick, as Nova does it; with multipath where multipathd runs.
 
-os-brick starts iscsiadm for every setting of a session, and would give it the password as an argument, which everybody on
-the host can read. So that one setting is written into open-iscsi's record by us.
+os-brick starts iscsiadm for every setting of a session, and would pass the password as an argument, which every user of
+the host can read. So this module writes the password into open-iscsi's record itself.
 """
 
 import importlib.util
@@ -17,13 +17,13 @@ from nbdsvc.connectors.device_wait import await_device
 from nbdsvc.exporter import SECRET_FIELDS
 
 NAME_FILE = Path("/etc/iscsi/initiatorname.iscsi")
-# Of open-iscsi: one file a record, readable by root only; where they are depends on its version.
+# Folders of open-iscsi's records, one file each, readable by root only; the folder depends on open-iscsi's version.
 _RECORDS = (Path("/etc/iscsi/nodes"), Path("/var/lib/iscsi/nodes"))
 _PASSWORD = "node.session.auth.password"  # noqa: S105 (the name of the setting)
 _END = "# END RECORD"
-# multipathd's own, which only listens while it runs (multipath-tools, DEFAULT_SOCKET).
+# The socket of multipathd (multipath-tools, DEFAULT_SOCKET): a connection succeeds only while multipathd runs.
 _MULTIPATHD = "\0/org/kernel/linux/storage/multipathd"
-# How often os-brick looks for a disk, with a longer pause each time.
+# How many times os-brick scans for a disk; the pause grows from one scan to the next.
 SCANS = 5
 SETTLE_SECONDS = 15.0
 
@@ -42,14 +42,14 @@ class BrickIscsi:
         return info.get("driver_volume_type") == "iscsi" and importlib.util.find_spec("os_brick") is not None
 
     def connect(self, work_dir: Path, attachment_id: str, info: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        """Log in to the target by os-brick. The details keep no secrets. ExportFailed where it cannot be connected."""
+        """Log in to the target by os-brick; the returned details have no secrets. ExportFailed when the login fails."""
         multipath = multipath_runs()
         connector = _connector(multipath)
         try:
             found = connector.connect_volume(dict(info))
         except BaseException as error:
             _take_back(connector, info)
-            if not isinstance(error, Exception):  # an end of this process
+            if not isinstance(error, Exception):  # KeyboardInterrupt or SystemExit
                 raise
             raise errors.ExportFailed(export=info["target_iqn"], reason=_text(error)) from None
         public = {key: value for key, value in info.items() if key not in SECRET_FIELDS}
@@ -60,11 +60,11 @@ class BrickIscsi:
         """Does nothing: open-iscsi's daemon keeps its sessions."""
 
     def owns(self, attached: Attached) -> bool:
-        """True: what a disk whose session ended by itself still had to write is lost, which a flush finds out."""
+        """Always True. If the session ended by itself, the flush before the detach reports that writes are lost."""
         return True
 
     def disconnect(self, work_dir: Path, attached: Attached) -> None:
-        """The flush was done, or given up, before: so nothing that fails here keeps the disk."""
+        """Log out, by force, because the disk was flushed or its flush given up. DeviceBusy when the session stays."""
         details = attached.details
         _take_back(_connector(details["multipath"]), details["connection"], details["found"])
         iqn = details["connection"]["target_iqn"]
@@ -92,7 +92,7 @@ def multipath_runs() -> bool:
 
 
 def _connector(multipath: bool) -> Any:
-    """os-brick's, in this process, which is root's: otherwise it would start a second one by sudo."""
+    """os-brick's connector, in this process, which runs as root: by default os-brick starts a helper by sudo."""
     from os_brick import privileged
     from os_brick.initiator.connectors.iscsi import ISCSIConnector
     from oslo_concurrency import lockutils
@@ -121,7 +121,7 @@ def _take_back(connector: Any, info: dict[str, Any], found: dict[str, Any] | Non
 
 
 def _write_password(iqn: str, password: str) -> None:
-    """Write the CHAP password into every record of the target: each portal has one, and all the same password."""
+    """Write the CHAP password into every record of the target: each portal has a record, with the same password."""
     for path in [path for root in _RECORDS for path in root.glob(f"{iqn}/**/[!.]*") if path.is_file()]:
         atomic_file.write(path, with_password(path.read_text(), password).encode())
 
@@ -140,7 +140,7 @@ def _connected() -> list[str]:
         try:
             found.append(path.read_text().strip())
         except OSError:
-            continue  # it ended meanwhile
+            continue  # the session ended meanwhile
     return found
 
 

@@ -1,4 +1,4 @@
-"""An NBD export as a block device of the kernel's own client, set up over netlink."""
+"""An NBD export as a block device of the kernel's NBD client, which is configured over netlink."""
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -11,13 +11,15 @@ from nbdsvc.connectors.attachment_store import Attached, is_nbd
 from nbdsvc.connectors.device_wait import await_device
 from nbdsvc.model import names
 
-# As many connections as the server's threads can keep busy; only where it says that a flush on one covers all.
+# As many connections as the server's threads can keep busy. More than one only where the server promises that a flush
+# on one connection covers all (NBD_FLAG_CAN_MULTI_CONN).
 CONNECTIONS = 4
-# Seconds. A request that is unanswered for so long ends its connection, and nbd_watch.py makes a new one: with 30 a killed
-# server was a stall of 30 s. Without a new connection I/O fails after the second: servers test themselves for minutes
-# before they boot, and I/O that waits is mended by itself, while a file system that saw an error is not.
+# Seconds. A request that is unanswered for REQUEST_TIMEOUT ends its connection, and nbd_watch.py makes a new one: with
+# 30 s, I/O stalled for 30 s after a server was killed. I/O fails when there is no new connection within DEAD_TIMEOUT.
+# It is long, because a rebooting storage host tests its hardware for minutes: I/O that waits recovers by itself, while
+# a file system that saw an error does not.
 REQUEST_TIMEOUT, DEAD_TIMEOUT = 5, 900
-# What every disk image's partition table was made for; the server has no larger minimum.
+# Bytes. The partition tables of disk images count in sectors of 512, and the server requires no larger block.
 BLOCK_SIZE = 512
 SETTLE_SECONDS = 10.0
 
@@ -36,21 +38,21 @@ class Client(Protocol):
         dead_timeout: int,
         identifier: str,
     ) -> int:
-        """Make a device of these sockets; its index."""
+        """Make a device of these sockets and return its index."""
 
     def disconnect(self, index: int) -> None:
         """End the device's connections."""
 
 
 def kernel_client() -> Client:
-    """The kernel's. Imported late: pyroute2 takes a quarter of a second to load."""
+    """The kernel's client. Imported here, because pyroute2 takes a quarter of a second to load."""
     from nbdsvc.connectors import nbd_netlink
 
     return nbd_netlink
 
 
 class KernelNbd:
-    """See Transport in nbdsvc/connectors/attachment_store.py. settle: seconds for a device to come up, or to end."""
+    """See Transport in nbdsvc/connectors/attachment_store.py. settle: seconds for a device to come up or to go away."""
 
     name = "kernel nbd"
     grows = True
@@ -69,11 +71,11 @@ class KernelNbd:
         self._settle = settle
 
     def serves(self, info: dict[str, Any]) -> bool:
-        """Whether the export is NBD without TLS, which the kernel lacks, and the module nbd is or can be loaded."""
+        """Whether the export is NBD without TLS (the kernel has no TLS), and the module nbd is loaded or can be."""
         return is_nbd(info) and not info.get("tls") and self._loaded()
 
     def connect(self, work_dir: Path, attachment_id: str, info: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        """Hand negotiated sockets to the kernel. ExportFailed; DeviceBusy where the device does not come up in time."""
+        """Hand negotiated sockets to the kernel. Raises ExportFailed; DeviceBusy when no device comes up in time."""
         with ExitStack() as stack:
             links = connect_links(info, stack, self._connections)
             index = self._client().connect(
@@ -101,16 +103,16 @@ class KernelNbd:
         nbd_agent.ensure_running(folder)
 
     def owns(self, attached: Attached) -> bool:
-        """Whether no other attachment has the device."""
+        """Whether the device does not belong to another attachment by now."""
         return identifier_of(attached.details["index"]) in (attached.attachment_id, None)
 
     def disconnect(self, work_dir: Path, attached: Attached) -> None:
-        """Disconnect the device, unless another attachment has it by now. DeviceBusy where it does not end in time."""
+        """Disconnect the device, unless another attachment has it by now. DeviceBusy when it does not end in time."""
         self._disconnect(attached.details["index"], attached.attachment_id)
 
     def _disconnect(self, index: int, attachment_id: str) -> None:
         if identifier_of(index) not in (attachment_id, None):
-            return  # ours is gone, and another attachment has the device since
+            return  # this attachment's device is gone, and another attachment has the index now
         self._client().disconnect(index)
         reason = "its connection does not end"
         await_device(lambda: not _connected(index), f"/dev/nbd{index}", reason, self._settle)
@@ -118,7 +120,7 @@ class KernelNbd:
     def _loaded(self) -> bool:
         if not Path("/sys/module/nbd").is_dir():
             try:
-                # No devices in advance: netlink makes them as they are requested.
+                # nbds_max=0: no devices are made in advance, because netlink makes each when it is requested.
                 self._runner.run(["modprobe", "nbd", "nbds_max=0"], tries=1)
             except errors.BackendError:
                 return False
@@ -134,9 +136,10 @@ def identifier_of(index: int) -> str | None:
 
 
 def connect_links(info: dict[str, Any], stack: ExitStack, connections: int) -> list[handshake.Negotiated]:
-    """One connection, and more of them where the export allows it, whose size is the device's business.
+    """Negotiated connections: one, or as many as `connections` where the export allows several.
 
-    Closed by the stack: the kernel holds its own.
+    They use the growing name, so that the server does not limit the device's size. `stack` closes the sockets; the
+    kernel holds its own descriptors of them. Raises ExportFailed.
     """
     growing = names.growing_name(info["export"])
     first = _connect_link(info, growing, stack)
@@ -145,7 +148,7 @@ def connect_links(info: dict[str, Any], stack: ExitStack, connections: int) -> l
 
 
 def volume_size(info: dict[str, Any]) -> int:
-    """The volume's size now, in bytes. ExportFailed where its server is away."""
+    """The volume's present size in bytes. ExportFailed when its server does not answer."""
     with ExitStack() as stack:
         return _connect_link(info, info["export"], stack).size
 

@@ -1,6 +1,6 @@
-"""Loop devices of this host: attached to a file, resized, detached, and known again by what no later user of them has.
+"""Loop devices of this host: attach to a file, resize, detach, and recognise by the sequence number.
 
-A loop device that is detached gets its next file under the same name, so a name alone says nothing of whose it is.
+The kernel gives the name of a detached loop device to the next file, so the name alone does not identify an attachment.
 """
 
 import errno
@@ -16,12 +16,12 @@ from nbdsvc import errors, process
 # The calls and struct loop_info64 of linux/loop.h.
 _CLR_FD, _SET_STATUS64, _GET_STATUS64 = 0x4C01, 0x4C04, 0x4C05
 _STATUS_SIZE, _SIZE_LIMIT = 232, 32
-# How the kernel names the file of a mount that was taken away under the device.
+# The kernel's name for a backing file whose file system was unmounted under the device.
 _UNMOUNTED = "/"
 
 
 def attach(runner: process.Runner, file: Path, size: int, *, read_only: bool) -> str:
-    """The path of a free loop device, now with the first `size` bytes of the file, by direct I/O. CommandFailed."""
+    """Attach a free loop device to the file's first `size` bytes, with direct I/O; its path. Raises CommandFailed."""
     argv = [
         "losetup",
         "--find",
@@ -34,7 +34,7 @@ def attach(runner: process.Runner, file: Path, size: int, *, read_only: bool) ->
 
 
 def sequence(device: str) -> int | None:
-    """The kernel's number of what is attached to the device; no two uses share it. None before Linux 5.15."""
+    """The kernel's sequence number (diskseq) of this use of the device, unique to the use. None before Linux 5.15."""
     try:
         return int((_sysfs(device) / "diskseq").read_text())
     except OSError:
@@ -52,9 +52,9 @@ def is_attached(device: str, file: str, number: int | None) -> bool:
 
 
 def detach(device: str, file: str, number: int | None) -> None:
-    """Detach the device unless it is another's by now. DeviceBusy where the kernel refuses.
+    """Detach the device, unless it has another file by now. DeviceBusy when the kernel refuses.
 
-    It cannot change hands between the look and the end: while this process has it open, no other can detach it.
+    Between the check and the ioctl no other process can detach the device, because this process has it open.
     """
     try:
         with _opened(device) as fd:
@@ -63,12 +63,12 @@ def detach(device: str, file: str, number: int | None) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        if error.errno != errno.ENXIO:  # it is detached
+        if error.errno != errno.ENXIO:  # ENXIO: the device is detached already
             raise errors.DeviceBusy(device=device, reason=f"its loop device: {error.strerror}") from error
 
 
 def set_size(device: str, size: int) -> None:
-    """Let the device end after `size` bytes of its file. OSError: EAGAIN while pages of the device are being written."""
+    """Limit the device to `size` bytes of its file. OSError: EAGAIN while the kernel writes pages of the device."""
     with _opened(device) as fd:
         status = bytearray(_STATUS_SIZE)
         fcntl.ioctl(fd, _GET_STATUS64, status)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def ensure_running(folder: Path) -> None:
-    """Start the process unless it runs. Call it when the device is noted already, see `Watch.run`."""
+    """Start the agent unless it runs. The device's record must be stored before the call, see `Watch.run`."""
     with locked(folder) as free:
         if not free:
             return
@@ -21,7 +21,7 @@ def ensure_running(folder: Path) -> None:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[bool]:
-    """A block with the agent's lock; yields False where another process holds it."""
+    """A block that holds the agent's lock; yields False when another process holds the lock."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     fd = os.open(folder.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

@@ -47,10 +47,11 @@ class _Message(genlmsg):  # type: ignore[misc]
 def connect(
     fds: Sequence[int], *, size: int, block_size: int, flags: int, timeout: int, dead_timeout: int, identifier: str
 ) -> int:
-    """Make a device of these negotiated sockets; its index. timeout, dead_timeout: seconds (0: none).
+    """Make a device of these negotiated sockets and return its index. Raises ExportFailed.
 
-    timeout: for one request, before its connection counts as dead. dead_timeout: for a reconnect, before I/O fails.
-    identifier: what a later reconfigure must name, so that a device is never given another volume's sockets.
+    timeout: seconds without an answer to a request after which its connection counts as dead (0: none).
+    dead_timeout: seconds without a new connection after which I/O fails (0: none). identifier: a later reconfigure has
+    to name the same, so that a device never gets another volume's sockets. size: bytes.
     """
     reply = _send(
         _CONNECT,
@@ -68,7 +69,7 @@ def connect(
 
 
 def reconfigure(index: int, fds: Sequence[int], *, identifier: str) -> None:
-    """Put new sockets in the places of dead ones."""
+    """Replace dead sockets of the device by these. Raises ExportFailed."""
     _send(
         _RECONFIGURE,
         [("NBD_ATTR_INDEX", index), ("NBD_ATTR_BACKEND_IDENTIFIER", identifier), _sockets(fds)],
@@ -76,13 +77,13 @@ def reconfigure(index: int, fds: Sequence[int], *, identifier: str) -> None:
 
 
 def resize(index: int, size: int, *, identifier: str) -> None:
-    """Let the device have `size` bytes; those who have it open see it at once."""
+    """Set the device's size in bytes; processes that have the device open see the new size at once."""
     attributes = [("NBD_ATTR_INDEX", index), ("NBD_ATTR_BACKEND_IDENTIFIER", identifier), ("NBD_ATTR_SIZE_BYTES", size)]
     _send(_RECONFIGURE, attributes)
 
 
 def disconnect(index: int) -> None:
-    """Send the server NBD_CMD_DISC and take the device down. Not connected: success."""
+    """Send the server NBD_CMD_DISC and take the device down. No error when the device is not connected."""
     try:
         _send(_DISCONNECT, [("NBD_ATTR_INDEX", index)])
     except errors.ExportFailed as error:
@@ -93,7 +94,7 @@ def disconnect(index: int) -> None:
 
 @contextlib.contextmanager
 def dead_links() -> Iterator[socket.socket]:
-    """A socket on which something arrives whenever a link of any NBD device dies (NBD_CMD_LINK_DEAD)."""
+    """A socket that receives a message whenever a connection of any NBD device dies (NBD_CMD_LINK_DEAD)."""
     with GenericNetlinkSocket() as netlink:
         netlink.bind("nbd", _Message)
         group = netlink.mcast_groups[_GROUP]
@@ -109,7 +110,7 @@ def _sockets(fds: Sequence[int]) -> tuple[str, Any]:
 
 
 def _send(command: int, attributes: list[Any]) -> int:
-    """Send one command; the index that the reply names, or -1."""
+    """Send one command and return the device index in the reply, or -1. Raises ExportFailed."""
     message = _Message()
     message["cmd"], message["version"] = command, 1
     message["attrs"] = attributes

@@ -1,10 +1,10 @@
-"""Gives devices of the kernel's NBD client new connections when theirs die: a server that was killed or restarted, a cut;
-and these, and loop devices over FUSE, the size of their volume when it was extended.
+"""Reconnects devices of the kernel's NBD client after their server was killed or restarted, or the network was cut, and
+resizes these devices and loop devices over FUSE when their volume was extended.
 
-The kernel keeps I/O waiting for DEAD_TIMEOUT and tells a multicast group that a link is dead; a process in user space
-has to connect again. One process a host does so for all devices: it starts with the first and ends with the last.
-Its status command is no sign of life (it still says "connected" after I/O has failed), so it is never used: a
-reconfigure takes only as many sockets as there are dead links, and none of a healthy device.
+When a connection dies, the kernel lets I/O wait for DEAD_TIMEOUT and notifies a multicast group; a user-space process
+has to connect again. One process on each host does so for all devices: it starts with the first device and ends with
+the last. The kernel's status command is not used, because it still reports "connected" after I/O has failed. It is also
+not needed: a reconfigure replaces only dead connections, and none of a healthy device.
 """
 
 import contextlib
@@ -20,26 +20,27 @@ from nbdsvc.connectors.attachment_store import Attached, AttachmentStore, size_o
 
 log = structlog.get_logger(__name__)
 
-# How often a server that is away is tried, and notes are looked at.
+# Seconds between two attempts to reach a server, and between two reads of the devices' records.
 TICK_SECONDS = 0.5
-# How often a volume's size is requested from its server: one handshake a device, and the time until growth is seen.
+# Seconds between two requests for a volume's size: each costs one handshake, and a device grows at most this late.
 SIZE_SECONDS = 5.0
 _WATCHED = (kernel_nbd.KernelNbd.name, fuse_loop.FuseLoop.name)
 
 
 class Watch:
-    """The devices noted in `folder`, which is HostConnector's."""
+    """Watches the devices that have a record in `folder`, the one of HostConnector."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._store = AttachmentStore(folder)
         self._broken: set[str] = set()
-        self._away: dict[str, str] = {}  # device: why it has no new connection
+        self._away: dict[str, str] = {}  # device: the reason why it could not be reconnected
         self._sizes_at = 0.0
 
     def run(self) -> None:
-        """Serve the devices until none is left. Returns at once where another process does."""
-        # A device may be noted between our last look and our end; who noted it saw us running. So: look again, unlocked.
+        """Serve the devices until none is left. Returns at once when another process serves them."""
+        # Another process may store a record after our last read and before we unlock; it then starts no agent, because
+        # it saw the lock held. So read the records again after unlocking.
         while self._devices():
             with nbd_agent.locked(self._folder) as free:
                 if not free:
@@ -48,11 +49,14 @@ class Watch:
                     self._serve()
 
     def _serve(self) -> None:
-        """Serve all devices until the first of the kernel's client comes or the last goes: those report dead links."""
+        """Serve all devices until the first device of the kernel's client appears or the last one goes away.
+
+        Only those report dead connections, so the socket for the reports is open only while there are any.
+        """
         with contextlib.ExitStack() as stack:
             has_links = bool(self._linked())
             events = stack.enter_context(_dead_links()) if has_links else None
-            self._broken = set(self._linked())  # what died before we came
+            self._broken = set(self._linked())  # connections may have died before the socket was open
             while self._devices() and bool(self._linked()) == has_links:
                 self._repair_all()
                 self._grow_all()
@@ -76,12 +80,12 @@ class Watch:
         self._broken &= set(devices)
 
     def _repair(self, attached: Attached) -> bool:
-        """Returns True when the device needs no further repair."""
+        """Reconnect the device; True when it needs no further repair."""
         from nbdsvc.connectors import nbd_netlink
 
         index = attached.details["index"]
         if kernel_nbd.identifier_of(index) != attached.attachment_id:
-            return True  # detached, or the device is another attachment's by now
+            return True  # the device is detached, or belongs to another attachment by now
         began = time.monotonic()
         try:
             with contextlib.ExitStack() as stack:
@@ -99,7 +103,7 @@ class Watch:
         return True
 
     def _grow_all(self) -> None:
-        """Devices whose volumes were extended get their size; a volume never shrinks."""
+        """Give each device whose volume was extended the new size; a volume never shrinks."""
         if time.monotonic() < self._sizes_at:
             return
         self._sizes_at = time.monotonic() + SIZE_SECONDS
