@@ -1,4 +1,4 @@
-"""Whether what a copy is about to overwrite is in use: a mount, a device on top, a loop device on a file."""
+"""Whether a copy's destination is in use: by a mount, by a device on top of it, or by a loop device on the file."""
 
 import errno
 import os
@@ -11,9 +11,10 @@ from nbdsvc import errors
 
 @contextmanager
 def claimed(path: Path, source: os.stat_result | None) -> Iterator[int]:
-    """The block device for us alone: its descriptor. DeviceBusy while it is mounted, swap, or below another device.
+    """A block with a descriptor that has the block device exclusively (O_EXCL).
 
-    source: of the file that is to be copied there; a loop device on that is the source itself.
+    source: the status of the source file; a loop device on that file would be the source itself. Raises DeviceBusy
+    while the device is mounted, swap, or below another device; Conflict when it is the source; WriteFailed.
     """
     try:
         fd = os.open(path, os.O_RDWR | os.O_EXCL | os.O_CLOEXEC)
@@ -32,7 +33,7 @@ def claimed(path: Path, source: os.stat_result | None) -> Iterator[int]:
 
 
 def check_file(path: Path) -> None:
-    """DeviceBusy where a loop device or the kernel's swap lives in the file: they would go on with the old one."""
+    """Raise DeviceBusy when a loop device or swap uses the file: these would go on to use the replaced file."""
     wanted = path.stat()
     for name, file in _loops():
         if os.path.samestat(file, wanted):
@@ -48,4 +49,4 @@ def _loops() -> Iterator[tuple[str, os.stat_result]]:
         try:
             yield note.parent.parent.name, Path(note.read_text().rstrip("\n")).stat()
         except OSError:
-            continue  # detached meanwhile, or its file has no name any more
+            continue  # the loop device was detached meanwhile, or its file was unlinked

@@ -1,6 +1,6 @@
 """The endpoints of `nbdsvc copy`: paths, devices and URIs, opened as sources and as destinations.
 
-A new file is written beside its name and renamed when it is whole; a file that is there already is never half replaced.
+A new file is written as a part beside its name and renamed when complete: an unfinished copy never replaces a file.
 """
 
 import os
@@ -131,7 +131,7 @@ def _open_file(path: Path, how: How) -> OpenSource:
 
 
 def _open_incoming(reference: str, how: How) -> OpenSource:
-    """Collect all bytes, then open them like a file; a child opens them by a name."""
+    """Collect all bytes in the spool, then open them like a file."""
     with incoming.collect(reference, how.spool) as fd:
         return replace(_open_descriptor(fd, incoming.name_of(reference), how), status=None)
 
@@ -140,7 +140,7 @@ def _open_descriptor(fd: int, path: Path, how: How) -> OpenSource:
     status = os.fstat(fd)
     _check_kind(path, status)
     if stat.S_ISBLK(status.st_mode) and how.declared in (None, "raw") and how.disk is None:
-        # The bytes that a guest wrote there must not decide how they are read.
+        # A device's format is not detected: a guest could write a qcow2 header that names files of this host.
         facts, opened = RAW, open_fd(fd, RAW, path.name, how.snapshot)
     else:
         facts, opened = opening.open_file(fd, path.name, how)
@@ -170,7 +170,7 @@ def _check_kind(path: Path, status: os.stat_result) -> None:
 def open_destination(
     place: Reference, size: int, options: DestinationOptions, opened: OpenSource
 ) -> Iterator[Destination]:
-    """A block with a destination for `size` bytes of `opened`. Its end without an exception gives a new file its name.
+    """A block with a destination for `size` bytes of `opened`. A new file gets its name when the block succeeds.
 
     Raises InvalidInput, Unsupported, Conflict, DeviceBusy, OutOfSpace, WriteFailed.
     """
@@ -195,7 +195,7 @@ def open_destination(
 def _journalled(
     stack: ExitStack, destination: Destination, options: DestinationOptions, opened: OpenSource, place: str, size: int
 ) -> Destination:
-    """A device or an export is its own part: its identity is "", for one of the same name and size looks the same."""
+    """Bind the journal to a device or export. Its identity is "", because nothing distinguishes it from a later one."""
     if options.journal is not None:
         journal = stack.enter_context(Journal(options.journal, opened.fingerprint(), place, size))
         destination.journal, destination.fingerprint = journal.begin("", anew=not journal.knows(""))
@@ -229,7 +229,7 @@ def _new_file(path: Path, size: int, options: DestinationOptions, opened: OpenSo
         ) as part:
             fresh = journal is None or not journal.knows(identity(part.fd)) or os.fstat(part.fd).st_size != size
             with _sink(part, size, options, fresh) as sink:
-                sink.name = path.name  # what messages should say
+                sink.name = path.name  # the name in messages: the file's, not the part's
                 destination = Destination(sink, part.path)
                 if journal is not None:
                     destination.journal, destination.fingerprint = journal.begin(identity(part.fd), anew=fresh)

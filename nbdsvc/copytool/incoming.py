@@ -1,7 +1,7 @@
-"""Sources that give their bytes once and in order: standard input, pipes and sockets.
+"""Sources that can be read only once and in order: standard input, pipes and sockets.
 
-Nothing is known of them before their end, neither size nor format. So they are kept in the spool, and are inspected and
-read there as any file is.
+Neither size nor format is known before the end of the stream. So the bytes are stored in the spool, and inspected and
+read there like any file.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ NAME = "standard input"
 
 
 def is_incoming(reference: str) -> bool:
-    """Whether its bytes come once. Standard input that was redirected from a file's beginning is that file."""
+    """Whether the source can be read only once. Standard input at the beginning of a file is read as that file."""
     if reference not in _STANDARD_INPUT:
         return _is_once(_mode_of(reference))
     return not _is_at_the_beginning_of_a_file()
@@ -29,9 +29,9 @@ def is_incoming(reference: str) -> bool:
 
 @contextmanager
 def collect(reference: str, spool: Spool) -> Iterator[int]:
-    """A block with a descriptor of all its bytes, in the spool.
+    """A block with a descriptor of the spooled file that has all bytes of the source.
 
-    ReadFailed, InvalidInput, BadImage, or WriteFailed of the spool's folder.
+    Raises ReadFailed, InvalidInput, BadImage, and WriteFailed when the spool's folder cannot be written.
     """
     name = str(name_of(reference))
     spool.check(name, "what comes once is kept on disk while it is read")
@@ -74,11 +74,11 @@ def _is_at_the_beginning_of_a_file() -> bool:
 def _open(reference: str, name: str) -> int:
     if reference not in _STANDARD_INPUT:
         try:
-            return os.open(reference, os.O_RDONLY | os.O_CLOEXEC)  # a FIFO waits for its writer, as for every program
+            return os.open(reference, os.O_RDONLY | os.O_CLOEXEC)  # opening a FIFO waits for its writer
         except OSError as error:
             reason = "it is a socket" if stat.S_ISSOCK(_mode_of(reference)) else error.strerror or str(error)
             raise errors.ReadFailed(source=name, offset=0, reason=reason) from error
-    if sys.__stdin__ is None:  # and the first file that we opened may have its number
+    if sys.__stdin__ is None:  # descriptor 0 may be another open file then
         raise errors.InvalidInput(field="SOURCE", value="-", reason="standard input is closed")
     if os.isatty(_STDIN):
         raise errors.InvalidInput(field="SOURCE", value="-", reason="standard input is a terminal")

@@ -1,8 +1,8 @@
-"""The file that `--journal` names, which lets a killed copy go on: tied to one source and one destination.
+"""The file that `--journal` names, by which a killed copy resumes: it belongs to one source and one destination.
 
-The core writes the journal (native/copy/journal.h); here is decided whether a file may be taken for one. A file that is none,
-or that speaks of another copy, is refused and stays as it is. The fingerprint in its header is made of three digests:
-12 bytes of the source, 10 of where the copy goes to, 10 of the part that has been written there.
+The core writes the journal (native/copy/journal.h); this module decides whether a file may be used as the journal. A
+file that is no journal, or the journal of another copy, is refused and not changed. The fingerprint in the header has
+three digests: 12 bytes of the source's, 10 of the destination's place, 10 of the identity of the part written there.
 """
 
 import contextlib
@@ -22,10 +22,10 @@ _SOURCE, _PLACE, _PART = 12, 10, 10
 
 
 class Journal:
-    """A journal that was judged and is locked. Use it as a context manager.
+    """A locked journal whose header was checked against this copy. Use it as a context manager.
 
-    path: of the file, which need not exist. source: a digest that changes with the source's content. place: what names
-    the destination. size: bytes of the destination.
+    path: the journal's, which need not exist. source: bytes that change with the source's content. place: names the
+    destination. size: bytes of the destination. Raises Conflict for a file that is not the journal of this copy.
     """
 
     def __init__(self, path: Path, source: bytes, place: str, size: int) -> None:
@@ -48,17 +48,20 @@ class Journal:
         self.close()
 
     def close(self) -> None:
-        """Close the journal's file, which unlocks it; it stays. May be called again."""
+        """Close the journal, which unlocks it; the file stays. May be called again."""
         if self.fd is not None:
             os.close(self.fd)
             self.fd = None
 
     def knows(self, part: str) -> bool:
-        """Whether the journal is of the part with this `identity`, or of a device or export, which have none."""
+        """Whether the journal belongs to the part with this `identity` ("" for a device or export)."""
         return self.fd is not None and self._part == _digest(part.encode(), _PART)
 
     def begin(self, part: str, anew: bool) -> tuple[int, bytes]:
-        """Make it speak of this part, of nothing in it where it begins anew: its descriptor and the fingerprint."""
+        """The descriptor and the fingerprint for a copy to this part; a new, empty journal with `anew`.
+
+        Raises Conflict or WriteFailed when the journal cannot be created.
+        """
         fingerprint = self._copy + _digest(part.encode(), _PART)
         if anew or self.fd is None:
             self.remove()
@@ -66,7 +69,7 @@ class Journal:
         return self.fd, fingerprint
 
     def remove(self) -> None:
-        """The copy is complete, or begins anew. What stands under the name now and is not ours stays."""
+        """Remove the journal: the copy is complete, or begins anew. Another file that has its name by now stays."""
         if self.fd is None:
             return
         with contextlib.suppress(OSError):
@@ -75,7 +78,7 @@ class Journal:
         self.close()
 
     def _judge(self, fd: int) -> bytes:
-        """The digest of the part that it speaks of. Conflict when the file is no journal, or not of this copy."""
+        """The digest of the journal's part. Raises Conflict when the file is no journal, or not that of this copy."""
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             raise _refused(self.path, "it is not a file")
@@ -98,7 +101,7 @@ class Journal:
         return bytes(fingerprint[_SOURCE + _PLACE :])
 
     def _create(self, fingerprint: bytes) -> int:
-        """The whole journal or none under the name, and never over something else."""
+        """Create the journal completely or not at all, and never over another file. Raises Conflict or WriteFailed."""
         content = _HEAD.pack(_MAGIC, CHUNK, self._size, fingerprint, 0) + bytes(_bitmap(self._size))
         try:
             fd = _create(self.path, content)
@@ -111,9 +114,9 @@ class Journal:
 
 
 def identity(fd: int) -> str:
-    """A value that distinguishes a file from a later one of the same name, also where its inode number is used again."""
+    """A value that distinguishes a file from a later one of the same name, even with the same inode number."""
     status, generation = os.fstat(fd), bytearray(8)
-    with contextlib.suppress(OSError):  # tmpfs and network file systems have none, and do not reuse numbers soon
+    with contextlib.suppress(OSError):  # tmpfs and network file systems have no generation, nor reuse inodes soon
         fcntl.ioctl(fd, _FS_IOC_GETVERSION, generation)
     return f"{status.st_dev}:{status.st_ino}:{generation.hex()}"
 
@@ -137,7 +140,7 @@ def _create(path: Path, content: bytes) -> int:
     try:
         fd = os.open(path.parent, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
         unnamed = True
-    except OSError:  # not every file system can; then a kill now leaves a journal that is refused as damaged
+    except OSError:  # no O_TMPFILE on this file system: a kill now leaves a journal that is refused as damaged
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         unnamed = False
     try:
@@ -156,7 +159,7 @@ def _create(path: Path, content: bytes) -> int:
 
 
 def _link(fd: int, path: Path) -> None:
-    """Give a file without a name its name. Python follows the link in /proc only from an opened folder."""
+    """Link an O_TMPFILE file to its name. os.link follows the link in /proc only with a descriptor of the folder."""
     folder = os.open("/proc/self/fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.link(str(fd), path, src_dir_fd=folder)
@@ -169,7 +172,7 @@ def _bitmap(size: int) -> int:
 
 
 def _digest(content: bytes, length: int) -> bytes:
-    import hashlib  # loads OpenSSL, which a copy without a journal does not need
+    import hashlib  # hashlib loads OpenSSL, which a copy without a journal does not need
 
     return hashlib.sha256(content).digest()[:length]
 

@@ -1,8 +1,8 @@
-"""A new file that appears under its name when it is whole: written as a part beside it, then renamed.
+"""A new file that appears under its name when it is complete: written as a part in the same folder, then renamed.
 
-A part is ours by a mark on it (an extended attribute), or because a journal speaks of it; any other file of that name is
-foreign, and is refused. What is replaced keeps its mode, owner and attributes; through a link, the file that it leads
-to is replaced, and other hard links of that keep the old bytes.
+A part is recognised by a mark (an extended attribute) or by a journal that belongs to it; any other file of that name
+is foreign, and is refused. The new file gets the mode, owner and attributes of the file that it replaces. When the path
+is a symbolic link, its target is replaced; other hard links of the replaced file keep the old bytes.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from nbdsvc.copytool import busy
 
 _SUFFIX = ".nbdsvc-part"
 _MARK = "user.nbdsvc.part"
-# Errors of file systems where there are no extended attributes, no hard links, or no permission for them.
+# Errors of file systems that have no extended attributes or no hard links, or do not permit them.
 _CANNOT = (errno.ENOTSUP, errno.ENOSYS, errno.EPERM, errno.EACCES, errno.EINVAL)
 _KEPT_ATTRIBUTES = ("user.", "system.posix_acl_access", "security.selinux")
 _NEW_MODE = 0o644
@@ -33,9 +33,9 @@ _NOT_FILES = (
 
 
 def judge(path: str, replace: bool) -> Path:
-    """The path that a new file will have, with links followed where it replaces one.
+    """The path of the new file; symbolic links are followed when it replaces a file.
 
-    Conflict, InvalidInput or WriteFailed.
+    Raises Conflict, InvalidInput or WriteFailed.
     """
     if path.endswith("/"):
         raise errors.InvalidInput(field="DESTINATION", value=path, reason="it is a folder: name the file in it")
@@ -57,7 +57,7 @@ def judge(path: str, replace: bool) -> Path:
 
 
 class Part:
-    """A locked part. `path`: its own; `fd`: open for reading and writing; `whole`: what it will be called."""
+    """A locked part. `path`: the part's; `fd`: open for reading and writing; `whole`: the path of the complete file."""
 
     def __init__(self, path: Path, fd: int, whole: Path) -> None:
         self.path = path
@@ -67,9 +67,10 @@ class Part:
 
 @contextmanager
 def open_part(path: Path, is_known: Callable[[int], bool], keeps: Callable[[], bool]) -> Iterator[Part]:
-    """Leaving without an exception gives the part its name; with one, it is removed unless `keeps` says otherwise.
+    """A block with the part of `path`. Without an exception, the part gets its name at the end of the block.
 
-    is_known: whether a part that is there and has no mark is ours. Conflict, DeviceBusy or WriteFailed.
+    After an exception the part is removed, unless `keeps()` is true. is_known: whether an existing part without a mark
+    belongs to this copy. Raises Conflict, DeviceBusy or WriteFailed.
     """
     replaced = _status(path)
     if replaced:
@@ -101,7 +102,7 @@ def part_of(path: Path) -> Path:
 
 
 def make_empty(part: Part, size: int) -> None:
-    """Make all `size` bytes zeros that take no space. WriteFailed, also where the file system has no sparse files."""
+    """Make the part a hole of `size` bytes. WriteFailed, also where the file system has no sparse files."""
     with _said(part.whole):
         os.ftruncate(part.fd, 0)
         os.ftruncate(part.fd, size)
@@ -132,7 +133,7 @@ def _open(part: Path, is_known: Callable[[int], bool]) -> int:
             raise _foreign(part)
         if status.st_nlink == 1:
             return fd
-        # A kill came between the two names of a file that was whole: it has the other one.
+        # The process was killed between link and unlink: the complete file has its own name already.
         part.unlink()
     except BaseException:
         os.close(fd)
@@ -148,7 +149,7 @@ def _foreign(part: Path) -> errors.Conflict:
 
 
 def _marked(fd: int) -> int:
-    with contextlib.suppress(OSError):  # without attributes, a part that a kill leaves is refused later, see _foreign
+    with contextlib.suppress(OSError):  # without the mark, a part that a kill leaves is refused later, see _foreign
         os.setxattr(fd, _MARK, b"1")
     return fd
 
@@ -161,7 +162,7 @@ def _is_marked(fd: int) -> bool:
 
 
 def _lock(fd: int, part: Path) -> None:
-    """Two copies to one name would write one file: the second gets Conflict."""
+    """Lock the part against a second copy to the same name, which gets Conflict."""
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.path.samestat(os.fstat(fd), part.lstat()):
@@ -190,7 +191,7 @@ def _attributes(path: Path) -> list[str]:
 
 
 def _name(fd: int, part: Path, path: Path, replaces: bool) -> None:
-    """Give the part its name. A file that came there meanwhile stays, and Conflict says so."""
+    """Give the part its name. Raises Conflict when another program has made a file of that name meanwhile."""
     os.fsync(fd)
     if replaces or not _linked(part, path):
         part.replace(path)
@@ -200,7 +201,7 @@ def _name(fd: int, part: Path, path: Path, replaces: bool) -> None:
 
 
 def _linked(part: Path, path: Path) -> bool:
-    """A hard link is the one way to take a name that is free. False where the file system has none."""
+    """Take a free name by a hard link, because a rename could replace a file. False where there are no hard links."""
     try:
         os.link(part, path)
     except FileExistsError:
@@ -223,7 +224,7 @@ def _status(path: Path) -> os.stat_result | None:
 
 
 def _give(fd: int, path: Path, replaced: os.stat_result) -> None:
-    """Give the file the owner of the replaced one, before anything is copied in vain."""
+    """Give the file the owner of the replaced one; before the copy, so that WriteFailed comes before the work."""
     now = os.fstat(fd)
     if (now.st_uid, now.st_gid) == (replaced.st_uid, replaced.st_gid):
         return

@@ -1,4 +1,4 @@
-"""Destinations that take bytes in their order only: standard output, and FIFOs."""
+"""Destinations that can be written only in order: standard output and FIFOs."""
 
 import os
 import stat
@@ -11,7 +11,7 @@ from nbdsvc import errors
 from nbdsvc.datapath import sink as sinks
 from nbdsvc.datapath.sink import Sink
 
-# The others name the same thing, and would be replaced as files if they were taken for paths.
+# The paths mean standard output like "-"; as paths of files they would be replaced by a new file.
 _STANDARD_OUTPUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 _STDOUT = 1
 
@@ -27,7 +27,7 @@ def is_stream(reference: str) -> bool:
 
 
 def mode_of(reference: str | Path) -> int:
-    """The mode (st_mode) of the path; 0 where stat fails: opening the path then reports why."""
+    """The mode (st_mode) of the path; 0 when stat fails: the later open then reports the reason."""
     try:
         return Path(reference).stat().st_mode
     except OSError:
@@ -36,7 +36,10 @@ def mode_of(reference: str | Path) -> int:
 
 @contextmanager
 def open_stream(reference: str) -> Iterator[Sink]:
-    """Standard output as it is, or a FIFO: that waits for its reader, as for every program."""
+    """A block with a sink over standard output or a FIFO, whose open waits for a reader.
+
+    Raises WriteFailed, and InvalidInput when standard output is closed or a terminal.
+    """
     if is_standard_output(reference):
         with _open_stdout() as sink:
             yield sink
@@ -53,7 +56,7 @@ def open_stream(reference: str) -> Iterator[Sink]:
 
 
 def _open_stdout() -> Sink:
-    if sys.__stdout__ is None:  # and the first file that we opened may have its number
+    if sys.__stdout__ is None:  # descriptor 1 may be another open file then
         raise errors.InvalidInput(field="DESTINATION", value="-", reason="standard output is closed")
     if os.isatty(_STDOUT):
         raise errors.InvalidInput(
