@@ -1,1 +1,1 @@
-"""Python's face of the C core: sources, copies, extents. Besides it only the server of an export imports nbdsvc._native."""
+"""The Python API of the C core: sources, copies, extents. Only it and the server of an export import nbdsvc._native."""

@@ -1,4 +1,4 @@
-"""Calls that may wait for a server for as long as it likes, and callers that need not wait with them."""
+"""Calls that may wait for a server without a limit, on threads of their own, so that the caller can stop to wait."""
 
 import queue
 import threading
@@ -8,17 +8,17 @@ from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 T = TypeVar("T")
-# A cancel is seen within a tenth of a second.
+# Seconds between two calls of `should_stop`: a cancel takes effect within 100 ms.
 TICK_SECONDS = 0.05
 _End = None
 
 
 class Abandoned(Exception):
-    """The wait for a call was ended; the call itself may still be under way."""
+    """The caller no longer waits for the call; the call itself may still be under way."""
 
 
 class Abandonable:
-    """`pread` on threads of its own, at most so many, so that `abort` ends every wait for it at once."""
+    """Runs `pread` on at most `threads` threads of its own, so that `abort` ends every wait for it at once."""
 
     def __init__(self, pread: Callable[[int, int], bytes], threads: int) -> None:
         self._pread = pread
@@ -47,7 +47,7 @@ class Abandonable:
                 self._waiting.discard(future)
 
     def abort(self) -> None:
-        """Abort the read. Its threads end when their calls have returned."""
+        """End every wait for a read. The threads end when their calls have returned."""
         with self._lock:
             self._aborted = True
             waiting, threads = list(self._waiting), self._threads
@@ -72,10 +72,10 @@ class Abandonable:
 
 @contextmanager
 def opened(function: Callable[[], T], should_stop: Callable[[], bool], late: Callable[[T], None]) -> Iterator[T]:
-    """A block with the result of `function()`; Abandoned as soon as `should_stop` says so, and then `late` gets the result.
+    """A block with the result of `function()`. Raises Abandoned as soon as `should_stop` is true.
 
-    The thread that makes the call lives as long as the block: children that are to die with their parent die with the
-    thread that started them (PR_SET_PDEATHSIG, prctl(2)).
+    A result that comes after that goes to `late`. The thread that makes the call lives as long as the block, because a
+    child process with PR_SET_PDEATHSIG is killed when the thread that started it ends (prctl(2)).
     """
     future: Future[T] = Future()
     lock, over = threading.Lock(), threading.Event()

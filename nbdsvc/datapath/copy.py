@@ -1,4 +1,4 @@
-"""Copies a source to a sink: several threads in C, the GIL released, resumable, cancellable, limited, verifiable."""
+"""Copies a source to a sink by threads of the C core without the GIL: resumable, cancellable, limited, verifiable."""
 
 import os
 import threading
@@ -18,14 +18,15 @@ from nbdsvc.datapath.sink import Sink
 from nbdsvc.datapath.source import Source
 from nbdsvc.location import Location
 
-# More threads than two cores, because half of them wait for the disk; more than cores on large hosts win nothing.
+# At least four threads, because half of them wait for the disk; on large hosts, more threads than cores gain nothing.
 THREADS = max(4, os.cpu_count() or 1)
-# A sink that packs makes its threads wait for their turn; with twice as many there is always one that need not wait.
+# The threads of a compressing sink wait for their turn to write; with twice as many, one always has work to do.
 PACKING_THREADS = 2 * THREADS
-# A thread that takes digests is not writing meanwhile, and a disk wants several writes at once: 2 GiB to a file took 0.93 s
-# without digests, with them 20 % more by four threads, 6 % by eight, 3 % by twelve and 1 % by sixteen.
+# A thread that computes a digest does not write meanwhile, and a disk is fast only with several writes at once: a copy
+# of 2 GiB to a file took 0.93 s without digests, and with them 20 % longer on four threads, 6 % on eight, 3 % on twelve
+# and 1 % on sixteen.
 DIGEST_THREADS = max(16, 2 * THREADS)
-# How often progress is reported and a request to stop is seen: a cancel takes effect within 100 ms.
+# Seconds between two progress reports and two calls of `should_stop`: a cancel takes effect within 100 ms.
 TICK_SECONDS = 0.05
 
 OnProgress = Callable[[int, int, int], None]
@@ -33,7 +34,7 @@ OnProgress = Callable[[int, int, int], None]
 
 
 class CopyResult(NamedTuple):
-    """Bytes dealt with in all, written as data, found there already by a resumed copy, shared; and how long it took."""
+    """Bytes in all (`size`), written (`data`), copied before a resume (`skipped`), shared (`cloned`); and seconds."""
 
     size: int
     data: int
@@ -43,7 +44,7 @@ class CopyResult(NamedTuple):
 
 
 class Stopped(Exception):
-    """The copy ended because `should_stop` said so. The caller knows why."""
+    """The copy ended because `should_stop` was true. The caller knows the reason."""
 
 
 def copy(
@@ -62,14 +63,14 @@ def copy(
     on_progress: OnProgress = lambda _done, _total, _data: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> CopyResult:
-    """Make the first `size` bytes of `destination` read like the source, then zeros; return when they are on disk.
+    """Write the source and then zeros to the first `size` bytes of `destination`; return when they are on disk.
 
-    `destination`: a sink, or a location whose bytes are written as they are. `journal`: a file of ours, or its
-    descriptor, that lets a later call with the same `fingerprint` (at most 32 bytes, naming the source's content) go on
-    where this one was killed; anything else in it is overwritten. The caller removes it when it is not needed any more.
-    `may_clone`: share the bytes where the file system can. `digests` are filled in. `limits`: of bytes, at most three;
-    `cpu`: of processor time (`limit.cores`). Raises Unsupported for a location that the data path does not open; Stopped,
-    ReadFailed, WriteFailed, OutOfSpace or BadImage, and the destination then holds a part.
+    `destination`: a sink, or a location whose raw bytes are written. `journal`: a path or descriptor of a private file,
+    by which a later call with the same `fingerprint` (at most 32 bytes that identify the source's content) resumes when
+    this call was killed; a file with other content is overwritten, and the caller removes the file in the end.
+    `may_clone`: share blocks where the file system can. `digests`: receives the digests. `limits`: at most three limits
+    of bytes a second; `cpu`: a limit of processor time (rate_limit.cores). Raises Unsupported for a location that the
+    data path does not open; Stopped, ReadFailed, WriteFailed, OutOfSpace or BadImage, and the copy is then incomplete.
     """
     with ExitStack() as stack:
         sink = destination
@@ -102,7 +103,7 @@ def copy(
 
 
 def digest(source: Source, size: int, **options: Any) -> Digests:
-    """Read the first `size` bytes of the source (zeros behind its end) for their digests. Options: as for `copy`."""
+    """The digests of the first `size` bytes of the source (zeros behind its end). Options and errors: as for `copy`."""
     found = Digests(size)
     with sinks.nowhere() as nowhere:
         copy(source, nowhere, size=size, digests=found, **options)
@@ -110,7 +111,7 @@ def digest(source: Source, size: int, **options: Any) -> Digests:
 
 
 def _run(job: Any, source: Source, on_progress: OnProgress, should_stop: Callable[[], bool]) -> int:
-    """The C call on a thread of its own, while this one reports progress and watches for a request to stop."""
+    """Run the C call on another thread, while this thread reports progress and calls `should_stop`."""
     results: list[int] = []
     worker = threading.Thread(target=lambda: results.append(lib.nbdsvc_copy_run(job)), name="copy")
     worker.start()
@@ -131,7 +132,7 @@ def _run(job: Any, source: Source, on_progress: OnProgress, should_stop: Callabl
 
 
 def _end(job: Any, source: Source) -> None:
-    """No thread of the copy waits for its source any more."""
+    """Cancel the copy, and end every read in which its threads wait for the source."""
     job.cancel = 1
     source.abort()
 

@@ -1,7 +1,7 @@
-"""Files with the digests of volumes and snapshots: what their bytes should be, for as long as no client may write them.
+"""Files with the digests of volumes and snapshots: the expected content, for as long as no client may write to them.
 
-They come from the copy that filled the volume, are copied to its snapshots and clones, and are discarded before the volume
-is exported for writing: from then on only the guest knows what it should hold, until new ones are recorded.
+The copy that fills a volume records its digests. They are copied for the volume's snapshots and clones, and discarded
+before the volume is exported for writing: from then on only the guest knows the content, until new ones are recorded.
 """
 
 import contextlib
@@ -20,19 +20,19 @@ class DigestStore:
     folder: Path
 
     def save(self, id: str, digests: Digests) -> None:
-        """Keep these as the digests of the volume or snapshot `id`."""
+        """Store the digests of the volume or snapshot `id`. Raises OSError when they cannot be written."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         digests.save(self._path(id))
 
     def load(self, id: str) -> Digests | None:
-        """The digests of `id`; None where there are none."""
+        """The digests of `id`; None where there are none. Raises ChecksumMismatch or BadImage for a damaged file."""
         try:
             return Digests.load(self._path(id))
         except FileNotFoundError:
             return None
 
     def copy(self, origin: str, id: str) -> None:
-        """Give `id`, which has the same bytes as `origin`, the digests of `origin`, or none where it has none."""
+        """Give `id` the digests of `origin`, which has the same bytes; none when `origin` has none."""
         self.discard(id)
         with contextlib.suppress(FileNotFoundError):
             os.link(self._path(origin), self._path(id))

@@ -30,7 +30,7 @@ class Digests:
         return self.content[index * DIGEST_SIZE : (index + 1) * DIGEST_SIZE].hex()
 
     def compare(self, found: "Digests", name: str) -> None:
-        """ChecksumMismatch for the first chunk of `name` in which `found` differs; it may go on behind our size."""
+        """Raise ChecksumMismatch for the first chunk of `name` that differs in `found`, which may have more chunks."""
         if self.content == found.content:
             return
         for index in range(len(self)):
@@ -40,7 +40,7 @@ class Digests:
 
     def root(self) -> bytes:
         """A digest of the size and of all digests."""
-        import hashlib  # imported here: hashlib loads OpenSSL, which copies without digests do not need
+        import hashlib  # imported here, because hashlib loads OpenSSL, which copies without digests do not need
 
         return hashlib.sha256(self._head() + self.content).digest()
 
@@ -48,12 +48,12 @@ class Digests:
         return _HEAD.pack(_MAGIC, self.size, CHUNK)
 
     def save(self, path: Path) -> None:
-        """Write them, whole or not at all."""
+        """Write the digests to a file, completely or not at all. Raises OSError."""
         atomic_file.write(path, self._head() + self.root() + self.content)
 
     @classmethod
     def load(cls, path: Path) -> "Digests":
-        """Digests that `save` wrote. ChecksumMismatch or BadImage for a damaged file; FileNotFoundError without one."""
+        """The digests that `save` wrote. Raises FileNotFoundError; ChecksumMismatch or BadImage for a damaged file."""
         stored = path.read_bytes()
         magic, size, chunk = _HEAD.unpack_from(stored.ljust(_HEAD.size, b"\0"))
         expected = _HEAD.size + _ROOT_SIZE + -(-size // CHUNK) * DIGEST_SIZE

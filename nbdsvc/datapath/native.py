@@ -1,4 +1,4 @@
-"""Calls into the C core, and the only place where its error numbers become errors of ours."""
+"""Calls of the C core, and the only place that converts its error numbers to errors of nbdsvc."""
 
 import errno
 import os
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 READ, WRITE, JOURNAL = 1, 2, 3
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _TICK_SECONDS = 0.05
-# Errors of the readers of formats for an image that is damaged (native/source/qcow2.c).
+# The error numbers by which readers of image formats report a damaged image (native/source/qcow2.c).
 _BAD = (errno.EBADMSG, errno.EILSEQ, errno.ENODATA)
 
 PreadCallback = Callable[[int, int], bytes]
 
 
 class Callback:
-    """A Python function as an input of the C core. Its exceptions are kept for the caller: C only sees a number.
+    """A Python function as an input of the C core. Its first exception is stored in `error`: C only gets a number.
 
-    `abort`: what makes reads under way end, where the function's owner has something that does; else they are left to end
-    by themselves, on threads of their own, and no caller waits for them.
+    `abort`: a function that ends reads under way. Without it, reads run on threads of their own, and after an abort no
+    caller waits for them.
     """
 
     def __init__(self, pread: PreadCallback, abort: Callable[[], None] | None = None, threads: int = 1) -> None:
@@ -39,7 +39,7 @@ class Callback:
         self.handle = ffi.new_handle(self)
 
     def abort(self) -> None:
-        """Reads that are under way fail as interrupted, and so do later ones. From any thread."""
+        """Let reads that are under way, and later ones, fail as interrupted. May be called on any thread."""
         self._aborted = True
         if self._stop_reads:
             self._stop_reads()
@@ -68,7 +68,7 @@ class Callback:
 
 
 def _abandonable(pread: PreadCallback, threads: int) -> "Abandonable":
-    # Imported here: it loads thread pools, which copies of files do not need.
+    # Imported here, because the module loads thread pools, which copies of files do not need.
     from nbdsvc.datapath.abandoning import Abandonable
 
     return Abandonable(pread, threads)
@@ -76,13 +76,13 @@ def _abandonable(pread: PreadCallback, threads: int) -> "Abandonable":
 
 @ffi.def_extern(error=-errno.EIO)  # type: ignore[untyped-decorator]
 def nbdsvc_python_pread(context: Any, buffer: Any, length: int, offset: int) -> int:
-    """The read function that C calls; `context`: the handle of a Callback. 0 or -errno."""
+    """The read function that C calls. `context`: the handle of a Callback. Returns 0 or -errno."""
     callback: Callback = ffi.from_handle(context)
     return callback.fill(buffer, length, offset)
 
 
 def input_of_fd(fd: int, name: str) -> Any:
-    """A C input over a file or device; the descriptor stays the caller's. ReadFailed where it cannot be read."""
+    """A C input over a file or device; the caller closes the descriptor. Raises ReadFailed."""
     made = ffi.new("struct nbdsvc_input **")
     result = lib.nbdsvc_input_fd_create(fd, made)
     if result < 0:
@@ -91,7 +91,7 @@ def input_of_fd(fd: int, name: str) -> Any:
 
 
 def input_of_callback(callback: Callback, size: int) -> Any:
-    """A C input of `size` bytes over the callback, which has to outlive it."""
+    """A C input of `size` bytes over the callback, which has to outlive the input."""
     made = ffi.new("struct nbdsvc_input **")
     if lib.nbdsvc_input_callback_create(lib.nbdsvc_python_pread, callback.handle, size, made) < 0:
         raise MemoryError
@@ -99,7 +99,7 @@ def input_of_callback(callback: Callback, size: int) -> Any:
 
 
 def source_of(input: Any, format: str, name: str, snapshot: str | None = None) -> Any:
-    """A source over the input, which it owns from now on. BadImage for an image that cannot be read."""
+    """A source over the input, which the source owns from now on. Raises BadImage or ReadFailed."""
     made, message = ffi.new("struct nbdsvc_source **"), ffi.new("struct nbdsvc_message *")
     if format == "raw":
         result = lib.nbdsvc_source_raw_create(input, made)
@@ -115,7 +115,7 @@ def source_of(input: Any, format: str, name: str, snapshot: str | None = None) -
 
 
 def patiently(call: Callable[[], int]) -> int:
-    """A call of the core that may wait long for a server: a signal ends the wait for it, as in every read of Python's."""
+    """Make a call of the core that may wait long for a server, so that a signal ends the wait, as in Python's reads."""
     if threading.current_thread() is not threading.main_thread():
         return call()  # Python delivers signals to the main thread only
     results: list[int] = []
@@ -127,7 +127,7 @@ def patiently(call: Callable[[], int]) -> int:
 
 
 def reason_of(message: Any, result: int) -> str:
-    """The core's message; without one, the text of the error number."""
+    """The core's message, or the text of the error number when there is none."""
     return ffi.string(message.text).decode(errors="replace") or os.strerror(-result)
 
 
@@ -144,7 +144,7 @@ def shown_uri(uri: str) -> str:
 def error_of(
     result: int, side: int, offset: int, reason: str, source: str, destination: str, journal: str = "the journal"
 ) -> errors.Error:
-    """The error that a failed copy means."""
+    """The error for a failed copy. side: READ, WRITE or JOURNAL; offset: bytes."""
     number = -result
     reason = reason or os.strerror(number)
     if side == JOURNAL:

@@ -20,7 +20,7 @@ def target_of(location: Location) -> Path | str:
 def nbd_uri(location: Location) -> str:
     """The URI of an `nbd` location, with the file of its pre-shared key as libnbd takes it: by the last parameter.
 
-    A fragment goes, because libnbd would take the parameter as a part of it and connect without the key.
+    A fragment is removed, because libnbd would read the parameter as its part and connect without the key.
     """
     file = location.options.get("tls_psk_file")
     if file is None:

@@ -1,4 +1,4 @@
-"""Limits of bandwidth and of processor time that jobs share and that may change while they run."""
+"""Limits of bandwidth and of processor time, which several copies share and which may change while copies run."""
 
 from nbdsvc._native import ffi, lib
 
@@ -6,7 +6,7 @@ _MICROSECONDS = 1_000_000
 
 
 class Limit:
-    """A limit of `rate` a second over all copies that share it; 0: none. Bytes, unless a function names another unit."""
+    """A limit for all copies that share it together. rate: bytes a second (for `cores`, microseconds); 0: no limit."""
 
     def __init__(self, rate: int = 0) -> None:
         made = ffi.new("struct nbdsvc_token_bucket **")
@@ -28,5 +28,5 @@ class Limit:
 
 
 def cores(count: float) -> int:
-    """The rate of a limit of processor time: so many cores' worth of it, 0 for no limit."""
+    """The rate of a limit of processor time, in microseconds a second, for so many cores; 0: no limit."""
     return max(int(count * _MICROSECONDS), 1 if count else 0)

@@ -1,8 +1,7 @@
 """Make one file or device read like another by writing only what differs.
 
-For giving a volume the bytes of its own snapshot: what has not changed since is not written, so a snapshot that keeps
-its origin's old bytes needs no room for it, and most of a volume costs a read and a comparison. Interrupted, it is simply
-run again.
+This reverts a volume to its snapshot. Unchanged bytes are read and compared and not written, so that a snapshot which
+stores the old bytes of its origin needs no space for them. An interrupted run is repeated from the beginning.
 """
 
 import errno
@@ -14,7 +13,7 @@ from pathlib import Path
 from nbdsvc import errors
 from nbdsvc.units import KiB, MiB
 
-# Read at once; and compared and written at once: the smallest chunk of a classic LVM snapshot.
+# Bytes of one read, and bytes of one write: the smallest chunk of a classic LVM snapshot.
 PIECE, CHUNK = 4 * MiB, 4 * KiB
 
 
@@ -25,7 +24,10 @@ def reconcile(
     on_progress: Callable[[int, int, int], None],
     should_stop: Callable[[], bool],
 ) -> int | None:
-    """Bytes written, all of them on stable storage; None where `should_stop` said so."""
+    """The number of bytes written, now on stable storage; None when `should_stop` was true. size: bytes.
+
+    Raises ReadFailed or WriteFailed.
+    """
     written = 0
     with _opened(source, os.O_RDONLY) as wanted, _opened(destination, os.O_RDWR) as present:
         for offset in range(0, size, PIECE):
@@ -59,7 +61,7 @@ def _opened(path: Path, flags: int) -> Iterator[int]:
 
 
 def _is_hole(fd: int, offset: int, length: int) -> bool:
-    """Whether the file has nothing there, which reads as zeros. False for a device, and where that cannot be known."""
+    """Whether these bytes are a hole, which reads as zeros. False for a device, and when holes are not reported."""
     try:
         return os.lseek(fd, offset, os.SEEK_DATA) >= offset + length
     except OSError as error:  # ENXIO: no data up to the end of the file, which may be before the end of the piece
@@ -87,7 +89,7 @@ def _write_differing(fd: int, path: Path, offset: int, new: bytes, old: bytes) -
 
 
 def _write(fd: int, path: Path, offset: int, content: bytes) -> None:
-    """Write all bytes: continues a short write, so that its error shows. Raises WriteFailed."""
+    """Write all bytes; a short write is continued, because the next write reports the error. Raises WriteFailed."""
     done = 0
     while done < len(content):
         try:

@@ -1,4 +1,4 @@
-"""Sinks of copies: a file or block device as it is, a new qcow2 image, a stream, or nothing at all."""
+"""Sinks of copies: the raw bytes of a file, block device or NBD export, a new qcow2 image, a stream, or none."""
 
 import os
 from contextlib import ExitStack
@@ -12,16 +12,16 @@ from nbdsvc.datapath.opening import target_of
 from nbdsvc.datapath.source import NBD_CONNECTIONS
 from nbdsvc.location import Location
 
-# Compressions of a qcow2 image, and the core's numbers for them.
+# The compression types of a qcow2 image, with their numbers in the core.
 COMPRESSIONS = {"none": 0, "zlib": 1, "zstd": 2}
 _IS_ZERO = 1
 _SECTOR = 512
 
 
 class Sink:
-    """A destination. Use it as a context manager; `size` is the room for guest bytes, None where the sink does not say.
+    """A destination. Use it as a context manager. `size`: the most guest bytes that fit; None where that is unknown.
 
-    `resumable`: a killed copy to it can go on where it stopped.
+    `resumable`: whether a killed copy to the sink can resume.
     """
 
     def __init__(self, pointer: Any, name: str, size: int | None = None, resumable: bool = True) -> None:
@@ -54,16 +54,16 @@ class Sink:
 
 
 def open(location: Location, *, is_zero: bool = False) -> Sink:
-    """A sink over a location that exists; `is_zero`: it reads as zeros now.
+    """A sink over a location that exists; `is_zero`: the location reads as zeros now.
 
-    Unsupported for a scheme that the data path does not open; WriteFailed.
+    Raises WriteFailed, and Unsupported for a scheme that the data path does not open.
     """
     target = target_of(location)
     return open_path(target, is_zero=is_zero) if isinstance(target, Path) else open_nbd(target, is_zero=is_zero)
 
 
 def open_path(path: Path, *, is_zero: bool = False) -> Sink:
-    """A file or block device that exists. `is_zero`: it reads as zeros now, so zeros need not be written."""
+    """A file or block device that exists. `is_zero`: all zeros, so that zeros need no write. Raises WriteFailed."""
     with ExitStack() as stack:
         fd, made = _open(stack, path, os.O_RDWR), ffi.new("struct nbdsvc_sink **")
         _check(lib.nbdsvc_sink_file_create(fd, _open_direct(stack, path), _IS_ZERO if is_zero else 0, made), path.name)
@@ -71,9 +71,9 @@ def open_path(path: Path, *, is_zero: bool = False) -> Sink:
 
 
 def create_qcow2(path: Path, size: int, compression: str = "none") -> Sink:
-    """A new qcow2 image for `size` guest bytes (rounded up to 512) in an empty file of ours.
+    """A new qcow2 image for `size` guest bytes (rounded up to 512), in place of the file's content. Raises WriteFailed.
 
-    Until the copy has succeeded, the file is no image. An interrupted copy starts again.
+    Until the copy has succeeded, the file is no image. An interrupted copy starts from the beginning.
     """
     size = -(-size // _SECTOR) * _SECTOR
     with ExitStack() as stack:
@@ -85,7 +85,7 @@ def create_qcow2(path: Path, size: int, compression: str = "none") -> Sink:
 
 
 def open_nbd(uri: str, *, is_zero: bool = False, connections: int = NBD_CONNECTIONS) -> Sink:
-    """An export that may be written; `is_zero`: it reads as zeros now."""
+    """A writable NBD export. `is_zero`: the export reads as zeros now. Raises WriteFailed."""
     made, message = ffi.new("struct nbdsvc_sink **"), ffi.new("struct nbdsvc_message *")
     size, flags = ffi.new("uint64_t *"), _IS_ZERO if is_zero else 0
     address = os.fsencode(uri)
@@ -97,14 +97,14 @@ def open_nbd(uri: str, *, is_zero: bool = False, connections: int = NBD_CONNECTI
 
 
 def open_stream(fd: int, name: str) -> Sink:
-    """A pipe, socket or file that takes bytes in their order; the descriptor and its flags stay the caller's."""
+    """A pipe, socket or file that is written in order. The sink neither closes the descriptor nor changes its flags."""
     made = ffi.new("struct nbdsvc_sink **")
     _check(lib.nbdsvc_sink_stream_create(fd, made), name)
     return Sink(made[0], name, resumable=False)
 
 
 def nowhere() -> Sink:
-    """Keeps nothing: a copy to it is a read of everything."""
+    """A sink that discards all bytes: a copy to it only reads the source."""
     made = ffi.new("struct nbdsvc_sink **")
     _check(lib.nbdsvc_sink_null_create(made), "nowhere")
     return Sink(made[0], "nowhere", resumable=False)
@@ -125,7 +125,7 @@ def _open(stack: ExitStack, path: Path, flags: int) -> int:
 
 
 def _open_direct(stack: ExitStack, path: Path) -> int:
-    """A descriptor with O_DIRECT, or -1: a volume's bytes need not push other pages out of the page cache."""
+    """A descriptor with O_DIRECT, so that a copy does not displace other pages of the page cache; -1 without it."""
     try:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_DIRECT)
     except OSError:

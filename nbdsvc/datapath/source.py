@@ -11,17 +11,18 @@ from nbdsvc.datapath import native
 from nbdsvc.datapath.opening import target_of
 from nbdsvc.location import Location
 
-# One for each thread of a copy on a small host; only one to a server that does not promise consistency.
+# One connection for each thread of a copy on a small host; the core opens only one to a server that does not promise
+# consistency between connections (NBD_FLAG_CAN_MULTI_CONN).
 NBD_CONNECTIONS = 4
-# Threads that read by one Python function: more would wait for the interpreter, and for what is read ahead for each.
+# Threads that read by one Python function: more threads would wait for the GIL, and each needs its own read-ahead.
 CALLBACK_THREADS = 8
 
 
 class Source:
-    """Guest-visible bytes. Use it as a context manager; `size` is the virtual size in bytes.
+    """The bytes that a guest sees. Use it as a context manager; `size` is the virtual size in bytes.
 
-    `sequential`: can only be read in ascending order, so by one thread. `most_threads`: more do not read it faster.
-    `on_close`: what else goes with the source.
+    `sequential`: the source can only be read in ascending order, so by one thread. `most_threads`: more threads do not
+    read faster. `on_close`: called when the source is closed.
     """
 
     def __init__(
@@ -61,23 +62,26 @@ class Source:
             self.on_close()
 
     def cause(self, error: errors.Error) -> errors.Error:
-        """The cause of a failed read, where Python knows more of it than the core."""
+        """The error to raise for a failed read; subclasses return the cause where Python knows more than the core."""
         return error
 
     def abort(self) -> None:
-        """Reads that wait for a server end at once, and later ones fail. From any thread, before `close`."""
+        """End reads that wait for a server; later reads fail. May be called on any thread, before `close`."""
         if self._pointer is not None:
             lib.nbdsvc_source_interrupt(self._pointer)
         if self.callback:
             self.callback.abort()
 
     def cut(self, size: int) -> None:
-        """Let it end at `size`, for reading less than a device or export has. Raw bytes only."""
+        """Reduce the source to `size` bytes, for reading only the first part of a device or export. Raw bytes only."""
         if size < self.size:
             self.size = self.pointer.size = size
 
     def extents(self) -> Iterator[tuple[int, int, bool]]:
-        """(offset, length, True where it reads as zeros without being stored), merged, in order."""
+        """(offset, length, whether the bytes are zeros that take no space) of each extent, in bytes, merged, in order.
+
+        Raises ReadFailed or BadImage.
+        """
         found, offset = ffi.new("struct nbdsvc_extent *"), 0
         start, length, zero = 0, 0, False
         while offset < self.size:
@@ -94,7 +98,7 @@ class Source:
             yield start, length, zero
 
     def read(self, offset: int, length: int) -> bytes:
-        """A look at some bytes; copies do not come this way."""
+        """Read some bytes, outside of a copy. Raises ReadFailed or BadImage."""
         buffer = bytearray(length)
         result = lib.nbdsvc_source_read(self.pointer, ffi.from_buffer(buffer), length, offset)
         if result < 0:
@@ -103,21 +107,21 @@ class Source:
 
 
 def open(location: Location, *, from_storage: bool = False) -> Source:
-    """A source over the raw bytes of a location. Unsupported for a scheme that the data path does not open; ReadFailed.
+    """A source over the raw bytes of a location. Raises ReadFailed; Unsupported for a scheme that is not opened here.
 
-    from_storage: as for `open_path`; of an export this host has nothing in its page cache.
+    from_storage: as for `open_path`; an export needs nothing, because this host's page cache has no page of it.
     """
     target = target_of(location)
     return open_path(target, from_storage=from_storage) if isinstance(target, Path) else open_nbd(target)
 
 
 def open_fd(fd: int, format: str, name: str, snapshot: str | None = None) -> Source:
-    """A source over an open file or device; the descriptor stays the caller's. `snapshot`: an internal one of a qcow2."""
+    """A source over an open file or device, which the caller closes. `snapshot`: an internal snapshot of a qcow2."""
     return Source(native.source_of(native.input_of_fd(fd, name), format, name, snapshot), name)
 
 
 def open_path(path: Path, format: str = "raw", snapshot: str | None = None, *, from_storage: bool = False) -> Source:
-    """A source over a file or block device of ours; `from_storage`: what the page cache holds of it is dropped first."""
+    """A source over a file or block device. `from_storage`: drop its pages from the page cache first. ReadFailed."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
@@ -131,7 +135,7 @@ def open_path(path: Path, format: str = "raw", snapshot: str | None = None, *, f
 
 
 def open_nbd(uri: str, connections: int = NBD_CONNECTIONS) -> Source:
-    """An export as a source. The URI may name a file with a pre-shared key (nbds://...?tls-psk-file=)."""
+    """An NBD export as a source. The URI may name a file of a pre-shared key (nbds://...?tls-psk-file=). ReadFailed."""
     made, message = ffi.new("struct nbdsvc_source **"), ffi.new("struct nbdsvc_message *")
     address = os.fsencode(uri)
     result = native.patiently(lambda: lib.nbdsvc_source_nbd_create(address, connections, message, made))
@@ -151,7 +155,8 @@ def open_callback(
 ) -> Source:
     """A source over a function (offset, length) -> bytes, which several threads call unless `sequential`.
 
-    `abort`: ends the function's calls that are under way, if there is anything that does.
+    `abort`: a function that ends calls under way; None where there is none. Raises BadImage, ReadFailed, and the first
+    exception of `pread`.
     """
     callback = native.Callback(pread, abort, 1 if sequential else CALLBACK_THREADS)
     try:

@@ -5,12 +5,12 @@ from typing import Any
 
 from nbdsvc._native import ffi, lib
 
-# 128 MiB, the most that `zstd -d` takes without --long or --memory.
+# Window of 2^27 bytes (128 MiB), the largest that `zstd -d` accepts without --long or --memory.
 _WINDOW_LOG = 27
 
 
 class Decompressor:
-    """`decompress` until `eof`; `unused_data` is what stands behind the frame then."""
+    """Call `decompress` until `eof`; `unused_data` then has the bytes behind the frame."""
 
     def __init__(self) -> None:
         made = ffi.new("struct nbdsvc_unpack **")
@@ -23,7 +23,7 @@ class Decompressor:
         self.needs_input = True
 
     def decompress(self, content: bytes, most: int) -> bytes:
-        """At most so many bytes. ValueError for a damaged frame."""
+        """At most `max_length` bytes of the content. Raises ValueError for a damaged frame."""
         content = self._left + content
         room, counts = ffi.new("char[]", most), ffi.new("size_t[2]")
         from_ = ffi.from_buffer(content)
