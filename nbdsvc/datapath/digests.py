@@ -1,8 +1,8 @@
 """Digests of a volume's content: a leaf for each chunk, a root over all of them, kept in a file of its own.
 
-A range is proved by the leaves of its chunks, and the leaves by the root. The file: 8 bytes `nbdsvcD1`, then in little
+A range is verified by the leaves of its chunks, and the leaves by the root. The file: 8 bytes `nbdsvcD1`, then little
 endian the size (64 bits) and the chunk's size (32 bits), then the root and the leaves. Leaves are XXH3-128 in its
-canonical byte order (they find what went wrong, not who did it), the root is SHA-256 of everything else in the file.
+canonical byte order (against faults, not against attacks), the root is SHA-256 of everything else in the file.
 """
 
 import struct

@@ -4,25 +4,25 @@ A driver makes, grows, copies and removes the backend's objects. It moves no byt
 nothing and knows no database, no operation and no setting but the arguments of its constructor: bytes go
 through `location` and datapath/, transports are exporters.
 
-`Driver` is what every driver implements; whatever else one can do is a protocol of its own, and what a driver can do is
-which of them it implements: `capabilities_of` says it, and nothing is found out by trying. A driver of `Driver` alone has
-volumes that are created, filled, attached, extended, copied and deleted; the API refuses what calls for a protocol that it
-does not implement. So will groups be protocols of their own, each with its first user.
+Every driver implements `Driver`. Each further capability is a protocol of its own; `capabilities_of` returns those that
+a driver implements, so that no capability is found out by trying. With `Driver` alone, volumes can be created, filled,
+attached, extended, copied and deleted; the API refuses requests that need a protocol which the driver does not
+implement.
 
-Rules that every method keeps, and tests/contract/ checks:
+Rules that every method keeps, and that tests/contract/ checks:
 
-* Idempotent. The same call with the same `owner` after a crash, at any moment, ends in the same state: "there already
-  and mine" is success. `owner` is the id of the operation that makes the object, stored with the object; an object of
-  that name with another owner is a `Conflict`, never touched.
-* Removing what is not there is success. Deleting is O(1) for the caller.
-* A failure leaves nothing behind but what a repeated call or `delete_*` removes. Full: `OutOfSpace`. Gone or not set
-  up: `BackendUnavailable`.
-* What makes an object may return a `ProviderState`, and None otherwise. The service keeps it in the row before the step ends,
-  and every later `VolumeRef` and `SnapshotRef` has it; a repeated call returns the same. A call that was killed before its
-  state was kept is repeated, or taken back: `delete_*` and `unmanage*` then come without a state, and have to find the
-  object by its id. Never a secret in it: rows are no place for one.
+* Idempotent. The same call with the same `owner` after a crash, at any moment, ends in the same state: an object that
+  exists already and has this owner is success. `owner` is the id of the operation that makes the object, and is stored
+  with the object; an object of that name with another owner is a `Conflict`, and is not touched.
+* To remove an object that does not exist is success. A deletion is O(1) for the caller.
+* A failure leaves only objects that a repeated call or `delete_*` removes. A full pool raises `OutOfSpace`, a backend
+  that is away or not set up `BackendUnavailable`.
+* A method that makes an object may return a `ProviderState`, or None. The service stores it in the row before the step
+  ends, and every later `VolumeRef` and `SnapshotRef` has it; a repeated call returns the same state. A call that was
+  killed before its state was stored is repeated, or undone: `delete_*` and `unmanage*` are then called without a state,
+  and have to find the object by its id. A state never has a secret: backups have the rows.
 
-Sizes are bytes. The methods have the names of Cinder's volume drivers, so that an author of one knows them.
+Sizes are bytes. The methods have the names of Cinder's volume drivers, so that authors of those know them.
 """
 
 from nbdsvc.driver.capabilities import PROTOCOLS, Capabilities, capabilities_of, unsupported

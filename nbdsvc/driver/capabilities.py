@@ -76,6 +76,6 @@ def capabilities_of(driver: Driver) -> Capabilities:
 
 
 def unsupported(backend: str, driver: str, protocol: str) -> errors.Unsupported:
-    """The error for what this backend cannot do, to be raised by the caller. driver: its name, protocol: of PROTOCOLS."""
+    """The Unsupported error for a missing capability, for the caller to raise. protocol: one of PROTOCOLS."""
     reason = f"backend {backend} {PROTOCOLS[protocol][1]}: its driver {driver} does not implement {protocol}"
     return errors.Unsupported(reason=reason)

@@ -24,10 +24,10 @@ class Driver(Protocol):
     # Start (S061, S062, S021)
 
     def do_setup(self) -> None:
-        """Make what the backend needs. Idempotent."""
+        """Set up the backend. Idempotent."""
 
     def check_for_setup_error(self) -> None:
-        """Raise ConfigError or BackendUnavailable when no pool can serve; called before each use of a sick backend."""
+        """Raise ConfigError or BackendUnavailable when no pool works; called before each use of a failed backend."""
 
     def get_version(self) -> str:
         """The driver's VERSION."""
@@ -35,33 +35,33 @@ class Driver(Protocol):
     # Facts (S063, S078-S080)
 
     def get_volume_stats(self, refresh: bool = False) -> list[PoolStats]:
-        """The pools' statistics, measured anew with `refresh`: of each, those that cannot serve too, with the fault."""
+        """The statistics of every pool; one that does not work is listed with its `fault`. refresh: measure again."""
 
     def get_pool(self, volume: VolumeRef) -> str:
         """Name of the pool that holds the volume."""
 
     def get_filter_function(self) -> str | None:
-        """The scheduler's filter expression; None passes always (S078)."""
+        """The scheduler's filter expression; None: the filter passes every request (S078)."""
 
     def get_goodness_function(self) -> str | None:
-        """The scheduler's goodness expression; None scores 0 (S078)."""
+        """The scheduler's goodness expression; None: the goodness is 0 (S078)."""
 
     def location(self, volume: VolumeRef) -> Location:
-        """Where the bytes of the volume are, which need not exist. BackendUnavailable where something took their place.
+        """The location of the volume's bytes. The object need not exist; BackendUnavailable when another has its place.
 
-        The path of a `block` or `file` location is what Cinder's `local_path` returns (S093). The scheme comes from the
-        driver, never from a look at the path: a device that is gone must not be taken for a file. It is no context
-        manager, because an export outlives the service, and nothing would be left to close it.
+        The path of a `block` or `file` location is what Cinder's `local_path` returns (S093). The driver knows the
+        scheme and does not stat the path, because a device that is gone must not be taken for a file. The location
+        needs no close, because an export outlives the service.
         """
 
     def list_objects(self) -> list[BackendObject]:
-        """Every object of the pools that can be listed, so that objects without a row, and rows without one, can be found."""
+        """Every object of the pools that can be listed; the service compares them with the rows."""
 
     def check_room(self, pool: str, needed: int) -> None:
-        """OutOfSpace when writing `needed` bytes into volumes would overrun the pool."""
+        """Raise OutOfSpace when the pool has no space for a write of `needed` bytes into its volumes."""
 
     def watch(self) -> None:
-        """Called at every report: grow what runs full, wake what sleeps, warn of what cannot be mended."""
+        """Called at every report: extend what runs full, activate what is inactive, warn of what needs an operator."""
 
     # Volumes (S064-S066, S092)
 
@@ -69,7 +69,7 @@ class Driver(Protocol):
         """A volume of `volume.size` bytes that reads as zeros."""
 
     def delete_volume(self, volume: VolumeRef) -> None:
-        """Remove it. DeviceBusy while a snapshot needs it."""
+        """Remove the volume. Raises DeviceBusy while a snapshot needs the volume."""
 
     def extend_volume(self, volume: VolumeRef, new_size: int) -> None:
-        """Grow to `new_size` bytes, also while exported; new bytes read as zeros. Never shrinks (S092)."""
+        """Grow the volume to `new_size` bytes, also while it is exported; new bytes are zeros. No shrink (S092)."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class DriverFacts:
-    """Facts of a driver that its methods do not show, known at the latest after `do_setup`."""
+    """Facts of a driver that do not follow from its methods, known at the latest after `do_setup`."""
 
     thin: bool
     """Space is taken when it is written."""

@@ -1,6 +1,7 @@
-"""The protocol of being notified of a freeze (S087).
+"""The protocol of drivers that are notified of a freeze (S087).
 
-The service itself refuses what would change a frozen backend: this is for a backend that does something of its own.
+The service itself refuses requests that would change a frozen backend; a driver implements the protocol only when its
+backend also has something to do.
 """
 
 from typing import Protocol, runtime_checkable
@@ -8,15 +9,16 @@ from typing import Protocol, runtime_checkable
 
 @runtime_checkable
 class FreezeDriver(Protocol):
-    """A driver whose backend does something of its own when an administrator freezes or thaws it.
+    """A driver whose backend has something to do when an administrator freezes or thaws it.
 
-    Volumes are attached, read and written as before. Both methods are idempotent, and either may come first.
+    Volumes of a frozen backend are attached, read and written as before. Both methods are idempotent, and either may be
+    called first.
     """
 
     def freeze_backend(self) -> bool:
-        """Take note that nothing on the backend is to be made or changed. False, or an error: it could not; it is frozen
-        all the same.
+        """From now on no object of the backend is made or changed. False or an error: the driver failed; the service
+        freezes the backend all the same.
         """
 
     def thaw_backend(self) -> bool:
-        """Return to normal. False, or an error: it could not, and the backend stays frozen."""
+        """End the freeze. False or an error: the driver failed, and the backend stays frozen."""

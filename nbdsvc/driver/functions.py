@@ -1,4 +1,4 @@
-"""Which filter and goodness function counts for a backend: its option, else the setting for all, else its driver's own."""
+"""The filter and goodness function of a backend: its option, else the setting for all backends, else the driver's."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ FILTER, GOODNESS = "filter_function", "goodness_function"
 
 @runtime_checkable
 class DefaultFunctionsDriver(Protocol):
-    """A driver that knows functions which suit its backend, where the operator sets none. One without it has none."""
+    """A driver with default functions for its backend, which are used where the operator sets none."""
 
     def get_default_filter_function(self) -> str | None:
         """The expression, or None."""
@@ -22,14 +22,14 @@ class DefaultFunctionsDriver(Protocol):
 
 @dataclass(frozen=True)
 class Function:
-    """An expression, and where it comes from: `option` of the backend, `setting` for all, or `driver`."""
+    """An expression, and its origin: `option` of the backend, `setting` for all backends, or `driver`."""
 
     text: str
     origin: str
 
 
 def functions_of(driver: Driver, settings: Mapping[str, str]) -> dict[str, Function]:
-    """The functions of a backend by name; none where nothing sets one. settings: those for all backends."""
+    """The functions of a backend by name, without those that are not set. settings: those for all backends."""
     options = {FILTER: driver.get_filter_function(), GOODNESS: driver.get_goodness_function()}
     own: dict[str, str | None] = {}
     if isinstance(driver, DefaultFunctionsDriver):

@@ -1,4 +1,4 @@
-"""The capabilities document of a backend: what it is, and its properties, the standard ones and its vendor's (S036, S082)."""
+"""The capabilities document of a backend: its description, standard properties and vendor properties (S036, S082)."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ def _standard(driver: Driver) -> dict[str, Property]:
 
 
 def _vendors(driver: Driver) -> dict[str, Property]:
-    """Those of the vendor, without the ones whose names are not."""
+    """The vendor's properties, without those whose names do not begin with the vendor's prefix."""
     if not isinstance(driver, VendorPropertiesDriver):
         return {}
     properties, vendor = driver.init_vendor_properties()
@@ -37,7 +37,7 @@ def _vendors(driver: Driver) -> dict[str, Property]:
 
 
 def property_faults(driver: Driver) -> list[str]:
-    """What is wrong with the names of the vendor and its properties, each a sentence for the log; empty: nothing."""
+    """The faults in the names of the vendor and its properties, each as a sentence for the log."""
     if not isinstance(driver, VendorPropertiesDriver):
         return []
     properties, vendor = driver.init_vendor_properties()

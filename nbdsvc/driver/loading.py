@@ -24,7 +24,7 @@ def load(kind: str, setting: str = "driver") -> Callable[..., Driver]:
 
 
 def check_complete(driver: object, setting: str) -> Driver:
-    """The driver; ConfigError that names what it lacks of Driver, which every driver implements."""
+    """The driver. Raises ConfigError, which names the methods of Driver that the driver does not implement."""
     members = {*vars(Driver), *Driver.__annotations__}
     missing = sorted(name for name in members if not name.startswith("_") and not hasattr(driver, name))
     if missing or not isinstance(driver, Driver):

@@ -1,4 +1,4 @@
-"""The protocols of migration (S075, S084, S096). Without them the service copies, and nothing else happens."""
+"""The protocols of migration (S075, S084, S096). Without them the service copies and does not call the driver."""
 
 from typing import Literal, Protocol, runtime_checkable
 
@@ -10,39 +10,40 @@ Remote = Literal["src", "dest"]
 
 @runtime_checkable
 class MigrateDriver(Protocol):
-    """A driver that moves a volume, which is not in use, from one of its pools to another without a copy by the service."""
+    """A driver that can move an unused volume from one of its pools to another without a copy by the service."""
 
     def migrate_volume(self, volume: VolumeRef, destination: VolumeRef) -> tuple[bool, ProviderState | None]:
-        """Move the object, which keeps its owner: all of it or nothing. `destination`: its pool, and the extra specs of the
-        type that the volume has there.
+        """Move the object, completely or not at all; it keeps its owner. `destination`: the pool, and the extra specs
+        of the volume's type there.
 
-        (False, None) where this driver cannot do it between these pools or with these specs, and then nothing has changed.
-        (True, state) where it did, and where it is there already. Called the other way round to take a move back, with the
-        state from before where the new one was not kept. Conflict where another object has the name at the destination.
+        Returns (False, None), with nothing changed, when the driver cannot move between these pools or with these
+        specs; (True, state) when it has moved the object, now or before. Called with the arguments exchanged to undo a
+        move, with the old state when the new one was not stored. Conflict when another object has the name at the
+        destination.
         """
 
 
 @runtime_checkable
 class VolumeCopyDriver(Protocol):
-    """A driver that prepares its volumes for a copy by the service: before, the copy, after."""
+    """A driver that is called before and after a copy of its volumes by the service."""
 
     def before_volume_copy(self, source: VolumeRef, destination: VolumeRef, remote: Remote | None) -> None:
-        """Called before the bytes are copied, and again where a copy goes on after a crash.
+        """Called before the bytes are copied, and again when a copy resumes after a crash.
 
-        remote: which of the two is another driver's, and which then has been, or will be, called too; None: both are here.
+        remote: which of the two volumes belongs to another driver, which is also called; None: both are this driver's.
         """
 
     def after_volume_copy(self, source: VolumeRef, destination: VolumeRef, remote: Remote | None) -> None:
-        """Called after the copy, also where it failed or was cancelled; perhaps more than once, or without `before`."""
+        """Called after the copy, also when it failed or was cancelled; possibly repeatedly, or without `before`."""
 
 
 @runtime_checkable
 class MigratedDriver(Protocol):
-    """A driver that finalizes an object which the service has filled with the bytes of another one."""
+    """A driver that has to finalize an object after the service has filled it with the bytes of another object."""
 
     def update_migrated_volume(self, volume: VolumeRef, source: VolumeRef) -> ProviderState | None:
-        """Called of the destination's driver once the volume is there, while its source still exists; again after a crash.
+        """Called on the destination's driver after the switch, while the source still exists; again after a crash.
 
-        What is to be kept of the object from now on; None: what was kept before. There is no `_name_id`: an object has the id
+        Returns the state to store from now on; None: the stored one stays. There is no `_name_id`: an object has the id
         of its volume from the beginning, at both places.
         """

@@ -1,4 +1,4 @@
-"""Objects of a pool: as the service lists them, and as a client sees them that may manage them."""
+"""Objects of a pool: as a driver lists them for the service, and for a client that may manage them."""
 
 from dataclasses import dataclass
 
@@ -7,10 +7,10 @@ from nbdsvc.driver.state import ProviderState
 
 @dataclass(frozen=True)
 class BackendObject:
-    """One object in a pool. kind: volume, snapshot or other; id: None for an object that is not ours.
+    """One object in a pool. kind: volume, snapshot or other; id: None for a foreign object; size: bytes.
 
     `fault`: why its bytes are lost for good; empty where they are not. `origin`: of a snapshot, its volume's id; None
-    where the pool does not tell.
+    where the pool does not store it.
     """
 
     kind: str
@@ -28,10 +28,10 @@ class BackendObject:
 
 @dataclass(frozen=True)
 class Manageable:
-    """An object of the pool as a client sees it that wants to manage it. `reference`: what manage_existing takes.
+    """An object of the pool, for a client that may manage it. `reference`: the `ref` of manage_existing. size: bytes.
 
-    size: bytes. `reason`: why it cannot be taken over now; empty: it can. `id`: of the volume or snapshot that it has the
-    name of. `source`: for a snapshot, the reference of its volume.
+    `reason`: why the object cannot be managed now; empty where it can. `id`: of the volume or snapshot whose name the
+    object has. `source`: for a snapshot, the reference of its volume.
     """
 
     reference: dict[str, str]

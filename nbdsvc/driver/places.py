@@ -1,4 +1,4 @@
-"""Where pools are, for drivers that can tell."""
+"""The places of pools: by them the service finds a pool that two backends share."""
 
 from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
@@ -6,21 +6,21 @@ from typing import Protocol, runtime_checkable
 
 @runtime_checkable
 class PoolPlaces(Protocol):
-    """A driver that can tell when a pool of it is another one's under another name."""
+    """A driver that can tell whether one of its pools is also a pool of another backend, under another name."""
 
     def pool_places(self) -> Mapping[str, frozenset[str]]:
-        """What each pool is known by: two that share one of these are the same. Called before do_setup.
+        """The identifiers of each pool: two pools with a common identifier are the same. Called before do_setup.
 
-        What begins with / is a folder: a pool in a folder that is inside another one's is refused too.
+        An identifier that begins with / is a folder: a pool in a subfolder of another pool's is refused, too.
         """
 
 
 @runtime_checkable
 class NeighbourDriver(PoolPlaces, Protocol):
-    """A driver that sees objects of other backends, because pools lie side by side in what it lists (a volume group)."""
+    """A driver that lists objects of other backends, too, because their pools share one container (a volume group)."""
 
     def set_neighbours(self, places: frozenset[str]) -> None:
-        """The places of all pools of the host's other backends: what lies there is theirs, and is neither listed nor used.
+        """The places of all pools of the host's other backends, whose objects the driver neither lists nor uses.
 
-        Called at the start of each backend, and again whenever another one starts.
+        Called at the start of each backend, and again whenever another backend starts.
         """

@@ -1,4 +1,4 @@
-"""Properties: what a backend says of the extra specs that it reads (S081)."""
+"""Properties: a backend's description of the extra specs that it reads (S081)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 @dataclass(frozen=True)
 class Property:
-    """An extra spec. type: of its values, as in JSON Schema: boolean, string, integer, number."""
+    """An extra spec. type: the JSON Schema type of its values: boolean, string, integer, number."""
 
     title: str
     description: str
@@ -18,24 +18,24 @@ class Property:
     maximum: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Without what is not said."""
+        """The property as JSON, without fields that are None."""
         return {name: value for name, value in vars(self).items() if value is not None}
 
 
 @runtime_checkable
 class VendorPropertiesDriver(Protocol):
-    """A driver that reads extra specs of its own, whose names begin with its vendor's."""
+    """A driver that reads extra specs of its own, whose names begin with the vendor's name."""
 
     def init_vendor_properties(self) -> tuple[Mapping[str, Property], str]:
-        """The properties by their names, each `vendor:name`, and the vendor's name. Called at every report, twice."""
+        """The properties by their names (`vendor:name`), and the vendor's name. Called twice at every report."""
 
 
 def vendor_prefix(vendor: str | None) -> str | None:
-    """The vendor's name as its properties begin with: a colon would end it too early."""
+    """The vendor's name as the prefix of its properties, with _ for each colon, because a colon ends the prefix."""
     return vendor.replace(":", "_") if vendor else None
 
 
 def prefixed_property(vendor: str | None, property: str | None) -> str | None:
-    """`vendor:property`; None without either."""
+    """`vendor:property`; None when one of the two is missing."""
     prefix = vendor_prefix(vendor)
     return f"{prefix}:{property}" if prefix and property else None

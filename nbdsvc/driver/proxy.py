@@ -1,12 +1,12 @@
-"""Drivers that stand for another one, which does the work (Cinder's ProxyVD, S105)."""
+"""Drivers that delegate to another driver (Cinder's ProxyVD, S105)."""
 
 from typing import Any
 
 
 class ProxyVD:
-    """Marks a driver that has another one in its attribute `driver`, and passes every other call on to it.
+    """A driver that delegates every call that it does not define to the driver in its attribute `driver`.
 
-    What it can do is what that one implements. One that finds its driver elsewhere overrides `_get_driver`.
+    Its capabilities are those of that driver. A subclass that finds the driver elsewhere overrides `_get_driver`.
     """
 
     def _get_driver(self) -> Any:
@@ -14,7 +14,7 @@ class ProxyVD:
         return vars(self).get("driver")
 
     def __getattr__(self, name: str) -> Any:
-        """Called for what the proxy does not have itself."""
+        """Called for attributes that the proxy does not define. Raises AttributeError when there is no driver."""
         driver = None if name.startswith("__") else self._get_driver()
         if driver is None:
             raise AttributeError(f"{type(self).__name__} has no {name}, and no driver that could have it")
@@ -22,6 +22,6 @@ class ProxyVD:
 
 
 def class_name(driver: object) -> str:
-    """The name of a driver's class in reports and messages; of a proxy, that of the driver which it stands for."""
+    """The name of a driver's class in reports and messages; for a proxy, that of the driver behind it."""
     behind = driver._get_driver() if isinstance(driver, ProxyVD) else None
     return type(driver).__name__ if behind is None else class_name(behind)

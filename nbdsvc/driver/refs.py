@@ -8,11 +8,11 @@ from nbdsvc.driver.state import ProviderState
 
 @dataclass(frozen=True)
 class VolumeRef:
-    """What a driver gets to know of a volume: its id, its size in bytes, its pool and the extra specs of its type."""
+    """The facts of a volume that a driver gets: id, size in bytes, pool, and the extra specs of the volume's type."""
 
     id: str
     size: int
-    # Name of the pool that holds it, or is to hold it: one of those that get_volume_stats lists.
+    # Name of the pool that holds the volume or is to hold it: one of those that get_volume_stats lists.
     pool: str
     extra_specs: Mapping[str, str] = field(hash=False)
     state: ProviderState | None = field(default=None, compare=False)
@@ -21,8 +21,8 @@ class VolumeRef:
 
 @dataclass(frozen=True)
 class SnapshotRef:
-    """What a driver gets to know of a snapshot: its id, its volume's id, the volume's size in bytes when it was taken, and
-    the pool that holds both.
+    """The facts of a snapshot that a driver gets: its id, the volume's id, the volume's size in bytes when the snapshot
+    was taken, and the pool that holds both.
     """
 
     id: str

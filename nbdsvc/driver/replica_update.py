@@ -1,4 +1,4 @@
-"""What drivers say of replicas, in both spellings that Cinder's documents and code have (trap T4)."""
+"""Drivers' updates of replicas, in both spellings that Cinder's documents and code have (trap T4)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,9 +6,9 @@ from typing import Any
 from nbdsvc import errors
 from nbdsvc.model import states
 
-# Extra specs by which a type wants replicas: the two spellings of version 1, and those of today.
+# Extra specs by which a type requires replicas: the two spellings of version 1, and those of today.
 _SPECS = ("replication", "replication_enabled")
-# Columns of a volume's row that an update may set. provider_auth is not among them: rows are no place for secrets.
+# Columns of a volume's row that an update may set. provider_auth is not among them, because rows have no secrets.
 _TEXTS = ("replication_status", "replication_extended_status", "replication_driver_data", "provider_id",
           "provider_location")  # fmt: skip
 _STATUSES = states.VOLUME_REPLICATION_STATUSES | states.SERVICE_REPLICATION_STATUSES
@@ -25,7 +25,7 @@ def is_replicated(extra_specs: Mapping[str, str]) -> bool:
 def replication_columns(update: Mapping[str, Any]) -> dict[str, Any]:
     """The columns of a volume's row that an update sets. `driver_data` is `replication_driver_data` (trap T4).
 
-    InternalError for a status that there is not, or for anything that is no text: the driver is at fault.
+    Raises InternalError, because the driver is at fault, for an unknown status or a value that is no text.
     """
     given = dict(update)
     if "driver_data" in given:

@@ -1,4 +1,4 @@
-"""The protocols of snapshots: of drivers that have them, and of those that also clone and revert without a copy."""
+"""The protocols of snapshots, and of clones and reverts without a copy."""
 
 from typing import Protocol, runtime_checkable
 
@@ -9,35 +9,35 @@ from nbdsvc.location import Location
 
 @runtime_checkable
 class SnapshotDriver(Protocol):
-    """A driver whose volumes have snapshots (S094). Without CloneDriver, volumes are made of them by a copy."""
+    """A driver whose volumes have snapshots (S094). Without CloneDriver, the service makes volumes of them by copy."""
 
     def create_snapshot(self, snapshot: SnapshotRef, owner: str) -> ProviderState | None:
-        """A point in time of the volume: what was written before this call, nothing that is written after it.
+        """Make a snapshot, which has all writes from before this call and none from after the call's return.
 
-        Where the storage shares no blocks: an object of `snapshot.size` zeros, which the service then fills.
+        Where the storage cannot share blocks: an object of `snapshot.size` zeros, which the service then fills.
         """
 
     def delete_snapshot(self, snapshot: SnapshotRef) -> None:
-        """Remove it; volumes made of it stay whole."""
+        """Remove the snapshot; volumes that were made of it keep all their bytes."""
 
     def snapshot_location(self, snapshot: SnapshotRef) -> Location:
-        """Where the snapshot's bytes are, as Driver.location of a volume's. To be read, and written only to fill it."""
+        """The location of the snapshot's bytes, see Driver.location. They are written only to fill the snapshot."""
 
 
 @runtime_checkable
 class CloneDriver(Protocol):
-    """A driver that clones at once, also a volume in use (S066). Without it the service copies what is not in use."""
+    """A driver that clones at once, also a volume in use (S066). Otherwise the service copies volumes not in use."""
 
     def create_cloned_volume(self, volume: VolumeRef, source: VolumeRef, owner: str) -> ProviderState | None:
-        """A volume with the source's bytes, grown to `volume.size`."""
+        """Make a volume with the source's bytes, grown to `volume.size` bytes."""
 
     def create_volume_from_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef, owner: str) -> ProviderState | None:
-        """A volume with the snapshot's bytes, grown to `volume.size`. Called of a SnapshotDriver only."""
+        """Make a volume with the snapshot's bytes, grown to `volume.size` bytes. Called only on a SnapshotDriver."""
 
 
 @runtime_checkable
 class RevertDriver(Protocol):
-    """A driver that reverts at once. Without it the service writes what differs; either way it needs SnapshotDriver."""
+    """A SnapshotDriver that reverts at once. Otherwise the service writes the blocks that differ."""
 
     def revert_to_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef, owner: str) -> None:
-        """Give a volume that is not in use the bytes of its snapshot again: all of its bytes, or none."""
+        """Revert an unused volume to its snapshot, completely or not at all."""

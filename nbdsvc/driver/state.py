@@ -1,4 +1,4 @@
-"""What a driver wants to have kept of an object, and gets back with every later call."""
+"""The state of an object that a driver returns, and gets again with every later call."""
 
 import json
 from collections.abc import Mapping
@@ -7,17 +7,17 @@ from typing import Any
 
 from nbdsvc.driver.replica_update import replication_columns
 
-# Rows are read with every list of volumes: this is for ids and addresses, not for a driver's own book-keeping.
+# Bytes. Rows are read with every list of volumes, so the field is for ids and addresses, not for a driver's metadata.
 MAX_NAME = 255
 MAX_DATA = 4096
 
 
 @dataclass(frozen=True)
 class ProviderState:
-    """What identifies an object for its backend, kept in the row of its volume or snapshot (S064, S083).
+    """The values by which a backend identifies an object, stored in the row of its volume or snapshot (S064, S083).
 
     provider_id, provider_location: at most 255 characters. driver_data: JSON of at most 4096 bytes. Never a secret:
-    rows are in backups of the database, and provider_id is shown to administrators. ValueError for what is too long.
+    backups of the database have the rows, and administrators see provider_id. Raises ValueError for too long a value.
     """
 
     provider_id: str | None = None
@@ -35,7 +35,7 @@ class ProviderState:
             raise ValueError(f"driver_data has {size} bytes as JSON, and may have {MAX_DATA}")
 
     def columns(self) -> dict[str, Any]:
-        """The values of the columns of a row."""
+        """The values by the names of the row's columns."""
         data = None if self.driver_data is None else dict(self.driver_data)
         return {
             "provider_id": self.provider_id,

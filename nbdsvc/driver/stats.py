@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-# Cinder's words for a capacity that is not a number.
+# Cinder's values for a capacity that is not a number.
 Limitless = Literal["infinite", "unknown"]
 Capacity = int | Limitless
 LIMITLESS: tuple[Limitless, ...] = get_args(Limitless)
@@ -12,11 +12,12 @@ LIMITLESS: tuple[Limitless, ...] = get_args(Limitless)
 
 @dataclass(frozen=True)
 class PoolStats:
-    """One pool's truth, in bytes. `reserved_percentage` and `max_over_subscription_ratio` as the operator set them.
+    """The statistics of one pool; sizes are bytes. The operator sets `reserved_percentage` and
+    `max_over_subscription_ratio`.
 
-    `total`, `free`: "infinite" or "unknown" where the backend has no number. `provisioned`: sum of the sizes promised to
-    volumes, 0 where the backend does not know it; `allocated`: what they really occupy. `metadata_percent`: how full the
-    pool's own book-keeping is, where it has one that can be full.
+    `total`, `free`: "infinite" or "unknown" where the backend has no number. `provisioned`: the sum of the volumes'
+    sizes, 0 where the backend does not know it; `allocated`: the space that volumes occupy. `metadata_percent`: the
+    used part of the pool's metadata, where the pool has metadata that can be full.
     """
 
     name: str
@@ -29,25 +30,26 @@ class PoolStats:
     max_over_subscription_ratio: float = 20.0
     thin: bool = True
     metadata_percent: float | None = None
-    # Why nothing in the pool can be served now; then its sizes are 0. Empty where it works.
+    # The reason why the pool does not work; its sizes are 0 then. Empty when the pool works.
     fault: str = ""
 
     @property
     def is_limitless(self) -> bool:
-        """Whether its size, or what is free of it, is no number."""
+        """Whether the pool's size or free space is no number."""
         return isinstance(self.total, str) or isinstance(self.free, str)
 
     def writable(self) -> float:
-        """Bytes that may still be written: what is free without what is reserved; below 0 where that is used too."""
+        """Bytes that may still be written: the free space less the reserve; below 0 when the reserve is used, too."""
         if isinstance(self.free, str):
             return math.inf
         return self.free - (0 if isinstance(self.total, str) else self.total * self.reserved_percentage // 100)
 
     def room(self) -> float:
-        """Bytes that may still be promised to new volumes: thin by over-subscription, thick by what is free.
+        """Bytes that new volumes may still have: thin pools by over-subscription, thick pools by their free space.
 
-        Infinite where the pool has no number for it, as in Cinder: what it cannot take it refuses when it comes. But a
-        part of a size that is no number cannot be reserved: such a pool takes nothing.
+        Infinite when the free space is no number, as in Cinder: the pool itself refuses a volume that does not fit. 0
+        when only the total is no number and a percentage of it is to be reserved, because the reserve cannot be
+        computed.
         """
         if self.fault:
             return 0
@@ -62,5 +64,5 @@ class PoolStats:
 
 
 def unmeasured(name: str) -> PoolStats:
-    """The pool of a driver that reports none (S130): it is seen, and takes nothing, because all of nothing is reserved."""
+    """The pool of a driver that reports none (S130): listed without capacity, so that no volume is placed there."""
     return PoolStats(name, 0, 0, 0, 0, 0, reserved_percentage=100, thin=False)

@@ -8,11 +8,11 @@ from nbdsvc.driver.state import ProviderState
 
 @runtime_checkable
 class TransferDriver(Protocol):
-    """A driver that keeps something of a volume's owner, as one does whose CHAP credentials are a project's."""
+    """A driver that stores data of a volume's owner, for example CHAP credentials of the project."""
 
     def accept_transfer(self, volume: VolumeRef, new_user: str, new_project: str) -> ProviderState | None:
-        """Called once a project has accepted the volume, which has no attachments; again after a crash.
+        """Called when a project has accepted the volume, which has no attachments; again after a crash.
 
-        What is to be kept of the object from now on; None: what was kept before. Called with the owner from before to take
-        it back, with the state of the call that is taken back where that was kept.
+        Returns the state to store from now on; None: the stored one stays. To undo a call, the method is called with
+        the former owner, and with the state that the undone call returned if that was stored.
         """
