@@ -1,1 +1,1 @@
-"""Transports, a folder each: how a connector reaches a volume's bytes. They know no database and no driver."""
+"""Transports, one folder each: how a connector reaches a volume's bytes. They use neither the database nor drivers."""

@@ -1,7 +1,7 @@
-"""The format of what exporters note on disk: its version, and where a note says that the volume is.
+"""The format of exporters' notes on disk: the version, and the location of the volume.
 
-Version 2 has `location` (nbdsvc/location.py); before it notes had the `path` of a file or block device. Notes without a
-version are from before there were versions: 0.
+Version 2 has `location` (nbdsvc/location.py); earlier notes have the `path` of a file or block device. Notes without a
+version have version 0.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ _FIRST_WITH_LOCATION = 2
 
 
 def check_version(export_id: str, note: Mapping[str, Any]) -> int:
-    """The note's version. ExportFailed for that of a newer service: half understood, it would be exported wrongly."""
+    """The note's version. Raises ExportFailed for that of a newer service, which this one could export wrongly."""
     version = _version(note)
     if version > VERSION:
         reason = f"its note has version {version}, and this service reads up to {VERSION}"
@@ -25,8 +25,9 @@ def check_version(export_id: str, note: Mapping[str, Any]) -> int:
 
 
 def is_whole(note: object) -> TypeGuard[dict[str, Any]]:
-    """Whether it is an object with a version and a location, as far as this service can tell: it judges no note of a newer
-    one. It looks at no path, which could be on a storage that hangs.
+    """Whether the note is an object with a version and a location; a note of a newer version always passes.
+
+    The path's status is not read, because its storage may hang.
     """
     if not isinstance(note, dict) or not isinstance(note.get("version", 0), int):
         return False
@@ -37,8 +38,8 @@ def is_whole(note: object) -> TypeGuard[dict[str, Any]]:
 
 
 def noted_location(note: Mapping[str, Any]) -> Location:
-    """The location of a whole note. A look at the path tells whether that of an older one is a block device; one that is
-    away counts as a file.
+    """The location of a whole note. For an older note, the path's status tells whether it is a block device; a path
+    that does not exist counts as a file.
     """
     found = _written(note)
     is_device = _has_path(note) and found.path.is_block_device()
@@ -46,15 +47,18 @@ def noted_location(note: Mapping[str, Any]) -> Location:
 
 
 def is_at(note: Mapping[str, Any], location: Location) -> bool:
-    """Whether a whole note has this location. Of an older one the path decides alone: its device may be away, and would
-    count as a file.
+    """Whether a whole note has this location. For an older note only the path counts, because a device that is gone
+    would count as a file.
     """
     found = _written(note)
     return found == location or (_has_path(note) and Location.block(found.path) == location)
 
 
 def _written(note: Mapping[str, Any]) -> Location:
-    """The path of an older note as a file. AttributeError, KeyError, TypeError or ValueError for a damaged one."""
+    """The note's location; the path of an older note counts as a file.
+
+    Raises AttributeError, KeyError, TypeError or ValueError for a damaged note.
+    """
     return Location.file(Path(note["path"])) if _has_path(note) else Location.from_json(note["location"])
 
 

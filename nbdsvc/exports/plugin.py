@@ -1,7 +1,7 @@
 """The plugin's path before it moved to nbd/plugin.py.
 
-The keeping shell of a live server from before the move starts its nbdkit by this path, again after a crash (nbd/keep.sh).
-Without this file such a server would not come back until the next repair of exports.
+The shell that keeps a server which was started before the move restarts its nbdkit by this path after a crash
+(nbd/keep.sh). Without this file, such a server would be down until the next repair of exports.
 """
 
 from nbdsvc.exports.nbd.plugin import *  # noqa: F403

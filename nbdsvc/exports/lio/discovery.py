@@ -1,7 +1,8 @@
-"""iSCSI discovery: which targets a portal tells an initiator of, and where they are (RFC 7143, SendTargets, Appendix C).
+"""iSCSI discovery: the targets that a portal reports to an initiator, and their portals (RFC 7143, SendTargets,
+Appendix C).
 
-One session of the kind "Discovery": login without authentication, one text request, its answer, logout. Nothing but sockets,
-because iscsiadm would ask in this host's name, and LIO tells each initiator only of what it may have.
+One session of the type "Discovery": login without authentication, one text request, its reply, logout. It uses sockets
+and not iscsiadm, which would log in with this host's name: LIO reports to each initiator only targets that it may use.
 
     PDU: 48 bytes of header | data, padded to 4 bytes; data are KEY=VALUE and a zero byte each (sections 11.2 and 6.1)
 """
@@ -15,18 +16,18 @@ from collections.abc import Iterator
 # Seconds for the whole discovery. A portal of this host answers in milliseconds.
 TIMEOUT_SECONDS = 10.0
 _HEADER = 48
-# More than any number of targets that one initiator has; a portal that says more is none.
+# The longest reply in bytes: more than any initiator's targets need. A portal that sends more is not an iSCSI portal.
 _MOST_BYTES = 1 << 20
-# Opcodes (section 11.2.1.2); the immediate bit of requests.
+# Opcodes (section 11.2.1.2), and the immediate bit of requests.
 _LOGIN, _TEXT, _LOGOUT, _IMMEDIATE = 0x03, 0x04, 0x06, 0x40
 _LOGIN_ANSWER, _TEXT_ANSWER = 0x23, 0x24
 # Byte 1: the last PDU of a sequence; in a login, from the operational stage (1) to the full feature phase (3).
 _FINAL, _CONTINUED, _TO_FULL_FEATURE = 0x80, 0x40, 0x80 | 1 << 2 | 3
 _NO_TAG = 0xFFFFFFFF
-# What LIO (6.1) does not take for granted: it proposes digests and waits for an answer; and without a length it sends answers
-# of no bytes for ever.
+# Keys that LIO (6.1) requires: it proposes digests and waits for the reply, and without a data segment length it sends
+# empty replies for ever.
 _NEGOTIATED = ("HeaderDigest=None", "DataDigest=None", "MaxRecvDataSegmentLength=65536")
-# Qualifier 0x80: a random ISID (section 11.12.5); it only has to differ from those of the initiator's own sessions.
+# Qualifier 0x80: a random ISID (section 11.12.5), which only has to differ from those of the initiator's own sessions.
 _ISID = b"\x80nbdsv"
 
 
@@ -52,7 +53,7 @@ class _Session:
         self._sock = sock
         self._end = end
         self._status = 0  # ExpStatSN
-        self._command = 1  # CmdSN, which immediate requests leave as it is
+        self._command = 1  # CmdSN, which immediate requests do not increment
 
     def login(self, initiator: str) -> None:
         keys = [f"InitiatorName={initiator}", "SessionType=Discovery", *_NEGOTIATED, ""]
@@ -64,7 +65,7 @@ class _Session:
             raise DiscoveryFailed("the portal wants to negotiate what discovery does not need")
 
     def request(self, text: str) -> bytes:
-        """A text request's whole answer, which may come in parts that are requested one by one (section 6.2)."""
+        """The whole reply to a text request; its parts are requested one by one (section 6.2)."""
         found, data, tag = b"", text.encode() + b"\0", _NO_TAG
         while True:
             if time.monotonic() > self._end:
@@ -79,18 +80,18 @@ class _Session:
                 return found
 
     def logout(self) -> None:
-        """End the session. The portal may close first: that is no error."""
+        """End the session. It is no error when the portal closes the connection first."""
         with contextlib.suppress(OSError):
             self._send(_LOGOUT | _IMMEDIATE, _FINAL, b"")
 
     def _send(self, opcode: int, flags: int, data: bytes, *, lun: bytes = bytes(8), tag: int = _NO_TAG) -> None:
-        """lun: bytes 8 to 15; in a login ISID and TSIH. tag: of the transfer that is continued; a login has none."""
+        """Send one PDU. lun: bytes 8 to 15 (ISID and TSIH in a login). tag: of the transfer that is continued."""
         target = 0 if opcode & 0x3F == _LOGIN else tag
         header = struct.pack(">BBHI8sIIII16x", opcode, flags, 0, len(data), lun, 1, target, self._command, self._status)
         self._sock.sendall(header + data + bytes(-len(data) % 4))
 
     def _answer(self, opcode: int) -> tuple[bytes, bytes]:
-        """(header, data) of the next PDU of this kind; pings between are passed over."""
+        """(header, data) of the next PDU with this opcode; NOP-In PDUs before it are ignored."""
         while True:
             header = self._read(_HEADER)
             length = int.from_bytes(header[5:8], "big")
@@ -113,7 +114,7 @@ class _Session:
 
 
 def _targets(answer: bytes) -> Iterator[tuple[str, str]]:
-    """Pairs in order: each TargetName is followed by its TargetAddress lines, ADDRESS:PORT,GROUP."""
+    """(IQN, ADDRESS:PORT) pairs: each TargetName is followed by its TargetAddress lines, ADDRESS:PORT,GROUP."""
     name = ""
     for line in answer.decode("ascii", "replace").split("\0"):
         key, _, value = line.partition("=")

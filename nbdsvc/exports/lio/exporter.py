@@ -1,8 +1,8 @@
 """iSCSI exports by LIO: one target per volume, one access per initiator, each with CHAP credentials of its own.
 
-The bytes are served by the kernel; this only configures it. What is wanted is noted in a file an attachment, what is
-there is read from LIO, and the difference is a list of actions (plan.py). So creating, repairing after a reboot and
-removing are the same few lines, and there is no saved configuration to be out of date.
+The kernel serves the bytes; this module only configures it. The desired configuration is in one file for each
+attachment, the present one is read from LIO, and the difference is a list of actions (plan.py). So the same code
+creates an export, repairs it after a reboot and removes it, and no saved configuration can be out of date.
 """
 
 import ipaddress
@@ -24,7 +24,7 @@ from nbdsvc.exports.lio.state_dir import StateDir
 from nbdsvc.location import Location
 from nbdsvc.model import names
 
-# RFC 7143 section 4.2.7, as far as LIO takes them. They become names of folders, so nothing else may pass.
+# Initiator names of RFC 7143 section 4.2.7 that LIO accepts. No other may pass, because the names become folder names.
 _INITIATOR = re.compile(r"iqn\.[0-9]{4}-[01][0-9]\.[a-z0-9-]+\.[a-z0-9.:-]+|eui\.[0-9a-f]{16}|naa\.[125][0-9a-f]{15}")
 _INITIATOR_MAX = 223
 
@@ -33,34 +33,34 @@ class Lio(Protocol):
     """The configuration of LIO on a host: targets by IQN, backstores by name."""
 
     def locked(self) -> AbstractContextManager[None]:
-        """Excludes every other process of this host that changes LIO."""
+        """A block with a lock against every other process of this host that changes LIO by this lock."""
 
     def backstores(self) -> list[Backstore]:
-        """Names of all backstores of the host, also foreign ones."""
+        """All backstores of the host, also foreign ones."""
 
     def read(self, iqn: str, name: str) -> Config:
         """The configuration of one volume: its backstore and its target."""
 
     def discover(self, initiator: str, peer: str, port: int) -> list[tuple[str, str]]:
-        """(IQN, ADDRESS:PORT) of each target that discovery tells an initiator whose address is `peer`.
+        """(IQN, ADDRESS:PORT) of each target that discovery reports to `initiator` at the address `peer`.
 
-        DiscoveryFailed or OSError says why none.
+        Raises DiscoveryFailed or OSError.
         """
 
     def sessions(self, iqn: str) -> frozenset[str] | None:
         """Names of the initiators that are logged in to the target; None where that is unknown."""
 
     def apply(self, iqn: str, name: str, action: Action) -> None:
-        """Apply one action of a plan. ExportFailed names the action."""
+        """Apply one action of a plan. Raises ExportFailed, which names the action."""
 
 
 class LioExporter:
     """See nbdsvc/exporter.py for the contract.
 
-    portals: where every target is reached; the first is the one that initiators without multipath are given.
-    prefix: of the targets' IQNs (Cinder's target_prefix).
+    portals: the addresses of every target; initiators without multipath get the first.
+    prefix: the beginning of the targets' IQNs (Cinder's target_prefix).
     block_size: bytes of a logical block.
-    write_through: writes are answered when they are on stable storage.
+    write_through: whether a write is answered only when it is on stable storage.
     """
 
     protocol = "iSCSI"
@@ -81,11 +81,11 @@ class LioExporter:
         self._prefix = prefix
         self._block_size = block_size
         self._write_through = write_through
-        # No address is known beforehand that an initiator could reach, so it gets what discovery reports.
+        # With a wildcard, no address that an initiator reaches is known: it gets those that discovery reports.
         self._everywhere = portals[0].wildcard
 
     def accept(self, connector: Connector, location: Location) -> Access:
-        """See the contract. Requires `initiator`, a name that LIO takes, and `ip` where the portals are all addresses."""
+        """See the contract. Requires `initiator`, a name that LIO accepts, and `ip` when the portal is a wildcard."""
         check_scheme(self.protocol, location)
         if not connector.initiators:
             raise errors.InvalidInput(
@@ -94,12 +94,12 @@ class LioExporter:
         initiators = tuple(_checked_name(name) for name in connector.initiators)
         if self._everywhere:
             _check_ip(connector.ip)
-        # LIO knows one password and one list of LUNs for each initiator.
+        # An initiator's attachments share a key, because LIO has one password and one list of LUNs for each initiator.
         return Access(network=True, needs_secret=True, initiators=initiators, sharing_key=initiators[0],
                       peer=connector.ip, multipath=connector.multipath)  # fmt: skip
 
     def ensure(self, spec: ExportSpec) -> ConnectionInfo:
-        """See the contract. Removes its note again when it fails, unless the note was there before."""
+        """See the contract. After a failure the export's note is removed, unless it existed before."""
         check_scheme(self.protocol, spec.location)
         if not spec.access.initiators or not spec.secret:
             raise errors.ExportFailed(export=spec.id, reason="an iSCSI export needs an initiator and a key")
@@ -117,7 +117,7 @@ class LioExporter:
         return self._info(spec)
 
     def remove(self, export_id: str) -> None:
-        """An id that is no attachment's is that of a volume whose target is an orphan, see inventory."""
+        """See the contract. An id without a note is that of a volume whose target is an orphan, see inventory."""
         note = self._state.find(export_id)
         if note:
             self._state.begin_removal(note.spec)
@@ -125,7 +125,7 @@ class LioExporter:
         self._state.remove(export_id)
 
     def resize(self, export_id: str, size: int) -> None:
-        """LIO asks a device for its size each time; that of a file it has to be given."""
+        """Configure the new size of a file; LIO reads the size of a device itself. Raises ExportFailed."""
         if note := self._state.find(export_id):
             self._configure(note.spec.volume_id)
 
@@ -140,12 +140,12 @@ class LioExporter:
         return Health(f"LIO lacks: {', '.join(each.verb for each in missing)}" if missing else "")
 
     def sessions(self, export_id: str) -> frozenset[str] | None:
-        """Initiators that are logged in to the volume's target, which all of its attachments share."""
+        """Initiators that are logged in to the volume's target, which all attachments of the volume share."""
         note = self._state.find(export_id)
         return self._lio.sessions(self._iqn(note.spec.volume_id)) if note else None
 
     def inventory(self) -> Inventory:
-        """Orphans are volumes that have a backstore of ours but no note."""
+        """See the contract. Orphans are ids of volumes that have a backstore of nbdsvc but no note."""
         ours = [found.serial for found in self._lio.backstores() if found.name == names.volume_name(found.serial)]
         return Inventory(tuple(self._state.ids()), tuple(sorted(set(ours) - set(self._state.volumes()))))
 
@@ -164,7 +164,7 @@ class LioExporter:
         return connection.info(spec, iqn, portals, block_size=self._block_size, discovered=self._everywhere)
 
     def _discovered(self, spec: ExportSpec, iqn: str) -> list[Portal]:
-        """Row S124: the portals that discovery reports to this initiator, at the address that it can reach. InvalidInput."""
+        """The portals that discovery reports to this initiator, which it can reach (S124). Raises InvalidInput."""
         peer, initiator = _check_ip(spec.access.peer), spec.access.initiators[0]
         try:
             found = self._lio.discover(initiator, peer, self._portals[0].port)
@@ -185,7 +185,7 @@ class LioExporter:
                 raise errors.Conflict(reason=reason)
 
     def _configure(self, volume_id: str) -> None:
-        """Make LIO as the volume's notes have it. What can be done is done before it fails. ExportFailed."""
+        """Configure LIO by the volume's notes. A portal that fails does not stop other actions. ExportFailed."""
         iqn, name = self._iqn(volume_id), names.volume_name(volume_id)
         failed: errors.Error | None = None
         with self._lio.locked():
@@ -204,7 +204,7 @@ class LioExporter:
             raise errors.ExportFailed(export=iqn, reason=f"LIO did not take: {', '.join(each.verb for each in left)}")
 
     def _missing(self, volume_id: str) -> list[Action]:
-        """The actions that remain. A device whose name went away still exists for LIO, which holds it open."""
+        """The actions that remain. A device whose path is gone keeps its source, because LIO holds it open."""
         iqn, name = self._iqn(volume_id), names.volume_name(volume_id)
         specs, found = self._state.of(volume_id), self._lio.read(iqn, name)
         accesses = [access for spec in specs for access in _accesses(spec)]
@@ -214,7 +214,7 @@ class LioExporter:
         return plan(found, desired_config(name, volume_id, source, accesses, self._portals))
 
     def _source(self, location: Location) -> Source | None:
-        """None when there is nothing to export. LIO opens a device as a file to write it through its cache."""
+        """The source for a backstore; None when the path is gone. With write-through, LIO opens a device as a file."""
         path = Path(location.address)
         if location.scheme == "block" and path.is_block_device():
             return Source(FILE if self._write_through else BLOCK, str(path))
@@ -227,7 +227,7 @@ class LioExporter:
 
 
 def _checked_name(name: str) -> str:
-    """An initiator's name in the lower case that iSCSI compares. InvalidInput."""
+    """The initiator's name in lower case, as iSCSI compares names. Raises InvalidInput."""
     if len(name) > _INITIATOR_MAX or not _INITIATOR.fullmatch(name.lower()):
         reason = "must be an iSCSI name: iqn.YYYY-MM.DOMAIN[:NAME], eui.* or naa.*"
         raise errors.InvalidInput(field="connector.initiator", value=name[:80], reason=reason)

@@ -1,7 +1,7 @@
-"""LIO of this host's kernel: read by its files in configfs, changed by rtslib. The only user of rtslib.
+"""LIO of this host's kernel: its state is read from configfs, and changed by rtslib. The only module that uses rtslib.
 
-No program is started and nothing depends on a saved configuration. rtslib keeps an index of backstores in the process,
-which another process's changes make wrong, so the index is passed in each call, and the present state is read from configfs.
+It starts no program and needs no saved configuration. rtslib caches an index of backstores in the process, which is
+wrong after another process's changes; so each call passes the index, and the present state is read from configfs.
 """
 
 import contextlib
@@ -30,18 +30,18 @@ from nbdsvc.exports.lio.plan import (
 )
 
 ROOT = Path("/sys/kernel/config/target")
-# rtslib is not safe between processes (its issue 36), so every change of LIO here holds this lock.
+# rtslib is not safe between processes (its issue 36), so every change of LIO by this module holds this lock.
 LOCK = Path("/run/nbdsvc-lio.lock")
-# configfs's folder of a backstore begins with its plugin's name and an index.
+# A backstore's folder in configfs begins with the name of its plugin, and ends with an index.
 _FOLDERS = {"iblock": BLOCK, "fileio": FILE}
 # XCOPY lets an initiator name devices that are not mapped to it (CVE-2020-28374).
 _OFF = ("emulate_3pc",)
-# A device that is opened as a file is discarded behind the page cache that it is read through, so that what was discarded
-# may still read as before: initiators see unmap_zeroes_data off, and zero by writing.
+# LIO discards blocks of a device opened as a file without invalidating the page cache, so that old bytes may still be
+# read. With unmap_zeroes_data off, initiators do not expect zeros after an UNMAP, and write them.
 _OFF_THROUGH = ("unmap_zeroes_data",)
-# A session that is up; one that is being made, or is lost, is in another state.
+# The state of an established session; a session that begins or is lost has another.
 _LOGGED_IN = "TARG_SESS_STATE_LOGGED_IN"
-# Attributes that only some devices have: UNMAP.
+# Attributes that only some devices support: UNMAP.
 _IF_POSSIBLE = ("emulate_tpu",)
 
 
@@ -57,12 +57,12 @@ class KernelLio:
             raise errors.ConfigError(setting="exporter", reason=reason) from error
         self._rtslib: Any = rtslib_fb
         try:
-            # Where the kernel keeps persistent reservations; rtslib refuses to work without it, and packages do not make it.
+            # The folder of the kernel's persistent reservations; rtslib needs it, and packages do not create it.
             Path(rtslib_fb.RTSRoot._preferred_dbroot, "pr").mkdir(parents=True, exist_ok=True)
             rtslib_fb.RTSRoot()
             self._fabric = rtslib_fb.FabricModule("iscsi")
             self._fabric._check_self()
-        except Exception as error:  # rtslib lets through whatever its modprobe and its mount raise
+        except Exception as error:  # rtslib passes on any error of its modprobe and its mount
             reason = f"this kernel has no LIO: {_text(error)}"
             raise errors.ConfigError(setting="exporter", reason=reason) from error
 
@@ -84,7 +84,7 @@ class KernelLio:
         return Config(self._read_backstore(name), _target(target / f"tpgt_{TPG_TAG}") if target.is_dir() else None)
 
     def _read_backstore(self, name: str) -> Backstore | None:
-        """None, as for a broken one, where several have this name: another program made them."""
+        """The backstore; without a serial, as if broken, when another program made a second one of this name."""
         paths = _paths(name)
         found = _backstore(paths[0]) if paths else None
         return found if found is None or len(paths) == 1 else Backstore(found.name, found.source, "")
@@ -104,7 +104,7 @@ class KernelLio:
             reason = f"{action.verb.replace('_', ' ')}{of}: {_text(error)}"
             raise errors.ExportFailed(export=iqn, reason=reason) from error
 
-    # One method an action. Each may find its work half-done by a process that was killed.
+    # One method for each action. Each may find its work half-done by a process that was killed.
 
     def _remove_target(self, iqn: str, _name: str, _none: None) -> None:
         self._rtslib.Target(self._fabric, iqn).delete()
@@ -114,13 +114,13 @@ class KernelLio:
             self._object(path).delete()
 
     def _make_backstore(self, _iqn: str, name: str, wanted: Backstore) -> None:
-        """The serial comes last, so that one that is right says that all of it is."""
+        """Make a backstore. The serial is set last: a correct serial proves that the backstore is complete."""
         _remove_empty_indexes()
         index, source = _free_index(), wanted.source
         if source.plugin == BLOCK:
             made = self._rtslib.BlockStorageObject(name, dev=source.path, index=index)
         else:
-            # Without write-back each write is on the disk before it is answered (O_DSYNC). Of a device no size is taken.
+            # Without write-back, LIO answers a write on stable storage (O_DSYNC). It ignores the size of a device.
             made = self._rtslib.FileIOStorageObject(name, dev=source.path, size=source.size, index=index)
         made.set_attribute("block_size", self._block_size)
         for attribute in (*_OFF, *(_OFF_THROUGH if (source.plugin, source.size) == (FILE, 0) else ())):
@@ -131,7 +131,7 @@ class KernelLio:
         made.wwn = wanted.serial
 
     def _resize(self, _iqn: str, name: str, wanted: Backstore) -> None:
-        """LIO knows a file's size only from its configuration, and takes a new one at any time."""
+        """LIO knows a file's size only from its configuration, and accepts a new size at any time."""
         for path in _paths(name):
             (path / "control").write_text(f"fd_dev_size={wanted.source.size}")
 
@@ -148,7 +148,7 @@ class KernelLio:
         self._rtslib.LUN(self._tpg(iqn), lun[0], storage_object=self._object(_paths(name)[0]))
 
     def _remove_lun(self, iqn: str, _name: str, number: int) -> None:
-        """Removes the mapped LUNs first: rtslib raises at a mapped LUN whose link is gone."""
+        """Remove the mapped LUNs first, because rtslib fails at a mapped LUN whose link is gone."""
         tpg = self._tpg(iqn)
         for acl in Path(tpg.path, "acls").iterdir():
             for found in _mapped(acl) if acl.is_dir() else ():
@@ -157,7 +157,7 @@ class KernelLio:
         self._rtslib.LUN(tpg, number).delete()
 
     def _allow(self, iqn: str, _name: str, access: NodeAcl) -> None:
-        """Credentials before the LUN: what an initiator reaches is never without them."""
+        """Set the credentials before the mapped LUN, so that no LUN can be reached without them."""
         acl = self._rtslib.NodeACL(self._tpg(iqn), access.initiator)
         if (acl.chap_userid, acl.chap_password) != (access.user, access.password):
             acl.chap_userid, acl.chap_password = access.user, access.password
@@ -173,7 +173,7 @@ class KernelLio:
         self._rtslib.NodeACL(self._tpg(iqn), initiator).delete()
 
     def _add_portal(self, iqn: str, _name: str, portal: Portal) -> None:
-        """The kernel would listen on an address that this host lacks (IP_FREEBIND), which no initiator reaches."""
+        """Add the portal if the host has its address: the kernel would also listen on any other (IP_FREEBIND)."""
         _assert_local(portal.ip.strip("[]"))
         self._rtslib.NetworkPortal(self._tpg(iqn), portal.ip, portal.port)
 
@@ -190,8 +190,8 @@ class KernelLio:
 
 
 def logged_in(acls: Path) -> frozenset[str] | None:
-    """The initiators of these node ACLs that have a session, by what the kernel writes of each (lio_target_nacl_info_show of
-    Linux); None where the target, or an ACL of it, goes away.
+    """The initiators of these node ACLs that have a session, by the ACLs' info files (lio_target_nacl_info_show of
+    Linux); None when the target or one of its ACLs is removed meanwhile.
     """
     try:
         return frozenset(path.name for path in acls.iterdir() if _LOGGED_IN in _value(path / "info"))
@@ -204,20 +204,20 @@ def _paths(name: str) -> list[Path]:
 
 
 def _remove_empty_indexes() -> None:
-    """Remove the index folders of a process that was killed before it made, or after it removed, the backstore itself."""
+    """Remove index folders without a backstore, which a process left that was killed between the two steps."""
     for path in (path for folder in _FOLDERS for path in ROOT.glob(f"core/{folder}_*/")):
         with contextlib.suppress(OSError):  # ENOTEMPTY: the folder is in use
             path.rmdir()
 
 
 def _free_index() -> int:
-    """Below no plugin's folder."""
+    """The lowest index that no plugin's folder has."""
     used = {path.name.rpartition("_")[2] for path in ROOT.glob("core/*_*/")}
     return next(index for index in range(len(used) + 1) if str(index) not in used)
 
 
 def _backstore(path: Path) -> Backstore | None:
-    """None for one that went away while it was read."""
+    """The backstore in this folder; None when it is removed meanwhile."""
     try:
         plugin = _FOLDERS[path.parent.name.rsplit("_", 1)[0]]
         serial = _value(path / "wwn" / "vpd_unit_serial").partition(":")[2].strip()
@@ -235,7 +235,7 @@ def _size(info: str) -> int:
 
 
 def _target(tpg: Path) -> Target:
-    """Empty for a target whose portal group is missing."""
+    """The target with this portal group; empty when the portal group is missing."""
     if not tpg.is_dir():
         return Target()
     return Target(
@@ -259,7 +259,7 @@ def _mapped(acl: Path) -> tuple[MappedLun, ...]:
 
 
 def _behind(lun: Path) -> str:
-    """Name of what a LUN is linked to; "" for one that is linked to nothing."""
+    """The name of the object that a LUN links to; "" without a link."""
     return next((path.resolve().name for path in lun.iterdir() if path.is_symlink()), "")
 
 
@@ -273,13 +273,13 @@ def _portal(name: str) -> Portal:
 
 
 def _auth(acl: Path, name: str) -> str:
-    """ "" where none is set, which the kernel shows as NULL."""
+    """The value, or "" when it is not set: the kernel shows NULL then."""
     found = _value(acl / "auth" / name)
     return "" if found == "NULL" else found
 
 
 def _assert_local(ip: str) -> None:
-    """OSError when no card of this host has the address."""
+    """Raise OSError when no network interface of this host has the address."""
     with socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET) as sock:
         sock.bind((ip, 0))
 

@@ -1,6 +1,7 @@
-"""A simulator of LIO: the same actions by the kernel's rules, in memory, so that a restart is a reboot of its host.
+"""A simulator of LIO: the same actions by the kernel's rules, in memory. A restart loses all, like a reboot of the
+host.
 
-Like the kernel it refuses what is out of order, and it can stop within an action, as a process that is killed does.
+Like the kernel it refuses actions in a wrong order, and it can stop within an action, like a process that is killed.
 """
 
 import contextlib
@@ -16,10 +17,11 @@ from nbdsvc.exports.lio.plan import Action, Backstore, Config, MappedLun, NodeAc
 
 class MemoryLio:
     """See Lio in nbdsvc/exports/lio/exporter.py. absent: portals whose address this host lacks. hidden: IQNs that no
-    SendTargets reply has. silent: why discovery fails. logged_in: by IQN, the initiators with a session; unknown for others.
+    SendTargets reply has. silent: the reason why discovery fails. logged_in: by IQN, the initiators with a session; the
+    sessions of other IQNs are unknown.
 
-    on_write: called before each single change, as often as the kernel's files would be written to; what it raises goes
-    up, and the changes before it stay.
+    on_write: called before each write to a file that the kernel would need. Its exception is passed on, and earlier
+    changes stay.
     """
 
     def __init__(self, on_write: Callable[[], None] = lambda: None) -> None:

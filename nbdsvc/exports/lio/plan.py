@@ -1,26 +1,26 @@
-"""What LIO has for a volume, what it should have, and the actions between: data and pure functions, no I/O.
+"""LIO's present configuration of a volume, the desired one, and the actions between: data and pure functions, no I/O.
 
                         desired(accesses, ...)          plan(found, wanted)
     accesses of a volume -------------------> Config -------------------> actions
                                      found by Lio.read ^
 
-The order of actions keeps two promises at every kill between them: nothing is reachable that should not be (a target is
-enabled when its access control is in place), and whatever of ours is there has its backstore, which is made first and
-removed last; so what was left half-made can be recognised by backstores alone.
+The order of actions keeps two promises at a kill between any two: no initiator has more access than it should (a target
+is enabled after its access control is configured), and every target of nbdsvc has its backstore, which is made first
+and removed last; so incomplete targets can be recognised by backstores alone.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
-# One volume a target, so its LUN is always the first, and so is its portal group.
+# A target has one volume, so the numbers of its LUN and its portal group are always the first.
 LUN, TPG_TAG = 0, 1
-# Initiators that have no access neither log in, nor find the target by discovery. A LUN is mapped
-# read-only and then made writable, so that there is no moment in which a reader can write.
+# Initiators without access can neither log in nor find the target by discovery. A LUN is mapped read-only
+# and then made writable, so that a read-only initiator can write at no moment.
 ATTRIBUTES = (
     ("authentication", "1"),
     ("generate_node_acls", "0"),
-    ("cache_dynamic_acls", "0"),  # after generate_node_acls: while that is 1, the kernel keeps this one on
+    ("cache_dynamic_acls", "0"),  # after generate_node_acls: while that is 1, the kernel keeps this at 1
     ("demo_mode_discovery", "0"),
     ("prod_mode_write_protect", "1"),
 )
@@ -39,15 +39,15 @@ class Portal:
 
     @property
     def wildcard(self) -> bool:
-        """Whether the portal is all addresses of the host, to which no initiator could connect."""
+        """Whether the portal means all addresses of the host; an initiator cannot connect to this address itself."""
         return self.ip in ("0.0.0.0", "[::]")
 
 
 @dataclass(frozen=True)
 class Source:
-    """The volume's bytes. plugin: BLOCK hands requests to a device as they are, FILE writes each through to stable storage.
+    """The volume's bytes. plugin: BLOCK passes requests to a device as they are, FILE writes through to stable storage.
 
-    size: bytes of a file, 0 for a device, whose size LIO asks for each time.
+    size: bytes of a file; 0 for a device, whose size LIO reads itself.
     """
 
     plugin: str
@@ -57,7 +57,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Backstore:
-    """serial: the unit's, from which LIO makes the WWN. working: it was made to its end."""
+    """A backstore. serial: the unit serial, from which LIO makes the WWN. working: whether it was made completely."""
 
     name: str
     source: Source
@@ -67,7 +67,7 @@ class Backstore:
 
 @dataclass(frozen=True)
 class MappedLun:
-    """A LUN as one initiator sees it, by `number`. read_only: None for a mapped LUN without a LUN behind it."""
+    """A LUN as one initiator sees it, by `number`. read_only: None for a mapped LUN whose LUN is gone."""
 
     number: int
     read_only: bool | None
@@ -85,7 +85,7 @@ class NodeAcl:
 
 @dataclass(frozen=True)
 class Target:
-    """luns: (number, name of the backstore behind it)."""
+    """A target. luns: (number, name of the backstore)."""
 
     attributes: tuple[tuple[str, str], ...] = ()
     enabled: bool = False
@@ -129,7 +129,7 @@ class Action:
 def desired(
     name: str, serial: str, source: Source | None, accesses: Iterable[ExportAccess], portals: Iterable[Portal]
 ) -> Config:
-    """The desired configuration. Accesses of one initiator are one ACL, because LIO has one for each; the strictest wins."""
+    """The desired configuration. All accesses of an initiator make one ACL (LIO has only one); read-only wins."""
     by_initiator: dict[str, list[ExportAccess]] = {}
     for access in accesses:
         by_initiator.setdefault(access.initiator, []).append(access)
@@ -152,7 +152,7 @@ def _acl(accesses: list[ExportAccess]) -> NodeAcl:
 
 
 def plan(found: Config, wanted: Config) -> list[Action]:
-    """The actions after which LIO has what is wanted; none when it has."""
+    """The actions that change the found configuration to the wanted one; empty when they are the same."""
     if wanted.backstore is None or wanted.target is None:
         return _removal(found)
     target = found.target or Target()
@@ -165,7 +165,7 @@ def plan(found: Config, wanted: Config) -> list[Action]:
     actions += [Action("set_attribute", pair) for pair in wanted.target.attributes if pair not in target.attributes]
     kept = target.luns - luns
     actions += [Action("make_lun", lun) for lun in sorted(wanted.target.luns - kept)]
-    # The kernel removes an initiator's mapped LUNs together with the LUN, so they are mapped again.
+    # The kernel removes the mapped LUNs of all initiators together with the LUN, so all have to be mapped again.
     seen = target.accesses if kept == wanted.target.luns else frozenset()
     names = {access.initiator for access in wanted.target.accesses}
     unknown = sorted(access.initiator for access in target.accesses if access.initiator not in names)
@@ -173,7 +173,7 @@ def plan(found: Config, wanted: Config) -> list[Action]:
     actions += [Action("allow", access) for access in _sorted(wanted.target.accesses - seen)]
     actions += [Action("remove_portal", portal) for portal in _portals(target.portals - wanted.target.portals)]
     actions += [] if target.enabled else [Action("enable")]
-    # Last, because an address may be missing for a while: the other portals serve meanwhile.
+    # Portals are added last: one whose address the host lacks for a while must not stop the other actions.
     return actions + [Action("add_portal", portal) for portal in _portals(wanted.target.portals - target.portals)]
 
 
@@ -189,8 +189,8 @@ def _backstore(found: Backstore | None, wanted: Backstore, renewed: bool) -> lis
 
 
 def _serves(found: Backstore, wanted: Backstore) -> bool:
-    """Whether the backstore works, with this path and serial. Either plugin will do: neither a setting nor a note that tells
-    the kind of the location anew may take a disk away.
+    """Whether the backstore works and has this path and serial. The plugin may differ: neither a changed setting nor a
+    note with another scheme of the same path may remove a disk that is in use.
     """
     return found.source.path == wanted.source.path and found.working and found.serial == wanted.serial
 

@@ -1,10 +1,10 @@
 """The notes of exports: a file for each attachment; the exports of one volume are one target.
 
-<exports>/<attachment id>.lio   readable by its owner only, for it has the attachment's secret
+<exports>/<attachment id>.lio   readable by its owner only, because it has the attachment's secret
 
 Version 2: id, volume_id, location, read_only, secret, port, initiators, peer, multipath, removing.
-Version 1: `path` for location.
-Version 0 (without `version`): `path` too; one `initiator`, `leaving` for removing, and tcp, which LIO has no use for.
+Version 1: `path` in place of location.
+Version 0 (without `version`): as 1, but one `initiator`, `leaving` for removing, and tcp, which LIO does not use.
 """
 
 import errno
@@ -23,27 +23,28 @@ _SUFFIX = ".lio"
 
 @dataclass(frozen=True)
 class Note:
-    """An export as noted. removing: its removal has begun."""
+    """The note of an export. removing: whether its removal has begun."""
 
     spec: ExportSpec
     removing: bool = False
 
 
 class StateDir:
-    """The noted exports in `root`. Files are replaced whole, so they are there or not at every kill."""
+    """The notes of exports in `root`. Files are replaced atomically, so that a kill leaves the old or the new note."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def find(self, id: str) -> Note | None:
-        """None for one that is not there, or is damaged. ExportFailed for a note of a newer version."""
+        """The note; None when there is none or it is damaged. Raises ExportFailed for a note of a newer version."""
         noted = self._read(id)
         return _note(noted) if noted else None
 
     def of(self, volume_id: str) -> list[ExportSpec]:
-        """Notes of a volume's exports that are not being removed, ordered by id."""
-        # Only this volume's notes become specs: for an older note that looks at a path, whose storage may hang.
+        """The specs of a volume's exports that are not being removed, ordered by id."""
+        # Only this volume's notes become specs, because for an older note this reads the path's status, and storage may
+        # hang.
         found = [_note(noted) for noted in self._all() if noted["volume_id"] == volume_id]
         return [note.spec for note in found if not note.removing]
 
@@ -51,17 +52,17 @@ class StateDir:
         return sorted(path.stem for path in self._root.glob(f"*{_SUFFIX}"))
 
     def volumes(self) -> Iterator[str]:
-        """The volume of each note, as often as it has notes."""
+        """The volume id of each note, repeated for each of its notes."""
         return (noted["volume_id"] for noted in self._all())
 
     def write(self, spec: ExportSpec, *, removing: bool = False) -> None:
-        """OSError when it cannot be written; what was noted before stays then."""
+        """Write the note. Raises OSError; the former note stays then."""
         atomic_file.write(self._path(spec.id), json.dumps(_to_json(spec, removing)).encode())
 
     def begin_removal(self, spec: ExportSpec) -> None:
         """Record that the removal begins.
 
-        Without room to write, the note is deleted at once: LioExporter.inventory and health find what LIO still has.
+        On a full disk the note is deleted at once: LioExporter.inventory finds the backstore that LIO still has.
         """
         try:
             self.write(spec, removing=True)
@@ -77,7 +78,7 @@ class StateDir:
         return filter(None, (self._read(id) for id in self.ids()))
 
     def _read(self, id: str) -> dict[str, Any] | None:
-        """The note as written, of a known version; None and errors as of `find`."""
+        """The note's JSON, of a known version; None and errors as for `find`."""
         try:
             noted = json.loads(self._path(id).read_text())
         except (FileNotFoundError, ValueError):
@@ -112,7 +113,7 @@ def _note(noted: dict[str, Any]) -> Note:
 
 
 def _note_1(noted: dict[str, Any]) -> Note:
-    """Of version 1 or 2."""
+    """Convert a note of version 1 or 2."""
     return Note(_spec(noted, tuple(noted["initiators"]), noted["peer"], noted["multipath"]), noted["removing"])
 
 

@@ -1,1 +1,1 @@
-"""NBD: one nbdkit process an attachment. Imported inside nbdkit too, so that nothing may be imported here."""
+"""NBD: one nbdkit process for each attachment. nbdkit imports this module, too, so it must not import anything."""

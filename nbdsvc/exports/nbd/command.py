@@ -1,4 +1,4 @@
-"""The command that starts the server of an export: which ports it may take, and the arguments of nbdkit."""
+"""The command that starts the server of an export: the ports that it may use, and the arguments of nbdkit."""
 
 import os
 import sys
@@ -10,9 +10,9 @@ from typing import Any
 from nbdsvc.exports.nbd.processes import KEEPER
 from nbdsvc.exports.nbd.state_dir import StateDir
 
-# The worker threads of one connection: as deep a queue as block clients use.
+# The worker threads of one connection, as many as the usual queue depth of block clients.
 THREADS = "16"
-# Isolated mode (-I) without site (-S) starts 40 ms faster.
+# In isolated mode (-I) without site (-S), Python starts 40 ms faster.
 _BOOT = (
     "import sys; sys.path.insert(0, sys.argv[1]); from nbdsvc.exports.nbd import launch; "
     "sys.exit(launch.main(sys.argv[2:]))"
@@ -27,11 +27,11 @@ def launch_command(state: StateDir, spec: dict[str, Any]) -> list[str]:
 
 
 def ports_of(state: StateDir, spec: dict[str, Any]) -> str:
-    """The port that it had, since its initiator knows no other; else FIRST-LAST,... of those that no other export has.
+    """The export's former port, because its initiator knows no other; else FIRST-LAST,... of the free ports.
 
-    An export whose server died has its port until it is removed: its initiator will come back there, and must not find
-    another volume's server, which would send it away again and again. Where the range is begun differs by export, so that two
-    services of one host that share a range, and cannot know of each other's dead servers, hardly ever meet.
+    An export whose server died keeps its port until it is removed: its initiator will reconnect there, and another
+    volume's server would refuse it again and again. Each export begins at another port of the range, so that two
+    services on one host with the same range, which do not know each other's dead servers, rarely choose the same port.
     """
     if spec.get("port"):
         return str(spec["port"])
@@ -77,7 +77,7 @@ def root() -> str:
 
 
 def pythonpath() -> str:
-    """The PYTHONPATH by which nbdkit's interpreter finds the core and cffi's runtime, which are loaded here too."""
+    """The PYTHONPATH by which nbdkit's interpreter finds the core and cffi's runtime: the paths of this process."""
     import _cffi_backend
 
     return os.pathsep.join([root(), str(Path(_cffi_backend.__file__).resolve().parent)])

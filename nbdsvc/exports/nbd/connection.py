@@ -8,7 +8,7 @@ from nbdsvc.exporter import ConnectionInfo
 
 
 def info(id: str, note: dict[str, Any], unix_socket: Path | None) -> ConnectionInfo:
-    """unix_socket: where the initiator connects to; None: over the network, at the note's host and port."""
+    """The connection_info. unix_socket: the socket's path; None: over the network, by the note's host and port."""
     network = unix_socket is None
     data = {
         "volume_id": note["volume_id"],
@@ -29,7 +29,7 @@ def info(id: str, note: dict[str, Any], unix_socket: Path | None) -> ConnectionI
 
 
 def _uri(id: str, note: dict[str, Any], unix_socket: Path | None) -> str:
-    """The URI by the NBD URI specification: nbd[s][+unix]://[user@][host:port]/export[?socket=path]."""
+    """The URI in the form of the NBD URI specification: nbd[s][+unix]://[user@][host:port]/export[?socket=path]."""
     scheme, user = ("nbds", f"{id}@") if note["tls"] else ("nbd", "")
     name = quote(note["name"])
     if unix_socket is None:

@@ -1,16 +1,18 @@
-"""The private channel of a server: a unix socket in its export's folder by which the service mirrors and moves its volume.
+"""The private channel of a server: a unix socket in the export's folder. By it the service mirrors and moves the
+volume.
 
-Loaded by the plugin into nbdkit. One JSON object with the key `do` in, one out, and the connection ends; a refusal or failure
-is `{"error": words}`. Only this user can open the socket, and no client of NBD sees it.
+The plugin loads this module into nbdkit. A connection has one request (a JSON object with the key `do`) and one reply;
+the reply of a refusal or failure is `{"error": message}`. Only this user can open the socket, and NBD clients cannot.
 
-    start    destination, is_zero, rate   mirror to there (native/serve/mirror.h); answered when every request goes to both
-    status                                state, done, size
-    limit    rate                         bytes a second of the copy, 0: none
-    cancel                                end the mirror; the source goes on
-    switch   hold_ms                      the destination takes the volume's place; clients stay connected
+    start    destination, is_zero, rate   start a mirror (native/serve/mirror.h); the reply comes when writes go to both
+    status                                state; done, size: bytes
+    limit    rate                         bytes a second of the copy, 0: no limit
+    cancel                                end the mirror; the source stays the volume
+    switch   hold_ms                      the destination becomes the volume; clients stay connected
 
-A switch is decided by a record beside the export's folder (moved.py): without it the source is the volume, with it the
-destination, whoever dies when. It is written while requests are held and both places are equal and on stable storage.
+A switch is decided by a record beside the export's folder (moved.py): without the record the source is the volume, with
+it the destination, at whatever moment a process dies. The record is written while requests are held and both places are
+equal and on stable storage.
 """
 
 import contextlib
@@ -28,7 +30,7 @@ from nbdsvc._native import ffi, lib
 from nbdsvc.exports.nbd import moved
 
 SOCKET = "ctl.sock"
-# Bytes of a request, and seconds for it: it is one line of this user's.
+# The most bytes of a request, and the seconds in which it has to arrive: one short line from a process of this user.
 _LONGEST, _SECONDS = 1 << 16, 10.0
 # A failing accept must not keep the server's processor.
 _PAUSE_SECONDS = 0.05
@@ -40,12 +42,12 @@ _REFUSALS = {11: "the mirror is not synchronised", 110: "requests under way did 
 
 
 class Refused(Exception):
-    """Words for the service."""
+    """A command was refused or failed; the text is the message for the service."""
 
 
 class ServedVolume(NamedTuple):
-    """The volume as the plugin serves it. served: of all writers, made when it is first called for. open: a path, whether to
-    read only. readers: what else has the volume open, under `lock`, which whoever opens one holds.
+    """The volume in the plugin. served: returns the volume that all writers share, and makes it at the first call.
+    open: opens a path, read-only if the second argument is true. readers: the read-only opens, which `lock` protects.
     """
 
     served: Callable[[], Any]
@@ -55,7 +57,7 @@ class ServedVolume(NamedTuple):
 
 
 class Control:
-    """Serves the channel on a thread of its own. spec: of the export, whose location a switch changes."""
+    """Serves the channel on a thread of its own. spec: the export's, whose location a switch changes."""
 
     def __init__(self, spec: dict[str, Any], volume: ServedVolume) -> None:
         self._spec, self._volume = spec, volume
@@ -63,7 +65,7 @@ class Control:
         self._destination: dict[str, Any] | None = None
 
     def listen(self) -> None:
-        """Begin to serve. A server without the channel serves all the same."""
+        """Start the thread. A server that cannot make the socket serves its volume without the channel."""
         path = self._folder / SOCKET
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
@@ -156,8 +158,8 @@ class Control:
             raise
 
     def _adopt(self, served: Any, destination: dict[str, Any]) -> None:
-        """From the record on, this server may serve nothing but the destination. Where it cannot, its keeping shell starts
-        one that does.
+        """Serve the destination from now on: after the record, the source is stale. When this fails, the server kills
+        itself, and its keeping shell starts one that reads the record.
         """
         try:
             for reader in self._volume.readers:

@@ -1,8 +1,8 @@
-"""Limits the connections of a server: nbdkit counts none and waits for a handshake for ever.
+"""Limits the connections of a server: nbdkit does not limit their number, and waits for a handshake without a deadline.
 
-Loaded by the plugin into nbdkit. A connection that has not opened the export within HANDSHAKE_SECONDS is shut down. nbdkit
-does not tell which descriptor belongs to a connection, but the kernel does: the thread of a handshake waits in a system
-call on it (proc(5), /proc/PID/task/TID/syscall).
+The plugin loads this module into nbdkit. A connection that has not opened the export within HANDSHAKE_SECONDS is shut
+down. nbdkit does not report the descriptor of a connection, but the kernel does: the thread of a handshake waits in a
+system call on this descriptor (proc(5), /proc/PID/task/TID/syscall).
 """
 
 import contextlib
@@ -13,19 +13,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-# Each costs 16 threads. Clients of one attachment have up to 16 connections, and come back before the old ones have ended.
+# Each connection costs 16 threads. Clients of one attachment have up to 16 connections, and reconnect before the old
+# ones have ended.
 MAX_CONNECTIONS = 32
-# The most of these that may be half open: clients without the key cannot take all connections.
+# The most connections in a handshake, so that clients without the key cannot use up all connections.
 MAX_HANDSHAKES = 16
-# Longer than any handshake of a client that lives, TLS on a loaded host included.
+# Longer than the handshake of a working client takes, even with TLS on a loaded host.
 HANDSHAKE_SECONDS = 10.0
 POLL_SECONDS = 1.0
 
 
 class _Visitor(NamedTuple):
-    """A handshake. started: of its thread, whose number may be another's later; end: when it is late.
+    """A handshake. started: the start time of its thread, whose id may be used again; end: the deadline (monotonic).
 
-    No dataclass: their module alone would make each start of a server 5 ms longer.
+    It is no dataclass, because the import of dataclasses would make each start of a server 5 ms longer.
     """
 
     started: str
@@ -33,7 +34,7 @@ class _Visitor(NamedTuple):
 
 
 class Door:
-    """Watches the connections of one server."""
+    """Counts the connections of one server, and shuts down late handshakes."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -41,7 +42,7 @@ class Door:
         self._watching = False
 
     def arrive(self) -> None:
-        """A handshake begins, or begins anew, in this thread. PermissionError when there are too many."""
+        """Record that a handshake begins on this thread, also again. Raises PermissionError when there are too many."""
         thread = threading.get_native_id()
         with self._lock:
             self._waiting = {tid: it for tid, it in self._waiting.items() if _started(tid) == it.started}
@@ -53,7 +54,7 @@ class Door:
                 threading.Thread(target=self._watch, name="door", daemon=True).start()
 
     def enter(self) -> None:
-        """The handshake of this thread's connection is over."""
+        """Record that the handshake on this thread has ended."""
         with self._lock:
             self._waiting.pop(threading.get_native_id(), None)
 
@@ -90,7 +91,9 @@ def _is_connected(fd: int) -> bool:
 
 
 def _shut(thread: int) -> None:
-    """nbdkit sees the end of the connection and closes it. Nothing while the thread does not wait: the next look is soon."""
+    """Shut the thread's connection down, which nbdkit then closes. A thread that is not in a system call is left until
+    the next poll.
+    """
     with contextlib.suppress(OSError, ValueError, IndexError):
         fd = int(Path(f"/proc/self/task/{thread}/syscall").read_text().split()[1], 16)
         if _is_connected(fd):

@@ -1,4 +1,4 @@
-"""NBD exports: one nbdkit process per attachment, so that ending an attachment's access is ending a process."""
+"""NBD exports: one nbdkit process per attachment, so that the end of a process ends an attachment's access."""
 
 import re
 import socket
@@ -17,13 +17,13 @@ from nbdsvc.exports.note_version import VERSION, check_version, is_at, noted_loc
 from nbdsvc.location import Location
 from nbdsvc.model import names
 
-# A unix socket's path must fit into sockaddr_un with its final zero (unix(7)).
+# Bytes of the longest path of a unix socket that fits into sockaddr_un with its final zero (unix(7)).
 SOCKET_PATH_MAX = 107
-# Handshakes of a server that lives answer within this. An emulated machine under load took more than 5 s to start one, and
-# to take a slow server for a dead one would end it under its users.
+# Seconds in which a running server answers a handshake. On an emulated machine under load a server took more than 5 s
+# to start, and a slow server that is taken for a dead one would be killed while clients use it.
 ANSWER_SECONDS = 30.0
 NBD_MAGIC = b"NBDMAGIC"
-# Keys of a note that clients see, besides the location.
+# Keys of a note that matter to clients, besides the location.
 _SERVED = ("volume_id", "read_only", "write_through", "tcp", "tls", "host", "filters", "filter_args")
 _ATTACHMENT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -31,14 +31,12 @@ _ATTACHMENT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 class NbdExporter(Mirrors):
     """See nbdsvc/exporter.py for the contract.
 
-    host_name: connectors on this host get the unix socket, others TCP.
-    listen_address: where TCP listens; None refuses remote connectors.
-    tcp_ports: first and last port of the range.
-    filters, filter_args: nbdkit filters in front of every export, for tests of what is behind it, with their arguments.
-    tls: exports on the network ask for TLS with the attachment's key; without it every host that reaches the port has the
-    volume, which only a network of its own makes right.
-    write_through: exports on the network answer a write when it is on stable storage, because their clients outlive this
-    host (native/serve/vol.h).
+    host_name: connectors on this host get the unix socket, others TCP. listen_address: the address of TCP sockets; None
+    refuses remote connectors. tcp_ports: first and last port of the range. filters, filter_args: nbdkit filters in
+    front of every export, with their arguments, for tests. tls: exports on the network require TLS with the
+    attachment's key; without it, every host that reaches the port has the volume, which is safe only on a separate
+    network. write_through: exports on the network answer a write when it is on stable storage, because their clients
+    survive a crash of this host (native/serve/vol.h).
     """
 
     protocol = "nbd"
@@ -74,7 +72,7 @@ class NbdExporter(Mirrors):
             )
 
     def accept(self, connector: Connector, location: Location) -> Access:
-        """The unix socket for an initiator on this host, else TCP; `nbd_transport` in the connector overrides that."""
+        """The unix socket for an initiator on this host, else TCP; the connector's `nbd_transport` overrides this."""
         check_scheme(self.protocol, location)
         if not connector.host:
             raise errors.InvalidInput(field="connector.host", value=None, reason="NBD needs the initiator's host name")
@@ -88,7 +86,7 @@ class NbdExporter(Mirrors):
         return Access(network=network, needs_secret=self._tls and network, peer=connector.ip)
 
     def ensure(self, spec: ExportSpec) -> ConnectionInfo:
-        """See the contract. Leaves a server alone that serves as desired, also one that an older version started."""
+        """See the contract. A server that serves as desired keeps running, also one that an older version started."""
         state = StateDir(self._root, spec.id)
         wanted, found = self._describe(spec), self._note(state)
         wanted["location"] = (self.moved_to(spec.id, spec.location) or spec.location).to_json()
@@ -97,20 +95,20 @@ class NbdExporter(Mirrors):
         return self._info(state, network=spec.access.network)
 
     def remove(self, export_id: str) -> None:
-        """Ends every server of the export, also one of which nothing is noted."""
+        """End every server of the export, also one without a note."""
         state = StateDir(self._root, export_id)
         state.end_process()
         state.remove()
 
     def resize(self, export_id: str, size: int) -> None:
-        """Nothing to do: a new client asks the volume for its size, and one that came by `growing_name` has no bound."""
+        """Do nothing: each new client gets the volume's present size, and a client of `growing_name` has no limit."""
 
     def health(self, export_id: str) -> Health:
-        """Whether its server greets, or is busy; waits ANSWER_SECONDS for it at most."""
+        """Whether the export's server greets or is busy; waits at most ANSWER_SECONDS for the greeting."""
         return Health(self._fault(StateDir(self._root, export_id)))
 
     def inventory(self) -> Inventory:
-        """Exports with a folder, and exports with a server only. Names that are no id of an attachment are foreign."""
+        """Exports with a folder, and exports with only a server. A name that is no attachment's id is foreign."""
         there = {path.name for path in self._root.iterdir() if path.is_dir()} | set(processes.serving(self._root))
         return Inventory(tuple(sorted(name for name in there if _ATTACHMENT.fullmatch(name))))
 
@@ -169,9 +167,10 @@ class NbdExporter(Mirrors):
         return note
 
     def _fault(self, state: StateDir) -> str:
-        """Empty when its shell runs, and its server answers or uses the processor.
+        """Empty when the keeping shell runs, and the server answers or uses processor time; else the fault.
 
-        So a busy server is not dead, and a stopped one is. One that closes new connections at once (door.py) is full.
+        So a busy server works, and a stopped one does not. A server that closes new connections at once (door.py) is
+        full.
         """
         if state.read() is None or state.pid() is None:
             return "its server does not run"
@@ -187,9 +186,9 @@ class NbdExporter(Mirrors):
         return "" if lives else "its server does not answer"
 
     def _start(self, state: StateDir, spec: dict[str, Any], secret: str | None) -> None:
-        """Start a server. When that fails, an export with a port keeps its note: no other export gets the port."""
+        """Start a server. After a failure an export with a port keeps its note, so that no other gets the port."""
         state.end_process()
-        # What no initiator knows yet may be lost by a power cut, and is written again with the port.
+        # No fsync for a new export: no initiator knows it yet, and the note is written again with the port.
         state.write(spec, secret, durable=spec["port"] is not None)
         try:
             port = self._launch(state, spec)
@@ -206,11 +205,11 @@ class NbdExporter(Mirrors):
             state.write({**spec, "port": found}, secret)
 
     def _launch(self, state: StateDir, spec: dict[str, Any]) -> str:
-        """Start the daemon; what it prints is its TCP port.
+        """Start the daemon and return its output, the TCP port.
 
-        Where systemd runs, in a scope of its own: a daemon alone would still be in the service's control group, and be
-        killed with it at a restart. A scope and not a service unit, because its start is over when the sockets listen,
-        and its errors and the port come back the same way as without systemd. At the host's shutdown it is killed, see
+        Where systemd runs, the daemon gets a scope: without one it would be in the service's control group, and be
+        killed at a restart of the service. It is a scope and no service unit, so that the command ends when the sockets
+        listen, and returns errors and the port as without systemd. A shutdown of the host kills it, see
         StateDir.end_process.
         """
         command = launch_command(state, spec)
@@ -222,15 +221,15 @@ class NbdExporter(Mirrors):
 
 
 def _serves(found: dict[str, Any], wanted: dict[str, Any]) -> bool:
-    """Whether a server that was started by one note serves what another one calls for. What an older note has not, and what
-    only matters at a start (paths of programs, the range of ports), ends no live server."""
+    """Whether a server that was started with the note `found` serves as `wanted`. Keys that an older note lacks, and
+    keys that only matter at a start (paths of programs, the range of ports), do not end a running server."""
     keys = [key for key in _SERVED if key != "host" or wanted["tcp"]]
     is_same_volume = is_at(found, Location.from_json(wanted["location"]))
     return is_same_volume and all(found.get(key, wanted[key]) == wanted[key] for key in keys)
 
 
 def _greeting(path: Path) -> bytes:
-    """The first bytes of a server, empty when it closes the connection. OSError, TimeoutError after ANSWER_SECONDS."""
+    """The first 8 bytes from a server; empty when it closes the connection. OSError; TimeoutError when it is silent."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.settimeout(ANSWER_SECONDS)
         sock.connect(str(path))

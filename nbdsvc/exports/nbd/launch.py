@@ -1,14 +1,14 @@
 """Starts the server of one export: `launch.py FOLDER HOST PORTS PYTHONPATH keep.sh NBDKIT ...`. Prints the TCP port, or "-".
 
-HOST, PORTS: where TCP listens, see command.py; PORTS "-" for the unix socket alone.
+HOST, PORTS: for TCP, see command.py; PORTS is "-" for the unix socket alone.
 
-It binds the sockets itself and hands them to nbdkit as systemd would (sd_listen_fds(3)): nbdkit listens on only one of
-unix and TCP by itself, and so a port that is taken is found here and not in a log. It makes a daemon with a session of
-its own, so that the data plane outlives the service. nbdkit asks the kernel to be killed with its parent when it stays
-in the foreground, so the daemon waits until its parent is gone before it becomes nbdkit.
+This program binds the sockets itself and passes them to nbdkit like systemd (sd_listen_fds(3)), because nbdkit alone
+listens on only one of unix and TCP, and because a port in use is then an error of this program and not a line in a log.
+The server is a daemon in a session of its own, so that it outlives the service. In the foreground, nbdkit has itself
+killed when its parent ends; so the daemon waits until its parent has ended before it executes nbdkit.
 
-Every attach waits for this program, and half of its time was the import of pathlib, json, re and typing: it imports none of
-them, and command.py decides what needs them.
+Every attach waits for this program, and half of its time was the import of pathlib, json, re and typing. So it imports
+none of them; command.py makes the decisions that need them.
 """
 
 import fcntl
@@ -18,17 +18,18 @@ import socket
 import sys
 import time
 
-# sd_listen_fds(3): the first descriptor that is handed over.
+# sd_listen_fds(3): the first descriptor that is passed.
 FIRST_FD = 3
-# Bytes of data of one server: eight connections whose threads all hold a request of the largest size that exports ask for
-# (plugin.py) take 512 MiB. Clients that send larger ones, or do not read their answers, would take gigabytes.
+# Bytes of a server's data: eight connections whose threads all hold a request of the largest advertised size
+# (plugin.py) need 512 MiB. Without a limit, clients that send larger requests, or do not read replies, would use
+# gigabytes.
 MEMORY_MAX = 768 << 20
-# Bytes of a thread's stack: the plugin's calls are shallow, and a connection has seventeen threads.
+# Bytes of a thread's stack: small, because a connection has seventeen threads; the plugin's calls are not deep.
 THREAD_STACK = 1 << 20
 
 
 def main(argv: list[str]) -> int:
-    """The exit status: 0 once the sockets listen, and the server goes on; 1, with a line on stderr, where they cannot."""
+    """The exit status: 0 when the sockets listen, and the server runs; 1, with a line on stderr, when they cannot."""
     folder, host, ports, pythonpath, *server = argv
     try:
         sockets, port = _listen(folder, host, ports)
@@ -50,14 +51,14 @@ def main(argv: list[str]) -> int:
 
 def _until_orphaned(grandparent: int) -> None:
     first_child = os.getppid()
-    # Without a deadline: what it waits for is an _exit that nothing stands before, and to go on earlier is to be killed.
+    # No deadline: the parent's next call is _exit, and a daemon that goes on earlier would be killed.
     while os.getppid() == first_child and first_child not in (1, grandparent):
         time.sleep(0.001)
 
 
 def _listen(folder: str, host: str, ports: str) -> tuple[list[socket.socket], int | None]:
     path = f"{folder}/nbd.sock"
-    if os.path.lexists(path):  # a stale socket: the caller has made sure that no server listens on it
+    if os.path.lexists(path):  # a stale socket: the caller has ended every server of the export
         os.unlink(path)
     unix = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     os.umask(0o177)
@@ -70,7 +71,7 @@ def _listen(folder: str, host: str, ports: str) -> tuple[list[socket.socket], in
 
 
 def _listen_tcp(host: str, ports: str) -> socket.socket:
-    """On the first of these ports that is free: FIRST-LAST,... or the one that its initiator has. OSError where none is."""
+    """A socket on the first free port of FIRST-LAST,... or on the initiator's port. OSError when none is free."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for port in _each(ports):
         tcp = socket.socket(family, socket.SOCK_STREAM)
@@ -102,7 +103,7 @@ def _leave_terminal(folder: str) -> None:
 
 
 def _become_server(folder: str, pythonpath: str, server: list[str], sockets: list[socket.socket]) -> None:
-    # First moved to higher numbers, because a socket may itself have descriptor 3 or 4.
+    # The sockets are first duplicated to higher numbers, because one may have descriptor 3 or 4 itself.
     moved = [os.dup(sock.fileno()) for sock in sockets]
     high = [fcntl.fcntl(fd, fcntl.F_DUPFD, FIRST_FD + len(moved)) for fd in moved]
     for index, fd in enumerate(high):
@@ -114,7 +115,7 @@ def _become_server(folder: str, pythonpath: str, server: list[str], sockets: lis
         "LC_ALL": "C.UTF-8",
         "PYTHONPATH": pythonpath,
         "PYTHONDONTWRITEBYTECODE": "1",
-        # Memory that one thread gave back is another's: an arena a thread would keep the largest request of each.
+        # With an arena for each thread, glibc would keep the memory of each thread's largest request.
         "MALLOC_ARENA_MAX": "2",
         "LISTEN_FDS": str(len(sockets)),
     }
@@ -124,7 +125,7 @@ def _become_server(folder: str, pythonpath: str, server: list[str], sockets: lis
 
 
 def _note_process(folder: str) -> None:
-    """Write pid and start time (proc(5), /proc/PID/stat) of the process that keeps the server: this one. See state_dir.py."""
+    """Write pid and start time (proc(5), /proc/PID/stat) of this process, which becomes the keeping shell."""
     with open("/proc/self/stat", encoding="utf-8") as file:
         started = file.read().rpartition(")")[2].split()[19]
     fd = os.open(f"{folder}/process", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -135,7 +136,7 @@ def _note_process(folder: str) -> None:
 def _set_limits() -> None:
     """Set the limits of a server: beyond them a request fails with ENOMEM, or a connection ends.
 
-    As many descriptors as this host allows: a connection that cannot be accepted would keep the server busy with failing.
+    Descriptors up to the hard limit: a server that cannot accept a connection would retry in a busy loop.
     """
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_MAX, MEMORY_MAX))
     resource.setrlimit(resource.RLIMIT_STACK, (THREAD_STACK, resource.getrlimit(resource.RLIMIT_STACK)[1]))

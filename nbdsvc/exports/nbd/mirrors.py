@@ -12,7 +12,7 @@ from nbdsvc.exports.nbd.state_dir import StateDir
 from nbdsvc.location import Location
 
 _SOCKET = "ctl.sock"
-# A command waits for requests that are under way, and a switch for the disks: longer than both may take (control.py).
+# Seconds. Longer than a command waits for requests under way, and a switch for the disks (control.py).
 ANSWER_SECONDS = 30.0
 # Each takes three seconds at most (control.py): together as long as one that is not answered.
 _CANCEL_TRIES = 10
@@ -34,15 +34,15 @@ class Mirrors:
         self._command(export_id, do="start", destination=destination.to_json(), is_zero=is_zero, rate=rate)
 
     def mirror_state(self, export_id: str) -> MirrorState:
-        """How far it is, from the server itself."""
+        """The state of the mirror, as the server reports it. Raises ExportFailed."""
         return MirrorState(**self._command(export_id, do="status"))
 
     def limit_mirror(self, export_id: str, rate: int) -> None:
-        """rate: bytes a second of the copy, 0 for no limit."""
+        """Limit the copy. rate: bytes a second, 0: no limit. Raises ExportFailed."""
         self._command(export_id, do="limit", rate=rate)
 
     def switch_mirror(self, export_id: str) -> None:
-        """Requests of clients wait for it, three seconds at most; ExportFailed where they would have to wait longer."""
+        """See the contract. Clients' requests wait three seconds at most; ExportFailed if they had to wait longer."""
         self._command(export_id, do="switch")
 
     def end_mirror(self, export_id: str, source: Location) -> Location | None:
@@ -66,7 +66,7 @@ class Mirrors:
         return False
 
     def moved_to(self, export_id: str, source: Location) -> Location | None:
-        """By the record beside the export's folder. ExportFailed for a damaged one."""
+        """The location in the record beside the export's folder; ExportFailed when the record is damaged."""
         try:
             found = moved.destination_of(self._root / export_id, source.to_json())
         except (OSError, ValueError) as error:
@@ -74,7 +74,7 @@ class Mirrors:
         return None if found is None else Location.from_json(found)
 
     def forget_move(self, export_id: str) -> None:
-        """First the spec has the new location, for a server that its keeping shell starts again."""
+        """Write the new location to the spec, for a server that is started again, and then remove the record."""
         state = StateDir(self._root, export_id)
         spec = state.read()
         if spec is None and state.spec_path.exists():

@@ -1,9 +1,9 @@
 """The record of a volume that has moved under its export: `<exports>/<attachment id>.moved`, with both locations.
 
-An export's spec says where its volume was when the server started. The server that moves it, with its clients connected,
-writes this record in the moment of the switch; from then on every reader of the spec takes the second location for the first.
-It stands beside the export's folder, not in it, because an attachment may be deleted before the migration has seen that its
-volume has moved.
+An export's spec has the volume's location at the server's start. A server that moves its volume, with clients
+connected, writes this record at the switch; from then on, every reader of the spec replaces the first location by the
+second. The record is beside the export's folder and not in it, because an attachment may be deleted before the
+migration has seen that the volume has moved.
 """
 
 import json
@@ -17,7 +17,7 @@ _Noted = dict[str, Any]
 
 
 def record(folder: Path, source: _Noted, destination: _Noted) -> None:
-    """Record, durably, that the volume at `source` is at `destination` now. folder: of the export. OSError: it is not."""
+    """Record durably that the volume has moved from `source` to `destination`. folder: the export's. Raises OSError."""
     path = _path(folder)
     try:
         atomic_file.write(path, json.dumps({"from": source, "to": destination}).encode())
@@ -32,13 +32,13 @@ def is_recorded(folder: Path) -> bool:
 
 
 def location_of(folder: Path, noted: _Noted) -> _Noted:
-    """Where the volume is whose export's spec says `noted`. ValueError for a damaged record: it is at neither for certain."""
+    """The present location of a volume whose export's spec has `noted`. ValueError for a damaged record."""
     found = destination_of(folder, noted)
     return noted if found is None else found
 
 
 def destination_of(folder: Path, source: _Noted) -> _Noted | None:
-    """Where the volume from `source` has moved to; None where it has not. ValueError for a damaged record."""
+    """The location to which the volume has moved from `source`; None if it has not. ValueError for a damaged record."""
     try:
         found = json.loads(_path(folder).read_bytes())
     except FileNotFoundError:
@@ -49,7 +49,7 @@ def destination_of(folder: Path, source: _Noted) -> _Noted | None:
 
 
 def forget(folder: Path) -> None:
-    """Remove the record: every reader of the source's location knows of the move."""
+    """Remove the record, when no note has the source's location any more."""
     atomic_file.remove(_path(folder))
 
 

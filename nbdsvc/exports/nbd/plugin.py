@@ -23,26 +23,26 @@ from nbdsvc.exports.nbd.door import Door
 API_VERSION = 2
 READ_ONLY, WRITE_THROUGH = 1, 2
 FUA, MAY_TRIM, FAST = 1, 2, 4
-# The largest request that clients should send: larger ones are no faster, and each thread holds one in memory (launch.py).
+# Bytes of the largest request that is advertised: larger ones are not faster, and each thread holds one (launch.py).
 MAXIMUM_BLOCK = 4 << 20
 
-# The size that a client of `growing_name` gets: larger than any volume; nbdkit computes with signed 64 bits.
+# The size in bytes that a client of `growing_name` gets: larger than any volume; nbdkit has signed 64-bit sizes.
 UNBOUND = 1 << 62
 
 _spec: dict[str, Any] = {}
 _door = Door()
 _shared: dict[str, Any] = {}
 _readers: set[Any] = set()
-# Of the two above, and of where the volume is: a switch to another place changes all of them.
+# The lock of the two above and of the volume's location: a switch to another place changes all of them.
 _sharing = threading.RLock()
-# Looked up once: these two run for every request.
+# Looked up once, because every request calls them.
 _pread, _pwrite, _from_buffer = lib.nbdsvc_served_pread, lib.nbdsvc_served_pwrite, ffi.from_buffer
 _FUA_FLAG = nbdkit.FLAG_FUA
 
 
 class Handle:
-    """The volume of one connection. Writers share one, so that each sees a lost write (native/serve/durable.c), and so that
-    what they change goes through its mirror.
+    """The volume of one connection. Writers share one open volume, so that each learns of a lost write
+    (native/serve/durable.c), and so that all writes go through its mirror.
     """
 
     def __init__(self, readonly: bool, growing: bool) -> None:
@@ -59,7 +59,7 @@ def _open_vol(path: str, flags: int) -> Any:
 
 
 def _path() -> str:
-    """Of the file or block device. A spec of an older service has `path`: its keeping shell starts this file with it."""
+    """The path of the file or block device. The keeping shell of an older service passes a spec with `path`."""
     return str(_spec["location"]["address"] if "location" in _spec else _spec["path"])
 
 
@@ -71,7 +71,7 @@ def _new_reader() -> Any:
 
 
 def _served() -> Any:
-    """Open as long as this process lives: the kernel tells an error to those who had the volume open when it happened."""
+    """The writers' volume. It stays open, because the kernel reports a write error only to files open at the time."""
     with _sharing:
         if "served" not in _shared:
             made = ffi.new("struct nbdsvc_served **")
@@ -88,7 +88,7 @@ def _writers_flags() -> int:
 
 
 def _open_for_control(path: str, readonly: bool) -> Any:
-    """OSError."""
+    """Open the volume for the control channel, as a writer unless `readonly`. Raises OSError."""
     made = ffi.new("struct nbdsvc_vol **")
     result = lib.nbdsvc_vol_create(path.encode(), READ_ONLY if readonly else _writers_flags() & ~READ_ONLY, made)
     if result < 0:
@@ -97,7 +97,7 @@ def _open_for_control(path: str, readonly: bool) -> Any:
 
 
 def _lost_mark() -> Path:
-    """The file that records a lost write: a later server of the same attachment fails flushes too."""
+    """The file that records a lost write, so that later servers of the attachment also fail flushes."""
     return Path(_spec["folder"]) / "lost"
 
 
@@ -137,7 +137,7 @@ def config_complete() -> None:
 
 
 def after_fork() -> None:
-    """Called by nbdkit's first thread before it listens."""
+    """Called on nbdkit's main thread before nbdkit accepts connections."""
     lib.nbdsvc_die_with_parent()
     Control(_spec, ServedVolume(_served, _open_for_control, _readers, _sharing)).listen()
 
@@ -230,8 +230,8 @@ def can_cache(h: Handle) -> int:
 
 
 def can_multi_conn(h: Handle) -> bool:
-    # All connections, also those of other exports of this volume, share one page cache; flush is fdatasync of the file.
-    # Connections of this export share its open file too, so that none of them misses an error.
+    # All connections, also those of other exports of the volume, share one page cache, and a flush is an fdatasync of
+    # the file. Connections of this export also share the open file, so that none of them misses a write error.
     return True
 
 

@@ -1,6 +1,6 @@
-"""The servers of exports, found by what they are: processes of ours whose command line names an export's spec.
+"""The servers of exports, found in /proc: processes of this user whose command line names an export's spec.
 
-What a file says of a process may be lost, or be wrong, while the process still serves a volume. Source: proc(5).
+A file with the pid may be lost or wrong while the process still serves a volume. Source: proc(5).
 """
 
 import contextlib
@@ -12,19 +12,20 @@ from pathlib import Path
 
 from nbdsvc.polling import wait_until
 
-# A killed process is gone when its last write to a slow disk has come back.
+# Seconds. A killed process is gone when its last write to a slow disk has ended.
 GONE_SECONDS = 10.0
 POLL_SECONDS = 0.005
-# The number of a process that has ended may be another's by then: after this the servers are looked up again.
+# Seconds. After a wait of this length the servers are looked up again, because a pid may belong to another process by
+# then.
 LOOK_SECONDS = 1.0
 SPEC, KEEPER = "spec.json", "keep.sh"
 _SPEC_ENDING = f"/{SPEC}".encode()
-# Bytes of one read: nearly every command line.
+# Bytes of one read; nearly every command line is shorter.
 _PART = 1 << 14
 
 
 def serving(exports: Path) -> dict[str, set[int]]:
-    """Export id -> pids of the processes that serve it from below this folder. Zombies serve nothing."""
+    """Export id -> pids of the processes that serve the export in this folder, without zombies."""
     found: dict[str, set[int]] = {}
     for pid, arguments in _processes():
         for argument in arguments:
@@ -37,8 +38,8 @@ def serving(exports: Path) -> dict[str, set[int]]:
 def end(exports: Path, id: str, keeper: int | None = None) -> None:
     """SIGKILL every server of the export; returns when they are gone, or after GONE_SECONDS.
 
-    keeper: its keeping shell, where that is known. Each look at all processes of a host takes some milliseconds, so what is
-    known ends first, and one look finds that there is no other.
+    keeper: the pid of the keeping shell, where it is known. A scan of all processes of a host takes some milliseconds;
+    when the known processes are ended first, one scan suffices.
     """
     if keeper is not None:
         _end({keeper}, lambda: _children(keeper))
@@ -53,7 +54,7 @@ def end(exports: Path, id: str, keeper: int | None = None) -> None:
 
 
 def _end(keepers: set[int], servers: Callable[[], set[int]]) -> None:
-    """A keeping shell is stopped before its servers end: it would start another one."""
+    """End keeping shells and servers. A shell is stopped before its server is killed: it would start another one."""
     _signal(keepers, signal.SIGSTOP)
     ended = servers()
     _signal(ended, signal.SIGKILL)
@@ -63,14 +64,14 @@ def _end(keepers: set[int], servers: Callable[[], set[int]]) -> None:
 
 
 def _children(pid: int) -> set[int]:
-    """Empty also where the kernel does not list them (CONFIG_PROC_CHILDREN)."""
+    """The pids of the process's children; empty when the kernel does not list them (CONFIG_PROC_CHILDREN)."""
     with contextlib.suppress(OSError):
         return set(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
     return set()
 
 
 def _wait_for_end(pid: int) -> None:
-    """Until this process has ended, LOOK_SECONDS at most. One descriptor at a time: few may be left."""
+    """Wait for the end of this process, LOOK_SECONDS at most. Uses one descriptor, because few may be left."""
     with contextlib.suppress(ProcessLookupError):
         fd = os.pidfd_open(pid)
         try:
@@ -110,13 +111,13 @@ def cpu_ticks(pids: set[int]) -> int:
 
 
 def _processes() -> Iterator[tuple[int, list[str]]]:
-    """(pid, arguments) of every process of this user in this mount namespace: elsewhere the same path is another folder.
+    """(pid, arguments) of this user's processes in this mount namespace, because elsewhere a path is another folder.
 
-    Of the others it reads the command line only, and no file twice: a host has hundreds, and every detach waits for this.
+    For other processes only the command line is read: a host has hundreds, and every detach waits for this scan.
     """
     user, space = os.geteuid(), Path("/proc/self/ns/mnt").readlink()
     for pid in _pids():
-        # With no descriptor left this raises: a failed look must not count as "no server".
+        # Raises OSError when no descriptor is left: a failed scan must not count as "no server".
         with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
             content = _read(f"/proc/{pid}/cmdline")
             if _SPEC_ENDING not in content or Path(f"/proc/{pid}").stat().st_uid != user:
@@ -131,7 +132,7 @@ def _pids() -> list[int]:
 
 
 def _read(path: str) -> bytes:
-    """A file of /proc, whole."""
+    """The whole content of a file in /proc."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         return b"".join(iter(lambda: os.read(fd, _PART), b""))

@@ -1,12 +1,12 @@
-"""The state of an export on disk: one folder with its spec, sockets, key and process, readable by its owner only.
+"""The state of an export on disk: one folder with its spec, sockets, key and process, which only its owner can read.
 
-<exports>/<attachment id>/spec.json   what is served, without the key
+<exports>/<attachment id>/spec.json   the export's note, without the key
                           nbd.sock    the unix socket
                           psk         the pre-shared key, where there is one
                           process     pid and start time of the shell that keeps the server (keep.sh)
                           ctl.sock    the server's private channel (control.py)
-                          log         its warnings and errors
-         <attachment id>.moved        where its volume is instead, after a switch (moved.py)
+                          log         the server's warnings and errors
+         <attachment id>.moved        the volume's new location, after a switch (moved.py)
 """
 
 import json
@@ -40,8 +40,8 @@ class StateDir:
         return self.path / "psk"
 
     def read(self) -> dict[str, Any] | None:
-        """The spec as written, with the volume's location now; None for an export that is not there, was only half made, or
-        is damaged.
+        """The spec, with the volume's present location; None for an export that does not exist, is incomplete, or is
+        damaged.
         """
         try:
             found = json.loads(self.spec_path.read_text())
@@ -54,7 +54,10 @@ class StateDir:
         return found
 
     def write(self, spec: dict[str, Any], psk: str | None, *, durable: bool = True) -> None:
-        """durable: they are on stable storage when this returns. A rebuild after a lost database finds exports by them."""
+        """Write spec and key. durable: fsync them, because a rebuild after a lost database finds exports by them.
+
+        Raises OSError.
+        """
         self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
         if psk is not None:
             atomic_file.write(self.psk_path, f"{self.id}:{psk}\n".encode(), durable=durable)
@@ -63,11 +66,11 @@ class StateDir:
             atomic_file.sync_folder(self.path.parent)
 
     def secret(self) -> str:
-        """The pre-shared key as written, without the name of its owner."""
+        """The pre-shared key, without the identity before it. Raises OSError."""
         return self.psk_path.read_text().strip().partition(":")[2]
 
     def pid(self) -> int | None:
-        """The server's pid if it lives: same pid, same start time, and its command line names this folder."""
+        """The pid of the keeping shell if it runs: with the start time, and with this folder in its command line."""
         try:
             pid, started = (self.path / "process").read_text().split()
             return int(pid) if self._is_ours(int(pid), started) else None
@@ -75,10 +78,11 @@ class StateDir:
             return None
 
     def end_process(self) -> None:
-        """SIGKILL to every server of the export, also to such as no file names; returns when they are gone.
+        """SIGKILL every server of the export, also one that no file names; returns when they are gone.
 
-        After a SIGTERM nbdkit goes on until its clients have gone, and answers ESHUTDOWN to all that they ask: an I/O error
-        on their hosts. What has no answer they ask the next server again, and nothing that is answered is in its memory.
+        After a SIGTERM, nbdkit runs until its clients disconnect, and fails their requests with ESHUTDOWN, an I/O error
+        on their hosts. After a SIGKILL, clients repeat unanswered requests at the next server, and no answered write is
+        lost, because the server has none in its own memory.
         """
         processes.end(self.path.parent, self.id, self.pid())
 
