@@ -16,7 +16,7 @@ class Context:
 
     @property
     def is_admin(self) -> bool:
-        """Whether the user reaches every project."""
+        """Whether the user may access the resources of every project."""
         return ADMIN in self.roles
 
     @property
@@ -25,5 +25,5 @@ class Context:
         return self.is_admin or MEMBER in self.roles
 
 
-# For look-ups without a request behind them: sees what is public, and no more.
+# The context of look-ups without a request: only public resources are visible.
 ANONYMOUS = Context("", "", frozenset(), "")

@@ -9,9 +9,9 @@ from nbdsvc.model import clock, names
 
 @dataclass(frozen=True)
 class Volume:
-    """A volume. `size` is GiB, as in the API. `target_size`: what an extend in flight asks for, so that quotas count it.
+    """A volume. `size` is GiB, as in the API. `target_size`: the size that a running extend requests, for the quotas.
 
-    `host`, `backend`, `pool`: where it is. `previous_status` is set while an operation that ends in it is under way.
+    `host`, `backend`, `pool`: the place. `previous_status`: the status after the running operation, if it is restored.
     """
 
     id: str
@@ -36,7 +36,7 @@ class Volume:
     previous_status: str | None = None
     migration_status: str | None = None
     replication_status: str | None = None
-    # As the driver says them of the volume's replica.
+    # Values of the volume's replica that the driver returned.
     replication_extended_status: str | None = None
     replication_driver_data: str | None = None
     attached_mode: str | None = None
@@ -51,7 +51,7 @@ class Volume:
 
     @property
     def full_host(self) -> str:
-        """host@backend#pool, as the API shows the place of a volume."""
+        """host@backend#pool, the form in which the API shows the place of a volume."""
         return names.join_host(self.host, self.backend, self.pool)
 
 
@@ -59,8 +59,9 @@ class Volume:
 class Move:
     """The second place of a volume that is migrated: its destination until the switch, its source from then on.
 
-    It is there as long as something of the volume may be at that place, so that the room for it stays promised. `id` is the
-    volume's, `size` GiB. `volume_type_id`: the type that the volume has there. `operation_id`: what moves it.
+    The row exists as long as an object of the volume may be at that place, so that its capacity stays reserved. `id`:
+    the volume's; `size`: GiB. `volume_type_id`: the volume's type at that place. `operation_id`: the migrating
+    operation.
     """
 
     id: str
@@ -110,9 +111,9 @@ class Snapshot:
 class Attachment:
     """One user of a volume. `status` is the API's attach_status.
 
-    `connector`: the initiator's description as given; `connection_info`: what it was answered, without secrets.
-    `protocol`: the transport that exports it (nbd, iscsi), from its first connection on.
-    `secret`: the pre-shared key of its export, hexadecimal; never in a log, a repr or an API reply but the one of
+    `connector`: the initiator's description of itself; `connection_info`: the reply to the initiator, without secrets.
+    `protocol`: the transport of the export (nbd, iscsi), from the first connection on.
+    `secret`: the export's pre-shared key, hexadecimal; never in a log or a repr, and in no API reply but that of a
     connection_info. `legacy`: made by the volume actions, not by the attachments API.
     """
 
@@ -146,7 +147,7 @@ class VolumeType:
     extra_specs: dict[str, str] = field(default_factory=dict)
     projects: list[str] = field(default_factory=list)
     qos_specs_id: str | None = None
-    # How its volumes are to be encrypted; None: not at all. See types/encryption.py.
+    # The encryption of the type's volumes; None: no encryption. See types/encryption.py.
     encryption: dict[str, Any] | None = None
     created_at: datetime = field(default_factory=clock.now)
     updated_at: datetime | None = None
@@ -159,7 +160,7 @@ class VolumeType:
 
 @dataclass(frozen=True)
 class QosSpecs:
-    """Limits of volumes, of the types that have them. consumer: who keeps to them, see model/qos.py."""
+    """Limits for the volumes of the associated types. consumer: which side enforces them, see model/qos.py."""
 
     id: str
     name: str
@@ -171,20 +172,20 @@ class QosSpecs:
 
 @dataclass(frozen=True)
 class Transfer:
-    """An offer of a volume by its project to whoever has the key, of which there is a salted hash only.
+    """An offer of a volume by its project to any holder of the key; the row has only the key's salted hash.
 
-    `accepted`: by `destination_project_id`, while the driver is notified; the row goes when that is done. `tries`: keys given
-    since the last right one.
+    `accepted`: `destination_project_id` has accepted the volume and the driver is notified; then the row is removed.
+    `tries`: the wrong keys since the last correct one.
     """
 
     id: str
-    # Whose volume it is until it is accepted.
+    # The owner of the volume until the transfer is accepted.
     project_id: str
     volume_id: str
     name: str | None
     salt: str = field(repr=False)
     key_hash: str = field(repr=False)
-    # The snapshots of the volume stay with its project.
+    # Whether the volume's snapshots stay with the old project.
     no_snapshots: bool = False
     destination_project_id: str | None = None
     accepted: bool = False
@@ -197,21 +198,21 @@ class Transfer:
 class StorageBackend:
     """A backend of a host as it last reported; the API's service `host@name`. Its pools are rows of their own.
 
-    `updated_at` is its last report, whatever else changes.
+    `updated_at` is the time of its last report; other changes of the row do not set it.
     """
 
     id: str
     host: str
-    # Its name in host@backend#pool.
+    # The backend's name in host@backend#pool.
     name: str
     # The binary by which clients find the service.
     binary: str = "cinder-volume"
     availability_zone: str = "nova"
-    # Set by an administrator: the backend takes no new volumes.
+    # Set by an administrator: no new volumes are placed on the backend.
     disabled: bool = False
     disabled_reason: str | None = None
     frozen: bool = False
-    # Whether its driver works.
+    # Whether the backend's driver works.
     working: bool = True
     replication_status: str = "disabled"
     active_backend_id: str | None = None

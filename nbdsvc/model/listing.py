@@ -5,22 +5,22 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Filter:
-    """A condition on a column: its value is `value`, or with `partial` contains it."""
+    """A condition on a column: its value equals `value`, or contains `value` if `partial`."""
 
     # The name of a column, or of a condition that the list defines.
     name: str
-    # As the client wrote it.
+    # The value as the client wrote it.
     value: str
     partial: bool = False
 
 
 @dataclass(frozen=True)
 class Page:
-    """A page of a list: its order, and the part of it."""
+    """A page of a list: the sort order, and which rows of the list it has."""
 
-    # Number of rows; None: all.
+    # The most rows; None: all.
     limit: int | None = None
-    # Rows to pass over behind the marker.
+    # The number of rows to skip behind the marker.
     offset: int = 0
     # The id of the last row of the page before.
     marker: str | None = None

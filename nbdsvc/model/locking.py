@@ -1,8 +1,8 @@
 """The names that an operation locks, as one table: which operations exclude each other on a host.
 
-An attachment's end locks its attachment and nothing else, so that it waits for no copy: neither an upload of the
-volume nor its extension, a snapshot or a copy of it concerns the attachment's server. An operation that starts or
-repairs that server, or removes the volume below it, locks the attachment too.
+A detach locks only its attachment, so that it does not wait for a copy: uploads, extensions, snapshots and copies of
+the volume do not concern the attachment's server. An operation that starts or repairs this server, or removes the
+volume that the server has open, locks the attachment, too.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from nbdsvc.model import names
 from nbdsvc.model.operation import Lock
 
-# Resource in the table -> the name of its lock, made of its id (of a pool or a backend: of its host).
+# Resource in the table -> the name of its lock, made from its id (from its full name for a pool or a backend).
 _NAMES: dict[str, Callable[[str], str]] = {
     "volume": str,
     "deletion": names.delete_volume_lock,
@@ -24,10 +24,10 @@ _NAMES: dict[str, Callable[[str], str]] = {
     "backend": names.freeze_lock,
 }
 
-# operation type -> resources; "~": a shared lock. Operations that change or read a volume's bytes hold its `volume` lock;
-# operations that need the volume to stay share its `deletion` lock; `connects`: one at a time, because what the
-# initiators of one volume share (the target of LIO) is looked at before it is changed. Clones share that of
-# their source, so that no attachment begins to write what they copy.
+# Operation type -> resources; "~": a shared lock. Operations that change or read a volume's bytes hold its `volume`
+# lock; operations that need the volume to exist share its `deletion` lock. `connects`: connections of a volume run one
+# at a time, because its initiators share a LIO target, whose state is read before it is changed. A clone shares the
+# `connects` lock of its source, so that no attachment begins to write to the bytes that are copied.
 TABLE: dict[str, tuple[str, ...]] = {
     "volume.create": ("volume", "snapshot~", "source~", "source_deletion~", "source_connects~"),
     "volume.delete": ("volume", "deletion", "snapshot", "attachment"),
@@ -67,9 +67,9 @@ TABLE: dict[str, tuple[str, ...]] = {
 
 
 def locks(kind: str, **ids: str | list[str] | None) -> list[Lock]:
-    """The locks of an operation of this kind (or of a case of it, as in the table) on what has these ids.
+    """The locks of an operation of this type (or of a case of the type in the table) on resources with these ids.
 
-    ids: by the words of the table, each one or several; `deletion` and `connects` are those of `volume`.
+    ids: one id or several for each resource of the table; `deletion` and `connects` use the ids of `volume`.
     """
     found = {**dict.fromkeys(("deletion", "connects"), ids.get("volume")), **ids}
     found["source_deletion"] = found["source_connects"] = ids.get("source")

@@ -4,7 +4,7 @@ import re
 import uuid
 
 VOLUME_PREFIX = "volume-"
-# LVM keeps names that begin with "snapshot" for itself, hence the underscore.
+# The underscore is there because LVM reserves names that begin with "snapshot".
 SNAPSHOT_PREFIX = "_snapshot-"
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -16,12 +16,12 @@ def new_id() -> str:
 
 
 def host_id(host: str) -> str:
-    """The id by which an operation is about a host, which has no row and may have a longer name (RFC 4122, version 5)."""
+    """The resource id of an operation on a host, made from the host's name, which may be longer (UUID version 5)."""
     return str(uuid.uuid5(uuid.NAMESPACE_DNS, host))
 
 
 def is_id(text: str) -> bool:
-    """Whether the text is a UUID in canonical lower-case form: only such ids become file or LV names."""
+    """Whether the text is a UUID in canonical lower-case form: no other id becomes a name of a file or LV."""
     return bool(_UUID.fullmatch(text))
 
 
@@ -34,7 +34,7 @@ def snapshot_name(snapshot_id: str) -> str:
 
 
 def parse_name(name: str) -> tuple[str, str] | None:
-    """("volume" | "snapshot", id) for a name that is ours, else None."""
+    """("volume" | "snapshot", id) for a name of nbdsvc's form, else None."""
     for kind, prefix in (("volume", VOLUME_PREFIX), ("snapshot", SNAPSHOT_PREFIX)):
         if name.startswith(prefix) and is_id(name[len(prefix) :]):
             return kind, name[len(prefix) :]
@@ -47,10 +47,10 @@ def export_name(volume_id: str) -> str:
 
 
 def growing_name(export: str) -> str:
-    """The name by which an export's size is left to its client: for one that gives its device a larger size later.
+    """The export name without a size limit, for clients that set a larger size of their device later.
 
-    An NBD server tells a size once a connection, and refuses what lies beyond; the kernel's client can have its device
-    grow but not its connections.
+    An NBD server reports the size once for each connection, and refuses requests beyond; the kernel's client can resize
+    its device, but not its connections.
     """
     return f"{export}+growing"
 
@@ -81,12 +81,12 @@ def connect_volume_lock(volume_id: str) -> str:
 
 
 def manage_lock(host: str) -> str:
-    """Taking over is one at a time in a backend: two requests for the same object must not both find it free."""
+    """Name of the lock by which a backend manages one object at a time: two requests must not both find it free."""
     return f"manage-{'-'.join(split_host(host)[:2])}"
 
 
 def freeze_lock(host: str) -> str:
-    """Freezes and thaws of a backend run in the order in which they were requested."""
+    """Name of the lock by which freezes and thaws of a backend run in the order of their requests."""
     return f"freeze-{'-'.join(split_host(host)[:2])}"
 
 

@@ -1,4 +1,4 @@
-"""An operation as data: one durable unit of work, its place in its steps, its locks and how it ended."""
+"""An operation as data: one durable unit of work, with its present step, its locks and its result."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,13 +11,13 @@ SUCCEEDED, FAILED, CANCELLED, ROLLBACK_FAILED = "succeeded", "failed", "cancelle
 UNFINISHED = frozenset({PENDING, RUNNING, UNDOING})
 FINISHED = frozenset({SUCCEEDED, FAILED, CANCELLED, ROLLBACK_FAILED})
 
-# Beside the results of the steps: the operation that goes on with the work of one that failed.
+# The key, among the results of the steps, of the operation that continues the work of a failed one.
 CONTINUED_BY = "continued_by"
 
 
 @dataclass(frozen=True, order=True)
 class Lock:
-    """A named lock; shared by any number of readers, or held by one."""
+    """A named lock: held by any number of operations if `shared`, else by one."""
 
     name: str
     shared: bool = False
@@ -28,7 +28,7 @@ class Lock:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a step runs. backend: empty for the host's only one."""
+    """The place where a step runs. backend: empty for the only backend of the host."""
 
     host: str
     backend: str
@@ -38,15 +38,14 @@ class Place:
 class Operation:
     """One row of the journal.
 
-    cursor: index of the step that was begun last; with state `running` its intent is recorded and its result is not,
-    with state `undoing` its undo was begun; beyond the last step, or with `undoing` -1, only the end is left.
-    results: step name -> what its do returned. locks: [[name, shared], ...].
-    host, backend: its own, where it begins and ends; backend: empty for the host's only one.
-    step_host, step_backend: where it is now; that host alone writes it. taken_up: that host has begun with it.
-    rate: bytes a second that it may copy, 0 for no limit of its own.
-    deadline: when it is given up and undone. progress_*: bytes of which so many are done,
-    of which so many had to be written, and the rate of late in bytes a second. error: errors.facts_of(...).
-    skipped: the rows whose final status the end did not set, see store/transitions.py.
+    cursor: index of the step that was begun last. With state `running`, this step's intent is recorded and its result
+    is not; with state `undoing`, its undo was begun. Beyond the last step, or -1 with `undoing`, only the end is left.
+    results: step name -> the result of its `do`. locks: [[name, shared], ...]. host, backend: the own place, where the
+    operation begins and ends; backend: empty for the only backend of the host. step_host, step_backend: the present
+    place, whose host alone writes the row. taken_up: this host has begun. rate: bytes a second that the operation may
+    copy, 0: no limit. deadline: when the operation is ended and undone. progress_*: bytes done, in all, and written as
+    data, and the present rate in bytes a second. error: errors.facts_of(...). skipped: the rows whose final status the
+    end did not set, see store/transitions.py.
     """
 
     id: str
@@ -90,12 +89,12 @@ class Operation:
 
     @property
     def own_place(self) -> Place:
-        """Where its steps run that name no other place, and where it ends."""
+        """The place of steps that name no other place, and of the end."""
         return Place(self.host, self.backend)
 
     @property
     def place(self) -> Place:
-        """Where it is now."""
+        """The place where the operation is now."""
         return Place(self.step_host, self.step_backend)
 
     @property
@@ -104,14 +103,14 @@ class Operation:
 
     @property
     def continued_by(self) -> str | None:
-        """The id of the operation that goes on elsewhere with what this one failed at."""
+        """The id of the operation that tries at another place what this one failed to do."""
         return self.results.get(CONTINUED_BY)
 
     @property
     def tried(self) -> list[dict[str, Any]]:
-        """The attempts elsewhere before this one: pool, and error (errors.facts_of)."""
+        """The earlier attempts at other places: pool, and error (errors.facts_of)."""
         return list(self.args.get("tried", []))
 
     def lock_set(self) -> list[Lock]:
-        """The locks of the operation in the order in which every operation takes them, so that no two can deadlock."""
+        """The locks in the order in which every operation takes them, so that no two operations can deadlock."""
         return sorted(Lock(name, shared) for name, shared in self.locks)

@@ -1,4 +1,4 @@
-"""QoS specs: who consumes them, which keys a back end knows, and their values for a volume of a size."""
+"""QoS specs: their consumers, the keys that a back end accepts, and the values for a volume of a given size."""
 
 from collections.abc import Mapping
 
@@ -10,16 +10,17 @@ DEFAULT_CONSUMER = BACK_END
 
 _PER_GB, _MINIMUM = "_per_gb", "_per_gb_min"
 _RATES = tuple(f"{kind}_{unit}_sec" for kind in ("total", "read", "write") for unit in ("bytes", "iops"))
-# A rate; its burst, and for how many seconds; a rate for each GiB, and the least that comes of it.
+# Keys: a rate; its burst, and the burst's length in seconds; a rate for each GiB, and its minimum.
 _SUFFIXES = ("", "_max", "_max_length", _PER_GB, _MINIMUM)
 BACK_END_KEYS = frozenset({rate + suffix for rate in _RATES for suffix in _SUFFIXES} | {"size_iops_sec"})
-# As QEMU's throttling counts.
+# The largest value of QEMU's throttling (THROTTLE_VALUE_MAX).
 _MOST = 10**15
 
 
 def check(consumer: str, specs: Mapping[str, str]) -> None:
-    """Raise InvalidInput for a consumer that there is not and, where a back end consumes them, for a key that it does not
-    know, a value that is no number, and a total beside what is part of it. A key with a colon (`vendor:key`) is a driver's.
+    """Raise InvalidInput for an unknown consumer, and for specs of a back end for an unknown key, a value that is no
+    number, and a total beside one of its parts. A key with a colon (`vendor:key`) belongs to a driver and is not
+    checked.
     """
     if consumer not in CONSUMERS:
         raise errors.InvalidInput(
@@ -50,12 +51,12 @@ def _fault(key: str, value: str) -> str | None:
 
 
 def _number(text: str) -> int:
-    """The number that ASCII digits spell; 0 for whatever is none, or too long to be a rate."""
+    """The number written in ASCII digits; 0 for any other text, or one too long for a rate."""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(_MOST)) else 0
 
 
 def for_size(specs: Mapping[str, str], size: int) -> dict[str, str]:
-    """The specs of a volume of `size` GiB: of a rate for each GiB the rate itself, which takes the place of a fixed one."""
+    """The specs of a volume of `size` GiB: a rate for each GiB becomes a rate, which replaces a fixed one."""
     found = {key: value for key, value in specs.items() if not key.endswith((_PER_GB, _MINIMUM))}
     for key, value in specs.items():
         if key.endswith(_PER_GB) and (rate := _number(value)):

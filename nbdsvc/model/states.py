@@ -1,11 +1,11 @@
-"""Every status, and every transition between statuses, as tables. Nothing else in nbdsvc spells out a rule of this kind.
+"""Every status, and every transition between statuses, as tables. No other module of nbdsvc has such a rule.
 
-A transition is taken by compare-and-swap in store/: the row changes only if its status is one of `sources`, so that of
-two requests at the same moment one gets the row and the other an InvalidState that names what would have been allowed.
+A transition is made by compare-and-swap in store/: the row changes only if its status is one of `sources`. So of two
+requests at the same moment, one changes the row and the other gets an InvalidState that names the allowed statuses.
 
-    in flight   a status that an operation owns: the operation's end, or recovery after a crash, always leaves it
-    waiting     a status that a client owns: it leaves it by its next call (attach, detach, unreserve ...)
-    final       everything else
+    in flight   a status that an operation has set: the operation's end, or recovery after a crash, replaces it
+    waiting     a status that waits for the client: its next call replaces the status (attach, detach, unreserve ...)
+    final       every other status
 
 Sources: the status lists and preconditions of the block-storage API; rows S021-S032 of docs/acceptance.md.
 docs/states.md is drawn from these tables.
@@ -16,10 +16,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Transition:
-    """`verb` takes a row from one of `sources` to `during`, then to `done` or, when it fails, to `failed`.
+    """`verb` changes a row's status from one of `sources` to `during`, then to `done` or, after a failure, to `failed`.
 
-    None for `during`: the change is made at once. None for `done`: the row is removed. `previous`: back to the status
-    that it had, or the one that its attachments call for (`available` or `in-use`).
+    `during` None: the change is made at once. `done` None: the row is removed. `previous`: the status before, or the
+    status that follows from the volume's attachments (BY_ATTACHMENTS).
     """
 
     verb: str
@@ -34,7 +34,7 @@ class Transition:
 
 
 PREVIOUS = "previous"
-NEW = "new"  # not a status: a row that does not exist yet
+NEW = "new"  # not a status: the row does not exist yet
 
 
 def _table(*rows: tuple[str, str, str | None, str | None, str | None]) -> dict[str, Transition]:
@@ -44,12 +44,12 @@ def _table(*rows: tuple[str, str, str | None, str | None, str | None]) -> dict[s
     }
 
 
-# Statuses that a volume's attachments imply: PREVIOUS is one of them.
+# The statuses that follow from a volume's attachments: PREVIOUS stands for one of them.
 BY_ATTACHMENTS = ("available", "reserved", "attaching", "in-use")
 
 
 def moves(table: dict[str, Transition]) -> frozenset[tuple[str, str]]:
-    """(status, next status) of every step that the table's transitions take."""
+    """(status, next status) of every change that the table's transitions make."""
     return frozenset(pair for transition in table.values() for pair in _moves_of(transition))
 
 
@@ -85,7 +85,7 @@ VOLUME = _table(
     ("create elsewhere", "creating downloading", "creating", "available", "error"),
     ("delete", "available error error_restoring error_extending error_managing", "deleting", None, "error_deleting"),
     ("force delete", " ".join(sorted(VOLUME_STATUSES)), "deleting", None, "error_deleting"),
-    # The backend says that it is in use, or the deletion was cancelled before anything was removed.
+    # The backend reports that the volume is in use, or the deletion was cancelled before anything was removed.
     ("keep", "deleting", None, PREVIOUS, None),
     ("unmanage", "available error", "unmanaging", None, "error"),
     ("reserve", "available", None, "attaching", None),
@@ -101,7 +101,7 @@ VOLUME = _table(
     ("reserve attachment multiattach", "available downloading in-use reserved attaching", None, "reserved", None),
     ("connect attachment", "reserved attaching in-use", None, "attaching", "error_attaching"),
     ("complete attachment", "attaching in-use reserved", None, "in-use", None),
-    # Volumes that no operation has in hand follow what becomes of their attachments.
+    # The status of a volume without a running operation follows from its attachments.
     (
         "follow attachments",
         "available reserved attaching in-use detaching error_attaching error_detaching",
@@ -117,16 +117,16 @@ VOLUME = _table(
     ("upload to image", "available", "uploading", PREVIOUS, PREVIOUS),
     ("force upload to image", "available in-use", "uploading", PREVIOUS, PREVIOUS),
     ("retype", "available", "retyping", PREVIOUS, PREVIOUS),
-    # Its type changes where it is, which is done at once.
+    # The type changes without a move of the volume, at once.
     ("retype in place", "available in-use", None, PREVIOUS, None),
-    # With lock_volume; without it the status stays, and any other command ends the migration.
+    # With lock_volume. Without it the status does not change, and any other command ends the migration.
     ("migrate", "available", "maintenance", PREVIOUS, PREVIOUS),
     ("revert", "available error", "reverting", "available", "error"),
     ("reimage", "available error reserved", "downloading", PREVIOUS, "error"),
     ("back up", "available in-use", "backing-up", PREVIOUS, PREVIOUS),
     ("restore", "available error_restoring", "restoring-backup", "available", "error_restoring"),
     ("manage", NEW, "managing", "available", "error_managing"),
-    # By a failover to a site that has no replica of it, until the backend is back.
+    # After a failover to a site without a replica of the volume, until the backend fails back.
     (
         "be left behind",
         "available reserved attaching in-use detaching error_attaching error_detaching awaiting-transfer",
@@ -135,7 +135,7 @@ VOLUME = _table(
         None,
     ),
     ("be found again", "error", None, PREVIOUS, None),
-    # With the machine of its host.
+    # The volume's host was declared lost.
     (
         "be lost",
         "available reserved attaching in-use detaching error_attaching error_detaching awaiting-transfer",
@@ -144,7 +144,7 @@ VOLUME = _table(
         None,
     ),
     ("begin transfer", "available", None, "awaiting-transfer", None),
-    # Accepted or withdrawn; `error` where it is not known whose the backend takes it to be.
+    # The transfer was accepted or withdrawn; `error` when it is unknown which owner the backend has stored.
     ("end transfer", "awaiting-transfer", None, "available", "error"),
 )
 
@@ -162,10 +162,10 @@ SNAPSHOT = _table(
     ("be lost", "available", None, "error", None),
 )
 
-# A snapshot of a volume is taken while the volume is in one of these; the volume's own status does not change.
+# The volume statuses in which a snapshot can be taken; the volume's own status does not change.
 SNAPSHOT_SOURCE = frozenset({"available"})
 SNAPSHOT_SOURCE_FORCED = frozenset({"available", "in-use"})
-# A volume is cloned from one of these.
+# The statuses of a volume that can be cloned.
 CLONE_SOURCE = frozenset({"available", "in-use"})
 
 ATTACHMENT_STATUSES = frozenset(
@@ -187,20 +187,20 @@ ATTACHMENT = _table(
         None,
         "error_detaching",
     ),
-    # os-unreserve, or an os-initialize_connection that failed: what was reserved for it has no export.
+    # For os-unreserve, or an os-initialize_connection that failed: the reservation has no export.
     ("give up a volume action", "attaching", None, None, None),
     ("go with the volume", " ".join(sorted(ATTACHMENT_STATUSES)), None, None, None),
 )
 
-# Which statuses an administrator may set by hand; `in-use` needs attachments (checked by the manager).
+# The statuses that an administrator may set; `in-use` needs attachments (checked in volumes/reset_status.py).
 VOLUME_RESET = VOLUME_STATUSES - {"reserved", "restoring-backup", "unmanaging"}
 SNAPSHOT_RESET = frozenset("available creating deleting error error_deleting".split())
 ATTACH_STATUS_RESET = frozenset({"attached", "detached"})
 MIGRATION_STATUSES = frozenset("starting migrating completing success error none".split())
 MIGRATION_IN_FLIGHT = frozenset({"starting", "migrating", "completing"})
 
-# migration_status of a volume, beside its status; a row without one is `none`. From `completing` on the volume is at its
-# destination, and only its source is to be removed.
+# migration_status of a volume, beside its status; a row without a value has `none`. From `completing` on, the volume is
+# at its destination, and only the source has to be removed.
 MIGRATION = _table(
     ("begin", "none success error", None, "starting", None),
     ("make the destination", "starting migrating", None, "migrating", None),
@@ -209,14 +209,14 @@ MIGRATION = _table(
     ("give up", "starting migrating", None, "error", None),
 )
 
-# Reserved for consistency groups, so that no other file spells a status.
+# The statuses of consistency groups, which are not served; here because all statuses are in this file.
 GROUP_STATUSES = frozenset("creating available updating deleting error error_deleting deleted".split())
 
-# What drivers say of a volume's replica: any of these may follow any other. The first five are read at intervals.
+# The statuses of a volume's replica that drivers return: any may follow any other. They are read at intervals.
 REPLICA_STATUSES = frozenset("copying active active-stopped inactive error".split())
 PROMOTABLE = frozenset({"active", "active-stopped"})
 REENABLEABLE = frozenset({"inactive", "active-stopped", "error"})
-# The replication status of a volume that a failover left behind.
+# The replication status of a volume without a replica at the site that a failover went to.
 LEFT_BEHIND = "failover-error"
 VOLUME_REPLICATION_STATUSES = REPLICA_STATUSES | {"disabled"}
 SERVICE_REPLICATION_STATUSES = frozenset(
@@ -224,15 +224,16 @@ SERVICE_REPLICATION_STATUSES = frozenset(
 )
 SERVICE_REPLICATION_IN_FLIGHT = frozenset({"failing-over"})
 
-# Of a whole backend. A failover that was refused by its target's name goes back to where it came from, by one of the two.
+# The replication status of a whole backend. After a failover that the driver refused because of the target's name, the
+# backend gets its former status by the end of `fail over` or `fail back`.
 REPLICATION = _table(
     ("replicate", "disabled not-capable enabling", None, "enabled", None),
     ("stop replicating", "enabled disabling", None, "disabled", None),
     ("fail over", "enabled failed-over", "failing-over", "failed-over", "failover-error"),
     ("fail back", "enabled failed-over", "failing-over", "enabled", "failover-error"),
-    # What the driver has changed is not known.
+    # It is unknown what the driver has changed.
     ("fail", "enabled failed-over", "failing-over", "error", None),
-    # At the next start of the backend.
+    # Made at the next start of the backend.
     ("look again", "error failover-error", None, "enabled", None),
     ("look again failed over", "error failover-error", None, "failed-over", None),
 )

@@ -4,7 +4,7 @@ from typing import Any
 
 from nbdsvc import errors
 
-# The largest number that an INTEGER column holds: beyond it a database error would answer.
+# The largest number of an INTEGER column; a larger one would cause an error of the database.
 MAX_INTEGER = 0x7FFFFFFF
 _BOOLEANS = {
     **dict.fromkeys(("true", "1", "yes", "on", "t", "y"), True),
@@ -13,7 +13,7 @@ _BOOLEANS = {
 
 
 def boolean(name: str, value: Any) -> bool:
-    """The boolean that the text spells, in any case. Raises InvalidInput for the field `name`."""
+    """The boolean in the text, in upper or lower case. Raises InvalidInput for the field `name`."""
     try:
         return _BOOLEANS[str(value).strip().lower()]
     except KeyError:
@@ -21,8 +21,8 @@ def boolean(name: str, value: Any) -> bool:
 
 
 def whole_number(name: str, text: str) -> int:
-    """The number, 0 to MAX_INTEGER, that the digits spell. Raises InvalidInput for the field `name`."""
-    # Ten digits are more than MAX_INTEGER has; int() itself refuses thousands of them with another error.
+    """The number in the text, 0 to MAX_INTEGER. Raises InvalidInput for the field `name`."""
+    # Ten digits suffice for MAX_INTEGER; for thousands of digits, int() would raise another error.
     if not (text.isascii() and text.isdigit()) or len(text.lstrip("0")) > 10 or int(text) > MAX_INTEGER:
         raise errors.InvalidInput(
             field=name, value=text[:80], reason=f"must be a whole number, 0 or more, at most {MAX_INTEGER}"
@@ -31,9 +31,9 @@ def whole_number(name: str, text: str) -> int:
 
 
 def check_text(found: Any, field: str = "body") -> None:
-    """Raise InvalidInput for what no database stores: NUL and halves of surrogate pairs, in any text of the value, keys too.
+    """Raise InvalidInput for text that a database cannot store: NUL or a lone surrogate, in any key or value.
 
-    Without recursion: how deep the value is, is the client's choice.
+    The walk does not recurse, because the client chooses the depth of the value.
     """
     waiting = [(field, found)]
     while waiting:
@@ -47,7 +47,7 @@ def check_text(found: Any, field: str = "body") -> None:
 
 
 def _below(where: str, key: str) -> str:
-    """A place in a body as errors name it; no longer than a reader needs."""
+    """The path of a value in a body, for error messages, shortened if it is long."""
     return (key if where == "body" else f"{where}.{key}")[:80].encode(errors="replace").decode()
 
 
