@@ -11,7 +11,7 @@ from nbdsvc.store.listing import list_rows
 
 
 def get_operation(app: App, context: Context, id: str) -> Operation:
-    """The operation; an administrator's of any project. Raises NotFound."""
+    """The operation of the caller's project; for an administrator, of any project. Raises NotFound."""
     with app.database.read() as conn:
         return journal.rows.get(conn, id, owner_scope(context))
 
@@ -19,7 +19,7 @@ def get_operation(app: App, context: Context, id: str) -> Operation:
 def list_operations(
     app: App, context: Context, filters: Sequence[Filter], page: Page, *, all_tenants: bool = False
 ) -> list[Operation]:
-    """A page of the project's operations, unfinished and lately ended; with `all_tenants`, for an administrator, of all.
+    """A page of the project's unfinished and recently ended operations; of all projects with an admin's `all_tenants`.
 
     Raises InvalidInput for a filter's value, NotFound for the marker.
     """

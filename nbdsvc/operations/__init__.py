@@ -1,1 +1,1 @@
-"""Durable execution: an operation is submitted with the rows it changes, and from then on it ends, whatever dies."""
+"""Durable execution: an operation is submitted together with its changes of rows, and ends even after crashes."""

@@ -13,19 +13,21 @@ from nbdsvc.operations.waiting import Waiters
 from nbdsvc.store import operations as rows
 from nbdsvc.store.database import Database
 
-# Where the engine is in another process and the database is SQLite, the end is polled for: short against an attach, cheap
-# against the database; more seldom where very many are waited for.
+# Seconds between two polls for ends, where the engine is in another process and the database is SQLite: much shorter
+# than an attach, and rare enough for the database. Polls are rarer when more than POLLED_AT_ONCE operations are
+# awaited.
 POLL_SECONDS = 0.05
 POLLED_AT_ONCE = 100
-# The engine of this process, or PostgreSQL, notifies of each end; this is the safety net.
+# Seconds between two polls where the engine of this process, or PostgreSQL, notifies of each end: for lost
+# notifications.
 LOOK_SECONDS = 1.0
 
 
 class Operations:
-    """Submitting operations, and waiting for their end.
+    """Wakes the engine for submitted operations, and waits for their end.
 
-    engine: None in a process that only serves the API.
-    notified: a Listener has `notifications`, so that polling is a safety net only, every `look_seconds`.
+    engine: None in a process that only serves the API. notified: a Listener calls `notifications`, so that polling,
+    every `look_seconds`, only serves lost notifications.
     """
 
     def __init__(
@@ -49,20 +51,21 @@ class Operations:
             self._engine.wake()
 
     def notifications(self) -> Mapping[str, Callable[[str], None]]:
-        """What a Listener is to call: for work, and for ends on other hosts, whose locks operations of this one may want."""
+        """The functions for a Listener: for new work, and for ends on other hosts, which may release awaited locks."""
         calls: dict[str, Callable[[str], None]] = {ENDED_CHANNEL: self._ended_on}
         return calls | {CHANNEL: lambda _host: self.wake()} if self._engine else calls
 
     def _ended_on(self, host: str) -> None:
         if self._engine and host == self._engine.host:
-            return  # it looks by itself
+            return  # the engine of this process has notified already
         self._waiters.look()
         self.wake()
 
     def wait(self, id: str, timeout: float) -> Operation:
-        """The ended operation; raises its error if it failed, TimedOut if it has not ended (it goes on).
+        """Wait for the operation's end and return the operation. timeout: seconds.
 
-        Holds the calling thread: requests use `ended`.
+        Raises the operation's error if it failed; TimedOut if it has not ended, and then it goes on. The calling thread
+        is blocked: requests use `ended`.
         """
         future = self._waiters.add(id)
         try:
@@ -73,7 +76,7 @@ class Operations:
             self._waiters.remove(id, future)
 
     async def ended(self, id: str, timeout: float) -> Operation:
-        """Like `wait`, without holding a thread."""
+        """Like `wait`, without blocking a thread."""
         future = self._waiters.add(id)
         try:
             return _succeeded(await asyncio.wait_for(asyncio.wrap_future(future), timeout))
@@ -83,7 +86,7 @@ class Operations:
             self._waiters.remove(id, future)
 
     def cancel(self, conn: sa.Connection, id: str) -> None:
-        """Request its end, which the engine where it is now sees after the commit. InvalidState where it has ended."""
+        """Request the operation's end; its present engine reads the request after the commit. InvalidState if ended."""
         if not rows.request_cancel(conn, id):
             state = rows.rows.get(conn, id).state
             raise errors.InvalidState(
@@ -92,7 +95,7 @@ class Operations:
         self._database.notify(conn, CHANNEL)
 
     def limit(self, conn: sa.Connection, id: str, rate: int) -> None:
-        """Let it copy at most `rate` bytes a second from now on; 0: as fast as it can."""
+        """Limit the operation's copies to `rate` bytes a second from now on; 0: no limit. InvalidState if ended."""
         if not rows.request_rate(conn, id, rate):
             state = rows.rows.get(conn, id).state
             raise errors.InvalidState(
@@ -100,7 +103,7 @@ class Operations:
             )
 
     def cancelled(self, id: str) -> None:
-        """After the commit of `cancel`: tell the engine at once."""
+        """Notify the engine at once; called after the commit of `cancel`."""
         if self._engine:
             self._engine.cancel(id)
 

@@ -1,4 +1,4 @@
-"""The deadline of an operation on the clock that does not jump."""
+"""The deadline of an operation on the monotonic clock, which does not jump."""
 
 import math
 
@@ -7,11 +7,11 @@ from nbdsvc.model.operation import Operation
 
 
 class Deadline:
-    """Begins anew on each host that takes the operation up: its row has a time of day.
+    """The deadline, computed again from the row's time of day on each host that takes the operation up.
 
-    It is off by as much as the clock there, and never further away than all the time that the operation may take: a clock
-    that is behind cannot keep an operation for ever, and one that is ahead ends it early, which undoes it. Hosts that work
-    together are expected to have NTP.
+    Its error is that of the host's clock, and the time left is never longer than the operation's whole time: with a
+    clock that is behind, the operation still ends, and with a clock that is ahead, it ends early and is undone. The
+    hosts of an installation should use NTP.
     """
 
     def __init__(self, operation: Operation) -> None:
@@ -24,5 +24,5 @@ class Deadline:
             self._end = clock.monotonic() + min(left, self.seconds)
 
     def is_over(self) -> bool:
-        """Whether the operation is to end now."""
+        """Whether the deadline has passed."""
         return clock.monotonic() > self._end

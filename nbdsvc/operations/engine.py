@@ -1,8 +1,8 @@
-"""The engine of one host: takes what was submitted, grants locks in order of submission, runs it on threads.
+"""The engine of one host: it grants locks to submitted operations in the order of submission, and runs them on threads.
 
-Recovery after a crash is not a special case, nor is what another host hands over: an operation that is unfinished in the
-journal, on this host now, and not running in this process is taken up at its step. The host lock (service.py) ensures that no
-other process runs it.
+Recovery after a crash is not a special case, and neither is an operation that another host hands over: an operation
+that the journal has as unfinished and on this host, and that this process does not run, is taken up at its step. The
+host lock (service.py) ensures that no other process runs it.
 """
 
 import threading
@@ -31,14 +31,14 @@ from nbdsvc.store.presence import Presence
 
 log = structlog.get_logger(__name__)
 
-# Operations at work at once where they are short, and how many there are at most when each project has its share.
+# Short operations that run at once in a lane; and the most when projects start further ones (see Slots).
 SHORT_SLOTS, SHORT_MOST = 16, 32
-# Copies at most, whatever their number of projects: each has some threads and a few MiB.
+# The most copies that run at once, for any number of projects: each needs some threads and a few MiB.
 COPIES_MOST = 64
 
 
 class _Lane:
-    """A queue of one backend, its slots and its threads: what waits in one lane holds up no other."""
+    """A queue of one backend, with slots and threads of its own, so that operations in one lane do not delay others."""
 
     def __init__(self, name: str, slots: int, most: int) -> None:
         self.copies = name == COPY
@@ -47,7 +47,7 @@ class _Lane:
 
 
 class Engine:
-    """Runs the operations that are on `host`. `environment` is what their steps find in `run.environment`."""
+    """Runs the operations that are on `host`. environment: the `run.environment` of their steps."""
 
     def __init__(
         self,
@@ -80,12 +80,12 @@ class Engine:
         """Called after each end, by the thread that ran it."""
         self._copies, self._copies_of = copies, copies_of or {}
         self._only_backend = next(iter(self._copies_of)) if len(self._copies_of) == 1 else ""
-        # By lane and backend: a backend that hangs fills its own lanes only.
+        # Lanes by name and backend, so that a backend that hangs fills only its own lanes.
         self._lanes: dict[tuple[str, str], _Lane] = {}
         self._dispatcher = threading.Thread(target=self._dispatch_forever, name="dispatcher", daemon=True)
 
     def _lane(self, name: str, backend: str) -> _Lane:
-        """The lane of this name for operations that are on that backend. The caller has the mutex."""
+        """The lane of this name for operations on the backend. The caller holds the mutex."""
         backend = backend or self._only_backend
         if (name, backend) not in self._lanes:
             copies = self._copies_of.get(backend, self._copies), COPIES_MOST
@@ -96,7 +96,7 @@ class Engine:
         self._dispatcher.start()
 
     def stop(self) -> None:
-        """Interrupt what runs; it goes on at the next start. Returns when no thread of ours touches anything."""
+        """Interrupt running operations, which go on at the next start. Returns when all threads have ended."""
         self._stopping.set()
         self._work.set()
         if self._dispatcher.is_alive():
@@ -105,11 +105,11 @@ class Engine:
             lane.pool.shutdown(wait=True)
 
     def wake(self) -> None:
-        """There may be work: call it after the commit that submitted an operation."""
+        """Let the engine look for work; called after the commit that submitted an operation."""
         self._work.set()
 
     def cancel(self, id: str) -> None:
-        """Let a running operation see its cancel flag at once instead of at its next look into the database."""
+        """Set the cancel flag of a running operation at once; else it would read the flag at its next poll."""
         running = self._active.get(id)
         if running is not None:
             running.cancelled = True
@@ -119,14 +119,14 @@ class Engine:
         while not self._stopping.is_set():
             try:
                 self._dispatch()
-            except Exception as error:  # the database may be away for a while; the loop must outlive that
+            except Exception as error:  # the database may be away for a while, and the loop must go on
                 log.error("dispatch failed", reason=str(error))
                 time.sleep(1)
             self._work.wait(self._poll)
             self._work.clear()
 
     def _is_interrupted(self) -> bool:
-        """The service stops, or another process serves this host now."""
+        """Whether the service stops, or another process has taken over this host."""
         return self._stopping.is_set() or (self._claim is not None and not self._claim.held)
 
     def _dispatch(self) -> None:
@@ -144,16 +144,16 @@ class Engine:
             self._take_back(operation for operation in unfinished if operation.step_host != self.host)
 
     def _take_back(self, away: Iterable[Operation]) -> None:
-        """End the wait of operations that are cancelled or late for a host that has not taken them up: it may be gone.
+        """Take cancelled or late operations back from a host that has not taken them up, because it may be gone.
 
-        Of those whose step does not wait for a host that is gone, also where it has taken them up.
+        An operation whose step does not wait for a host that is gone is also taken back when the host has taken it up.
         """
         for operation in away:
             try:
                 if self._end_wait(operation) or self._leave_behind(operation):
                     log.info("operation taken back", operation=operation.id, host=operation.step_host)
                     self._work.set()
-            except Exception as error:  # the others go on
+            except Exception as error:  # a failure must not stop the others
                 log.error("operation could not be taken back", operation=operation.id, reason=str(error))
 
     def _end_wait(self, operation: Operation) -> bool:
@@ -166,30 +166,30 @@ class Engine:
         return not running.waits_for_gone() and self._presence.is_gone(operation.step_host) and running.leave_behind()
 
     def _grant(self, unfinished: list[Operation]) -> None:
-        """Let operations that no other one excludes wait for a slot; later ones overtake no earlier one."""
+        """Queue operations that no other one excludes for a slot; a later one does not overtake an earlier one."""
         new = [operation for operation in unfinished if operation.id not in self._active]
         waiting = excluded(self._journal.claimed()) if any(each.state == model.PENDING for each in new) else set()
         for operation in new:
-            if operation.id in waiting and not _is_to_end(operation):  # one that is to end begins nothing
+            if operation.id in waiting and not _is_to_end(operation):  # one that is to end needs no locks
                 continue
-            # It may have ended or left since it was listed: that is written before it leaves the active ones.
+            # Read again: since the list was read, it may have ended or left, which is written before it leaves _active.
             running = self._running(self._journal.get(operation.id))
             if running.operation.finished or running.operation.step_host != self.host:
                 continue
             self._active[operation.id] = running
-            # Not among the ends of access: a project may have queued, and cancelled, a thousand connects before its detach.
+            # Cancelled operations use SHORT and not ACCESS: a project may cancel a thousand connects before its detach.
             lane = SHORT if _is_to_end(operation) and running.lane != ACCESS else running.lane
             self._lane(lane, running.operation.step_backend).slots.wait(operation.id, operation.project_id)
 
     def _let_out(self, unfinished: list[Operation]) -> None:
-        """Move operations that are cancelled or late out of the queue for slots: their undo is short and needs none."""
+        """Move cancelled or late operations from the copies' queue to the short lane, because their undo is short."""
         for operation in unfinished:
             running, backend = self._active.get(operation.id), operation.step_backend
             waits = self._lane(COPY, backend).slots
             if not running or not waits.is_waiting(operation.id):
                 continue
             running.cancelled |= operation.cancel_requested
-            if running.cancelled or running.is_late():  # by the clock that does not jump, as its steps see it
+            if running.cancelled or running.is_late():  # is_late uses the monotonic clock, like the steps
                 waits.leave(operation.id)
                 self._lane(SHORT, backend).slots.wait(operation.id, operation.project_id)
 
@@ -209,7 +209,8 @@ class Engine:
         operation, ended = running.operation, True
         bound = log.bind(operation=operation.id, kind=operation.kind, resource=operation.resource_id)
         try:
-            # The files of locks are for children that outlive us; an end of access has none, and may have no room for a file.
+            # Lock files protect against child processes that outlive the service. An end of access starts none, and has
+            # to work on a full disk.
             locks = [] if running.never_begins() or running.lane == ACCESS else operation.lock_set()
             with self._files.hold(locks, lambda: self._check_stop(running)) as fds, locks_held_by_children(fds):
                 ended = running.execute(may_copy=lane.copies)
@@ -221,7 +222,7 @@ class Engine:
             bound.info("operation handed over", to=str(error))
         except ExcludedError:
             bound.debug("another operation has its locks")
-        except Exception as error:  # not even the journal could be written: stay in the list, try again later
+        except Exception as error:  # the journal could not be written: the next dispatch tries again
             bound.error("operation could not be ended", reason=str(error))
             time.sleep(1)
         finally:
@@ -241,7 +242,7 @@ class Engine:
         self._work.set()
 
     def _check_stop(self, running: Execution) -> None:
-        """While waiting for an orphan's lock only a stop of the service ends the wait; a cancel is seen by execute."""
+        """Raise Interrupted when the service stops, which alone ends the wait for a lock; `execute` sees a cancel."""
         if self._is_interrupted():
             raise errors.Interrupted(operation=running.id)
 

@@ -1,8 +1,8 @@
 """Runs one operation: its steps forwards, and their undo backwards when a step fails.
 
-Before a step of another place (Step.host) the walk ends: the intent is written for that place, whose engine goes on. The step
-at the cursor runs where the row is. The end belongs to the operation's own host: after a last step elsewhere the operation
-comes home with a cursor beyond its steps (after a last undo: before them).
+Before a step of another place (Step.host), the execution ends: it writes the step's intent for that place, whose engine
+goes on. The step at the cursor runs at the place in the row. An operation ends on its own host: after a last step at
+another place it is handed back with a cursor beyond its steps (after a last undo: before them).
 """
 
 import time
@@ -22,22 +22,22 @@ from nbdsvc.operations.operation_type import OperationType, Step
 from nbdsvc.operations.rate_estimator import RateEstimator
 from nbdsvc.operations.step_places import StepPlaces
 
-# Writing progress more often would cost fsyncs without a reader.
+# Seconds between two writes of progress: more would cost fsyncs, and no client reads progress so often.
 PROGRESS_SECONDS = 0.5
-# A cancel from another process, or another rate, is seen this late; a cancel from this process at once.
+# Seconds between two reads of the cancel flag and the rate; a cancel from this process takes effect at once.
 CONTROL_POLL_SECONDS = 0.5
-# An undo is tried again after 1 and 4 seconds before it is given up and stored as failed.
+# The most runs of an undo, with pauses in between, before its failure is stored.
 UNDO_TRIES = 3
 
 Probe = Callable[[str, Operation, str], None]
 
 
 def no_probe(_moment: str, _operation: Operation, _step: str) -> None:
-    """Tests put a function in this place that ends the process at a chosen moment."""
+    """Do nothing. Tests pass another function, which ends the process at a chosen moment."""
 
 
 class ExcludedError(Exception):
-    """Another operation holds a conflicting lock by now, perhaps on another host; or this one was taken back."""
+    """Another operation holds a conflicting lock by now, perhaps on another host; or the operation was taken back."""
 
 
 class HandedOverError(Exception):
@@ -45,7 +45,7 @@ class HandedOverError(Exception):
 
 
 class Execution:
-    """The Run that steps get (operations/operation_type.py), and the walk along the steps."""
+    """The Run that steps get (operations/operation_type.py); runs the steps in order."""
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ class Execution:
         if self._interrupted():
             raise errors.Interrupted(operation=self.id)
         if self._undoing or not self._stoppable:
-            return  # an undo is not cancelled: it is the way out
+            return  # an undo cannot be cancelled, because a cancel itself needs the undo
         if self._cancel_seen():
             raise errors.Cancelled(operation=self.id)
         if self.is_late():
@@ -104,7 +104,7 @@ class Execution:
         return self._deadline.is_over()
 
     def never_begins(self) -> bool:
-        """Whether it was stopped before anything of it began. Once true, it stays so: its first look ends it."""
+        """Whether it was cancelled or late before it began. This stays true, because its first check ends it."""
         return self.operation.state == model.PENDING and not self._begun and (self.cancelled or self.is_late())
 
     def should_stop(self) -> bool:
@@ -117,21 +117,21 @@ class Execution:
     def progress(self, done: int, total: int, text: str = "", data: int = 0) -> None:
         self._rate_estimator.note(done)
         if self._rate_estimator.seconds() >= PROGRESS_SECONDS or done >= total > 0:
-            with suppress(errors.DatabaseUnavailable):  # the copy goes on; the next look or write meets it again
+            with suppress(errors.DatabaseUnavailable):  # the copy goes on; the next access to the database raises again
                 self._journal.progress(self.id, done, total, text, data, self._rate_estimator.rate(done))
 
     def is_slow(self) -> bool:
-        """Whether the operation copies next to nothing, so that it needs no slot."""
+        """Whether the operation copies so slowly that it needs no slot."""
         return self._rate_estimator.is_slow()
 
     def execute(self, *, may_copy: bool = True) -> bool:
-        """Run it to its end: True; or to the step that copies, where it may not: False, and to be called again when it may.
+        """Run the operation to its end and return True. Without `may_copy`, return False before a step that copies.
 
-        Only Interrupted and DatabaseUnavailable leave this function, and then the journal says where to go on; ExcludedError,
-        with nothing begun; or HandedOverError.
+        Raises only Interrupted and DatabaseUnavailable (the journal has the step to resume at), ExcludedError (nothing
+        was begun), and HandedOverError.
         """
         if self._type.first and not self.cancelled and self._places.at_home:
-            with suppress(Exception):  # its step meets the same, and has somewhere to say it
+            with suppress(Exception):  # the step gets the same error and reports it
                 self._type.first(self)
         self._rate_estimator.restart()
         if self._undoing and self.operation.error:
@@ -142,7 +142,7 @@ class Execution:
             return self._forward(may_copy)
         except (errors.Interrupted, errors.DatabaseUnavailable, ExcludedError, HandedOverError):
             raise
-        except Exception as error:  # also an unexpected one: the rows must get their final status
+        except Exception as error:  # any error, because the rows must get their final status
             self._begin_or_abandon()
             self._undo(error if isinstance(error, errors.Error) else errors.InternalError(reason=repr(error)))
             return True
@@ -170,7 +170,7 @@ class Execution:
         return True
 
     def take_back(self) -> bool:
-        """Undo what is to end from the step before, where another host has it and has not taken it up; False where it has."""
+        """Undo a cancelled or late operation from the step before; False when its present host has taken it up."""
         self._stoppable = self._step().stoppable
         try:
             self.raise_if_stopped()
@@ -182,7 +182,7 @@ class Execution:
         return False
 
     def waits_for_gone(self) -> bool:
-        """Whether it is to be waited for its host also where that is gone."""
+        """Whether the operation waits for its present host even when the host is gone."""
         step = self._step()
         return step.awaited or (self.state != model.UNDOING and step.stoppable and not self._is_to_end())
 
@@ -190,11 +190,11 @@ class Execution:
         return self.cancelled or self.is_late()
 
     def _step(self) -> Step[Any]:
-        """The one at the cursor; the last one, or first one, where only the end is left."""
+        """The step at the cursor; the last or the first one when only the end is left."""
         return self._type.steps[min(max(self._cursor, 0), len(self._type.steps) - 1)]
 
     def leave_behind(self) -> bool:
-        """Go on without the host where it is, which is gone: see Step.awaited. False where the host has gone on with it."""
+        """Go on without the present host, which is gone (see Step.awaited). False when it has gone on after all."""
         step, full_name = self._step(), names.join_host(self._places.here.host, self._places.here.backend)
         gone = errors.BackendUnavailable(backend=full_name, reason="its host is gone")
         if self.state != model.UNDOING and not step.stoppable:
@@ -214,7 +214,7 @@ class Execution:
         return errors.RollbackFailed(operation=self.id, step=step, cause=cause, undo_error=str(reason))
 
     def _go_to(self, index: int) -> None:
-        """Hand the operation over where this step belongs to another place. BackendUnavailable for an unknown one."""
+        """Hand the operation over if the step runs at another place. Raises BackendUnavailable for an unknown place."""
         place = self._places.of(self, index, self._cursor)
         if place == self._places.here:
             return
@@ -227,21 +227,21 @@ class Execution:
         raise HandedOverError(names.join_host(place.host, place.backend))
 
     def _begin(self, cursor: int | None = None, place: Place | None = None) -> None:
-        """Count the attempt, once; cursor: its first step begins in the same transaction. ExcludedError."""
+        """Count the attempt, once. cursor: the step that begins in the same transaction. Raises ExcludedError."""
         if not self._begun:
             if not self._journal.begin(self.operation, cursor, self.results, place):
                 raise ExcludedError
             self._begun = True
 
     def _begin_or_abandon(self) -> None:
-        """Count the attempt of what is to end. What never began waits for no lock: it changes nothing but its own rows."""
+        """Count the attempt. An operation that never began gets no locks, because its end only changes its own rows."""
         if not self._begun and self.operation.state == model.PENDING:
             self._journal.abandon(self.operation)
             self._begun = True
         self._begin()
 
     def _note(self, index: int, place: Place | None = None) -> None:
-        """Write that this step begins, or where it is to begin. ExcludedError."""
+        """Record that this step begins, or the place where it is to begin. Raises ExcludedError."""
         if self._begun:
             self._journal.intend(self.id, index, self.results, place)
         else:
@@ -263,7 +263,7 @@ class Execution:
         self.state = self._journal.fail(self._type, self.operation, self.args, error)
 
     def _note_undo(self, index: int, error: errors.Error, place: Place) -> None:
-        """Write that this undo begins, or hand the operation over where it belongs to another place."""
+        """Record that this undo begins, or hand the operation over if the undo runs at another place."""
         moved = place != self._places.here
         self._journal.undoing(self.id, index, error, place if moved else None)
         if moved:
@@ -286,6 +286,6 @@ class Execution:
     def _cancel_seen(self) -> bool:
         if not self.cancelled and time.monotonic() - self._flags_read > CONTROL_POLL_SECONDS:
             self._flags_read = time.monotonic()
-            with suppress(errors.DatabaseUnavailable):  # no request could have cancelled it meanwhile
+            with suppress(errors.DatabaseUnavailable):  # without the database, no request can have set the flag
                 self.cancelled, self.rate = self._journal.control_flags(self.id)
         return self.cancelled

@@ -1,7 +1,7 @@
-"""The journal as the engine writes it: each function is one transaction.
+"""The engine's writes to the journal: each function is one transaction.
 
-A host writes an operation only while the operation is there (`step_host`) and this process holds the host's claim: who was
-paused while another host or process went on, matches no row and writes nothing.
+A host writes an operation only while the operation is on it (`step_host`) and this process holds the host's claim. So a
+process that was paused while another host or process went on matches no row and writes nothing.
 """
 
 from collections.abc import Iterator
@@ -20,8 +20,8 @@ from nbdsvc.store.claims import Claim
 from nbdsvc.store.database import Database
 from nbdsvc.store.operation_locks import Claimed
 
-# Tell engines by PostgreSQL's NOTIFY that there is work, and that an operation ended: whoever waits for it looks, and so do
-# engines whose operations wait for its locks.
+# Channels of PostgreSQL's NOTIFY: for new work, and for the end of an operation. On an end, processes that wait for the
+# operation read its state, and engines look for operations that wait for its locks.
 CHANNEL = "nbdsvc_operations"
 ENDED_CHANNEL = "nbdsvc_ended"
 _ENDS: dict[type[errors.Error], str] = {
@@ -40,9 +40,10 @@ class Journal:
 
     @contextmanager
     def _change(self, id: str) -> Iterator[sa.Connection]:
-        """A transaction for what an operation came to; Interrupted where this process has lost its host to another.
+        """A transaction for a change of the operation. Raises Interrupted when another process has taken over the host.
 
-        What it changes of the operation goes by `_update`, so that a host which the operation has left changes nothing.
+        Changes of the operation's row are made by `_update`, so that a host that the operation has left changes
+        nothing.
         """
         with self._database.write() as conn:
             if self._claim:
@@ -50,12 +51,12 @@ class Journal:
             yield conn
 
     def _update(self, conn: sa.Connection, id: str, /, **changes: object) -> None:
-        """Write the operation, which is here; Interrupted where it is not."""
+        """Write the operation's row. Raises Interrupted when the operation is not on this host."""
         if not rows.update_on(conn, self._host, id, **changes):
             raise errors.Interrupted(operation=id)
 
     def _moved(self, conn: sa.Connection, place: Place | None) -> dict[str, object]:
-        """What hands the operation over to that place, whose engine the commit wakes; nothing where it stays here."""
+        """The changes that hand the operation over to `place`, whose engine the commit wakes; none without it."""
         if place is None:
             return {}
         self._database.notify(conn, CHANNEL)
@@ -63,7 +64,7 @@ class Journal:
 
     @contextmanager
     def _ending(self, id: str) -> Iterator[sa.Connection]:
-        """A transaction that ends the operation: its locks and its secret go with it, and those that wait for it look."""
+        """A transaction that ends the operation: it removes the locks and the secret, and notifies of the end."""
         with self._change(id) as conn:
             yield conn
             operation_locks.forget(conn, id)
@@ -74,7 +75,7 @@ class Journal:
 
     @contextmanager
     def _recording(self, conn: sa.Connection, id: str) -> Iterator[None]:
-        """Keep with the operation what its end did not change, because the row was in another status."""
+        """Record with the operation which rows its end did not change, because they had another status."""
         with transitions.recording_skipped() as skipped:
             yield
         if skipped:
@@ -100,7 +101,7 @@ class Journal:
             return rows.control_flags(conn, id)
 
     def check_backend(self, place: Place) -> None:
-        """BackendUnavailable where no host has ever reported such a backend; one that is down is waited for."""
+        """Raise BackendUnavailable for a backend that no host has ever reported; one that is down is awaited."""
         full_name = names.join_host(place.host, place.backend)
         with self._database.read() as conn:
             if not place.host or backends.find(conn, full_name) is None:
@@ -113,10 +114,11 @@ class Journal:
         results: dict[str, object] | None = None,
         place: Place | None = None,
     ) -> bool:
-        """Take it up: it holds its locks from now on. False where another one excludes it, or it is not as it was read.
+        """Take the operation up: it holds its locks from now on. False when another operation excludes it, or its row
+        has changed since it was read.
 
-        cursor, results: its first step begins in the same transaction, at `place` where that is given. One that was begun
-        before holds its locks already. This counts as an attempt, unless it was just handed over.
+        cursor, results: the first step, which begins in the same transaction, at `place` if given. An operation that
+        was begun before holds its locks already. This counts as an attempt, unless the operation was just handed over.
         """
         is_new = operation.state == model.PENDING
         changes: dict[str, object] = {
@@ -130,12 +132,12 @@ class Journal:
             changes |= self._moved(conn, place)
             if not is_new:
                 return rows.resume(conn, self._host, operation, **changes)
-            # What begins on another host at this moment is seen: the next statement comes after its commit.
+            # The lock orders this after the commit of an operation that begins on another host at this moment.
             self._database.lock_name(conn, "begin of an operation")
             return rows.begin(conn, self._host, operation, **changes)
 
     def abandon(self, operation: Operation) -> None:
-        """The operation is to end before anything of it was begun: it neither waits for locks nor holds any."""
+        """Take up an operation that ends before it has begun: it neither waits for locks nor holds any."""
         with self._change(operation.id) as conn:
             operation_locks.forget(conn, operation.id)
             attempts = operation.attempts + 1
@@ -144,35 +146,35 @@ class Journal:
             )
 
     def intend(self, id: str, cursor: int, results: dict[str, object], place: Place | None = None) -> None:
-        """The results so far, and that step `cursor` is begun, or is to be begun at `place`."""
+        """Record the results so far, and that step `cursor` begins, or is to begin at `place`."""
         with self._change(id) as conn:
             self._update(conn, id, state=model.RUNNING, cursor=cursor, results=results, **self._moved(conn, place))
 
     def undoing(self, id: str, cursor: int, error: errors.Error, place: Place | None = None) -> None:
-        """The reason so far, and that the undo of step `cursor` is begun, or is to be begun at `place`."""
+        """Record the error so far, and that the undo of step `cursor` begins, or is to begin at `place`."""
         with self._change(id) as conn:
             self._update(conn, id, **self._undo_of(conn, id, cursor, error), **self._moved(conn, place))
 
     def take_back(self, operation: Operation, error: errors.Error, place: Place) -> bool:
-        """End the wait of this host's operation for another host: it is to be undone from the step before, at `place`.
+        """Take this host's operation back from another host, to be undone from the step before, at `place`.
 
-        False where that host has taken it up: of the two that change the row, one finds it.
+        False when that host has taken the operation up: only one of two hosts that change the row at once matches it.
         """
         with self._change(operation.id) as conn:
             changes = self._undo_of(conn, operation.id, operation.cursor - 1, error) | self._moved(conn, place)
             return rows.take_back(conn, operation, **changes)
 
     def seize(self, operation: Operation, error: errors.Error, cursor: int, place: Place) -> bool:
-        """`take_back`, of what a host that is gone may have taken up; cursor: of the undo that is next.
+        """Like `take_back`, for an operation that a host which is gone may have taken up. cursor: the next undo's.
 
-        False where that host wrote of it since it was read: of the two that change the row, one finds it.
+        False when that host has written the row since it was read: only one of two hosts that change it matches it.
         """
         with self._change(operation.id) as conn:
             changes = self._undo_of(conn, operation.id, cursor, error) | self._moved(conn, place)
             return rows.resume(conn, operation.step_host, operation, **changes)
 
     def make_home(self, conn: sa.Connection, id: str, place: Place) -> None:
-        """In the caller's transaction: the operation, which is at that place, belongs there from now on."""
+        """Make `place`, where the operation is, its own place; in the caller's transaction."""
         self._update(conn, id, host=place.host, backend=place.backend)
 
     def _undo_of(self, conn: sa.Connection, id: str, cursor: int, error: errors.Error) -> dict[str, object]:
@@ -187,7 +189,7 @@ class Journal:
     def succeed(
         self, operation_type: OperationType[A], operation: Operation, args: A, results: dict[str, object]
     ) -> None:
-        """The rows get their final status in the transaction that ends the operation."""
+        """End the operation as succeeded; the rows get their final status in the same transaction."""
         with self._ending(operation.id) as conn:
             self._update(conn, operation.id, state=model.SUCCEEDED, results=results, finished_at=clock.now())
             with self._recording(conn, operation.id):

@@ -1,9 +1,9 @@
 """Named locks (rows S050-S053).
 
-Two layers, because they answer two questions. Rows (store/operation_locks.py): may this operation begin, without ever
-waiting for another while holding something? They hold over processes and hosts, until the operation ends. `FileLocks`, flock
-on files of one host: is a child of an earlier, killed service process still at work? Children inherit the descriptor, so the
-lock lives as long as the last of them.
+There are two layers. Rows (store/operation_locks.py) decide whether an operation may begin; they hold across processes
+and hosts until the operation ends, and no operation waits for a lock while it holds another. `FileLocks` (flock on
+files of one host) wait for child processes of an earlier service process that was killed: children inherit the
+descriptor, so that the lock is held until the last of them ends.
 """
 
 import fcntl
@@ -16,15 +16,15 @@ from pathlib import Path
 from nbdsvc.model.operation import Lock
 from nbdsvc.store.operation_locks import Claimed
 
-# How often a lock that an orphan holds is tried again: short against a copy, long against the cost of a try.
+# Seconds between two tries of a lock that an orphan holds: much shorter than a copy, much longer than a try takes.
 RETRY_SECONDS = 0.02
 
 
 def excluded(claimed: Iterable[Claimed]) -> set[str]:
-    """The ids of those that have to wait: for one at work, or for one that was submitted earlier and waits itself.
+    """The ids of operations that have to wait for a running one, or for one that was submitted earlier and waits.
 
-    claimed: every unfinished operation with its locks, in the order of submission. All locks are granted at once or none, so
-    that nothing holds a lock while it waits for another.
+    claimed: every unfinished operation with its locks, in the order of submission. An operation gets all its locks at
+    once or none, so that none holds a lock while it waits for another.
     """
     found = list(claimed)
     taken = _Taken()
@@ -41,7 +41,7 @@ def excluded(claimed: Iterable[Claimed]) -> set[str]:
 
 
 class _Taken:
-    """The names that are taken, and which of them exclusively."""
+    """The names of the locks that are held, and which of them exclusively."""
 
     def __init__(self) -> None:
         self._exclusive: dict[str, bool] = {}
@@ -62,7 +62,7 @@ class FileLocks:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for path in folder.iterdir():  # of a process that was killed; what an orphan still holds stays
+        for path in folder.iterdir():  # left by a process that was killed; a file that an orphan still holds stays
             remove_unheld(folder, Lock(path.name))
 
     @contextmanager
@@ -93,10 +93,10 @@ class FileLocks:
             os.close(fd)
 
     def _release(self, lock: Lock, fd: int) -> None:
-        """Unlock, and remove the file unless another process holds the lock: a reader, or a child that lives on.
+        """Unlock, and remove the file unless another process holds the lock: a reader, or a child that still runs.
 
-        The lock is tried through a new descriptor: a child shares the one that was held, and with it the lock, so that
-        flock on that one would always succeed.
+        Whether the lock is held is tried through a new descriptor, because a child shares the old one and its lock, so
+        that flock on the old one would always succeed.
         """
         os.close(fd)
         remove_unheld(self._folder, lock)
@@ -120,7 +120,7 @@ def remove_unheld(folder: Path, lock: Lock) -> None:
 
 
 def _is_current(fd: int, path: Path) -> bool:
-    """False when the last holder removed the file between our open and our flock."""
+    """Whether the file still has the path: the last holder may remove it between our open and our flock."""
     try:
         return os.path.samestat(os.fstat(fd), path.stat())
     except FileNotFoundError:

@@ -1,8 +1,8 @@
-"""What becomes of operations that stand at a host which was declared lost, and which will not run there.
+"""Ends operations, or hands them on to other hosts, when their present host was declared lost and will not run them.
 
-Of an operation that is there, the step at its cursor failed: it is undone as far as other hosts did something, by them; and
-what is left to do at its own lost host is its end, in the transaction of whoever looks. What was to remove something there
-has removed it. Each is a transaction that looks whether the operation is still there, so that any process may do this,
+The step at the cursor counts as failed. Steps that other hosts did are undone by those hosts; the end of an operation
+whose own host is lost is made here. An operation that was to remove objects of the lost host counts as succeeded. Each
+operation is one transaction that checks whether the operation is still on the lost host; so any process may do this,
 several at once, and again after a crash.
 """
 
@@ -30,7 +30,7 @@ Types = Mapping[str, OperationType[Any]]
 
 
 class _Run(NamedTuple):
-    """As much of a Run as decides where a step runs."""
+    """The fields of a Run on which the place of a step depends."""
 
     operation: Operation
     args: Any
@@ -38,11 +38,11 @@ class _Run(NamedTuple):
 
 
 class _LeftError(Exception):
-    """Its own host took the operation back: the transaction changes nothing."""
+    """The operation's own host took it back: the transaction changes nothing."""
 
 
 def settle(database: Database, host: str, types: Types) -> int:
-    """End, or hand on to other hosts, every operation that stands at the lost host; how many."""
+    """End, or hand on to other hosts, every operation on the lost host; returns their number."""
     with database.read() as conn:
         standing = [each.id for each in rows.unfinished(conn, host) if each.step_host == host]
     settled = [_settle(database, host, types, id) for id in standing]
@@ -100,7 +100,7 @@ def _error(host: str) -> errors.Error:
 
 
 def _undone_elsewhere(found: Operation, type: OperationType[Any], args: Any) -> tuple[int, Place | None]:
-    """The step before the one at the cursor that another host has to undo, and that host; (-1, None) where there is none."""
+    """The last step before the cursor that another host has to undo, and its place; (-1, None) without such a step."""
     places, run = StepPlaces(found, type.steps), _Run(found, args, dict(found.results))
     for index in range(min(found.cursor, len(type.steps)) - 1, -1, -1):
         if type.steps[index].undo and type.steps[index].needed(run):  # type: ignore[arg-type]
@@ -137,6 +137,6 @@ def _facts(conn: sa.Connection, found: Operation, error: errors.Error) -> dict[s
 
 
 def _write(conn: sa.Connection, found: Operation, **changes: Any) -> None:
-    """As it was read, by compare-and-swap."""
+    """Write the row by compare-and-swap, if it has not changed since it was read."""
     if not rows.resume(conn, found.step_host, found, **changes):
         raise _LeftError

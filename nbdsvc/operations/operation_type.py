@@ -1,8 +1,8 @@
 """Operation types: typed arguments, the locks that they need, steps with do and undo, and their ends.
 
-A step is run again whenever the process died before its result was recorded. So each looks before it acts: an object
-that is there already and carries this operation's id is success; one that carries another id is not touched; an undo
-removes only what carries it. Results are JSON and are there again after a restart.
+A step is run again when the process died before its result was recorded. So each step checks before it acts: an object
+that exists already with this operation's id is success; an object with another id is not touched; an undo removes only
+objects with this operation's id. Results are JSON, and are read again after a restart.
 """
 
 import dataclasses
@@ -19,22 +19,22 @@ from nbdsvc.model.operation import Lock, Operation
 A = TypeVar("A")
 A_co = TypeVar("A_co", covariant=True)
 
-# Metadata of an argument that is kept only where it says something: a host of an older version does not know its name.
+# Metadata of an argument that is stored only when it is true: a host of an older version refuses an unknown name.
 IF_SET = {"if_set": True}
-# Lanes of the engine: what ends or repairs access, what is short, what copies.
+# Lanes of the engine: for operations that end access, for short ones, and for those that copy.
 ACCESS, SHORT, COPY = "access", "short", "copy"
 
 
 class Run(Protocol[A_co]):
-    """An operation under way, as its steps see it."""
+    """A running operation, for its steps."""
 
     operation: Operation
     results: dict[str, Any]
-    """What the steps before returned, by the step's name."""
+    """The results of the steps before, by the step's name."""
     environment: Any
-    """What the engine that runs this step was given for its steps: the Host."""
+    """The environment of the engine that runs this step: the Host."""
     rate: int
-    """Bytes a second that it may copy, 0 for no limit of its own; changes while it runs."""
+    """Bytes a second that the operation may copy, 0: no limit; may change while it runs."""
 
     @property
     def args(self) -> A_co:
@@ -45,16 +45,16 @@ class Run(Protocol[A_co]):
         """The operation's id: the owner mark of every object that it makes."""
 
     def make_home(self, conn: sa.Connection) -> None:
-        """In this transaction: the operation belongs to the place where it is, and ends there."""
+        """Make the present place the operation's own place, where it ends; in the caller's transaction."""
 
     def raise_if_stopped(self) -> None:
-        """Raise Cancelled, TimedOut or Interrupted when the operation is to end. Call it in every loop."""
+        """Raise Cancelled, TimedOut or Interrupted when the operation has to end. Every loop of a step calls this."""
 
     def should_stop(self) -> bool:
-        """Whether raise_if_stopped would raise. For callbacks out of C."""
+        """Whether raise_if_stopped would raise an error; for callbacks from C."""
 
     def progress(self, done: int, total: int, text: str = "", data: int = 0) -> None:
-        """Report bytes done of `total`; `data`: bytes that had to be written. Cheap: written twice a second at most."""
+        """Report `done` of `total` bytes; `data`: bytes written as data. Cheap: stored at most twice a second."""
 
 
 def never(_run: Run[Any]) -> bool:
@@ -73,70 +73,73 @@ class Step(Generic[A]):
 
     name: str
     do: Callable[[Run[A]], Any]
-    """May return JSON, kept as results[name]."""
+    """Its return value is JSON, stored as results[name]."""
     undo: Callable[[Run[A]], None] | None = None
-    """None: there is nothing to take back."""
+    """None: there is nothing to undo."""
     copies: Callable[[Run[A]], bool] = never
-    """Whether it may take as long as its project likes, so that it waits for one of the host's slots for copies; decided
-    by the results of the steps before it. An operation that waits for a slot keeps its locks and holds no thread."""
+    """Whether the step's time depends on the project's data, so that it waits for one of the host's slots for copies;
+    decided by the results of the steps before. An operation that waits for a slot keeps its locks and holds no
+    thread."""
     stoppable: bool = True
-    """Whether a cancel or a deadline ends the operation before or in this step. A step where what was done becomes the truth,
-    and those after it, say no: it goes on to its end, also where they are run again after a crash."""
+    """Whether a cancel or a deadline ends the operation before or in this step. It is False for a step that commits the
+    operation's result, and for those after it: the operation then goes on to its end, also after a crash."""
     needed: Callable[[Run[A]], bool] = always
-    """Whether there is anything to do, by the results of the steps before. Where not, the journal does not note that the
-    step begins: after a crash the operation goes on at the step before, which looks before it acts."""
+    """Whether the step has anything to do, by the results of the steps before. If not, the journal does not record that
+    the step begins: after a crash the operation resumes at the step before, which checks before it acts."""
     host: Callable[[Run[A]], str] | None = None
-    """Where do and undo run, as `host` or `host@backend`, decided by the arguments and the results of the steps before, each
-    time the same. A host alone: its only backend, or the operation's own. None: the operation's own host and backend.
-    Where no host has ever reported such a backend, it fails (BackendUnavailable); one that is down is waited for."""
+    """The place where `do` and `undo` run, as `host` or `host@backend`: a pure function of the arguments and the
+    results of the steps before. A host alone: its only backend, or the operation's own. None: the operation's own host
+    and backend. The step fails (BackendUnavailable) for a backend that no host has ever reported; one that is down is
+    awaited."""
     awaited: bool = True
-    """Whether its host is waited for also where that is gone (store/presence.py), as long as it takes. Where not, the undo of
-    this step counts as failed then, once the operation is to end or is undone: what it left there is found and removed by
-    others when the host is back. Of steps that are not `stoppable`, it is left out then, with those after it."""
+    """Whether the operation waits for the step's host without a limit, even when the host is gone (store/presence.py).
+    If not, the step's undo counts as failed when the operation has to end or is undone, and other operations remove
+    what it left when the host is back. A step that is not `stoppable` is skipped then, with those after it."""
 
 
 def no_locks(_args: object) -> Sequence[Lock]:
-    """For OperationType.locks: it may run beside every other operation."""
+    """For OperationType.locks: the operation may run beside every other one."""
     return ()
 
 
 def no_rows(*_end: object) -> None:
-    """For OperationType.succeed and fail: no row waits for this end. The journal keeps the result or the error.
+    """For OperationType.succeed and fail: the end changes no row. The journal has the result or the error.
 
-    Not for a type whose request gives a row a status that passes: that row would keep it for ever.
+    Not for a type whose request gives a row a status in flight, which the row would keep for ever.
     """
 
 
 @dataclass(frozen=True)
 class OperationType(Generic[A]):
-    """A type of operation, referenced where it is submitted and listed in service.py."""
+    """A type of operation, used where operations of the type are submitted, and listed in service.py."""
 
     name: str
-    """As the journal keeps it: it stays, and so do the names of its arguments and steps."""
+    """The name in the journal. It must not change, nor may the names of the arguments and steps."""
     args: type[A]
     """A frozen dataclass of JSON values, or dict."""
     steps: tuple[Step[A], ...]
     locks: Callable[[A], Sequence[Lock]] = no_locks
     succeed: Callable[[sa.Connection, Operation, A], None] = no_rows
-    """Moves the rows to their final status, in the transaction that ends the operation."""
+    """Sets the rows' final status, in the transaction that ends the operation."""
     fail: Callable[[sa.Connection, Operation, A, errors.Error], None] = no_rows
     modifies: bool = field(kw_only=True)
-    """Whether it makes, changes or removes something on its backend: it is refused while that is frozen. What leaves the
-    backend's objects as they are goes on: to attach, to detach, to read. It has no default, so that no type forgets it."""
+    """Whether the operation makes, changes or removes objects of its backend, and is refused while the backend is
+    frozen. Operations that do not change objects go on: attach, detach, read. There is no default, so that no type
+    forgets it."""
     lane: str = SHORT
     first: Callable[[Run[A]], Any] | None = None
-    """Done before the journal is written, which may have no room: each time that the operation is taken up on its own host,
-    and again by a step that reports its error."""
+    """Called before the journal is written, whose disk may be full: each time the operation is taken up on its own
+    host. A step does the same again and reports the error."""
     adds: bool = False
-    """It leaves a row, a file or an image behind, and is refused where the database has hardly any room left."""
+    """Whether it adds a row, a file or an image, and is refused when the database's disk is nearly full."""
     removes: bool = False
-    """It removes what is on its host, and so it has succeeded where that host is lost."""
+    """Whether it removes objects of its host, so that it has succeeded when the host is lost."""
     ephemeral: bool = False
-    """Its result is for the caller that waits for it, and leaves the journal soon after."""
+    """Whether its result is only for the caller that waits, and is removed from the journal soon after."""
 
 
 def args_to_json(args: Any) -> dict[str, Any]:
-    """The arguments as the journal keeps them."""
+    """The arguments in the journal's form."""
     if isinstance(args, dict):
         return args
     found = [(field, getattr(args, field.name)) for field in dataclasses.fields(args)]
@@ -144,10 +147,10 @@ def args_to_json(args: Any) -> dict[str, Any]:
 
 
 def args_from_json(kind: type[A], stored: dict[str, Any]) -> A:
-    """The arguments of a row of the journal; what an older version did not write has its default.
+    """The arguments of a row of the journal; an argument that an older version did not write has its default.
 
-    Raises InternalError where a value without a default is missing, and for a name that this version does not know:
-    an operation of a newer version is refused rather than run by half of its arguments.
+    Raises InternalError for a missing argument without a default, and for an unknown name: an operation of a newer
+    version is refused, and not run with a part of its arguments.
     """
     if not dataclasses.is_dataclass(kind):
         return typing.cast("A", stored)

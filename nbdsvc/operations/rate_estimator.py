@@ -2,11 +2,11 @@
 
 import time
 
-# Weight of the newest of two samples a second: those of five seconds and more weigh less than a fiftieth.
+# Weight of the newest sample. With two samples a second, those older than five seconds weigh less than 2 % together.
 NEWEST_WEIGHT = 0.35
-# A copy that moves less than this keeps neither a disk nor a processor busy: a slot for it would be wasted.
+# A slower copy keeps neither a disk nor a processor busy, so that a slot for it would be wasted.
 SLOW_BYTES_PER_SECOND = 1 << 20
-# Long against the time that a disk may take for one flush, short against the patience of the operations that wait for a slot.
+# Much longer than a disk takes for one flush, and short for operations that wait for a slot.
 SLOW_AFTER_SECONDS = 3.0
 
 
@@ -22,7 +22,7 @@ class RateEstimator:
         return time.monotonic() - self._at
 
     def rate(self, done: int) -> int:
-        """Take a sample: bytes a second, until now. done: bytes so far."""
+        """Take a sample, and return the average in bytes a second. done: bytes so far."""
         newest = max(0, done - self._done) / max(self.seconds(), 0.001)
         self._rate = newest if not self._rate else (1 - NEWEST_WEIGHT) * self._rate + NEWEST_WEIGHT * newest
         self._done, self._at = done, time.monotonic()
@@ -36,9 +36,9 @@ class RateEstimator:
             self._since, self._from = now, done
 
     def is_slow(self) -> bool:
-        """Whether the operation moved next to nothing of late, also where it has reported nothing."""
+        """Whether the operation has moved fewer bytes than SLOW_BYTES_PER_SECOND recently, or has reported none."""
         return self._slow or time.monotonic() - self._since > 2 * SLOW_AFTER_SECONDS
 
     def restart(self) -> None:
-        """Forget the time before: the operation waited for its slot."""
+        """Do not count the time before, in which the operation waited for its slot."""
         self._since, self._slow = time.monotonic(), False

@@ -1,15 +1,15 @@
-"""Shares the slots of one lane between projects. Decides only: the engine starts and stops operations."""
+"""Shares the slots of one lane between projects. It only decides: the engine starts and stops operations."""
 
 from collections import Counter
 from collections.abc import Callable
 
 
 class Slots:
-    """At most `slots` at work at once for the projects together, and for each of them.
+    """At most `slots` operations run at once, for all projects together and for each of them.
 
-    Two exceptions keep a project from holding up the others for as long as it likes. One that has nothing at work starts
-    without a slot, and one that does not count (a copy that its project slowed down, or whose source says nothing)
-    takes none. `most` is where that ends too; half of it is kept for projects that have nothing at work.
+    Two exceptions keep a project from delaying the others without a limit: an operation of a project without a running
+    one starts without a slot, and an operation that does not count (a copy that its project limited, or whose source is
+    silent) takes none. `most` limits these, too; half of it is reserved for projects without a running operation.
     """
 
     def __init__(self, slots: int, most: int) -> None:
@@ -21,7 +21,7 @@ class Slots:
         return len(self._working)
 
     def wait(self, id: str, project: str) -> None:
-        """Queue it behind those of its own project."""
+        """Queue the operation behind those of its own project."""
         self._waiting[id] = project
 
     def is_waiting(self, id: str) -> bool:
@@ -32,14 +32,14 @@ class Slots:
         self._working.pop(id, None)
 
     def next(self, counts: Callable[[str], bool] = lambda _id: True) -> str | None:
-        """Take the next operation out of the queue, of the project with the fewest at work; None where none may start."""
+        """Dequeue the next operation of the project with the fewest running ones; None if none may start."""
         first: dict[str, str] = {}
         for id, project in self._waiting.items():
             first.setdefault(project, id)
         if not first:
             return None
         at_work = Counter(self._working.values())
-        project = min(first, key=lambda each: at_work[each])  # of two, the one that waits longer
+        project = min(first, key=lambda each: at_work[each])  # if two have as few, the one that waits longer
         if not self._may_start(at_work[project], counts):
             return None
         id = first[project]

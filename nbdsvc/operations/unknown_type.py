@@ -1,4 +1,4 @@
-"""The type and the arguments of a row of the journal, also of one that this program does not know (after a downgrade)."""
+"""The type and arguments of a row of the journal, also of an unknown type (after a downgrade)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from nbdsvc.operations.operation_type import OperationType, Step, args_from_json
 
 
 def typed(types: Mapping[str, OperationType[Any]], operation: Operation) -> tuple[OperationType[Any], Any]:
-    """Its type and its arguments; a type that refuses where the program does not know it, or not its arguments."""
+    """The operation's type and arguments; for an unknown type or argument, a type whose steps fail."""
     known = types.get(operation.kind)
     if known is None:
         return _refused(operation, f"no operation is called {operation.kind}"), operation.args
@@ -20,15 +20,15 @@ def typed(types: Mapping[str, OperationType[Any]], operation: Operation) -> tupl
 
 
 def _refused(operation: Operation, reason: str) -> OperationType[Any]:
-    """A type whose operation fails at once: its rows are left as they are.
+    """A type whose operation fails at once and leaves its rows unchanged.
 
-    It has a step for each that was begun, whose undo fails as well: nothing is taken back, and the operation says so.
-    One that is far on, or comes from a host with another version, does not pass for one that is done.
+    It has a step for each step that was begun, whose undo also fails: nothing is undone, and the operation reports
+    that. So an operation whose cursor is far on, or that comes from a host of another version, does not count as done.
     """
 
     def refuse(_run: object) -> None:
         raise errors.InternalError(reason=reason)
 
     begun = (Step[Any]("refuse", refuse, refuse),) * (operation.cursor + 1)
-    # Its ends change no row: nothing is known of them.
+    # Its end changes no row, because the rows of an unknown type are unknown.
     return OperationType(operation.kind, dict, (*begun, Step("refuse", refuse)), modifies=False)

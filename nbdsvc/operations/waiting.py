@@ -1,6 +1,6 @@
 """Waiters for the end of operations: any number of requests, and one thread that polls for all of them.
 
-A request that waits costs a future and no thread, so that a thousand of them do not slow other requests down.
+A waiting request costs a future and no thread, so that a thousand of them do not slow other requests down.
 """
 
 import threading
@@ -16,7 +16,7 @@ Ended = Future[Operation]
 
 
 class Waiters:
-    """interval: seconds between two polls without a notification, as a function of the number of operations."""
+    """Futures for ends of operations. interval: seconds between two polls, by the number of awaited operations."""
 
     def __init__(self, database: Database, interval: Callable[[int], float]) -> None:
         self._database = database
@@ -27,29 +27,29 @@ class Waiters:
         self._is_looking = False
 
     def add(self, id: str) -> Ended:
-        """Resolved by the ended operation, whatever its end; by NotFound or the database's error where that is all."""
+        """A future of the ended operation, however it ended. It may raise NotFound, or an error of the database."""
         made = Ended()
         with self._lock:
             self._waiting.setdefault(id, []).append(made)
             if not self._is_looking:
                 self._is_looking = True
                 threading.Thread(target=self._look_forever, name="waiter", daemon=True).start()
-        self.look()  # it may have ended before
+        self.look()  # the operation may have ended already
         return made
 
     def look(self) -> None:
-        """Called when some operation has ended."""
+        """Poll at once; called when an operation has ended."""
         self._worth_it.set()
 
     def remove(self, id: str, future: Ended) -> None:
-        """Forget a waiter that does not wait any more."""
+        """Remove a future that is not awaited any more."""
         with self._lock:
             left = [other for other in self._waiting.pop(id, []) if other is not future]
             if left:
                 self._waiting[id] = left
 
     def _look_forever(self) -> None:
-        """The thread, as long as anybody waits. Whoever comes after it has ended, starts the next one."""
+        """The thread's function, which ends when there is no future left; the next `add` starts another thread."""
         while True:
             self._worth_it.wait(self._interval(len(self._waiting)))
             self._worth_it.clear()
@@ -70,7 +70,7 @@ class Waiters:
                 }
         except errors.Error as error:
             return dict.fromkeys(ids, error)
-        except Exception as error:  # a fault here must not let a request wait for ever
+        except Exception as error:  # a bug here must not let a request wait for ever
             return dict.fromkeys(ids, errors.InternalError(reason=repr(error)))
         missing = {id: errors.NotFound(resource="Operation", id=id) for id in ids if id not in found}
         return ended | missing
