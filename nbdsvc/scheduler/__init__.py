@@ -1,1 +1,1 @@
-"""Chooses the pool of a new volume. Pure: takes the pools as they were reported, and neither reads nor waits."""
+"""Chooses the pool of a new volume: pure functions of the reported pools, without I/O."""

@@ -1,4 +1,4 @@
-"""A pool as the scheduler sees it, and what a new volume demands of it."""
+"""The facts of a pool for the scheduler, and the requirements of a new volume."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -10,22 +10,22 @@ from nbdsvc.model import names
 
 @dataclass(frozen=True)
 class Candidate:
-    """A pool that a volume may go to."""
+    """A pool in which a volume may be placed."""
 
     host: str
     backend: str
     pool: PoolStats
     zone: str
-    # Whether its backend reports, works, and takes new volumes.
+    # up: the backend reports in time and works; enabled: it takes new volumes.
     up: bool
     enabled: bool
-    # Bytes that may still be promised to new volumes, those since its report counted; infinite where it has no number.
+    # Bytes that new volumes may still have, less volumes since the last report; infinite if the pool reports no number.
     room: float
-    # Bytes promised to volumes, those since its report counted.
+    # Bytes promised to volumes, including those since the last report.
     promised: int = 0
-    # What the backend reported, as types name it: storage_protocol, multiattach, ...
+    # The capabilities that the backend reported, by the names in extra specs: storage_protocol, multiattach, ...
     capabilities: Mapping[str, Any] = field(default_factory=dict)
-    # Expressions that the operator set for the backend.
+    # The expressions of the backend.
     filter_function: str | None = None
     goodness_function: str | None = None
 
@@ -41,27 +41,27 @@ class Candidate:
 
     @property
     def protocols(self) -> list[Any]:
-        """The transports of its backend, best first."""
+        """The transports of the backend, best first."""
         found = self.capabilities.get("storage_protocol")
         return found if isinstance(found, list) and found else [found]
 
 
 @dataclass(frozen=True)
 class Nearness:
-    """Where hints want a volume. same_backends: one of these host@backend; local_hosts: one of these; None: any."""
+    """The places that hints require. same_backends: any of these host@backend; local_hosts: any of these; None: all."""
 
     same_backends: frozenset[str] | None = None
-    # None of these host@backend.
+    # Backends (host@backend) that are excluded.
     different_backends: frozenset[str] = frozenset()
     local_hosts: frozenset[str] | None = None
 
     def to_json(self) -> dict[str, list[str]]:
-        """What it demands; empty where that is nothing."""
+        """The requirements as JSON; empty without any."""
         return {name: sorted(found) for name, found in vars(self).items() if found is not None and found != frozenset()}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Iterable[str]]) -> "Nearness":
-        """What `to_json` returned."""
+        """Read the result of `to_json`."""
         return cls(**{name: frozenset(found) for name, found in stored.items()})
 
 
@@ -69,16 +69,16 @@ class Nearness:
 class Request:
     """The requirements of a new volume."""
 
-    # Bytes.
+    # Size of the volume in bytes.
     size: int
     zone: str
-    # Of the volume's type.
+    # The extra specs of the volume's type.
     extra_specs: Mapping[str, str] = field(default_factory=dict)
     multiattach: bool = False
-    # Pools and backends that shall not be tried (again): host, host@backend or host@backend#pool.
+    # Pools and backends that are not to be tried (again): host, host@backend or host@backend#pool.
     attempted: frozenset[str] = frozenset()
     near: Nearness = Nearness()
-    # Decides between pools where the chance weigher is used.
+    # The seed of the chance weigher.
     seed: str = ""
-    # Of the volume's type, whoever consumes them.
+    # The QoS specs of the volume's type, for any consumer.
     qos: Mapping[str, str] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""The decision: which pools can take a volume, best first, and why each of the others cannot."""
+"""The decision: the pools that can take a volume, best first, and for each other pool the reason why it cannot."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,13 +8,13 @@ from nbdsvc.scheduler.candidate import Candidate, Request
 from nbdsvc.scheduler.filters import CAPACITY, FILTERS, Filter
 from nbdsvc.scheduler.weighers import weigh
 
-# Characters of the reasons in an error, which the journal keeps and a reply carries.
+# The most characters of the reasons in an error, which is stored in the journal and sent in replies.
 _MOST_CHARACTERS = 1500
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """The first filter that turned a pool down, and what the pool lacks."""
+    """The first filter that refused a pool, and what the pool lacks."""
 
     candidate: Candidate
     filter: Filter
@@ -26,7 +26,7 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Decision:
-    """What became of each pool. ranked: those that can take the volume with their weights, best first."""
+    """The result for each pool. ranked: pools that can take the volume, with their weights, best first."""
 
     request: Request
     ranked: Sequence[tuple[Candidate, float]]
@@ -34,7 +34,7 @@ class Decision:
 
     @property
     def best(self) -> Candidate:
-        """The best pool. NoValidBackend where there is none; NoRoom where one would do for a smaller volume."""
+        """The best pool. Raises NoValidBackend; NoRoom when a pool could take a smaller volume."""
         if self.ranked:
             return self.ranked[0][0]
         reason = self._reasons()
@@ -46,11 +46,11 @@ class Decision:
 
     @property
     def refused_last_first(self) -> list[Refusal]:
-        """Those first that got furthest: they lack least."""
+        """The refusals, those of the last filters first: these pools lack least."""
         return sorted(self.refused, key=lambda each: -FILTERS.index(each.filter))
 
     def _reasons(self) -> str:
-        """Of each pool, as many as an error may hold."""
+        """The reasons of the pools, as many as fit into an error."""
         shown: list[str] = []
         length = 0
         order = self.refused_last_first
@@ -63,7 +63,7 @@ class Decision:
 
 
 def decide(request: Request, candidates: Iterable[Candidate], multipliers: Mapping[str, float]) -> Decision:
-    """Filter the pools, and weigh those that are left. Of two with the same weight, the later name comes first."""
+    """Filter the pools, and weigh the others. Of two pools with the same weight, the later name comes first."""
     left, refused = [], []
     for candidate in candidates:
         refusal = judge(request, candidate)
@@ -77,7 +77,7 @@ def decide(request: Request, candidates: Iterable[Candidate], multipliers: Mappi
 
 
 def judge(request: Request, candidate: Candidate, filters: Sequence[Filter] = FILTERS) -> Refusal | None:
-    """What turns this pool down; None where nothing does."""
+    """The refusal of this pool; None if every filter accepts it."""
     for each in filters:
         reason = each.lacks(candidate, request)
         if reason is not None:

@@ -1,8 +1,8 @@
-"""Whether what a pool can do meets the extra specs of a volume type, by Cinder's rules for them.
+"""Whether the capabilities of a pool meet the extra specs of a volume type, by Cinder's rules.
 
-A key without a scope, or with the scope `capabilities`, is a demand on the pool; other scopes are the driver's. A value is
-`<is> True`, `<in> text`, `<all-in> a b`, `<or> a <or> b`, an operator and an operand (`>= 5`, `s== text`), or the text
-itself. A name with colons leads into capabilities that are tables.
+A key without a scope, or with the scope `capabilities`, is a requirement for the pool; other scopes are for the driver.
+A value is `<is> True`, `<in> text`, `<all-in> a b`, `<or> a <or> b`, an operator and an operand (`>= 5`, `s== text`),
+or the text itself. A name with colons is a path into capabilities that are tables.
 """
 
 import operator
@@ -24,7 +24,7 @@ _TEXTS: dict[str, Callable[[str, str], bool]] = {
     "s<=": operator.le,
     "s<": operator.lt,
 }
-# Those with an operand behind them.
+# The operators that are followed by an operand.
 OPERATORS = (*_NUMBERS, *_TEXTS)
 _TRUE = frozenset({"1", "t", "true", "y", "yes", "on"})
 
@@ -40,12 +40,12 @@ def demands(extra_specs: Mapping[str, str]) -> dict[str, str]:
 
 
 def unmet(extra_specs: Mapping[str, str], capabilities: Mapping[str, Any]) -> list[str]:
-    """Names of the demands that these capabilities do not meet; one that the pool does not report is not met."""
+    """The requirements that the capabilities do not meet, by name; one that the pool does not report is not met."""
     return [name for name, value in demands(extra_specs).items() if not meets(find(capabilities, name), value)]
 
 
 def find(capabilities: Mapping[str, Any], name: str) -> Any:
-    """The capability of that name, or the one in tables that `a:b:c` leads to; None where there is none."""
+    """The capability of this name, or the one at the path `a:b:c` in tables; None without such a capability."""
     if name in capabilities:
         return capabilities[name]
     found: Any = capabilities
@@ -55,7 +55,7 @@ def find(capabilities: Mapping[str, Any], name: str) -> Any:
 
 
 def meets(has: Any, demand: str) -> bool:
-    """Whether a capability meets the value of an extra spec; of a list, whether one of its items does. None meets nothing."""
+    """Whether a capability, or one item of a list, meets the value of an extra spec. None meets no value."""
     if has is None:
         return False
     items = list(has) if isinstance(has, list | tuple) else [has]

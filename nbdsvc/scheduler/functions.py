@@ -12,7 +12,7 @@ BEST = 100.0
 
 
 def lacks(candidate: Candidate, request: Request) -> str | None:
-    """Why the filter function does not let the pool pass; None: it does, or there is none. One without a value does not."""
+    """The reason why the filter function refuses the pool, also without a value; None if it passes or is not set."""
     if candidate.filter_function is None:
         return None
     try:
@@ -23,7 +23,7 @@ def lacks(candidate: Candidate, request: Request) -> str | None:
 
 
 def goodness(candidate: Candidate, request: Request) -> float:
-    """0 to 100: 0 without a function, and where it has no value or one beyond these; true is 100."""
+    """The goodness, 0 to 100. Without a function, or with no value in this range, it is 0; true is 100."""
     if candidate.goodness_function is None:
         return 0.0
     try:
@@ -40,7 +40,7 @@ def _score(value: Value) -> float:
 
 
 def _values(text: str, setting: str, candidate: Candidate, request: Request) -> list[Value]:
-    """One value, or one for each transport where the expression looks at the transport."""
+    """One value, or one for each transport if the expression uses the transport. Raises ConfigError."""
     expression = compile_expression(text, setting)
     looks = not _PROTOCOLS.isdisjoint(expression.names)
     protocols = candidate.protocols if looks else candidate.protocols[:1]

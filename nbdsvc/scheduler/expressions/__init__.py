@@ -1,1 +1,1 @@
-"""The language of filter and goodness functions: parsed once, checked when the settings are read, bounded when it runs."""
+"""The language of filter and goodness functions: parsed once, checked with the settings, with a limited run time."""

@@ -12,13 +12,13 @@ from nbdsvc.scheduler.expressions.values import FaultyExpressionError, Value
 if TYPE_CHECKING:
     from nbdsvc.scheduler.expressions.parsing import Node
 
-# Backends of one installation have two each at most; a larger memory would only keep what is not used any more.
+# Size of the cache: each backend has two expressions at most; a larger cache would only have unused ones.
 _KEPT = 1000
 
 
 @dataclass(frozen=True)
 class Expression:
-    """setting: which one it came from, for errors."""
+    """A parsed expression. setting: its origin, for errors."""
 
     setting: str
     text: str
@@ -26,11 +26,11 @@ class Expression:
 
     @property
     def names(self) -> Collection[str]:
-        """The variables in it: stats.host ..."""
+        """The variables in the expression: stats.host ..."""
         return self._node.names.keys()
 
     def value(self, variables: Mapping[str, Mapping[str, Any]]) -> Value:
-        """Its value for these variables, each by its group and name. ConfigError where there is none: division by zero ..."""
+        """The value for these variables (group -> name -> value). ConfigError without a value: division by zero ..."""
         try:
             return self._node.value(variables)
         except FaultyExpressionError as error:
@@ -39,8 +39,8 @@ class Expression:
 
 @lru_cache(_KEPT)
 def compile_expression(text: str, setting: str) -> Expression:
-    """ConfigError names the setting, and the column in which the text is wrong."""
-    # Imported here: lark is needed only where a backend has such a function.
+    """Parse an expression. Raises ConfigError, which names the setting and the column of the error."""
+    # Imported here, because lark is needed only where a backend has such a function.
     from nbdsvc.scheduler.expressions.parsing import parse
 
     try:

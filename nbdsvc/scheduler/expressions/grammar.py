@@ -1,4 +1,4 @@
-"""The grammar, in the notation of lark: from what binds loosest to what binds tightest."""
+"""The grammar in the notation of lark, from the lowest precedence to the highest."""
 
 GRAMMAR = r"""
 ?start: choice

@@ -1,4 +1,4 @@
-"""Text to nodes: each is a function that is called once at most for each evaluation, so that their number bounds the time."""
+"""Text to nodes: an evaluation calls each node's function at most once, so that the number of nodes limits the time."""
 
 import math
 import re
@@ -19,7 +19,7 @@ Variables = Mapping[str, Mapping[str, Any]]
 
 MAX_CHARACTERS = 4096
 MAX_NODES = 1000
-# Of parentheses, signs and choices in each other: below what Python's own stack bears, with the API's frames on it.
+# The deepest nesting of parentheses, signs and choices: less than Python's stack allows below the API's frames.
 MAX_DEPTH = 50
 
 
@@ -59,7 +59,7 @@ def _syntax_error(text: str, error: UnexpectedInput) -> str:
 
 
 def _column(token: Token) -> int:
-    """From 1, counted over all lines: a setting is mostly one line."""
+    """The column from 1, counted over all lines, because a setting usually has one line."""
     return (token.start_pos or 0) + 1
 
 
@@ -83,7 +83,7 @@ def _node(value: Callable[[Variables], Value], parts: Sequence[Node]) -> Node:
 
 
 class _Nodes(Transformer[Token, Node]):
-    """A method for each rule of the grammar; lark calls them while it reads."""
+    """A method for each rule of the grammar; lark calls them while it parses."""
 
     def number(self, found: list[Token]) -> Node:
         constant = float(found[0])

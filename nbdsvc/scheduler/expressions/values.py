@@ -1,4 +1,4 @@
-"""What the operators of an expression do with numbers and texts. A fault is an error of the expression, never a crash."""
+"""The operators of expressions, on numbers and texts. A fault raises FaultyExpressionError and no other error."""
 
 import math
 import operator
@@ -9,7 +9,7 @@ Value = float | bool | str
 
 
 class FaultyExpressionError(Exception):
-    """The expression is wrong, or has no value for these variables; its text says why."""
+    """The expression is wrong, or has no value for these variables; the message is the reason."""
 
 
 _ORDERS: dict[str, Callable[[Any, Any], bool]] = {
@@ -28,7 +28,7 @@ _ARITHMETIC: dict[str, Callable[[float, float], float]] = {
 
 
 def of_variable(found: Any, name: str) -> Value:
-    """What a variable stands for: a text that is a number counts as one, as extra specs are texts."""
+    """The value of a variable. A text with a number counts as a number, because all extra specs are texts."""
     if isinstance(found, bool | int | float):
         return float(found)
     if not isinstance(found, str):
@@ -41,14 +41,14 @@ def of_variable(found: Any, name: str) -> Value:
 
 
 def number(value: Value) -> float:
-    """The value as a number; a text is a fault."""
+    """The value as a number. Raises FaultyExpressionError for a text."""
     if isinstance(value, str):
         raise FaultyExpressionError(f"'{value[:40]}' is a text, and a number is needed")
     return float(value)
 
 
 def calculate(sign: str, left: Value, right: Value) -> float:
-    """One step of arithmetic, with floating point numbers throughout. A result that is none is a fault."""
+    """One floating-point operation. Raises FaultyExpressionError when the result is no finite number."""
     try:
         result = _ARITHMETIC[sign](number(left), number(right))
     except ZeroDivisionError:
@@ -61,7 +61,7 @@ def calculate(sign: str, left: Value, right: Value) -> float:
 
 
 def compare(sign: str, left: Value, right: Value) -> bool:
-    """One comparison. A number and a text are never equal, and to order them is a fault."""
+    """One comparison. A number and a text are never equal; FaultyExpressionError for their order."""
     if sign in ("!=", "<>"):
         return left != right
     if sign == "==":
@@ -72,7 +72,7 @@ def compare(sign: str, left: Value, right: Value) -> bool:
 
 
 def call(function: str, arguments: Sequence[Value]) -> float:
-    """abs of one number, max or min of one or more."""
+    """abs of one number, or max or min of several. Raises FaultyExpressionError for a text."""
     numbers = [number(each) for each in arguments]
     if function == "abs":
         return abs(numbers[0])

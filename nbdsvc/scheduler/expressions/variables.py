@@ -1,4 +1,4 @@
-"""The variables of expressions: which there are, and what they are for a pool and a new volume."""
+"""The variables of expressions: their names, and their values for a pool and a new volume."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -7,7 +7,8 @@ from nbdsvc.scheduler.candidate import Candidate, Request
 from nbdsvc.scheduler.expressions.values import FaultyExpressionError
 from nbdsvc.units import GiB, gigabytes
 
-# Functions, so that a decision over many pools pays only for what an expression looks at. The rest is reported.
+# Functions, so that a decision over many pools computes only the values that an expression uses. The backend reports
+# the other values.
 _STATS: dict[str, Callable[[Candidate], Any]] = {
     "host": lambda candidate: candidate.full_name,
     "backend_id": lambda candidate: candidate.backend_name,
@@ -22,12 +23,12 @@ _STATS: dict[str, Callable[[Candidate], Any]] = {
 }
 STATS = frozenset({*_STATS, "volume_backend_name", "vendor_name", "driver_version", "storage_protocol", "QoS_support"})
 VOLUME = frozenset({"size", "multiattach", "availability_zone"})
-# Which of these there are, a backend's report or a volume type decides.
+# Groups whose names depend on a backend's report or a volume type.
 _OPEN = frozenset({"capabilities", "extra", "qos"})
 
 
 def check(names: Mapping[str, int]) -> None:
-    """FaultyExpressionError for the first name that stands for nothing. names: with the column of each."""
+    """Raise FaultyExpressionError for the first unknown name. names: name -> column."""
     for name, column in names.items():
         group, _, entry = name.partition(".")
         known = {"stats": STATS, "volume": VOLUME}.get(group)
@@ -53,7 +54,7 @@ class _Stats(Mapping[str, Any]):
 
 
 def of(candidate: Candidate, request: Request, protocol: str | None) -> dict[str, Mapping[str, Any]]:
-    """The variables for one pool, of whose transports `protocol` is looked at."""
+    """The variables for one pool; `protocol`: the transport that `storage_protocol` names."""
     capabilities = {**candidate.capabilities, "storage_protocol": protocol}
     volume = {
         "size": request.size / GiB,

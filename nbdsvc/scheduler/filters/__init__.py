@@ -1,4 +1,4 @@
-"""Which pools can take a volume at all, in this order. Each filter is pure and looks at one pool."""
+"""The filters that decide which pools can take a volume, in this order. Each is a pure function of one pool."""
 
 from nbdsvc.scheduler.filters.availability_zone import AVAILABILITY_ZONE
 from nbdsvc.scheduler.filters.backend_state import BACKEND_STATE
@@ -14,5 +14,5 @@ __all__ = ["CAPABILITIES", "CAPACITY", "FILTERS", "NEARNESS", "Filter"]
 # The filters for scheduler hints.
 NEARNESS = (SAME_BACKEND, DIFFERENT_BACKEND, INSTANCE_LOCALITY)
 
-# Capacity is last: a pool that it turns down could take a smaller volume.
+# Capacity is last, so that a pool that it refuses could take a smaller volume.
 FILTERS = (AVAILABILITY_ZONE, BACKEND_STATE, IGNORE_ATTEMPTED, CAPABILITIES, *NEARNESS, DRIVER, CAPACITY)

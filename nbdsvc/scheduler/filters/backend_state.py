@@ -1,4 +1,4 @@
-"""The pool's backend has to be up and to take new volumes. Cinder looks at this before its filters."""
+"""The pool's backend has to be up and to take new volumes. Cinder checks this before its filters."""
 
 from nbdsvc.scheduler.candidate import Candidate, Request
 from nbdsvc.scheduler.filters.filter import Filter

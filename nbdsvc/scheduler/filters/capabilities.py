@@ -4,7 +4,7 @@ from nbdsvc.scheduler import extra_specs
 from nbdsvc.scheduler.candidate import Candidate, Request
 from nbdsvc.scheduler.filters.filter import Filter
 
-# Characters of a value in a reason: a capability may be a long text.
+# The most characters of a value in a reason, because a capability may be a long text.
 _SHOWN = 60
 
 

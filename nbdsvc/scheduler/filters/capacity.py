@@ -1,4 +1,4 @@
-"""The pool has to have the room: what is free, or with thin volumes what may still be promised."""
+"""The pool has to have enough capacity: free space, or for thin volumes the capacity that may still be promised."""
 
 import math
 
@@ -22,7 +22,7 @@ def _lacks(candidate: Candidate, request: Request) -> str | None:
 
 
 def _gib(count: Capacity | float) -> str:
-    """Bytes as GiB, rounded down, so that what is lacking never looks like enough."""
+    """Bytes as GiB, rounded down, so that a capacity that is too small never looks sufficient."""
     if isinstance(count, str):
         return count
     return f"{math.floor(count / GiB * 10) / 10:g}"

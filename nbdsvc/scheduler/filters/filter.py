@@ -1,4 +1,4 @@
-"""What a filter is."""
+"""The type of a filter."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from nbdsvc.scheduler.candidate import Candidate, Request
 
 @dataclass(frozen=True)
 class Filter:
-    """name: as Cinder has it. lacks: what the pool lacks for this volume, with the numbers; None where it lacks nothing."""
+    """A filter. name: Cinder's. lacks: what the pool lacks for this volume, with the numbers; None if nothing."""
 
     name: str
     lacks: Callable[[Candidate, Request], str | None]

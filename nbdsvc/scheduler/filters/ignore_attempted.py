@@ -1,4 +1,4 @@
-"""Pools and backends that were tried already, or are to be left out, are not taken."""
+"""The pool and its backend must not have been tried already, or be excluded by the request."""
 
 from nbdsvc.scheduler.candidate import Candidate, Request
 from nbdsvc.scheduler.filters.filter import Filter

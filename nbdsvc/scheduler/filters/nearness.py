@@ -1,9 +1,9 @@
-"""Where the scheduler hints of the volume want it: on the backend of other volumes, on another one, on an instance's host."""
+"""The pool has to be where scheduler hints require: on or off other volumes' backend, or on an instance's host."""
 
 from nbdsvc.scheduler.candidate import Candidate, Request
 from nbdsvc.scheduler.filters.filter import Filter
 
-# The most names in a reason.
+# The most names that a reason lists.
 _SHOWN = 5
 
 

@@ -1,4 +1,4 @@
-"""Which of the pools that can take a volume is the best: weighers, each a number for a pool, and their sum."""
+"""The order of the pools that can take a volume: each weigher gives a pool a number, and their sum is the weight."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +19,7 @@ WEIGHERS: dict[str, Callable[[Candidate, Request], float]] = {
 
 
 def weigh(candidates: Sequence[Candidate], request: Request, multipliers: Mapping[str, float]) -> list[float]:
-    """The weight of each pool, more is better: what each weigher finds, moved into 0 to 1, times its multiplier."""
+    """The weight of each pool, more is better: the sum of the weighers' numbers, scaled to 0..1, times multipliers."""
     total = [0.0] * len(candidates)
     for name, multiplier in multipliers.items():
         found = normalise(_least([WEIGHERS[name](each, request) for each in candidates], multiplier))
@@ -28,14 +28,14 @@ def weigh(candidates: Sequence[Candidate], request: Request, multipliers: Mappin
 
 
 def _least(found: Sequence[float], multiplier: float) -> list[float]:
-    """The numbers, and in place of what is none the one that weighs least of all with this multiplier."""
+    """The numbers, with the least weight for this multiplier in place of NaN."""
     numbers = [each for each in found if not math.isnan(each)]
     least = min(numbers, default=0.0) - 1 if multiplier > 0 else max(numbers, default=0.0) + 1
     return [least if math.isnan(each) else each for each in found]
 
 
 def normalise(found: Sequence[float]) -> list[float]:
-    """The numbers moved into 0 to 1, as Cinder does: the least is 0, the most 1; 0 for all where they are the same."""
+    """The numbers scaled to 0..1 as in Cinder: the least becomes 0, the greatest 1; all become 0 if they are equal."""
     least, most = min(found, default=0.0), max(found, default=0.0)
     span = most - least
     return [(each - least) / span if span else 0.0 for each in found]
