@@ -1,4 +1,4 @@
-"""A thread that does something now and at every interval, whatever its failures and the clock's jumps."""
+"""A thread that calls a task now and at every interval, also after failures and jumps of the clock."""
 
 import threading
 from collections.abc import Callable
@@ -9,17 +9,18 @@ from nbdsvc.model import clock
 
 log = structlog.get_logger(__name__)
 
-# How often the clock is looked at, and what counts as a jump: more than NTP slews in that time, less than placement grants.
+# Seconds between two checks of the clock, and seconds of a jump: more than NTP slews between two checks, and less than
+# the tolerance of placement for late reports.
 CLOCK_SECONDS = 1.0
 JUMP_SECONDS = 5.0
-# What a stop waits for: a driver that does not answer must not hold it up, and its thread is a daemon.
+# Seconds that `join` waits: a driver that does not return must not delay a stop; its thread is a daemon.
 STOP_SECONDS = 10.0
 
 
 class PeriodicTask:
-    """Calls `task` in a thread of its own until it is stopped or `may_run` is False. `interval`: seconds.
+    """Calls `task` in a thread of its own until `stop`, or until `may_run` returns False. interval: seconds.
 
-    reports_jumps: whether this task logs a jump of the clock, which all tasks of a process see.
+    reports_jumps: whether this task logs jumps of the clock, because every task of a process notices each jump.
     """
 
     def __init__(
@@ -40,15 +41,15 @@ class PeriodicTask:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
-        """The first call is made at once."""
+        """Start the thread, which calls the task at once."""
         self._thread.start()
 
     def stop(self) -> None:
-        """No further call is made. Returns at once; `join` waits."""
+        """Let the thread make no further call. Returns at once; `join` waits."""
         self._stopping.set()
 
     def join(self) -> None:
-        """Wait for a call that is under way, but not for ever."""
+        """Wait for a running call, at most STOP_SECONDS."""
         if self._thread.is_alive():
             self._thread.join(STOP_SECONDS)
         if self._thread.is_alive():
@@ -60,13 +61,13 @@ class PeriodicTask:
                 if not self._may_run():
                     return
                 self._task()
-            except Exception as error:  # one failure does not end it
+            except Exception as error:  # a failure must not end the thread
                 log.error("a periodic task failed", task=self.name, reason=str(error))
             if self._pause():
                 return
 
     def _pause(self) -> bool:
-        """Sleep; True at a stop. Shorter when the clock jumped: our last report looks too old, or too new."""
+        """Sleep; True at a stop. Shorter after a jump of the clock, because the last report then has a wrong age."""
         end, offset = clock.monotonic() + self._interval, clock.offset()
         while (left := end - clock.monotonic()) > 0:
             if self._stopping.wait(min(left, CLOCK_SECONDS)):

@@ -19,9 +19,10 @@ from nbdsvc import errors
 
 # Cinder's default of num_shell_tries.
 DEFAULT_TRIES = 3
-# How often a running program is looked at for a cancel.
+# Seconds between two checks for a cancel while a program runs.
 POLL_SECONDS = 0.05
-# Enough of a program's standard error to act on, short enough for a row and a log line.
+# Characters of a program's standard error that are stored: enough to find the cause, few enough for a row or a log
+# line.
 STDERR_KEPT = 2000
 
 _PACKAGES = {
@@ -37,16 +38,16 @@ _PACKAGES = {
 }
 
 _lock_fds: ContextVar[tuple[int, ...]] = ContextVar("lock_fds", default=())
-# Stays while the program runs, and holds what it inherited: LVM closes all descriptors that it does not know (lvm(8)).
-# The second command keeps the shell from becoming the first one.
+# A shell that holds the inherited descriptors while the program runs, because LVM closes unknown ones (lvm(8)). The
+# second command keeps the shell from replacing itself by the program.
 _HOLDER = ("/bin/sh", "-c", '"$@"; exit $?', "sh")
 
 
 @contextmanager
 def locks_held_by_children(fds: tuple[int, ...]) -> Iterator[None]:
-    """Programs that this thread runs inside the block keep these descriptors, and the flocks on them, until they end.
+    """Programs that this thread runs inside the block hold these descriptors, and their flocks, until the programs end.
 
-    So a program of a killed service excludes the next service from what it works on.
+    So while a program of a killed service runs, the next service waits for the objects that the program works on.
     """
     token = _lock_fds.set(fds)
     try:
@@ -57,7 +58,7 @@ def locks_held_by_children(fds: tuple[int, ...]) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Completed:
-    """A program's end: what it printed, as text."""
+    """The output of a program that has ended, as text, and its exit status."""
 
     stdout: str
     stderr: str
@@ -65,7 +66,7 @@ class Completed:
 
 
 def resolve(program: str) -> str:
-    """Absolute path of a program; BackendUnavailable, naming the package, where there is none."""
+    """The absolute path of a program. Raises BackendUnavailable, which names the package, when it is not installed."""
     found = shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin:/usr/bin:/bin")
     if found is None:
         package = _PACKAGES.get(program, program)
@@ -80,7 +81,7 @@ def resolve(program: str) -> str:
 
 
 class Runner:
-    """Runs programs. Tries a failed one again, `tries` times in all, after n squared seconds."""
+    """Runs programs. A program that fails is run at most `tries` times, with n squared seconds after run n."""
 
     def __init__(self, tries: int = DEFAULT_TRIES, sleep: Callable[[float], None] = time.sleep) -> None:
         self._tries = tries
@@ -98,9 +99,11 @@ class Runner:
         should_stop: Callable[[], bool] = lambda: False,
         leaves_server: bool = False,
     ) -> Completed:
-        """Run until it succeeds; the last failure is raised. Standard error that contains one of `no_retry` is final.
+        """Run the program until it succeeds; timeout: seconds of one run.
 
-        leaves_server: it starts a program that outlives it by far, and therefore gets none of the locks of the step.
+        Raises the last CommandFailed, also at a timeout or when `should_stop` is true. A failure whose standard error
+        has one of `no_retry` is not retried. leaves_server: the program starts a server, which must not inherit the
+        step's locks.
         """
         command = [resolve(argv[0]), *argv[1:]]
         final = tuple(no_retry)

@@ -1,4 +1,4 @@
-"""The rows of an operation, and what a driver gets to know of them: sizes in bytes, where rows have GiB."""
+"""The rows of an operation, and the references that a driver gets for them: sizes in bytes, where rows have GiB."""
 
 from typing import Any
 
@@ -14,50 +14,50 @@ from nbdsvc.units import GiB
 
 
 def read_volume(run: Run[Any], id: str) -> Volume:
-    """The volume's row as it is now. NotFound."""
+    """The present row of the volume. Raises NotFound."""
     with host_of(run).database.read() as conn:
         return repositories.volumes.get(conn, id)
 
 
 def read_snapshot(run: Run[Any], id: str) -> Snapshot:
-    """The snapshot's row as it is now. NotFound."""
+    """The present row of the snapshot. Raises NotFound."""
     with host_of(run).database.read() as conn:
         return repositories.snapshots.get(conn, id)
 
 
 def read_volume_ref(run: Run[Any], id: str) -> VolumeRef:
-    """The volume as its driver gets it, with the extra specs of its type. NotFound."""
+    """The driver's reference of the volume, with the extra specs of its type. Raises NotFound."""
     with host_of(run).database.read() as conn:
         return volume_ref(conn, repositories.volumes.get(conn, id))
 
 
 def read_snapshot_ref(run: Run[Any], id: str) -> SnapshotRef:
-    """The snapshot as its driver gets it, with the pool of its volume. NotFound."""
+    """The driver's reference of the snapshot, with the pool of its volume. Raises NotFound."""
     with host_of(run).database.read() as conn:
         snapshot = repositories.snapshots.get(conn, id)
         return snapshot_ref(snapshot, repositories.volumes.get(conn, snapshot.volume_id))
 
 
 def volume_ref(conn: sa.Connection, volume: Volume) -> VolumeRef:
-    """A volume with its pool, and the extra specs of its type as they are now; one without a type has none."""
+    """The driver's reference of a volume, with the present extra specs of its type; without a type, with none."""
     found = repositories.volume_types.find(conn, volume.volume_type_id) if volume.volume_type_id else None
     specs = found.extra_specs if found else {}
     return VolumeRef(volume.id, volume.size * GiB, volume.pool, specs, state_of(volume))
 
 
 def snapshot_ref(snapshot: Snapshot, volume: Volume) -> SnapshotRef:
-    """A snapshot of this volume, which is in the same pool."""
+    """The driver's reference of a snapshot of this volume, which is in the same pool."""
     size = snapshot.volume_size * GiB
     return SnapshotRef(snapshot.id, volume.id, size, volume.pool, state_of(snapshot), state_of(volume))
 
 
 def left_ref(move: Move) -> VolumeRef:
-    """What a move has left at the second place of a volume, which may be deleted by now: enough to remove it."""
+    """A reference of the object at the second place of a moved volume, to remove it; the volume may be deleted."""
     return VolumeRef(move.id, move.size * GiB, move.pool, {}, state_of(move))
 
 
 def state_of(row: Volume | Snapshot | Move) -> ProviderState | None:
-    """What the driver returned for this object; None where it returned nothing."""
+    """The state that the driver returned for this object; None when it returned none."""
     replication = _replication_of(row) if isinstance(row, Volume) and row.replication_status else None
     state = ProviderState(row.provider_id, row.provider_location, row.driver_data, replication)
     return None if state == ProviderState() else state
@@ -72,9 +72,10 @@ def _replication_of(row: Volume) -> dict[str, str | None]:
 
 
 def keep_state(run: Run[Any], rows: Repository[Any], id: str, state: ProviderState | None) -> None:
-    """Write what a driver returned for a new object into its row, before the step ends: the next step works on the object.
+    """Store the state that a driver returned for a new object in its row, before the step ends and the next one needs
+    it.
 
-    A step that is killed before this is run again, and its driver returns the same.
+    A step that is killed before this is run again, and the driver returns the same state.
     """
     if state is not None:
         with host_of(run).database.write() as conn:

@@ -1,1 +1,1 @@
-"""Quotas: what a project may have, and what it uses."""
+"""Quotas: the limits of projects, and their use."""

@@ -1,4 +1,4 @@
-"""Quota classes. The class `default` is what projects without limits of their own have; others are kept and answered."""
+"""Quota classes. The limits of `default` apply to projects without limits of their own; others are only stored."""
 
 from nbdsvc import errors
 from nbdsvc.app import App
@@ -8,13 +8,13 @@ _LONGEST_NAME = 255
 
 
 def limits_of_class(app: App, name: str) -> dict[str, int]:
-    """The limits of a class, by resource; what it does not set is as in the settings. Raises BackendUnavailable."""
+    """The limits of a class, by resource; those that are not set come from the settings. Raises BackendUnavailable."""
     with app.database.read() as conn:
         return quotas.class_limits(conn, name, app.settings.quotas)
 
 
 def set_class_limits(app: App, name: str, limits: dict[str, int]) -> dict[str, int]:
-    """Set limits of a class, -1 for unlimited; the others stay. Returns all. InvalidInput for a name that is too long."""
+    """Set limits of a class (-1: unlimited) and return all; the others stay. InvalidInput for too long a name."""
     if len(name) > _LONGEST_NAME:
         raise errors.InvalidInput(field="quota_class_name", value=name[:80], reason="is too long")
     with app.change() as conn:

@@ -16,7 +16,7 @@ class QuotaSet:
     used: dict[str, int]
 
     def detailed(self) -> dict[str, dict[str, Any]]:
-        """Each limit with what is used of it."""
+        """Each limit with the project's use."""
         return {
             name: {"limit": limit, "in_use": self.used.get(name, 0), "reserved": 0}
             for name, limit in self.limits.items()
@@ -24,7 +24,7 @@ class QuotaSet:
 
 
 def default_limits(app: App) -> dict[str, int]:
-    """The limits of a project that has none of its own: those of the class `default`. Raises BackendUnavailable."""
+    """The limits of a project without limits of its own: those of the class `default`. Raises BackendUnavailable."""
     return limits_of_class(app, "default")
 
 

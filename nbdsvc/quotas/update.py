@@ -1,4 +1,4 @@
-"""Change what a project may have."""
+"""Change the limits of a project."""
 
 from nbdsvc import errors
 from nbdsvc.app import App
@@ -8,7 +8,7 @@ _LONGEST_ID = 255
 
 
 def set_limits(app: App, project_id: str, limits: dict[str, int]) -> None:
-    """Set limits by resource, -1 for unlimited; the others stay. InvalidInput for the id of a project that is too long."""
+    """Set limits by resource (-1: unlimited); the others stay. Raises InvalidInput for too long a project id."""
     if len(project_id) > _LONGEST_ID:
         raise errors.InvalidInput(field="project_id", value=project_id[:80], reason="is too long")
     with app.change() as conn:
