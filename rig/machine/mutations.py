@@ -116,6 +116,7 @@ MUTATIONS = [
 
 
 def named(name: str) -> Mutation:
+    """The planted bug of this name. SystemExit, which lists all names, for an unknown one."""
     found = [each for each in MUTATIONS if each.name == name]
     if not found:
         raise SystemExit(f"no planted bug is called {name!r}; there are: {', '.join(each.name for each in MUTATIONS)}")

@@ -20,6 +20,7 @@ def block(slot: int, value: int) -> bytes:
 
 
 def offset(slot: int) -> int:
+    """The offset of a slot on the disk, in bytes."""
     return slot * STRIDE
 
 
@@ -35,9 +36,11 @@ class Disk:
 
     @property
     def slots(self) -> int:
+        """The number of slots."""
         return self.size * SLOTS_PER_GIB
 
     def write(self, slot: int, value: int) -> None:
+        """Record that the disk's host wrote this value to the slot, without a flush."""
         self.since.setdefault(slot, []).append(value)
         self.newest[slot] = value
 

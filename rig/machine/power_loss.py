@@ -46,6 +46,7 @@ class Writer:
             self.failure = str(error)
 
     def stop(self) -> None:
+        """Stop and wait for the last write. Violation where a write failed."""
         self._stop.set()
         self._thread.join()
         if self.failure:

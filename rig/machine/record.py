@@ -43,6 +43,7 @@ class Record:
         return [step.action for step in self.steps if step.outcome != "skipped" and step.action["do"] in ACTIONS]
 
     def save(self, path: Path) -> None:
+        """Write the run as JSON, for `load`. OSError where it cannot be written."""
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(
             json.dumps(
@@ -53,6 +54,7 @@ class Record:
         )
 
     def dump(self) -> dict[str, Any]:
+        """The whole run as JSON values."""
         return asdict(self)
 
 

@@ -35,6 +35,7 @@ def _log(agent: Agent) -> list[Line]:
 
 
 def write(path: Path, record: Record, said: Mapping[str, list[Line]]) -> None:
+    """Write the page. said: by host, the lines of its journal. OSError where it cannot be written."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(_page(record, said))
 

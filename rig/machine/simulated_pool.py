@@ -26,6 +26,7 @@ class Lv:
     shown: int = 0
 
     def copy(self, size: int, of: str = "") -> "Lv":
+        """A copy of `size` GiB with the same blocks. of: the id of the volume, for a snapshot."""
         return Lv(size, dict(self.blocks), of=of)
 
 
@@ -38,14 +39,17 @@ class Pool:
         self._ids = itertools.count(1)
 
     def of(self, noun: str) -> dict[str, Lv]:
+        """The volumes, or the snapshots, by their ids."""
         return {id: lv for id, lv in self.lvs.items() if bool(lv.of) == (noun == "snapshots")}
 
     def make(self, lv: Lv) -> str:
+        """Add the LV; its new id."""
         id = f"{next(self._ids):08}"
         self.lvs[id] = lv
         return id
 
     def create(self, body: dict[str, Any]) -> Lv:
+        """The LV for a request to create a volume; not yet in the pool."""
         size, source = body["size"], body.get("source_volid") or body.get("snapshot_id")
         if body.get("imageRef") == actions.BROKEN:
             return Lv(size, status="error", there=self.bug == "the undo of a create is lost")
@@ -58,6 +62,7 @@ class Pool:
         return self.lvs[source].copy(size)
 
     def snapshot(self, body: dict[str, Any]) -> Lv:
+        """The LV for a request to create a snapshot; not yet in the pool."""
         origin = self.lvs[body["volume_id"]]
         older = [lv for lv in self.lvs.values() if lv.of == body["volume_id"]]
         source = older[0] if older and self.bug == "a second snapshot has the bytes of its first" else origin
@@ -66,6 +71,7 @@ class Pool:
         return made
 
     def act(self, lv: Lv, name: str, body: dict[str, Any]) -> None:
+        """Apply an action of the API: revert, os-extend or os-reset_status."""
         if name == "revert" and self.bug != "a revert does nothing":
             lv.blocks = dict(self.lvs[body["snapshot_id"]].blocks)
         if name == "os-extend":
@@ -74,6 +80,7 @@ class Pool:
             lv.status = body["status"]
 
     def attach(self, id: str, host: str, *, read_only: bool) -> None:
+        """Attach a volume to a host. Refused where it is attached already."""
         lv = self.lvs[id]
         if lv.host and self.bug != "a volume in use may be reserved":
             raise Refused(400, "Invalid volume: it is attached")
@@ -81,6 +88,7 @@ class Pool:
         lv.read_only = read_only and self.bug != "read-only is ignored"
 
     def detach(self, id: str) -> None:
+        """Detach a volume."""
         lv = self.lvs[id]
         if self.bug != "a detach does not free the volume":
             lv.status = "available"
@@ -88,6 +96,7 @@ class Pool:
             lv.host = ""
 
     def delete(self, noun: str, id: str) -> None:
+        """Delete a volume or a snapshot. Refused for a volume with snapshots."""
         if noun == "volumes" and any(lv.of == id for lv in self.lvs.values()):
             raise Refused(400, "Invalid volume: it has snapshots")
         del self.lvs[id]

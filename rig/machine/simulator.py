@@ -26,6 +26,7 @@ class SimulatedService(Service):
         self._pool = pool
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
+        """One request, see Service.call. Refused where the pool refuses it."""
         noun, _, id = path.partition("?")[0].partition("/")
         if noun == "os-quota-sets":
             return {"quota_set": self._usage()}
@@ -34,6 +35,7 @@ class SimulatedService(Service):
         return {"POST": self._post, "GET": self._get, "DELETE": self._delete}[method](noun, id, body)
 
     def staying(self) -> list[str]:
+        """No files: a simulated operation has none."""
         return []
 
     def _post(self, noun: str, id: str, body: Any) -> Any:
@@ -70,6 +72,7 @@ class SimulatedAgent(Agent):
         self._pool = pool
 
     def run(self, *argv: str, timeout: float = 60, check: bool = True, given: str = "", **env: str) -> Done:
+        """The commands of the actions and invariants. HostFailed for any other command."""
         match argv:
             case ("blockdev", "--getsize64", device):
                 return Done(0, str(self._lv(device).shown << 30), "")
@@ -120,6 +123,7 @@ class SimulatedTransport:
         self._pool = pool
 
     def settings(self, address: str) -> dict[str, str]:
+        """No settings: the service is simulated."""
         return {}
 
     def prepare(self, agent: Agent) -> None: ...
@@ -127,25 +131,32 @@ class SimulatedTransport:
     def clear(self, agent: Agent) -> None: ...
 
     def attach(self, world: World, host: str, volume: str, mode: str) -> str:
+        """The device. Refused where the volume is attached already."""
         self._pool.attach(volume, host, read_only=mode == "ro")
         return f"/dev/{volume}"
 
     def detach(self, world: World, host: str, volume: str, *, lost: bool = False) -> None:
+        """Detach the volume; `lost` changes nothing, because no flush fails here."""
         self._pool.detach(volume)
 
     def grow(self, world: World, host: str) -> None:
+        """Show each host the present sizes of its volumes."""
         for lv in self._pool.lvs.values():
             lv.shown = lv.shown if self._pool.bug == "a device does not grow" else lv.size
 
     def wrong_exports(self, world: World) -> list[str]:
+        """Volumes that only the model, or only the pool, has as attached."""
         desired = {volume.id for volume in world.volumes if volume.host}
         return [f"export {id}" for id in desired ^ {id for id, lv in self._pool.lvs.items() if lv.host}]
 
     def devices(self, agent: Agent) -> set[str]:
+        """The devices of the volumes that are attached to this host."""
         return {f"/dev/{id}" for id, lv in self._pool.lvs.items() if lv.host == agent.host.name}
 
 
 class SimulatedWorld(World):
+    """A world whose hosts and service use one simulated pool."""
+
     def __init__(self, pool: Pool) -> None:
         agents: dict[str, Agent] = {name: SimulatedAgent(name, pool) for name in HOSTS}
         super().__init__(agents, SimulatedTransport(pool), {}, list(HOSTS[1:]))
@@ -161,7 +172,9 @@ class SimulatedLab(Lab):
 
     @property
     def transport(self) -> Transport:
+        """The transport of the one world."""
         return self.simulated.transport
 
     def world(self) -> World:
+        """The one world, again at each call."""
         return self.simulated

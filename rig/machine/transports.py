@@ -20,31 +20,37 @@ class Nbd:
     without: frozenset[str] = frozenset()
 
     def settings(self, address: str) -> dict[str, str]:
+        """Exports on the second network, without TLS, which the kernel's client cannot do."""
         return {"NBD_LISTEN": address, "NBD_TLS": "false"}
 
     def prepare(self, agent: Agent) -> None:
         """Nothing: attach starts what it needs."""
 
     def clear(self, agent: Agent) -> None:
+        """Disconnect every device of the product. HostFailed where one cannot be disconnected."""
         disconnect_all(agent)
 
     def attach(self, world: World, host: str, volume: str, mode: str) -> str:
+        """Attach by `nbdsvc attach`; the device. HostFailed where that fails."""
         options = ["--read-only"] if mode == "ro" else []
         return Initiator(world.agents[host], world.service).attach(volume, *options)
 
     def detach(self, world: World, host: str, volume: str, *, lost: bool = False) -> None:
+        """Detach by `nbdsvc detach`, by force after a lost write. HostFailed where that fails."""
         Initiator(world.agents[host], world.service).detach(volume, *(["--force"] if lost else []))
 
     def grow(self, world: World, host: str) -> None:
         """Nothing: the host's agent looks every few seconds."""
 
     def wrong_exports(self, world: World) -> list[str]:
+        """Attachments without a server, and servers without an attachment."""
         owned = {row["id"] for row in world.call("GET", "attachments?limit=500")["attachments"]}
         listed = world.storage.shell("systemctl list-units --plain --no-legend 'nbdsvc-export-*' | cut -d' ' -f1")
         running = {unit.removeprefix("nbdsvc-export-").removesuffix(".scope") for unit in listed.split()}
         return [f"export {id}" for id in owned ^ running]
 
     def devices(self, agent: Agent) -> set[str]:
+        """The connected devices of the kernel's NBD client."""
         return set(agent.shell("for d in /sys/block/nbd*; do [ ! -e $d/pid ] || echo /dev/${d##*/}; done").split())
 
 
@@ -55,13 +61,16 @@ class Iscsi:
     without = frozenset({"kill_server"})
 
     def settings(self, address: str) -> dict[str, str]:
+        """Targets on the second network, by LIO."""
         return {"EXPORTER": "lio", "ISCSI_PORTALS": address}
 
     def prepare(self, agent: Agent) -> None:
+        """Start open-iscsi without records of former targets. HostFailed where a daemon fails."""
         agent.shell("rm -rf /etc/iscsi/nodes/*")
         iscsi.start_initiator(agent)
 
     def clear(self, agent: Agent) -> None:
+        """End the sessions, and remove everything from LIO. HostFailed where something is in use."""
         iscsi.stop_initiator(agent)
         iscsi.clear(agent)
 
@@ -86,6 +95,7 @@ class Iscsi:
         world.call("DELETE", f"attachments/{found}")
 
     def grow(self, world: World, host: str) -> None:
+        """Let the sessions scan their disks again."""
         world.agents[host].run("iscsiadm", "-m", "session", "--rescan", check=False)
 
     def wrong_exports(self, world: World) -> list[str]:
@@ -102,6 +112,7 @@ class Iscsi:
         return wrong + [f"LIO's {name}" for name in there if not any(id in name for id in desired)]
 
     def devices(self, agent: Agent) -> set[str]:
+        """The disks of LIO's targets."""
         return set(agent.shell("lsblk -dnpo VENDOR,NAME | awk '$1 == \"LIO-ORG\" { print $2 }'").split())
 
 

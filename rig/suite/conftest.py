@@ -74,6 +74,7 @@ def make_iscsi(group: str, make_service: Callable[..., Service], agents: dict[st
 
 @pytest.fixture
 def service(make_service: Callable[..., Service]) -> Service:
+    """A service with the default settings."""
     return make_service()
 
 

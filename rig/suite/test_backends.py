@@ -64,6 +64,7 @@ def service(thin_pools: None, make_service: Callable[..., Service], agents: dict
 
 
 def wait_up(service: Service) -> None:
+    """Wait until every backend is up. AssertionError after two minutes, with the service's log."""
     end = time.monotonic() + 120
     while not all(row["state"] == "up" for row in service.call("GET", "os-services")["services"]):
         assert time.monotonic() < end, service.log()
@@ -99,6 +100,7 @@ def test_a_backend_that_hangs_holds_up_no_other(service: Service, agents: dict[s
 
 
 def create(service: Service, backend: str) -> str:
+    """Request a volume of this type, 1 GiB; its id."""
     return str(service.call("POST", "volumes", {"volume": {"size": 1, "volume_type": backend}})["volume"]["id"])
 
 
@@ -141,19 +143,23 @@ def reserve(service: Service, volume: str) -> str:
 
 
 def served(kernel: Initiator, devices: dict[str, str]) -> dict[str, str]:
+    """The sha256 of each volume's first MiB at PLACE, as the kernel reads it."""
     return {id: kernel.digest(device, PLACE, MIB) for id, device in devices.items()}
 
 
 def digests(contents: dict[str, bytes]) -> dict[str, str]:
+    """The sha256 of each content, hexadecimal."""
     return {id: hashlib.sha256(content).hexdigest() for id, content in contents.items()}
 
 
 def show(before: dict[str, list[float]], during: dict[str, list[float]]) -> None:
+    """Print the durations of requests before and during the hang."""
     for what, values in before.items():
         print(f"{what:16} before: {figures(values)}, during: {figures(during[what])}")
 
 
 def figures(values: list[float]) -> str:
+    """Median, maximum and number of these durations in milliseconds."""
     return f"median {statistics.median(values):.0f} max {max(values):.0f} ms of {len(values)}"
 
 
@@ -167,6 +173,7 @@ def finish(service: Service, stuck: str) -> None:
 
 
 def detach_all(kernel: Initiator, scsi: OpenIscsi, volumes: list[str], disks: list[Disk]) -> None:
+    """Detach the volumes from the kernel's NBD client, and the disks from the iSCSI initiator."""
     for id in volumes:
         kernel.detach(id)
     for disk in disks:

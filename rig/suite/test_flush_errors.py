@@ -30,12 +30,15 @@ class Disk:
         agent.run("vgcreate", "-q", "-y", GROUP, f"/dev/mapper/{LAYER}")
 
     def lose(self) -> None:
+        """Let every request behind LVM's metadata fail from now on."""
         self._load(f"0 {HEAD} linear {self._disk} 0\n{HEAD} {self._sectors - HEAD} error")
 
     def heal(self) -> None:
+        """Let the disk serve every request again."""
         self._load(f"0 {self._sectors} linear {self._disk} 0")
 
     def remove(self) -> None:
+        """Remove the group and the layer. HostFailed where one is in use."""
         self.heal()
         self._agent.shell(f"vgremove -q -f -y {GROUP}; dmsetup remove --retry {LAYER}; rm -f {FILTER}")
         self._agent.shell(f"wipefs -q -a {self._disk}")
@@ -47,6 +50,7 @@ class Disk:
 
 @pytest.fixture
 def disk(agents: dict[str, Agent]) -> Iterator[Disk]:
+    """The group on a disk that can lose writes; removed after the test."""
     made = Disk(agents["storage"])
     yield made
     made.remove()

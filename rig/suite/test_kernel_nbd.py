@@ -15,6 +15,7 @@ MIB = 1 << 20
 
 
 def kind_of(local: Initiator, volume: str) -> dict[str, object]:
+    """The record of the attached volume."""
     return dict(json.loads(local.agent.run("cat", f"/run/nbdsvc/attached/{volume}.json").out))
 
 

@@ -70,6 +70,7 @@ def test_the_service_on_lvm(make_service: Callable[..., Service], agents: dict[s
 
 
 def digests(*contents: bytes) -> list[str]:
+    """The sha256 of each content, hexadecimal."""
     return [hashlib.sha256(content).hexdigest() for content in contents]
 
 
