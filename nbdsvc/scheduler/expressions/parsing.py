@@ -34,7 +34,7 @@ class Node:
 
 
 def parse(text: str) -> Node:
-    """The expression as one node. FaultyExpressionError says in which column it is wrong, or that it is too large."""
+    """The expression as one node. Raises FaultyExpressionError, with the column of a fault, or for too large a text."""
     if len(text) > MAX_CHARACTERS:
         raise FaultyExpressionError(f"it has {len(text)} characters, at most {MAX_CHARACTERS} are allowed")
     try:
