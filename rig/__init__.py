@@ -1,1 +1,1 @@
-"""The rig: real kernels and real initiators in virtual machines, or on hosts of an inventory. Imports nothing of ours."""
+"""The rig: real kernels and initiators in virtual machines, or on hosts of an inventory. It does not import nbdsvc."""

@@ -20,7 +20,7 @@ from rig import agent, box, fleet, install, machines, network
 from rig.machine import mutations
 
 ROOT = Path(__file__).resolve().parent.parent
-# The files that a run leaves: for people, and for programs.
+# The folder of the files that a run leaves.
 OUTPUT = ROOT / "build" / "rig"
 
 
@@ -48,7 +48,7 @@ def _down(_arguments: list[str]) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    """The suite inside the namespace, where the machines can be reached; machines and namespace gone afterwards."""
+    """Run the suite inside the namespace of the machines; then remove machines and namespace, unless --keep."""
     if arguments[:1] == ["--inventory"]:
         return _suite(fleet.inventory(Path(arguments[1])), arguments[2:], [])
     keep = arguments[:1] == ["--keep"]
@@ -77,12 +77,12 @@ def _suite(made: fleet.Fleet, arguments: list[str], prefix: list[str]) -> int:
 
 
 def _replay(arguments: list[str]) -> int:
-    """On machines that stay."""
+    """Replay a saved run on machines that are kept afterwards."""
     return _inside(_machines(list(machines.HOSTS)), "rig.machine.replay", str(Path(arguments[0]).resolve()))
 
 
 def _mutations(names: list[str]) -> int:
-    """A table of what was found goes to build/rig/mutations.json after each."""
+    """Hunt for each planted bug; the table of results is written to build/rig/mutations.json after each."""
     results, output = [], OUTPUT / "mutations.json"
     OUTPUT.mkdir(parents=True, exist_ok=True)
     made = machines.up(list(machines.HOSTS))
@@ -98,7 +98,7 @@ def _mutations(names: list[str]) -> int:
 
 
 def _bench(arguments: list[str]) -> int:
-    """On the storage host alone: another machine's processor would only disturb."""
+    """Measure on the storage host alone, because other machines would use its processors."""
     try:
         return _inside(_machines(["storage"]), "rig.bench")
     finally:
@@ -107,13 +107,13 @@ def _bench(arguments: list[str]) -> int:
 
 
 def _inside(made: fleet.Fleet, module: str, *arguments: str) -> int:
-    """A module of the rig, run where the hosts can be reached; its exit status."""
+    """Run a module of the rig where the hosts can be reached; its exit status."""
     argv = network.inside(sys.executable, "-m", module, *arguments)
     return subprocess.run(argv, cwd=ROOT, env=_environment(made), check=False).returncode
 
 
 def _environment(made: fleet.Fleet) -> dict[str, str]:
-    """Where a process of the rig finds its hosts."""
+    """The environment by which a process of the rig finds its hosts."""
     path = box.CACHE / "fleet.json"
     made.save(path)
     return {**os.environ, fleet.FLEET: str(path), "PYTHONPATH": str(ROOT)}

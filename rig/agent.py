@@ -18,7 +18,7 @@ _SOURCE = (Path(__file__).parent / "guest" / "agentd.py").read_text()
 SSH = ["ssh", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR",
         "-o", "ConnectTimeout=5", "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3"]  # fmt: skip
 _BOOT = "import sys, json; exec(json.loads(sys.stdin.readline()))"
-# A machine under emulation that boots beside others answers within a minute.
+# Seconds. A machine under emulation that boots beside others answers within a minute.
 CONNECT_SECONDS = 240
 
 

@@ -1,7 +1,7 @@
-"""What a real initiator gets: fio through kernel nbd, iSCSI and the volume's LV itself, and how long attaching takes.
+"""Measures a real initiator: fio through kernel nbd, iSCSI and the volume's LV itself, and the time of an attach.
 
-All on the storage host, so that no network is between them, and in turn, so that a busy machine disturbs all of them
-alike: what counts is the ratio of a device to the LV below it in the same round. Run by `make rig-bench`.
+All runs are on the storage host, without a network between, and in turn, so that other load affects all of them alike:
+the result is the ratio of a device to the LV below it in the same round. Run by `make rig-bench`.
 """
 
 import json
@@ -22,9 +22,9 @@ from rig.log import log
 from rig.product import Initiator, Service, disconnect_all
 
 RESULTS = Path(__file__).resolve().parent.parent / "benchmarks" / "results" / "rig.json"
-# Rounds of each cell, and seconds of one run of fio: many short runs give a median that noise hardly moves.
+# Rounds of each cell, and seconds of one run of fio: the median of many short runs is stable against noise.
 ROUNDS, SECONDS = int(os.environ.get("RIG_ROUNDS", "5")), 2
-# How often a volume is attached and detached for its latency.
+# How many times a volume is attached and detached to measure the latency.
 ATTACHES = 3
 # os-brick is several Python programs, one after the other, each of which starts slowly in emulation.
 PATIENCE = 400
@@ -42,7 +42,7 @@ AREA = 512 << 20
 
 @dataclass(frozen=True)
 class Protocol:
-    """A way to attach. settings: of the service. options: of `nbdsvc attach`."""
+    """A transport to measure. settings: the service's; options: those of `nbdsvc attach`."""
 
     name: str
     settings: dict[str, str]
@@ -50,7 +50,7 @@ class Protocol:
 
 
 def protocols(address: str) -> list[Protocol]:
-    """The ways to attach that are measured; `address`: of the storage host."""
+    """The transports that are measured; `address`: the storage host's."""
     lio = {"EXPORTER": "lio", "ISCSI_PORTALS": address}
     return [Protocol("kernel nbd, 1 connection", {}, ("--connections=1",)),
             Protocol("kernel nbd, 4 connections", {}, ("--connections=4",)), Protocol("iSCSI", lio),
@@ -73,7 +73,7 @@ def main() -> int:
 
 
 def measure(agent: Agent, protocol: Protocol) -> dict[str, Any]:
-    """All cells and latencies of one protocol, on a volume of its own."""
+    """Measure all cells and latencies of one protocol, on a volume of its own."""
     with _service(agent, protocol) as service:
         initiator, volume = Initiator(agent, service, PATIENCE), service.volume()
         log(f"{protocol.name}: attaching")
@@ -110,7 +110,7 @@ def _clear(service: Service) -> None:
 
 
 def _latencies(initiator: Initiator, volume: str, options: tuple[str, ...]) -> tuple[float, float]:
-    """Seconds of `nbdsvc attach` and `nbdsvc detach`, medians."""
+    """The median seconds of `nbdsvc attach` and of `nbdsvc detach`."""
     taken = [
         (_seconds(lambda: initiator.attach(volume, *options)), _seconds(lambda: initiator.detach(volume)))
         for _ in range(ATTACHES)
@@ -125,7 +125,7 @@ def _seconds(act: Callable[[], object]) -> float:
 
 
 def _cell(agent: Agent, device: str, below: str, words: str) -> dict[str, float]:
-    """Medians of requests a second of both, and of the rounds' ratios."""
+    """The median requests a second of the device and of the LV, and the median of the rounds' ratios."""
     rounds = [(_fio(agent, device, words), _fio(agent, below, words)) for _ in range(ROUNDS)]
     return {"iops": statistics.median(ours for ours, _ in rounds), "lv_iops": statistics.median(lv for _, lv in rounds),
             "ratio": statistics.median(ours / lv for ours, lv in rounds),
@@ -140,7 +140,7 @@ def _fio(agent: Agent, path: str, words: str) -> float:
 
 
 def show(found: dict[str, dict[str, Any]]) -> None:
-    """The table, for people."""
+    """The results as a table to read."""
     for protocol, row in found.items():
         print(f"{protocol}: attach {row['attach_seconds']:.1f} s, detach {row['detach_seconds']:.1f} s")
         for name, cell in row["cells"].items():

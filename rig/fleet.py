@@ -1,11 +1,11 @@
-"""The hosts of a run, whoever made them: virtual machines of ours, or real ones of an inventory file."""
+"""The hosts of a run: virtual machines of the rig, or real hosts of an inventory file."""
 
 import json
 import tomllib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-# The variable that tells the suite where the fleet of its run is saved.
+# The environment variable with the path of the run's saved fleet.
 FLEET = "RIG_FLEET"
 
 
@@ -43,7 +43,7 @@ class Fleet:
 def inventory(path: Path) -> Fleet:
     """The hosts of a TOML file: [hosts.NAME] address = "...", key = "...", disks = ["/dev/..."].
 
-    SystemExit names what is wrong.
+    SystemExit, with the reason, for a file that is wrong.
     """
     try:
         content = tomllib.loads(path.read_text())

@@ -15,12 +15,13 @@ from rig.log import log
 
 ROOT = Path(__file__).resolve().parent.parent
 TEST_LIBRARIES = ["pytest", "pytest-timeout", "hypothesis"]
-# The field's own client that attaches volumes where it runs: it meets ours as it is. The second alone, because the netifaces
-# that it wants has no wheel: the machines have Debian's. Its newest release prints by cinderclient.utils, which lost that.
+# OpenStack's client that attaches volumes to its own host, unmodified. It is installed without dependencies, because
+# the netifaces that it requires has no wheel (the machines have Debian's). Its newest release calls a function of
+# cinderclient.utils that no longer exists.
 FOREIGN_LIBRARIES, ALONE = ["python-cinderclient>=9.1,<9.2"], ["python-brick-cinderclient-ext>=2.8"]
 MOUNT, SERIAL = "/opt/nbdsvc", "nbdsvctree"
 DEVICE = f"/dev/disk/by-id/virtio-{SERIAL}"
-# What runs in the machines: the packages with the built core, and the tests that need a machine's storage.
+# The files for the machines: the packages with the built core, and the tests that need a machine's storage.
 PARTS = ("nbdsvc", "drivers", "tests")
 LAUNCHER = f"""#!/bin/sh
 PYTHONPATH={MOUNT}:{MOUNT}/site exec /usr/bin/python3 -m nbdsvc "$@"
@@ -28,7 +29,7 @@ PYTHONPATH={MOUNT}:{MOUNT}/site exec /usr/bin/python3 -m nbdsvc "$@"
 
 
 def agents(fleet: Fleet) -> dict[str, Agent]:
-    """One a host, with the product on it: real hosts have it already."""
+    """One agent for each host, with the product installed on virtual machines; real hosts have it already."""
     made = connect_all(fleet.hosts)
     for agent in made.values():
         if agent.host.virtual:
@@ -37,7 +38,7 @@ def agents(fleet: Fleet) -> dict[str, Agent]:
 
 
 def install(agent: Agent) -> None:
-    """Mount the disk, which must be attached, now and at every boot, and put the launcher in place."""
+    """Mount the attached disk, now and at every boot, and install the launcher."""
     mounted = f"mountpoint -q {MOUNT} && umount -l {MOUNT}; udevadm settle -t 30 || true; mount -o ro {DEVICE} {MOUNT}"
     agent.shell(f"mkdir -p {MOUNT}; {mounted}")
     agent.shell(f"grep -q {MOUNT} /etc/fstab || echo '{DEVICE} {MOUNT} squashfs ro,nofail 0 0' >> /etc/fstab; sync")
@@ -46,7 +47,7 @@ def install(agent: Agent) -> None:
 
 
 def disk(change: Callable[[Path], None] = lambda tree: None) -> Path:
-    """A squashfs of the tree as it is now, or changed. The dependencies are kept: they change with pyproject.toml."""
+    """A squashfs of the working tree, changed if requested. The dependencies are cached by pyproject.toml."""
     stage = box.CACHE / "stage"
     shutil.rmtree(stage, ignore_errors=True)
     stage.mkdir(parents=True)
@@ -59,12 +60,12 @@ def disk(change: Callable[[Path], None] = lambda tree: None) -> Path:
     change(stage)
     shutil.copytree(_dependencies(), stage / "site")
     _entry_points(stage / "site")
-    # Compiled here, because the disk is read-only there and compiling takes half a minute in emulation.
+    # Compiled here, because the disk is read-only in the machines, and compiling takes half a minute in emulation.
     subprocess.run([sys.executable, "-m", "compileall", "-q", "-d", MOUNT, "--invalidation-mode", "unchecked-hash", "."],
                    cwd=stage, check=False)  # fmt: skip
     made = box.CACHE / "tree.squashfs"
     made.unlink(missing_ok=True)
-    # Not compressed: emulated processors would unpack every import.
+    # Not compressed, because emulated processors would decompress every import.
     argv = ["mksquashfs", str(stage), str(made), "-quiet", "-no-progress", "-noI", "-noD", "-noF", "-noX"]
     subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
     made.chmod(0o644)
@@ -73,7 +74,7 @@ def disk(change: Callable[[Path], None] = lambda tree: None) -> Path:
 
 
 def _dependencies() -> Path:
-    """pip's answer for a Debian 12, which is what the machines are."""
+    """The folder of the dependencies, which pip resolves for Debian 12, the machines' system."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = [each for name in ("postgresql", "brick") for each in project["optional-dependencies"][name]]
     wanted = [*project["dependencies"], *extras, *TEST_LIBRARIES, *FOREIGN_LIBRARIES]
@@ -91,7 +92,7 @@ def _dependencies() -> Path:
 
 
 def _entry_points(site: Path) -> None:
-    """What an installed package would say of its drivers: the tree is not installed, so it is said here."""
+    """Write the metadata with the drivers' entry points, because the tree is not an installed package."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     facts = site / f"{project['name']}-{project['version']}.dist-info"
     facts.mkdir()

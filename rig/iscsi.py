@@ -1,4 +1,4 @@
-"""A host as an iSCSI initiator by open-iscsi alone: connection_info is all that it gets. And what LIO has."""
+"""A host as an iSCSI initiator by open-iscsi alone, which knows only the connection_info; and LIO's configuration."""
 
 import time
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 from rig.agent import Agent, Done, HostFailed
 from rig.product import Service
 
-# Seconds: a path that does not answer is given up by multipath; a session without multipath waits for its target.
+# Seconds until I/O fails: short with multipath, which uses another path; long without, to wait for the target.
 QUICK, PATIENT = 5, 300
 APPEAR_SECONDS = 30
 
@@ -22,7 +22,7 @@ class Disk:
 
 
 class OpenIscsi:
-    """Attachments by the API, sessions by iscsiadm; passwords go into its records and never on a command line."""
+    """Attachments by the API, sessions by iscsiadm. Passwords are written to its records, never on a command line."""
 
     def __init__(self, agent: Agent, service: Service) -> None:
         self.agent = agent
@@ -64,7 +64,7 @@ class OpenIscsi:
         return self.path(info, info["target_portal"])
 
     def try_login(self, info: dict[str, Any], portal: str, patience: int = QUICK, initiator: str = "") -> Done:
-        """rc is iscsiadm's: 0, or 24 for one that is refused. initiator: another name than this host's."""
+        """Try a login; rc is iscsiadm's: 0, or 24 for a refused login. initiator: another name than this host's."""
         found = self.agent.python(
             _LOGIN, iqn=info["target_iqn"], portal=portal, user=info["auth_username"], password=info["auth_password"],
             patience=patience, initiator=initiator,
@@ -95,7 +95,7 @@ class OpenIscsi:
 
 
 def start_initiator(agent: Agent, *, multipath: bool = False) -> None:
-    """open-iscsi's daemon, and multipath's where it is wanted: also after a boot, for it gives sessions its own patience."""
+    """Start open-iscsi's daemon, and multipathd with `multipath`; else mask it, because it sets sessions' timeouts."""
     agent.shell("systemctl unmask -q iscsid iscsid.socket; systemctl start iscsid")
     if multipath:
         agent.shell("systemctl unmask -q multipathd; systemctl start multipathd")
@@ -104,7 +104,7 @@ def start_initiator(agent: Agent, *, multipath: bool = False) -> None:
 
 
 def stop_initiator(agent: Agent) -> None:
-    """No session, record, map or daemon of iSCSI. A session whose target is gone is ended all the same."""
+    """Remove all sessions, records and maps of iSCSI, also sessions whose target is gone, and stop multipathd."""
     agent.shell(
         '[ ! -d /sys/class/iscsi_session ] || [ -z "$(ls /sys/class/iscsi_session)" ] || {'
         " systemctl -q is-active multipathd && multipathd disablequeueing maps > /dev/null; multipath -F > /dev/null;"
@@ -116,7 +116,7 @@ def stop_initiator(agent: Agent) -> None:
 
 
 def remains(agent: Agent) -> list[str]:
-    """What an initiator still has: sessions, records, disks of targets, maps."""
+    """The sessions, records, disks of targets and multipath maps that an initiator has."""
     return agent.shell(
         "for each in /sys/class/iscsi_session/* /etc/iscsi/nodes/*; do [ ! -e $each ] || echo $each; done;"
         " lsblk -dno VENDOR,SERIAL | grep LIO-ORG || true;"
@@ -125,7 +125,7 @@ def remains(agent: Agent) -> list[str]:
 
 
 def wait_until(agent: Agent, condition: str, seconds: int = 60) -> float:
-    """Seconds until a shell condition holds on the host. HostFailed after `seconds`."""
+    """Wait until a shell condition holds on the host; the seconds it took. HostFailed after `seconds`."""
     began = time.monotonic()
     agent.shell(
         f"for i in $(seq {seconds * 5}); do {{ {condition}; }} && exit; sleep 0.2; done; exit 1", timeout=seconds + 30
@@ -134,14 +134,14 @@ def wait_until(agent: Agent, condition: str, seconds: int = 60) -> float:
 
 
 class Watcher:
-    """Sees what every process of a host has in its arguments and environment, all the time."""
+    """Records the arguments and environment of every process of a host until `seen` is called."""
 
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
         self._pid = agent.start("python3", "-c", _WATCH, log="/tmp/watched")
 
     def seen(self) -> str:
-        """All that was seen until now, and the end of watching."""
+        """Stop, and return all that was recorded."""
         self._agent.run("kill", "-INT", str(self._pid))
         wait_until(self._agent, f"[ ! -d /proc/{self._pid} ]")
         return self._agent.shell("cat /tmp/watched; rm /tmp/watched")

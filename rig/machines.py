@@ -13,18 +13,18 @@ ROOT = Path(__file__).resolve().parent.parent
 HOSTS = {"storage": 10, "hyper1": 11, "hyper2": 12}
 # Two storage networks, so that a target has two portals.
 NETWORKS = (1, 2)
-_PREFIX = "nbdsvc-rig_"  # what vagrant-libvirt puts before a machine's name, see Vagrantfile
+_PREFIX = "nbdsvc-rig_"  # vagrant-libvirt's prefix of a machine's name, see Vagrantfile
 _BOX = "nbdsvc-rig"
 _TARGET = "vdz"  # a name after those of all disks that the Vagrantfile gives a machine
 
 
 def up(names: list[str]) -> Fleet:
-    """The named machines, made or running already; returns how to reach them."""
+    """Bring the named machines up, made or running already; returns how to reach them."""
     home = box.build()
     network.up()
     if missing := _missing(names):
         _add_box(home)
-        # A boot in emulation hangs now and then; Vagrant removes such a machine, and the second try makes a new one.
+        # A boot in emulation hangs sometimes; Vagrant removes such a machine, and the second try makes a new one.
         if _vagrant(home, "up", "--provider=libvirt", *missing, final=False) is None:
             log(f"trying again: {', '.join(_missing(names))}")
             _vagrant(home, "up", "--provider=libvirt", *_missing(names))
@@ -34,7 +34,7 @@ def up(names: list[str]) -> Fleet:
 
 
 def down() -> None:
-    """No machine, disk or network of the rig afterwards; by virsh, because Vagrant gives up on a machine in an odd state."""
+    """Remove all machines, disks and networks of the rig; by virsh, as Vagrant fails at a machine in an odd state."""
     for name in HOSTS:
         domain = _PREFIX + name
         _virsh("destroy", domain)
@@ -73,12 +73,12 @@ def power_on(agent: Agent) -> None:
 
 
 def set_link(name: str, net: int, state: str) -> None:
-    """The machine's cable to storage network `net`: up or down. By MAC, since the tap's name changes at every start."""
+    """Set the machine's link to storage network `net` up or down; by MAC, as the tap's name changes at every start."""
     _must("domif-setlink", _PREFIX + name, mac(name, net), state)
 
 
 def attach_disk(name: str, path: Path, serial: str) -> None:
-    """A read-only disk, also after a power cut; it is /dev/disk/by-id/virtio-SERIAL there."""
+    """Attach a read-only disk that survives a power cut; in the machine it is /dev/disk/by-id/virtio-SERIAL."""
     _virsh("detach-disk", _PREFIX + name, _TARGET, "--persistent")
     _must("attach-disk", _PREFIX + name, str(path), _TARGET, "--mode", "readonly", "--persistent", "--subdriver", "raw",
           "--serial", serial)  # fmt: skip
@@ -95,7 +95,7 @@ def _add_box(home: Path) -> None:
     if _BOX in listed and stamp.exists() and stamp.read_text() == home.name:
         return
     _vagrant(home, "box", "add", "--force", "--name", _BOX, str(home / "rig.box"))
-    # The image that libvirt keeps of a box does not follow it.
+    # libvirt's image of a box is not removed with the box.
     for line in _virsh("vol-list", "default").splitlines():
         if line.split()[0].startswith(f"{_BOX}_vagrant_box_image"):
             _virsh("vol-delete", line.split()[0], "--pool", "default")
@@ -107,7 +107,7 @@ def _missing(names: list[str]) -> list[str]:
 
 
 def _vagrant(home: Path, *arguments: str, final: bool = True) -> str | None:
-    """What it printed. It failed: None, or the end of the rig if `final`."""
+    """Run vagrant; its output. After a failure None, or SystemExit if `final`."""
     environment = {**os.environ, "RIG_BOX": _BOX, "RIG_KEY": str(home / "id"), "VAGRANT_CHECKPOINT_DISABLE": "1",
                    "VAGRANT_DEFAULT_PROVIDER": "libvirt"}  # fmt: skip
     argv = network.inside("vagrant", *arguments)

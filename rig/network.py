@@ -1,4 +1,4 @@
-"""A network namespace of the rig's own with a libvirtd in it: all traffic of its machines stays in there.
+"""A network namespace of the rig's own with a libvirtd in it: all traffic of the machines stays inside.
 
 The host may be a container without an init system, so the daemons are started here, by hand, and ended by their pids.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rig.log import log
 
-# Another name, and other folders for libvirt mounted over its own, make a second rig on one machine.
+# With another name, and other folders mounted over libvirt's, a second rig can run on one machine.
 NAMESPACE = os.environ.get("RIG_NAMESPACE", "nbdsvc-rig")
 _SOCKET = Path("/var/run/libvirt/libvirt-sock")
 _DAEMONS = tuple((name, Path(f"/run/{NAMESPACE}-{name}.pid")) for name in ("virtlogd", "libvirtd"))
@@ -22,12 +22,12 @@ READY_SECONDS = 30
 
 
 def inside(*argv: str) -> list[str]:
-    """The command, run in the namespace."""
+    """The arguments that run the command in the namespace."""
     return ["ip", "netns", "exec", NAMESPACE, *argv]
 
 
 def up() -> None:
-    """Idempotent: the namespace with its loopback, and the two daemons."""
+    """Make the namespace with its loopback, and start the two daemons. Idempotent."""
     if NAMESPACE not in _run("ip", "netns", "list").split():
         _run("ip", "netns", "add", NAMESPACE)
     _run("ip", "-n", NAMESPACE, "link", "set", "lo", "up")
@@ -46,9 +46,10 @@ def up() -> None:
 def _without_kvm() -> list[str]:
     """The prefix of a daemon's command that hides KVM from it, where machines are to be emulated.
 
-    A /dev/kvm that root may open and libvirt's user may not makes libvirtd throw away what it knows of the emulator, and
-    probe it anew for 4 seconds, at every question: a machine then takes a minute to define. The mounts are in the daemon's
-    own namespace, which `ip netns exec` makes. libvirt cannot copy a /dev with a mount in it for each machine: it must not.
+    When root may open /dev/kvm and libvirt's user may not, libvirtd discards the cached capabilities of the emulator
+    and probes it again for 4 seconds at every query: a machine then takes a minute to define. The mounts are in the
+    daemon's own namespace, which `ip netns exec` makes. libvirt cannot copy a /dev with a mount in it, so it must not
+    do so.
     """
     if "RIG_KVM" in os.environ or not Path("/dev/kvm").exists():
         return []
@@ -60,14 +61,14 @@ def _without_kvm() -> list[str]:
 
 
 def down() -> None:
-    """The daemons and the namespace gone; the machines must be gone before."""
+    """End the daemons and remove the namespace; the machines must be removed before."""
     for name, pidfile in reversed(_DAEMONS):
         if _alive(pidfile, name):
             os.kill(int(pidfile.read_text()), signal.SIGTERM)
             end = time.monotonic() + READY_SECONDS
             while _alive(pidfile, name) and time.monotonic() < end:
                 time.sleep(0.1)
-    for line in _run("ip", "netns", "pids", NAMESPACE, check=False).split():  # dnsmasq of the networks
+    for line in _run("ip", "netns", "pids", NAMESPACE, check=False).split():  # dnsmasq processes of the networks
         with contextlib.suppress(ProcessLookupError):
             os.kill(int(line), signal.SIGTERM)
     _run("ip", "netns", "delete", NAMESPACE, check=False)
@@ -76,7 +77,7 @@ def down() -> None:
 
 
 def _alive(pidfile: Path, name: str) -> bool:
-    """The daemon that we started: the pid of our file, and the name is right too."""
+    """The pid of the rig's daemon, by its pid file, if the process has the daemon's name."""
     try:
         return Path(f"/proc/{int(pidfile.read_text())}/comm").read_text().strip() == name
     except (FileNotFoundError, ValueError):

@@ -1,4 +1,4 @@
-"""The product as its users see it: a service on the storage host, its API, its command on every host."""
+"""The product for its users: a service on the storage host, its API, and its command on every host."""
 
 import http.client
 import json
@@ -10,10 +10,10 @@ from rig.agent import Agent, HostFailed
 PORT = 8776
 UNIT = "nbdsvc"
 UNIT_FILE = f"/etc/systemd/system/{UNIT}.service"
-# Under emulation, beside other machines, a cold start takes minutes.
+# Seconds. Under emulation, beside other machines, a cold start takes minutes.
 READY_SECONDS = 240
 STATE = "/var/lib/nbdsvc"
-# Far more than an operation needs between its row's end and the end of its files, also in emulation.
+# Seconds. Much more than an operation needs from the end in its row to the removal of its files, also in emulation.
 LETTING_GO_SECONDS = 10.0
 
 
@@ -26,7 +26,7 @@ class Refused(Exception):
 
 
 class Service:
-    """nbdsvc on one host, as a systemd unit. settings: NBDSVC_* without the prefix. lasting: restarted whenever it ends."""
+    """nbdsvc on one host, as a systemd unit. settings: NBDSVC_* without the prefix. lasting: restarted when it ends."""
 
     def __init__(self, agent: Agent, *, lasting: bool = False, **settings: Any) -> None:
         self.agent = agent
@@ -35,9 +35,9 @@ class Service:
                          "QUOTA_VOLUMES": 100, "QUOTA_SNAPSHOTS": 100, "QUOTA_GIGABYTES": 1000, **settings}  # fmt: skip
 
     def start(self, *, up: bool = True) -> None:
-        """As a unit, which comes back by itself where `lasting`, also after a power cut. Returns when it serves.
+        """Start the unit, which restarts by itself if `lasting`, also after a power cut. Returns when it serves.
 
-        Not `up`: when it answers, though its backend does not work.
+        Without `up`: returns when it answers and its backend does not work. HostFailed where it does not become ready.
         """
         self.agent.put(UNIT_FILE, self._unit().encode())
         self.agent.shell(f"systemctl daemon-reload; systemctl reset-failed {UNIT} 2> /dev/null || true")
@@ -47,7 +47,7 @@ class Service:
         self.wait_ready("up" if up else "down")
 
     def staying(self) -> list[str]:
-        """Files that only an operation has and that stay: it lets go of them a moment after its row says that it ended."""
+        """Files of operations that are not removed in time: an operation removes them shortly after its row's end."""
         end = time.monotonic() + LETTING_GO_SECONDS
         while (left := self._passing_files()) and time.monotonic() < end:
             time.sleep(0.2)
@@ -60,7 +60,7 @@ class Service:
     def _unit(self) -> str:
         variables = [f'Environment="NBDSVC_{key}={value}"' for key, value in self.settings.items()]
         restart = ["Restart=always", "RestartSec=0.5"] if self.lasting else []
-        # Exports have scopes of their own: the control group has the service and its short-lived children only.
+        # Exports have scopes of their own: the unit's control group has only the service and its short-lived children.
         lines = [*variables, *restart, "KillMode=control-group", "ExecStart=/usr/local/bin/nbdsvc serve"]
         head = ["[Unit]", "RequiresMountsFor=/opt/nbdsvc", "StartLimitIntervalSec=0", "[Service]"]
         return "\n".join([*head, *lines, "[Install]", "WantedBy=multi-user.target", ""])
@@ -83,7 +83,7 @@ class Service:
 
     def kill(self) -> None:
         """SIGKILL of the service's processes; not of its exports, which have scopes of their own."""
-        # The pid is compared, not the unit's state: a unit that restarts is active again at once.
+        # The pid is compared and not the unit's state, because a unit that restarts is active again at once.
         pid = self.agent.run("systemctl", "show", "--property=MainPID", "--value", UNIT).out.strip()
         self.agent.run("systemctl", "kill", "--signal=KILL", UNIT)
         self.agent.shell(f"while [ {pid} != 0 ] && [ -e /proc/{pid} ]; do sleep 0.1; done")
@@ -93,7 +93,7 @@ class Service:
         self.agent.run("systemctl", "stop", UNIT, check=False)
 
     def wipe(self) -> None:
-        """No trace of a run: for the beginning of the next."""
+        """Remove every trace of a run, before the next one."""
         self.stop()
         self.agent.shell(
             f"systemctl -q disable {UNIT} 2> /dev/null; rm -f {UNIT_FILE}; systemctl daemon-reload", check=False
@@ -154,7 +154,7 @@ class Service:
             raise
 
     def settled(self, noun: str, id: str, wanted: str, seconds: float = 60) -> None:
-        """Wait for a status, at most `seconds`. AssertionError where that is over, or the resource is in an error."""
+        """Wait for a status, at most `seconds`. AssertionError after that, or when the resource has an error status."""
         end = time.monotonic() + seconds
         while (found := self.status(noun, id)) != wanted:
             if time.monotonic() > end or found.startswith("error"):
@@ -170,7 +170,7 @@ class Service:
 
 
 def disconnect_all(agent: Agent) -> None:
-    """No device of ours on an initiator: for the beginning of a test, whatever the one before left."""
+    """Disconnect every device of the product on an initiator, left by an earlier test."""
     agent.shell(
         "umount -A /mnt/* 2> /dev/null || true; for d in /sys/block/nbd*; do"
         " [ ! -e $d/pid ] || nbd-client -d /dev/${d##*/}; done; losetup -nlO NAME,BACK-FILE | while read device file; do"
@@ -179,7 +179,7 @@ def disconnect_all(agent: Agent) -> None:
 
 
 class Initiator:
-    """A host that attaches volumes with `nbdsvc attach`, in the order that its user would."""
+    """A host that attaches volumes with `nbdsvc attach`, as a user does it."""
 
     def __init__(self, agent: Agent, service: Service, patience: float = 120) -> None:
         """patience: seconds that a command may take."""

@@ -1,4 +1,4 @@
-"""A volume group on the storage host, on the disks that the rig may destroy and no others; and a pool that is full."""
+"""A volume group on the storage host, only on disks that the rig may destroy; and a pool that is full."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,14 +7,14 @@ from rig.agent import Agent, HostFailed
 
 GROUP = "cinder-volumes"
 POOL = f"{GROUP}-pool"
-# A pool so small that it can be filled within seconds; the product extends it where it needs more.
+# A pool so small that it can be filled within seconds; the product extends it when it needs more.
 POOL_SIZE, METADATA_SIZE = "1g", "2m"
 # The LVs that fill the pool.
 _FILL, _BALLAST = "rig-fill", "rig-ballast"
 
 
 def device(name: str) -> str:
-    """An LV's name in device-mapper, which doubles the hyphens of names."""
+    """An LV's name in device-mapper, where hyphens of names are doubled."""
     return f"{GROUP.replace('-', '--')}-{name.replace('-', '--')}"
 
 
@@ -37,7 +37,7 @@ def remove_group(agent: Agent, group: str = GROUP) -> None:
 
 @contextmanager
 def groups(agent: Agent, *names: str) -> Iterator[None]:
-    """While it lasts, each name is a group on a disk of its own; nothing of them stays."""
+    """A block in which each name is a group on a disk of its own; the groups are removed afterwards."""
     make_group(agent)
     remove_group(agent)
     try:
@@ -51,7 +51,7 @@ def groups(agent: Agent, *names: str) -> Iterator[None]:
 
 @contextmanager
 def locked(agent: Agent, group: str) -> Iterator[None]:
-    """While it lasts, each LVM command on this group hangs, and on no other: it waits for LVM's own lock of the group."""
+    """A block in which LVM commands on this group, and on no other, hang: they wait for LVM's lock of the group."""
     pid = agent.start("python3", "-c", _LOCK, f"/run/lock/lvm/V_{group}", log=_LOCKED)
     try:
         agent.shell(f"for i in $(seq 150); do grep -q locked {_LOCKED} && exit; sleep 0.2; done; exit 1")
@@ -61,7 +61,8 @@ def locked(agent: Agent, group: str) -> Iterator[None]:
 
 
 _LOCKED = "/tmp/rig-locked"
-# A command that ends removes the file of its lock: then a lock of that file excludes no command, and the next file is tried.
+# An LVM command removes its lock file at its end. A lock on the removed file excludes no command, so the script then
+# locks the next file.
 _LOCK = """
 import fcntl, os, sys, time
 while True:
@@ -78,24 +79,24 @@ time.sleep(86400)
 
 
 def volumes(agent: Agent) -> list[str]:
-    """Names of all LVs of the group, hidden ones too, but for those of its pool. HostFailed without the group."""
+    """Names of all LVs of the group, also hidden ones, except those of its pool. HostFailed without the group."""
     listed = agent.shell(f"lvs -a --noheadings -o lv_name {GROUP}").split()
     return sorted(name for name in listed if POOL not in name and "lvol0_pmspare" not in name)
 
 
 def make_small_pool(agent: Agent) -> None:
-    """The thin pool that the product would make of all the group, and which it takes as it is."""
+    """Make the thin pool, smaller than the product would make it; the product uses an existing pool."""
     sizes = ["-L", POOL_SIZE, "--poolmetadatasize", METADATA_SIZE]
     agent.run("lvcreate", "-q", "-y", "--type", "thin-pool", *sizes, "-n", POOL, GROUP)
 
 
-# The pool itself, beneath what LVM shows; and the first of thin devices that LVM does not know of.
+# The pool's own device, below the one that LVM shows; and the first id of thin devices that LVM does not know.
 _THIN, _FIRST = f"{device(POOL)}-tpool", 10_000_000
 
 
 @contextmanager
 def full(agent: Agent, *, metadata: bool) -> Iterator[None]:
-    """While it lasts, the pool's data is full, or its metadata nearly, and the group has no extent left."""
+    """A block in which the pool's data is full, or its metadata nearly, and the group has no free extent."""
     agent.shell(f"lvcreate -q -y -Wn -l 100%FREE -n {_BALLAST} {GROUP} || true; udevadm settle -t 30 || true")
     try:
         agent.shell(f"lvcreate -q -y -V 8g --thinpool {POOL} -n {_FILL} {GROUP}")
@@ -105,12 +106,13 @@ def full(agent: Agent, *, metadata: bool) -> Iterator[None]:
             agent.python(_FILL_DATA, timeout=300, path=f"/dev/{GROUP}/{_FILL}")
         yield
     finally:
-        # The filling LVs go before the ballast: else the product would extend a pool that is about to be empty.
+        # The filling LVs are removed before the ballast: else the product would extend a pool that is about to be
+        # empty.
         gone = f'n={_FIRST}; while dmsetup message {_THIN} 0 "delete $n" 2> /dev/null; do n=$((n + 1)); done'
         agent.shell(f"{gone}; lvremove -q -y -f {GROUP}/{_FILL}; lvremove -q -y -f {GROUP}/{_BALLAST} || true")
 
 
-# Filled with other bytes than zeros: the pool reuses these blocks, and their old bytes must not be readable.
+# The fill is not zeros, because the pool reuses these blocks, and old bytes must not be readable.
 _FILL_DATA = """
 import errno, mmap, os
 def main(path):
@@ -124,9 +126,9 @@ def main(path):
     finally:
         os.close(device)
 """
-# Half a GiB is mapped; a snapshot shares the blocks of its mapping, each of which is copied when one chunk in it is written.
-# LVM makes no snapshot where metadata is scarce, so no snapshot is made. A few chunks at a time: metadata that is really full
-# would stop everybody's writes.
+# Half a GiB is mapped. A snapshot shares the blocks of the mapping's tree, and a write to one chunk copies such a
+# block. The snapshots are made by dmsetup, because LVM makes none when metadata is scarce. A few chunks are written at
+# a time, because metadata that is completely full would stop the writes of every volume.
 _FILL_METADATA = """
 import mmap, os, subprocess
 def run(*argv):

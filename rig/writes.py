@@ -1,4 +1,4 @@
-"""Writes under which something is broken: each with a checksum in it, all read back at the end."""
+"""Writes during which a fault is injected: each has a checksum, and all are read back at the end."""
 
 import json
 
@@ -9,8 +9,8 @@ VERIFY = ["--rw=randwrite", "--bs=4k", "--size=64m", "--direct=1", "--verify=crc
 
 
 def begin_writes(local: Initiator, device: str, seconds: int) -> None:
-    """Begin random writes with a checksum in each, for `seconds`; then all of them are read back."""
-    # A thin volume has new blocks for good with its next flush only; what is broken here must not take them away.
+    """Start random writes with a checksum in each, for `seconds`; then all of them are read back."""
+    # A thin volume's new blocks are durable only after its next flush; the fault must not lose them.
     local.agent.shell(f"dd if=/dev/zero of={device} bs=1M count=64 oflag=direct conv=fsync status=none")
     argv = ["fio", "--name=w", f"--filename={device}", f"--runtime={seconds}", *VERIFY]
     local.agent.run("rm", "-f", "/tmp/fio.json")
@@ -18,7 +18,7 @@ def begin_writes(local: Initiator, device: str, seconds: int) -> None:
 
 
 def end_writes(local: Initiator) -> float:
-    """Seconds of the longest write, once all were verified. AssertionError for an I/O error or a wrong checksum."""
+    """Wait for the writes; seconds of the longest one. AssertionError for an I/O error or a wrong checksum."""
     local.agent.shell("while pidof fio > /dev/null; do sleep 0.2; done", timeout=300)
     report = local.agent.shell("cat /tmp/fio.json; rm /tmp/fio.json")
     job = json.loads(report[report.index("{") :])["jobs"][0]

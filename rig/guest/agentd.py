@@ -1,6 +1,6 @@
 """Runs on every host of the rig: reads one request a line from stdin, answers one a line on stdout, in any order.
 
-Sent over ssh as source and never installed, so a host needs nothing but python3. When ssh goes, it goes.
+The source is sent over ssh and never installed, so that a host needs only python3. The agent ends with the ssh session.
 
     {"id": 1, "do": "run", "argv": [...], "timeout": 60, "input": ""}  ->  {"id": 1, "rc": 0, "out": "...", "err": "..."}
     {"id": 2, "do": "start", "argv": [...], "log": PATH, "env": {}}    ->  {"id": 2, "pid": 123}
@@ -8,7 +8,7 @@ Sent over ssh as source and never installed, so a host needs nothing but python3
     {"id": 4, "do": "python", "source": "...", "args": {...}}          ->  {"id": 4, "result": ...}
     {"id": 5, "do": "ping"}                                            ->  {"id": 5}
 
-What fails answers {"id": N, "error": "..."}.
+The answer to a request that fails is {"id": N, "error": "..."}.
 """
 
 import base64
@@ -32,7 +32,7 @@ def _start(ask):
     with open(ask["log"], "ab") as log:
         child = subprocess.Popen(ask["argv"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
                                  env={**os.environ, **ask.get("env", {})})  # fmt: skip
-    threading.Thread(target=child.wait, daemon=True).start()  # reaps the child at its end
+    threading.Thread(target=child.wait, daemon=True).start()  # this thread reaps the child at its end
     return {"pid": child.pid}
 
 
@@ -43,7 +43,7 @@ def _put(ask):
 
 
 def _python(ask):
-    """A function `main(**args)` in the agent's own process: no interpreter is started, which takes 0.3 s in emulation."""
+    """Call `main(**args)` in the agent's own process, because a new interpreter takes 0.3 s to start in emulation."""
     scope = {}
     exec(compile(ask["source"], "<rig>", "exec"), scope)  # noqa: S102 (to run what the rig sends is what it is for)
     return {"result": scope["main"](**ask.get("args", {}))}

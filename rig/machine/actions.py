@@ -1,7 +1,7 @@
-"""What a user does, as actions: a name and small integers, so that a list of them can be saved, cut short and run again.
+"""A user's work as actions: a name and small integers, so that a list of them can be saved, shortened and run again.
 
-An integer picks among what is there at the time (modulo how many there are); an action that finds nothing to do is skipped.
-So any part of a list of actions is a list of actions.
+An integer picks one of the present things (modulo their number); an action without anything to act on is skipped. So
+any part of a list of actions is also a list of actions.
 """
 
 from typing import Any, TypeVar
@@ -27,12 +27,12 @@ from rig.machine.world import Snapshot, Violation, Volume, World
 from rig.product import STATE, Refused
 
 T = TypeVar("T")
-# The image that `from_image` uses: one block of ours and zeros.
+# The image of `from_image`: one block of the oracle, and zeros.
 IMAGE, IMAGE_VALUE, BROKEN = "seed.img", 1 << 40, "broken.qcow2"
 
 
 def ready(world: World, thing: T) -> T:
-    """The same, once its creation is over."""
+    """Wait for the creation's end and return the thing. Violation unless it becomes available."""
     assert isinstance(thing, Volume | Snapshot)
     if thing.pending:
         noun = "volumes" if isinstance(thing, Volume) else "snapshots"
@@ -131,8 +131,8 @@ def put_away(world: World, volume: Volume) -> str:
 
 @action(taken)
 def write(world: World, volume: int, slot: int, count: int, flushed: int) -> str:
-    """Some blocks; a third of the times without a flush, so that they may be lost with their host. Mostly to
-    what reads as its newest snapshot does, so that the next one differs from it.
+    """Write some blocks; one write of three is not flushed, so that it may be lost with its host. Mostly to a volume
+    that reads like its newest snapshot, so that the next snapshot differs.
     """
     target = near(world, (unchanged(world) if volume % 4 else []) or taken(world), volume // 4)
     plan = planned(world, target, slot, 1 + count % 8)
@@ -144,12 +144,12 @@ def write(world: World, volume: int, slot: int, count: int, flushed: int) -> str
 
 
 def planned(world: World, volume: Volume, slot: int, count: int) -> list[tuple[int, int]]:
-    """The blocks that a write is to write from `slot` on, as (slot, value), each with a new value."""
+    """The blocks of a write from `slot` on, as (slot, value), each with a new value."""
     return [((slot + each) % volume.disk.slots, world.next_value()) for each in range(count)]
 
 
 def note(volume: Volume, plan: list[tuple[int, int]], *, flushed: bool) -> None:
-    """Tell the model what was written; with `flushed` it is durable."""
+    """Record the written blocks in the model; with `flushed` they are durable."""
     for slot, value in plan:
         volume.disk.write(slot, value)
     if flushed:
@@ -158,7 +158,7 @@ def note(volume: Volume, plan: list[tuple[int, int]], *, flushed: bool) -> None:
 
 @action(writable)
 def zero(world: World, volume: int, slot: int) -> str:
-    """BLKZEROOUT of one block, flushed; of one that was written, where there is any."""
+    """Zero one block by BLKZEROOUT and flush; a block that was written, if there is one."""
     target = near(world, fullest(writable(world)), volume)
     place = pick(target.disk.written() or list(range(target.disk.slots)), slot)
     blocks.zero(world.agents[str(target.host)], target.device, place)
@@ -196,9 +196,9 @@ def verify(world: World, volume: int) -> str:
 
 
 def check(world: World, volume: Volume) -> int:
-    """Read each slot, written or not, because what another volume wrote must not show; the number of slots.
+    """Read each slot, also unwritten ones, because another volume's data must not show; the number of slots.
 
-    Violation for a wrong one.
+    Violation for a wrong block.
     """
     slots = list(range(volume.disk.slots))
     found = blocks.read(world.agents[str(volume.host)], volume.device, slots)
@@ -222,7 +222,7 @@ def extend(world: World, volume: int) -> str:
 
 
 def _wait_for_size(world: World, volume: Volume) -> None:
-    """Its device grows under its host."""
+    """Wait until the volume's device has grown on its host. Violation where it does not grow."""
     world.transport.grow(world, str(volume.host))
     wanted = volume.disk.size << 30
     try:
@@ -233,7 +233,7 @@ def _wait_for_size(world: World, volume: Volume) -> None:
 
 @action(volumes)
 def reset(world: World, volume: int) -> str:
-    """An administrator says that it is in an error, and then that it is not: nothing else about it changes."""
+    """An administrator sets the status to `error` and back; nothing else of the volume changes."""
     target = ready(world, pick(world.volumes, volume))
     for status in ("error", "in-use" if target.host else "available"):
         world.act("volumes", target.id, "os-reset_status", {"status": status})
@@ -242,7 +242,7 @@ def reset(world: World, volume: int) -> str:
 
 
 def put_image(world: World) -> None:
-    """The image that volumes are made from, where the service looks for it."""
+    """Write the images of volumes to the service's image folder."""
     world.storage.shell(f"mkdir -p -m 700 {STATE}/images")
     world.storage.put(f"{STATE}/images/{IMAGE}", block(0, IMAGE_VALUE) + bytes((1 << 20) - 4096))
     # The first compressed cluster is damaged, which an inspection cannot detect and the copy has to.

@@ -1,7 +1,7 @@
-"""Bugs for a blind measure: planted after the walk's kinds of actions were chosen, in code that was read for that only.
+"""Bugs for a blind measurement: chosen after the kinds of actions were fixed, in code that was read only for this.
 
-`FIRST` was measured, then the walk got the kinds that the bugs not found had shown to be missing; `SECOND` was written and
-measured after that. docs/rig.md has both tables.
+`FIRST` was measured; then the kinds of actions were added that the bugs not found had shown to be missing. `SECOND` was
+written and measured after that. docs/rig.md has both tables.
 """
 
 from rig.machine.mutations import Mutation

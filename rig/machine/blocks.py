@@ -6,12 +6,12 @@ from rig.agent import Agent
 from rig.machine import oracle
 
 HEADER = 16
-# A storage host that comes back from a power cut may take minutes in emulation, and I/O waits for it.
+# Seconds. A storage host may take minutes to return from a power cut in emulation, and I/O waits for it.
 IO_SECONDS = 600
 
 
 def write(agent: Agent, device: str, writes: list[tuple[int, int]], *, flush: bool) -> None:
-    """(slot, value) each, in order; with `flush` they are durable. HostFailed when the device refuses."""
+    """Write (slot, value) blocks in order; with `flush` they are durable. HostFailed when the device refuses."""
     plan = [(oracle.offset(slot), oracle.block(slot, value)[:HEADER].hex()) for slot, value in writes]
     agent.python(_WRITE, timeout=IO_SECONDS, device=device, plan=plan, flush=flush)
 
@@ -24,9 +24,9 @@ def zero(agent: Agent, device: str, slot: int) -> None:
 
 
 def read(agent: Agent, device: str, slots: list[int]) -> dict[int, int | None]:
-    """The value at each slot; None where there is a block that was not written there, or one that shows beside it.
+    """The value at each slot; None for a block that was not written there, or when the block behind it is not zeros.
 
-    Nobody writes the block behind a slot's. It is in the same allocation, so it shows what the pool had there before.
+    The block behind a slot's is never written. It is in the same allocation, so that it shows old bytes of the pool.
     """
     found = agent.python(_READ, timeout=IO_SECONDS, device=device, places=[oracle.offset(slot) for slot in slots])
     return {slot: _value(slot, text) for slot, text in zip(slots, found, strict=True)}

@@ -1,6 +1,6 @@
-"""What can be done now, and to what: the actions by their names, and the lists that they pick from.
+"""The actions by their names, and the lists that they pick from.
 
-What an action picks from is said where it is registered: a run draws none that has nothing to pick from.
+An action is registered with its list, so that a run draws no action whose list is empty.
 """
 
 from collections.abc import Callable
@@ -18,19 +18,19 @@ MAX_GIB = 3
 
 
 class Skipped(Exception):
-    """There is nothing on which this action could act."""
+    """The action has nothing on which it could act."""
 
 
 @dataclass(frozen=True)
 class Action:
-    """act: what is done. needs: something that is empty while it cannot be done."""
+    """A registered action. act: its function. needs: returns an empty value while the action has nothing to act on."""
 
     act: Act
     needs: Needs
 
     @property
     def takes(self) -> tuple[str, ...]:
-        """Its parameters after the world: integers."""
+        """The names of the function's parameters after the world: integers."""
         return self.act.__code__.co_varnames[1 : self.act.__code__.co_argcount]
 
 
@@ -38,7 +38,7 @@ ACTIONS: dict[str, Action] = {}
 
 
 def nothing(_world: World) -> bool:
-    """What an action needs that can always be done."""
+    """For Action.needs: the action can always be done."""
     return True
 
 
@@ -53,15 +53,15 @@ def action(needs: Needs = nothing) -> Callable[[Act], Act]:
 
 
 def pick(things: list[T], number: int) -> T:
-    """One of these, by a drawn number. Skipped where there is none."""
+    """One of these, by a drawn number. Raises Skipped where there is none."""
     if not things:
         raise Skipped
     return things[number % len(things)]
 
 
 def near(world: World, volumes: list[Volume], number: int) -> Volume:
-    """One of the volumes, two times of three the one that was picked last, if it is among them: what is done to different
-    volumes never meets.
+    """One of the volumes; two times of three the one that was picked last, if it is among them, because actions on
+    different volumes do not interact.
     """
     last = [volume for volume in volumes if volume.id == world.last]
     chosen = last[0] if last and number % 3 else pick(volumes, number // 3)
@@ -105,30 +105,30 @@ def newest(world: World) -> dict[str, Snapshot]:
 
 
 def revertible(world: World) -> list[Volume]:
-    """The API allows only the newest snapshot, and only of the volume's size."""
+    """Volumes that differ from their newest snapshot and have its size; the API allows a revert only to such a one."""
     saved = newest(world)
     able = [each for each in world.volumes if each.id in saved and saved[each.id].disk.size == each.disk.size]
     return [each for each in able if saved[each.id].disk.newest != each.disk.newest]
 
 
 def outdated(world: World) -> list[Snapshot]:
-    """Those that no longer read as their volume does; all of them, if each does: only these tell who reads which."""
+    """Snapshots that differ from their volume (only these show a read of the wrong one); all, if none differs."""
     now = {volume.id: volume.disk.newest for volume in world.volumes}
     return [each for each in world.snapshots if now[each.volume] != each.disk.newest] or world.snapshots
 
 
 def unsaved(world: World) -> list[Volume]:
-    """Volumes that were written to since their newest snapshot; all of them, if none was."""
+    """Volumes that were written to since their newest snapshot; all volumes, if there are none."""
     saved = {id: each.disk.newest for id, each in newest(world).items()}
     return [each for each in world.volumes if saved.get(each.id, {}) != each.disk.newest] or world.volumes
 
 
 def unchanged(world: World) -> list[Volume]:
-    """Attached volumes that read as their newest snapshot does."""
+    """Attached volumes with the same content as their newest snapshot."""
     saved = newest(world)
     return [each for each in writable(world) if each.id in saved and saved[each.id].disk.newest == each.disk.newest]
 
 
 def fullest(things: list[Thing]) -> list[Thing]:
-    """Those that were ever written to; all of them, if none was: a copy of zeros tells little."""
+    """The things that were ever written to, because a copy of zeros proves little; all, if there are none."""
     return [each for each in things if each.disk.written()] or things

@@ -1,6 +1,6 @@
-"""Copies, and the end of things: what was made or reverted is read at once, and what is deleted is read before.
+"""Copies and deletions: a volume or snapshot is read at once after it was made or reverted, and before it is deleted.
 
-Each slot is read, also of what no host has attached.
+Each slot is read, also of volumes that no host has attached.
 """
 
 from rig.machine.actions import ask_snapshot, check, give, put_away, ready, request
@@ -23,7 +23,7 @@ from rig.product import Refused
 
 
 def read_volume(world: World, volume: Volume) -> int:
-    """Read a volume, by a temporary attachment where it has none; the number of slots. Violation for a wrong one."""
+    """Read a volume, by a temporary attachment if it has none; the number of slots. Violation for a wrong block."""
     if volume.host:
         return check(world, volume)
     give(world, ready(world, volume), world.hosts[0])
@@ -33,7 +33,7 @@ def read_volume(world: World, volume: Volume) -> int:
 
 
 def read_of_snapshot(world: World, saved: Snapshot) -> int:
-    """By a volume that is made of it and deleted again. What may be there or not is settled by it, for both."""
+    """Read a snapshot by a volume that is made of it and deleted; the number of slots. Violation for a wrong block."""
     ready(world, saved)
     made = ready(world, request(world, saved.disk, snapshot_id=saved.id))
     found = read_volume(world, made)
@@ -67,7 +67,7 @@ def from_snapshot(world: World, source: int, more: int) -> str:
 
 @action(revertible)
 def revert(world: World, volume: int) -> str:
-    """To its newest snapshot; what a host has attached is detached before."""
+    """Revert a volume to its newest snapshot; it is detached before."""
     target = ready(world, near(world, revertible(world), volume))
     if target.host:
         put_away(world, target)

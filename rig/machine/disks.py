@@ -1,4 +1,4 @@
-"""What breaks below the volumes: their disks stop, become slow, refuse every request or are full (dmsetup, dm-thin)."""
+"""Faults below the volumes: their disks stop, become slow, refuse every request or are full (dmsetup, dm-thin)."""
 
 import time
 from collections.abc import Iterator
@@ -13,9 +13,9 @@ from rig.machine.faults import busy, fault, under_writes
 from rig.machine.world import Violation, Volume, World
 from rig.product import Refused
 
-# As long as a disk that resets its link: shorter than what any initiator's kernel waits for.
+# Seconds, as a disk needs to reset its link; shorter than the timeout of any initiator's kernel.
 STOP_SECONDS, SLOW_SECONDS, SLOW_MS = 5, 5, 200
-# A pool that has room again says so in its next reports.
+# Seconds until a pool with free space again must have reported this.
 ROOM_SECONDS = 60
 # The device of the thin pool that holds the data of all thin volumes.
 DATA = storage.device(f"{storage.POOL}_tdata")
@@ -23,7 +23,7 @@ DATA = storage.device(f"{storage.POOL}_tdata")
 
 @fault(volumes)
 def stop_disk(world: World, volume: int, slot: int) -> str:
-    """The pool's data answers nothing for some seconds."""
+    """The pool's data device answers no request for some seconds."""
     _need_pool(world)
 
     def stop() -> None:
@@ -36,7 +36,7 @@ def stop_disk(world: World, volume: int, slot: int) -> str:
 
 @fault(volumes)
 def slow_disk(world: World, volume: int, slot: int) -> str:
-    """Each request to the pool's data takes a fifth of a second longer."""
+    """Each request to the pool's data device takes a fifth of a second longer."""
     _need_pool(world)
 
     def slow() -> None:
@@ -49,7 +49,10 @@ def slow_disk(world: World, volume: int, slot: int) -> str:
 
 @fault(writable)
 def fail_disk(world: World, volume: int, slot: int) -> str:
-    """One volume's disk refuses everything: so must its flush. Attached anew, it has what was flushed before."""
+    """One volume's disk fails every request, and a flush must fail, too. Attached again, it has all flushed data.
+
+    Violation where the flush succeeds or data are wrong.
+    """
     target = pick(writable(world), volume)
     plan = planned(world, target, slot, 4)
     with _refusing(world.storage, storage.device(f"volume-{target.id}")):
@@ -62,7 +65,7 @@ def fail_disk(world: World, volume: int, slot: int) -> str:
 def fill_pool(world: World, volume: int, slot: int, part: int) -> str:
     """Other LVs fill the pool's data or metadata, and the group has nothing to extend it with.
 
-    Nothing new begins, what was flushed stays, and all goes on when there is room again.
+    New volumes are refused, flushed data stay, and all goes on when there is space again; else Violation.
     """
     target, metadata = pick(writable(world), volume), bool(part % 2)
     invariants.settled(world)
@@ -83,13 +86,13 @@ def fill_pool(world: World, volume: int, slot: int, part: int) -> str:
 
 
 def _need_pool(world: World) -> None:
-    """LVM has a device for the pool's data while there is a volume in it, and takes it away while the first is made."""
+    """Skipped unless the pool has a volume: only then its data device exists, and not while LVM makes the first."""
     invariants.settled(world)
     pick(storage.volumes(world.storage), 0)
 
 
 def _written(world: World, volume: Volume, plan: list[tuple[int, int]]) -> bool:
-    """Whether the blocks and a flush behind them were acknowledged."""
+    """Whether the blocks and a flush after them were acknowledged."""
     try:
         blocks.write(world.agents[str(volume.host)], volume.device, plan, flush=True)
     except HostFailed:
@@ -98,7 +101,7 @@ def _written(world: World, volume: Volume, plan: list[tuple[int, int]]) -> bool:
 
 
 def _lost(world: World, volume: Volume, plan: list[tuple[int, int]]) -> str:
-    """After a failed flush each block may be the old one or the new one, and the volume has to be attached anew."""
+    """Attach the volume again after a failed flush; in the model, each block may be the old one or the new one."""
     host = str(volume.host)
     note(volume, plan, flushed=False)
     volume.disk.lose_cache()
@@ -111,7 +114,7 @@ def _lost(world: World, volume: Volume, plan: list[tuple[int, int]]) -> str:
 
 
 def _refused(world: World) -> None:
-    """A new volume is refused, or ends in an error and leaves nothing."""
+    """Violation unless a new volume is refused, or its creation fails and leaves nothing."""
     try:
         made = world.call("POST", "volumes", {"volume": {"size": 1}})["volume"]["id"]
     except Refused:
@@ -124,7 +127,7 @@ def _refused(world: World) -> None:
 
 
 def _until_room(world: World) -> None:
-    """New volumes are taken again, and without an administrator."""
+    """Violation unless new volumes can be created again without an administrator."""
     end = time.monotonic() + ROOM_SECONDS
     while time.monotonic() < end:
         with suppress(Refused):
@@ -135,7 +138,7 @@ def _until_room(world: World) -> None:
 
 
 def _change(agent: Agent, target: str, *more: str) -> None:
-    """Another target for the pool's data, of the table as it is now: the pool may have grown since it was changed."""
+    """Change the target in the present table of the pool's data: the pool may have grown since the last change."""
     _load(agent, DATA, [[*row[:2], target, *row[3:5], *more] for row in _table(agent, DATA)])
 
 
@@ -150,12 +153,12 @@ def _refusing(agent: Agent, device: str) -> Iterator[None]:
 
 
 def _table(agent: Agent, device: str) -> list[list[str]]:
-    """Rows of begin, length in sectors of 512 bytes, target and its words."""
+    """The table's rows: begin and length in sectors of 512 bytes, target, and the target's arguments."""
     return [line.split() for line in agent.run("dmsetup", "table", device).out.splitlines()]
 
 
 def _load(agent: Agent, device: str, rows: list[list[str]]) -> None:
-    """HostFailed where the kernel refuses the table; the device goes on with the one that it had."""
+    """Load the table. HostFailed where the kernel refuses it; the device then keeps the old one."""
     table = "\n".join(" ".join(row) for row in rows)
     load = f"dmsetup load {device} <<'END' || refused=yes\n{table}\nEND"
     agent.shell(f'dmsetup suspend --noflush --nolockfs {device}; {load}\ndmsetup resume {device}; test -z "$refused"')

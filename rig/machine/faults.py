@@ -1,4 +1,4 @@
-"""What breaks, as actions like a user's; most of them under a write that must succeed all the same, only later."""
+"""Faults as actions, like a user's; most are injected during a write, which must still succeed, only later."""
 
 import threading
 import time
@@ -13,13 +13,13 @@ from rig.machine.world import Violation, Volume, World
 from rig.product import STATE, UNIT
 
 FAULTS: set[str] = set()
-# Cable of the second storage network: over the first one the rig itself talks.
+# The second storage network; the rig itself uses the first.
 NET = 2
 LINK_SECONDS = 8
 
 
 def fault(needs: Needs = nothing) -> Callable[[Act], Act]:
-    """Registers an action that breaks something."""
+    """Registers an action that injects a fault."""
 
     def register(act: Act) -> Act:
         FAULTS.add(act.__name__)
@@ -29,9 +29,9 @@ def fault(needs: Needs = nothing) -> Callable[[Act], Act]:
 
 
 def under_writes(world: World, volume: Volume | None, slot: int, break_it: Callable[[], None]) -> str:
-    """Call break_it while a host writes and flushes.
+    """Call break_it while a host writes and flushes; then record the blocks as durable.
 
-    Violation unless the write is acknowledged in the end; then it is durable.
+    Violation unless the writes are acknowledged in the end.
     """
     if volume is None or volume.read_only:
         break_it()
@@ -85,7 +85,7 @@ def kill_server(world: World, volume: int, slot: int) -> str:
     return under_writes(world, target, slot, kill)
 
 
-# A cut without a volume to write to costs a minute and tests little.
+# Only with a writable volume: a cut costs a minute, and without a write it tests little.
 @fault(writable)
 def cut_storage(world: World, volume: int, slot: int, moment: int) -> str:
     """Cut the power of the storage host, and switch it on again."""
@@ -100,7 +100,7 @@ def cut_storage(world: World, volume: int, slot: int, moment: int) -> str:
 
 @fault(writable)
 def restart_storage(world: World, volume: int, slot: int) -> str:
-    """The storage host restarts as its administrator would do it."""
+    """Reboot the storage host, as its administrator would do it."""
 
     def restart() -> None:
         before = world.storage.shell("cat /proc/sys/kernel/random/boot_id")
@@ -121,7 +121,7 @@ def restart_storage(world: World, volume: int, slot: int) -> str:
 
 @fault()
 def cut_host(world: World, host: int) -> str:
-    """A hypervisor host loses its power for good; its volumes are taken from it, and another machine takes its name."""
+    """A hypervisor host loses power for good; its volumes are detached by force, and another machine gets its name."""
     name = pick(world.hosts, host)
     machines.power_cut(name)
     lost = [volume for volume in taken(world) if volume.host == name]
@@ -139,7 +139,7 @@ def cut_host(world: World, host: int) -> str:
 
 @fault(taken)
 def cut_link(world: World, volume: int, slot: int) -> str:
-    """A host's cable to the storage network is out for some seconds."""
+    """A host's cable to the storage network is unplugged for some seconds."""
     target = pick(taken(world), volume)
 
     def unplug() -> None:
@@ -152,6 +152,6 @@ def cut_link(world: World, volume: int, slot: int) -> str:
 
 @fault()
 def jump_clock(world: World, hours: int) -> str:
-    """The storage host's clock, forwards or backwards."""
+    """Set the storage host's clock forwards or backwards."""
     world.storage.run("date", "-s", f"{'-' if hours % 2 else '+'}{1 + hours % 5} hours")
     return f"{world.storage.shell('date').strip()}"

@@ -1,7 +1,8 @@
 """`python -m rig.machine.hunt NAME MINUTES SEED`: does the machine find the bug that is planted in the hosts' tree?
 
-What takes minutes is left out, but for the fault that the bug needs. Whatever it needs is drawn more often: a hunt is short,
-and what has to come together (written, snapshot taken, written again, detached, reverted) does so once in a hundred steps.
+Actions that take minutes are left out, except the fault that the bug needs. Actions that the bug needs are drawn more
+often: a hunt is short, and a sequence such as write, snapshot, write, detach, revert happens by chance once in a
+hundred steps.
 """
 
 import json
@@ -17,17 +18,17 @@ from rig.fleet import FLEET, Fleet
 from rig.machine import report, run
 from rig.machine.mutations import Mutation, named
 
-# How often each of what the bug needs is drawn: against about thirty for all else together.
+# The weight of each action that the bug needs; all other actions together have about thirty.
 NEEDED = 16
 
 
 def weights(bug: Mutation) -> dict[str, int]:
-    """How often each action is drawn."""
+    """The weight of each action: how often it is drawn."""
     return {**run.WEIGHTS, **dict.fromkeys(bug.needs, NEEDED)}
 
 
 def main(name: str, minutes: str, seed: str) -> int:
-    """The last line of the output is what came of it, as JSON."""
+    """Hunt for the bug; the last line of the output is the result as JSON."""
     agents = install.agents(Fleet.load(Path(os.environ[FLEET])))
     bug, began = named(name), time.monotonic()
     lab = replace(run.Lab.of(agents, bug.transport), without=run.SLOW - set(bug.needs), weights=weights(bug))

@@ -1,4 +1,4 @@
-"""What must hold whatever was done: cheap things after every step, all things at the end of a sequence."""
+"""The invariants: the cheap ones are checked after every step, all of them at the end of a sequence."""
 
 from rig import storage
 from rig.machine import actions, choices, copies
@@ -6,7 +6,7 @@ from rig.machine.world import PASSING, Violation, World
 
 
 def cheap(world: World) -> None:
-    """Rows and quotas are what they should be; nothing is in an error."""
+    """Violation unless rows and quotas agree with the model, without an error status."""
     rows = {row["id"]: row for row in world.call("GET", "volumes/detail?limit=500")["volumes"]}
     wanted = {volume.id for volume in world.volumes}
     if set(rows) != wanted:
@@ -30,7 +30,7 @@ def _quotas(world: World) -> None:
 
 
 def settled(world: World) -> None:
-    """Nothing in flight any more; every snapshot and volume is what it should be."""
+    """Wait until nothing is in flight. Violation unless all volumes and snapshots then have the expected status."""
     for noun, id in world.deleting:
         world.settle(noun, id, "gone")
     world.deleting.clear()
@@ -42,7 +42,7 @@ def settled(world: World) -> None:
 
 
 def expensive(world: World) -> None:
-    """Settled, every byte, and nothing without an owner on any host."""
+    """As `settled`; and Violation for a wrong byte of an attached volume, or an object without an owner on a host."""
     settled(world)
     for volume in choices.taken(world):
         actions.check(world, volume)
@@ -53,7 +53,7 @@ def expensive(world: World) -> None:
 
 
 def everything(world: World) -> None:
-    """As `expensive`, and the bytes of what is not attached too, and of every snapshot."""
+    """As `expensive`, and for the bytes of volumes that are not attached and of every snapshot."""
     expensive(world)
     for volume in choices.free(world):
         copies.read_volume(world, volume)
@@ -64,7 +64,7 @@ def everything(world: World) -> None:
 def _objects(world: World) -> list[str]:
     found = set(storage.volumes(world.storage))
     wanted = {f"volume-{each.id}" for each in world.volumes} | {f"_snapshot-{each.id}" for each in world.snapshots}
-    # LVM has no pattern for a tag in its selections, so the tags are read and compared here.
+    # LVM's selections cannot match a pattern of a tag, so the tags are read and compared here.
     lines = world.storage.shell(f"lvs --noheadings -o lv_name,lv_tags {storage.GROUP}").splitlines()
     marked = {words[0] for words in map(str.split, lines) if any("nbdsvc" in tag for tag in words[1:])}
     return [f"LV {name}" for name in found ^ wanted] + [f"unmarked LV {name}" for name in (found & wanted) - marked]

@@ -1,7 +1,7 @@
 """Bugs that are planted in a copy of the product, to show that the machine finds them.
 
-Each replaces a piece of one file, in the tree that goes into the machines and never in the working tree. A test of the
-ordinary suite keeps them fitting (tests/unit/test_mutations.py): a bug that cannot be planted any more is a failure there.
+Each replaces a piece of one file, in the machines' tree and never in the working tree. A test of the ordinary suite
+(tests/unit/test_mutations.py) fails when a bug cannot be planted any more.
 """
 
 from dataclasses import dataclass
@@ -10,9 +10,11 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Mutation:
-    """One bug. name: on the command line. path: of the file; old, new: what is replaced there, once; also: another piece.
+    """One bug. name: for the command line. path: the file's; old, new: the replaced piece, found once; also: another
+    piece.
 
-    transport: that meets it. needs: the condition without which it is never met: a hunt draws these more often.
+    transport: the one over which the bug shows. needs: actions without which it never shows; a hunt draws them more
+    often.
     """
 
     name: str
@@ -24,7 +26,7 @@ class Mutation:
     also: tuple[str, str] | None = None
 
     def plant(self, tree: Path) -> None:
-        """ValueError unless the piece is there exactly once."""
+        """Plant the bug in this tree. ValueError unless each piece is there exactly once."""
         file = tree / self.path
         text = file.read_text()
         for old, new in [(self.old, self.new), *([self.also] if self.also else [])]:
@@ -34,8 +36,8 @@ class Mutation:
         file.write_text(text)
 
 
-# Not among them: a server that ignores "write zeroes". The NBD client of these kernels (6.1) sends none and writes the zeros
-# itself; tests/contract/test_exporter.py asks for them by libnbd.
+# A server that ignores NBD_CMD_WRITE_ZEROES is not among them: the NBD client of these kernels (6.1) does not send it
+# and writes the zeros itself; tests/contract/test_exporter.py sends it by libnbd.
 MUTATIONS = [
     # With write-through, a flush has nothing to do.
     Mutation("nothing is made durable", "nbdsvc/exports/nbd/plugin.py",
@@ -64,7 +66,7 @@ MUTATIONS = [
              "        origin = names.volume_name(snapshot.volume_id)\n"
              "        self._share(at, names.volume_name(volume.id), origin, volume.size, owner)",
              needs=("attach", "write", "snapshot", "from_snapshot")),
-    # Reported by a user; it has no weights of its own, so every run has to be able to find it.
+    # Reported by a user; it has no weights of its own, so that every run has to find it.
     Mutation("a second snapshot has the bytes of its first", "drivers/lvm/thin.py",
              "        self._share(at, names.snapshot_name(snapshot.id), names.volume_name(snapshot.volume_id), 0, owner)",
              "        origin = names.volume_name(snapshot.volume_id)\n"

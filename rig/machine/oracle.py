@@ -1,15 +1,15 @@
-"""What a disk must read as: slots of one block each, and for each the values that it may have.
+"""The expected content of a disk: slots of one block each, and for each slot the values that it may have.
 
-A write is seen by its own host at once, but is only guaranteed to other hosts after a flush was acknowledged. What was not
-flushed when its host was lost, or when a snapshot was taken, may be there or not: each of its values is allowed, and
-nothing else. Once it was seen, it is settled.
+A host reads its own write at once; other hosts are only guaranteed to read it after an acknowledged flush. A write that
+was not flushed when its host was lost, or when a snapshot was taken, may be there or not: each of its values is
+allowed, and no other. The first value that is read is the only one allowed from then on.
 """
 
 import struct
 from dataclasses import dataclass, field
 
 BLOCK = 4096
-# 64 places in each GiB: apart from each other by more than a thin chunk, so that each has an allocation of its own.
+# 64 slots in each GiB: further apart than the size of a thin chunk, so that each has an allocation of its own.
 SLOTS_PER_GIB = 64
 STRIDE = (1 << 30) // SLOTS_PER_GIB
 
@@ -26,7 +26,11 @@ def offset(slot: int) -> int:
 
 @dataclass
 class Disk:
-    """size: GiB. newest: slot -> value as its host sees it. flushed: as of the last flush. since: values written after it."""
+    """A disk. size: GiB. newest: slot -> value for its host. flushed: at the last flush. since: values written after
+    it.
+
+    open: the allowed values of slots that were not flushed when their host was lost.
+    """
 
     size: int
     newest: dict[int, int] = field(default_factory=dict)
@@ -45,21 +49,21 @@ class Disk:
         self.newest[slot] = value
 
     def flush(self) -> None:
-        """All writes until now are durable."""
+        """Record that all writes until now are durable."""
         for slot in self.since:
             self.flushed[slot] = self.newest[slot]
             self.open.pop(slot, None)
         self.since = {}
 
     def lose_cache(self) -> None:
-        """The host that wrote is gone with what it had not flushed."""
+        """Record that the host was lost with its unflushed writes."""
         for slot, values in self.since.items():
             self.open.setdefault(slot, {self.flushed.get(slot, 0)}).update(values)
         self.since = {}
         self.newest = dict(self.flushed)
 
     def copy(self, size: int | None = None) -> "Disk":
-        """What a snapshot of this moment, or a clone, must read as."""
+        """The expected content of a snapshot or clone made now."""
         made = Disk(size or self.size, dict(self.newest), dict(self.flushed), {s: list(v) for s, v in self.since.items()},
                     {s: set(v) for s, v in self.open.items()})  # fmt: skip
         made.lose_cache()
@@ -72,7 +76,7 @@ class Disk:
         return {self.newest.get(slot, 0)}
 
     def wrong(self, slot: int, seen: int | None) -> str | None:
-        """What is wrong with a value that was read; None when it is allowed, which settles it. seen None: garbage."""
+        """The fault of a value that was read; None when it is allowed, and then no other is. seen None: garbage."""
         allowed = self.allowed(slot)
         if seen is None or seen not in allowed:
             return f"slot {slot} reads as {'garbage' if seen is None else seen} and not as {sorted(allowed)}"
@@ -82,5 +86,5 @@ class Disk:
         return None
 
     def written(self) -> list[int]:
-        """Slots that were ever written."""
+        """The slots that were ever written."""
         return sorted({*self.newest, *self.flushed, *self.since, *self.open})

@@ -1,4 +1,4 @@
-"""Power cuts of the storage host while volumes are written and operations are on their way."""
+"""Power cuts of the storage host while volumes are written and operations run."""
 
 import random
 import threading
@@ -12,14 +12,14 @@ from rig.machine import actions, blocks, choices, invariants
 from rig.machine.choices import Skipped
 from rig.machine.world import Violation, Volume, World
 
-# A cut comes this long after the writes and the operations began: in the middle of them, or between two.
+# Seconds from the begin of writes and operations to the cut, which hits one of them or comes between two.
 LATEST_SECONDS = 4.0
 VOLUMES, SNAPSHOTS = 6, 4
 
 
 @dataclass
 class Writer:
-    """Writes and flushes block after block to one volume until it is stopped stop; what was flushed is durable."""
+    """Writes and flushes block after block to one volume until `stop`; flushed blocks are durable in the model."""
 
     world: World
     volume: Volume
@@ -55,7 +55,7 @@ class Writer:
 
 @dataclass
 class Tally:
-    """What a series of cuts came to."""
+    """The figures of a series of cuts. longest: seconds of the longest write."""
 
     cuts: int = 0
     acknowledged: int = 0
@@ -64,7 +64,7 @@ class Tally:
 
 
 def prepare(world: World) -> None:
-    """A volume for each host, attached and to be written all the time."""
+    """Create a volume for each host and attach it, for the writers."""
     for number, host in enumerate(world.hosts):
         volume = actions.ready(world, world.volumes[-1]) if actions.create(world, number) else None
         assert volume is not None
@@ -72,7 +72,7 @@ def prepare(world: World) -> None:
 
 
 def one(world: World, chance: random.Random, tally: Tally) -> None:
-    """One cut: writes and operations begin, power goes and comes, and everything is as it should be without any help."""
+    """One power cut during writes and operations. Violation unless all recovers without an administrator."""
     writers = [Writer(world, volume) for volume in choices.taken(world)]
     begun = _begin(world, chance)
     time.sleep(chance.uniform(0, LATEST_SECONDS))
@@ -94,7 +94,7 @@ def one(world: World, chance: random.Random, tally: Tally) -> None:
 
 
 def _until_written(writers: list[Writer], before: list[int]) -> None:
-    """Each export serves again: its writer has got on."""
+    """Wait until each export serves again, that is, until each writer has had a write acknowledged."""
     end = time.monotonic() + blocks.IO_SECONDS
     while any(w.acknowledged == count and not w.failure for w, count in zip(writers, before, strict=True)):
         if time.monotonic() > end:
@@ -103,7 +103,7 @@ def _until_written(writers: list[Writer], before: list[int]) -> None:
 
 
 def _begin(world: World, chance: random.Random) -> list[str]:
-    """One or two requests that are answered with 202 and not waited for, so that the cut meets them on their way."""
+    """Send one or two requests that are answered with 202, without a wait for their end, so that the cut hits them."""
     begun = []
     for _ in range(chance.randint(0, 2)):
         name = chance.choice(_choices(world))
@@ -116,7 +116,7 @@ def _begin(world: World, chance: random.Random) -> list[str]:
 
 
 def _choices(world: World) -> list[str]:
-    """Things to make as long as there are few, things to delete otherwise."""
+    """Creations as long as there are few volumes and snapshots, deletions otherwise."""
     made = ["create"] * (len(world.volumes) < VOLUMES) + ["snapshot"] * (len(world.snapshots) < SNAPSHOTS)
     return [*made, *(["delete"] * bool(choices.free(world))), *(["delete_snapshot"] * bool(world.snapshots)), "extend"]
 
@@ -130,7 +130,7 @@ def _create(world: World, chance: random.Random) -> None:
 
 
 def _delete(world: World, chance: random.Random) -> None:
-    """Of a volume without snapshots; requested, and gone at once as far as the model goes."""
+    """Request the deletion of a volume without snapshots, and remove it from the model at once."""
     having = {each.volume for each in world.snapshots}
     target = actions.ready(
         world, choices.pick([v for v in choices.free(world) if v.id not in having], chance.randrange(99))
@@ -148,7 +148,7 @@ def _delete_snapshot(world: World, chance: random.Random) -> None:
 
 
 def _snapshot(world: World, chance: random.Random) -> None:
-    """Of a volume that is not being written, so that its expected bytes are known."""
+    """Request a snapshot of a volume that is not being written, so that its expected bytes are known."""
     actions.ask_snapshot(world, actions.ready(world, choices.pick(choices.free(world), chance.randrange(99))))
 
 

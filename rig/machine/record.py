@@ -1,4 +1,4 @@
-"""One sequence of actions as it went: what was done, when, and how it ended; saved as a file that can be run again."""
+"""One sequence of actions with times and results; saved as a file that can be run again."""
 
 import json
 import time
@@ -13,13 +13,13 @@ from rig.machine.faults import FAULTS
 from rig.machine.world import Violation, World
 
 Plan = list[dict[str, Any]]
-# After so many steps all is checked that can be without detaching anything.
+# Steps between two checks of all that can be checked without a detach.
 EXPENSIVE_STEPS = 12
 
 
 @dataclass
 class Step:
-    """began: Unix time. outcome: what was done, "skipped", or what went wrong."""
+    """One step. began: Unix time. outcome: the result, "skipped", or the fault."""
 
     action: dict[str, Any]
     began: float
@@ -30,7 +30,7 @@ class Step:
 
 @dataclass
 class Record:
-    """seed: of the run that found it; 0 for a replay. transport: by which hosts got their volumes."""
+    """A sequence. seed: the run's; 0 for a replay. transport: the one by which hosts got their volumes."""
 
     seed: int = 0
     transport: str = "nbd"
@@ -72,7 +72,7 @@ def load(path: Path) -> tuple[str, Plan]:
 
 
 def perform(world: World, record: Record, action: dict[str, Any]) -> bool:
-    """Do one action and check what is cheap to check; False when something was wrong, which the record then says."""
+    """Do one action and check the cheap invariants; False after a fault, which is then in the record."""
     what = ACTIONS[action["do"]]
     step = Step(action, time.time())
     try:
@@ -93,7 +93,7 @@ def perform(world: World, record: Record, action: dict[str, Any]) -> bool:
 
 
 def finish(world: World, record: Record) -> bool:
-    """The end of a sequence: everything is checked."""
+    """Check all invariants at the end of a sequence."""
     step = Step({"do": "check everything"}, time.time())
     try:
         invariants.everything(world)

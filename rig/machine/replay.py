@@ -1,4 +1,4 @@
-"""`python -m rig.machine.replay FILE`: the actions of a saved failure again, on a new service; a page shows how it went."""
+"""`python -m rig.machine.replay FILE`: run the actions of a saved failure again on a new service, and write a page."""
 
 import os
 import sys
@@ -14,7 +14,7 @@ PAGE = Path("build/rig/replay.html")
 
 
 def main(saved: str) -> int:
-    """0 when nothing was wrong this time."""
+    """Replay the file; the exit status is 0 when no fault was found this time."""
     transport, plan = load(Path(saved))
     agents = install.agents(Fleet.load(Path(os.environ[FLEET])))
     made, world = run.replay(run.Lab.of(agents, transport), plan)

@@ -1,4 +1,4 @@
-"""A run as a page: what was done and what each host said at that time, side by side."""
+"""A run as a page: each step beside the lines that each host logged at that time."""
 
 import html
 import time
@@ -9,14 +9,14 @@ from rig.agent import Agent, HostFailed
 from rig.machine.faults import FAULTS
 from rig.machine.record import Record
 
-# Lines of a host's log that are left out of the report.
+# Texts of log lines that the report omits.
 _NOISE = ("systemd[1]: Started Session", "sshd[", "audit:", "pam_unix")
 _LINES = 4000
 Line = tuple[float, str]
 
 
 def logs(agents: Mapping[str, Agent]) -> dict[str, list[Line]]:
-    """(Unix time by our clock, text) of each host's journal since its boot; a host that is away has none."""
+    """(Unix time by the rig's clock, text) of each host's journal since its boot; of a host that is away, a note."""
     return {name: _log(agent) for name, agent in agents.items()}
 
 
@@ -65,7 +65,7 @@ def _rows(record: Record, said: Mapping[str, list[Line]]) -> str:
 
 
 def _during(lines: list[Line], began: float, seconds: float) -> str:
-    """What a host said during a step: a few lines in sight, the rest to unfold."""
+    """A host's log lines during a step: a few visible, the others in a part to unfold."""
     found = [html.escape(text) for stamp, text in lines if began <= stamp < began + seconds]
     if len(found) <= 3:
         return "<br>".join(found)

@@ -1,4 +1,4 @@
-"""The volumes of the simulated storage host, and what each planted bug does to them."""
+"""The volumes of the simulated storage host, and the effects of each planted bug on them."""
 
 import itertools
 from dataclasses import dataclass, field
@@ -10,9 +10,9 @@ from rig.product import Refused
 
 @dataclass
 class Lv:
-    """blocks: byte offset -> the first 16 bytes of what was written there, in hexadecimal. of: a snapshot's volume.
+    """An LV. blocks: byte offset -> the first 16 bytes of the block there, in hexadecimal. of: a snapshot's volume.
 
-    size, shown: GiB, in its row and as its host sees it. there, marked: as LVM lists it.
+    size, shown: GiB, in the row and on the host. there, marked: whether LVM lists it, and with the product's tag.
     """
 
     size: int
@@ -31,7 +31,7 @@ class Lv:
 
 
 class Pool:
-    """What the storage host has. bug: the name of a planted bug as in mutations.py, or nothing."""
+    """The LVs of the storage host. bug: the name of a planted bug as in mutations.py, or empty."""
 
     def __init__(self, bug: str) -> None:
         self.bug = bug

@@ -1,7 +1,7 @@
-"""A service, hosts and disks in memory, one bug planted in them if wanted: with these the machine itself is tried.
+"""A service, hosts and disks in memory, with a planted bug if requested, by which the machine itself is tested.
 
-A hunt on real hosts takes minutes and shows one seed. Here it takes a tenth of a second, so that a test can say of each bug
-after how many steps the machine finds it, and that it finds nothing where there is nothing. Faults are not simulated.
+A hunt on real hosts takes minutes for one seed. Here it takes a tenth of a second, so that a test can check after how
+many steps the machine finds each bug, and that it finds none without a bug. Faults are not simulated.
 """
 
 import re
@@ -19,7 +19,7 @@ HOSTS = ("storage", "hyper1", "hyper2")
 
 
 class SimulatedService(Service):
-    """The part of the API that actions and invariants ask."""
+    """The part of the API that actions and invariants use."""
 
     def __init__(self, agent: Agent, pool: Pool) -> None:
         super().__init__(agent)
@@ -65,7 +65,7 @@ def _row(id: str, lv: Lv) -> dict[str, Any]:
 
 
 class SimulatedAgent(Agent):
-    """A host: what actions and invariants run there, and nothing else."""
+    """A host: it runs the commands of actions and invariants, and no others."""
 
     def __init__(self, name: str, pool: Pool) -> None:
         self.host = fleet.Host(name, "", "")
@@ -89,7 +89,7 @@ class SimulatedAgent(Agent):
         return Done(0, "", "")
 
     def python(self, source: str, timeout: float = 120, **args: Any) -> Any:
-        """blocks.write and blocks.read, known by what they are given."""
+        """blocks.write and blocks.read, by their arguments. HostFailed for a write to a read-only device."""
         lv = self._lv(args["device"])
         if "places" in args:
             return [lv.blocks.get(place, bytes(16).hex()) for place in args["places"]]
@@ -99,7 +99,7 @@ class SimulatedAgent(Agent):
         return None
 
     def _wait_for_size(self, script: str) -> None:
-        """What actions.extend waits for: it is there or never comes."""
+        """The wait of actions.extend: HostFailed unless the device has the size already."""
         found = re.search(r"getsize64 (\S+)\) = (\d+)", script)
         if not found or self._lv(found[1]).shown << 30 != int(found[2]):
             raise HostFailed("waited in vain")
@@ -115,7 +115,7 @@ class SimulatedAgent(Agent):
 
 
 class SimulatedTransport:
-    """Devices that are named as their volumes."""
+    """Devices with the names of their volumes."""
 
     without = frozenset(FAULTS)
 

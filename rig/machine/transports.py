@@ -1,4 +1,4 @@
-"""How the machine's hosts get their volumes, and what each way leaves behind: NBD by the product, iSCSI by open-iscsi."""
+"""The transports of the machine's hosts, and their leftovers: NBD by the product, iSCSI by open-iscsi."""
 
 from collections.abc import Mapping
 
@@ -7,7 +7,7 @@ from rig.agent import Agent, HostFailed
 from rig.machine.world import Transport, World
 from rig.product import Initiator, disconnect_all
 
-# Of LIO: one line a target, its name and the initiators that have access.
+# A script that prints one line for each target of LIO: its name and the initiators that have access.
 _TARGETS = (
     "cd /sys/kernel/config/target/iscsi 2> /dev/null || exit 0;"
     " for each in iqn.*; do [ ! -d $each ] || echo $each $(ls $each/tpgt_1/acls 2> /dev/null); done"
@@ -24,7 +24,7 @@ class Nbd:
         return {"NBD_LISTEN": address, "NBD_TLS": "false"}
 
     def prepare(self, agent: Agent) -> None:
-        """Nothing: attach starts what it needs."""
+        """Do nothing: `nbdsvc attach` starts the processes that it needs."""
 
     def clear(self, agent: Agent) -> None:
         """Disconnect every device of the product. HostFailed where one cannot be disconnected."""
@@ -40,7 +40,7 @@ class Nbd:
         Initiator(world.agents[host], world.service).detach(volume, *(["--force"] if lost else []))
 
     def grow(self, world: World, host: str) -> None:
-        """Nothing: the host's agent looks every few seconds."""
+        """Do nothing: the host's agent resizes devices every few seconds."""
 
     def wrong_exports(self, world: World) -> list[str]:
         """Attachments without a server, and servers without an attachment."""
@@ -57,7 +57,7 @@ class Nbd:
 class Iscsi:
     """The attachments API and iscsiadm, as a foreign initiator. One portal, and sessions that wait for their target."""
 
-    # There is no process of a server.
+    # An iSCSI target has no server process.
     without = frozenset({"kill_server"})
 
     def settings(self, address: str) -> dict[str, str]:
@@ -75,7 +75,7 @@ class Iscsi:
         iscsi.clear(agent)
 
     def attach(self, world: World, host: str, volume: str, mode: str) -> str:
-        """An attachment whose login fails is given back, as a compute service does it."""
+        """Attach; the device. After a failed login the attachment is deleted, as in Nova. Refused or HostFailed."""
         one = iscsi.OpenIscsi(world.agents[host], world.service)
         body = {"volume_uuid": volume, "instance_uuid": None, "mode": mode, "connector": one.connector(mode=mode)}
         made = world.call("POST", "attachments", {"attachment": body})["attachment"]
@@ -88,7 +88,7 @@ class Iscsi:
         return device
 
     def detach(self, world: World, host: str, volume: str, *, lost: bool = False) -> None:
-        """The same for a disk that has lost writes: LIO does not remember them."""
+        """Log out and delete the attachment; `lost` changes nothing, because LIO does not record lost writes."""
         found = world.call("GET", f"attachments?volume_id={volume}")["attachments"][0]["id"]
         info = world.call("GET", f"attachments/{found}")["attachment"]["connection_info"]
         iscsi.OpenIscsi(world.agents[host], world.service).logout(info)
@@ -99,7 +99,7 @@ class Iscsi:
         world.agents[host].run("iscsiadm", "-m", "session", "--rescan", check=False)
 
     def wrong_exports(self, world: World) -> list[str]:
-        """Each attached volume has one target, and its one host alone has access; each target has its backstore."""
+        """Faults: an attached volume has one target with one backstore, to which only the volume's host has access."""
         names = {host: iscsi.OpenIscsi(world.agents[host], world.service).name for host in world.hosts}
         desired = {volume.id: names[volume.host] for volume in world.volumes if volume.host}
         lines = [line.split() for line in world.storage.shell(_TARGETS).splitlines()]

@@ -1,6 +1,7 @@
-"""Bugs that no hunt has a hint for: the machine of the tests looks for each with the weights of every run (`make mutations`).
+"""Bugs without hints for a hunt: the machine of the tests hunts for each with the weights of every run (`make
+mutations`).
 
-Small wrong edits, as a reviewer could miss them, in files that the machine's authors had not looked at when they wrote it.
+Small wrong edits, which a reviewer could miss, in files that the machine's authors had not read when they wrote it.
 """
 
 from rig.machine.mutations import Mutation

@@ -1,4 +1,4 @@
-"""The hosts, the service and what the machine believes of them: volumes, snapshots, who has what attached."""
+"""The hosts, the service, and the machine's model of them: volumes, snapshots and attachments."""
 
 import itertools
 import json
@@ -19,12 +19,12 @@ PASSING = ("creating", "deleting", "extending", "reverting", "attaching", "detac
 
 
 class Violation(AssertionError):
-    """The product did what it must not do."""
+    """The product broke an invariant."""
 
 
 @dataclass
 class Volume:
-    """host, device: where it is attached. pending: its creation was requested and not waited for."""
+    """A volume. host, device: where it is attached. pending: its creation was requested, and its end not awaited."""
 
     id: str
     disk: Disk
@@ -61,7 +61,7 @@ class Counts:
 class Transport(Protocol):
     """How hosts get their volumes, see transports.py.
 
-    settings: of the service, which listens on `address`. without: faults that say nothing over this transport.
+    settings: the service's, which listens on `address`. without: faults that test nothing over this transport.
     """
 
     without: frozenset[str]
@@ -69,31 +69,31 @@ class Transport(Protocol):
     def settings(self, address: str) -> dict[str, str]: ...
 
     def prepare(self, agent: Agent) -> None:
-        """The host's daemons, from now on; also after it lost its power."""
+        """Start the host's daemons; also called after a power cut of the host."""
 
     def clear(self, agent: Agent) -> None:
-        """No device and no session on the host, whatever there was."""
+        """Remove every device and session from the host. HostFailed where one cannot be removed."""
 
     def attach(self, world: "World", host: str, volume: str, mode: str) -> str:
-        """The device. Refused or HostFailed where the volume is not to be had."""
+        """Attach the volume; the device. Refused or HostFailed where that fails."""
 
     def detach(self, world: "World", host: str, volume: str, *, lost: bool = False) -> None:
-        """lost: a flush has failed, and what was not flushed is given up."""
+        """Detach the volume. lost: a flush has failed, and unflushed writes are given up."""
 
     def grow(self, world: "World", host: str) -> None:
-        """Let the host look at its devices' sizes."""
+        """Let the host read the sizes of its devices again."""
 
     def wrong_exports(self, world: "World") -> list[str]:
         """Objects of the storage host without a row, and rows without an object."""
 
     def devices(self, agent: Agent) -> set[str]:
-        """All of this transport on a host, owned or not."""
+        """All devices of this transport on a host, also those without an owner."""
 
 
 @dataclass
 class World:
-    """agents: of all hosts. backend: settings of the service under test. transport: how hosts get volumes. last: the id of
-    the volume that was picked last.
+    """The world of a run. agents: all hosts'. backend: settings of the service under test. transport: how hosts get
+    volumes. last: the id of the volume that was picked last.
     """
 
     agents: dict[str, Agent]
@@ -113,7 +113,7 @@ class World:
         self.service = Service(self.storage, lasting=True, **self.backend)
 
     def next_value(self) -> int:
-        """A value that nothing else has: it tells when and what was written."""
+        """A value that no other block has, so that it identifies the write."""
         return next(self._values)
 
     @property
@@ -124,8 +124,8 @@ class World:
     # The API, while the service may be away
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        """As Service.call, but waits for a service that is away. Raises Refused, and Violation where it stays away."""
-        # A GET may be repeated whatever became of it; a change only if it cannot have arrived.
+        """As Service.call, but waits while the service is away. Refused; Violation when it stays away."""
+        # A GET may be repeated after any failure; a change only if it cannot have reached the service.
         again = OSError if method == "GET" else ConnectionRefusedError
         return self.patiently(lambda: self.service.call(method, path, body), again)
 
@@ -159,7 +159,7 @@ class World:
         return str(self.patiently(lambda: self.service.status(noun, id), OSError))
 
     def operations(self, id: str) -> str:
-        """What the service says of operations on something, for a person."""
+        """The service's messages on the operations of a resource, for a violation's text."""
         try:
             return json.dumps(self.call("GET", f"messages?resource_uuid={id}")["messages"])[:600]
         except (Refused, KeyError):

@@ -1,4 +1,4 @@
-"""Agents of all hosts, a clean service for each test, and the proof that nothing stays behind."""
+"""Agents of all hosts, a clean service for each test, and the check that nothing is left behind."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ from rig.product import Initiator, Service, disconnect_all
 
 @pytest.fixture(scope="session")
 def agents() -> Iterator[dict[str, Agent]]:
-    """One agent a host, with the product installed on it."""
+    """One agent for each host, with the product installed on the host."""
     made = install.agents(Fleet.load(Path(os.environ[FLEET])))
     yield made
     for agent in made.values():
@@ -24,7 +24,7 @@ def agents() -> Iterator[dict[str, Agent]]:
 
 @pytest.fixture
 def make_service(agents: dict[str, Agent]) -> Iterator[Callable[..., Service]]:
-    """Starts the service of the storage host with these settings; afterwards it is gone, and so must be what it made."""
+    """Starts the service of the storage host with given settings; it is removed afterwards and must leave nothing."""
     made: list[Service] = []
 
     def make(**settings: Any) -> Service:
@@ -42,7 +42,7 @@ def make_service(agents: dict[str, Agent]) -> Iterator[Callable[..., Service]]:
 
 
 def _clean(service: Service, agents: dict[str, Agent]) -> None:
-    """Initiators first: a session that has lost its target waits for it."""
+    """Clean all hosts, initiators first: a session that has lost its target waits for it."""
     for agent in agents.values():
         iscsi.stop_initiator(agent)
         disconnect_all(agent)
@@ -52,8 +52,8 @@ def _clean(service: Service, agents: dict[str, Agent]) -> None:
 
 @pytest.fixture
 def group(agents: dict[str, Agent]) -> Iterator[str]:
-    """A volume group on the storage host, that outlives the services of the test."""
-    iscsi.clear(agents["storage"])  # LVs that LIO has open cannot be removed
+    """A volume group on the storage host, which outlives the services of the test."""
+    iscsi.clear(agents["storage"])  # LVs that LIO holds open cannot be removed
     yield storage.make_group(agents["storage"])
     storage.remove_group(agents["storage"])
 
@@ -85,7 +85,7 @@ def local(agents: dict[str, Agent], service: Service) -> Initiator:
 
 
 def leftovers(service: Service, agents: dict[str, Agent]) -> list[str]:
-    """What has no owner any more, on any host: devices, mounts, units, processes, files, locks."""
+    """Objects without an owner on any host: devices, mounts, units, processes, files, locks."""
     attachments = {row["id"] for row in service.call("GET", "attachments")["attachments"]}
     found = []
     for name, agent in agents.items():

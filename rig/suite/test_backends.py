@@ -14,7 +14,7 @@ from rig.iscsi import Disk, OpenIscsi
 from rig.product import Initiator, Service
 
 MIB = 1 << 20
-# How long requests are measured during the hang, see docs/rig.md for minutes; and before it, where a minute is enough.
+# Seconds in which requests are measured during the hang (docs/rig.md has a run of minutes), and before it.
 SECONDS = float(os.environ.get("RIG_HANG_SECONDS", "10"))
 BEFORE_SECONDS = min(SECONDS, 60)
 THIN, THICK = "rig-thin", "rig-thick"
@@ -105,7 +105,7 @@ def create(service: Service, backend: str) -> str:
 
 
 def rounds(service: Service, seconds: float) -> dict[str, list[float]]:
-    """Milliseconds of each request, by backend, for so long and at least one round."""
+    """Milliseconds of each request, by backend, for `seconds` and at least one round."""
     times: dict[str, list[float]] = {}
     end = time.monotonic() + seconds
     while True:
@@ -116,7 +116,7 @@ def rounds(service: Service, seconds: float) -> dict[str, list[float]]:
 
 
 def one_life(service: Service, backend: str, times: dict[str, list[float]]) -> None:
-    """Create, reserve for a host, detach, extend and delete; each is waited for."""
+    """Create, reserve for a host, detach, extend and delete, with a wait for each end."""
 
     def note(what: str, do: Callable[[], object]) -> object:
         began = time.monotonic()
@@ -136,7 +136,7 @@ def one_life(service: Service, backend: str, times: dict[str, list[float]]) -> N
 
 
 def reserve(service: Service, volume: str) -> str:
-    """The attachment's id."""
+    """Make an attachment for a host; its id."""
     connector = {"host": "hyper2", "ip": "10.77.1.12", "mode": "rw"}
     body = {"volume_uuid": volume, "instance_uuid": None, "mode": "rw", "connector": connector}
     return str(service.call("POST", "attachments", {"attachment": body})["attachment"]["id"])
@@ -164,7 +164,7 @@ def figures(values: list[float]) -> str:
 
 
 def finish(service: Service, stuck: str) -> None:
-    """What hung ends once LVM goes on; as a volume, or with the error of a command that was ended; and can be deleted."""
+    """Wait until the hanging creation has ended, with a volume or an error, and delete the volume. AssertionError."""
     end = time.monotonic() + 120
     while service.status("volumes", stuck) == "creating":
         assert time.monotonic() < end

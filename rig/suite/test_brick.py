@@ -13,7 +13,7 @@ from rig.install import MOUNT
 from rig.product import PORT, Initiator, Service
 
 MIB = 1 << 20
-# The script that pip would make for the library's entry point.
+# The script that pip would install for the library's entry point.
 PROGRAMS = {
     "privsep-helper": f"#!/bin/sh\nPYTHONPATH={MOUNT}/site exec python3 -c "
                       "'import sys; from oslo_privsep.daemon import helper_main; sys.exit(helper_main())' \"$@\"\n",
@@ -73,7 +73,7 @@ def test_nbdsvc_attach_by_multipath(make_iscsi: Callable[..., Service], agents: 
     volume = service.volume()
     device = one.attach(volume)
     assert device.startswith("/dev/dm-")
-    # os-brick is content with the first path; the second comes when its session has scanned.
+    # os-brick returns when the first path is there; the second appears when its session has scanned.
     iscsi.wait_until(one.agent, f"[ $(ls /sys/block/{device.removeprefix('/dev/')}/slaves | wc -l) = 2 ]")
     one.detach(volume)
     assert iscsi.remains(one.agent) == []

@@ -24,7 +24,7 @@ _BRICK = (
 
 
 def connector_of(agent: Agent, ip: str) -> dict[str, Any]:
-    """As os-brick makes it there."""
+    """The connector that os-brick makes on this host."""
     return dict(json.loads(agent.run("python3", "-c", _BRICK, ip, PYTHONPATH=f"{MOUNT}/site").out))
 
 

@@ -10,9 +10,9 @@ from rig.product import Initiator, Service
 
 MIB = 1 << 20
 GROUP, LAYER = "flaky", "rig-flaky"
-# Sectors of the disk that stay well, so that LVM can read its own metadata: extents begin there (pe_start, 1 MiB).
+# Sectors of the disk that never fail, so that LVM can read its own metadata: extents begin behind (pe_start, 1 MiB).
 HEAD = 2048
-# LVM sees the group twice, on the disk and on the layer over it; here only the layer counts.
+# LVM would see the group twice, on the disk and on the layer over it; this filter leaves only the layer.
 FILTER = "/etc/lvm/lvmlocal.conf"
 
 
@@ -56,7 +56,7 @@ def disk(agents: dict[str, Agent]) -> Iterator[Disk]:
     made.remove()
 
 
-# Past the initiator's page cache: what is written is on its way to the export when write returns.
+# Direct I/O past the initiator's page cache: the export has the data when write returns.
 _IO = """
 import mmap, os
 def main(device, offset, byte, length, flush, fua):

@@ -61,7 +61,7 @@ def test_a_volume_outlives_the_image_of_its_host(
 
 @contextmanager
 def lost(agent: Agent) -> Iterator[None]:
-    """The host's power is cut; afterwards it is there again, with the product."""
+    """A block with the host's power cut; afterwards the host runs again, with the product."""
     machines.power_cut(agent.host.name)
     try:
         yield
@@ -71,7 +71,7 @@ def lost(agent: Agent) -> Iterator[None]:
 
 
 def reserve(service: Service, volume: str, connector: dict[str, str]) -> dict[str, Any]:
-    """An attachment as a hypervisor's compute service makes it."""
+    """Make an attachment, as a hypervisor's compute service does it."""
     body = {"volume_uuid": volume, "instance_uuid": None, "mode": connector["mode"], "connector": connector}
     made: dict[str, Any] = service.call("POST", "attachments", {"attachment": body})["attachment"]
     service.act("attachments", made["id"], "os-complete")

@@ -167,7 +167,7 @@ def test_a_link_goes_down_under_writes(make_iscsi: Callable[..., Service], agent
         _pull(service, net, "up")
         wait_until(one.agent, "[ $(multipath -ll | grep -c 'active ready') = 2 ]")
     print(f"longest write {end_writes(content_of(one)):.1f} s")
-    wait_until(one.agent, "multipath -F")  # whoever looks at a path that came back has the map open for a moment
+    wait_until(one.agent, "multipath -F")  # a program that checks a path that came back opens the map for a moment
     one.logout(info)
     service.delete("attachments", attachment)
     service.delete("volumes", volume)
@@ -265,7 +265,7 @@ def test_no_secret_leaves_its_place(make_iscsi: Callable[..., Service], agents: 
 
 
 def product_tests(agent: Agent, *names: str, seconds: float, **env: str) -> str:
-    """What tests of the product print on this host, once they have passed."""
+    """Run tests of the product on this host; their output. AssertionError unless they pass."""
     argv = ["python3", "-m", "pytest", "-q", "-s", "-W", "ignore", "-p", "no:cacheprovider"]
     argv += ["-c", f"{install.MOUNT}/pyproject.toml", *(f"{install.MOUNT}/tests/{name}" for name in names)]
     path = f"{install.MOUNT}:{install.MOUNT}/site"

@@ -14,9 +14,9 @@ from rig.machine import report, run
 # Folder of the files that a run leaves.
 OUTPUT = Path(__file__).resolve().parents[2] / "build" / "rig"
 MINUTES = float(os.environ.get("RIG_MINUTES", "6"))
-# Share of the time; fewer faults can happen over iSCSI.
+# Each transport's share of the time; over iSCSI fewer faults are possible.
 SHARES = {"nbd": 0.7, "iscsi": 0.3}
-# As long as the run itself: most of a sequence is left out in the first few tries.
+# The time for shrinking, as long as the run itself: the first few tries leave out most of a sequence.
 SHRINK_SECONDS = min(600.0, MINUTES * 60)
 
 

@@ -14,7 +14,7 @@ from rig.machine.transports import TRANSPORTS
 COUNT = int(os.environ.get("RIG_CUTS", "3"))
 
 
-@pytest.mark.timeout(600 + COUNT * 600)  # a cut takes half a minute, and ten minutes on two cores with more machines
+@pytest.mark.timeout(600 + COUNT * 600)  # a cut takes half a minute, or ten minutes with more machines on two cores
 @pytest.mark.row("S001", "S067", "S068")
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_nothing_is_lost_when_the_power_goes(agents: dict[str, Agent], transport: str) -> None:
