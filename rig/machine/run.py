@@ -54,7 +54,7 @@ class Lab:
 
     @classmethod
     def of(cls, agents: dict[str, Agent], transport: str = "nbd") -> "Lab":
-        """LVM on the storage host, exports on its second network: its cable can be cut while the rig talks over the first."""
+        """LVM on the storage host; exports on its second network, whose link can be cut: the rig uses the first."""
         host = agents["storage"].host
         listen = machines.address("storage", net=2) if host.virtual else host.address
         chosen = TRANSPORTS[transport].settings(listen)
