@@ -4,12 +4,12 @@
                                              +--> ExportSpec --ensure--> ConnectionInfo --with_secret--> the initiator
     attachment, volume, location ------------+
 
-One export serves one attachment, so that a detach ends that attachment's access at once and no other's. Where a transport
-knows initiators and not attachments, several attachments share one access, and the last one takes it along (`sharing_key`).
+One export serves one attachment, so that a detach ends the access of this attachment at once, and of no other. Where a
+transport knows only initiators, several attachments share one access (`sharing_key`), which ends with the last.
 
-All methods look before they act and may be called again. An exporter knows neither database nor driver. What it has to
-know of its exports after a restart it keeps in notes of its own, whose format has a version. docs/writing-an-exporter.md
-has a complete example.
+All methods check before they act and may be called again. An exporter uses neither database nor driver. It stores the
+facts of its exports in notes of its own, whose format has a version. docs/writing-an-exporter.md has a complete
+example.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -35,14 +35,14 @@ class Connector:
     wwpns: tuple[str, ...] = ()
     nqn: str | None = None
     multipath: bool = False
-    # "tcp" or "unix", where an initiator asks for one of NBD's transports.
+    # "tcp" or "unix", if the initiator requests one of NBD's transports.
     nbd_transport: str | None = None
-    # The whole connector as given: what only one transport knows.
+    # The whole connector as given, with the keys of single transports.
     extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
     def parse(cls, given: Mapping[str, Any]) -> "Connector":
-        """InvalidInput names the field that is no text."""
+        """Parse a connector. Raises InvalidInput, which names the field that is no text."""
         initiator, wwpns, nqn = _text(given, "initiator"), given.get("wwpns"), given.get("nqn")
         return cls(
             host=_text(given, "host") or None,
@@ -159,12 +159,12 @@ class SessionExporter(Protocol):
     """A transport whose initiators log in, so that it knows which of them have."""
 
     def sessions(self, export_id: str) -> frozenset[str] | None:
-        """Names of the initiators that are logged in to what this export is reached by; None where that is unknown."""
+        """Names of the initiators that are logged in to the target of this export; None where this is unknown."""
 
 
 @dataclass(frozen=True)
 class MirrorState:
-    """How far the mirror of an export is. done, size: bytes of the copy. reason: why it has failed."""
+    """The state of an export's mirror. done, size: bytes of the copy. reason: of a failure."""
 
     state: Literal["none", "copying", "synchronised", "failed"]
     done: int = 0
@@ -174,8 +174,8 @@ class MirrorState:
 
 @runtime_checkable
 class MirrorExporter(Protocol):
-    """A transport whose servers can write a volume to a second place too, copy the rest there, and serve that place from one
-    moment on, with their clients connected. Each method raises ExportFailed, for a server that does not answer too.
+    """A transport whose servers can mirror a volume: write to a second place, too, copy the rest there, and then switch
+    to that place while clients stay connected. Each method raises ExportFailed, also for a server that does not answer.
     """
 
     def start_mirror(
@@ -187,29 +187,29 @@ class MirrorExporter(Protocol):
         """
 
     def mirror_state(self, export_id: str) -> MirrorState:
-        """How far it is. A server that has started anew has none."""
+        """The state of the mirror; a server that was restarted has no mirror."""
 
     def limit_mirror(self, export_id: str, rate: int) -> None:
-        """Bytes a second of the copy from now on, 0 for no limit."""
+        """Limit the copy from now on. rate: bytes a second, 0: no limit."""
 
     def health(self, export_id: str) -> Health:
-        """As of an Exporter."""
+        """See Exporter.health."""
 
     def switch_mirror(self, export_id: str) -> None:
-        """Let the destination of a synchronised mirror take the volume's place. After an error, `moved_to` tells whether it
-        has.
+        """Make the destination of a synchronised mirror the volume. After an error, `moved_to` returns whether this has
+        happened.
         """
 
     def end_mirror(self, export_id: str, source: Location) -> Location | None:
-        """No mirror runs and no switch happens once this returns; a server that does not answer is ended. Returns as
-        `moved_to`.
+        """End the mirror: no switch can happen after the return. A server that does not answer is killed. Returns the
+        same as `moved_to`.
         """
 
     def moved_to(self, export_id: str, source: Location) -> Location | None:
-        """The location that took the place of `source` in a switch, until `forget_move`: also after the export's end."""
+        """The location to which a switch has moved `source`, until `forget_move`, also after the export's end."""
 
     def forget_move(self, export_id: str) -> None:
-        """Whoever calls for this export knows the volume's new location from now on."""
+        """Remove the record of a switch: the volume's row has the new location now."""
 
 
 @runtime_checkable
@@ -221,15 +221,15 @@ class Exporter(Protocol):
     protocol: str
 
     def accept(self, connector: Connector, location: Location) -> Access:
-        """The access that this connector would get to a volume there, from both and the exporter's settings alone: it
-        looks at nothing.
+        """The access of this connector to a volume at the location, by these and the exporter's settings alone, without
+        I/O.
 
-        Errors: Unsupported for a location that this transport cannot serve, whatever the connector is (check_scheme);
-        InvalidInput names the key that it needs and the connector lacks.
+        Errors: Unsupported for a location that this transport cannot serve to any connector (check_scheme);
+        InvalidInput names a required key that the connector lacks.
         """
 
     def ensure(self, spec: ExportSpec) -> ConnectionInfo:
-        """Make, repair or keep the export; returns how its initiator reaches it. Idempotent.
+        """Make, repair or keep the export; returns its connection_info. Idempotent.
 
         Errors: ExportFailed; Unsupported for a location that accept refuses; Conflict with another export of the volume;
         InvalidInput when the initiator cannot reach it.
@@ -239,10 +239,10 @@ class Exporter(Protocol):
         """End the export: no client can read or write once this returns, and no part of it remains. ExportFailed."""
 
     def resize(self, export_id: str, size: int) -> None:
-        """The volume has `size` bytes now. Does nothing where an export sees that by itself. ExportFailed."""
+        """Let the export have the volume's new `size` in bytes, unless the export reads it itself. ExportFailed."""
 
     def health(self, export_id: str) -> Health:
-        """Whether the export is there and answers. Changes nothing."""
+        """Whether the export exists and answers. Changes nothing."""
 
     def inventory(self) -> Inventory:
         """All exports of this host of which any part exists."""

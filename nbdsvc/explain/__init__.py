@@ -1,1 +1,1 @@
-"""What differs between rows, backends, exports and initiators: `observe` collects it, `diff` names it, `fix` mends it."""
+"""Differences between rows, backends, exports and initiators: `observe` reads, `diff` finds, `fix` repairs."""

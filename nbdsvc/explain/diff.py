@@ -1,4 +1,4 @@
-"""The differences in what was seen: pure, so that every kind can be tried on facts that a test makes up."""
+"""The differences in the facts: pure functions, so that a test can check every kind with facts of its own."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -24,7 +24,7 @@ def diff(
     kinds: Sequence[Case] = KINDS,
     first_seen: Callable[[Sequence[str]], Mapping[str, datetime]] = lambda _keys: {},
 ) -> list[Finding]:
-    """Every finding of these kinds, the worst first. first_seen: since when those of these keys are known."""
+    """Every finding of these kinds, the worst first. first_seen: key of a finding -> the time of its first look."""
     view = View(facts)
     found = {f"{kind.id} {each.id}": (kind, each) for kind in kinds for each in kind.find(view)}
     known = first_seen(list(found))

@@ -24,7 +24,7 @@ from nbdsvc.store import repositories
 log = structlog.get_logger(__name__)
 
 _ORDER = {"error": 0, "warning": 1, "note": 2}
-# A fault of one of these concerns every volume on it.
+# Resources whose faults concern every volume on them.
 _PLACES = ("host", "backend", "pool")
 
 Shown = dict[str, Any]
@@ -33,7 +33,7 @@ Shown = dict[str, Any]
 
 @dataclass(frozen=True)
 class Mended:
-    """What became of one finding. error: why it was not mended. operation: what goes on with it."""
+    """The result of a repair. error: why it failed. operation: the one that continues the repair."""
 
     key: str
     fix: str | None = None
@@ -43,7 +43,7 @@ class Mended:
 
 @dataclass(frozen=True)
 class _Subject:
-    """An id or `host@backend`, and the host@backend that it is on. id None: everything."""
+    """A subject: an id or `host@backend`, and its host@backend. id None: everything."""
 
     id: str | None = None
     place: str | None = None
@@ -134,7 +134,7 @@ def _findings(
 
 
 def _reason(answer: Operation) -> str:
-    """Why a host did not answer; it may run an older version, which does not know the operation."""
+    """The reason why a host did not answer; it may run an older version without the operation."""
     return str((answer.error or {}).get("message") or "it has not answered in time")
 
 

@@ -27,7 +27,7 @@ def _found(view: View, row: Attachment, since: Any = None, **values: Any) -> Fou
 
 
 def _here(view: View) -> Iterator[Attachment]:
-    """Attachments of this host's volumes that no operation works on, and whose end waits for no record."""
+    """Attachments of this host's volumes without a running operation and without an unrecorded end of access."""
     for row in view.facts.attachments:
         if view.is_here(view.volumes.get(row.volume_id)) and view.idle(row.id) and row.id not in view.facts.ended:
             yield row
@@ -76,7 +76,7 @@ def _without_row(view: View) -> Iterator[Found]:
 
 
 def _orphan(view: View) -> Iterator[Found]:
-    """Where an attachment calls for the target, its note is what is missing, and its repair makes the target right."""
+    """Targets without a note, unless an attachment requires the target: its repair then writes the missing note."""
     for protocol, id in view.facts.orphans:
         rows = view.attached[id]
         is_called_for = any(row.exported and row.protocol == protocol for row in rows)
@@ -92,7 +92,7 @@ def _no_session(view: View) -> Iterator[Found]:
 
 
 def _unknown_session(view: View) -> Iterator[Found]:
-    """A session of an initiator that no attachment of the volume names."""
+    """Sessions of initiators that no attachment of the volume names."""
     seen: set[tuple[str, str]] = set()
     for row, export in _exported(view):
         rows = view.attached[row.volume_id]
@@ -110,7 +110,7 @@ def _unrecorded(view: View) -> Iterator[Found]:
 
 
 def _device(view: View) -> Iterator[Found]:
-    """Other services' volumes may be devices of this host too."""
+    """Devices without an attachment; volumes of other services may also be devices of this host."""
     for device in view.facts.devices:
         is_known = device.volume_id in view.volumes and view.idle(device.volume_id, device.attachment_id)
         if is_known and device.attachment_id not in view.attachments:

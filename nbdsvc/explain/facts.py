@@ -1,4 +1,4 @@
-"""Everything that `diff` judges, as one immutable value. No secret is in it."""
+"""The input of `diff` as one immutable value, without secrets."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,10 +12,10 @@ from nbdsvc.model.operation import Operation
 
 @dataclass(frozen=True)
 class Export:
-    """An export of this host, or one that an attachment's row calls for.
+    """An export of this host, or one that an attachment's row requires.
 
-    fault: why it does not serve; None where that was not looked at. present: some part of it exists. noted: the exporter
-    reads its note. sessions: the initiators that are logged in; None where the transport does not tell.
+    fault: why it does not serve; None if not checked. present: a part of it exists. noted: the exporter can read its
+    note. sessions: the initiators that are logged in; None where the transport does not report them.
     """
 
     protocol: str
@@ -36,7 +36,7 @@ class LockFile:
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim on a host's name. dead: its process is one of this machine, and has ended."""
+    """A claim on a host's name. dead: its process was on this machine, and has ended."""
 
     host: str
     pid: int
@@ -46,7 +46,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Quota:
-    """A limit of a project, and what it uses."""
+    """A limit of a project, and its use."""
 
     project_id: str
     resource: str
@@ -65,9 +65,9 @@ class Device:
 
 @dataclass(frozen=True)
 class Facts:
-    """What was seen of the whole service, or of one host. host: which one looked at its storage; empty for rows alone.
+    """The facts of the whole service, or of one host. host: the one that has read its storage; empty for rows alone.
 
-    Rows are those of all hosts. What concerns storage (objects, exports, files) is of `host`.
+    Rows are those of all hosts; objects, exports and files are those of `host`.
     """
 
     host: str = ""

@@ -9,13 +9,13 @@ from nbdsvc.explain.view import View
 
 Severity = Literal["error", "warning", "note"]
 ERROR: Severity = "error"  # something cannot be used, or bytes are missing
-WARNING: Severity = "warning"  # it will lead to an error, or something is left over
+WARNING: Severity = "warning"  # an error will follow, or something is left over
 NOTE: Severity = "note"  # intended by an administrator or a failed operation; for information
 
 
 @dataclass(frozen=True)
 class Found:
-    """One thing to which a kind applies. values: for its sentences. related: other ids that it is about too."""
+    """One resource to which a kind applies. values: for the sentences. related: ids of other resources concerned."""
 
     noun: str
     id: str
@@ -40,7 +40,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Finding:
-    """One difference. `key` names it in a request to mend it."""
+    """One difference. `key` identifies it in a request for its repair."""
 
     kind: str
     severity: Severity

@@ -1,4 +1,4 @@
-"""What --fix does next to the storage: it removes what nothing needs. None of it holds a byte of a volume or snapshot."""
+"""The repairs of --fix on the storage host: they remove unneeded objects, none with a byte of a volume or snapshot."""
 
 from collections.abc import Callable, Collection, Iterable
 
@@ -41,7 +41,7 @@ HOST_FIXES: dict[str, Callable[[Host, Finding], None]] = {
 
 
 def mend(host: Host, found: Iterable[Finding], keys: Collection[str]) -> list[str]:
-    """Mend those of these keys that are mended here. Returns their keys. The errors of exporters and files."""
+    """Make the repairs of these keys that belong here; returns these keys. Raises errors of exporters and OSError."""
     mended = []
     for finding in found:
         if finding.key in keys and finding.kind in HOST_FIXES:

@@ -1,4 +1,4 @@
-"""The operation by which each host answers for itself: only it sees its storage, exports and files."""
+"""The operation by which each host reports its findings: only the host itself can read its storage and exports."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -31,7 +31,7 @@ def _locks(_args: ExplainHostArgs) -> list[Lock]:
 
 
 def _look(run: Run[ExplainHostArgs]) -> dict[str, Any]:
-    """Looks anew before it mends: what was found a while ago may be in use by now."""
+    """Read the facts, and again before a repair, because a leftover may be in use by now."""
     host = host_of(run)
     facts = observe(host, frozenset(run.args.late))
     found = diff(facts, OF_STORAGE, lambda keys: host.first_seen.note(_SCOPE, keys, borrow=True))

@@ -1,4 +1,4 @@
-"""Looks at what is on this host beside its rows: backends, exports, files. Changes nothing."""
+"""Reads the state of this host beside its rows: backends, exports, files. Changes nothing."""
 
 import fcntl
 import os
@@ -13,21 +13,21 @@ from nbdsvc.exporter import Exporter, SessionExporter
 from nbdsvc.host import Backend, Host
 from nbdsvc.model.entities import Attachment
 
-# The threads wait for sockets: there are more of them than servers that can hang at once.
+# Threads that wait for sockets: more than the servers that are likely to hang at once.
 LOOKS_AT_ONCE = 32
 _JOURNAL = ".copy"
 
 
 def look_at_backend(backend: Backend) -> tuple[tuple[BackendObject, ...], tuple[PoolStats, ...]]:
-    """Its objects and pools. Errors of the driver where it does not work."""
+    """The backend's objects and pools. Raises the driver's errors when the backend does not work."""
     backend.driver.check_for_setup_error()
     return tuple(backend.driver.list_objects()), tuple(backend.driver.get_volume_stats(refresh=True))
 
 
 def look_at_exports(exporter: Exporter, present: Collection[str], rows: Iterable[Attachment]) -> list[Export]:
-    """What is present, and what the rows call for. rows: attachments whose volumes are here.
+    """The exports that are present, and those that the rows require. rows: attachments of this host's volumes.
 
-    Those that are called for are checked side by side: each that does not answer takes its whole deadline.
+    Required exports are checked in parallel, because each that does not answer takes its whole deadline.
     """
     protocol = exporter.protocol.lower()
     own = {row.id for row in rows if row.exported and row.protocol == protocol}
@@ -47,12 +47,12 @@ def _look_at(exporter: Exporter, protocol: str, id: str, present: bool) -> Expor
 def _is_noted(exporter: Exporter, id: str) -> bool:
     try:
         return exporter.find(id) is not None
-    except errors.Error:  # there is a note of the export, and its server does not serve
+    except errors.Error:  # the export has a note, and its server does not serve
         return True
 
 
 def look_at_digests(host: Host) -> dict[str, str]:
-    """Id -> why its digests cannot be read; empty where they can."""
+    """Id -> the reason why the digests cannot be read; empty where they can."""
     found = {}
     for path in _files(host.digests.folder):
         try:
@@ -64,12 +64,12 @@ def look_at_digests(host: Host) -> dict[str, str]:
 
 
 def look_at_journals(host: Host) -> tuple[str, ...]:
-    """Operations of which there is a copy's journal."""
+    """The ids of operations that have the journal of a copy."""
     return tuple(path.stem for path in _files(host.journals) if path.suffix == _JOURNAL)
 
 
 def look_at_locks(folder: Path, names: Sequence[str]) -> tuple[LockFile, ...]:
-    """Whether these lock files are held. They are tried, so give none that an operation is about to take or to leave."""
+    """Whether these lock files are held. This locks them briefly, so none may belong to a running operation."""
     found = []
     for name in names:
         try:
@@ -87,12 +87,12 @@ def look_at_locks(folder: Path, names: Sequence[str]) -> tuple[LockFile, ...]:
 
 
 def lock_files(folder: Path) -> list[str]:
-    """Names of the lock files that are there."""
+    """The names of the existing lock files."""
     return [path.name for path in _files(folder)]
 
 
 def _holder(path: Path) -> int:
-    """The pid of another process that has the file open; this one's where there is none."""
+    """The pid of another process that has the file open; this process's if there is none."""
     wanted = path.stat()
     for folder in Path("/proc").glob("[0-9]*/fd"):
         if int(folder.parent.name) != os.getpid() and _has_open(folder, wanted):

@@ -56,7 +56,7 @@ def observe(host: Host, late: frozenset[str] = frozenset()) -> Facts:
 
 def observe_exports(host: Host, exporter: Exporter) -> Facts:
     """The exports of one transport, which are looked at periodically: the rows are read once."""
-    # Exports before rows: one that is made between the two looks has its row, and is not taken for an orphan.
+    # Exports are read before rows, so that an export made in between has its row, and does not count as an orphan.
     inventory = exporter.inventory()
     with host.database.read() as conn:
         found = rows.read_exports(conn)
@@ -66,7 +66,7 @@ def observe_exports(host: Host, exporter: Exporter) -> Facts:
         found,
         found,
         host=host.name,
-        # Of attachments alone: an upload takes hours, and a target without an attachment is removed meanwhile.
+        # Only operations on attachments count: an upload takes hours, in which a target without attachment is removed.
         busy=rows.names_of(found.unfinished) - {volume.id for volume in found.volumes},
         configured=frozenset(host.backends),
         exports=tuple(exports),
@@ -154,7 +154,7 @@ def _attachments_here(host: Host, found: Rows) -> list[Attachment]:
 
 
 def _newest(conn: sa.Connection, found: Rows) -> Mapping[str, Any]:
-    """The last operation of each row that failed, for its reason."""
+    """The last failed operation of each row, for the reason."""
     rows: list[Volume | Snapshot] = [*found.volumes, *found.snapshots]
     failed = [row.id for row in rows if row.status.startswith("error")]
     newest = {id: journal.latest_for(conn, id) for id in failed}

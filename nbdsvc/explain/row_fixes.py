@@ -1,4 +1,4 @@
-"""What --fix does in the database: it gives rows the status that is right, and submits operations. It looks again first."""
+"""The repairs of --fix in the database: they set the right status and submit operations, after another check."""
 
 from collections.abc import Callable
 
@@ -23,7 +23,7 @@ def _check_idle(conn: sa.Connection, id: str) -> None:
 
 
 def failed_status(table: dict[str, states.Transition], during: str) -> str:
-    """The status in which a transition ends that fails while the row is in this one."""
+    """The final status of a transition that fails while the row has this status."""
     return next(each.failed for each in table.values() if each.during == during and each.failed)
 
 
@@ -65,7 +65,7 @@ def _detach(app: App, conn: sa.Connection, context: Context, id: str) -> str:
 
 
 def _sweep_secrets(_app: App, conn: sa.Connection, _context: Context, _id: str) -> None:
-    """Of every operation that has ended; the next maintenance overwrites them in the database's log."""
+    """Remove the secrets of ended operations; the next maintenance overwrites them in the database's log."""
     secrets.sweep(conn)
 
 

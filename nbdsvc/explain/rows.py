@@ -1,4 +1,4 @@
-"""The rows that are looked at, read twice: what changes meanwhile, or is worked on, is no difference."""
+"""The rows, read twice: a row that changes in between, or that an operation works on, is no difference."""
 
 import json
 import re
@@ -14,9 +14,9 @@ from nbdsvc.model.operation import Operation
 from nbdsvc.store import operations as journal
 from nbdsvc.store import repositories
 
-# The operation that runs explain itself, which works on no resource.
+# The type of the operation that runs explain itself and works on no resource.
 EXPLAIN = "host.explain"
-# An operation lets go of its lock files a moment after its row says that it has ended.
+# An operation removes its lock files a moment after the end in its row.
 _LINGERS = timedelta(seconds=10)
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -40,19 +40,19 @@ class Rows:
         return {row.id: row for rows in (self.volumes, self.snapshots, self.attachments) for row in rows}
 
     def operations(self) -> tuple[Operation, ...]:
-        """Those that may be at work while the rows are read."""
+        """The operations that may run while the rows are read."""
         return (*self.unfinished, *self.later)
 
 
 def read_exports(conn: sa.Connection) -> Rows:
-    """The rows that exports are compared with, which is done periodically."""
+    """The rows for the periodic comparison with exports."""
     volumes = tuple(repositories.volumes.select(conn))
     unfinished = tuple(_others(journal.all_unfinished(conn)))
     return Rows(volumes, (), _attachments(conn), (), frozenset(), unfinished, (), 0)
 
 
 def read(conn: sa.Connection, after: int | None = None) -> Rows:
-    """The rows. after: the `last` of those that were read before; operations that came since then count as at work."""
+    """The rows. after: the `last` of an earlier read; operations submitted since then count as running."""
     last = journal.last_sequence(conn)
     return Rows(
         tuple(repositories.volumes.select(conn)),
@@ -68,7 +68,7 @@ def read(conn: sa.Connection, after: int | None = None) -> Rows:
 
 
 def _attachments(conn: sa.Connection) -> tuple[Attachment, ...]:
-    """No secret is in facts."""
+    """The attachments without secrets, which facts must not have."""
     return tuple(replace(row, secret=None) for row in repositories.attachments.select(conn))
 
 
@@ -88,7 +88,7 @@ def lock_names(operations: Iterable[Operation]) -> frozenset[str]:
 
 
 def busy(before: Rows, after: Rows) -> frozenset[str]:
-    """Ids of what was worked on, or changed, between two readings. A change of an attachment is one of its volume too."""
+    """Ids of rows that had an operation, or changed, between two reads; with an attachment, also its volume's."""
     since = [each for each in after.operations() if (each.sequence or 0) > before.last]
     working = [*before.unfinished, *after.unfinished, *since]
     named = names_of(working) | _exclusive(working, after.attachments)
@@ -98,6 +98,6 @@ def busy(before: Rows, after: Rows) -> frozenset[str]:
 
 
 def _exclusive(operations: Iterable[Operation], attachments: Iterable[Attachment]) -> frozenset[str]:
-    """Attachments of volumes that an operation has for itself: their exports follow at its end."""
+    """Attachments of volumes that an operation uses exclusively: their exports follow at the operation's end."""
     taken = {lock.name for each in operations for lock in each.lock_set() if not lock.shared}
     return frozenset(row.id for row in attachments if row.volume_id in taken)

@@ -11,7 +11,7 @@ from nbdsvc.model import names
 from nbdsvc.model.entities import StorageBackend
 from nbdsvc.units import human
 
-# How long an undo may take after the deadline.
+# The time that an undo may take after the deadline.
 _OVERDUE = timedelta(minutes=10)
 # Per cent of the metadata of a thin pool, beyond which the pool is close to becoming read-only.
 _METADATA_PERCENT = 90.0
@@ -85,7 +85,7 @@ def _transport(view: View) -> Iterator[Found]:
 
 
 def _lacking(view: View) -> Iterator[Found]:
-    """What the backends of the host report together is one finding."""
+    """One finding for all backends of the host that report the same."""
     seen = set()
     for row in _backends(view):
         for each in row.capabilities.get("findings", []) if row.name in view.facts.configured else []:
@@ -123,7 +123,7 @@ def _digests_damaged(view: View) -> Iterator[Found]:
 
 
 def _digests_outdated(view: View) -> Iterator[Found]:
-    """From an export for writing on, only the guest knows what the volume holds."""
+    """Digests of volumes that are exported for writing, whose content only the guest knows."""
     for id in view.facts.digests:
         volume = view.volumes.get(id)
         writers = [row for row in view.attached[id] if row.exported and row.mode == "rw"]

@@ -56,7 +56,7 @@ def _lost(view: View) -> Iterator[Found]:
 
 
 def _without_row(kind: str, known: Any) -> Any:
-    """Objects with our mark whose row is gone."""
+    """Objects with nbdsvc's mark whose row is gone."""
 
     def find(view: View) -> Iterator[Found]:
         for backend, each in view.idle_objects():

@@ -12,7 +12,7 @@ from nbdsvc.model.operation import Operation
 
 
 class View:
-    """Look-ups in `facts`. What an operation works on is left out of `idle_*`."""
+    """Look-ups in `facts`. `idle_*` are without rows and objects that an operation works on."""
 
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
@@ -52,25 +52,25 @@ class View:
         return found
 
     def idle(self, *ids: str) -> bool:
-        """Whether no operation works on any of these, and none of them changed while it was looked at."""
+        """Whether no operation works on any of these, and none of them changed while the facts were read."""
         return self.facts.busy.isdisjoint(ids)
 
     def is_here(self, volume: Volume | None) -> bool:
-        """Whether the volume is on the host that looked at its storage."""
+        """Whether the volume is on the host that has read its storage."""
         return volume is not None and bool(self.facts.host) and volume.host == self.facts.host
 
     def idle_volumes(self) -> Iterator[Volume]:
         return (row for row in self.facts.volumes if self.idle(row.id))
 
     def idle_snapshots(self) -> Iterator[tuple[Snapshot, Volume]]:
-        """With their volumes; neither is worked on."""
+        """Snapshots with their volumes; no operation works on either."""
         for row in self.facts.snapshots:
             volume = self.volumes.get(row.volume_id)
             if volume and self.idle(row.id, volume.id):
                 yield row, volume
 
     def idle_objects(self) -> Iterator[tuple[str, BackendObject]]:
-        """Those under an id of ours."""
+        """Idle objects with an id of nbdsvc."""
         for backend, objects in self.facts.objects.items():
             for each in objects:
                 if each.id and self.idle(each.id, *([each.origin] if each.origin else [])):
@@ -84,12 +84,12 @@ class View:
         return next((each for each in self.facts.pools.get(backend, ()) if each.name == name), None)
 
     def is_readable(self, volume: Volume) -> bool:
-        """Whether the host could list what is in the volume's pool."""
+        """Whether the host could list the objects of the volume's pool."""
         pool = self.pool(self.backend(volume), volume.pool) if self.is_here(volume) else None
         return pool is not None and not pool.fault and self.backend(volume) in self.facts.objects
 
     def has_bytes(self, volume: Volume) -> bool:
-        """False where what was seen of its pool shows that they are away."""
+        """Whether the volume may have its bytes: False when its pool was listed without them."""
         backend = self.backend(volume)
         pool = self.pool(backend, volume.pool)
         if backend in self.facts.faults or (pool and pool.fault):
@@ -98,21 +98,21 @@ class View:
         return volume.pool in here or not self.is_readable(volume)
 
     def backend(self, volume: Volume) -> str:
-        """Its name; a host's only backend where the row names none, as an older version's."""
+        """The backend's name; the host's only one for a row of an older version without a name."""
         if not volume.backend and len(self.facts.configured) == 1:
             return next(iter(self.facts.configured))
         return volume.backend
 
     def is_late(self, backend: StorageBackend) -> bool:
-        """Whether its last report is too old."""
+        """Whether the backend's last report is too old."""
         return backend.full_name in self.facts.late
 
     def dead_hosts(self) -> set[str]:
-        """Hosts of which no backend reports any more."""
+        """Hosts whose backends all have stopped to report."""
         alive = {row.host for row in self.facts.backends if not self.is_late(row)}
         return {row.host for row in self.facts.backends} - alive
 
 
 def place(volume: Volume) -> str:
-    """host@backend, as `Found.related` has it."""
+    """host@backend, the form in `Found.related`."""
     return names.join_host(volume.host, volume.backend)

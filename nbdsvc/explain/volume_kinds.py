@@ -11,7 +11,7 @@ from nbdsvc.model.entities import Volume
 from nbdsvc.store import transitions
 from nbdsvc.units import GiB, human
 
-# Statuses in which a volume has all of its bytes.
+# The statuses in which a volume has all of its bytes.
 _WHOLE = frozenset(
     """available in-use reserved attaching detaching awaiting-transfer error_attaching error_detaching error_extending
     error_restoring error_backing-up""".split()
@@ -19,7 +19,7 @@ _WHOLE = frozenset(
 
 
 def found_volume(volume: Volume, since: Any = None, **values: Any) -> Found:
-    """A finding about this volume, by the name that its owner gave it too."""
+    """A finding about this volume, also with the name that the owner gave it."""
     name = f" ({volume.name})" if volume.name else ""
     return Found("volume", volume.id, {"name": name, **values}, since, frozenset({place(volume)}))
 
@@ -79,7 +79,7 @@ def _smaller(view: View) -> Iterator[Found]:
 
 
 def _larger(view: View) -> Iterator[Found]:
-    """Pools round up, but not by a GiB. A failed extension says so itself."""
+    """Objects larger than their row by a GiB, because pools round up by less. Failed extends have a status."""
 
     def check(volume: Volume, found: BackendObject) -> dict[str, Any] | None:
         long = found.size >= (volume.size + 1) * GiB and volume.status != "error_extending"
@@ -114,7 +114,7 @@ def _stuck(view: View) -> Iterator[Found]:
 
 
 def _contradicted(view: View) -> Iterator[Found]:
-    """An attachment whose end failed, or is under way, keeps the status of its volume."""
+    """Volumes whose status contradicts their attachments, unless the end of one of these failed or is running."""
     for volume in view.idle_volumes():
         attached = view.attached[volume.id]
         statuses = {row.status for row in attached}
@@ -161,7 +161,7 @@ def _host_unknown(view: View) -> Iterator[Found]:
             yield found_volume(volume, host=volume.host)
 
 
-# The report of a backend finds these too (backends/findings.py).
+# A backend's report also finds these (backends/findings.py).
 MISPLACED = Case(
     "volume.misplaced",
     ERROR,
@@ -170,7 +170,7 @@ MISPLACED = Case(
     _misplaced,
 )
 
-# What only the host of the storage can tell.
+# Kinds that only the storage host can find.
 OF_STORAGE = (
     Case("volume.object_gone", ERROR, "volume {id}{name} is not in {pool}, nor in another pool of its host",
          "bring its disk or folder back, restore it from a backup, or delete the volume", _object_gone),
