@@ -98,8 +98,11 @@ class MemoryDriver(SimulatedReports, FileDriver):
     @faulty
     def delete_volume(self, volume: VolumeRef) -> None:
         """See FileDriver.delete_volume; the planned faults come first and last."""
-        super().delete_volume(self._ids.to_remove(volume))
-        self._ids.forget(volume)
+        removed = self._ids.to_remove(volume)
+        super().delete_volume(removed)
+        # A volume that is moved by a copy has an object of this id in two pools, until the one at the source is removed.
+        if all(found.id != removed.id for found in super().list_objects()):
+            self._ids.forget(volume)
 
     @faulty
     def extend_volume(self, volume: VolumeRef, new_size: int) -> None:

@@ -86,8 +86,12 @@ class Planted:
     def type_of(self, backend: str) -> str:
         """A type that puts its volumes there."""
         id = names.new_id()
-        self.sql("INSERT OR IGNORE INTO volume_types VALUES (?, ?, NULL, 1, ?, '[]', '2026-11-27 00:00:00', NULL)",
-                 id, backend, f'{{"volume_backend_name": "{backend}"}}')  # fmt: skip
+        columns, values = (
+            "id, name, is_public, extra_specs, projects, created_at",
+            "?, ?, 1, ?, '[]', '2026-11-27 00:00:00'",
+        )
+        specs = f'{{"volume_backend_name": "{backend}"}}'
+        self.sql(f"INSERT OR IGNORE INTO volume_types ({columns}) VALUES ({values})", id, backend, specs)
         return backend
 
     def snapshot(self, volume: str) -> str:
