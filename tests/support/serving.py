@@ -172,9 +172,12 @@ class ServiceProcess:
         found += [f"lock {name}" for name in self._locks()]
         return found + [f"process {pid}" for pid in self.servers() - self._known_servers(attachments)]
 
-    def findings(self) -> list[str]:
-        """What `explain` says differs, but for what a failed operation left on purpose and for programs that are missing."""
-        left = ("volume.failed", "snapshot.failed", "attachment.failed", "host.lacking", "backend.frozen")
+    def findings(self, *allowed: str) -> list[str]:
+        """What `explain` says differs, but for what a failed operation left on purpose and for programs that are missing.
+
+        allowed: kinds that may be found besides.
+        """
+        left = (*allowed, "volume.failed", "snapshot.failed", "attachment.failed", "host.lacking", "backend.frozen")
         found = self.client().get("explain")["findings"]
         return [each["message"] for each in found if each["kind"] not in left]
 

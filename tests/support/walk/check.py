@@ -35,7 +35,8 @@ def everything(world: World) -> None:
         read_volume(world, volume)
     for snapshot in world.snapshots:
         read_snapshot(world, snapshot)
-    fail_on([f"explain: {each}" for each in world.service.findings()])
+    # An extension that fails, or is cancelled, after the object grew leaves it so: no driver shrinks a volume.
+    fail_on([f"explain: {each}" for each in world.service.findings("volume.larger")])
 
 
 def read_volume(world: World, volume: Volume) -> None:
