@@ -3,29 +3,17 @@
 from fastapi.responses import JSONResponse
 
 from nbdsvc.api import strict
-from nbdsvc.api.quota_sets import Limit
+from nbdsvc.api.quota_sets import LimitChanges
 from nbdsvc.api.request import Body, CurrentRequest, answer
 from nbdsvc.quotas.classes import limits_of_class, set_class_limits
 
 router = strict.router("quota classes")
 
 
-class ClassChanges(Body):
-    """Limits to set, -1 for unlimited; null leaves one as it is. Gigabytes are GiB."""
-
-    volumes: Limit | None = None
-    snapshots: Limit | None = None
-    gigabytes: Limit | None = None
-    per_volume_gigabytes: Limit | None = None
-    backups: Limit | None = None
-    backup_gigabytes: Limit | None = None
-    groups: Limit | None = None
-
-
 class ClassBody(Body):
     """The body of an update."""
 
-    quota_class_set: ClassChanges
+    quota_class_set: LimitChanges
 
 
 @router.get("/os-quota-class-sets/{name}")

@@ -17,7 +17,7 @@ router = strict.router("quota sets")
 Limit = Annotated[int, Field(ge=-1, le=MAX_INTEGER)]
 
 
-class QuotaChanges(Body):
+class LimitChanges(Body):
     """Limits to set, -1 for unlimited; null leaves one as it is. Gigabytes are GiB."""
 
     volumes: Limit | None = None
@@ -27,6 +27,11 @@ class QuotaChanges(Body):
     backups: Limit | None = None
     backup_gigabytes: Limit | None = None
     groups: Limit | None = None
+
+
+class QuotaChanges(LimitChanges):
+    """Limits of a project to set. `tenant_id` is ignored: the path names the project."""
+
     tenant_id: Any = None
 
 

@@ -1,6 +1,7 @@
 """The pool that an existing volume is to be moved to: one that a client names, or the best one for another type."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -12,7 +13,7 @@ from nbdsvc.model.entities import Volume, VolumeType
 from nbdsvc.scheduler.candidate import Candidate, Request
 from nbdsvc.scheduler.decide import Refusal, judge
 from nbdsvc.scheduler.filters import CAPABILITIES
-from nbdsvc.store import backends, qos_specs, repositories
+from nbdsvc.store import qos_specs, repositories
 from nbdsvc.units import GiB
 
 # Of a backend's report: whether its host takes volumes of other hosts, and gives its own away. An older version has neither.
@@ -29,7 +30,8 @@ def named_destination(app: App, conn: sa.Connection, volume: Volume, host: str) 
     found = _named(placement.candidates(app, conn), host)
     if found.full_name == volume.full_host:
         raise _refused(host, "the volume is in this pool already")
-    if refusal := judge(_request(conn, volume, _type_of(conn, volume)), found) or _hosts_refusal(conn, volume, found):
+    request = _request(conn, volume, _type_of(conn, volume))
+    if refusal := judge(request, found) or _hosts_refusal(_reported(conn), volume, found):
         raise _refused(host, str(refusal))
     if not placement.reserve(app, conn, found.full_name, volume.size * GiB, found.pool):
         raise _refused(host, f"{found.full_name} has become full")
@@ -46,14 +48,20 @@ def _type_of(conn: sa.Connection, volume: Volume) -> VolumeType | None:
     return repositories.volume_types.find(conn, volume.volume_type_id) if volume.volume_type_id else None
 
 
-def _hosts_refusal(conn: sa.Connection, volume: Volume, found: Candidate) -> str:
+def _reported(conn: sa.Connection) -> dict[str, Mapping[str, Any]]:
+    """What each `host@backend` last reported of itself."""
+    return {row.full_name: row.capabilities for row in repositories.backends.select(conn)}
+
+
+def _hosts_refusal(reported: Mapping[str, Mapping[str, Any]], volume: Volume, found: Candidate) -> str:
     """Why no volume can be moved from its host to that one; empty where one can."""
     if found.host == volume.host:
         return ""
-    here, there = backends.find(conn, volume.full_host), backends.find(conn, found.full_name)
-    if here is None or not here.capabilities.get(SENDS):
+    here = reported.get(names.join_host(volume.host, volume.backend), {})
+    there = reported.get(names.join_host(found.host, found.backend), {})
+    if not here.get(SENDS):
         return f"host {volume.host}, where it is, is down, or of a version that moves no volumes to other hosts"
-    if there is None or not there.capabilities.get(RECEIVES):
+    if not there.get(RECEIVES):
         reason = "it exports nothing over the network (nbd_listen), or is down, or of a version that cannot"
         return f"host {found.host} takes no volumes of other hosts: {reason}"
     return ""
@@ -103,12 +111,13 @@ def destination_for_type(app: App, conn: sa.Connection, volume: Volume, wanted: 
 
 def _others(app: App, conn: sa.Connection, volume: Volume, away_from: str = "") -> list[Candidate]:
     """The pools that the volume could be moved to, if they have what it needs."""
+    reported = _reported(conn)
     return [
         each
         for each in placement.candidates(app, conn)
         if each.full_name != volume.full_host
         and each.host != (away_from or None)
-        and not _hosts_refusal(conn, volume, each)
+        and not _hosts_refusal(reported, volume, each)
     ]
 
 

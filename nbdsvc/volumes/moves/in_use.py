@@ -20,7 +20,7 @@ from nbdsvc.exporter import MirrorExporter
 from nbdsvc.host import host_of
 from nbdsvc.model import names
 from nbdsvc.model.context import Context
-from nbdsvc.model.entities import Attachment, Move, Volume
+from nbdsvc.model.entities import Attachment, Volume
 from nbdsvc.model.locking import locks
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step, always
@@ -30,6 +30,7 @@ from nbdsvc.volumes.moves.arguments import MoveArgs
 from nbdsvc.volumes.moves.create import create_destination, remove_destination
 from nbdsvc.volumes.moves.finish import finish, remove_source
 from nbdsvc.volumes.moves.mirror import InUseArgs, end_mirror, exporter_of, mirror, switch, undo_mirror
+from nbdsvc.volumes.moves.submit import submit_kind
 
 # Transports whose servers can mirror.
 _MIRRORING = ("nbd",)
@@ -65,11 +66,7 @@ def submit_in_use(
     if names.split_host(destination)[0] != volume.host:
         reason = f"volume {volume.id} is in use, and can be migrated within its host only; detach it first"
         raise errors.Unsupported(reason=reason)
-    submitted = app.submit(conn, context, MIGRATE_IN_USE, args, backend=volume, resource=("volume", volume.id))
-    place = names.split_host(destination)
-    move = Move(volume.id, submitted.id, volume.size, *place, volume_type_id=volume.volume_type_id)
-    repositories.moves.insert(conn, move)
-    moves.change_status(conn, volume.id, "begin")
+    submit_kind(app, conn, context, MIGRATE_IN_USE, args, volume, destination, volume.volume_type_id)
 
 
 def _begin(run: Run[InUseArgs]) -> dict[str, bool]:

@@ -1,6 +1,7 @@
 """Whether a volume can be moved, and the submission of its move."""
 
 from dataclasses import replace
+from typing import TypeVar
 
 import sqlalchemy as sa
 
@@ -9,9 +10,12 @@ from nbdsvc.app import App
 from nbdsvc.model import names, states
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Move, Volume
+from nbdsvc.operations.operation_type import OperationType
 from nbdsvc.store import backends, moves, repositories
 from nbdsvc.volumes.moves.arguments import MoveArgs
 from nbdsvc.volumes.moves.kinds import Kinds
+
+A = TypeVar("A")
 
 _NOT_REPLICATED = (None, "disabled", "not-capable")
 
@@ -61,13 +65,26 @@ def submit_move(
     volume_type_id: str | None,
 ) -> None:
     """Submit the move of the volume to `host@backend#pool`, where it is to have this type; its status is the caller's."""
-    host, backend, pool = names.split_host(destination)
+    host, backend, _pool = names.split_host(destination)
     if host != volume.host:
         source = names.join_host(volume.host, volume.backend)
         args = replace(args, source=source, destination=names.join_host(host, backend))
     kind = kinds.between_hosts if args.destination else kinds.within_host
+    submit_kind(app, conn, context, kind, args, volume, destination, volume_type_id)
+
+
+def submit_kind(
+    app: App,
+    conn: sa.Connection,
+    context: Context,
+    kind: OperationType[A],
+    args: A,
+    volume: Volume,
+    destination: str,
+    volume_type_id: str | None,
+) -> None:
+    """Submit a move of this kind, with the row of the volume's second place."""
     submitted = app.submit(conn, context, kind, args, backend=volume, resource=("volume", volume.id))
-    repositories.moves.insert(
-        conn, Move(volume.id, submitted.id, volume.size, host, backend, pool, volume_type_id=volume_type_id)
-    )
+    place = names.split_host(destination)
+    repositories.moves.insert(conn, Move(volume.id, submitted.id, volume.size, *place, volume_type_id=volume_type_id))
     moves.change_status(conn, volume.id, "begin")
