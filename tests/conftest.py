@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import debian_packages  # noqa: F401 (before any import of libnbd)
+import migrated
 import pytest
 import structlog
 from exporting import Exports
@@ -14,13 +15,13 @@ from hypothesis import HealthCheck, settings
 from postgres import Postgres
 from serving import ServiceProcess
 
-from nbdsvc.store import migrate
 from nbdsvc.store.database import Database
 
 settings.register_profile(
     "nbdsvc", deadline=None, suppress_health_check=list(HealthCheck), print_blob=True, derandomize="CI" in os.environ
 )
 settings.load_profile("nbdsvc")
+ServiceProcess.forks = True
 structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
 
 # The rig runs these in its machines; elsewhere there is no volume group to lose, and no LIO.
@@ -80,18 +81,31 @@ def postgres() -> Iterator[Postgres]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def kind_of_database(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def database_url(request: pytest.FixtureRequest, kind_of_database: str, tmp_path: Path) -> str:
     """A fresh, empty database of either kind."""
-    if request.param == "sqlite":
+    if kind_of_database == "sqlite":
         return str(tmp_path / "test.db")
     return str(request.getfixturevalue("postgres").database())
 
 
 @pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
+def migrated_url(request: pytest.FixtureRequest, kind_of_database: str, tmp_path: Path) -> str:
+    """A database of either kind with the newest schema, and no rows but those of the migrations."""
+    if kind_of_database == "sqlite":
+        migrated.sqlite_at(tmp_path / "test.db")
+        return str(tmp_path / "test.db")
+    return migrated.postgresql_of(request.getfixturevalue("postgres"))
+
+
+@pytest.fixture
+def database(migrated_url: str) -> Iterator[Database]:
     """A migrated database of either kind."""
-    opened = Database(database_url)
-    migrate.upgrade(opened)
+    opened = Database(migrated_url)
     yield opened
     opened.close()
 

@@ -15,24 +15,27 @@ from nbdsvc import config, errors
 from nbdsvc.cli.serve import run
 from nbdsvc.model.operation import Operation
 
-PLAN = Path(os.environ["CRASH_PLAN"])
-
 
 def probe(moment: str, operation: Operation, step: str) -> None:
-    if not PLAN.exists():
+    path = Path(os.environ["CRASH_PLAN"])
+    if not path.exists():
         return
-    plan = json.loads(PLAN.read_text())
+    plan = json.loads(path.read_text())
     if (plan["kind"], plan["moment"], plan["step"]) == (operation.kind, moment, step):
         if plan.get("skip"):
-            PLAN.write_text(json.dumps({**plan, "skip": plan["skip"] - 1}))
+            path.write_text(json.dumps({**plan, "skip": plan["skip"] - 1}))
             return
-        PLAN.rename(PLAN.with_suffix(".done"))
+        path.rename(path.with_suffix(".done"))
         os.kill(plan.get("pid", os.getpid()), signal.SIGKILL)
     if (plan["kind"], "after do", plan["fail"]) == (operation.kind, moment, step):
         raise errors.BackendUnavailable(backend="file", reason="the test wants it")
 
 
-if __name__ == "__main__":
+def main() -> None:
     role = os.environ["ROLE"]
     file = Path(os.environ["CONFIG"]) if "CONFIG" in os.environ else None
     run(partial(config.load, file), with_api=role != "host", with_host=role != "api", probe=probe)
+
+
+if __name__ == "__main__":
+    main()

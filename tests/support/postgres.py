@@ -32,6 +32,7 @@ class Postgres:
         self.data = self.folder / "data"
         self._settings = settings
         self._count = 0
+        self._databases: set[str] = set()
         if standby_of:
             source = ["-h", str(standby_of.folder), "-U", "postgres"]
             self._run("pg_basebackup", *source, "-D", str(self.data), "-R", "-X", "stream", "-c", "fast")
@@ -53,11 +54,16 @@ class Postgres:
                 assert time.monotonic() < end, (self.folder / "log").read_text()[-2000:]
                 time.sleep(0.1)
 
-    def database(self) -> str:
+    def database(self, name: str = "", like: str = "template1") -> str:
+        """like: the database whose tables it is to have; nobody may be connected to that one."""
         self._count += 1
-        name = f"test{self._count}"
-        self._run("createdb", "-h", str(self.folder), "-U", "postgres", name)
+        name = name or f"test{self._count}"
+        self._databases.add(name)
+        self._run("createdb", "-h", str(self.folder), "-U", "postgres", "-T", like, name)
         return f"postgresql://postgres@/{name}?host={self.folder}"
+
+    def has(self, name: str) -> bool:
+        return name in self._databases
 
     def execute(self, statement: str, database: str = "postgres") -> None:
         """Run SQL as the superuser."""

@@ -8,9 +8,11 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, ClassVar
 
+import migrated
 from backends import Backend
+from forking import ForkedService
 from waiting import wait_until
 
 from nbdsvc.cli.client import Client
@@ -22,6 +24,8 @@ HERE = Path(__file__).resolve().parent
 # Multiplied by ten for emulated machines.
 PATIENCE = float(os.environ.get("NBDSVC_TEST_PATIENCE", "1"))
 READY, READY_SECONDS = " ready on ", 60 * PATIENCE
+# Launcher, variables, tree and script of a service that needs nothing of its own.
+USUAL = ((), {}, HERE.parents[1], HERE / "crashing.py")
 UNFINISHED = ("pending", "running", "undoing")
 
 
@@ -42,6 +46,9 @@ class Shown:
 class ServiceProcess:
     """One service on one state folder. `settings` become its environment; those of its backend too."""
 
+    # Tests fork it (conftest.py), unless they give it a program, variables or a launcher; who measures it does not.
+    forks: ClassVar[bool] = False
+
     def __init__(self, folder: Path, backend: Backend | None = None, **settings: object) -> None:
         self.backend = backend or Backend()
         self.state = folder / "s"
@@ -55,7 +62,7 @@ class ServiceProcess:
         self.tree = HERE.parents[1]  # the source tree of the version that is run
         self.script = HERE / "crashing.py"
         self.launcher: tuple[str, ...] = ()  # the command that starts the process
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | ForkedService | None = None
         self.url = ""
 
     def start(self) -> "ServiceProcess":
@@ -66,10 +73,7 @@ class ServiceProcess:
         environment |= {"PYTHONPATH": str(self.tree), **self.environment}
         before = self.log.read_text().count(READY) if self.log.exists() else 0
         with self.log.open("ab") as output:
-            argv = [*self.launcher, sys.executable, str(self.script)]
-            self.process = subprocess.Popen(
-                argv, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
-            )
+            self.process = self._begin(environment, output)
         end = time.monotonic() + READY_SECONDS
         while time.monotonic() < end:
             lines = [line for line in self.log.read_text().splitlines() if READY in line]
@@ -80,6 +84,15 @@ class ServiceProcess:
                 break
             time.sleep(0.02)
         raise AssertionError("the service did not start:\n" + self.log.read_text()[-3000:])
+
+    def _begin(self, environment: dict[str, str], output: BinaryIO) -> "subprocess.Popen[bytes] | ForkedService":
+        usual = (self.launcher, self.environment, self.tree, self.script) == USUAL
+        if self.forks and usual:
+            if not (self.state / "nbdsvc.db").exists() and "NBDSVC_DATABASE" not in environment:
+                migrated.sqlite_at(self.state / "nbdsvc.db")
+            return ForkedService(environment, output.fileno())
+        argv = [*self.launcher, sys.executable, str(self.script)]
+        return subprocess.Popen(argv, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
 
     def _setting(self, value: object) -> str:
         return str(value).replace("STATE", str(self.state))

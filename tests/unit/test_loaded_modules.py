@@ -3,8 +3,10 @@
 import subprocess
 import sys
 
-PROGRAM = "import nbdsvc.cli.serve, nbdsvc.service, nbdsvc.api.server, sys; print(*sys.modules)"
-RARE = ("urllib3", "rich", "pygments", "alembic", "pyroute2", "rtslib_fb", "psycopg", "lark", "nbdsvc.exports.lio.plan")
+PROGRAM = (
+    "import nbdsvc.cli.serve, nbdsvc.service, nbdsvc.api.server, sys; print(*(n for n, m in sys.modules.items() if m))"
+)
+RARE = "urllib3 rich pygments alembic pyroute2 rtslib_fb psycopg lark pydantic.v1 nbdsvc.exports.lio.plan".split()
 
 
 def test_a_service_starts_without_what_few_use() -> None:
