@@ -1,7 +1,7 @@
 """Finds installed drivers."""
 
-from collections.abc import Callable
-from importlib.metadata import entry_points
+from collections.abc import Callable, Iterable
+from importlib.metadata import EntryPoint, PackageNotFoundError, distribution, entry_points
 from typing import cast
 
 from nbdsvc import errors
@@ -11,16 +11,26 @@ ENTRY_POINT_GROUP = "nbdsvc.drivers"
 
 
 def load(kind: str, setting: str = "driver") -> Callable[..., Driver]:
-    """The driver class that some installed package offers as entry point `kind` of the group nbdsvc.drivers.
+    """The driver class that an installed package offers as entry point `kind` of the group nbdsvc.drivers. A name of ours is
+    ours, whoever else offers it.
 
     Raises ConfigError, which names the setting, where no package offers it.
     """
-    offered = entry_points(group=ENTRY_POINT_GROUP)
-    for point in offered:
-        if point.name == kind:
-            return cast("Callable[..., Driver]", point.load())
+    offered: Iterable[EntryPoint] = ()
+    for offered in (_own(), entry_points(group=ENTRY_POINT_GROUP)):
+        for point in offered:
+            if point.name == kind:
+                return cast("Callable[..., Driver]", point.load())
     known = ", ".join(sorted(point.name for point in offered)) or "none"
     raise errors.ConfigError(setting=setting, reason=f"no driver is called {kind}; installed are: {known}")
+
+
+def _own() -> Iterable[EntryPoint]:
+    """The drivers of this package, looked at first: to read what every installed package offers takes 10 ms of a start."""
+    try:
+        return distribution("nbdsvc").entry_points.select(group=ENTRY_POINT_GROUP)
+    except PackageNotFoundError:
+        return ()
 
 
 def check_complete(driver: object, setting: str) -> Driver:
