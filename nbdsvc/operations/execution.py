@@ -26,8 +26,8 @@ from nbdsvc.operations.step_places import StepPlaces
 PROGRESS_SECONDS = 0.5
 # Seconds between two reads of the cancel flag and the rate; a cancel from this process takes effect at once.
 CONTROL_POLL_SECONDS = 0.5
-# The most runs of an undo, with pauses in between, before its failure is stored.
-UNDO_TRIES = 3
+# Seconds before each further run of an undo that failed; after the last one its failure is stored at once.
+UNDO_PAUSES = (0.0, 1.0)
 
 Probe = Callable[[str, Operation, str], None]
 
@@ -270,18 +270,22 @@ class Execution:
             raise HandedOverError(names.join_host(place.host, place.backend))
 
     def _undo_step(self, undo: Callable[["Execution"], None]) -> Exception | None:
-        failed: Exception | None = None
-        for attempt in range(UNDO_TRIES):
-            try:
-                undo(self)
-            except (errors.Interrupted, errors.DatabaseUnavailable):
-                raise
-            except Exception as error:
-                failed = error
-                time.sleep(attempt**2)
-            else:
+        failed = self._try_undo(undo)
+        for pause in UNDO_PAUSES:
+            if failed is None:
                 return None
+            time.sleep(pause)
+            failed = self._try_undo(undo)
         return failed
+
+    def _try_undo(self, undo: Callable[["Execution"], None]) -> Exception | None:
+        try:
+            undo(self)
+        except (errors.Interrupted, errors.DatabaseUnavailable):
+            raise
+        except Exception as error:
+            return error
+        return None
 
     def _cancel_seen(self) -> bool:
         if not self.cancelled and time.monotonic() - self._flags_read > CONTROL_POLL_SECONDS:

@@ -16,6 +16,7 @@ from nbdsvc.model import clock, names
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.client import Operations
 from nbdsvc.operations.engine import Engine
+from nbdsvc.operations.execution import UNDO_PAUSES
 from nbdsvc.operations.locks import FileLocks
 from nbdsvc.operations.operation_type import OperationType
 from nbdsvc.store import migrate, tables, transitions
@@ -125,6 +126,21 @@ def test_a_failed_undo_is_a_visible_state(stage: Stage) -> None:
         stage.start().wait(id := stage.submit("k"), 20)
     assert (caught.value.step, caught.value.operation) == ("two", id)
     assert stage.did == ["undo 1", "end rollback_failed"]
+
+
+def test_the_failure_of_an_undo_is_stored_at_once(stage: Stage) -> None:
+    """After its last run nothing is waited for: the operation ends sooner than another pause would."""
+    failed: list[float] = []
+
+    def fail(_run: Run) -> None:
+        failed.append(time.monotonic())
+        raise errors.DeviceBusy(device="d", reason="held")
+
+    stage.kind("k", ("one", fail, fail))
+    with pytest.raises(errors.RollbackFailed):
+        stage.start().wait(stage.submit("k"), 20)
+    assert len(failed) == 1 + 1 + len(UNDO_PAUSES)
+    assert time.monotonic() - failed[-1] < 3
 
 
 def test_cancel_ends_in_undo(stage: Stage) -> None:
