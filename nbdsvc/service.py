@@ -53,6 +53,7 @@ from nbdsvc.store import migrate
 from nbdsvc.store.claims import Claim
 from nbdsvc.store.database import Database
 from nbdsvc.store.listening import Listener
+from nbdsvc.store.presence import GONE_CLAIMS
 from nbdsvc.transfers.accept import ACCEPT_TRANSFER
 from nbdsvc.volumes.create import CREATE_VOLUME
 from nbdsvc.volumes.create_elsewhere import going_on
@@ -75,8 +76,6 @@ log = structlog.get_logger(__name__)
 
 # Seconds that a start waits for the first report of a backend.
 FIRST_REPORT_SECONDS = 20.0
-# A host counts as gone after so many times the silence after which another process may take its name: a restart takes less.
-GONE_CLAIMS = 3
 
 
 def _add_chap(info: ConnectionInfo, secret: str) -> ConnectionInfo:

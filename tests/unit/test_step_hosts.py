@@ -146,12 +146,25 @@ def test_what_is_left_to_do_at_a_host_that_is_gone_is_left_out(world: World, why
 
 def test_a_host_is_not_gone_because_the_database_was_away(database: Database) -> None:
     """Nothing was looked at for longer than a host may be silent: its silence is counted anew."""
-    presence = Presence(database, 0.2)
-    presence.late_seconds = 0.5
+    presence = Presence(database, 0.2, late_seconds=0.5)
     assert not presence.is_gone("two")
     time.sleep(0.6)
     assert not presence.is_gone("two")
     wait_until(lambda: presence.is_gone("two"))
+
+
+def test_a_host_may_be_silent_as_long_as_its_own_claim_says(database: Database) -> None:
+    """Whatever the setting of who looks: the host that beats seldom is there, and the one that beats often is gone."""
+    row = {"instance": "i", "machine": "m", "pid": 1, "started": "", "beat": 0, "note": ""}
+    with database.write() as conn:
+        for host, seconds in (("seldom", 1000), ("often", 0.05)):
+            conn.execute(tables.host_claims.insert().values(host=host, seconds=seconds, **row))
+    hasty, patient = Presence(database, 0.1), Presence(database, 1000)
+    assert not hasty.is_gone("seldom")
+    wait_until(lambda: hasty.is_gone("gone without a claim"))
+    time.sleep(0.2)
+    assert not hasty.is_gone("seldom")
+    wait_until(lambda: patient.is_gone("often"))
 
 
 def test_of_taking_up_and_taking_back_one_wins(database: Database) -> None:
