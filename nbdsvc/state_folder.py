@@ -11,7 +11,12 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import structlog
+
 from nbdsvc import atomic_file, errors
+from nbdsvc.model import names
+
+log = structlog.get_logger(__name__)
 
 FOLDER_MODE, FILE_MODE = 0o700, 0o600
 # Folders of nbdsvc below it. A pool or images elsewhere are their operator's, and so are their permissions.
@@ -87,16 +92,19 @@ def _close_file(path: Path) -> None:
 
 
 def identity(folder: Path, host: str) -> str:
-    """Which machine serves the host, by a file of the folder, which is made where there is none; where that cannot be, on a
-    full disk, a new machine at each start.
+    """Which machine serves the host, by a file of the folder, which is made where it is missing or has no identity in it, as
+    after a power cut. Where that cannot be, on a full disk, a new machine at each start.
+
+    A new machine is as safe as another one: it takes the host's name where it has the host's volumes (backends/machine.py).
     """
     path, made = folder / f"host-{host}.id", str(uuid.uuid4())
-    try:
-        return path.read_text().strip() or made
-    except OSError:
-        with contextlib.suppress(OSError):
-            atomic_file.write(path, made.encode())
-        return made
+    with contextlib.suppress(OSError, ValueError):  # ValueError: bytes that are no text
+        if names.is_id(found := path.read_text().strip()):
+            return found
+        log.warning("the file of this machine's identity is damaged, and is made anew", path=str(path))
+    with contextlib.suppress(OSError):
+        atomic_file.write(path, made.encode())
+    return made
 
 
 def make_file(path: Path) -> None:

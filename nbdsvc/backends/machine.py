@@ -4,6 +4,7 @@ Another machine, or another state folder, may take the name where the storage is
 that the database has there does not start over them: the disks are in the old machine, or were not declared lost.
 """
 
+import threading
 from collections.abc import Iterable
 
 import structlog
@@ -27,6 +28,9 @@ class Machine:
     def __init__(self, host: Host, identity: str) -> None:
         self._host = host
         self._identity = identity
+        self._unchecked = set(host.backends)
+        self._started = False
+        self._mutex = threading.Lock()  # of the two above: each backend is checked by a thread of its own
         with host.database.read() as conn:
             self._known = hosts.find(conn, host.name)
 
@@ -45,8 +49,12 @@ class Machine:
         """ConfigError where this is another machine, and its backend, which works, lacks volumes; where an administrator has
         let it return, these become errors.
         """
-        if self._known is None or self._known.identity == self._identity:
-            return
+        if self._known is not None and self._is_new():
+            self._check_volumes(backend)
+        self._note(backend.name)
+
+    def _check_volumes(self, backend: Backend) -> None:
+        assert self._known
         missing = self._missing(backend)
         if missing and self._known.identity:
             self._refuse(backend, missing)
@@ -54,8 +62,29 @@ class Machine:
             self._lose(volume)
 
     def accept(self) -> None:
-        """Every backend that works has been checked: this is the host from now on."""
-        if self._known is None or self._known.identity != self._identity:
+        """The start is over: this is the host from now on, or once the last of its backends has been checked.
+
+        One that is silent, or does not work, may lack volumes: where the process ended before it was checked, the next start
+        would take this machine for the one that had them.
+        """
+        self._note(None)
+
+    def _note(self, checked: str | None) -> None:
+        """checked: a backend; None: the start is over."""
+        with self._mutex:
+            self._unchecked.discard(checked or "")
+            self._started = self._started or checked is None
+            waits_for = sorted(self._unchecked) if self._started else None
+        if waits_for == []:
+            self._identify()
+        elif waits_for and checked is None and self._is_new():
+            log.warning("this machine is not known yet: backends are to be checked first", backends=waits_for)
+
+    def _is_new(self) -> bool:
+        return self._known is None or self._known.identity != self._identity
+
+    def _identify(self) -> None:
+        if self._is_new():
             with self._host.database.write() as conn:
                 hosts.identify(conn, self._host.name, self._identity)
 
