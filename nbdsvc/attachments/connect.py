@@ -117,7 +117,7 @@ def _export(run: Run[ConnectArgs]) -> dict[str, Any]:
     where = {"location": info.location} if info.location else {}
     log.info("exported", attachment=spec.id, protocol=info.driver_volume_type, **where)
     with host.database.read() as conn:
-        limits = qos_specs.front_end(conn, repositories.volumes.get(conn, attachment.volume_id))
+        limits = qos_specs.front_end(conn, found.volume.volume_type_id, found.volume.size)
     return {**added, **stored_info(info, limits)}
 
 

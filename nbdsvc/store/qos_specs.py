@@ -3,9 +3,16 @@
 import sqlalchemy as sa
 
 from nbdsvc.model import qos
-from nbdsvc.model.entities import QosSpecs, Volume, VolumeType
+from nbdsvc.model.entities import QosSpecs, VolumeType
 from nbdsvc.store import repositories, tables
 
+_specs, _types = tables.qos_specs.c, tables.volume_types.c
+# One query, because every attach waits for it.
+_of_type = (
+    sa.select(_specs.consumer, _specs.specs)
+    .join_from(tables.volume_types, tables.qos_specs, _types.qos_specs_id == _specs.id)
+    .where(_types.id == sa.bindparam("type"))
+)
 _of_specs = repositories.volume_types.query(tables.volume_types.c.qos_specs_id == sa.bindparam("specs"))
 
 
@@ -27,7 +34,9 @@ def specs_of(conn: sa.Connection, volume_type: VolumeType | None) -> dict[str, s
     return found.specs if found else {}
 
 
-def front_end(conn: sa.Connection, volume: Volume) -> dict[str, str] | None:
-    """What the volume's user has to keep to, which its connection_info says; None where its type has nothing of the kind."""
-    found = of_type(conn, repositories.volume_types.find(conn, volume.volume_type_id or ""))
-    return qos.for_size(found.specs, volume.size) if found and found.consumer != qos.BACK_END else None
+def front_end(conn: sa.Connection, volume_type_id: str | None, size: int) -> dict[str, str] | None:
+    """What the user of a volume of this type and of `size` GiB has to keep to, which its connection_info says; None where the
+    type has nothing of the kind.
+    """
+    found = conn.execute(_of_type, {"type": volume_type_id}).one_or_none() if volume_type_id else None
+    return qos.for_size(found.specs, size) if found and found.consumer != qos.BACK_END else None

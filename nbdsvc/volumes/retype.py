@@ -1,6 +1,5 @@
 """Give a volume another type (os-retype): where it is, or by a migration to a pool that meets the type."""
 
-from dataclasses import replace
 from typing import Literal
 
 import sqlalchemy as sa
@@ -58,13 +57,16 @@ def _check(conn: sa.Connection, volume: Volume, wanted: VolumeType) -> None:
     if volume.status == "in-use" and volume.multiattach != wanted.multiattach:
         reason = "whether it allows several attachments cannot change while the volume is in use"
         raise errors.InvalidInput(field="new_type", value=wanted.name, reason=reason)
-    if volume.status == "in-use" and qos_specs.front_end(conn, volume) != qos_specs.front_end(
-        conn, replace(volume, volume_type_id=wanted.id)
-    ):
+    if volume.status == "in-use" and _changes_front_end(conn, volume, wanted):
         reason = "the front end keeps to other QoS specs while the volume is in use"
         raise errors.InvalidInput(field="new_type", value=wanted.name, reason=reason)
     if repositories.moves.find(conn, volume.id):
         raise errors.Conflict(reason=f"volume {volume.id} cannot be retyped now: it is being moved")
+
+
+def _changes_front_end(conn: sa.Connection, volume: Volume, wanted: VolumeType) -> bool:
+    now, then = (qos_specs.front_end(conn, id, volume.size) for id in (volume.volume_type_id, wanted.id))
+    return now != then
 
 
 def _submit(app: App, conn: sa.Connection, context: Context, volume: Volume, wanted: VolumeType) -> None:
