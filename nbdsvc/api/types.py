@@ -132,8 +132,8 @@ def update(request: CurrentRequest, id: str, body: UpdateBody) -> JSONResponse:
 def delete(request: CurrentRequest, id: str) -> Response:
     """Delete a volume type. For administrators.
 
-    Errors: 400 badRequest (volumes have it, or it is the default); 403 forbidden (the caller is no administrator); 404
-    itemNotFound (type).
+    Errors: 400 badRequest (volumes have it or are being given it, or it is the default); 403 forbidden (the caller is no
+    administrator); 404 itemNotFound (type).
     """
     request.require_admin()
     delete_type(request.app, id)
@@ -153,7 +153,8 @@ def extra_specs(request: CurrentRequest, id: str) -> JSONResponse:
 def set_extra_specs(request: CurrentRequest, id: str, body: SpecsBody) -> JSONResponse:
     """Set extra specs and keep the others. For administrators.
 
-    Errors: 400 badRequest (body); 403 forbidden (the caller is no administrator); 404 itemNotFound (type).
+    Errors: 400 badRequest (body); 403 forbidden (the caller is no administrator); 404 itemNotFound (type); 409
+    conflictingRequest (a volume is being given the type).
     """
     request.require_admin()
     edit_extra_specs(request.app, id, dict(body.extra_specs))
@@ -177,7 +178,7 @@ def set_extra_spec(request: CurrentRequest, id: str, key: str, body: Annotated[M
     """Set one extra spec. For administrators.
 
     Errors: 400 badRequest (the body's key is not that of the path); 403 forbidden (the caller is no administrator); 404
-    itemNotFound (type).
+    itemNotFound (type); 409 conflictingRequest (a volume is being given the type).
     """
     request.require_admin()
     if set(body) != {key}:
@@ -190,7 +191,8 @@ def set_extra_spec(request: CurrentRequest, id: str, key: str, body: Annotated[M
 def delete_extra_spec(request: CurrentRequest, id: str, key: str) -> Response:
     """Remove one extra spec. For administrators.
 
-    Errors: 403 forbidden (the caller is no administrator); 404 itemNotFound (type or key).
+    Errors: 403 forbidden (the caller is no administrator); 404 itemNotFound (type or key); 409 conflictingRequest (a
+    volume is being given the type).
     """
     request.require_admin()
     edit_extra_specs(request.app, id, {key: None})

@@ -11,6 +11,13 @@ from nbdsvc.model.entities import Move, Volume
 from nbdsvc.store import hosts, operations, repositories, tables
 
 _volumes = tables.volumes.c
+_moves = tables.moves.c
+_being_given = (
+    sa.select(sa.func.count())
+    .join_from(tables.moves, tables.volumes, _moves.id == _volumes.id)
+    .where(_moves.volume_type_id == sa.bindparam("type"), _moves.switched.is_(False))
+    .where(_volumes.volume_type_id.is_distinct_from(_moves.volume_type_id))
+)
 # Operations that move a volume; their arguments have `lock_volume`.
 KINDS = (
     "volume.migrate",
@@ -46,6 +53,12 @@ def switch(conn: sa.Connection, volume: Volume, move: Move, **changes: Any) -> N
 
 def _place_of(row: Volume | Move) -> dict[str, Any]:
     return {name: getattr(row, name) for name in _PLACE}
+
+
+def being_given(conn: sa.Connection, type_id: str) -> int:
+    """How many volumes a retype under way gives this type with its switch."""
+    found: int = conn.execute(_being_given, {"type": type_id}).scalar_one()
+    return found
 
 
 def is_last_copy(conn: sa.Connection, move: Move) -> bool:

@@ -8,7 +8,7 @@ from nbdsvc import errors
 from nbdsvc.app import App
 from nbdsvc.model import names
 from nbdsvc.model.entities import VolumeType
-from nbdsvc.store import repositories, tables
+from nbdsvc.store import moves, repositories, tables
 
 
 def create_type(
@@ -33,9 +33,9 @@ def update_type(app: App, id: str, **changes: Any) -> VolumeType:
 
 
 def delete_type(app: App, id: str) -> None:
-    """Remove a type. Raises NotFound, and InvalidInput for the default type or one that volumes have."""
+    """Remove a type. Raises NotFound, and InvalidInput for the default type or one that volumes have, or are being given."""
     with app.change() as conn:
-        found = repositories.volume_types.get(conn, id)
+        found = repositories.volume_types.get_for_update(conn, id)  # who gives it to a volume holds it until its commit
         if reason := _in_use_reason(app, conn, found):
             raise errors.InvalidInput(field="volume_type", value=id, reason=reason)
         repositories.volume_types.delete(conn, id)
@@ -45,7 +45,10 @@ def _in_use_reason(app: App, conn: sa.Connection, found: VolumeType) -> str | No
     if app.settings.default_volume_type in (found.id, found.name):
         return "the default type cannot be deleted"
     used = repositories.volumes.count(conn, tables.volumes.c.volume_type_id == found.id)
-    return f"{used} volumes have this type" if used else None
+    if used:
+        return f"{used} volumes have this type"
+    given = moves.being_given(conn, found.id)
+    return f"{given} volumes are being given this type by a retype: wait for its end, or cancel it" if given else None
 
 
 def _check_name(app: App, conn: sa.Connection, name: str, own_id: str | None) -> None:

@@ -29,8 +29,13 @@ _used = sa.select(sa.func.count()).select_from(
 
 
 def check_not_encrypted(conn: sa.Connection, volume_type: VolumeType) -> None:
-    """InvalidInput for a type whose volumes are to be encrypted; where they are not, it stays so until the commit."""
-    if conn.execute(_encryption, {"type": volume_type.id}).scalar() is not None:
+    """InvalidInput for a type whose volumes are to be encrypted; where they are not, it stays so until the commit, and so
+    does the type. NotFound where it has been deleted since it was read.
+    """
+    found = conn.execute(_encryption, {"type": volume_type.id}).one_or_none()
+    if found is None:
+        raise errors.NotFound(resource="VolumeType", id=volume_type.id)
+    if found.encryption is not None:
         raise errors.InvalidInput(field="volume_type", value=volume_type.name, reason=_REFUSAL)
 
 

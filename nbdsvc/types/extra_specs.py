@@ -2,14 +2,19 @@
 
 from nbdsvc import errors
 from nbdsvc.app import App
-from nbdsvc.store import repositories
+from nbdsvc.store import moves, repositories
 
 
 def edit_extra_specs(app: App, id: str, changes: dict[str, str | None]) -> dict[str, str]:
-    """Set keys, or remove them by None; returns all that it has then. Raises NotFound for the type or a key to remove."""
+    """Set keys, or remove them by None; returns all that it has then. Raises NotFound for the type or a key to remove,
+    Conflict while a volume is being given the type: its pool was chosen by the extra specs as they are.
+    """
     with app.change() as conn:
         app.database.lock_name(conn, f"type-{id}")
-        after = changed(repositories.volume_types.get(conn, id).extra_specs, changes)
+        after = changed(repositories.volume_types.get_for_update(conn, id).extra_specs, changes)
+        if given := moves.being_given(conn, id):
+            reason = f"{given} volumes are being given type {id} by a retype: wait for its end, or cancel it"
+            raise errors.Conflict(reason=reason)
         repositories.volume_types.update(conn, id, extra_specs=after)
     return after
 
