@@ -45,6 +45,7 @@ class Repository(Generic[R]):
         self._update = table.update().where(by_id)
         self._delete = table.delete().where(by_id)
         self._lock = sa.select(table.c.id).where(by_id).with_for_update()
+        self._share = sa.select(table.c.id).where(by_id).with_for_update(read=True)
         if "project_id" in table.c:
             self._one_of_project = self._one.where(table.c.project_id == sa.bindparam("_project_id"))
         if "status" in table.c:
@@ -69,6 +70,13 @@ class Repository(Generic[R]):
         if project_id is not None:
             self.get(conn, id, project_id)
         conn.execute(self._lock, {"_id": id})
+        return self.get(conn, id, project_id)
+
+    def get_for_share(self, conn: sa.Connection, id: str, project_id: str | None = None) -> R:
+        """As `get_for_update`, but others may share it: for what is to stay as it is, and is not changed here."""
+        if project_id is not None:
+            self.get(conn, id, project_id)
+        conn.execute(self._share, {"_id": id})
         return self.get(conn, id, project_id)
 
     def find(self, conn: sa.Connection, id: str, project_id: str | None = None) -> R | None:

@@ -42,7 +42,9 @@ def find_source(
     if snapshot_id is not None:
         return _of_snapshot(conn, repositories.snapshots.get(conn, snapshot_id, project_id))
     if source_volid is not None:
-        return _of_volume(conn, repositories.volumes.get(conn, source_volid, project_id))
+        # On PostgreSQL a migration may begin meanwhile, which does not lock the volume's status: it waits for the commit,
+        # and then for the copy.
+        return _of_volume(conn, repositories.volumes.get_for_share(conn, source_volid, project_id))
     if source_replica is not None:
         volume = replicated_source(conn, source_replica, project_id)
         return _source(volume, volume.size)

@@ -1,5 +1,7 @@
 """What a move left at a volume's second place, and when that is removed; on both databases."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -20,6 +22,7 @@ from nbdsvc.store.database import Database
 from nbdsvc.types.encryption import create_encryption
 from nbdsvc.units import GiB
 from nbdsvc.volumes.moves.left import finish_moves
+from nbdsvc.volumes.source import find_source
 
 
 @pytest.fixture
@@ -80,6 +83,33 @@ def test_a_migration_that_began_since_the_volume_was_read_is_ended(app: App) -> 
         repositories.volumes.update(conn, seen.id, host="new")
         with pytest.raises(errors.Conflict, match="has just been moved"):
             App.end_move(conn, seen, needed)
+
+
+def test_a_migration_waits_for_the_clone_that_has_read_its_volume(app: App) -> None:
+    """On PostgreSQL it could begin in the middle of the clone's request, whose operation would look for the bytes where they
+    were. Clones do not wait for each other.
+    """
+    if app.database.is_sqlite:
+        pytest.skip("SQLite has one writer at a time")
+    with app.database.write() as conn:
+        seen = volume_at(conn, "old")
+    order: list[str] = []
+
+    def begin() -> None:
+        with app.database.write() as conn:
+            repositories.volumes.get_for_update(conn, seen.id)
+            order.append("migration")
+
+    with ThreadPoolExecutor(1) as pool:
+        with app.database.write() as conn:
+            assert find_source(conn, "p", None, seen.id)
+            with app.database.write() as other:
+                assert find_source(other, "p", None, seen.id)
+            migration = pool.submit(begin)
+            time.sleep(0.2)
+            order.append("clone")
+        migration.result(30)
+    assert order == ["clone", "migration"]
 
 
 def test_a_volume_that_another_project_has_accepted_since_it_was_read_is_not_found(app: App) -> None:
