@@ -1,6 +1,7 @@
 """The pool that an existing volume is to be moved to: one that a client names, or the best one for another type."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -30,8 +31,8 @@ def named_destination(app: App, conn: sa.Connection, volume: Volume, host: str) 
     found = _named(placement.candidates(app, conn), host)
     if found.full_name == volume.full_host:
         raise _refused(host, "the volume is in this pool already")
-    request = _request(conn, volume, _type_of(conn, volume))
-    if refusal := judge(request, found) or _hosts_refusal(_reported(conn), volume, found):
+    found = replace(found, out_of_reach=_out_of_reach(_reported(conn), volume, found))
+    if refusal := judge(_request(conn, volume, _type_of(conn, volume)), found):
         raise _refused(host, str(refusal))
     if not placement.reserve(app, conn, found.full_name, volume.size * GiB, found.pool):
         raise _refused(host, f"{found.full_name} has become full")
@@ -53,10 +54,12 @@ def _reported(conn: sa.Connection) -> dict[str, Mapping[str, Any]]:
     return {row.full_name: row.capabilities for row in repositories.backends.select(conn)}
 
 
-def _hosts_refusal(reported: Mapping[str, Mapping[str, Any]], volume: Volume, found: Candidate) -> str:
+def _out_of_reach(reported: Mapping[str, Mapping[str, Any]], volume: Volume, found: Candidate) -> str:
     """Why no volume can be moved from its host to that one; empty where one can."""
     if found.host == volume.host:
         return ""
+    if volume.status == "in-use":  # its client's server is where the volume is
+        return f"the volume is in use, and can be migrated within its host {volume.host} only; detach it first"
     here = reported.get(names.join_host(volume.host, volume.backend), {})
     there = reported.get(names.join_host(found.host, found.backend), {})
     if not here.get(SENDS):
@@ -110,14 +113,12 @@ def destination_for_type(app: App, conn: sa.Connection, volume: Volume, wanted: 
 
 
 def _others(app: App, conn: sa.Connection, volume: Volume, away_from: str = "") -> list[Candidate]:
-    """The pools that the volume could be moved to, if they have what it needs."""
+    """Every other pool, also where the volume cannot get to it: a refusal says so."""
     reported = _reported(conn)
     return [
-        each
+        replace(each, out_of_reach=_out_of_reach(reported, volume, each))
         for each in placement.candidates(app, conn)
-        if each.full_name != volume.full_host
-        and each.host != (away_from or None)
-        and not _hosts_refusal(reported, volume, each)
+        if each.full_name != volume.full_host and each.host != (away_from or None)
     ]
 
 

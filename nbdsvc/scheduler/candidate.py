@@ -28,6 +28,8 @@ class Candidate:
     # The expressions of the backend.
     filter_function: str | None = None
     goodness_function: str | None = None
+    # Why a volume that is moved cannot get here from its host; empty where it can, and for a new volume.
+    out_of_reach: str = ""
 
     @property
     def full_name(self) -> str:

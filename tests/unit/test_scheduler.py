@@ -106,6 +106,7 @@ def of(candidate: Candidate, **changes: Any) -> Candidate:
         (replace(ONE, zone="b"), FAST, "AvailabilityZoneFilter", "zone b requested, this is zone nova"),
         (ONE, of(FAST, up=False), "BackendStateFilter", "the backend is down"),
         (ONE, of(FAST, enabled=False), "BackendStateFilter", "the backend is disabled or frozen and takes no new volumes"),
+        (ONE, of(FAST, out_of_reach="host h takes no volumes"), "ReachableHostFilter", "host h takes no volumes"),
         (replace(ONE, attempted=frozenset({"h@fast#pool"})), FAST, "IgnoreAttemptedHostsFilter", "it is excluded from this choice"),
         (replace(ONE, attempted=frozenset({"h@fast"})), FAST, "IgnoreAttemptedHostsFilter", "it is excluded from this choice"),
         (replace(ONE, near=Nearness(same_backends=frozenset({"h@slow"}))), FAST, "SameBackendFilter", "a backend of the volumes in same_host requested: h@slow"),
