@@ -40,14 +40,26 @@ int nbdsvc_mirror_create(struct nbdsvc_vol *source, struct nbdsvc_vol *destinati
 			 struct nbdsvc_mirror **ret);
 /* Starts the copy, once every request of a client goes through the mirror. The -errno of pthread_create. */
 int nbdsvc_mirror_run(struct nbdsvc_mirror *mirror);
-/* Ends the copy within a region; what follows is for when no request goes through the mirror any more. */
-void nbdsvc_mirror_stop(struct nbdsvc_mirror *mirror);
+/*
+ * Ends it: requests that come from now on are the source's alone, and the copy ends within a region. Then waits for those that
+ * are at the destination: -ETIMEDOUT where that takes longer than `milliseconds`, and it is to be called again.
+ */
+int nbdsvc_mirror_end(struct nbdsvc_mirror *mirror, int64_t milliseconds);
+/* For when no request goes through the mirror any more. */
 void nbdsvc_mirror_destroy(struct nbdsvc_mirror *mirror);
 struct nbdsvc_vol *nbdsvc_mirror_destination(struct nbdsvc_mirror *mirror);
 
 /* At any time, also while the copy waits: it is seen within 50 ms. */
 void nbdsvc_mirror_set_rate(struct nbdsvc_mirror *mirror, uint64_t rate);
 void nbdsvc_mirror_progress(struct nbdsvc_mirror *mirror, struct nbdsvc_mirror_progress *ret);
+
+/*
+ * For a synchronised mirror while it is decided, which may take long, whether the destination becomes the volume: whatever is
+ * answered from `bind` on is at both places. A request that fails at the destination, and those behind it, wait for `decide`.
+ * Then, if moved, the destination's errors are those of the requests; if not, it has failed, and they are answered as before.
+ */
+void nbdsvc_mirror_bind(struct nbdsvc_mirror *mirror);
+void nbdsvc_mirror_decide(struct nbdsvc_mirror *mirror, int moved);
 
 /* The requests of clients, to both. Errors: of the source, as of nbdsvc_vol_pwrite and so on. */
 int nbdsvc_mirror_pwrite(struct nbdsvc_mirror *mirror, const void *buffer, size_t length, uint64_t offset, int flags);

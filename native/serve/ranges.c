@@ -5,6 +5,7 @@
 void nbdsvc_ranges_init(struct nbdsvc_ranges *ranges)
 {
 	ranges->held = NULL;
+	ranges->abandoned = 0;
 	pthread_mutex_init(&ranges->mutex, NULL);
 	pthread_cond_init(&ranges->released, NULL);
 }
@@ -24,14 +25,26 @@ static int is_free(const struct nbdsvc_ranges *ranges, const struct nbdsvc_range
 	return 1;
 }
 
-void nbdsvc_ranges_hold(struct nbdsvc_ranges *ranges, struct nbdsvc_range *range, uint64_t length, uint64_t offset)
+int nbdsvc_ranges_hold(struct nbdsvc_ranges *ranges, struct nbdsvc_range *range, uint64_t length, uint64_t offset)
 {
 	*range = (struct nbdsvc_range){ .begin = offset, .end = offset + length };
 	pthread_mutex_lock(&ranges->mutex);
-	while (!is_free(ranges, range))
+	while (!ranges->abandoned && !is_free(ranges, range))
 		pthread_cond_wait(&ranges->released, &ranges->mutex);
-	range->next = ranges->held;
-	ranges->held = range;
+	int is_held = !ranges->abandoned;
+	if (is_held) {
+		range->next = ranges->held;
+		ranges->held = range;
+	}
+	pthread_mutex_unlock(&ranges->mutex);
+	return is_held;
+}
+
+void nbdsvc_ranges_abandon(struct nbdsvc_ranges *ranges)
+{
+	pthread_mutex_lock(&ranges->mutex);
+	ranges->abandoned = 1;
+	pthread_cond_broadcast(&ranges->released);
 	pthread_mutex_unlock(&ranges->mutex);
 }
 

@@ -82,6 +82,12 @@ int nbdsvc_served_flush(struct nbdsvc_served *served)
 	return err;
 }
 
+int nbdsvc_served_pause(struct nbdsvc_served *served, int64_t hold_ms)
+{
+	int err = nbdsvc_gate_close(&served->gate, hold_ms);
+	return err ? err : nbdsvc_gate_keep(&served->gate);
+}
+
 int nbdsvc_served_mirror(struct nbdsvc_served *served, struct nbdsvc_vol *destination, int is_zero, uint64_t rate,
 			 int64_t hold_ms)
 {
@@ -94,9 +100,7 @@ int nbdsvc_served_mirror(struct nbdsvc_served *served, struct nbdsvc_vol *destin
 	if (err)
 		return err;
 	/* A write that goes by the old way would be missed by a copy that has passed it. */
-	err = nbdsvc_gate_close(&served->gate, hold_ms);
-	if (!err)
-		err = nbdsvc_gate_keep(&served->gate);
+	err = nbdsvc_served_pause(served, hold_ms);
 	if (err) {
 		nbdsvc_mirror_destroy(mirror);
 		return err;
@@ -116,10 +120,10 @@ int nbdsvc_served_unmirror(struct nbdsvc_served *served, int64_t hold_ms)
 	struct nbdsvc_mirror *mirror = served->mirror;
 	if (!mirror)
 		return 0;
-	nbdsvc_mirror_stop(mirror);
-	int err = nbdsvc_gate_close(&served->gate, hold_ms);
+	/* First without the gate: where the destination hangs, those at it are waited for, and no other request waits. */
+	int err = nbdsvc_mirror_end(mirror, hold_ms);
 	if (!err)
-		err = nbdsvc_gate_keep(&served->gate);
+		err = nbdsvc_served_pause(served, hold_ms);
 	if (err)
 		return err;
 	served->mirror = NULL;
@@ -142,7 +146,7 @@ static int is_synchronised(struct nbdsvc_mirror *mirror, int64_t size)
 	return size > (int64_t)now.size ? -EFBIG : 0;
 }
 
-int nbdsvc_served_hold(struct nbdsvc_served *served, int64_t hold_ms)
+int nbdsvc_served_bind(struct nbdsvc_served *served, int64_t hold_ms)
 {
 	struct nbdsvc_mirror *mirror = served->mirror;
 	int err = mirror ? is_synchronised(mirror, 0) : -EAGAIN;
@@ -157,9 +161,15 @@ int nbdsvc_served_hold(struct nbdsvc_served *served, int64_t hold_ms)
 		err = is_synchronised(mirror, nbdsvc_vol_size(served->vol));
 	if (!err)
 		err = nbdsvc_gate_keep(&served->gate);
-	if (err)
-		nbdsvc_gate_open(&served->gate);
+	if (!err)
+		nbdsvc_mirror_bind(mirror);
+	nbdsvc_gate_open(&served->gate);
 	return err;
+}
+
+void nbdsvc_served_decide(struct nbdsvc_served *served, int moved)
+{
+	nbdsvc_mirror_decide(served->mirror, moved);
 }
 
 int nbdsvc_served_switch(struct nbdsvc_served *served)

@@ -29,19 +29,26 @@ int nbdsvc_served_flush(struct nbdsvc_served *served);
  */
 int nbdsvc_served_mirror(struct nbdsvc_served *served, struct nbdsvc_vol *destination, int is_zero, uint64_t rate,
 			 int64_t hold_ms);
-/* Ends the mirror without a switch. -ETIMEDOUT as above, and then its copy has ended, but not the mirror. */
+/*
+ * Ends the mirror without a switch. -ETIMEDOUT where requests, or the copy, do not come back from the destination in time: new
+ * requests do not go there any more, and this is to be called again.
+ */
 int nbdsvc_served_unmirror(struct nbdsvc_served *served, int64_t hold_ms);
 /* The mirror, or NULL. */
 struct nbdsvc_mirror *nbdsvc_served_mirror_of(struct nbdsvc_served *served);
 /*
- * Holds requests until switch or resume, with both volumes equal and all of them on stable storage. -EAGAIN for a mirror that
- * is not synchronised, -ETIMEDOUT where that takes longer than hold_ms, -EFBIG where the source has grown, or the -errno
- * of a sync; requests go on then.
+ * Returns with both volumes equal, all of them on stable storage, and requests that go on: until `decide` both have whatever is
+ * answered (nbdsvc_mirror_bind). -EAGAIN for a mirror that is not synchronised, -ETIMEDOUT where that takes longer than
+ * hold_ms, -EFBIG where the source has grown, or the -errno of a sync; nothing has changed then.
  */
-int nbdsvc_served_hold(struct nbdsvc_served *served, int64_t hold_ms);
-/* After hold: the destination takes the place of the volume, and the mirror ends. The -errno of dup3: nothing has changed then. */
+int nbdsvc_served_bind(struct nbdsvc_served *served, int64_t hold_ms);
+/* After bind. moved: the destination is the volume from now on, and `switch` follows; else the source stays it. */
+void nbdsvc_served_decide(struct nbdsvc_served *served, int moved);
+/* Holds requests until resume. -ETIMEDOUT where those under way do not end in time, and requests go on. */
+int nbdsvc_served_pause(struct nbdsvc_served *served, int64_t hold_ms);
+/* After pause: the destination takes the place of the volume, and the mirror ends. The -errno of dup3: nothing has changed then. */
 int nbdsvc_served_switch(struct nbdsvc_served *served);
-/* After hold, with or without a switch. */
+/* After pause, with or without a switch. */
 void nbdsvc_served_resume(struct nbdsvc_served *served);
 
 #endif

@@ -117,8 +117,8 @@ int nbdsvc_vol_is_rotational(struct nbdsvc_vol *vol)
 	return rotational;
 }
 
-/* Whether the range lies in the volume, which may have grown since. A write beyond its end would make a file larger. */
-static int within(struct nbdsvc_vol *vol, uint64_t length, uint64_t offset)
+/* The volume may have grown since. A write beyond its end would make a file larger. */
+int nbdsvc_vol_has(struct nbdsvc_vol *vol, uint64_t length, uint64_t offset)
 {
 	if (offset > INT64_MAX || length > INT64_MAX - offset)
 		return 0;
@@ -129,7 +129,7 @@ static int within(struct nbdsvc_vol *vol, uint64_t length, uint64_t offset)
 
 int nbdsvc_vol_pread(struct nbdsvc_vol *vol, void *buffer, size_t length, uint64_t offset)
 {
-	if (!within(vol, length, offset))
+	if (!nbdsvc_vol_has(vol, length, offset))
 		return -EINVAL;
 	char *at = buffer;
 	while (length) {
@@ -170,7 +170,7 @@ static int settle(struct nbdsvc_vol *vol, int err, int flags)
 
 int nbdsvc_vol_pwrite(struct nbdsvc_vol *vol, const void *buffer, size_t length, uint64_t offset, int flags)
 {
-	if (!within(vol, length, offset))
+	if (!nbdsvc_vol_has(vol, length, offset))
 		return -ENOSPC;
 	return settle(vol, put_all(vol, buffer, length, offset), flags);
 }
@@ -219,7 +219,7 @@ static int write_zeros(struct nbdsvc_vol *vol, uint64_t length, uint64_t offset)
 /* Blocks are given back where the client allows it, kept (and only marked as zero) where it does not. */
 int nbdsvc_vol_zero(struct nbdsvc_vol *vol, uint64_t length, uint64_t offset, int flags)
 {
-	if (!within(vol, length, offset))
+	if (!nbdsvc_vol_has(vol, length, offset))
 		return -ENOSPC;
 	int err = -EOPNOTSUPP;
 	if ((flags & NBDSVC_MAY_TRIM) && vol->can_punch)
@@ -233,7 +233,7 @@ int nbdsvc_vol_zero(struct nbdsvc_vol *vol, uint64_t length, uint64_t offset, in
 
 int nbdsvc_vol_punch(struct nbdsvc_vol *vol, uint64_t length, uint64_t offset, int flags)
 {
-	if (!within(vol, length, offset))
+	if (!nbdsvc_vol_has(vol, length, offset))
 		return -EINVAL;
 	int err = vol->can_punch ? deallocate(vol, FALLOC_FL_PUNCH_HOLE, length, offset) : -EOPNOTSUPP;
 	return settle(vol, unsupported(err) ? -EOPNOTSUPP : err, flags);

@@ -26,6 +26,8 @@ void nbdsvc_vol_destroy(struct nbdsvc_vol *vol);
 
 /* The present size in bytes, which an extend changes; negative: the -errno of fstat or BLKGETSIZE64. */
 int64_t nbdsvc_vol_size(struct nbdsvc_vol *vol);
+/* 1 where the range lies in the volume. Beyond its end, what changes the volume fails and has changed nothing. */
+int nbdsvc_vol_has(struct nbdsvc_vol *vol, uint64_t length, uint64_t offset);
 /* Bytes of a logical block: 512 for files. */
 int nbdsvc_vol_block_size(struct nbdsvc_vol *vol);
 /* 1 where blocks can be given back, so that zero and trim cost no writing. */

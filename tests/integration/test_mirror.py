@@ -6,14 +6,13 @@ import random
 import signal
 import socket
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import nbd
 import pytest
 from exporting import SIZE, Exports
-from mirroring import Writer
+from mirroring import await_state, content, destination, filled_exports, writers, written
 from waiting import wait_until
 
 from nbdsvc import errors
@@ -22,50 +21,14 @@ from nbdsvc.exports.nbd import processes
 from nbdsvc.location import Location
 from nbdsvc.units import MiB
 
-WRITERS, COMMON = 3, 6
 SEED = int(os.environ.get("MIRROR_SEED", "1"))
 ROUNDS = int(os.environ.get("MIRROR_ROUNDS", "2"))
 
 
 @pytest.fixture
 def exports() -> Iterator[Exports]:
-    made = Exports(Path(tempfile.mkdtemp(prefix="nb-", dir="/var/tmp")))
-    filled = random.Random(SEED).randbytes(MiB)
-    with made.path.open("r+b") as file:
-        for offset in range(0, SIZE, 4 * MiB):  # allocated in part
-            file.seek(offset)
-            file.write(filled)
-    yield made
-    for id in made.exporter.inventory().exports:
-        made.exporter.remove(id)
-    subprocess.run(["rm", "-rf", str(made.folder)], check=True)
-
-
-def destination(exports: Exports, name: str = "destination", size: int = SIZE, fill: bytes = b"") -> Path:
-    path = exports.folder / name
-    path.write_bytes(fill)
-    os.truncate(path, size)
-    return path
-
-
-def writers(uri: str, seed: int = SEED) -> list[Writer]:
-    made = [Writer(uri, index, COMMON, seed) for index in range(WRITERS)]
-    for writer in made:
-        writer.start()
-    return made
-
-
-def await_state(exports: Exports, spec: ExportSpec, wanted: str) -> None:
-    wait_until(lambda: exports.exporter.mirror_state(spec.id).state == wanted, 30)
-
-
-def content(path: Path) -> bytes:
-    return path.read_bytes()
-
-
-def written(path: Path, writer: Writer) -> bool:
-    whole = content(path)
-    return writer.is_in(lambda length, offset: whole[offset : offset + length])
+    with filled_exports(SEED) as made:
+        yield made
 
 
 @pytest.mark.parametrize("seed", range(SEED, SEED + ROUNDS))

@@ -1,14 +1,23 @@
 """Clients that change a volume while it is mirrored, and know what every acknowledged change made of it."""
 
+import os
 import random
+import subprocess
+import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import nbd
+from exporting import SIZE, Exports
+from waiting import wait_until
 
+from nbdsvc.exporter import ExportSpec
 from nbdsvc.units import MiB
 
+WRITERS, COMMON = 3, 6
 # Each writer has a stripe of its own, whose content it knows; the last stripe is everybody's, and overlaps are wanted there.
 STRIPE = 8 * MiB
 
@@ -76,3 +85,45 @@ class Writer(threading.Thread):
     def is_in(self, read: Callable[[int, int], bytes]) -> bool:
         """Whether `read`, of a length from an offset, returns what this writer has written."""
         return read(STRIPE, self._start) == bytes(self.content)
+
+
+@contextmanager
+def filled_exports(seed: int) -> Iterator[Exports]:
+    """Exports of a volume that is allocated in part; they are removed at the end."""
+    made = Exports(Path(tempfile.mkdtemp(prefix="nb-", dir="/var/tmp")))
+    filled = random.Random(seed).randbytes(MiB)
+    with made.path.open("r+b") as file:
+        for offset in range(0, SIZE, 4 * MiB):
+            file.seek(offset)
+            file.write(filled)
+    yield made
+    for id in made.exporter.inventory().exports:
+        made.exporter.remove(id)
+    subprocess.run(["rm", "-rf", str(made.folder)], check=True)
+
+
+def destination(exports: Exports, name: str = "destination", size: int = SIZE, fill: bytes = b"") -> Path:
+    path = exports.folder / name
+    path.write_bytes(fill)
+    os.truncate(path, size)
+    return path
+
+
+def writers(uri: str, seed: int = 1) -> list[Writer]:
+    made = [Writer(uri, index, COMMON, seed) for index in range(WRITERS)]
+    for writer in made:
+        writer.start()
+    return made
+
+
+def await_state(exports: Exports, spec: ExportSpec, wanted: str) -> None:
+    wait_until(lambda: exports.exporter.mirror_state(spec.id).state == wanted, 30)
+
+
+def content(path: Path) -> bytes:
+    return path.read_bytes()
+
+
+def written(path: Path, writer: Writer) -> bool:
+    whole = content(path)
+    return writer.is_in(lambda length, offset: whole[offset : offset + length])

@@ -11,11 +11,12 @@ the reply of a refusal or failure is `{"error": message}`. Only this user can op
     switch   hold_ms                      the destination becomes the volume; clients stay connected
 
 A switch is decided by a record beside the export's folder (moved.py): without the record the source is the volume, with
-it the destination, at whatever moment a process dies. The record is written while requests are held and both places are
-equal and on stable storage.
+it the destination, at whatever moment a process dies. The record is written while both places are equal, and have whatever
+is answered: however long the disk of the record takes, or should it hang, requests go on.
 """
 
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -36,6 +37,9 @@ _LONGEST, _SECONDS = 1 << 16, 10.0
 _PAUSE_SECONDS = 0.05
 # Milliseconds that requests wait at most while a mirror comes or goes.
 _HOLD_MS = 3000
+# How often requests are held so long for the last part of a switch, and the seconds between; then the server starts anew, at
+# the destination. Shorter together than the service waits for the answer (mirrors.py).
+_HOLDS, _BETWEEN_SECONDS = 3, 1.0
 _STATES = ("copying", "synchronised", "failed")
 _REFUSALS = {11: "the mirror is not synchronised", 110: "requests under way did not end in time",
              27: "the volume has grown since the mirror began", 28: "the destination is smaller than the volume"}  # fmt: skip
@@ -134,19 +138,16 @@ class Control:
         destination, served = self._destination, self._volume.served()
         if destination is None or self._status(request)["state"] == "none":
             raise Refused("its volume is not mirrored")
-        result = lib.nbdsvc_served_hold(served, int(request.get("hold_ms", _HOLD_MS)))
+        hold_ms = int(request.get("hold_ms", _HOLD_MS))
+        result = lib.nbdsvc_served_bind(served, hold_ms)
         if result < 0 and (now := self._status(request))["state"] == "failed":
             raise Refused(f"the mirror has failed: {now['reason']}")
         _check(result)
-        try:
-            with self._volume.lock:
-                self._record(destination)
-                self._adopt(served, destination)
-        finally:
-            lib.nbdsvc_served_resume(served)
+        self._record(served, destination)
+        self._adopt(served, destination, hold_ms)
         return {"state": "switched"}
 
-    def _record(self, destination: dict[str, Any]) -> None:
+    def _record(self, served: Any, destination: dict[str, Any]) -> None:
         """A record that is neither certain nor gone decides at the next start of a server, which therefore comes before the
         next write.
         """
@@ -155,22 +156,38 @@ class Control:
         except BaseException:
             if moved.is_recorded(self._folder):
                 os.kill(os.getpid(), signal.SIGKILL)
+            lib.nbdsvc_served_decide(served, False)
             raise
+        lib.nbdsvc_served_decide(served, True)
 
-    def _adopt(self, served: Any, destination: dict[str, Any]) -> None:
+    def _adopt(self, served: Any, destination: dict[str, Any], hold_ms: int) -> None:
         """Serve the destination from now on: after the record, the source is stale. When this fails, the server kills
         itself, and its keeping shell starts one that reads the record.
         """
         try:
-            for reader in self._volume.readers:
-                vol = self._volume.open(destination["address"], True)
-                _check(lib.nbdsvc_vol_adopt(reader, vol))
-                lib.nbdsvc_vol_destroy(vol)
-            _check(lib.nbdsvc_served_switch(served))
-            self._spec["location"], self._destination = destination, None
+            with self._volume.lock:
+                for reader in self._volume.readers:  # both places have the same bytes: readers may change at any time
+                    vol = self._volume.open(destination["address"], True)
+                    _check(lib.nbdsvc_vol_adopt(reader, vol))
+                    lib.nbdsvc_vol_destroy(vol)
+                self._switch_writers(served, hold_ms)
+                self._spec["location"], self._destination = destination, None
         except BaseException:
             os.kill(os.getpid(), signal.SIGKILL)
             raise
+
+    def _switch_writers(self, served: Any, hold_ms: int) -> None:
+        result = lib.nbdsvc_served_pause(served, hold_ms)
+        for _ in range(_HOLDS - 1):
+            if result != -errno.ETIMEDOUT:
+                break
+            time.sleep(_BETWEEN_SECONDS)
+            result = lib.nbdsvc_served_pause(served, hold_ms)
+        _check(result)
+        try:
+            _check(lib.nbdsvc_served_switch(served))
+        finally:
+            lib.nbdsvc_served_resume(served)
 
 
 def _line(sock: socket.socket) -> bytes:
