@@ -103,7 +103,7 @@ class App:
             now = repositories.volumes.find(conn, volume.id) or volume
             if now.project_id != volume.project_id:
                 raise errors.NotFound(resource="Volume", id=volume.id)
-            if now.full_host != volume.full_host or now.migration_status in states.MIGRATION_IN_FLIGHT:
+            if now.full_host != volume.full_host or now.migration_status in states.MIGRATION_UNSETTLED:
                 moves.yield_to(conn, volume)
 
 

@@ -208,6 +208,9 @@ class MirrorExporter(Protocol):
     def moved_to(self, export_id: str, source: Location) -> Location | None:
         """The location to which a switch has moved `source`, until `forget_move`, also after the export's end."""
 
+    def records(self) -> Mapping[str, tuple[Location, Location]]:
+        """Every switch whose record is there: the export -> where its volume was, and to where it has moved."""
+
     def forget_move(self, export_id: str) -> None:
         """Remove the record of a switch: the volume's row has the new location now."""
 

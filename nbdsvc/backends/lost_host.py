@@ -2,8 +2,8 @@
 
 The declaration is one transaction, after which a process of that host that is not dead after all writes nothing. What
 follows from it goes by the rows of hosts, so that any process does it, again after a crash, and also for what is submitted
-later: operations at the host end (operations/lost_host.py), attachments of its volumes end, former places of moved volumes
-are forgotten.
+later: operations at the host end (operations/lost_host.py), attachments of its volumes end, second places of moved volumes
+there are set aside until it returns (store/lost_places.py).
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from nbdsvc.model import states
 from nbdsvc.model.context import ADMIN, Context
 from nbdsvc.model.entities import Attachment, Move, StorageBackend
 from nbdsvc.operations.lost_host import settle
-from nbdsvc.store import claims, hosts, moves, repositories, tables
+from nbdsvc.store import claims, hosts, lost_places, moves, repositories, tables
 from nbdsvc.store import operations as journal
 
 log = structlog.get_logger(__name__)
@@ -64,7 +64,8 @@ def declare_lost(app: App, host: str, *, fenced: bool) -> LostReport:
 
 
 def let_return(app: App, host: str) -> None:
-    """The next machine that starts under the name of a lost host is this host; its services stay disabled.
+    """The next machine that starts under the name of a lost host is this host; its services stay disabled. What moves left
+    there is known again, before anything can use it.
 
     Raises NotFound for a host that there is not, InvalidState for one that is not lost.
     """
@@ -73,6 +74,7 @@ def let_return(app: App, host: str) -> None:
             raise errors.NotFound(resource="Host", id=host)
         if not hosts.let_return(conn, host):
             raise errors.InvalidState(resource="Host", id=host, action="return", status="not lost", allowed=["lost"])
+        lost_places.bring_back(conn, host)
 
 
 def _check_silent(app: App, conn: sa.Connection, host: str) -> list[StorageBackend]:
@@ -107,7 +109,7 @@ def _settle(app: App, host: str) -> int:
         attachments, left = _attachments(conn, host), _left(conn, host)
     ended = sum(_end_attachment(app, host, each) for each in attachments)
     count += settle(app.database, host, app.types) if ended else 0
-    return count + sum(_forget(app, host, each) for each in left)
+    return count + sum(_set_aside(app, host, each) for each in left)
 
 
 def _attachments(conn: sa.Connection, host: str) -> list[Attachment]:
@@ -137,15 +139,16 @@ def _left(conn: sa.Connection, host: str) -> list[Move]:
     return repositories.moves.select(conn, tables.moves.c.host == host)
 
 
-def _forget(app: App, host: str, seen: Move) -> bool:
-    def forget(conn: sa.Connection) -> bool:
+def _set_aside(app: App, host: str, seen: Move) -> bool:
+    def set_aside(conn: sa.Connection) -> bool:
         move = repositories.moves.find(conn, seen.id)
         if move is None or move.host != host or journal.busy(conn, move.id):
             return False
         moves.change_status(conn, move.id, "finish")
-        return repositories.moves.delete(conn, move.id)
+        lost_places.remember(conn, move)
+        return True
 
-    return _while_lost(app, host, forget)
+    return _while_lost(app, host, set_aside)
 
 
 def _while_lost(app: App, host: str, do: Callable[[sa.Connection], bool]) -> bool:

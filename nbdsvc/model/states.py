@@ -198,6 +198,8 @@ SNAPSHOT_RESET = frozenset("available creating deleting error error_deleting".sp
 ATTACH_STATUS_RESET = frozenset({"attached", "detached"})
 MIGRATION_STATUSES = frozenset("starting migrating completing success error none".split())
 MIGRATION_IN_FLIGHT = frozenset({"starting", "migrating", "completing"})
+# With these a move may be under way, or have left it open where the volume is (store/moves.py).
+MIGRATION_UNSETTLED = MIGRATION_IN_FLIGHT | {"error"}
 
 # migration_status of a volume, beside its status; a row without a value has `none`. From `completing` on, the volume is
 # at its destination, and only the source has to be removed.

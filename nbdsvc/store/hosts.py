@@ -12,6 +12,7 @@ _table = tables.hosts
 _c = _table.c
 _one = sa.select(_c.identity, _c.lost_at).where(_c.name == sa.bindparam("host"))
 _lost = sa.select(_c.name).where(_c.lost_at.is_not(None)).order_by(_c.name)
+_missing = sa.select(_c.name).where(_c.lost_at.is_not(None) | (_c.identity == "")).order_by(_c.name)
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,11 @@ def is_missing(conn: sa.Connection, host: str) -> bool:
     """Whether the host was declared lost, and no machine has started under its name since."""
     found = find(conn, host)
     return found is not None and (found.lost_at is not None or not found.identity)
+
+
+def missing(conn: sa.Connection) -> list[str]:
+    """The hosts of which `is_missing` is true, by name."""
+    return list(conn.scalars(_missing))
 
 
 def identify(conn: sa.Connection, host: str, identity: str) -> None:

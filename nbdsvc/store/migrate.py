@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from nbdsvc import errors
 from nbdsvc.store.database import Database
 
-HEAD = "0022"
+HEAD = "0026"
 _SCRIPTS = Path(__file__).parent / "migrations"
 
 

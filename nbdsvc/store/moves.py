@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from nbdsvc import errors
 from nbdsvc.model import clock, states
 from nbdsvc.model.entities import Move, Volume
+from nbdsvc.model.operation import FAILED
 from nbdsvc.store import hosts, operations, repositories, tables
 
 _volumes = tables.volumes.c
@@ -74,7 +75,8 @@ def is_last_copy(conn: sa.Connection, move: Move) -> bool:
 def yield_to(conn: sa.Connection, volume: Volume) -> None:
     """End a move of the volume that does not lock it, for another command: it is cancelled, and what waits for it goes on.
 
-    Conflict where it locks the volume, and where the volume changed its place since `volume` was read.
+    Conflict where it locks the volume, where the volume changed its place since `volume` was read, and where a migration in
+    use that has ended may have taken it to its second place.
     """
     for operation in operations.unfinished_of(conn, volume.id):
         if operation.kind not in KINDS:
@@ -84,9 +86,29 @@ def yield_to(conn: sa.Connection, volume: Volume) -> None:
             raise errors.Conflict(reason=reason)
         operations.request_cancel(conn, operation.id)
         _check_not_switching(conn, operation.id, volume.id)
+    _check_not_at_second_place(conn, volume.id)
     # The switch and the request to cancel change one row: of the two the later one sees the earlier one.
     if repositories.volumes.get(conn, volume.id).full_host != volume.full_host:
         raise errors.Conflict(reason=f"volume {volume.id} has just been moved: send the request again")
+
+
+def _check_not_at_second_place(conn: sa.Connection, volume_id: str) -> None:
+    """Conflict where a migration in use ended with its host, which was lost and has returned: the server of the export may
+    have taken the volume to its second place, which that host's maintenance finds out.
+    """
+    move = repositories.moves.find(conn, volume_id)
+    if move is None or move.switched:
+        return
+    found = operations.rows.find(conn, move.operation_id)
+    if found is None:  # forgotten meanwhile: both places of a migration in use are of one host
+        is_open = repositories.volumes.get(conn, volume_id).host == move.host
+    else:  # one that its host has undone, or could not, is another state
+        is_open = found.kind in SERVER_SWITCHES and found.state == FAILED
+    if is_open:
+        raise errors.Conflict(
+            reason=f"volume {volume_id} may have been taken to {move.full_host} by the server of its export, which is found "
+            "out at the next maintenance of its host: send the request again"
+        )
 
 
 def _check_not_switching(conn: sa.Connection, operation_id: str, volume_id: str) -> None:

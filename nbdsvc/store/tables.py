@@ -78,6 +78,22 @@ moves = sa.Table(
     *_stamps(),
 )
 
+# Second places on hosts that were declared lost (store/lost_places.py): a row as of `moves`, but several of one volume.
+lost_places = sa.Table(
+    "lost_places",
+    metadata,
+    sa.Column("id", _ID, primary_key=True),
+    sa.Column("operation_id", _ID, nullable=False),
+    sa.Column("size", sa.Integer, nullable=False),
+    sa.Column("host", _NAME, primary_key=True),
+    sa.Column("backend", _NAME, primary_key=True),
+    sa.Column("pool", _NAME, primary_key=True),
+    sa.Column("volume_type_id", _ID),
+    sa.Column("switched", sa.Boolean, nullable=False),
+    *_provider_state(),
+    *_stamps(),
+)
+
 snapshots = sa.Table(
     "snapshots",
     metadata,

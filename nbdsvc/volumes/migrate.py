@@ -9,12 +9,12 @@ from nbdsvc.backends.destination import chosen_destination, named_destination
 from nbdsvc.model import states
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Volume
-from nbdsvc.store import backends, repositories
+from nbdsvc.store import repositories
 from nbdsvc.volumes.moves.arguments import MoveArgs
-from nbdsvc.volumes.moves.in_use import check_attachments, submit_in_use
+from nbdsvc.volumes.moves.in_use import check_movable_in_use, submit_in_use
 from nbdsvc.volumes.moves.kinds import kinds
 from nbdsvc.volumes.moves.mirror import InUseArgs
-from nbdsvc.volumes.moves.submit import check_movable, check_nothing_stays, submit_move
+from nbdsvc.volumes.moves.submit import check_movable, submit_move
 
 _DURING = "maintenance"
 
@@ -56,9 +56,7 @@ def migrate_volume(app: App, context: Context, id: str, request: MigrateRequest)
 
 
 def _migrate_in_use(app: App, conn: sa.Connection, context: Context, volume: Volume, request: MigrateRequest) -> None:
-    backends.check_not_frozen(conn, volume.full_host)
-    check_nothing_stays(conn, volume, "be migrated")
-    attachment_id = check_attachments(conn, volume)
+    attachment_id = check_movable_in_use(conn, volume)
     destination = _destination(app, conn, volume, request)
     args = InUseArgs(volume.id, True, request.lock_volume, attachment_id=attachment_id)
     submit_in_use(app, conn, context, volume, destination, args)

@@ -59,7 +59,7 @@ def _of_snapshot(conn: sa.Connection, snapshot: Snapshot) -> VolumeSource:
 def _of_volume(conn: sa.Connection, volume: Volume) -> VolumeSource:
     instant = placement.instant_clone(conn, volume.full_host)
     _require("Volume", volume.id, volume.status, set(states.CLONE_SOURCE) if instant else {"available"})
-    if volume.migration_status in states.MIGRATION_IN_FLIGHT:
+    if volume.migration_status in states.MIGRATION_UNSETTLED:
         moves.yield_to(conn, volume)
     return _source(volume, volume.size)
 

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from nbdsvc import errors
 from nbdsvc.app import App
+from nbdsvc.backends.lost_host import settle_lost
 from nbdsvc.config import Settings
 from nbdsvc.driver import PoolStats
 from nbdsvc.model import clock, names
@@ -16,12 +17,13 @@ from nbdsvc.model.entities import Move, Volume, VolumeType
 from nbdsvc.model.locking import locks
 from nbdsvc.model.operation import Operation
 from nbdsvc.operations.client import Operations
-from nbdsvc.store import backends, hosts, moves, promises, repositories, transfers
+from nbdsvc.store import backends, hosts, lost_places, moves, promises, repositories, transfers
 from nbdsvc.store import operations as journal
 from nbdsvc.store.database import Database
 from nbdsvc.types.encryption import create_encryption
 from nbdsvc.units import GiB
 from nbdsvc.volumes.moves.left import finish_moves
+from nbdsvc.volumes.moves.submit import check_nothing_stays
 from nbdsvc.volumes.source import find_source
 
 
@@ -133,3 +135,83 @@ def test_a_type_that_a_volume_is_being_given_is_not_encrypted(app: App) -> None:
         repositories.moves.insert(conn, Move(volume.id, names.new_id(), 1, "new", "b", "p", volume_type_id=kind.id))
     with pytest.raises(errors.InvalidInput, match="1 volumes have this type or are being given it"):
         create_encryption(app, kind.id, {"provider": "luks"})
+
+
+def moved(conn: sa.Connection, volume: Volume, host: str, kind: str, state: str, **given: Any) -> Move:
+    """The row of a second place on this host, of an operation that ended."""
+    operation = Operation(names.new_id(), kind, host, "p", "volume", volume.id, {}, [], state=state)
+    journal.insert(conn, operation)
+    return repositories.moves.insert(
+        conn, Move(volume.id, operation.id, 1, host, "b", "q", volume_type_id=None, **given)
+    )
+
+
+def lose(app: App, host: str) -> None:
+    with app.database.write() as conn:
+        hosts.declare_lost(conn, host)
+    settle_lost(app)
+
+
+@pytest.mark.parametrize("switched", [True, False])
+def test_what_a_move_left_on_a_lost_host_is_removed_when_that_returns(app: App, switched: bool) -> None:
+    """It keeps the volume from nothing while the host is lost, also from moves that leave something on another lost host."""
+    with app.database.write() as conn:
+        volume = volume_at(conn, "here")
+        first = moved(conn, volume, "old", "volume.migrate_between_hosts", "rollback_failed", switched=switched)
+    lose(app, "old")
+    with app.database.write() as conn:
+        assert not repositories.moves.find(conn, volume.id)
+        check_nothing_stays(conn, volume, "be migrated")
+        second = moved(conn, volume, "older", "volume.migrate_between_hosts", "rollback_failed")
+    lose(app, "older")
+    assert finish_moves(app, "old") == 0
+    with app.database.write() as conn:  # as the return of the host does
+        hosts.let_return(conn, "old")
+        hosts.identify(conn, "old", "a machine")
+    assert finish_moves(app, "old") == 1
+    with app.database.read() as conn:
+        assert repositories.moves.find(conn, volume.id) == first
+        assert lost_places.of_host(conn, "old") == []
+        assert lost_places.of_host(conn, "older") == [second]
+
+
+def test_a_place_at_which_the_volume_is_by_now_is_forgotten(app: App) -> None:
+    """And that of a volume that is moved waits; that of one that is deleted is removed."""
+    with app.database.write() as conn:
+        here, moving, gone = (volume_at(conn, "old") for _ in range(3))
+        for each in (here, moving, gone):
+            lost_places.remember(conn, moved(conn, each, "old", "volume.migrate", "failed"))
+        repositories.volumes.update(conn, here.id, pool="q")
+        other = moved(conn, moving, "new", "volume.migrate_between_hosts", "running")
+        repositories.volumes.delete(conn, gone.id)
+    finish_moves(app, "old")
+    with app.database.read() as conn:
+        assert [each.id for each in lost_places.of_host(conn, "old")] == [moving.id]
+        assert repositories.moves.find(conn, here.id) is None
+        assert repositories.moves.find(conn, moving.id) == other
+        assert repositories.moves.get(conn, gone.id).host == "old"
+
+
+@pytest.mark.parametrize(("kind", "state", "is_open"), [
+    ("volume.migrate_in_use", "failed", True),  # its host was lost
+    ("volume.migrate_in_use", "rollback_failed", False),  # that host has looked
+    ("volume.migrate", "failed", False),  # no server has switched
+    ("forgotten", "failed", True),
+])  # fmt: skip
+def test_a_volume_that_a_server_may_have_taken_elsewhere_is_not_used(
+    app: App, kind: str, state: str, is_open: bool
+) -> None:
+    """From the return of its host until that has looked at the server's record."""
+    with app.database.write() as conn:
+        volume = volume_at(conn, "old", migration_status="error")
+        move = moved(conn, volume, "old", kind, state)
+        if kind == "forgotten":
+            repositories.moves.update(conn, volume.id, operation_id=names.new_id())
+        needed = locks("volume.extend", volume=volume.id)
+        if is_open:
+            with pytest.raises(errors.Conflict, match=f"may have been taken to {move.full_host}"):
+                App.end_move(conn, volume, needed)
+        else:
+            App.end_move(conn, volume, needed)
+        repositories.moves.delete(conn, volume.id)
+        App.end_move(conn, volume, needed)

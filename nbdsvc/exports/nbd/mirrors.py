@@ -73,6 +73,11 @@ class Mirrors:
             raise errors.ExportFailed(export=export_id, reason=f"where its volume is: {error}") from error
         return None if found is None else Location.from_json(found)
 
+    def records(self) -> dict[str, tuple[Location, Location]]:
+        """One that is damaged is none of these: who needs it reads it by `moved_to`."""
+        found = moved.records(self._root)
+        return {id: (Location.from_json(source), Location.from_json(there)) for id, (source, there) in found.items()}
+
     def forget_move(self, export_id: str) -> None:
         """Write the new location to the spec, for a server that is started again, and then remove the record."""
         state = StateDir(self._root, export_id)

@@ -6,6 +6,7 @@ second. The record is beside the export's folder and not in it, because an attac
 migration has seen that the volume has moved.
 """
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 from nbdsvc import atomic_file
 
 _Noted = dict[str, Any]
+_SUFFIX = ".moved"
 
 
 def record(folder: Path, source: _Noted, destination: _Noted) -> None:
@@ -40,12 +42,26 @@ def location_of(folder: Path, noted: _Noted) -> _Noted:
 def destination_of(folder: Path, source: _Noted) -> _Noted | None:
     """The location to which the volume has moved from `source`; None if it has not. ValueError for a damaged record."""
     try:
-        found = json.loads(_path(folder).read_bytes())
+        found_source, there = _read(_path(folder))
     except FileNotFoundError:
         return None
+    return there if found_source == source else None
+
+
+def records(exports: Path) -> dict[str, tuple[_Noted, _Noted]]:
+    """The records in the folder of all exports, by the export's id, without those that are damaged: (source, destination)."""
+    found: dict[str, tuple[_Noted, _Noted]] = {}
+    for path in exports.glob(f"*{_SUFFIX}"):
+        with contextlib.suppress(OSError, ValueError):
+            found[path.stem] = _read(path)
+    return found
+
+
+def _read(path: Path) -> tuple[_Noted, _Noted]:
+    found = json.loads(path.read_bytes())
     if not isinstance(found, dict) or not {"from", "to"} <= set(found):
         raise ValueError("the record of a move is damaged")
-    return dict(found["to"]) if found["from"] == source else None
+    return dict(found["from"]), dict(found["to"])
 
 
 def forget(folder: Path) -> None:
@@ -54,4 +70,4 @@ def forget(folder: Path) -> None:
 
 
 def _path(folder: Path) -> Path:
-    return folder.with_name(f"{folder.name}.moved")
+    return folder.with_name(folder.name + _SUFFIX)

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from nbdsvc.driver import VolumeCopyDriver
+from nbdsvc.driver import VolumeCopyDriver, VolumeRef
 from nbdsvc.driver.migrate import Remote
 from nbdsvc.host import Backend
 from nbdsvc.volumes.moves.places import Places
@@ -11,22 +11,24 @@ Name = Literal["before_volume_copy", "after_volume_copy"]
 
 
 def call_hooks(places: Places, name: Name) -> None:
-    """Of both backends, which are of this host; of one that is both, once."""
-    if places.is_one_backend:
-        _call(places.source, places, name, None)
-    else:
-        call_at_source(places, name)
-        call_at_destination(places, name)
+    """Of both backends, which are of this host; of one that is both, once. Also after the switch, in which the source and the
+    destination have changed their places.
+    """
+    ends = (places.source, places.here), (places.destination, places.there)
+    (source, here), (destination, there) = reversed(ends) if places.move.switched else ends
+    _call(source, here, there, name, None if places.is_one_backend else "dest")
+    if not places.is_one_backend:
+        _call(destination, here, there, name, "src")
 
 
 def call_at_source(places: Places, name: Name) -> None:
-    _call(places.source, places, name, "dest")
+    _call(places.source, places.here, places.there, name, "dest")
 
 
 def call_at_destination(places: Places, name: Name) -> None:
-    _call(places.destination, places, name, "src")
+    _call(places.destination, places.here, places.there, name, "src")
 
 
-def _call(backend: Backend, places: Places, name: Name, remote: Remote | None) -> None:
+def _call(backend: Backend, here: VolumeRef, there: VolumeRef, name: Name, remote: Remote | None) -> None:
     if isinstance(backend.driver, VolumeCopyDriver):
-        getattr(backend.driver, name)(places.here, places.there, remote)
+        getattr(backend.driver, name)(here, there, remote)

@@ -24,22 +24,26 @@ from nbdsvc.model.entities import Attachment, Volume
 from nbdsvc.model.locking import locks
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step, always
-from nbdsvc.store import moves, repositories
+from nbdsvc.store import backends, moves, repositories
 from nbdsvc.volumes.moves import ends
 from nbdsvc.volumes.moves.arguments import MoveArgs
 from nbdsvc.volumes.moves.create import create_destination, remove_destination
 from nbdsvc.volumes.moves.finish import finish, remove_source
+from nbdsvc.volumes.moves.hooks import call_hooks
 from nbdsvc.volumes.moves.mirror import InUseArgs, end_mirror, exporter_of, mirror, switch, undo_mirror
-from nbdsvc.volumes.moves.submit import submit_kind
+from nbdsvc.volumes.moves.places import read_places
+from nbdsvc.volumes.moves.submit import check_nothing_stays, submit_kind
 
 # Transports whose servers can mirror.
 _MIRRORING = ("nbd",)
 
 
-def check_attachments(conn: sa.Connection, volume: Volume) -> str:
+def check_movable_in_use(conn: sa.Connection, volume: Volume) -> str:
     """The id of the attachment whose export will mirror. Unsupported where there are several, where it is not connected, and
-    where its transport cannot mirror.
+    where its transport cannot mirror; else as check_movable.
     """
+    backends.check_not_frozen(conn, volume.full_host)
+    check_nothing_stays(conn, volume, "be migrated")
     attached = [each for each in repositories.attachments_of(conn, volume.id) if each.status != "detached"]
     if reason := _obstacle(attached):
         raise errors.Unsupported(reason=f"volume {volume.id} is in use, and cannot be migrated now: {reason}")
@@ -82,6 +86,12 @@ def _remove_destination(run: Run[InUseArgs]) -> None:
         remove_destination(run)
 
 
+def _finish(run: Run[InUseArgs]) -> None:
+    """The server serves the destination alone."""
+    call_hooks(read_places(run), "after_volume_copy")
+    finish(run)
+
+
 def _remove_source(run: Run[InUseArgs]) -> None:
     """The record goes last: a repair of the export that has read the rows before they changed may still be under way, and
     would serve the source while there is one.
@@ -113,7 +123,7 @@ STEPS: tuple[Step[InUseArgs], ...] = (
     Step("create", create_destination, _remove_destination),
     Step("mirror", mirror, undo_mirror, copies=always),
     Step("switch", switch, stoppable=False),
-    Step("finish", finish, stoppable=False),
+    Step("finish", _finish, stoppable=False),
     Step("remove", _remove_source, stoppable=False),
 )
 

@@ -7,16 +7,17 @@ import sqlalchemy as sa
 from nbdsvc import errors
 from nbdsvc.app import App
 from nbdsvc.backends import placement
-from nbdsvc.host import backend_of, host_of
+from nbdsvc.exporter import Exporter, MirrorExporter
+from nbdsvc.host import Host, backend_of, host_of
 from nbdsvc.model.context import ADMIN, Context
 from nbdsvc.model.entities import Move
 from nbdsvc.model.locking import locks
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step
 from nbdsvc.refs import left_ref
-from nbdsvc.store import backends, moves, repositories
+from nbdsvc.store import backends, lost_places, moves, repositories
 from nbdsvc.store import operations as journal
-from nbdsvc.volumes.moves.hooks import call_at_destination
+from nbdsvc.volumes.moves.hooks import call_at_destination, call_hooks
 from nbdsvc.volumes.moves.mirror import end_mirror, mirror_exporter
 from nbdsvc.volumes.moves.places import Places
 
@@ -36,6 +37,11 @@ def finish_moves(app: App, host: str) -> int:
     The source of a volume whose new host was declared lost stays until that host has returned with the volume, or the volume
     is deleted.
     """
+    with app.database.read() as conn:
+        returned = lost_places.of_host(conn, host)
+    if returned:  # of a host that returned while its volume was moved elsewhere
+        with app.change() as conn:
+            lost_places.bring_back(conn, host)
     with app.database.read() as conn:
         left = [each for each in repositories.moves.select(conn) if each.host == host]
     return sum(_submit(app, each) for each in left)
@@ -67,25 +73,34 @@ def _locks(args: FinishMoveArgs) -> list[Lock]:
 def _remove(run: Run[FinishMoveArgs]) -> None:
     with host_of(run).database.read() as conn:
         move = repositories.moves.find(conn, run.args.volume_id)
+        volume = repositories.volumes.find(conn, run.args.volume_id)
         is_last = move is not None and moves.is_last_copy(conn, move)
-    if is_last:
+    if is_last or (move and volume and move.full_host == volume.full_host):
         raise errors.Conflict(reason=f"what is left here of volume {run.args.volume_id} may be its last copy")
     if move is not None:
         attachment = _mirroring(run, move)
         if attachment and not move.switched:
             _check_not_there(run, move, attachment)
         host_of(run).remove_export(move.operation_id)
-        _end_copy(run, move)
+        _end_copy(run, move, is_mirrored=attachment is not None)
         backend_of(run).driver.delete_volume(left_ref(move))
-        if attachment and move.switched:
+        if attachment and (move.switched or volume is None):
             mirror_exporter(host_of(run)).forget_move(attachment)
 
 
 def _mirroring(run: Run[FinishMoveArgs], move: Move) -> str | None:
     """The attachment whose export mirrored the volume, of a move of a volume in use."""
-    with host_of(run).database.read() as conn:
+    host = host_of(run)
+    with host.database.read() as conn:
         operation = journal.rows.find(conn, move.operation_id)
-    return operation.args.get("attachment_id") if operation else None
+    return operation.args.get("attachment_id") if operation else _recorded(host, move)
+
+
+def _recorded(host: Host, move: Move) -> str | None:
+    """By the server's record, where the operation is forgotten: its host was away for longer than operations are kept."""
+    place = host.backend(move.backend).driver.location(left_ref(move))
+    mirroring = [each for each in list[Exporter](host.exporters) if isinstance(each, MirrorExporter)]
+    return next((id for each in mirroring for id, places in each.records().items() if place in places), None)
 
 
 def _check_not_there(run: Run[FinishMoveArgs], move: Move, attachment: str) -> None:
@@ -99,13 +114,19 @@ def _check_not_there(run: Run[FinishMoveArgs], move: Move, attachment: str) -> N
         raise errors.Conflict(reason=f"volume {move.id} is at {move.full_host}, where its export's server has taken it")
 
 
-def _end_copy(run: Run[FinishMoveArgs], move: Move) -> None:
-    """A destination that was gone when its move was taken back does not know that the copy ended."""
+def _end_copy(run: Run[FinishMoveArgs], move: Move, *, is_mirrored: bool) -> None:
+    """A destination that was gone when its move was taken back does not know that the copy ended, and neither do both places
+    where the mirror could not be ended then.
+    """
     host = host_of(run)
     with host.database.read() as conn:
         volume = repositories.volumes.find(conn, move.id)
-        places = volume and Places.of(host, conn, volume, move)
-    if places and not move.switched and not places.is_one_host:
+        places = Places.of(host, conn, volume, move) if volume else None
+    if places is None or move.switched:
+        return
+    if is_mirrored:
+        call_hooks(places, "after_volume_copy")
+    elif not places.is_one_host:
         call_at_destination(places, "after_volume_copy")
 
 

@@ -44,14 +44,14 @@ def mirror_exporter(host: Host) -> MirrorExporter:
 def mirror(run: Run[InUseArgs]) -> dict[str, int]:
     """Mirror until both places are equal. WriteFailed where the destination fails, ExportFailed where the server is away for
     long, Conflict where the attachment ends.
+
+    The server writes to both places until it switches, or the mirror ends: drivers learn of the end of the copy behind that,
+    from `finish` or from the undo.
     """
     places = read_places(run)
     call_hooks(places, "before_volume_copy")
-    try:
-        _check_room(places)
-        return _Mirroring(run, places).until_synchronised()
-    finally:
-        call_hooks(places, "after_volume_copy")
+    _check_room(places)
+    return _Mirroring(run, places).until_synchronised()
 
 
 def _check_room(places: Places) -> None:
@@ -136,6 +136,7 @@ def undo_mirror(run: Run[InUseArgs]) -> None:
     """Also where the process died in the middle, and where the server has switched before."""
     journaled_copy.remove_journal(run)
     end_mirror(host_of(run), run.args.volume_id, run.args.attachment_id)
+    call_hooks(read_places(run), "after_volume_copy")
 
 
 def end_mirror(host: Host, volume_id: str, attachment_id: str) -> bool:
