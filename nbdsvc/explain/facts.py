@@ -84,6 +84,8 @@ class Facts:
     """The unfinished ones of all hosts."""
     moves: tuple[Move, ...] = ()
     """The second places of volumes that are moved, or were."""
+    missing: frozenset[str] = frozenset()
+    """Hosts that were declared lost, and have not returned."""
     newest: Mapping[str, Operation] = field(default_factory=dict)
     """The last operation, by the id of what it was about: of rows with a status of failure."""
     secrets: frozenset[str] = frozenset()

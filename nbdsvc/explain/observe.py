@@ -109,6 +109,7 @@ def _facts(before: Rows, after: Rows, **seen: Any) -> Facts:
         types=after.types | before.types,
         operations=after.unfinished,
         moves=after.moves,
+        missing=after.missing,
         **seen,
     )
 

@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from nbdsvc.model import clock
 from nbdsvc.model.entities import Attachment, Move, Snapshot, StorageBackend, Volume
 from nbdsvc.model.operation import Operation
+from nbdsvc.store import hosts, repositories
 from nbdsvc.store import operations as journal
-from nbdsvc.store import repositories
 
 # The type of the operation that runs explain itself and works on no resource.
 EXPLAIN = "host.explain"
@@ -35,6 +35,7 @@ class Rows:
     """Those of the moments before, and those that came after the rows that were read before."""
     last: int
     moves: tuple[Move, ...] = ()
+    missing: frozenset[str] = frozenset()
 
     def by_id(self) -> dict[str, Volume | Snapshot | Attachment]:
         return {row.id: row for rows in (self.volumes, self.snapshots, self.attachments) for row in rows}
@@ -64,6 +65,7 @@ def read(conn: sa.Connection, after: int | None = None) -> Rows:
         tuple(_others(journal.since(conn, clock.now() - _LINGERS, last if after is None else after))),
         last,
         tuple(repositories.moves.select(conn)),
+        frozenset(hosts.missing(conn)),
     )
 
 

@@ -217,7 +217,8 @@ OF_STORAGE = (
 )  # fmt: skip
 
 OF_ROWS = (
-    Case("host.down", ERROR, "host {id} does not report", "start nbdsvc there, or evacuate it", _host_down),
+    Case("host.down", ERROR, "host {id} does not report",
+         "start nbdsvc there; if it never returns: nbdsvc host lost {id} --fenced", _host_down),
     Case("host.unanswered", ERROR, "host {id} did not say what differs there: {reason}",
          "try again; the log of the host says more", _unanswered),
     Case("backend.disabled", NOTE, "backend {id} takes no new volumes: {reason}", "enable it when it should", _disabled),

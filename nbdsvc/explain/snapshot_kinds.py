@@ -7,7 +7,7 @@ from nbdsvc.driver import BackendObject
 from nbdsvc.explain.finding import ERROR, NOTE, WARNING, Case, Found
 from nbdsvc.explain.view import View, place
 from nbdsvc.model import names, states
-from nbdsvc.model.entities import Snapshot, Volume
+from nbdsvc.model.entities import Move, Snapshot, Volume
 
 
 def _found(snapshot: Snapshot, volume: Volume | None, since: Any = None, **values: Any) -> Found:
@@ -68,13 +68,33 @@ def _without_row(kind: str, known: Any) -> Any:
     return find
 
 
-def _left_behind(view: View) -> Iterator[Found]:
+def _of_others(view: View) -> Iterator[tuple[Found, Volume, Move | None]]:
+    """Objects of volumes of other hosts, and the row by which they are the second places of these."""
+    moves = {(each.id, each.full_host): each for each in view.facts.moves}
     for backend, each in view.idle_objects():
         row = view.volumes.get(each.id or "")
         if each.kind == "volume" and each.owner and row and row.host != view.facts.host:
             here = names.join_host(view.facts.host, backend, each.pool)
-            yield Found("volume", row.id, {"here": here, "there": row.full_host},
-                        related=frozenset({names.join_host(view.facts.host, backend)}))  # fmt: skip
+            found = Found("volume", row.id, {"here": here, "there": row.full_host},
+                          related=frozenset({names.join_host(view.facts.host, backend)}))  # fmt: skip
+            yield found, row, moves.get((row.id, here))
+
+
+def _left_behind(view: View) -> Iterator[Found]:
+    return (found for found, _row, move in _of_others(view) if move is None)
+
+
+def _left(view: View) -> Iterator[Found]:
+    return (found for found, row, move in _of_others(view) if move and not _is_last(view, row, move))
+
+
+def _kept(view: View) -> Iterator[Found]:
+    return (found for found, row, move in _of_others(view) if move and _is_last(view, row, move))
+
+
+def _is_last(view: View, row: Volume, move: Move) -> bool:
+    """As moves.is_last_copy, by the facts."""
+    return move.switched and (row.status == "error" or row.host in view.facts.missing)
 
 
 def _volume_gone(view: View) -> Iterator[Found]:
@@ -119,6 +139,11 @@ OF_STORAGE = (
          _without_row("snapshot", lambda view: view.snapshots)),
     Case("object.left_behind", WARNING, "volume {id} is on {there} by its row, and has an object in {here} too",
          "compare the two, and remove the one in {here} by the means of the storage", _left_behind),
+    Case("object.left", NOTE, "volume {id} is on {there}, and an object in {here}, of a move that ended, is still to be "
+         "removed", "nothing: the service tries again at each interval; its log says what hinders it", _left),
+    Case("object.kept", WARNING, "volume {id} went to {there}, whose host was lost or lost it, and its former object in "
+         "{here} is kept", "let that host return with the volume (nbdsvc host return), or delete the volume: "
+         "it may be the last copy", _kept),
 )  # fmt: skip
 
 OF_ROWS = (

@@ -13,15 +13,17 @@ from nbdsvc import errors
 from nbdsvc.app import App
 from nbdsvc.backends import services
 from nbdsvc.backends.destination import destination_for_type
-from nbdsvc.model import names, states
+from nbdsvc.model import names
 from nbdsvc.model.context import Context
-from nbdsvc.model.entities import Move, Volume
+from nbdsvc.model.entities import Move, Volume, VolumeType
 from nbdsvc.model.operation import Operation
 from nbdsvc.store import moves, repositories, tables
 from nbdsvc.store import operations as journal
 from nbdsvc.types.queries import type_of_volume
 from nbdsvc.volumes.migrate import MIGRATE
 from nbdsvc.volumes.moves.arguments import MoveArgs
+from nbdsvc.volumes.moves.in_use import check_movable_in_use, submit_in_use
+from nbdsvc.volumes.moves.mirror import InUseArgs
 from nbdsvc.volumes.moves.submit import check_movable, submit_move
 
 # Volumes of one call, which take some hundred milliseconds.
@@ -30,13 +32,14 @@ REASON = "evacuated"
 # Under way; its former object is still to be removed; waits for an operation; its last migration failed; cannot go.
 MOVING, LEFT_OVER, WAITING, FAILED, REFUSED = "moving", "left-over", "waiting", "failed", "refused"
 _ADVICE = {
-    "attached": "detach it, then evacuate again",
+    "attached": "detach it, or let another backend of its host take it, where one NBD client uses it; then evacuate again",
     "snapshots": "delete its snapshots, then evacuate again",
     "replica": "give it a type without replication, then evacuate again",
     "frozen": "thaw the backend, then evacuate again",
     "room": "make room in one of these pools or add one, then evacuate again",
     "status": "end what its status stands for, or reset its status, then evacuate again",
     "left-over": "it is removed when its backend works; see nbdsvc explain",
+    "kept": "let the host of the volume return with it (nbdsvc host return), or delete the volume",
 }
 
 
@@ -61,7 +64,7 @@ class Evacuee:
     operation: Operation | None = None
     destination: str | None = None
     obstacle: str | None = None
-    """A word for programs: attached, snapshots, replica, frozen, room, status, busy."""
+    """A word for programs: attached, snapshots, replica, frozen, room, status, busy, left-over, kept."""
     reason: str | None = None
 
     @property
@@ -121,6 +124,9 @@ def _under_way(conn: sa.Connection, volume: Volume, request: EvacuateRequest) ->
 def _of_move(conn: sa.Connection, volume: Volume, move: Move, request: EvacuateRequest) -> Evacuee:
     operation = journal.rows.find(conn, move.operation_id)
     destination, source = (volume.full_host, move.full_host) if move.switched else (move.full_host, volume.full_host)
+    if moves.is_last_copy(conn, move):
+        reason = f"its former object at {move.full_host} is kept: host {volume.host}, where it went, may have lost it"
+        return Evacuee(volume, LEFT_OVER, operation, destination, "kept", reason)
     if operation is None or operation.finished:
         reason = f"its former object at {move.full_host} is still to be removed"
         return Evacuee(volume, LEFT_OVER, operation, destination, "left-over", reason)
@@ -152,21 +158,32 @@ def _submit(app: App, context: Context, seen: Volume) -> Evacuee:
     wanted = type_of_volume(app, seen.volume_type_id)
     with app.change() as conn:
         volume = repositories.volumes.get_for_update(conn, seen.id)
-        check_movable(conn, volume, "migrate", "be migrated")
-        destination = destination_for_type(app, conn, volume, wanted)
-        args = MoveArgs(volume.id, lock_volume=False)
-        submit_move(app, conn, context, MIGRATE, args, volume, destination, volume.volume_type_id)
+        if volume.status == "in-use":
+            destination = _submit_in_use(app, conn, context, volume, wanted)
+        else:
+            check_movable(conn, volume, "migrate", "be migrated")
+            destination = destination_for_type(app, conn, volume, wanted)
+            args = MoveArgs(volume.id, lock_volume=False)
+            submit_move(app, conn, context, MIGRATE, args, volume, destination, volume.volume_type_id)
         return Evacuee(volume, MOVING, journal.latest_for(conn, volume.id), destination)
+
+
+def _submit_in_use(app: App, conn: sa.Connection, context: Context, volume: Volume, wanted: VolumeType) -> str:
+    """To another backend of its host, under its client. The destination."""
+    attachment_id = check_movable_in_use(conn, volume)
+    destination = destination_for_type(app, conn, volume, wanted)
+    args = InUseArgs(volume.id, True, lock_volume=False, attachment_id=attachment_id)
+    submit_in_use(app, conn, context, volume, destination, args)
+    return destination
 
 
 def _obstacle(conn: sa.Connection, volume: Volume, error: errors.Error) -> str:
     """The word for what keeps it."""
     if isinstance(error, errors.Frozen):
         return "frozen"
-    if isinstance(error, errors.NoValidBackend | errors.OutOfSpace):
+    if isinstance(error, errors.InvalidInput):
+        return "snapshots" if repositories.snapshots_of(conn, volume.id) else "replica"
+    is_attached = any(each.status != "detached" for each in repositories.attachments_of(conn, volume.id))
+    if isinstance(error, errors.OutOfSpace) or (isinstance(error, errors.NoValidBackend) and not is_attached):
         return "room"
-    if any(each.status != "detached" for each in repositories.attachments_of(conn, volume.id)):
-        return "attached"
-    if repositories.snapshots_of(conn, volume.id):
-        return "snapshots"
-    return "replica" if volume.replication_status in states.REPLICA_STATUSES else "status"
+    return "attached" if is_attached else "status"

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from asking import ask
+from killing import LOCAL
 from moving import BACKENDS, Moving
 
 HOST = "me@solid"
@@ -76,6 +77,24 @@ def test_every_volume_leaves_or_says_why_not(moving: Moving) -> None:
     assert {each["state"] for each in evacuate(moving).values()} == {"moving"}
     moving.service.settle()
     assert evacuate(moving) == {}
+
+
+@pytest.mark.row("S033")
+def test_a_volume_in_use_goes_to_another_backend_of_its_host(moving: Moving) -> None:
+    """Under its client. Where no backend of its host can take it, each says why not, and it is said what to do."""
+    id, client = moving.written("a"), moving.service.client()
+    fields = {"volume_uuid": id, "connector": LOCAL}
+    attachment = client.post("attachments", body={"attachment": fields})["attachment"]["id"]
+    client.act("attachments", attachment, "os-complete")
+    stays = evacuate(moving, host="me")[id]
+    assert (stays["state"], stays["obstacle"]) == ("refused", "attached"), stays
+    assert "me@swamp#c: BackendStateFilter: the backend is disabled" in stays["reason"]
+    assert "let another backend of its host take it" in stays["advice"]
+    ask(moving.service, "PUT", "/v3/os-services/enable", {"host": "me@swamp", "binary": "cinder-volume"})
+    goes = evacuate(moving)[id]
+    assert (goes["state"], goes["operation"]["kind"]) == ("moving", "volume.migrate_in_use"), goes
+    moving.service.settle()
+    assert (moving.place(id), moving.is_whole(id)) == (("c", "in-use", "success"), True)
 
 
 def test_what_failed_is_tried_again(moving: Moving) -> None:

@@ -13,7 +13,7 @@ from nbdsvc.explain.first_seen import FirstSeen
 from nbdsvc.explain.host_fixes import HOST_FIXES
 from nbdsvc.explain.row_fixes import ROW_FIXES, failed_status
 from nbdsvc.model import names, states
-from nbdsvc.model.entities import Attachment, Snapshot, StorageBackend, Volume
+from nbdsvc.model.entities import Attachment, Move, Snapshot, StorageBackend, Volume
 from nbdsvc.units import GiB
 
 POOL = PoolStats("p", 100 * GiB, 50 * GiB, 0, 0, 0)
@@ -50,6 +50,24 @@ def test_a_device_without_its_attachment_is_named() -> None:
     (found,) = diff(replace(facts, devices=(mine, foreign)))
     assert (found.kind, found.id) == ("volume.device_left", IDS[0])
     assert "/dev/nbd0 of this host" in found.message
+
+
+def test_what_a_move_left_here_of_another_hosts_volume_is_not_to_be_removed_by_hand() -> None:
+    """It is removed by the service, or kept while it may be the last copy; of an object without a move that is not known."""
+    there = replace(volume(IDS[0]), host="other")
+    facts = replace(EMPTY, volumes=(there,), objects={"b": (object_of(IDS[0]),)})
+    move = Move(IDS[0], IDS[1], 1, "h", "b", "p", volume_type_id=None, switched=True)
+    left = replace(facts, moves=(move,))
+    lost = replace(there, status="error")
+    destination = replace(left, moves=(replace(move, switched=False),), missing=frozenset({"other"}))
+    cases = {
+        "object.left_behind": [facts, replace(left, moves=(replace(move, pool="q"),))],
+        "object.left": [left, destination],
+        "object.kept": [replace(left, missing=frozenset({"other"})), replace(left, volumes=(lost,))],
+    }
+    for kind, found in cases.items():
+        for each in found:
+            assert [one.kind for one in diff(each) if one.kind.startswith("object.")] == [kind]
 
 
 def test_pools_that_run_full_are_named() -> None:
