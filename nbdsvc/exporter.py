@@ -202,7 +202,8 @@ class MirrorExporter(Protocol):
 
     def end_mirror(self, export_id: str, source: Location) -> Location | None:
         """End the mirror: no switch can happen after the return. A server that does not answer is killed. Returns the
-        same as `moved_to`.
+        same as `moved_to`. ExportFailed where requests hang at the destination: new ones go to the source alone, no switch
+        can happen, and it is to be called again before the destination is removed.
         """
 
     def moved_to(self, export_id: str, source: Location) -> Location | None:

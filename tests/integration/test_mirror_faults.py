@@ -15,6 +15,7 @@ from pools import mounted
 from waiting import wait_until
 
 from nbdsvc import errors
+from nbdsvc.exports.nbd import processes
 from nbdsvc.exports.nbd.exporter import NbdExporter
 from nbdsvc.location import Location
 from nbdsvc.model import names
@@ -91,6 +92,7 @@ def test_a_destination_that_hangs_is_left_by_a_cancel_at_once(frozen: Freezable,
     stuck, free = nbd.NBD(), nbd.NBD()
     for client in (stuck, free):
         client.connect_uri(uri)
+    keeper, servers = exports.pid(spec), processes.serving(exports.folder / "e")
     frozen.freeze()
     with ThreadPoolExecutor(2) as pool:
         try:
@@ -98,7 +100,7 @@ def test_a_destination_that_hangs_is_left_by_a_cancel_at_once(frozen: Freezable,
             wait_until(lambda: content(exports.path)[:1] == b"a", 10)
             waiting = pool.submit(free.pwrite, b"b" * 4096, 0)
             with pytest.raises(errors.ExportFailed, match="did not end in time"):
-                exports.exporter._command(spec.id, do="cancel")
+                exports.exporter.end_mirror(spec.id, spec.location)
             waiting.result(10)
             pool.submit(free.pwrite, b"c" * 4096, MiB).result(10)
             assert not hanging.done()
@@ -108,6 +110,7 @@ def test_a_destination_that_hangs_is_left_by_a_cancel_at_once(frozen: Freezable,
         hanging.result(30)
     assert exports.exporter.end_mirror(spec.id, spec.location) is None
     assert exports.exporter.mirror_state(spec.id).state == "none"
+    assert (exports.pid(spec), processes.serving(exports.folder / "e")) == (keeper, servers)
     assert free.pread(4096, MiB) == b"c" * 4096 == content(exports.path)[MiB : MiB + 4096]
 
 

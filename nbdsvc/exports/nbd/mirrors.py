@@ -1,5 +1,6 @@
 """The service's half of mirroring: commands to the server of an export, by its private channel (control.py)."""
 
+import contextlib
 import json
 import socket
 from pathlib import Path
@@ -14,8 +15,8 @@ from nbdsvc.location import Location
 _SOCKET = "ctl.sock"
 # Seconds. Longer than a command waits for requests under way, and a switch for the disks (control.py).
 ANSWER_SECONDS = 30.0
-# Each takes three seconds at most (control.py): together as long as one that is not answered.
-_CANCEL_TRIES = 10
+# Each takes three seconds at most (control.py). Whoever ends a mirror does it again where these are not enough.
+_CANCEL_TRIES = 2
 
 
 class Mirrors:
@@ -46,24 +47,31 @@ class Mirrors:
         self._command(export_id, do="switch")
 
     def end_mirror(self, export_id: str, source: Location) -> Location | None:
-        """The server of a cancelled mirror goes on; one that does not answer is started again by the next repair. One without
-        the channel, of an older version, mirrors nothing and goes on.
+        """The server of a cancelled mirror goes on, also where the destination hangs, from which the cancel has taken its
+        clients; one that does not answer is started again by the next repair. One without the channel, of an older version,
+        mirrors nothing and goes on.
         """
         if (self._root / export_id / _SOCKET).exists() and not self._is_cancelled(export_id):
             StateDir(self._root, export_id).end_process()
         return self.moved_to(export_id, source)
 
     def _is_cancelled(self, export_id: str) -> bool:
-        """Where the destination is slow, requests under way do not end in time: no client loses its server for the first."""
-        for _ in range(_CANCEL_TRIES):
-            try:
-                self._command(export_id, do="cancel")
-            except errors.ExportFailed as error:
-                if error.__cause__ is not None:  # no answer
-                    return False
-            else:
-                return True
-        return False
+        """False where the server does not answer. ExportFailed where the destination does not: what hangs there would keep
+        the server from its end, too.
+        """
+        for _ in range(_CANCEL_TRIES - 1):
+            with contextlib.suppress(errors.ExportFailed):
+                return self._cancel(export_id)
+        return self._cancel(export_id)
+
+    def _cancel(self, export_id: str) -> bool:
+        try:
+            self._command(export_id, do="cancel")
+        except errors.ExportFailed as error:
+            if error.__cause__ is None:
+                raise
+            return False  # no answer
+        return True
 
     def moved_to(self, export_id: str, source: Location) -> Location | None:
         """The location in the record beside the export's folder; ExportFailed when the record is damaged."""
