@@ -132,6 +132,7 @@ class Service:
         self.database = Database(settings.database_url, settings.database_reserve)
         migrate.upgrade(self.database)
         self.database.check()
+        self.database.follow_clock()
         self._claim = self._take_host() if with_host else None
         self.host = make_host(settings, self.database) if with_host else None
         if self.host and self._claim:
@@ -259,9 +260,11 @@ class Service:
     def _lost_hosts(self) -> PeriodicTask:
         """In every process: there may be no other one than an API when the only host is lost."""
         confirm = self._claim.confirm if self._claim else lambda: True
-        return PeriodicTask(
-            "lost hosts", self.settings.repair_interval, partial(lost_host.settle_lost, self.app), confirm
-        )
+        return PeriodicTask("lost hosts", self.settings.repair_interval, self._look_at_others, confirm)
+
+    def _look_at_others(self) -> None:
+        self.database.follow_clock()
+        lost_host.settle_lost(self.app)
 
     def _note_report(self, full_name: str) -> None:
         self.app.last_heartbeat[full_name] = clock.monotonic()

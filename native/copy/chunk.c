@@ -223,7 +223,7 @@ static int place(struct nbdsvc_worker *worker, uint64_t index)
 	state->waiting++;
 	while (state->placed != index && !nbdsvc_state_stopped(state)) {
 		struct timespec until;
-		clock_gettime(CLOCK_REALTIME, &until);
+		clock_gettime(CLOCK_MONOTONIC, &until);
 		until.tv_nsec += TURN_NS;
 		until.tv_sec += until.tv_nsec / 1000000000;
 		until.tv_nsec %= 1000000000;

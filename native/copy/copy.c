@@ -64,10 +64,21 @@ static long milliseconds(void)
 	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+/* Their waits end by the monotonic clock: one by the time of day would last as long as that is set back meanwhile. */
+static void init_conditions(struct nbdsvc_state *state)
+{
+	pthread_condattr_t attributes;
+	pthread_condattr_init(&attributes);
+	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	pthread_cond_init(&state->ended, &attributes);
+	pthread_cond_init(&state->advanced, &attributes);
+	pthread_condattr_destroy(&attributes);
+}
+
 static void tick(struct nbdsvc_state *state)
 {
 	struct timespec until;
-	clock_gettime(CLOCK_REALTIME, &until);
+	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_nsec += TICK_MS * 1000000;
 	until.tv_sec += until.tv_nsec / 1000000000;
 	until.tv_nsec %= 1000000000;
@@ -195,8 +206,7 @@ int nbdsvc_copy_run(struct nbdsvc_copy *copy)
 		return err;
 	}
 	pthread_mutex_init(&state.lock, NULL);
-	pthread_cond_init(&state.ended, NULL);
-	pthread_cond_init(&state.advanced, NULL);
+	init_conditions(&state);
 	join_limits(&state);
 	if (!try_clone(copy))
 		run(&state);

@@ -41,7 +41,7 @@ def late_after(app: App) -> float:
 
 
 def age(app: App, backend: StorageBackend) -> float:
-    """Seconds since its last report. Only of another process's backend the time of day has to tell, which may have jumped."""
+    """Seconds since its last report; of another process's backend by the database's time of day, which may have jumped."""
     if backend.full_name in app.last_heartbeat:
         return clock.monotonic() - app.last_heartbeat[backend.full_name]
     return (clock.now() - (backend.updated_at or backend.created_at)).total_seconds()

@@ -9,9 +9,8 @@ from nbdsvc.model.operation import Operation
 class Deadline:
     """The deadline, computed again from the row's time of day on each host that takes the operation up.
 
-    Its error is that of the host's clock, and the time left is never longer than the operation's whole time: with a
-    clock that is behind, the operation still ends, and with a clock that is ahead, it ends early and is undone. The
-    hosts of an installation should use NTP.
+    That is the database's time of day, so that the machines' clocks need not agree. Its server may get another clock by a
+    fail-over: the time left is never longer than the operation's whole time.
     """
 
     def __init__(self, operation: Operation) -> None:

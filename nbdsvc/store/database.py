@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy import event, exc
 
 from nbdsvc import errors, state_folder
+from nbdsvc.model import clock
 from nbdsvc.store import postgresql
 from nbdsvc.store.reserve import Reserve
 
@@ -35,6 +36,8 @@ _PRAGMAS = (
 BUSY_TIMEOUT_MS = 30_000
 # Readers end within milliseconds; if one does not, the next periodic scrub waits for it.
 _SCRUB_SECONDS = 1.0
+# Not the transaction's time, which is that of its begin.
+_SERVER_SECONDS = sa.text("SELECT extract(epoch FROM clock_timestamp())")
 
 
 class Database:
@@ -108,6 +111,17 @@ class Database:
                     raise errors.ConfigError(setting="database", reason=f"the database file is damaged: {verdict}")
             else:
                 conn.execute(sa.text("SELECT 1"))
+
+    def follow_clock(self) -> None:
+        """Let `clock.now` be the server's time of day, the same for all processes of an installation, whatever their
+        machines' clocks say. A no-op on SQLite, whose processes are on one machine.
+        """
+        if self.is_sqlite:
+            return
+        with self.read() as conn:
+            before = clock.monotonic()
+            there = float(conn.execute(_SERVER_SECONDS).scalar_one())
+            clock.follow(there - clock.monotonic(), there - before)
 
     def scrub(self) -> bool:
         """Let nothing that was deleted stay in SQLite's WAL; False where a reader still needs it: try again later.

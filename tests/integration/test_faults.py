@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import shifted
 from serving import ServiceProcess
 from waiting import wait_until
 
@@ -206,22 +207,11 @@ def test_stop_is_clean(service: ServiceProcess) -> None:
     service.start()
 
 
-@pytest.fixture(scope="module")
-def clock_shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A library that shifts the time of day of the process that it is preloaded into."""
-    source = Path(__file__).resolve().parents[1] / "native" / "clock.c"
-    made = tmp_path_factory.mktemp("clock") / "clock.so"
-    subprocess.run(["gcc", "-shared", "-fPIC", "-O2", "-Wall", "-Werror", "-o", str(made), str(source)], check=True)
-    return made
-
-
 @pytest.mark.parametrize("jump", [259200, -259200])
-def test_a_clock_that_jumps(make_service: Callable[..., ServiceProcess], clock_shim: Path, jump: int) -> None:
+def test_a_clock_that_jumps(make_service: Callable[..., ServiceProcess], tmp_path: Path, jump: int) -> None:
     """By three days while an operation with a deadline runs: it ends whole, exports stay, new volumes are made at once."""
     service = make_service(start=False, driver="memory", operation_deadline=120, repair_interval=60)
-    clock = service.state.parent / "clock"
-    clock.write_text("0")
-    service.environment = {"LD_PRELOAD": str(clock_shim), "CLOCK_OFFSET": str(clock)}
+    clock = shifted.shift(service, shifted.library(tmp_path), 0)
     client = service.start().client()
     content = os.urandom(64 << 20)
     (service.state / "images" / "base.raw").write_bytes(content)
