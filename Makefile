@@ -3,9 +3,10 @@ PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest -q
 SECONDS := 60
 MINUTES := 6
+KILLS := 100
 SOURCES := nbdsvc drivers rig tests benchmarks native
 
-.PHONY: help demo test test-kills check rows bench fuzz soak mutations walk-replay rig rig-ci rig-replay rig-mutations rig-bench rig-up rig-down docs clean base test-tools rig-tools
+.PHONY: help demo test test-kills storm check rows bench fuzz soak mutations walk-replay rig rig-ci rig-replay rig-mutations rig-bench rig-up rig-down docs clean base test-tools rig-tools
 
 help: ## Print this
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -18,6 +19,9 @@ test: test-tools ## Run all tests (root: they use loop devices and FUSE)
 
 test-kills: test-tools ## Kill either host at every step of a move between two, which `test` does at a few
 	NBDSVC_TEST_KILLS=all $(PYTEST) tests/recovery/test_kill_between_hosts.py
+
+storm: test-tools ## A hundred kills of any process over three hosts, with moves, losses of hosts and failovers: make storm KILLS=20
+	NBDSVC_KILLS=$(KILLS) $(PYTEST) -s tests/recovery/test_storm_of_hosts.py
 
 check: test-tools ## Lint, types, import contracts, C warnings, limits of the house
 	.venv/bin/ruff check $(SOURCES)

@@ -21,10 +21,17 @@ HOSTS = ("h1", "h2", "h3")
 APIS = ("api1", "api2")
 # Two kinds of pools a host, so that there is somewhere to move to on each. `site` is what a type can ask for a host by.
 _BACKENDS = (
-    "solid = {{ driver = 'file', options = {{ pool = 'STATE/solid' }}, capabilities = {{ site = '{name}' }} }}, "
-    "quick = {{ driver = 'memory', options = {{ pool = 'STATE/quick' }}, capabilities = {{ site = '{name}' }} }}"
+    "solid = {{ driver = 'file', options = {{ pool = 'STATE/solid' }}, capabilities = {{ site = '{name}', use = 'plain' }} }}, "
+    "quick = {{ driver = 'memory', options = {{ pool = 'STATE/quick' }}, capabilities = {{ site = '{name}', use = 'plain' }} }}"
 )
+# Of the first host, where a fleet replicates: copies are kept in the folder of another site.
+_REPLICATED = (
+    ", double = { driver = 'memory-replicated', options = { pool = 'STATE/double', replication_targets = { far = 'STATE/far' } }, "
+    "capabilities = { use = 'double' } }"
+)
+REPLICATED_HOST, REPLICATED = HOSTS[0], f"{HOSTS[0]}@double"
 BACKEND = Backend(folders=("solid", "quick"))
+FOLDERS = (*BACKEND.folders, "double")
 # Files that exist only while an operation, or a process, is at work.
 _TRANSIENT = (tables.operation_locks, tables.operation_secrets, tables.moves)
 
@@ -33,26 +40,42 @@ class Member(ServiceProcess):
     """One process of a fleet; requests of its own go to an API process of the fleet."""
 
     def __init__(self, fleet: "Fleet", name: str, role: str, **settings: object) -> None:
-        given: dict[str, object] = {"host": name, "database": fleet.url, "backends": _BACKENDS.format(name=name)}
+        backends = _BACKENDS.format(name=name) + (_REPLICATED if fleet.replicates and name == REPLICATED_HOST else "")
+        given: dict[str, object] = {"host": name, "database": fleet.url, "backends": backends}
         super().__init__(fleet.folder / name, BACKEND, **given | settings)
         self.name, self.role, self._fleet = name, role, fleet
 
     def client(self, project: str = "p1") -> Client:
         return super().client(project) if self.role == "api" else self._fleet.client(project)
 
+    def files(self) -> list[Path]:
+        """Of every volume and snapshot in the pools of this host."""
+        return [path for pool in FOLDERS for path in (self.state / pool).glob("[vs]*s/*")]
+
     def objects(self) -> dict[str, Path]:
-        """Every volume and snapshot in the pools of this host, by the file's name; where one is in two, AssertionError."""
-        paths = [path for pool in BACKEND.folders for path in (self.state / pool).glob("[vs]*s/*")]
+        """The same by the file's name; where one is in two pools, AssertionError."""
+        paths = self.files()
         found = {path.name: path for path in paths}
         assert len(found) == len(paths), sorted(map(str, paths))
         return found
 
 
 class Fleet:
-    """network: where each host is in a network namespace of its own. settings: of all processes."""
+    """network: where each host is in a network namespace of its own. replicates: the first host has a backend that does.
 
-    def __init__(self, folder: Path, url: str, network: HostNetwork | None = None, **settings: object) -> None:
-        self.folder, self.url = folder, url
+    settings: of all processes.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        url: str,
+        network: HostNetwork | None = None,
+        *,
+        replicates: bool = False,
+        **settings: object,
+    ) -> None:
+        self.folder, self.url, self.replicates = folder, url, replicates
         self.hosts = {name: Member(self, name, "host", claim_seconds=5, **settings) for name in HOSTS}
         self.apis = {name: Member(self, name, "api", attach_timeout=10, **settings) for name in APIS}
         self.members: dict[str, Member] = {**self.hosts, **self.apis}
@@ -80,6 +103,12 @@ class Fleet:
     def settle(self, seconds: float = 60) -> None:
         """Wait until no operation of any host is unfinished."""
         wait_until(lambda: not self.unfinished(), seconds, lambda: self.report(self.unfinished()))
+
+    def places(self) -> dict[str, str]:
+        """host@backend of each volume's and each snapshot's object, by the object's name."""
+        hosts = {str(row["id"]): str(row["os-vol-host-attr:host"]).partition("#")[0] for row in self.rows("volumes")}
+        found = {f"_snapshot-{row['id']}": hosts.get(row["volume_id"], "") for row in self.rows("snapshots")}
+        return found | {f"volume-{id}": host for id, host in hosts.items()}
 
     def unfinished(self) -> list[dict[str, Any]]:
         client = next(iter(self.apis.values())).client()
@@ -116,8 +145,10 @@ class Fleet:
         return found + [f"row {each}" for each in self._left_rows()]
 
     def _leftovers_of(self, host: Member, attachments: set[str]) -> Iterator[str]:
-        for pool in BACKEND.folders:
+        for pool in FOLDERS:
             yield from (f"new/{path.name}" for path in (host.state / pool / "new").glob("*"))
+        copies = {path.name for path in (host.state / "far" / "volumes").glob("*")}
+        yield from (f"copy {name} of nothing" for name in copies - set(host.objects()))
         exports = [path for path in (host.state / "exports").iterdir() if path.stem not in attachments]
         yield from (f"export {path.name}" for path in exports)
         yield from (f"journal {path.name}" for path in (host.state / "journals").glob("*"))

@@ -19,6 +19,7 @@ from nbdsvc import errors
 
 BLOCK, BLOCKS = 64 << 10, 16
 IMAGE = "base.raw"
+PLAIN = "plain"
 Values = tuple[frozenset[int], ...]
 BLANK: Values = (frozenset({0}),) * BLOCKS
 OF_IMAGE: Values = tuple(frozenset({200 + number}) for number in range(BLOCKS))
@@ -39,6 +40,10 @@ class Known:
     gone: bool = False
     held: bool = False
     """A child of it may be being made still: it is not written."""
+    is_mended: bool = False
+    """An administrator has put it right after the loss of a host, which may have left its object larger than its row says."""
+    past: Values = BLANK
+    """All that its blocks ever were: what a copy at another site may have."""
 
 
 @dataclass
@@ -51,11 +56,13 @@ class Counts:
 
 
 class Owner:
-    """One project's client."""
+    """One project's client. type: of the volumes that it makes anew."""
+
+    type = PLAIN
 
     def __init__(self, fleet: Fleet, seed: int, most: int = 6) -> None:
         self.thread = threading.Thread(target=self._run, name=f"owner-{seed}", daemon=True)
-        self.project = f"load{seed}"
+        self.project = f"{type(self).__name__.lower()}{seed}"
         self.volumes: dict[str, Known] = {}
         self.snapshots: dict[str, Known] = {}
         self.wrong: list[str] = []
@@ -63,16 +70,21 @@ class Owner:
         self.ended = threading.Event()
         self._fleet, self._dice, self._most = fleet, random.Random(seed), most
         self._number = 0
+        self._writing = threading.Lock()
 
     @property
     def client(self) -> Any:
         return self._fleet.client(self.project)
 
-    def _run(self) -> None:
-        deeds: list[Callable[[], None]] = [
+    def deeds(self) -> list[Callable[[], None]]:
+        """What it draws from."""
+        return [
             self._create, self._create, self._write, self._write, self._write, self._snapshot, self._delete_snapshot,
             self._attach, self._detach, self._extend, self._migrate, self._migrate, self._remove, self._retype, self._revert,
         ]  # fmt: skip
+
+    def _run(self) -> None:
+        deeds = self.deeds()
         while not self.ended.is_set():
             deed = self._dice.choice(deeds) if len(self.volumes) > 3 else self._create
             self.counts.sent += 1
@@ -110,9 +122,9 @@ class Owner:
             self._remove()
             return
         kind = self._dice.choice(("blank", "image", "clone", "snapshot"))
-        name, body, values, source = self._name(), dict[str, Any](), BLANK, None
+        name, body, values, source = self._name(), {"volume_type": self.type}, BLANK, None
         if kind == "image":
-            body, values = {"imageRef": IMAGE}, OF_IMAGE
+            body, values = {**body, "imageRef": IMAGE}, OF_IMAGE
         elif kind == "clone":
             row = self._pick("volumes", "available", "in-use")
             source = self.volumes[row["name"]]
@@ -120,7 +132,7 @@ class Owner:
         elif kind == "snapshot":
             row = self._pick("snapshots", "available")
             body, values = {"snapshot_id": row["id"], "size": row["size"]}, self.snapshots[row["name"]].values
-        self.volumes[name] = made = Known(values, {int(body.get("size", 1))})
+        self.volumes[name] = made = Known(values, {int(str(body.get("size", 1)))}, past=values)
         self._make("volumes", {"volume": {"size": 1, "name": name, **body}}, made, source)
 
     def _snapshot(self) -> None:
@@ -176,9 +188,17 @@ class Owner:
     def _place(self, id: str) -> str:
         return str(self.client.get("volumes", id)["volume"]["os-vol-host-attr:host"])
 
-    @staticmethod
-    def _set(known: Known, number: int, values: frozenset[int]) -> None:
-        known.values = (*known.values[:number], values, *known.values[number + 1 :])
+    def _set(self, known: Known, number: int, values: frozenset[int]) -> None:
+        with self._writing:
+            known.values = (*known.values[:number], values, *known.values[number + 1 :])
+            past = known.past[number] | values
+            known.past = (*known.past[:number], past, *known.past[number + 1 :])
+
+    def fall_back(self) -> None:
+        """Each block of each volume may be again what it once was: another site has an older copy."""
+        with self._writing:
+            for known in self.volumes.values():
+                known.values = known.past
 
     def _attach(self) -> None:
         self._attached(self._pick("volumes", "available"))
@@ -197,7 +217,7 @@ class Owner:
         self.client.act("volumes", row["id"], "os-extend", {"new_size": wanted})
 
     def _migrate(self) -> None:
-        row = self._pick("volumes", "available")
+        row = self._pick("volumes", "available", "in-use")
         pools = self.client.get("scheduler-stats", "get_pools")["pools"]
         body = {"host": self._dice.choice(pools)["name"], "lock_volume": self._dice.random() < 0.7}
         body["force_host_copy"] = self._dice.random() < 0.5
