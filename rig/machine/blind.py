@@ -1,7 +1,8 @@
 """Bugs for a blind measurement: chosen after the kinds of actions were fixed, in code that was read only for this.
 
 `FIRST` was measured; then the kinds of actions were added that the bugs not found had shown to be missing. `SECOND` was
-written and measured after that. docs/rig.md has both tables.
+written and measured after that. `HOSTS` are of several hosts and of moves, for walks over two hosts; two of them are in
+the C core. docs/rig.md has the tables.
 """
 
 from rig.machine.mutations import Mutation
@@ -62,4 +63,41 @@ SECOND = [
     Mutation("an export keeps its first size", "nbdsvc/exports/nbd/plugin.py",
              "    _check(size)\n    return int(size)",
              '    _check(size)\n    return int(_shared.setdefault("size", int(size)))'),
+]  # fmt: skip
+
+HOSTS = [
+    Mutation("a volume sent to a host lacks its last sector", "nbdsvc/volumes/moves/send.py",
+             "journaled_copy.fill(run, source, sink, size, fingerprint_of",
+             "journaled_copy.fill(run, source, sink, size - 512, fingerprint_of"),
+    Mutation("a move between hosts leaves its source", "nbdsvc/volumes/moves/finish.py",
+             "            host_of(run).digests.discard(places.volume.id)\n        places.destination",
+             "            host_of(run).digests.discard(places.volume.id)\n            return\n        places.destination"),
+    Mutation("a migration minds no type", "nbdsvc/backends/destination.py",
+             "    request = _request(conn, volume, _type_of(conn, volume))\n    if refusal",
+             "    request = _request(conn, volume, None)\n    if refusal"),
+    Mutation("a volume in use may go to another host", "nbdsvc/volumes/moves/in_use.py",
+             "    if names.split_host(destination)[0] != volume.host:",
+             "    if names.split_host(destination)[1] == volume.host:"),
+    Mutation("an evacuation of a backend empties its host", "nbdsvc/volumes/evacuate.py",
+             "*([table.c.backend == backend] if backend else [])]", "*([] if backend else [])]"),
+    Mutation("an evacuated backend takes new volumes", "nbdsvc/volumes/evacuate.py",
+             "            if not row.disabled:", "            if row.disabled:"),
+    Mutation("a volume leaves its snapshots behind", "nbdsvc/volumes/moves/submit.py",
+             "    if snapshots := repositories.snapshots_of(conn, volume.id):",
+             "    if (snapshots := repositories.snapshots_of(conn, volume.id)) and volume.status != volume.status:"),
+    Mutation("a lost host keeps its attachments", "nbdsvc/backends/lost_host.py",
+             '    ends = states.ATTACHMENT["delete"].sources - {"detaching"}',
+             '    ends = states.ATTACHMENT["delete"].sources - {"attached"}'),
+    Mutation("a deletion on a lost host fails", "nbdsvc/operations/lost_host.py",
+             "    return found.cursor >= len(type.steps) or (type.removes and not found.cancel_requested)",
+             "    return found.cursor >= len(type.steps)"),
+    Mutation("a mirror is called whole too early", "nbdsvc/volumes/moves/mirror.py",
+             'if (found := self._look()) and found.state == "synchronised":',
+             'if (found := self._look()) and found.state != "failed":'),
+    Mutation("a mirrored write loses its tail at one side", "native/serve/mirror.c",
+             "\tint there = err ? 0 : nbdsvc_vol_pwrite(mirror->destination, buffer, length, offset, flags);",
+             "\tint there = err ? 0 : nbdsvc_vol_pwrite(mirror->destination, buffer, length & ~4095ul, offset, flags);"),
+    Mutation("a mirrored zero is made at one side", "native/serve/mirror.c",
+             "\tint there = err ? 0 : nbdsvc_vol_zero(mirror->destination, length, offset, flags & ~NBDSVC_FAST);",
+             "\tint there = 0;"),
 ]  # fmt: skip

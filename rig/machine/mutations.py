@@ -112,6 +112,9 @@ MUTATIONS = [
     Mutation("metadata that is full is not minded", "drivers/lvm/watching.py",
              "    if found.metadata_percent >= policy.metadata_refusal:", "    if False:",
              needs=("attach", "fill_pool")),
+    Mutation("a frozen backend takes changes", "nbdsvc/store/backends.py",
+             '    if any(conn.execute(_frozen, {"host": name, "backend": backend}).scalars()):', "    if not name:",
+             needs=("freeze",)),
     Mutation("quotas count deleted snapshots", "nbdsvc/store/quotas.py",
              "snapshots=snapshot_count, gigabytes=", "snapshots=snapshot_count + 1, gigabytes="),
 ]  # fmt: skip

@@ -36,6 +36,7 @@ class Pool:
     def __init__(self, bug: str) -> None:
         self.bug = bug
         self.lvs: dict[str, Lv] = {}
+        self.frozen = False
         self._ids = itertools.count(1)
 
     def of(self, noun: str) -> dict[str, Lv]:
@@ -78,6 +79,18 @@ class Pool:
             lv.size = body["new_size"]
         if name == "os-reset_status":
             lv.status = body["status"]
+
+    def administer(self, verb: str) -> dict[str, Any]:
+        """What os-services answers: the list, or to freeze, thaw, evacuate and enable."""
+        if verb in ("freeze", "thaw"):
+            self.frozen = verb == "freeze" and self.bug != "a frozen backend takes changes"
+        stay = [{"id": id, "obstacle": self._obstacle(id, lv)} for id, lv in self.of("volumes").items()]
+        return {"services": [{"host": "storage@lvm"}], "evacuation": {"volumes": stay}}
+
+    def _obstacle(self, id: str, lv: Lv) -> str:
+        if lv.host:
+            return "attached"
+        return "snapshots" if any(each.of == id for each in self.lvs.values()) else "room"
 
     def attach(self, id: str, host: str, *, read_only: bool) -> None:
         """Attach a volume to a host. Refused where it is attached already."""

@@ -30,8 +30,12 @@ class SimulatedService(Service):
         noun, _, id = path.partition("?")[0].partition("/")
         if noun == "os-quota-sets":
             return {"quota_set": self._usage()}
+        if noun == "os-services":
+            return self._pool.administer(id)
         if id == "detail":
             return {noun: [_row(id, lv) for id, lv in self._pool.of(noun).items()]}
+        if self._pool.frozen and method != "GET":
+            raise Refused(400, "Invalid input: the backend is frozen")
         return {"POST": self._post, "GET": self._get, "DELETE": self._delete}[method](noun, id, body)
 
     def staying(self) -> list[str]:

@@ -21,10 +21,9 @@ def after_step(world: World) -> None:
     shown = Shown.by(world.client)
     fail_on([f"left over: {each}" for each in world.leftovers(shown)])
     fail_on(_volume_rows(world, shown) + _snapshot_rows(world, shown) + _attachments(world, shown) + _quotas(world))
-    digests = world.service.state / "digests"
     for thing in [*world.volumes, *world.snapshots]:
         fail_on(file_faults(world.path(thing), thing.disk))
-        if thing.recorded and not (digests / thing.id).exists():
+        if thing.recorded and not (world.state(thing.store) / "digests" / thing.id).exists():
             raise Violation(f"the digests of {thing.id} were recorded, and are gone")
 
 

@@ -8,7 +8,7 @@ from nbdsvc import errors
 from nbdsvc.exports.nbd import processes
 from walk import choices
 from walk.choices import action, pick
-from walk.world import LOCAL, Violation, Volume, World
+from walk.world import Violation, Volume, World, local
 
 _VERBS = ("create_volume", "create_cloned_volume", "create_volume_from_snapshot", "create_snapshot", "extend_volume",
           "revert_to_snapshot", "delete_volume", "delete_snapshot")  # fmt: skip
@@ -24,7 +24,7 @@ def fault(world: World, verb: int, when: int) -> str:
 
 @action(1, choices.volumes)
 def kill(world: World) -> str:
-    """The service dies and comes back; nothing of the model changes."""
+    """The service dies and comes back, on the host of the last volume; nothing of the model changes."""
     world.restart()
     return "the service"
 
@@ -52,7 +52,7 @@ def server_dies(world: World, volume: int, which: int) -> str:
     """The service starts another one, which serves the same bytes at the same place."""
     target = choices.near(world, choices.taken(world), volume)
     attached = pick(list(target.attached.values()), which)
-    processes.end(world.service.state / "exports", attached.id)
+    processes.end(world.state(target.store) / "exports", attached.id)
     world.reconnect(target)
     return f"of {attached.id}, volume {target.id}"
 
@@ -91,7 +91,7 @@ def _attempt(ask: Callable[[], object]) -> None:
 def detach_while_uploading(world: World, volume: int, first: int, second: int) -> str:
     """While an upload of the volume is under way, and whatever happens meanwhile: access ends, and nothing serves it."""
     target = choices.near(world, choices.free(world), volume)
-    connector = {**LOCAL, "mode": "ro" if target.readonly else "rw"}
+    connector = {**local(target), "mode": "ro" if target.readonly else "rw"}
     body = {"attachment": {"volume_uuid": target.id, "connector": connector}}
     attachment = str(world.client.post("attachments", body=body)["attachment"]["id"])
     target.recorded = target.recorded and target.readonly
@@ -99,26 +99,26 @@ def detach_while_uploading(world: World, volume: int, first: int, second: int) -
     world.client.act("volumes", target.id, "os-volume_upload_image", {"image_name": "up", "force": True})
     events = [pick(["kill", "server dies", "wait", "nothing"], each) for each in (first, second)]
     for event in events:
-        _happen(world, event, attachment)
+        _happen(world, target, event, attachment)
     world.client.delete("attachments", attachment)
     _unserved(world, target, attachment)
     world.service.settle()
     _unserved(world, target, attachment)
-    for path in (world.service.state / "images").glob("*-*"):
+    for path in world.image_folder.glob("*-*"):
         if path.stem not in world.images:
             path.unlink()
     return f"{target.id}: {', '.join(events)}"
 
 
-def _happen(world: World, event: str, attachment: str) -> None:
+def _happen(world: World, volume: Volume, event: str, attachment: str) -> None:
     if event == "kill":
         world.restart()
     elif event == "wait":
         time.sleep(0.5)  # the interval of repairs (repair_interval)
     elif event == "server dies":
-        processes.end(world.service.state / "exports", attachment)
+        processes.end(world.state(volume.store) / "exports", attachment)
 
 
 def _unserved(world: World, volume: Volume, attachment: str) -> None:
-    if attachment in processes.serving(world.service.state / "exports"):
+    if attachment in processes.serving(world.state(volume.store) / "exports"):
         raise Violation(f"attachment {attachment} of volume {volume.id} is deleted and served")

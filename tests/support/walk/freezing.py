@@ -14,7 +14,7 @@ def freeze(world: World, volume: int, first: int, second: int, dies: int) -> str
     the volume reads as before. Everything else is compared after the thaw, as after each action.
     """
     target = choices.near(world, choices.volumes(world), volume)
-    host = f"me@{target.store.name}"
+    host = target.store.service
     world.client.put("os-services", "freeze", body={"host": host})
     world.between(undone=False)
     refusals = [_refused(world, target, number) for number in (first, second)]

@@ -8,7 +8,7 @@ from walk.choices import MOST_GIB, MOST_IMAGES, MOST_SNAPSHOTS, action, pick, pr
 from walk.compare import image_faults
 from walk.disk import BLOCK, Disk, content
 from walk.seasoning import season, write_ends
-from walk.world import STORES, TYPES, Snapshot, Store, Volume, World
+from walk.world import Snapshot, Store, Volume, World
 
 
 def make(
@@ -64,16 +64,16 @@ def _as_large(size: int, more: int) -> int:
 @action(3, choices.room_for_volume)
 def blank(world: World, type: int, size: int, how: int) -> str:
     """It holds something at once, two times of three: what is done to zeros tells little."""
-    name, count = pick(list(TYPES), type), len(world.volumes)
-    said = make(world, store_of(name), Disk(1 + (size % 3 == 0)), name, volume_type=name)
+    name, count = pick(list(world.types), type), len(world.volumes)
+    said = make(world, store_of(world, name), Disk(1 + (size % 3 == 0)), name, volume_type=name)
     if how % 3 and len(world.volumes) > count:
         write_ends(world, world.volumes[-1], how // 3)
     return said
 
 
-def store_of(type: str) -> Store:
+def store_of(world: World, type: str) -> Store:
     """The backend that volumes of this type are on."""
-    return next(store for store in STORES if store.name == TYPES[type]["volume_backend_name"])
+    return next(store for store in world.stores if store.name == world.types[type]["volume_backend_name"])
 
 
 def _source(world: World, snapshot: Snapshot) -> Volume:
@@ -135,24 +135,26 @@ def upload(world: World, volume: int, format: int, how: int) -> str:
     world.settle("volumes", source.id, "in-use" if source.attached else "available")
     if world.cancelled and image not in [each["id"] for each in world.client.get("images")["images"]]:
         return f"image {image} is cancelled"
-    check.fail_on(image_faults(world.service.state / "images" / f"{image}.data", form, source.disk))
+    check.fail_on(image_faults(world.image_folder / f"{image}.data", form, source.disk))
     world.images[image] = source.disk.copy()
     return f"image {image} of {source.id}, {form}"
 
 
 @action(2, lambda world: choices.room_for_volume(world) and world.images)
 def from_image(world: World, image: int, type: int, more: int) -> str:
-    source, name = pick(sorted(world.images), image), pick(list(TYPES), type)
+    source, name = pick(sorted(world.images), image), pick(list(world.types), type)
     disk = world.images[source].copy(_as_large(world.images[source].most, int(more % 4 == 0)))
     disk.most = disk.size
-    return make(world, store_of(name), disk, name, bootable=True, recorded=True, imageRef=source, volume_type=name)
+    return make(
+        world, store_of(world, name), disk, name, bootable=True, recorded=True, imageRef=source, volume_type=name
+    )
 
 
 @action(1, lambda world: world.images)
 def forget_image(world: World, image: int) -> str:
     """Volumes that were made of it are as they were."""
     id = pick(sorted(world.images), image)
-    for path in (world.service.state / "images").glob(f"{id}*"):
+    for path in world.image_folder.glob(f"{id}*"):
         path.unlink()
     del world.images[id]
     return id
@@ -161,12 +163,12 @@ def forget_image(world: World, image: int) -> str:
 @action(2, choices.room_for_volume)
 def manage(world: World, store: int, pool: int, length: int, more: int) -> str:
     """A file that an administrator put into a pool becomes a volume; what is not a whole GiB is made longer, with zeros."""
-    where, value = pick(list(STORES), store), world.next_value()
+    where, value = pick(list(world.stores), store), world.next_value()
     folder = pick(list(where.folders), pool)
     disk, odd = Disk(1 + more % 2), 512 * (1 + length) if length % 4 else 0
     disk.write(disk.bytes - odd - BLOCK, content(value, disk.bytes - odd - BLOCK, BLOCK))
     disk.write(0, content(value, 0, 512))
-    path = world.service.state / folder / "volumes" / f"found-{value}"
+    path = world.state(where) / folder / "volumes" / f"found-{value}"
     with path.open("wb") as file:
         file.write(disk.read(0, 512))
         file.seek(disk.bytes - odd - BLOCK)
@@ -175,7 +177,7 @@ def manage(world: World, store: int, pool: int, length: int, more: int) -> str:
 
 
 def _managed(world: World, store: Store, folder: str, name: str, disk: Disk, type: str) -> str:
-    host, title = f"me@{store.name}#{folder.rpartition('/')[2]}", f"v{world.next_value()}"
+    host, title = store.pool(folder), f"v{world.next_value()}"
     wanted = {"host": host, "ref": {"source-name": name}, "name": title, "volume_type": type}
     made = world.client.post("manageable_volumes", body={"volume": wanted})["volume"]["id"]
     world.between(undone=False)
@@ -205,7 +207,7 @@ def unmanage_and_manage(world: World, volume: int) -> str:
     world.volumes.remove(source)
     check.fail_on(check.file_faults(path, source.disk))
     disk = source.disk.copy(source.disk.most)
-    folder = str(path.parents[1].relative_to(world.service.state))
+    folder = str(path.parents[1].relative_to(world.state(source.store)))
     return _managed(world, source.store, folder, path.name, disk, source.row["volume_type"])
 
 

@@ -8,7 +8,7 @@ from walk import choices
 from walk.choices import action, pick
 from walk.disk import Disk, GiB, content
 from walk.making import make, store_of
-from walk.world import TYPES, World
+from walk.world import World
 
 # Name: (suffix, words of qemu-img convert).
 FORMATS = {
@@ -35,15 +35,15 @@ SECTOR = 512
 @action(3, choices.room_for_volume)
 def from_odd_image(world: World, format: int, sectors: int, type: int, middle: int) -> str:
     """The last sector of the image is not zero, and what is behind it in the volume is."""
-    kind, name, value = pick(list(FORMATS), format), pick(list(TYPES), type), world.next_value()
+    kind, name, value = pick(list(FORMATS), format), pick(list(world.types), type), world.next_value()
     size = SECTOR * pick(list(SECTORS), sectors)
     disk = Disk(-(-size // GiB))
     for offset in {0, size - SECTOR, (middle * 4099 % size) // SECTOR * SECTOR}:
         disk.write(offset, content(value + offset % 7, offset, SECTOR))
     world.values += 7
-    path = _image(world.service.state / "images", value, kind, disk, size)
+    path = _image(world.image_folder, value, kind, disk, size)
     try:
-        said = make(world, store_of(name), disk, name, bootable=True, recorded=True, volume_type=name,
+        said = make(world, store_of(world, name), disk, name, bootable=True, recorded=True, volume_type=name,
                     imageRef=_id(world, path))  # fmt: skip
     finally:
         path.unlink()

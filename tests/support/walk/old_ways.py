@@ -4,7 +4,7 @@ from walk import check, choices
 from walk.choices import action
 from walk.disk import content
 from walk.seasoning import SECTOR
-from walk.world import LOCAL, Attached, Violation, World, connect, disconnect
+from walk.world import Attached, Violation, World, connect, disconnect, local
 
 
 @action(2, choices.free)
@@ -18,7 +18,7 @@ def attach_by_actions(world: World, volume: int, mode: int, how: int, end: int) 
         if how % 3 == 0:
             act("volumes", target.id, "os-unreserve")
             act("volumes", target.id, "os-reserve")
-        connector = {**LOCAL, "mode": wanted}
+        connector = {**local(target), "mode": wanted}
         found = act("volumes", target.id, "os-initialize_connection", {"connector": connector})["connection_info"]
         uri = str((found.get("data") or found)["uri"])
         act("volumes", target.id, "os-attach", {"host_name": "me", "mountpoint": "/dev/vdb", "mode": wanted})

@@ -7,7 +7,9 @@ import tempfile
 from pathlib import Path
 
 from walk import hunt, run
-from walk.world import World
+
+# Of the walk that went wrong.
+HOSTS = int(os.environ.get("HOSTS", "1"))
 
 
 def main(name: str) -> int:
@@ -24,8 +26,11 @@ def main(name: str) -> int:
 
 def again(plan: run.Plan) -> run.Record:
     """On a new service."""
-    with tempfile.TemporaryDirectory(prefix="nb-", dir="/var/tmp") as folder, hunt.service(Path(folder)) as service:
-        return run.replay(World(service), plan)
+    with (
+        tempfile.TemporaryDirectory(prefix="nb-", dir="/var/tmp") as folder,
+        hunt.world(Path(folder), hosts=HOSTS) as world,
+    ):
+        return run.replay(world, plan)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from walk import (  # noqa: F401 - their actions; those of new operations too
+    between_hosts,
     bursts,
     check,
     damaging,
@@ -20,6 +21,7 @@ from walk import (  # noqa: F401 - their actions; those of new operations too
     odd_images,
     old_ways,
     together,
+    under_clients,
     using,
 )
 from walk.choices import ACTIONS

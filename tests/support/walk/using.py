@@ -249,6 +249,6 @@ def empty(world: World) -> None:
             world.detach(volume, attached)
     for volume in list(world.volumes):
         _delete(world, "volumes", volume, cascade=True)
-    for path in (world.service.state / "images").glob("*-*"):
+    for path in world.image_folder.glob("*-*"):
         path.unlink()
     world.volumes, world.snapshots, world.images = [], [], {}

@@ -18,7 +18,8 @@ from drivers.memory import Faults
 from nbdsvc import errors
 from walk.disk import Disk
 
-LOCAL = {"host": "me", "ip": "127.0.0.1"}
+# The hosts: the one that answers requests too, and a second one.
+HERE, THERE = "me", "two"
 PATIENCE = 30.0
 # Of an operation: a revert that compares 3 GiB has taken more than a minute on a machine with other work.
 SETTLE_SECONDS = 200.0
@@ -26,13 +27,25 @@ SETTLE_SECONDS = 200.0
 
 @dataclass(frozen=True)
 class Store:
-    """A backend. folders: of its pools, in the state folder. shares: blocks, so that copies need no time and no detach."""
+    """A backend. folders: of its pools, in the state folder of its host. shares: blocks, so that copies need no time and no
+    detach.
+    """
 
     name: str
     folders: tuple[str, ...]
     shares: bool
     simulated: bool = True
     has_ids: bool = False
+    host: str = HERE
+
+    @property
+    def service(self) -> str:
+        """As os-services names it."""
+        return f"{self.host}@{self.name}"
+
+    def pool(self, folder: str) -> str:
+        """host@backend#pool of one of its folders."""
+        return f"{self.service}#{folder.rpartition('/')[2]}"
 
 
 # One shares blocks, one copies and has objects with ids of its own, one is what ships; each has two pools.
@@ -41,6 +54,8 @@ STORES = (
     Store("copies", ("pools/c", "pools/e"), shares=False, has_ids=True),
     Store("files", ("pools/d", "pools/f"), shares=False, simulated=False),
 )
+# Of the second host, in a world that has one.
+AWAY = Store("away", ("pools/g", "pools/h"), shares=True, host=THERE)
 _SETTINGS = """
 [shares]
 driver = 'memory'
@@ -52,14 +67,22 @@ options = { instant_clone = false, provider_ids = true, moves_volumes = false, p
 driver = 'file'
 options = { pools = { d = 'STATE/pools/d', f = 'STATE/pools/f' } }
 """
+_SETTINGS_THERE = """
+[away]
+driver = 'memory'
+options = { instant_clone = true, pools = { g = 'STATE/pools/g', h = 'STATE/pools/h' } }
+"""
 # The types of volumes: what each is placed by, and `many`, whose volumes may be attached several times.
 TYPES = {store.name: {"volume_backend_name": store.name} for store in STORES} | {
     "many": {"volume_backend_name": "shares", "multiattach": "<is> True"}
 }
+# A volume gets this type by a retype, and may then be anywhere.
+ANY = "any"
 # Where leftovers looks for files by their names; objects with ids of their own are looked for in World.leftovers.
 BACKEND = Backend(
     settings={"backends": _SETTINGS}, folders=tuple(f for store in STORES if not store.has_ids for f in store.folders)
 )
+BACKEND_THERE = Backend(settings={"backends": _SETTINGS_THERE}, folders=AWAY.folders)
 
 
 class Violation(AssertionError):
@@ -111,7 +134,8 @@ class Attached:
 
 @dataclass
 class World:
-    """service: runs. images: what each must read as. last: the volume that the last action was about.
+    """service: runs. other: the second host's process, if there is one. images: what each must read as. last: the volume that
+    the last action was about.
 
     planned, planned_at: simulated faults, and the step at which they were planned. dies_next: the service, at the next
     operation. cancels_next: the next operation is cancelled; cancelled: one was, in this step. drawn: see Drawing.
@@ -119,6 +143,7 @@ class World:
     """
 
     service: ServiceProcess
+    other: ServiceProcess | None = None
     volumes: list[Volume] = field(default_factory=list)
     snapshots: list[Snapshot] = field(default_factory=list)
     images: dict[str, Disk] = field(default_factory=dict)
@@ -134,11 +159,34 @@ class World:
     first_seen: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.faults = [Faults(self.folder(store), store.name) for store in STORES if store.simulated]
+        self.faults = [Faults(self.folder(store), store.name) for store in self.stores if store.simulated]
+
+    @property
+    def stores(self) -> tuple[Store, ...]:
+        """The backends of all hosts."""
+        return (*STORES, AWAY) if self.other else STORES
+
+    @property
+    def types(self) -> dict[str, dict[str, str]]:
+        """Those of which volumes are made: each is placed by its type alone."""
+        return {**TYPES, AWAY.name: {"volume_backend_name": AWAY.name}} if self.other else TYPES
+
+    def process(self, store: Store) -> ServiceProcess:
+        """That of the backend's host."""
+        return self.other if self.other and store.host == THERE else self.service
+
+    def state(self, store: Store) -> Path:
+        """The state folder of the backend's host."""
+        return self.process(store).state
 
     def folder(self, store: Store) -> Path:
         """Of the backend's first pool."""
-        return self.service.state / store.folders[0]
+        return self.state(store) / store.folders[0]
+
+    @property
+    def image_folder(self) -> Path:
+        """Of all hosts."""
+        return self.service.state / "images"
 
     @property
     def client(self) -> Any:
@@ -200,8 +248,11 @@ class World:
             self.cancelled = True
 
     def restart(self) -> None:
-        self.service.kill()
-        self.service.start()
+        """The process of the host that has the volume of the last action."""
+        found = [self.process(volume.store) for volume in self.volumes if volume.id == self.last]
+        died = found[0] if found else self.service
+        died.kill()
+        died.start()
 
     def refused(self, ask: Callable[[], Any]) -> bool:
         try:
@@ -213,7 +264,7 @@ class World:
     # Attachments
 
     def attach(self, volume: Volume, *, writes: bool) -> Attached:
-        fields = {"volume_uuid": volume.id, "connector": {**LOCAL, "mode": "rw" if writes else "ro"}}
+        fields = {"volume_uuid": volume.id, "connector": {**local(volume), "mode": "rw" if writes else "ro"}}
         made = self.client.post("attachments", body={"attachment": fields})["attachment"]
         uri = made["connection_info"]["uri"]
         found = Attached(made["id"], uri, writes and not volume.readonly, connect(uri))
@@ -249,7 +300,7 @@ class World:
         """Its file, past the product; where there is none, the one that it would have in the first pool."""
         kind, folder = ("volume-", "volumes") if isinstance(thing, Volume) else ("_snapshot-", "snapshots")
         name = kind + self._own_id(thing)
-        paths = [self.service.state / pool / folder / name for pool in thing.store.folders]
+        paths = [self.state(thing.store) / pool / folder / name for pool in thing.store.folders]
         return next((path for path in paths if path.exists()), paths[0])
 
     def _own_id(self, thing: Volume | Snapshot) -> str:
@@ -258,11 +309,29 @@ class World:
 
     def leftovers(self, shown: Shown) -> list[str]:
         owned = {self.path(thing) for thing in [*self.volumes, *self.snapshots]}
-        pools = [self.service.state / pool for store in STORES if store.has_ids for pool in store.folders]
+        pools = [self.state(store) / pool for store in self.stores if store.has_ids for pool in store.folders]
         found = {
             path for pool in pools for folder in ("volumes", "snapshots", "new") for path in (pool / folder).iterdir()
         }
-        return self.service.leftovers(shown) + [str(path) for path in found - owned]
+        there = [f"{THERE}: {each}" for each in self.other.leftovers(shown)] if self.other else []
+        return self.service.leftovers(shown) + there + self._elsewhere() + [str(path) for path in found - owned]
+
+    def _elsewhere(self) -> list[str]:
+        """Objects of the model's own volumes and snapshots that are where they were, or are not yet."""
+        paths = [
+            path
+            for store in self.stores
+            for pool in store.folders
+            for path in (self.state(store) / pool).glob("[vs]*s/*")
+        ]
+        owned = {self.path(thing) for thing in [*self.volumes, *self.snapshots]}
+        ids = [self._own_id(thing) for thing in [*self.volumes, *self.snapshots]]
+        return [str(path) for path in paths if path not in owned and any(path.name.endswith(id) for id in ids)]
+
+
+def local(volume: Volume) -> dict[str, str]:
+    """The connector of a program on the volume's own host."""
+    return {"host": volume.store.host, "ip": "127.0.0.1"}
 
 
 def connect(uri: str) -> nbd.NBD:
@@ -286,8 +355,10 @@ def disconnect(connection: nbd.NBD) -> None:
         connection.shutdown()
 
 
-def prepare(service: ServiceProcess) -> None:
+def prepare(world: World) -> World:
     """The volume types, once for a service."""
-    for name, specs in TYPES.items():
-        made = service.client().post("types", body={"volume_type": {"name": name}})["volume_type"]["id"]
-        service.client().post("types", made, "extra_specs", body={"extra_specs": specs})
+    for name, specs in {**world.types, ANY: {}}.items():
+        made = world.client.post("types", body={"volume_type": {"name": name}})["volume_type"]["id"]
+        if specs:
+            world.client.post("types", made, "extra_specs", body={"extra_specs": specs})
+    return world
