@@ -66,6 +66,7 @@ from nbdsvc.volumes.moves.left import FINISH_MOVE, finish_moves
 from nbdsvc.volumes.moves.serve import mend_served
 from nbdsvc.volumes.promote_replica import PROMOTE_REPLICA
 from nbdsvc.volumes.reenable_replication import REENABLE_REPLICATION
+from nbdsvc.volumes.reimage import REIMAGE_VOLUME
 from nbdsvc.volumes.retype import RETYPE
 from nbdsvc.volumes.revert import REVERT_VOLUME
 from nbdsvc.volumes.unmanage import UNMANAGE_VOLUME
@@ -98,6 +99,7 @@ OPERATION_TYPES = (
     MIGRATE_IN_USE,
     *MIGRATE,
     *RETYPE,
+    REIMAGE_VOLUME,
     REVERT_VOLUME,
     UNMANAGE_VOLUME,
     UPLOAD_VOLUME,

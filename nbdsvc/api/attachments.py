@@ -7,7 +7,7 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import Field
 
 from nbdsvc import errors
-from nbdsvc.api import filters, paging, strict, views
+from nbdsvc.api import filters, paging, steps, strict, views
 from nbdsvc.api.actions import Action, perform, schema
 from nbdsvc.api.connector import Connector
 from nbdsvc.api.request import ApiRequest, Body, CurrentRequest, Text, answer
@@ -29,7 +29,7 @@ _SORTABLE = ("id", "status", "created_at", "updated_at", "volume_id", "instance_
 
 
 class NewAttachment(Body):
-    """A volume to reserve for `instance_uuid`; with a connector it is exported at once."""
+    """A volume to reserve for `instance_uuid`; with a connector it is exported at once. `mode`: from 3.54."""
 
     volume_uuid: Text
     instance_uuid: Annotated[Text, Field(max_length=64)] | None = None
@@ -71,6 +71,8 @@ async def create(request: CurrentRequest, body: CreateBody) -> JSONResponse:
 
 def _create(request: ApiRequest, body: CreateBody) -> Waiting[Attachment]:
     wanted = body.attachment
+    if "mode" in wanted.model_fields_set and request.version < steps.ATTACHMENT_MODE:
+        raise errors.InvalidInput(field="attachment.mode", value=None, reason="there is no such field below 3.54")
     connector = wanted.connector or {}
     mode = wanted.mode or connector.get("mode") or "rw"
     row = reserve_attachment(request.app, request.context, wanted.volume_uuid, wanted.instance_uuid, mode)

@@ -3,10 +3,11 @@
 import re
 
 from nbdsvc import errors
+from nbdsvc.api import steps
 
-MINIMUM, MAXIMUM = (3, 0), (3, 44)
+MINIMUM, MAXIMUM = steps.STEPS[0].version, steps.STEPS[-1].version
 SERVICE = "volume"
-Version = tuple[int, int]
+Version = steps.Version
 
 
 class NotAcceptable(Exception):
@@ -14,7 +15,7 @@ class NotAcceptable(Exception):
 
 
 def text(version: Version) -> str:
-    """The version as headers have it, such as 3.44."""
+    """The version as headers have it, such as 3.71."""
     return f"{version[0]}.{version[1]}"
 
 

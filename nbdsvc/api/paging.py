@@ -1,10 +1,11 @@
 """Lists: limit, offset, marker and sort of a query string, and the link to the next page."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from nbdsvc import errors
+from nbdsvc.api import steps
 from nbdsvc.api.request import ApiRequest
 from nbdsvc.model.listing import Page
 from nbdsvc.model.values import whole_number
@@ -45,6 +46,12 @@ def next_link(request: ApiRequest, noun: str, path: str, wanted: Page, rows: lis
     query = [(key, value) for key, value in request.query.multi_items() if key not in ("marker", "offset")]
     href = request.link("v3", request.context.project_id, path) + "?" + urlencode([*query, ("marker", rows[-1].id)])
     return {f"{noun}_links": [{"rel": "next", "href": href}]}
+
+
+def count(request: ApiRequest, number: Callable[[], int]) -> dict[str, int]:
+    """`count`, from 3.45 and where `with_count` is true: the rows of all pages. Raises InvalidInput."""
+    wanted = request.version >= steps.COUNT and request.flag("with_count")
+    return {"count": number()} if wanted else {}
 
 
 def cut(rows: list[T], wanted: Page, noun: str) -> list[T]:

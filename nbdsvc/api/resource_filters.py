@@ -10,7 +10,7 @@ router = strict.router("resource filters")
 
 _SINCE = (3, 33)
 # The list that is filtered by hand.
-_MORE = {"volume_types": ("is_public",)}
+_MORE = {"volume_types": ("is_public", "extra_specs")}
 
 
 @router.get("/resource_filters")

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from nbdsvc import errors
 from nbdsvc.api import (
     attachments,
+    default_types,
     encryption,
     evacuation,
     explain,
@@ -48,7 +49,7 @@ from nbdsvc.model.context import ANONYMOUS
 
 log = structlog.get_logger(__name__)
 
-_UPDATED = "2026-11-23T00:00:00Z"
+_UPDATED = "2026-11-27T00:00:00Z"
 # The errors that every route may reply because of the middleware; a route's docstring names only its own.
 _DESCRIPTION = """Block volumes, compatible with Cinder's block-storage API v3.
 
@@ -60,7 +61,7 @@ unfinished operations), 415 badMediaType,
 """
 _ROUTERS = (volumes, volume_actions, snapshots, attachments, types, limits, quota_sets, services, hosts, workers, pools,
             zones, extensions, resource_filters, operations, messages, images, manageable, placement, explain,
-            evacuation, transfers, lost_hosts, qos_specs, encryption, quota_classes)  # fmt: skip
+            evacuation, transfers, lost_hosts, qos_specs, encryption, quota_classes, default_types)  # fmt: skip
 
 
 def create(app: App, authenticator: Authenticator) -> ApiMiddleware:

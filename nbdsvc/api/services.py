@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from fastapi.responses import JSONResponse, Response
 from pydantic import Field
 
-from nbdsvc.api import strict, views
+from nbdsvc.api import steps, strict, views
 from nbdsvc.api.microversions import Version
 from nbdsvc.api.request import Body, CurrentRequest, Key, LongText, Text, answer
 from nbdsvc.api.waiting import wait_for_result
@@ -18,7 +18,7 @@ from nbdsvc.backends.thaw import thaw_backend
 
 router = strict.router("services")
 
-_CLUSTER_SINCE, _FAILOVER_SINCE, _LOG_SINCE, _BACKEND_STATE_SINCE = (3, 7), (3, 26), (3, 32), (3, 49)
+_CLUSTER_SINCE, _FAILOVER_SINCE, _LOG_SINCE = (3, 7), (3, 26), (3, 32)
 
 
 class ServiceBody(Body):
@@ -211,7 +211,7 @@ def view(service: ServiceReport, version: Version) -> dict[str, Any]:
     }
     if version >= _CLUSTER_SINCE:
         shown["cluster"] = None
-    if version >= _BACKEND_STATE_SINCE:
+    if version >= steps.BACKEND_STATE:
         shown["backend_state"] = "up" if service.backend_is_up else "down"
     return shown
 

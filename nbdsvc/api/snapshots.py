@@ -8,12 +8,12 @@ from pydantic import Field
 
 from nbdsvc import errors
 from nbdsvc import metadata as resource_metadata
-from nbdsvc.api import filters, metadata, paging, strict, views
+from nbdsvc.api import filters, metadata, paging, steps, strict, views
 from nbdsvc.api.actions import Action, perform, plain, schema
 from nbdsvc.api.request import ApiRequest, Body, CurrentRequest, LongText, Metadata, Text, answer
 from nbdsvc.snapshots.create import CreateSnapshotRequest, create_snapshot
 from nbdsvc.snapshots.delete import delete_snapshot
-from nbdsvc.snapshots.read import get_snapshot, list_snapshots
+from nbdsvc.snapshots.read import count_snapshots, get_snapshot, list_snapshots
 from nbdsvc.snapshots.reset_status import reset_snapshot_status
 from nbdsvc.snapshots.unmanage import unmanage_snapshot
 from nbdsvc.snapshots.update import update_snapshot
@@ -25,7 +25,7 @@ _SORTABLE = ("id", "name", "status", "created_at", "updated_at", "volume_id", "v
 
 
 class NewSnapshot(Body):
-    """A new snapshot; with `force` also of a volume in use."""
+    """A new snapshot; before 3.66 only with `force` of a volume in use, from it on always, and `force` is true or absent."""
 
     volume_id: Text | None
     name: Text | None = None
@@ -72,10 +72,10 @@ class ReportedStatus(Body):
 
 @router.post("/snapshots", status_code=202)
 def create(request: CurrentRequest, body: CreateBody) -> JSONResponse:
-    """Create a snapshot of a volume; with `force` also of one that is in use.
+    """Create a snapshot of a volume; before 3.66 only with `force` of one that is in use.
 
-    Errors: 400 badRequest (status of the volume, or a backend that has no snapshots, or takes none in use); 404
-    itemNotFound (volume); 413 overLimit (quota).
+    Errors: 400 badRequest (status of the volume, from 3.66 a false `force`, or a backend that has no snapshots, or takes
+    none in use); 404 itemNotFound (volume); 413 overLimit (quota).
     """
     wanted = body.snapshot
     if wanted.volume_id is None:
@@ -85,10 +85,18 @@ def create(request: CurrentRequest, body: CreateBody) -> JSONResponse:
         wanted.name if wanted.name is not None else wanted.display_name,
         wanted.description if wanted.description is not None else wanted.display_description,
         wanted.metadata or {},
-        force=wanted.force,
+        force=_may_be_in_use(request, wanted),
     )
     made = create_snapshot(request.app, request.context, new_snapshot)
     return answer({"snapshot": views.snapshot(made, request.version)}, 202)
+
+
+def _may_be_in_use(request: ApiRequest, wanted: NewSnapshot) -> bool:
+    if request.version < steps.SNAPSHOT_IN_USE:
+        return wanted.force
+    if "force" in wanted.model_fields_set and not wanted.force:
+        raise errors.InvalidInput(field="snapshot.force", value="false", reason="from 3.66 it may only be true")
+    return True
 
 
 @router.get("/snapshots")
@@ -184,7 +192,10 @@ def _list(request: ApiRequest, path: str, *, detail: bool) -> JSONResponse:
         shown = [views.snapshot(row, request.version, extras=True) for row in rows]
     else:
         shown = [views.snapshot_summary(row) for row in rows]
-    return answer({"snapshots": shown, **paging.next_link(request, "snapshots", path, page, rows)})
+    count = paging.count(
+        request, lambda: count_snapshots(request.app, request.context, wanted, all_tenants=all_tenants)
+    )
+    return answer({"snapshots": shown, **count, **paging.next_link(request, "snapshots", path, page, rows)})
 
 
 metadata.add_routes(router, "snapshots", resource_metadata.SNAPSHOT)

@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
 from pydantic import Field
 
-from nbdsvc.api import filters, paging, strict, views
+from nbdsvc.api import filters, paging, steps, strict, views
 from nbdsvc.api.request import ApiRequest, Body, CurrentRequest, Key, Text, answer
 from nbdsvc.api.waiting import wait_for_result
 from nbdsvc.errors import InvalidInput
@@ -19,7 +19,6 @@ from nbdsvc.transfers.delete import delete_transfer
 from nbdsvc.transfers.read import get_transfer, list_transfers
 
 OLDER, NEWER = "os-volume-transfer", "volume-transfers"
-_SNAPSHOTS_SINCE, _HISTORY_SINCE, _PAGES_SINCE = (3, 55), (3, 57), (3, 59)
 _SORTABLE = ("id", "name", "created_at", "updated_at", "volume_id")
 
 
@@ -57,7 +56,7 @@ def create(request: CurrentRequest, body: CreateBody) -> JSONResponse:
     (volume).
     """
     wanted = body.transfer
-    if wanted.no_snapshots is not None and request.version < _SNAPSHOTS_SINCE:
+    if wanted.no_snapshots is not None and request.version < steps.TRANSFERRED_SNAPSHOTS:
         raise InvalidInput(field="transfer.no_snapshots", value=None, reason="there is no such field below 3.55")
     name = wanted.name.strip() if wanted.name is not None else None
     snapshots_stay = bool(wanted.no_snapshots)
@@ -138,14 +137,15 @@ def _list(request: ApiRequest, *, detail: bool) -> JSONResponse:
     shown = [(_detail if detail else _summary)(request, row) for row in rows]
     noun = NEWER if f"/{NEWER}" in request.http.url.path else OLDER
     path = f"{noun}/detail" if detail else noun
-    links = paging.next_link(request, "transfers", path, page, rows) if request.version >= _PAGES_SINCE else {}
+    paged = noun == NEWER and request.version >= steps.TRANSFER_PAGES
+    links = paging.next_link(request, "transfers", path, page, rows) if paged else {}
     return answer({"transfers": shown, **links})
 
 
 def _page(request: ApiRequest) -> Page:
     """Oldest first; below 3.59 in this order only, and with no marker."""
     page = paging.page(request, _SORTABLE, "created_at:asc", ("id", False))
-    if request.version >= _PAGES_SINCE:
+    if request.version >= steps.TRANSFER_PAGES:
         return page
     return Page(page.limit, page.offset, None, (("created_at", False), ("id", False)))
 
@@ -158,9 +158,9 @@ def _summary(request: ApiRequest, row: Transfer) -> dict[str, Any]:
 
 def _detail(request: ApiRequest, row: Transfer) -> dict[str, Any]:
     shown = _summary(request, row) | {"created_at": views.stamp(row.created_at)}
-    if request.version >= _SNAPSHOTS_SINCE:
+    if request.version >= steps.TRANSFERRED_SNAPSHOTS:
         shown["no_snapshots"] = row.no_snapshots
-    if request.version >= _HISTORY_SINCE:
+    if request.version >= steps.TRANSFER_HISTORY:
         shown["source_project_id"] = row.project_id
         shown["destination_project_id"] = row.destination_project_id
         shown["accepted"] = row.accepted

@@ -7,10 +7,11 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import Field
 
 from nbdsvc import errors
-from nbdsvc.api import paging, strict, views
+from nbdsvc.api import paging, steps, strict, views
 from nbdsvc.api.actions import Action, perform, schema
 from nbdsvc.api.request import ApiRequest, Body, CurrentRequest, Key, LongText, Metadata, answer
 from nbdsvc.model.entities import VolumeType
+from nbdsvc.model.values import pairs
 from nbdsvc.types.access import add_access, remove_access
 from nbdsvc.types.change import create_type, delete_type, update_type
 from nbdsvc.types.extra_specs import edit_extra_specs
@@ -65,15 +66,19 @@ class Access(Body):
 
 @router.get("/types")
 def listing(request: CurrentRequest) -> JSONResponse:
-    """List the volume types that the project may use.
+    """List the volume types that the project may use; from 3.52 those whose extra specs, as the user sees them, have all
+    pairs of `extra_specs`.
 
-    Errors: 400 badRequest (is_public, sort or limit); 404 itemNotFound (marker).
+    Errors: 400 badRequest (is_public, extra_specs, sort or limit); 404 itemNotFound (marker).
     """
     rows = list_types(request.app, request.context)
     wanted = request.query.get("is_public")
     if wanted not in (None, "None", "none"):
         public = request.flag("is_public")
         rows = [row for row in rows if row.is_public == public]
+    if request.version >= steps.TYPE_FILTER and "extra_specs" in request.query:
+        specs = pairs("extra_specs", request.query["extra_specs"]).items()
+        rows = [row for row in rows if specs <= views.extra_specs(row, request.context).items()]
     page = paging.page(request, _SORTABLE)
     rows = paging.cut(rows, page, "VolumeType")
     shown = [_view(request, row) for row in rows]
@@ -95,11 +100,11 @@ def create(request: CurrentRequest, body: CreateBody) -> JSONResponse:
 
 @router.get("/types/default")
 def default(request: CurrentRequest) -> JSONResponse:
-    """Show the type of a volume whose request names none.
+    """Show the type of a volume whose request names none: the project's own default type, or the service's.
 
     Errors: 404 itemNotFound (there is no default type).
     """
-    row = default_type(request.app)
+    row = default_type(request.app, request.context)
     return answer(
         {"volume_type": views.volume_type(row, request.context) | views.volume_type_qos(row, request.context)}
     )

@@ -4,14 +4,16 @@ from datetime import datetime
 from typing import Any
 
 from nbdsvc import errors
+from nbdsvc.api import fields
 from nbdsvc.api.microversions import Version
 from nbdsvc.model import names
 from nbdsvc.model.context import Context
-from nbdsvc.model.entities import Attachment, Snapshot, Volume, VolumeType
+from nbdsvc.model.entities import ZONES_SPEC, Attachment, Snapshot, Volume, VolumeType
 from nbdsvc.model.operation import Operation
+from nbdsvc.volumes.read import Related
 
 # Extra specs that every user may see, because they describe what the volume can do.
-_VISIBLE_SPECS = frozenset({"multiattach", "replication_enabled", "RESKEY:availability_zones"})
+_VISIBLE_SPECS = frozenset({"multiattach", "replication_enabled", ZONES_SPEC})
 
 
 def stamp(moment: datetime | None) -> str | None:
@@ -32,10 +34,9 @@ def volume_summary(volume: Volume, base: str) -> dict[str, Any]:
     return {"id": volume.id, "name": volume.name, "links": links(base, volume.project_id, "volumes", volume.id)}
 
 
-def volume(
-    volume: Volume, attached: list[Attachment], type_name: str, context: Context, version: Version, base: str
-) -> dict[str, Any]:
-    """The reply of create and update. `attached`: the volume's attachments; only completed ones are shown."""
+def volume(volume: Volume, related: Related, context: Context, version: Version, base: str) -> dict[str, Any]:
+    """The reply of create and update. Of the volume's attachments only completed ones are shown."""
+    attached = related.attachments_of(volume)
     shown = volume_summary(volume, base) | {
         "status": volume.status,
         "size": volume.size,
@@ -44,7 +45,7 @@ def volume(
         "updated_at": stamp(volume.updated_at),
         "attachments": [_of_volume(a) for a in attached if a.status == "attached"],
         "description": volume.description,
-        "volume_type": type_name,
+        "volume_type": related.type_of(volume),
         "snapshot_id": volume.snapshot_id,
         "source_volid": volume.source_volid,
         "metadata": volume.metadata | ({"readonly": str(volume.readonly)} if volume.readonly is not None else {}),
@@ -61,7 +62,7 @@ def volume(
         shown["group_id"] = None
     if version >= (3, 21) and context.is_admin:
         shown["provider_id"] = volume.provider_id
-    return shown
+    return shown | fields.added(fields.VOLUME, volume, related, version, admin=context.is_admin)
 
 
 def volume_extras(volume: Volume, context: Context) -> dict[str, Any]:
@@ -116,7 +117,7 @@ def snapshot(snapshot: Snapshot, version: Version, *, extras: bool = False) -> d
         shown["group_snapshot_id"] = None
     if version >= (3, 41):
         shown["user_id"] = snapshot.user_id
-    return shown
+    return shown | fields.added(fields.SNAPSHOT, snapshot, None, version, admin=False)
 
 
 def attachment(

@@ -6,11 +6,11 @@ from fastapi import Body as Json
 from fastapi.responses import Response
 from pydantic import ConfigDict, Field
 
-from nbdsvc import errors, metadata
-from nbdsvc.api import migration_actions, strict, views
+from nbdsvc import errors
+from nbdsvc.api import image_actions, migration_actions, steps, strict
 from nbdsvc.api.actions import Action, perform, plain, schema
 from nbdsvc.api.connector import AnyConnector, Connector
-from nbdsvc.api.request import ApiRequest, Body, CurrentRequest, Gib, Key, Metadata, Text, answer
+from nbdsvc.api.request import ApiRequest, Body, CurrentRequest, Gib, Key, Text, answer
 from nbdsvc.api.waiting import map_result
 from nbdsvc.app import Waiting
 from nbdsvc.attachments import status_actions
@@ -19,16 +19,15 @@ from nbdsvc.attachments.detach import detach_volume, force_detach_volume
 from nbdsvc.attachments.initialize_connection import initialize_connection
 from nbdsvc.attachments.terminate_connection import terminate_connection
 from nbdsvc.model import states
-from nbdsvc.types.queries import type_of_volume
 from nbdsvc.volumes.delete import delete_volume
 from nbdsvc.volumes.extend import extend_volume
+from nbdsvc.volumes.extend_completion import complete_extension
 from nbdsvc.volumes.promote_replica import promote_replica
 from nbdsvc.volumes.reenable_replication import reenable_replication
 from nbdsvc.volumes.reset_status import reset_status
 from nbdsvc.volumes.revert import revert_volume
 from nbdsvc.volumes.unmanage import unmanage_volume
 from nbdsvc.volumes.update import set_readonly, update_volume
-from nbdsvc.volumes.upload import UploadVolumeRequest, upload_volume
 from nbdsvc.volumes.verify import verify_volume
 
 router = strict.router("volume actions")
@@ -46,6 +45,12 @@ class Revert(Body):
     model_config = ConfigDict(extra="ignore")
 
     snapshot_id: Key
+
+
+class ExtendCompletion(Body):
+    """Whether the hypervisor's part of an extension failed."""
+
+    error: bool
 
 
 class ResetStatus(Body):
@@ -90,17 +95,6 @@ class Terminate(Body):
     connector: AnyConnector
 
 
-class Upload(Body):
-    """Make an image of the volume; with `force` also while it is in use."""
-
-    image_name: Annotated[Text, Field(min_length=1)]
-    force: bool = False
-    disk_format: str = "raw"
-    container_format: Literal["bare"] = "bare"
-    visibility: Literal["community", "public", "private", "shared"] | None = None
-    protected: bool | None = None
-
-
 class Bootable(Body):
     """Mark the volume as bootable or not."""
 
@@ -111,18 +105,6 @@ class ReadOnly(Body):
     """Allow only read-only attachments from now on, or any."""
 
     readonly: bool
-
-
-class SetImageMetadata(Body):
-    """Pairs of image metadata to set."""
-
-    metadata: Metadata
-
-
-class UnsetImageMetadata(Body):
-    """The key of image metadata to remove."""
-
-    key: Key
 
 
 def _extend(request: ApiRequest, id: str, body: Extend) -> None:
@@ -170,34 +152,12 @@ def _terminate(request: ApiRequest, id: str, body: Terminate) -> Waiting[None]:
     return terminate_connection(request.app, request.context, id, body.connector)
 
 
-def _upload(request: ApiRequest, id: str, body: Upload) -> Response:
-    wanted = UploadVolumeRequest(
-        body.image_name, body.disk_format, body.visibility or "private", bool(body.protected), body.force
-    )
-    volume, image_id = upload_volume(request.app, request.context, id, wanted)
-    shown = {
-        "id": volume.id,
-        "updated_at": views.stamp(volume.updated_at),
-        "status": volume.status,
-        "display_description": volume.description,
-        "size": volume.size,
-        "volume_type": views.uploaded_type(type_of_volume(request.app, volume.volume_type_id), request.context),
-        "image_id": image_id,
-        "container_format": "bare",
-        "disk_format": body.disk_format,
-        "image_name": body.image_name,
-    }
-    if request.version >= (3, 1):
-        shown |= {"visibility": body.visibility or "private", "protected": bool(body.protected)}
-    return answer({"os-volume_upload_image": shown}, 202)
-
-
-def _image_metadata(request: ApiRequest, id: str, changes: dict[str, str | None]) -> dict[str, str]:
-    return metadata.VOLUME_IMAGE.edit(request.app, request.context, id, changes)
-
-
 def _revert(request: ApiRequest, id: str, body: Revert) -> None:
     revert_volume(request.app, request.context, id, body.snapshot_id)
+
+
+def _complete_extension(request: ApiRequest, id: str, _body: ExtendCompletion) -> None:
+    complete_extension(request.app, request.context, id)
 
 
 def _force_delete(request: ApiRequest, id: str, _body: Any) -> None:
@@ -212,18 +172,6 @@ def _set_readonly(request: ApiRequest, id: str, body: ReadOnly) -> None:
     set_readonly(request.app, request.context, id, readonly=body.readonly)
 
 
-def _show_image_metadata(request: ApiRequest, id: str, _body: Any) -> Response:
-    return answer({"metadata": _image_metadata(request, id, {})})
-
-
-def _set_image_metadata(request: ApiRequest, id: str, body: SetImageMetadata) -> Response:
-    return answer({"metadata": _image_metadata(request, id, dict(body.metadata))})
-
-
-def _unset_image_metadata(request: ApiRequest, id: str, body: UnsetImageMetadata) -> None:
-    _image_metadata(request, id, {body.key: None})
-
-
 class Verify(Body):
     """Ours, not Cinder's: compare with the digests made when the volume was filled, or record new ones."""
 
@@ -236,9 +184,13 @@ def _verify(request: ApiRequest, id: str, body: Verify) -> None:
 
 ACTIONS = {
     **migration_actions.ACTIONS,
+    **image_actions.ACTIONS,
     "nbdsvc-verify": Action(_verify, Verify),
     "os-extend": Action(_extend, Extend),
     "revert": Action(_revert, Revert, since=(3, 40)),
+    "os-extend_volume_completion": Action(
+        _complete_extension, ExtendCompletion, since=steps.EXTEND_COMPLETION, admin=True
+    ),
     "os-reset_status": Action(_reset, ResetStatus, admin=True),
     "os-reserve": Action(plain(status_actions.reserve_volume)),
     "os-unreserve": Action(plain(status_actions.unreserve_volume)),
@@ -249,16 +201,12 @@ ACTIONS = {
     "os-force_detach": Action(_force_detach, ForceDetach, admin=True),
     "os-initialize_connection": Action(_initialize, Connect),
     "os-terminate_connection": Action(_terminate, Terminate),
-    "os-volume_upload_image": Action(_upload, Upload),
     "os-force_delete": Action(_force_delete, admin=True),
     "os-unmanage": Action(plain(unmanage_volume), admin=True),
     "os-promote-replica": Action(plain(promote_replica), admin=True),
     "os-reenable-replication": Action(plain(reenable_replication), admin=True),
     "os-set_bootable": Action(_set_bootable, Bootable, ok=200),
     "os-update_readonly_flag": Action(_set_readonly, ReadOnly),
-    "os-set_image_metadata": Action(_set_image_metadata, SetImageMetadata),
-    "os-unset_image_metadata": Action(_unset_image_metadata, UnsetImageMetadata, ok=200),
-    "os-show_image_metadata": Action(_show_image_metadata),
 }
 
 
@@ -267,7 +215,7 @@ async def act(request: CurrentRequest, id: str, body: Annotated[Any, Json()]) ->
     """Run one action on a volume; the key of the body names it. docs/api.md lists them.
 
     Errors: 400 badRequest (action, its fields, status of the volume, or a backend that cannot do it); 403 forbidden (an
-    action for administrators); 404 itemNotFound (volume, snapshot or attachment, or a version below the action's); 409
+    action for administrators); 404 itemNotFound (volume, snapshot, image or attachment, or a version below the action's); 409
     conflictingRequest (an operation works on the volume, or was cancelled); 413 overLimit (quota); 503
     serviceUnavailable (an export failed or took longer than attach_timeout).
     """

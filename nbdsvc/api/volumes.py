@@ -7,7 +7,7 @@ from pydantic import AliasChoices, ConfigDict, Field
 
 from nbdsvc import errors
 from nbdsvc import metadata as resource_metadata
-from nbdsvc.api import filters, metadata, paging, strict, views
+from nbdsvc.api import filters, metadata, paging, steps, strict, views
 from nbdsvc.api.microversions import Version
 from nbdsvc.api.request import ApiRequest, Body, CurrentRequest, Gib, LongText, Metadata, Text, answer
 from nbdsvc.model.entities import Volume
@@ -31,9 +31,6 @@ _SORTABLE = (
     "bootable",
     "volume_type_id",
 )
-
-
-_STRICT_SINCE = (3, 53)
 
 
 class NewVolume(Body):
@@ -104,9 +101,9 @@ class UpdateBody(Body):
 def create(request: CurrentRequest, body: CreateBody) -> JSONResponse:
     """Create a volume: empty, or from an image, a snapshot or another volume.
 
-    Errors: 400 badRequest (body, sizes, zone, image, hints, status of the source, or a full pool); 404 itemNotFound
-    (type, image, snapshot, volume, instance of a hint, group or backup); 413 overLimit (quota); 503 serviceUnavailable
-    (no backend is up, takes new volumes and has what type and hints demand).
+    Errors: 400 badRequest (body, backup_id, sizes, zone, image, hints, status of the source, or a full pool); 404
+    itemNotFound (type, image, snapshot, volume, instance of a hint, or group); 413 overLimit (quota); 503
+    serviceUnavailable (no backend is up, takes new volumes and has what type and hints demand).
     """
     wanted = body.volume
     _check(request, wanted)
@@ -119,6 +116,7 @@ def create(request: CurrentRequest, body: CreateBody) -> JSONResponse:
         source_volid=wanted.source_volid or None,
         source_replica=wanted.source_replica or None,
         image=wanted.imageRef or wanted.image_id or None,
+        boot_snapshots=request.version >= steps.NOVA_IMAGE,
         availability_zone=wanted.availability_zone or None,
         multiattach=wanted.multiattach,
         metadata=wanted.metadata or {},
@@ -141,11 +139,12 @@ def _hints(given: Hints) -> SchedulerHints:
 def _check(request: ApiRequest, wanted: NewVolume) -> None:
     """Raise InvalidInput or NotFound for a field that would be ignored."""
     unknown = sorted(wanted.model_extra or {})
-    if unknown and request.version >= _STRICT_SINCE:
+    if unknown and request.version >= steps.STRICT:
         raise errors.InvalidInput(field=unknown[0][:80], value=None, reason="there is no such field")
-    for resource, id in (("Group", wanted.consistencygroup_id or wanted.group_id), ("Backup", wanted.backup_id)):
-        if id:
-            raise errors.NotFound(resource=resource, id=id)
+    if wanted.backup_id and request.version >= steps.FROM_BACKUP:
+        raise errors.InvalidInput(field="volume.backup_id", value=wanted.backup_id, reason="there are no backups here")
+    if id := wanted.consistencygroup_id or wanted.group_id:
+        raise errors.NotFound(resource="Group", id=id)
 
 
 @router.get("/volumes")
@@ -201,11 +200,11 @@ def show(request: CurrentRequest, id: str) -> JSONResponse:
 def update(request: CurrentRequest, id: str, body: UpdateBody) -> JSONResponse:
     """Change a volume's name, description or metadata.
 
-    Errors: 400 badRequest (none of them is given); 404 itemNotFound (volume).
+    Errors: 400 badRequest (from 3.53, none of them is given); 404 itemNotFound (volume).
     """
     given = body.volume.model_dump(exclude_unset=True)
     changes = {key.removeprefix("display_"): value for key, value in given.items()}
-    if not changes:
+    if not changes and request.version >= steps.STRICT:
         raise errors.InvalidInput(
             field="volume", value=None, reason="needs at least one of name, description, metadata"
         )
@@ -242,8 +241,7 @@ def show_volumes(
     base = request.link().rstrip("/")
     shown = []
     for row in rows:
-        attachments, type_name = related.attachments_of(row), related.type_of(row)
-        view = views.volume(row, attachments, type_name, request.context, version or request.version, base)
+        view = views.volume(row, related, request.context, version or request.version, base)
         shown.append(view | (views.volume_extras(row, request.context) if extras else {}))
     return shown
 
@@ -252,7 +250,10 @@ def _list(request: ApiRequest, path: str, show: Any) -> JSONResponse:
     all_tenants = request.flag("all_tenants")
     page, wanted = paging.page(request, _SORTABLE), filters.parse(request, "volumes")
     rows = read.list_volumes(request.app, request.context, wanted, page, all_tenants=all_tenants)
-    return answer({"volumes": show(rows), **paging.next_link(request, "volumes", path, page, rows)})
+    count = paging.count(
+        request, lambda: read.count_volumes(request.app, request.context, wanted, all_tenants=all_tenants)
+    )
+    return answer({"volumes": show(rows), **count, **paging.next_link(request, "volumes", path, page, rows)})
 
 
 metadata.add_routes(router, "volumes", resource_metadata.VOLUME)

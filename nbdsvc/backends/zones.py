@@ -4,6 +4,7 @@ import sqlalchemy as sa
 
 from nbdsvc import errors
 from nbdsvc.app import App
+from nbdsvc.model.entities import VolumeType
 from nbdsvc.store import repositories
 
 
@@ -13,12 +14,21 @@ def list_zones(app: App) -> dict[str, bool]:
         return _zones(conn)
 
 
-def choose_zone(app: App, conn: sa.Connection, named: str | None) -> str:
-    """The zone of a new volume: the one that its request names, else the default.
+def choose_zone(app: App, conn: sa.Connection, named: str | None, volume_type: VolumeType) -> str:
+    """The zone of a new volume: the one that its request names, else the default, else the first one of its type.
 
-    Raises InvalidInput for a zone without a host, unless the administrator allows the default in its place.
+    Raises InvalidInput for a zone that the type does not allow, and for one without a host, unless the administrator allows
+    the default in its place.
     """
     default = app.settings.default_availability_zone or app.settings.availability_zone
+    if named is None and default not in volume_type.zones:
+        named = next((zone for zone, takes in _zones(conn).items() if takes and zone in volume_type.zones), None)
+    zone = _existing(app, conn, named, default)
+    volume_type.check_zone(zone)
+    return zone
+
+
+def _existing(app: App, conn: sa.Connection, named: str | None, default: str) -> str:
     if named is None or named == default or named in _zones(conn):
         return named or default
     if app.settings.allow_availability_zone_fallback:

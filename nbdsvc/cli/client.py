@@ -11,7 +11,9 @@ from urllib.parse import quote, urlencode
 from nbdsvc import errors
 from nbdsvc.cli import endpoint as endpoints
 
-VERSION = "volume 3.44"
+# The oldest that has what nearly all commands ask for: the mode of an attachment. From 3.66 on a snapshot of a volume in use
+# is taken without being forced, which a person should say.
+VERSION = "volume 3.54"
 # Seconds between two requests for an operation's progress.
 POLL_SECONDS = 0.15
 # Seconds: the reply to a create comes after its commit, which may wait for a busy database.
@@ -37,9 +39,9 @@ class Client:
         """GET a path below the project. Raises the service's error, or BackendUnavailable."""
         return self._request("GET", _join(path) + _query(query), None)
 
-    def post(self, *path: str, body: Any) -> Any:
+    def post(self, *path: str, body: Any, version: str = VERSION) -> Any:
         """POST a body. Raises the service's error, or BackendUnavailable."""
-        return self._request("POST", _join(path), body)
+        return self._request("POST", _join(path), body, version)
 
     def put(self, *path: str, body: Any) -> Any:
         """PUT a body. Raises the service's error, or BackendUnavailable."""
@@ -49,9 +51,9 @@ class Client:
         """DELETE a path. Raises the service's error, or BackendUnavailable."""
         return self._request("DELETE", _join(path) + _query(query), None)
 
-    def act(self, noun: str, id: str, action: str, value: Any = None) -> Any:
+    def act(self, noun: str, id: str, action: str, value: Any = None, version: str = VERSION) -> Any:
         """POST one action of a resource. Raises the service's error, or BackendUnavailable."""
-        return self.post(noun, id, "action", body={action: value})
+        return self.post(noun, id, "action", body={action: value}, version=version)
 
     def find(self, noun: str, id_or_name: str) -> dict[str, Any]:
         """A volume or snapshot by id, else by its name; NotFound, or Conflict when several have it."""
@@ -89,11 +91,11 @@ class Client:
                 return
             time.sleep(POLL_SECONDS)
 
-    def _request(self, method: str, path: str, body: Any) -> Any:
+    def _request(self, method: str, path: str, body: Any, version: str = VERSION) -> Any:
         at = self._endpoint
         kind = http.client.HTTPSConnection if at.secure else http.client.HTTPConnection
         connection = kind(at.host, at.port, timeout=TIMEOUT_SECONDS)
-        headers = {"X-Auth-Token": at.token, "OpenStack-API-Version": VERSION, "Content-Type": "application/json"}
+        headers = {"X-Auth-Token": at.token, "OpenStack-API-Version": version, "Content-Type": "application/json"}
         try:
             target = at.path + (_join((at.project,)) if at.project else "") + path
             connection.request(method, target, None if body is None else json.dumps(body), headers)

@@ -4,18 +4,20 @@ from typing import Any
 
 import click
 
-from nbdsvc import units
+from nbdsvc import errors, units
 from nbdsvc.cli import show
 from nbdsvc.cli.client import Client
 from nbdsvc.cli.parameter_types import SIZE
 
 _ELSEWHERE = "a device over NBD grows by itself, an iSCSI disk when its session is rescanned"
+# The microversion of os-reimage.
+_REIMAGE_VERSION = "volume 3.68"
 _COLUMNS = ("id", "name", "status", "size", "volume_type", "bootable")
 
 
 @click.group()
 def volume() -> None:
-    """Create, list, show, extend, upload and delete volumes."""
+    """Create, list, show, extend, reimage, upload and delete volumes."""
 
 
 @volume.command("list")
@@ -125,6 +127,28 @@ def revert(volume: str, snapshot: str) -> None:
     id = client.find("volumes", volume)["id"]
     client.act("volumes", id, "revert", {"snapshot_id": client.find("snapshots", snapshot)["id"]})
     show.follow(client, id, quiet=False)
+
+
+@volume.command()
+@click.argument("volume")
+@click.argument("image")
+@click.option("--reserved", is_flag=True, help="Also while it is reserved.")
+def reimage(volume: str, image: str, reserved: bool) -> None:
+    """Write IMAGE over VOLUME, and zeros behind it; what was in it is lost."""
+    client = Client()
+    id = client.find("volumes", volume)["id"]
+    body = {"image_id": _image_id(client, image), "reimage_reserved": reserved}
+    client.act("volumes", id, "os-reimage", body, _REIMAGE_VERSION)
+    show.follow(client, id, quiet=False)
+
+
+def _image_id(client: Client, id_or_name: str) -> str:
+    found = [each["id"] for each in client.get("images")["images"] if id_or_name in (each["id"], each["name"])]
+    if not found:
+        raise errors.NotFound(resource="Image", id=id_or_name)
+    if len(found) > 1:
+        raise errors.Conflict(reason=f"{len(found)} images are called {id_or_name}: use the id")
+    return str(found[0])
 
 
 @volume.command()

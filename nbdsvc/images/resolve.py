@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from nbdsvc import errors
 from nbdsvc.datapath import source as datapath
 from nbdsvc.images import opening
+from nbdsvc.images.boot_snapshot import boot_snapshot
 from nbdsvc.images.checksum import Check, beside
 from nbdsvc.images.http import url
 from nbdsvc.images.http.access import Access
@@ -108,10 +109,20 @@ class Images:
 
     def properties(self, reference: str, context: Context) -> dict[str, str]:
         """Properties in the index of an image; empty for a path or a URL."""
+        image = self._indexed(reference, context)
+        return image.properties if image else {}
+
+    def boot_snapshot(self, reference: str, context: Context) -> str | None:
+        """The snapshot that an image without bytes stands for; None for every other one."""
+        image = self._indexed(reference, context)
+        return boot_snapshot(image) if image else None
+
+    def _indexed(self, reference: str, context: Context) -> Image | None:
+        """The image of the folder that this names; None for a path or a URL."""
         if url.is_http(reference):
-            return {}
+            return None
         name, _disk = opening.split_disk(reference, lambda name: self._exists(name, context))
-        return {} if _is_path(name) else self.folder.get(name, context).properties
+        return None if _is_path(name) or _SCHEME.match(name) else self.folder.get(name, context)
 
     def _exists(self, reference: str, context: Context) -> bool:
         """Whether an image has this whole name, although a # is in it."""

@@ -4,7 +4,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from nbdsvc import errors
 from nbdsvc.model import clock, names
+
+# Extra spec of a type; its prefix keeps it from the scheduler, which would look for a capability of that name.
+ZONES_SPEC = "RESKEY:availability_zones"
 
 
 @dataclass(frozen=True)
@@ -156,6 +160,17 @@ class VolumeType:
     def multiattach(self) -> bool:
         """Whether the type allows several attachments at once (extra spec `multiattach: <is> True`)."""
         return self.extra_specs.get("multiattach", "").strip().lower() == "<is> true"
+
+    @property
+    def zones(self) -> list[str]:
+        """The availability zones of the type's volumes (extra spec `RESKEY:availability_zones: a,b`); empty: all."""
+        return [zone.strip() for zone in self.extra_specs.get(ZONES_SPEC, "").split(",") if zone.strip()]
+
+    def check_zone(self, zone: str) -> None:
+        """Raise InvalidInput for a zone in which the type has no volumes."""
+        if self.zones and zone not in self.zones:
+            reason = f"volumes of type {self.name} are in {', '.join(self.zones)} only"
+            raise errors.InvalidInput(field="availability_zone", value=zone, reason=reason)
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "volume.upload": ("volume", "deletion~"),
     "volume.upload in use": ("volume~", "deletion~"),
     "volume.revert": ("volume", "snapshot"),
+    "volume.reimage": ("volume", "deletion~"),
     "volume.verify": ("volume",),
     "volume.accept_transfer": ("volume", "deletion~"),
     "volume.promote_replica": ("volume", "deletion~"),

@@ -1,5 +1,6 @@
-"""Values that clients send: booleans and numbers in a query string, text that a database can store."""
+"""Values that clients send: booleans, numbers and pairs in a query string, text that a database can store."""
 
+import ast
 from typing import Any
 
 from nbdsvc import errors
@@ -10,6 +11,11 @@ _BOOLEANS = {
     **dict.fromkeys(("true", "1", "yes", "on", "t", "y"), True),
     **dict.fromkeys(("false", "0", "no", "off", "f", "n", ""), False),
 }
+
+
+def is_boolean(value: str) -> bool:
+    """Whether `boolean` takes the text."""
+    return value.strip().lower() in _BOOLEANS
 
 
 def boolean(name: str, value: Any) -> bool:
@@ -28,6 +34,16 @@ def whole_number(name: str, text: str) -> int:
             field=name, value=text[:80], reason=f"must be a whole number, 0 or more, at most {MAX_INTEGER}"
         )
     return int(text)
+
+
+def pairs(name: str, text: str) -> dict[str, str]:
+    """{'key': 'value'} as clients put it into a query, in Python's or JSON's spelling. Raises InvalidInput."""
+    try:
+        found = {str(key): str(value) for key, value in ast.literal_eval(text).items()}
+    except (ValueError, SyntaxError, AttributeError, TypeError, MemoryError, RecursionError):
+        raise errors.InvalidInput(field=name, value=text[:80], reason="must be an object of strings") from None
+    check_text(found, name)
+    return found
 
 
 def check_text(found: Any, field: str = "body") -> None:

@@ -7,7 +7,7 @@ from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Snapshot
 from nbdsvc.model.listing import Filter, Page
 from nbdsvc.store import repositories
-from nbdsvc.store.listing import list_rows
+from nbdsvc.store.listing import count_rows, list_rows
 
 
 def get_snapshot(app: App, context: Context, id: str) -> Snapshot:
@@ -24,3 +24,8 @@ def list_snapshots(
     Raises InvalidInput for a filter's value, NotFound for the marker.
     """
     return list_rows(app.database, repositories.snapshots, scope(context, all_tenants), filters, page)
+
+
+def count_snapshots(app: App, context: Context, filters: Sequence[Filter], *, all_tenants: bool = False) -> int:
+    """The number of snapshots on all pages of `list_snapshots`. Raises InvalidInput for a filter's value."""
+    return count_rows(app.database, repositories.snapshots, scope(context, all_tenants), filters)

@@ -21,6 +21,9 @@ _is_named = (
 _named = repositories.backends.query(*_is_named)
 # Shared: those who change things on a backend do not wait for each other, but who freezes it waits for all of them.
 _frozen = sa.select(tables.backends.c.frozen).where(*_is_named).with_for_update(read=True)
+_ids = sa.select(tables.backends.c.id, tables.backends.c.host, tables.backends.c.name).order_by(
+    tables.backends.c.created_at
+)
 _STATS = [tables.pools.c[each.name] for each in fields(PoolStats)]
 _all_pools = sa.select(tables.pools.c.backend_id, *_STATS).order_by(tables.pools.c.name)
 _all_measured = sa.select(tables.pools.c.backend_id, tables.pools.c.name, tables.pools.c.measured)
@@ -34,6 +37,15 @@ def find(conn: sa.Connection, host: str) -> StorageBackend | None:
     name, backend, _pool = names.split_host(host)
     found = repositories.backends.run(conn, _named, host=name, backend=backend)
     return found[0] if found else None
+
+
+def service_ids(conn: sa.Connection) -> dict[tuple[str, str], str]:
+    """The id of each service by host and backend; by an empty name, that of a host's first one."""
+    found: dict[tuple[str, str], str] = {}
+    for id, host, name in conn.execute(_ids):
+        found.setdefault((host, ""), id)
+        found[host, name] = id
+    return found
 
 
 def check_not_frozen(conn: sa.Connection, host: str) -> None:

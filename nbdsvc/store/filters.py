@@ -1,21 +1,31 @@
 """A list's filters as conditions of SQL."""
 
-import ast
-from collections.abc import Sequence
+import operator
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
 
 from nbdsvc import errors
 from nbdsvc.model.listing import Filter
-from nbdsvc.model.values import boolean, check_text, whole_number
+from nbdsvc.model.values import boolean, pairs, whole_number
 from nbdsvc.store import repositories, tables
 from nbdsvc.store.database import Database
 
 # JSON columns by the filter's name.
 _PAIRS = {"metadata": "metadata", "glance_metadata": "image_metadata"}
-# There are no groups yet, so that no row matches.
-_NEVER = frozenset({"group_id", "consistencygroup_id"})
+_TIMES = frozenset({"created_at", "updated_at"})
+# A comparison without an operator, as `created_at=TIME`, is refused: clients write `eq:`.
+_COMPARISONS: dict[str, Callable[[Any, datetime], Any]] = {
+    "gt": operator.gt, "gte": operator.ge, "lt": operator.lt, "lte": operator.le, "eq": operator.eq, "neq": operator.ne,
+}  # fmt: skip
+# Conditions that all rows meet, or none. There are no groups yet; and every row counts against its project's quota.
+_CONSTANT: dict[str, Callable[[str], Any]] = {
+    "group_id": lambda _value: sa.false(),
+    "consistencygroup_id": lambda _value: sa.false(),
+    "consumes_quota": lambda value: sa.true() if boolean("consumes_quota", value) else sa.false(),
+}
 
 
 def conditions(database: Database, table: sa.Table, filters: Sequence[Filter]) -> list[Any]:
@@ -25,16 +35,33 @@ def conditions(database: Database, table: sa.Table, filters: Sequence[Filter]) -
 
 def _of(database: Database, table: sa.Table, wanted: Filter) -> list[Any]:
     name, value = wanted.name, wanted.value
-    if name in _NEVER:
-        return [sa.false()]
     if name in _PAIRS:
-        return repositories.metadata_is(database, table.c[_PAIRS[name]], _pairs(name, value))
+        return repositories.metadata_is(database, table.c[_PAIRS[name]], pairs(name, value))
+    if name in _TIMES:
+        return [_comparison(name, part)(table.c[name]) for part in value.split(",")]
+    if name in _CONSTANT:
+        return [_CONSTANT[name](value)]
     if name == "availability_zone" and table is tables.snapshots:
         return [_zone_of_volume(value)]
     column = repositories.full_host() if (name, table) == ("host", tables.volumes) else table.c[name]
     if wanted.partial and isinstance(column.type, sa.String):
         return [column.contains(value, autoescape=True)]
     return [column == _typed(name, value, column.type)]
+
+
+def _comparison(name: str, text: str) -> Callable[[Any], Any]:
+    """`gt:2026-01-02T03:04:05+01:00` as a condition of a column, in UTC where it names no offset."""
+    word, mark, time = text.strip().partition(":")
+    if not mark or word not in _COMPARISONS:
+        reason = f"must be OPERATOR:TIME, with an operator of {', '.join(_COMPARISONS)}"
+        raise errors.InvalidInput(field=name, value=text[:80], reason=reason)
+    try:
+        # A + of a query string that was not escaped is a space.
+        found = datetime.fromisoformat(time.replace(" ", "+") if "T" in time else time)
+        moment = found.astimezone(UTC).replace(tzinfo=None) if found.tzinfo else found
+    except (ValueError, OverflowError):
+        raise errors.InvalidInput(field=name, value=text[:80], reason="must have a time of ISO 8601") from None
+    return lambda column: _COMPARISONS[word](column, moment)
 
 
 def _zone_of_volume(value: str) -> Any:
@@ -47,13 +74,3 @@ def _typed(name: str, value: str, column_type: Any) -> Any:
     if isinstance(column_type, sa.Boolean):
         return boolean(name, value)
     return whole_number(name, value) if isinstance(column_type, sa.Integer) else value
-
-
-def _pairs(name: str, text: str) -> dict[str, str]:
-    """{'key': 'value'} as clients put it into the query: Python's or JSON's spelling."""
-    try:
-        found = {str(key): str(value) for key, value in ast.literal_eval(text).items()}
-    except (ValueError, SyntaxError, AttributeError, TypeError, MemoryError, RecursionError):
-        raise errors.InvalidInput(field=name, value=text[:80], reason="must be an object of strings") from None
-    check_text(found, name)
-    return found

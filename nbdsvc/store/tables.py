@@ -166,6 +166,14 @@ volume_types = sa.Table(
     *_stamps(),
 )
 
+# Types of volumes whose requests name none, see types/defaults.py.
+default_types = sa.Table(
+    "default_types",
+    metadata,
+    sa.Column("project_id", _NAME, primary_key=True),
+    sa.Column("volume_type_id", _ID, nullable=False, index=True),
+)
+
 qos_specs = sa.Table(
     "qos_specs",
     metadata,

@@ -8,7 +8,8 @@ from nbdsvc import errors
 from nbdsvc.app import App
 from nbdsvc.model import names
 from nbdsvc.model.entities import VolumeType
-from nbdsvc.store import moves, repositories, tables
+from nbdsvc.store import default_types, moves, repositories, tables
+from nbdsvc.types.defaults import refusal
 
 
 def create_type(
@@ -23,9 +24,16 @@ def create_type(
 
 
 def update_type(app: App, id: str, **changes: Any) -> VolumeType:
-    """Change name, description or is_public. Raises NotFound, and Conflict where the name is taken."""
+    """Change name, description or is_public.
+
+    Raises NotFound, Conflict where the name is taken, and InvalidInput where it would be private to a project whose default
+    type it is.
+    """
     with app.change() as conn:
-        repositories.volume_types.get(conn, id)
+        app.database.lock_name(conn, f"type-{id}")
+        found = repositories.volume_types.get(conn, id)
+        if changes.get("is_public") is False:
+            _check_private(conn, found)
         if "name" in changes:
             _check_name(app, conn, changes["name"], id)
         repositories.volume_types.update(conn, id, **changes)
@@ -33,8 +41,9 @@ def update_type(app: App, id: str, **changes: Any) -> VolumeType:
 
 
 def delete_type(app: App, id: str) -> None:
-    """Remove a type. Raises NotFound, and InvalidInput for the default type or one that volumes have, or are being given."""
+    """Remove a type. Raises NotFound, and InvalidInput for a default type or one that volumes have, or are being given."""
     with app.change() as conn:
+        app.database.lock_name(conn, f"type-{id}")
         found = repositories.volume_types.get_for_update(conn, id)  # who gives it to a volume holds it until its commit
         if reason := _in_use_reason(app, conn, found):
             raise errors.InvalidInput(field="volume_type", value=id, reason=reason)
@@ -48,7 +57,16 @@ def _in_use_reason(app: App, conn: sa.Connection, found: VolumeType) -> str | No
     if used:
         return f"{used} volumes have this type"
     given = moves.being_given(conn, found.id)
-    return f"{given} volumes are being given this type by a retype: wait for its end, or cancel it" if given else None
+    if given:
+        return f"{given} volumes are being given this type by a retype: wait for its end, or cancel it"
+    return refusal(conn, found.id)
+
+
+def _check_private(conn: sa.Connection, found: VolumeType) -> None:
+    for project in default_types.projects_of(conn, found.id):
+        if project not in found.projects:
+            reason = f"it is the default type of project {project}, which would have no access to it"
+            raise errors.InvalidInput(field="is_public", value="false", reason=reason)
 
 
 def _check_name(app: App, conn: sa.Connection, name: str, own_id: str | None) -> None:

@@ -8,7 +8,7 @@ from nbdsvc import errors
 from nbdsvc.app import App
 from nbdsvc.model import clock, names
 from nbdsvc.model.entities import VolumeType
-from nbdsvc.store import repositories, tables
+from nbdsvc.store import default_types, repositories, tables
 
 _REFUSAL = "its volumes are to be encrypted, which this service cannot do yet"
 # Shared: creations of volumes do not wait for each other, but who makes a type encrypted waits for all of them.
@@ -50,6 +50,9 @@ def create_encryption(app: App, type_id: str, fields: dict[str, Any]) -> dict[st
             raise errors.InvalidInput(field="volume_type", value=type_id[:80], reason="it is encrypted already")
         if app.settings.default_volume_type in (found.id, found.name):
             raise errors.InvalidInput(field="volume_type", value=type_id[:80], reason="it is the default type")
+        if projects := default_types.projects_of(conn, found.id):
+            reason = f"it is the default type of project {projects[0]}"
+            raise errors.InvalidInput(field="volume_type", value=type_id[:80], reason=reason)
         made = {"encryption_id": names.new_id(), "created_at": clock.now().isoformat(), "updated_at": None, **fields}
         repositories.volume_types.update(conn, found.id, encryption=made)
         return made

@@ -8,9 +8,9 @@ import sqlalchemy as sa
 from nbdsvc import errors, journaled_copy
 from nbdsvc.app import App, owner_scope
 from nbdsvc.backends import placement
-from nbdsvc.backends.zones import choose_zone
 from nbdsvc.host import backend_of, host_of
 from nbdsvc.images.http import url
+from nbdsvc.images.resolve import Images
 from nbdsvc.model import names
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Volume, VolumeType
@@ -27,6 +27,7 @@ from nbdsvc.volumes.fill import fill_from_image, fill_from_snapshot, fill_from_v
 from nbdsvc.volumes.hints import SchedulerHints, look_up
 from nbdsvc.volumes.read import Related, related_in
 from nbdsvc.volumes.source import VolumeSource, find_source
+from nbdsvc.volumes.zone import zone_of_new
 
 # The property by which an image names the volume type of volumes made of it, as in Cinder.
 _IMAGE_TYPE = "cinder_img_volume_type"
@@ -46,6 +47,8 @@ class CreateVolumeRequest:
     source_volid: str | None = None
     image: str | None = None
     """The id of an image, or a URL."""
+    boot_snapshots: bool = False
+    """Of an image without bytes that names a snapshot, the snapshot is the source (microversion 3.46)."""
     source_replica: str | None = None
     """A volume of whose replica it gets the bytes."""
     availability_zone: str | None = None
@@ -86,7 +89,7 @@ def create_volume(app: App, context: Context, request: CreateVolumeRequest) -> t
         reason = "only one of snapshot_id, source_volid, source_replica and imageRef may be given"
         raise errors.InvalidInput(field="volume", value=None, reason=reason)
     if request.image is not None and app.images:
-        request = replace(request, image=app.images.resolve(request.image, context))
+        request = _resolved(app.images, context, request, request.image)
     app.check_database_room()  # checked before the pools: where they share a full disk, this reason is the useful one
     reference, request = request.image, replace(request, image=_without_credentials(request.image))
     with app.change() as conn:
@@ -108,6 +111,12 @@ def create_volume(app: App, context: Context, request: CreateVolumeRequest) -> t
     return volume, related
 
 
+def _resolved(images: Images, context: Context, request: CreateVolumeRequest, image: str) -> CreateVolumeRequest:
+    if request.boot_snapshots and (snapshot := images.boot_snapshot(image, context)):
+        return replace(request, image=None, snapshot_id=snapshot)
+    return replace(request, image=images.resolve(image, context))
+
+
 def _without_credentials(reference: str | None) -> str | None:
     """A reference as rows keep it: of a URL neither user and password nor the query, which may be a signature."""
     if reference is None or not url.is_http(reference):
@@ -120,7 +129,7 @@ def _new_row(app: App, conn: sa.Connection, context: Context, request: CreateVol
     source = find_source(conn, owner_scope(context), request.snapshot_id, request.source_volid, request.source_replica)
     volume_type = _type(app, conn, context, request, source)
     check_not_encrypted(conn, volume_type)
-    zone = _zone(app, conn, request, source)
+    zone = zone_of_new(app, conn, request.availability_zone, source, volume_type)
     size = _size(request, source)
     _check_quota(app, conn, context, size)
     multiattach = request.multiattach or volume_type.multiattach
@@ -165,17 +174,6 @@ def _type(
     if name is None and request.image is not None and app.images:
         name = app.images.properties(request.image, context).get(_IMAGE_TYPE)
     return usable_type(app, conn, context, name)
-
-
-def _zone(app: App, conn: sa.Connection, request: CreateVolumeRequest, source: VolumeSource | None) -> str:
-    """The zone of the source, because the bytes are there; else the one that the request names."""
-    if source is None:
-        return choose_zone(app, conn, request.availability_zone)
-    if request.availability_zone not in (None, source.zone):
-        raise errors.InvalidInput(
-            field="availability_zone", value=request.availability_zone, reason=f"its source is in zone {source.zone}"
-        )
-    return source.zone
 
 
 def _size(request: CreateVolumeRequest, source: VolumeSource | None) -> int:

@@ -28,7 +28,7 @@ def explain_placement(app: App, context: Context, question: PlacementQuestion) -
     """Decide as a creation would now, by the same filters and weighers. Raises NotFound (type), InvalidInput (zone)."""
     with app.database.read() as conn:
         volume_type = usable_type(app, conn, context, question.volume_type)
-        zone = choose_zone(app, conn, question.availability_zone)
+        zone = choose_zone(app, conn, question.availability_zone, volume_type)
         specs, excluded = volume_type.extra_specs, frozenset(question.without)
         limits = qos_specs.specs_of(conn, volume_type)
         wanted = Request(question.size * GiB, zone, specs, volume_type.multiattach, excluded, qos=limits)

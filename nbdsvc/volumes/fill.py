@@ -1,6 +1,7 @@
 """The bytes of a new volume that its backend did not share: copied from an image, a snapshot or another volume."""
 
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 from nbdsvc import errors, journaled_copy
@@ -17,10 +18,13 @@ from nbdsvc.store import repositories, secrets
 from nbdsvc.units import GiB, to_gib
 
 
-def fill_from_image(run: Run[Any], volume_id: str, reference: str, *, checked: bool) -> dict[str, Any]:
-    """Copy an image; returns the bytes copied and what is known of the image.
+def fill_from_image(
+    run: Run[Any], volume_id: str, reference: str, *, checked: bool, overwrite: Callable[[], None] | None = None
+) -> dict[str, Any]:
+    """Copy an image, and zeros behind it; returns the bytes copied and what is known of the image.
 
-    checked: the API has seen that the project may use it. Raises NotFound, BadImage (also one that is too large for the
+    checked: the API has seen that the project may use it. overwrite: the volume is no new one, which reads as zeros; called
+    before the first byte is written. Raises NotFound, BadImage (also one that is too large for the
     volume), ReadFailed, WriteFailed, ChecksumMismatch, OutOfSpace, and what `run.raise_if_stopped` raises.
     """
     host, volume = host_of(run), read_volume(run, volume_id)
@@ -44,9 +48,11 @@ def fill_from_image(run: Run[Any], volume_id: str, reference: str, *, checked: b
             )
         ref = read_volume_ref(run, volume.id)
         journaled_copy.check_room(run, ref.pool, image.source)
-        target, digests = backend_of(run).driver.location(ref), Digests(volume.size * GiB)
+        target, digests, empty = backend_of(run).driver.location(ref), Digests(volume.size * GiB), overwrite is None
+        if overwrite:
+            overwrite()
         result = journaled_copy.fill(
-            run, image.source, target, digests.size, image.fingerprint, empty=True, digests=digests
+            run, image.source, target, digests.size, image.fingerprint, empty=empty, digests=digests
         )
         image.check.finish(run.should_stop)
         run.raise_if_stopped()

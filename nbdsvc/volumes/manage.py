@@ -66,7 +66,7 @@ def manage_volume(app: App, context: Context, request: ManageVolumeRequest) -> V
         volume_type = usable_type(app, conn, context, request.volume_type)
         check_not_encrypted(conn, volume_type)
         quotas.check(app.database, conn, context.project_id, app.settings.quotas, {"volumes": 1})
-        zone = choose_zone(app, conn, request.availability_zone)
+        zone = choose_zone(app, conn, request.availability_zone, volume_type)
         volume = repositories.volumes.insert(conn, _row(context, request, volume_type, pool, zone))
         args = ManageVolumeArgs(volume.id, request.ref, app.settings.quotas, pool)
         app.submit(conn, context, MANAGE_VOLUME, args, backend=pool, resource=("volume", volume.id))

@@ -1,7 +1,7 @@
 """Read volumes: one, a page of a project's, and what is shown together with them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
@@ -10,7 +10,8 @@ from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Attachment, Volume
 from nbdsvc.model.listing import Filter, Page
 from nbdsvc.store import repositories
-from nbdsvc.store.listing import list_rows
+from nbdsvc.store.backends import service_ids
+from nbdsvc.store.listing import count_rows, list_rows
 from nbdsvc.types.queries import type_names
 
 
@@ -24,6 +25,9 @@ class Related:
     """By the type's id."""
     default_type: str
     """Name of the type of a volume whose row names none."""
+    default_type_id: str = ""
+    services: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """The ids of services by host and backend."""
 
     def attachments_of(self, volume: Volume) -> list[Attachment]:
         """The attachments of one of the volumes."""
@@ -32,6 +36,10 @@ class Related:
     def type_of(self, volume: Volume) -> str:
         """The name of its type."""
         return self.type_names.get(volume.volume_type_id or "", self.default_type)
+
+    def service_of(self, volume: Volume) -> str | None:
+        """The id of the service that serves it; None while its backend has not reported."""
+        return self.services.get((volume.host, volume.backend))
 
 
 def get_volume(app: App, context: Context, id: str) -> Volume:
@@ -56,6 +64,11 @@ def list_volumes(
     return list_rows(app.database, repositories.volumes, scope(context, all_tenants), filters, page)
 
 
+def count_volumes(app: App, context: Context, filters: Sequence[Filter] = (), *, all_tenants: bool = False) -> int:
+    """The number of volumes on all pages of `list_volumes`. Raises InvalidInput for a filter's value."""
+    return count_rows(app.database, repositories.volumes, scope(context, all_tenants), filters)
+
+
 def related_to(app: App, volumes: Sequence[Volume]) -> Related:
     """Attachments and type names of many volumes, by as many queries as for one.
 
@@ -70,6 +83,7 @@ def related_in(app: App, conn: sa.Connection, volumes: Sequence[Volume]) -> Rela
     by_volume: dict[str, list[Attachment]] = {}
     attached = repositories.attachments_of(conn, *(volume.id for volume in volumes)) if volumes else []
     names, default = type_names(app, conn)
+    services = service_ids(conn) if volumes else {}
     for attachment in attached:
         by_volume.setdefault(attachment.volume_id, []).append(attachment)
-    return Related(by_volume, names, default)
+    return Related(by_volume, names, default.name, default.id, services)

@@ -26,14 +26,15 @@ def retype_volume(app: App, context: Context, id: str, new_type: str, policy: Mi
 
     The type changes together with the place, so that a retype that fails leaves nothing of it.
 
-    Raises NotFound for volume or type; InvalidInput for the type that it has, for one that needs a migration by policy
-    `never`, and for a migration with snapshots; InvalidState for its status; Unsupported for a migration while it is in use;
-    Frozen; Conflict while it is being moved; BackendUnavailable and OutOfSpace where no pool can take it.
+    Raises NotFound for volume or type; InvalidInput for the type that it has, for one of other zones or that needs a
+    migration by policy `never`, and for a migration with snapshots; InvalidState for its status; Unsupported for a migration
+    while it is in use; Frozen; Conflict while it is being moved; BackendUnavailable and OutOfSpace where no pool can take it.
     """
     with app.change() as conn:
         volume = repositories.volumes.get_for_update(conn, id, owner_scope(context))
         wanted = usable_type(app, conn, context, new_type)
         check_not_encrypted(conn, wanted)
+        wanted.check_zone(volume.availability_zone)
         _check(conn, volume, wanted)
         refusal = retype_refusal(app, conn, volume, wanted)
         if refusal is None:

@@ -91,10 +91,10 @@ def test_an_administrator_sees_one_project(shared_service: ServiceProcess) -> No
     for noun in ("volumes", "snapshots", "attachments"):
         for path in (f"{noun}?all_tenants=1&", f"{noun}/detail?all_tenants=1&"):
             for key in ("project_id", "tenant_id"):
-                found = ids(shared_service, f"/v3/{path}{key}=other", noun, **at("3.44"))
+                found = ids(shared_service, f"/v3/{path}{key}=other", noun, **at("3.71"))
                 assert (made[noun, "other"] in found, made[noun, "p1"] in found) == (True, False), path
     for noun in ("messages", "operations"):
-        assert ids(shared_service, f"/v3/{noun}?all_tenants=1&project_id=unknown", noun, **at("3.44")) == set()
+        assert ids(shared_service, f"/v3/{noun}?all_tenants=1&project_id=unknown", noun, **at("3.71")) == set()
 
 
 @pytest.mark.parametrize("noun", ["volumes", "volumes/detail", "snapshots", "attachments", "messages", "operations"])
@@ -102,7 +102,7 @@ def test_an_unknown_marker_is_not_found(shared_service: ServiceProcess, noun: st
     """A marker that is no row, or another project's, answers 404."""
     other = volume(shared_service, "other")
     for marker in (UNKNOWN, "x", other):
-        assert ask(shared_service, "GET", f"/v3/{noun}?marker={marker}", **at("3.44"))[0] == 404
+        assert ask(shared_service, "GET", f"/v3/{noun}?marker={marker}", **at("3.71"))[0] == 404
 
 
 @pytest.mark.parametrize("path", ["volumes/", "snapshots/", "types/", "attachments/", "volumes//metadata", "messages/"])
@@ -110,8 +110,8 @@ def test_an_empty_id_is_not_found(shared_service: ServiceProcess, path: str) -> 
     """An id that is empty is no list and no redirect that would lose the project."""
     for method in ("GET", "DELETE", "PUT"):
         for prefix in ("/v3/p1/", "/v3/"):
-            assert ask(shared_service, method, prefix + path, **at("3.44"))[0] in (404, 405), (method, path)
-    assert ask(shared_service, "GET", f"/v3/p1/{path}", **at("3.44"))[0] == 404
+            assert ask(shared_service, method, prefix + path, **at("3.71"))[0] in (404, 405), (method, path)
+    assert ask(shared_service, "GET", f"/v3/p1/{path}", **at("3.71"))[0] == 404
 
 
 def test_a_snapshot_of_nothing_is_not_found(shared_service: ServiceProcess) -> None:
@@ -180,13 +180,13 @@ def test_filters_by_version(shared_service: ServiceProcess) -> None:
         ("host=me@file%23file", True), ("availability_zone=nova", True), ("glance_metadata={'a':'b'}", False),
         ("name=filtered&name=other", False),
     ):  # fmt: skip
-        assert (id in ids(shared_service, f"/v3/volumes?{query}", "volumes", **at("3.44"))) == found, query
+        assert (id in ids(shared_service, f"/v3/volumes?{query}", "volumes", **at("3.71"))) == found, query
     assert id in ids(shared_service, f"/v3/volumes?group_id={UNKNOWN}", "volumes", **at("3.9"))
 
 
 def test_unknown_fields_of_a_volume(shared_service: ServiceProcess) -> None:
     """Before 3.53 a field of a new volume that is not known is ignored, and one beside the volume is refused."""
-    for version in ("3.0", "3.44"):
+    for version in ("3.0", "3.71"):
         body = {"volume": {"size": 1, "colour": "red", "source_replica": None, "status": "creating"}}
         assert ask(shared_service, "POST", "/v3/volumes", body, **at(version))[0] == 202
         assert ask(shared_service, "POST", "/v3/volumes", {**body, "colour": 1}, **at(version))[0] == 400
@@ -212,7 +212,7 @@ def test_a_source_that_does_not_exist_is_not_passed_over(shared_service: Service
 )
 def test_other_bodies_are_closed(shared_service: ServiceProcess, noun: str, body: Any) -> None:
     """Bodies whose schema is closed at every version refuse an unknown field by its name."""
-    status, content, _ = ask(shared_service, "POST", f"/v3/{noun}", body, **at("3.44"))
+    status, content, _ = ask(shared_service, "POST", f"/v3/{noun}", body, **at("3.71"))
     assert (status, "colour" in content["badRequest"]["message"]) == (400, True), content
 
 
@@ -223,10 +223,10 @@ def test_actions_without_parameters_take_any_value(shared_service: ServiceProces
     for action in ("os-reserve", "os-unreserve", "os-show_image_metadata", "os-roll_detaching", "os-force_delete"):
         assert ask(shared_service, "POST", f"/v3/volumes/{id}/action", {action: value})[0] in (200, 202), action
     fields = {"volume_uuid": volume(shared_service), "connector": {"host": "me"}}
-    made = ask(shared_service, "POST", "/v3/attachments", {"attachment": fields}, **at("3.44"))[1]["attachment"]["id"]
+    made = ask(shared_service, "POST", "/v3/attachments", {"attachment": fields}, **at("3.71"))[1]["attachment"]["id"]
     body = {"os-complete": made if value == "an id" else value}
-    assert ask(shared_service, "POST", f"/v3/attachments/{made}/action", body, **at("3.44"))[:2] == (204, None)
-    ask(shared_service, "DELETE", f"/v3/attachments/{made}", **at("3.44"))
+    assert ask(shared_service, "POST", f"/v3/attachments/{made}/action", body, **at("3.71"))[:2] == (204, None)
+    ask(shared_service, "DELETE", f"/v3/attachments/{made}", **at("3.71"))
 
 
 @pytest.mark.parametrize("connector", [None, "a-host", {"host": "me"}])

@@ -25,7 +25,7 @@ def wait(service: ServiceProcess, id: str, wanted: str = "available") -> None:
     assert service.wait_status("volumes", id) == wanted
 
 
-def cinder(service: ServiceProcess, version: str = "3.44") -> Any:
+def cinder(service: ServiceProcess, version: str = "3.71") -> Any:
     plugin = CinderNoAuthPlugin("tester", "p1", endpoint=service.url)
     return cinderclient.Client(version, session=session.Session(auth=plugin))
 
@@ -195,7 +195,7 @@ def test_tokens_roles_and_projects(token_service: ServiceProcess) -> None:
 def test_cinderclient_with_a_token(token_service: ServiceProcess) -> None:
     """python-cinderclient with a static token."""
     auth = Token(token_service.url, TOKEN)
-    client = cinderclient.Client("3.44", session=session.Session(auth=auth))
+    client = cinderclient.Client("3.71", session=session.Session(auth=auth))
     volume = client.volumes.create(1, name="t")
     assert client.volumes.get(volume.id).name == "t"
 
@@ -273,7 +273,7 @@ def two_pools(make_service: Callable[..., ServiceProcess]) -> tuple[ServiceProce
 
 
 @pytest.mark.row("S033", "S049")
-@pytest.mark.parametrize("version", ["3.0", "3.44"])
+@pytest.mark.parametrize("version", ["3.0", "3.71"])
 def test_cinderclient_migrate_and_retype(two_pools: tuple[ServiceProcess, str, str], version: str) -> None:
     """migrate_volume, by the driver and by a copy, and retype, in place and by a migration."""
     service, first, second = two_pools
@@ -324,7 +324,7 @@ def test_openstack_migrate_and_retype(two_pools: tuple[ServiceProcess, str, str]
 def test_cinderclient_transfers(service: ServiceProcess) -> None:
     """transfer-create, -list, -show, -accept by another project, and -delete."""
     client, plugin = cinder(service), CinderNoAuthPlugin("tester", "p2", endpoint=service.url)
-    other = cinderclient.Client("3.44", session=session.Session(auth=plugin))
+    other = cinderclient.Client("3.71", session=session.Session(auth=plugin))
     volumes = [client.volumes.create(1) for _ in range(2)]
     for volume in volumes:
         wait(service, volume.id)

@@ -12,7 +12,7 @@ from serving import ServiceProcess
 
 def cinder(service: ServiceProcess) -> Any:
     plugin = CinderNoAuthPlugin("tester", "p1", endpoint=service.url)
-    return cinderclient.Client("3.44", session=session.Session(auth=plugin))
+    return cinderclient.Client("3.71", session=session.Session(auth=plugin))
 
 
 def test_cinderclient_qos(service: ServiceProcess) -> None:

@@ -10,13 +10,13 @@ LUKS = {"provider": "luks", "cipher": "aes-xts-plain64", "key_size": 256, "contr
 
 
 def good(service: ServiceProcess, method: str, path: str, body: Any = None) -> Any:
-    status, content, _ = ask(service, method, f"/v3/{path}", body, OpenStack_API_Version="volume 3.44")
+    status, content, _ = ask(service, method, f"/v3/{path}", body, OpenStack_API_Version="volume 3.71")
     assert status < 300, content
     return content
 
 
 def refused(service: ServiceProcess, status: int, reason: str, method: str, path: str, body: Any = None) -> None:
-    found, content, _ = ask(service, method, f"/v3/{path}", body, OpenStack_API_Version="volume 3.44")
+    found, content, _ = ask(service, method, f"/v3/{path}", body, OpenStack_API_Version="volume 3.71")
     assert (found, reason in str(content)) == (status, True), content
 
 

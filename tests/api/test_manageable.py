@@ -53,7 +53,7 @@ def cinder(service: ServiceProcess, *arguments: str) -> str:
     argv = [str(Path(sys.executable).parent / "cinder"), *arguments]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("OS_")}
     environment |= {"OS_AUTH_TYPE": "noauth", "CINDER_ENDPOINT": service.url, "OS_PROJECT_ID": "p1",
-                    "OS_VOLUME_API_VERSION": "3.44"}  # fmt: skip
+                    "OS_VOLUME_API_VERSION": "3.71"}  # fmt: skip
     done = subprocess.run(argv, capture_output=True, text=True, timeout=120, env=environment)
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -31,7 +31,7 @@ roles = ["member"]
 """
 # Requests that need no token: their replies have nothing of any project.
 OPEN = {"GET /", "GET /v3/", "GET /healthcheck", "GET /metrics"}
-VERSION = {"OpenStack_API_Version": "volume 3.44"}
+VERSION = {"OpenStack_API_Version": "volume 3.71"}
 REMOTE = {"host": "elsewhere", "ip": "127.0.0.1"}
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _OWNED = ("volumes", "snapshots", "attachments", "operations", "transfers")

@@ -14,7 +14,7 @@ from nbdsvc.config import Settings
 def test_version_document_needs_no_token(shared_service: ServiceProcess) -> None:
     """GET / answers 300 with the range of microversions, GET /v3/ 200, GET /v3 a redirect."""
     status, content, headers = ask(shared_service, "GET", "/")
-    assert (status, content["versions"][0]["version"], content["versions"][0]["min_version"]) == (300, "3.44", "3.0")
+    assert (status, content["versions"][0]["version"], content["versions"][0]["min_version"]) == (300, "3.71", "3.0")
     assert headers["openstack-api-version"] == "volume 3.0"
     assert headers["x-openstack-request-id"].startswith("req-")
     assert headers["vary"] == "OpenStack-API-Version"
@@ -27,8 +27,8 @@ def test_version_document_needs_no_token(shared_service: ServiceProcess) -> None
     ("header", "status", "answered"),
     [
         (None, 200, "volume 3.0"),
-        ("volume 3.44", 200, "volume 3.44"),
-        ("volume latest", 200, "volume 3.44"),
+        ("volume 3.71", 200, "volume 3.71"),
+        ("volume latest", 200, "volume 3.71"),
         ("volume 3.45", 406, "volume 3.0"),
         ("volume 2.0", 406, "volume 3.0"),
         ("volume 3", 400, "volume 3.0"),
@@ -42,7 +42,7 @@ def test_microversions(shared_service: ServiceProcess, header: str | None, statu
     found, content, headers = ask(shared_service, "GET", "/v3/volumes", **given)
     assert (found, headers["openstack-api-version"]) == (status, answered)
     if status == 406:
-        assert "maximum is 3.44" in content["computeFault"]["message"]
+        assert "maximum is 3.71" in content["computeFault"]["message"]
 
 
 FAULTS: list[tuple[str, str, Any, int, str, str]] = [
@@ -213,7 +213,7 @@ def test_openapi_is_served_and_nothing_breaks_the_service(shared_service: Servic
         def call(case: Any) -> None:
             nonlocal tried
             tried += 1
-            response = case.call(headers={"X-Auth-Token": "t:p9", "OpenStack-API-Version": "volume 3.44"})
+            response = case.call(headers={"X-Auth-Token": "t:p9", "OpenStack-API-Version": "volume 3.71"})
             case.validate_response(response, checks=(not_a_server_error,))
 
         call()

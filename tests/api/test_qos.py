@@ -13,7 +13,7 @@ from nbdsvc.model import qos
 
 
 def good(service: ServiceProcess, method: str, path: str, body: Any = None) -> Any:
-    status, content, _ = ask(service, method, f"/v3/{path}", body, OpenStack_API_Version="volume 3.44")
+    status, content, _ = ask(service, method, f"/v3/{path}", body, OpenStack_API_Version="volume 3.71")
     assert status < 300, content
     return content
 

@@ -13,7 +13,7 @@ from serving import ServiceProcess
 from shapes import Version, boundaries, faults
 from world import BACKENDS, TOKENS, Operation, World
 
-MAXIMUM = (3, 44)
+MAXIMUM = (3, 71)
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ def guarded(make_service: Callable[..., ServiceProcess]) -> Iterator[Callable[..
     service.start()
 
     def requested(role: str, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-        headers = {"X_Auth_Token": TOKENS[role], "OpenStack_API_Version": "volume 3.44"}
+        headers = {"X_Auth_Token": TOKENS[role], "OpenStack_API_Version": "volume 3.71"}
         return ask(service, method, path, body, **headers)[:2]
 
     yield requested

@@ -28,10 +28,11 @@ class Scene:
     def __init__(self, service: ServiceProcess, **given: Any) -> None:
         self.service = service
         self.volume = self.ask("POST", "volumes", {"volume": {"size": 1, **given}})["volume"]["id"]
+        self.image = self.ask("GET", "images")["images"][0]["id"]
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
         """The reply, which may be a refusal; never that the service is at fault."""
-        version = {"OpenStack_API_Version": "volume 3.44"}
+        version = {"OpenStack_API_Version": "volume 3.71"}
         status, reply, _ = ask(self.service, method, f"/v3/p1/{path}", body, **version)
         assert status < 500, (method, path, status, reply)
         return reply
@@ -85,6 +86,7 @@ CALLS: dict[str, Callable[[Scene], object]] = {
     "unmanage": lambda s: s.act("os-unmanage"),
     "snapshot": lambda s: s.ask("POST", "snapshots", {"snapshot": {"volume_id": s.volume, "force": True}}),
     "revert": lambda s: s.act("revert", {"snapshot_id": s.newest("snapshots")}),
+    "reimage": lambda s: s.act("os-reimage", {"image_id": s.image, "reimage_reserved": True}),
     "delete snapshot": lambda s: s.ask("DELETE", f"snapshots/{s.newest('snapshots')}"),
     "force delete snapshot": lambda s: s.act_on_newest("snapshots", "os-force_delete"),
     "manage snapshot": lambda s: s.manage_snapshot(),

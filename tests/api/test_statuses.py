@@ -86,7 +86,7 @@ def test_the_readonly_flag_of_a_volume_in_use_stays(shared_service: ServiceProce
 def test_an_attachment_that_is_attached_is_connected_again(shared_service: ServiceProcess) -> None:
     """As a host does that lost its device: the reply has the same export, and the attachment stays attached."""
     volume, connector = _volume(shared_service), {"host": "me", "ip": "127.0.0.1"}
-    version = {"OpenStack_API_Version": "volume 3.44"}
+    version = {"OpenStack_API_Version": "volume 3.71"}
     body = {"attachment": {"volume_uuid": volume, "connector": connector}}
     made = ask(shared_service, "POST", "/v3/attachments", body, **version)[1]["attachment"]
     path, again = f"/v3/attachments/{made['id']}", {"attachment": {"connector": connector}}

@@ -11,7 +11,7 @@ VOLUMES = "/v3/volumes"
 
 def fault(service: ServiceProcess, method: str, path: str, body: Any = None) -> tuple[int, str, str, dict[str, str]]:
     """Status, name of the envelope, message, headers."""
-    status, content, headers = ask(service, method, path, body, OpenStack_API_Version="volume 3.44")
+    status, content, headers = ask(service, method, path, body, OpenStack_API_Version="volume 3.71")
     assert isinstance(content, dict), content
     ((name, envelope),) = content.items()
     assert envelope["code"] == status

@@ -30,13 +30,13 @@ def transferring(module_service: Callable[..., ServiceProcess]) -> Iterator[Serv
 
 
 def send(
-    service: ServiceProcess, who: str, method: str, path: str, body: Any = None, version: str = "3.44"
+    service: ServiceProcess, who: str, method: str, path: str, body: Any = None, version: str = "3.71"
 ) -> tuple[int, Any]:
     headers = {"X_Auth_Token": f"{who}-0123456789abcdef", "OpenStack_API_Version": f"volume {version}"}
     return ask(service, method, f"/v3/{path}", body, **headers)[:2]
 
 
-def good(service: ServiceProcess, who: str, method: str, path: str, body: Any = None, version: str = "3.44") -> Any:
+def good(service: ServiceProcess, who: str, method: str, path: str, body: Any = None, version: str = "3.71") -> Any:
     status, content = send(service, who, method, path, body, version)
     assert status < 300, content
     return content

@@ -39,6 +39,7 @@ VARIANTS = {
     "volume.delete": ("plain", "cascade"),
     "volume.extend": ("offline", "online"),
     "volume.upload": ("raw", "qcow2"),
+    "volume.reimage": ("plain", "reserved"),
     "volume.revert": ("plain",),
     "volume.verify": ("compare", "record"),
     "snapshot.create": ("plain",),
@@ -177,6 +178,8 @@ def prepare(world: World, case: Case) -> Callable[[], Any]:
     if kind == "volume.upload":
         fields = {"image_name": "up", "disk_format": variant}
         return lambda: client.act("volumes", volume, "os-volume_upload_image", fields)
+    if kind == "volume.reimage":
+        return _prepare_reimage(world, variant, volume)
     if kind == "volume.revert":
         snapshot = world.snapshot(volume)
         return lambda: client.act("volumes", volume, "revert", {"snapshot_id": snapshot})
@@ -186,6 +189,15 @@ def prepare(world: World, case: Case) -> Callable[[], Any]:
         snapshot = world.snapshot(volume)
         return lambda: client.delete("snapshots", snapshot)
     return _prepare_attachment(world, kind, variant, volume)
+
+
+def _prepare_reimage(world: World, variant: str, volume: str) -> Callable[[], Any]:
+    client = world.client
+    if variant == "reserved":
+        client.post("attachments", body={"attachment": {"volume_uuid": volume}})
+    image = next(each["id"] for each in client.get("images")["images"] if each["name"] == "base.qcow2")
+    value = {"image_id": image, "reimage_reserved": variant == "reserved"}
+    return lambda: client.act("volumes", volume, "os-reimage", value, "volume 3.68")
 
 
 def _prepare_create(world: World, variant: str) -> Callable[[], Any]:

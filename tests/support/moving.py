@@ -88,7 +88,7 @@ class Moving:
 
     def shown(self, id: str) -> dict[str, Any]:
         """The volume's row as an administrator sees it; empty where there is none."""
-        content = ask(self.service, "GET", f"/v3/volumes/{id}", OpenStack_API_Version="volume 3.44")[1]
+        content = ask(self.service, "GET", f"/v3/volumes/{id}", OpenStack_API_Version="volume 3.71")[1]
         return dict(content.get("volume", {}))
 
     def place(self, id: str) -> tuple[str, str, str | None]:

@@ -85,6 +85,9 @@ VOLUME_ACTIONS = [
     act("volumes", "nbdsvc-verify", _volume, {"record": True}),
     act("volumes", "os-extend", _volume, {"new_size": 2}),
     act("volumes", "revert", lambda w: w.volume_with_snapshot(), lambda w, id: {"snapshot_id": w.newest}, since=(3, 40)),
+    act("volumes", "os-reimage", _volume, lambda w, id: {"image_id": w.an_image()}, since=(3, 68)),
+    act("volumes", "os-extend_volume_completion", _volume, {"error": False}, 400, {"badRequest": keys("code message")},
+         admin=True, since=(3, 71)),  # no hypervisor extends it
     act("volumes", "os-reset_status", _volume, {"status": "error"}, admin=True),
     act("volumes", "os-reserve", _volume),
     act("volumes", "os-unreserve", _volume),
@@ -185,6 +188,18 @@ TYPES = [
          lambda w: f"types/{w.private_type('p1')}/os-volume-type-access", admin=True),
     act("types", "addProjectAccess", lambda w: w.private_type(), {"project": "p1"}, admin=True),
     act("types", "removeProjectAccess", lambda w: w.private_type("p1"), {"project": "p1"}, admin=True),
+]  # fmt: skip
+
+_DEFAULT, _DEFAULTS = keys("project_id volume_type_id"), (3, 62)
+DEFAULT_TYPES = [
+    get("default-types", {"default_types": [_DEFAULT]}, lambda w: f"default-types?{w.default_of('p5')}", admin=True,
+         since=_DEFAULTS),
+    get("default-types/{project}", {"default_type": _DEFAULT}, lambda w: f"default-types/{w.default_of('p5')}", admin=True,
+         since=_DEFAULTS),
+    send("PUT", "default-types/{project}", 200, {"default_type": _DEFAULT},
+          lambda w: ("default-types/p6", {"default_type": {"volume_type": w.new_type()}}), admin=True, since=_DEFAULTS),
+    send("DELETE", "default-types/{project}", 204, None, lambda w: (f"default-types/{w.default_of('p7')}", None),
+          admin=True, since=_DEFAULTS),
 ]  # fmt: skip
 
 _SERVICE = {"host": HOST_NAME, "binary": "cinder-volume"}
@@ -353,6 +368,7 @@ OPERATIONS = [
     *SNAPSHOTS,
     *ATTACHMENTS,
     *TYPES,
+    *DEFAULT_TYPES,
     *SERVICE_ITSELF,
     *JOURNAL,
     *IMAGES,

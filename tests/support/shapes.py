@@ -64,14 +64,17 @@ VOLUME_OLD = VOLUME_SHORT | keys(
     """status size availability_zone created_at updated_at description volume_type snapshot_id source_volid metadata user_id
     bootable encrypted replication_status consistencygroup_id multiattach attachments migration_status!"""
 )
-VOLUME = VOLUME_OLD | keys("group_id@3.13 provider_id@3.21!")
+VOLUME = VOLUME_OLD | keys(
+    """group_id@3.13 provider_id@3.21! shared_targets@3.48 service_uuid@3.48 cluster_name@3.61! volume_type_id@3.63
+    consumes_quota@3.65"""
+)
 VOLUME_FULL = VOLUME | keys(
     """os-vol-tenant-attr:tenant_id os-vol-host-attr:host! os-vol-mig-status-attr:migstat!
     os-vol-mig-status-attr:name_id! volume_image_metadata""",
     attachments=[ATTACHED],
 )
 SNAPSHOT_SHORT = keys("id name description volume_id status size created_at updated_at metadata")
-SNAPSHOT = SNAPSHOT_SHORT | keys("group_snapshot_id@3.14 user_id@3.41")
+SNAPSHOT = SNAPSHOT_SHORT | keys("group_snapshot_id@3.14 user_id@3.41 consumes_quota@3.65")
 SNAPSHOT_FULL = SNAPSHOT | keys("os-extended-snapshot-attributes:progress os-extended-snapshot-attributes:project_id")
 ATTACHMENT_SHORT = keys("id status instance volume_id")
 ATTACHMENT = ATTACHMENT_SHORT | keys("attached_at detached_at attach_mode connection_info")
@@ -96,7 +99,8 @@ MESSAGE = keys(
     links=[LINK],
 )
 SERVICE = keys(
-    """binary host zone status state updated_at disabled_reason replication_status active_backend_id frozen cluster@3.7"""
+    """binary host zone status state updated_at disabled_reason replication_status active_backend_id frozen cluster@3.7
+    backend_state@3.49"""
 )
 SERVICE_DISABLED = keys("host service binary disabled status")
 SERVICE_CHANGED = SERVICE_DISABLED | keys("disabled_reason")

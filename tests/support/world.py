@@ -52,7 +52,7 @@ class World:
         self.failed = self.new_message()
 
     def ask(
-        self, method: str, path: str, body: Any = None, version: Version = (3, 44), *, admin: bool = True
+        self, method: str, path: str, body: Any = None, version: Version = (3, 71), *, admin: bool = True
     ) -> tuple[int, Any, dict[str, str]]:
         headers = {
             "X_Auth_Token": ADMIN if admin else MEMBER,
@@ -127,6 +127,20 @@ class World:
     def new_type(self, **fields: Any) -> str:
         body = {"volume_type": {"name": self.unique("type"), "extra_specs": {"k": "v"}, **fields}}
         return str(self.good("POST", "/v3/types", body)["volume_type"]["id"])
+
+    def default_of(self, project: str) -> str:
+        """The name of this project, which has a default type now."""
+        self.good("PUT", f"/v3/default-types/{project}", {"default_type": {"volume_type": "__DEFAULT__"}})
+        return project
+
+    def an_image(self) -> str:
+        """A small one, which is there from the first call on."""
+        path = self.service.state / "images" / "small.raw"
+        if not path.exists():
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(bytes(1 << 20))
+        found = self.good("GET", "/v3/images")["images"]
+        return next(str(each["id"]) for each in found if each["name"] == "small.raw")
 
     def encrypted_type(self) -> str:
         id = self.new_type()
