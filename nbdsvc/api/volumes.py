@@ -141,7 +141,7 @@ def _check(request: ApiRequest, wanted: NewVolume) -> None:
     unknown = sorted(wanted.model_extra or {})
     if unknown and request.version >= steps.STRICT:
         raise errors.InvalidInput(field=unknown[0][:80], value=None, reason="there is no such field")
-    if wanted.backup_id and request.version >= steps.FROM_BACKUP:
+    if wanted.backup_id:  # also below 3.47, so that no volume is empty by mistake
         raise errors.InvalidInput(field="volume.backup_id", value=wanted.backup_id, reason="there are no backups here")
     if id := wanted.consistencygroup_id or wanted.group_id:
         raise errors.NotFound(resource="Group", id=id)

@@ -49,7 +49,7 @@ def attach_here(client: Client, connector: HostConnector, volume: str, mode: str
         if now != mode:
             raise errors.Conflict(reason=f"it is attached here as {found.device} with mode {now}: detach it first")
         return found
-    body = {"volume_uuid": id, "instance_uuid": None, "mode": mode, "connector": connector.describe() | {"mode": mode}}
+    body = {"volume_uuid": id, "instance_uuid": None, "connector": connector.describe() | {"mode": mode}}
     attachment = client.post("attachments", body={"attachment": body})["attachment"]
     try:
         attached = connector.attach(id, attachment["id"], attachment["connection_info"])

@@ -11,9 +11,8 @@ from urllib.parse import quote, urlencode
 from nbdsvc import errors
 from nbdsvc.cli import endpoint as endpoints
 
-# The oldest that has what nearly all commands ask for: the mode of an attachment. From 3.66 on a snapshot of a volume in use
-# is taken without being forced, which a person should say.
-VERSION = "volume 3.54"
+# The oldest that has what nearly all commands ask for, so that they also work with a service of the version before.
+VERSION = "volume 3.44"
 # Seconds between two requests for an operation's progress.
 POLL_SECONDS = 0.15
 # Seconds: the reply to a create comes after its commit, which may wait for a busy database.

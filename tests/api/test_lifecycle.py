@@ -199,7 +199,7 @@ def test_read_only_volume_refuses_writers(service: ServiceProcess) -> None:
     with pytest.raises(errors.RequestError, match="read-only"):
         client.act("volumes", volume, "os-attach", {"host_name": "h", "mountpoint": "/dev/vdb", "mode": "rw"})
     client.act("volumes", volume, "os-reset_status", {"status": "available"})
-    fields = {"volume_uuid": volume, "mode": "ro", "connector": {**LOCAL, "mode": "ro"}}
+    fields = {"volume_uuid": volume, "connector": {**LOCAL, "mode": "ro"}}
     info = client.post("attachments", body={"attachment": fields})["attachment"]["connection_info"]
     assert info["access_mode"] == "ro"
     assert "Permission denied" in qemu_io(info["uri"], "write 0 512").stderr

@@ -29,7 +29,7 @@ def test_version_document_needs_no_token(shared_service: ServiceProcess) -> None
         (None, 200, "volume 3.0"),
         ("volume 3.71", 200, "volume 3.71"),
         ("volume latest", 200, "volume 3.71"),
-        ("volume 3.45", 406, "volume 3.0"),
+        ("volume 3.72", 406, "volume 3.0"),
         ("volume 2.0", 406, "volume 3.0"),
         ("volume 3", 400, "volume 3.0"),
         ("compute 2.1", 400, "volume 3.0"),

@@ -78,7 +78,8 @@ def test_a_volume_and_its_snapshots_change_their_project(transferring: ServicePr
     settled(service, "p1", "snapshots", snapshot)
     before = {project: used(service, project) for project in ("p1", "p2")}
     made = offer(service, volume, name=" n ")
-    assert set(made) == {"id", "name", "volume_id", "links", "created_at", "auth_key"}
+    since = {"no_snapshots", "source_project_id", "destination_project_id", "accepted"}
+    assert set(made) == {"id", "name", "volume_id", "links", "created_at", "auth_key"} | since
     assert (made["name"], made["volume_id"]) == ("n", volume)
     assert good(service, "p1", "GET", f"volumes/{volume}")["volume"]["status"] == "awaiting-transfer"
     status, content = accept(service, made)

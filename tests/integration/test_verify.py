@@ -61,8 +61,7 @@ def flip(service: ServiceProcess, volume: str, at: int) -> None:
 
 def attach(service: ServiceProcess, volume: str, mode: str) -> str:
     client = service.client()
-    fields = {"volume_uuid": volume, "connector": LOCAL, "mode": mode}
-    client.version = "3.44"
+    fields = {"volume_uuid": volume, "connector": {**LOCAL, "mode": mode}}
     made = client.post("attachments", body={"attachment": fields})["attachment"]
     client.act("attachments", made["id"], "os-complete")
     return str(made["id"])

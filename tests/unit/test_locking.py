@@ -48,7 +48,7 @@ def test_one_server_has_one_hand_on_it() -> None:
 def test_a_volume_being_copied_is_not_connected() -> None:
     """A copy that needs the volume's bytes to stand still keeps new writers away; one of a volume in use does not."""
     connect = locking.locks("attachment.connect", **IDS)
-    for kind, excludes in (("snapshot.create", True), ("volume.revert", True), ("volume.upload in use", False)):
+    for kind, excludes in (("snapshot.create", True), ("volume.reimage", True), ("volume.upload in use", False)):
         assert waits(locking.locks(kind, **IDS), connect) is excludes
     assert connect[0] == Lock("v", shared=True)
 
