@@ -6,7 +6,7 @@ MINUTES := 6
 KILLS := 100
 SOURCES := nbdsvc drivers rig tests benchmarks native
 
-.PHONY: help demo test test-kills storm check rows bench fuzz soak mutations walk-replay rig rig-ci rig-replay rig-mutations rig-bench rig-up rig-down docs clean base test-tools rig-tools
+.PHONY: help demo test test-kills storm check rows api-table bench fuzz soak mutations walk-replay rig rig-ci rig-replay rig-mutations rig-bench rig-up rig-down docs clean base test-tools rig-tools
 
 help: ## Print this
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -34,6 +34,11 @@ check: test-tools ## Lint, types, import contracts, C warnings, limits of the ho
 
 rows: test-tools ## Which acceptance rows are proved by which tests
 	$(PYTEST) --collect-only -p no:warnings --rows tests rig/suite
+
+api-table: test-tools ## Which operations of the API's reference are served, and which tests call them: docs/api-operations.md
+	rm -rf build/calls
+	NBDSVC_TEST_CALLS=$(CURDIR)/build/calls $(PYTEST) -n 2 --dist worksteal tests/api
+	PYTHONPATH=tests/support $(PYTHON) tests/support/api_table.py build/calls > docs/api-operations.md
 
 bench: test-tools ## Measure against the peers; results in benchmarks/results
 	$(PYTHON) benchmarks/bench_nbd.py

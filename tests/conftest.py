@@ -9,6 +9,7 @@ from pathlib import Path
 import debian_packages  # noqa: F401 (before any import of libnbd)
 import migrated
 import pytest
+import recording
 import structlog
 from exporting import Exports
 from hypothesis import HealthCheck, settings
@@ -57,6 +58,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.clear()
     if missing:
         pytest.exit("rows without a proof: " + " ".join(missing), returncode=1)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if (calls := recording.folder()) and (worker := os.environ.get("PYTEST_XDIST_WORKER")):
+        os.environ[recording.FOLDER] = str(calls / worker)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    recording.note_test(item.nodeid)
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

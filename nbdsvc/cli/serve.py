@@ -66,8 +66,18 @@ def run_host(file: Path | None, overrides: dict[str, Any]) -> None:
     run(lambda: config.load(file, **overrides), with_api=False, with_host=True)
 
 
-def run(load: Callable[[], config.Settings], *, with_api: bool, with_host: bool, probe: Any = None) -> None:
-    """Start the service and run it until a signal. `probe`: for tests that end the process at a chosen step."""
+def run(
+    load: Callable[[], config.Settings],
+    *,
+    with_api: bool,
+    with_host: bool,
+    probe: Any = None,
+    wrap: Callable[[Any], Any] = lambda app: app,
+) -> None:
+    """Start the service and run it until a signal.
+
+    For tests: `probe` ends the process at a chosen step, `wrap` puts an ASGI application of their own around the API.
+    """
     # Objects that are made at the start live on: to let the garbage collector scan them takes a quarter of the start's time.
     gc.disable()
     from nbdsvc.service import Service
@@ -86,7 +96,7 @@ def run(load: Callable[[], config.Settings], *, with_api: bool, with_host: bool,
     signal.signal(signal.SIGHUP, lambda *_: _reload(service, load))
     try:
         if listener:
-            _serve_http(app, listener)
+            _serve_http(wrap(app), listener)
         else:
             _wait_for_signal(settings.host)
     finally:

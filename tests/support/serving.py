@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
 import migrated
+import recording
 from backends import Backend
 from forking import ForkedService
 from waiting import wait_until
@@ -71,6 +72,8 @@ class ServiceProcess:
         environment["NBDSVC_STATE_DIR"] = str(self.state)
         environment |= {"CRASH_PLAN": str(self.plan), "ROLE": self.role}
         environment |= {"PYTHONPATH": str(self.tree), **self.environment}
+        if calls := recording.folder():
+            environment["CALLS"] = str(calls)
         before = self.log.read_text().count(READY) if self.log.exists() else 0
         with self.log.open("ab") as output:
             self.process = self._begin(environment, output)
