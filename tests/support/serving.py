@@ -52,7 +52,7 @@ class ServiceProcess:
 
     def __init__(self, folder: Path, backend: Backend | None = None, **settings: object) -> None:
         self.backend = backend or Backend()
-        self.state = folder / "s"
+        self.state = self._made = folder / "s"
         self.state.mkdir(parents=True, exist_ok=True)
         self.log = folder / "service.log"
         self.plan = folder / "crash.json"
@@ -91,11 +91,15 @@ class ServiceProcess:
     def _begin(self, environment: dict[str, str], output: BinaryIO) -> "subprocess.Popen[bytes] | ForkedService":
         usual = (self.launcher, self.environment, self.tree, self.script) == USUAL
         if self.forks and usual:
-            if not (self.state / "nbdsvc.db").exists() and "NBDSVC_DATABASE" not in environment:
+            if "NBDSVC_DATABASE" not in environment and self._is_new():
                 migrated.sqlite_at(self.state / "nbdsvc.db")
             return ForkedService(environment, output.fileno())
         argv = [*self.launcher, sys.executable, str(self.script)]
         return subprocess.Popen(argv, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+
+    def _is_new(self) -> bool:
+        """Whether the state folder is the one that was made here, and nobody has served it."""
+        return self.state == self._made and not os.path.ismount(self.state) and not list(self.state.iterdir())
 
     def _setting(self, value: object) -> str:
         return str(value).replace("STATE", str(self.state))
