@@ -66,6 +66,11 @@ class FileDriver(BaseDriver[PoolFolder]):
         """Each pool's folder without links, and its inode where it exists."""
         return {name: pool.places() for name, pool in self._pools.items()}
 
+    def storage_identities(self) -> dict[str, str]:
+        """What is written in each pool's folder: whoever mounts it reads the same. Pools that are away are left out."""
+        found, _failed = self._tried(lambda _name, pool: pool.identity())
+        return found
+
     def location(self, volume: VolumeRef) -> Location:
         """The volume's file. BackendUnavailable where that is no regular file, or one of several pools lacks it."""
         return Location.file(self._present(self._at(volume.pool), self._volume_path(volume)))

@@ -57,6 +57,12 @@ class ReplicatedMemoryDriver(MemoryDriver):
         super().do_setup()
         self._replicas.set_up()
 
+    def storage_identities(self) -> dict[str, str]:
+        """Unsupported: which site serves is said of a backend of one host."""
+        raise errors.Unsupported(
+            reason=f"backend {self.name} fails over to other sites, which hosts cannot do together"
+        )
+
     def pool_places(self) -> dict[str, frozenset[str]]:
         """See FileDriver.pool_places; the other sites' too."""
         sites = {f"of replication target {name}": site.places() for name, site in self._replicas.sites.items()}

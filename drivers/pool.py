@@ -1,6 +1,7 @@
 """A folder of sparse files with owners: the mechanics that the file driver and the simulator share.
 
     <pool>/.nbdsvc-pool      the pool's name; its absence means "not mounted", never "make an empty one"
+    <pool>/.nbdsvc-pool-id   what the folder is known by on every host that mounts it; made when one asks
     <pool>/volumes/ snapshots/
     <pool>/new/              objects being made: named NAME.OWNER, so that a repeated call finds its own
     <pool>/trash/            objects being removed: a big file takes the kernel seconds to free
@@ -22,11 +23,14 @@ from nbdsvc import atomic_file, errors
 from nbdsvc.model import names
 
 MARKER = ".nbdsvc-pool"
+IDENTITY = f"{MARKER}-id"
 OWNER = "user.nbdsvc.owner"
 # Extended attribute of a snapshot: its volume's id, for a rebuild of a lost database.
 ORIGIN = "user.nbdsvc.origin"
 # From linux/fs.h: _IOW(0x94, 9, int). Shares all blocks of one file with another one of the same file system.
 FICLONE = 0x40049409
+# What an empty folder may have: the file system's own, and the marker that another host is writing.
+_OURS = ("lost+found", MARKER, f".{MARKER}")
 _FOLDERS = ("volumes", "snapshots", "new", "trash")
 
 
@@ -64,6 +68,24 @@ class PoolFolder:
             status = self.folder.stat()
             found.add(f"inode {status.st_dev}:{status.st_ino}")
         return frozenset(found)
+
+    def identity(self) -> str:
+        """The folder's own id, made where there is none: of hosts that make it at once, one does. BackendUnavailable."""
+        self.check()
+        path = self.folder / IDENTITY
+        with self._translated(0):
+            if not path.exists():
+                self._identify(path)
+            return path.read_text().strip()
+
+    def _identify(self, path: Path) -> None:
+        made = str(uuid.uuid4())
+        part = self.folder / "new" / f"{path.name}.{made}"
+        atomic_file.write(part, made.encode())
+        with contextlib.suppress(FileExistsError):  # another host was faster
+            os.link(part, path)
+        part.unlink()
+        atomic_file.sync_folder(self.folder)
 
     def volume_path(self, volume_id: str) -> Path:
         """Path of the volume's file, whether it exists or not."""
@@ -227,7 +249,7 @@ class PoolFolder:
     def _initialise(self) -> None:
         """Write the marker into a folder that is new or empty. ConfigError for one that holds other files."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        foreign = sorted(path.name for path in self.folder.iterdir() if path.name != "lost+found")
+        foreign = sorted(path.name for path in self.folder.iterdir() if not path.name.startswith(_OURS))
         if foreign:
             reason = f"{self.folder} is neither empty nor a pool of nbdsvc: it holds {foreign[0]}"
             raise errors.ConfigError(setting="pool", reason=f"backend {self.name}: {reason}")

@@ -9,6 +9,8 @@ from nbdsvc import errors
 EXPORTERS = ("nbd", "lio", "lio-memory")
 # Other names that users write for these.
 _ALIASES = {"iscsi": "lio"}
+# Of `cluster@backend`: the width of its column, and of Cinder's.
+LONGEST_NAME = 255
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class BackendSettings:
     copy_cores: float = 0.0
     # Where its driver's data of initiators is kept, so that backends of one array share it; empty: the backend's name.
     driver_data_namespace: str = ""
+    # Cluster of hosts that see the same storage under this backend's name; empty: this host alone sees it.
+    cluster: str = ""
 
 
 def parse(tables: Mapping[str, Any], defaults: BackendSettings) -> dict[str, BackendSettings]:
@@ -54,6 +58,7 @@ def _backend(name: str, table: Any, defaults: BackendSettings) -> BackendSetting
         **{key: _value(setting, key, value, defaults) for key, value in table.items()},
     }
     inherited = {key: getattr(defaults, key) for key in known if key not in values}
+    check_cluster(f"{setting}.cluster", name, str(values.get("cluster", "")))
     return check(setting, BackendSettings(**inherited, **values))
 
 
@@ -82,3 +87,15 @@ def check(setting: str, backend: BackendSettings) -> BackendSettings:
         if wrong:
             raise errors.ConfigError(setting=f"{setting}.{key}", reason=reason)
     return backend
+
+
+def check_cluster(setting: str, backend: str, cluster: str) -> None:
+    """ConfigError for the name of a cluster that cannot be one in `cluster@backend#pool`, or in a URL."""
+    if not cluster:
+        return
+    if cluster != cluster.strip() or set(cluster) & set("@#/") or not cluster.isprintable():
+        reason = f"must be a name without @, # and /, and without spaces around it: {cluster[:40]!r} is none"
+        raise errors.ConfigError(setting=setting, reason=reason)
+    if len(f"{cluster}@{backend}") > LONGEST_NAME:
+        reason = f"must be shorter: with the backend's name it is longer than {LONGEST_NAME} characters"
+        raise errors.ConfigError(setting=setting, reason=reason)

@@ -89,6 +89,7 @@ def _make_backend(
         backend.capabilities,
         backend.driver_data_namespace,
         _functions(settings),
+        backend.cluster,
     )
 
 

@@ -59,6 +59,8 @@ class Backend:
     driver_data_namespace: str = ""
     # Expressions for the scheduler by name, where its own options have none.
     functions: Mapping[str, str] = field(default_factory=dict)
+    # Cluster of hosts that see its storage; empty: only this host does.
+    cluster: str = ""
 
     @property
     def exporter(self) -> Exporter:
@@ -177,8 +179,17 @@ class Host:
         return found
 
     def of(self, volume: Volume) -> Backend:
-        """The backend that holds the volume; BackendUnavailable where it is not configured any more."""
+        """The backend that holds the volume; BackendUnavailable where it is not configured any more, and for a volume that
+        another host serves, also where both see its storage.
+        """
+        self.check_own(volume)
         return self.backend(volume.backend)
+
+    def check_own(self, volume: Volume) -> None:
+        """BackendUnavailable for a volume that another host serves: only one host at a time touches a volume's object."""
+        if volume.host != self.name:
+            reason = f"host {self.name} does not serve volume {volume.id}"
+            raise errors.BackendUnavailable(backend=volume.full_host, reason=reason)
 
     @property
     def exporters(self) -> tuple[Exporter, ...]:

@@ -20,6 +20,7 @@ from nbdsvc.datapath.sink import Sink, nowhere
 from nbdsvc.datapath.source import Source
 from nbdsvc.host import Backend, Host, backend_of, host_of
 from nbdsvc.location import Location
+from nbdsvc.model import operation as model
 from nbdsvc.operations.operation_type import Run
 from nbdsvc.store import operations as journal
 
@@ -52,21 +53,21 @@ def fill(
     """
     path = _journal(run)
     how = {"journal": path, "fingerprint": fingerprint, "digests": digests}
-    is_zero = empty and not path.exists()
+    is_zero = empty and not is_begun(run)
     return _copy(run, source, destination, others, size=size, destination_is_zero=is_zero, **how)
 
 
 def is_begun(run: Run[Any]) -> bool:
-    """Whether an earlier try of this copy may have written something."""
-    return _journal(run).exists()
+    """Whether an earlier try of this copy may have written something; one of a lost host has its journal there."""
+    return model.TAKEN_OVER in run.results or _journal(run).exists()
 
 
 def begin_without_journal(run: Run[Any]) -> bool:
     """Note that the operation writes to its destination without a journal; True where it had not before."""
     path = _journal(run)
-    is_first = not path.exists()
+    is_first, is_new = not is_begun(run), not path.exists()
     path.touch(mode=0o600)
-    if is_first:  # a host that loses power keeps what it wrote there, and must keep the note of it
+    if is_new:  # a host that loses power keeps what it wrote there, and must keep the note of it
         atomic_file.sync_folder(path.parent)
     return is_first
 

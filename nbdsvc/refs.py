@@ -26,16 +26,22 @@ def read_snapshot(run: Run[Any], id: str) -> Snapshot:
 
 
 def read_volume_ref(run: Run[Any], id: str) -> VolumeRef:
-    """The driver's reference of the volume, with the extra specs of its type. Raises NotFound."""
+    """The driver's reference of the volume, with the extra specs of its type. Raises NotFound, and BackendUnavailable where
+    another host serves it.
+    """
     with host_of(run).database.read() as conn:
-        return volume_ref(conn, repositories.volumes.get(conn, id))
+        volume = repositories.volumes.get(conn, id)
+        host_of(run).check_own(volume)
+        return volume_ref(conn, volume)
 
 
 def read_snapshot_ref(run: Run[Any], id: str) -> SnapshotRef:
-    """The driver's reference of the snapshot, with the pool of its volume. Raises NotFound."""
+    """The driver's reference of the snapshot, with the pool of its volume. Errors as of read_volume_ref."""
     with host_of(run).database.read() as conn:
         snapshot = repositories.snapshots.get(conn, id)
-        return snapshot_ref(snapshot, repositories.volumes.get(conn, snapshot.volume_id))
+        volume = repositories.volumes.get(conn, snapshot.volume_id)
+        host_of(run).check_own(volume)
+        return snapshot_ref(snapshot, volume)
 
 
 def volume_ref(conn: sa.Connection, volume: Volume) -> VolumeRef:

@@ -61,6 +61,7 @@ from nbdsvc.volumes.delete import DELETE_VOLUME
 from nbdsvc.volumes.extend import EXTEND_VOLUME
 from nbdsvc.volumes.manage import MANAGE_VOLUME
 from nbdsvc.volumes.migrate import MIGRATE
+from nbdsvc.volumes.moves.in_cluster import MIGRATE_IN_CLUSTER
 from nbdsvc.volumes.moves.in_use import MIGRATE_IN_USE
 from nbdsvc.volumes.moves.left import FINISH_MOVE, finish_moves
 from nbdsvc.volumes.moves.serve import mend_served
@@ -96,6 +97,7 @@ OPERATION_TYPES = (
     MANAGE_VOLUME,
     PROMOTE_REPLICA,
     REENABLE_REPLICATION,
+    MIGRATE_IN_CLUSTER,
     MIGRATE_IN_USE,
     *MIGRATE,
     *RETYPE,
@@ -165,6 +167,7 @@ class Service:
         if self.host and self.engine:
             fencing.end_foreign_exports(self.host)
             self._machine.check_not_lost()
+            fencing.forget_foreign_notes(self.host)
             recognition.check_exports(self.host)
             heartbeats = self._tasks[: len(self._heartbeats)]
             for task in heartbeats:

@@ -100,6 +100,14 @@ class LvmBase(BaseDriver[P], Generic[P]):
         """Each pool's group and thin pool, by the group's name and by its uuid."""
         return {name: at.places() for name, at in self._pools.items()}
 
+    def storage_identities(self) -> dict[str, str]:
+        """Unsupported: LVM without lvmlockd has no lock between hosts."""
+        reason = (
+            f"backend {self.name} is a volume group, and LVM without lvmlockd lets one host change it: two would overwrite "
+            "each other's metadata, and a thin pool that is active on two is lost"
+        )
+        raise errors.Unsupported(reason=reason)
+
     def set_neighbours(self, places: frozenset[str]) -> None:
         """See NeighbourDriver. Other backends may have thin pools of the same group, or its thick volumes."""
         self._neighbours = places

@@ -1,4 +1,4 @@
-"""/os-services/lost and return (ours, not Cinder's): a host that never returns, and its name's return."""
+"""/os-services/lost, take-over and return (ours, not Cinder's): a host that never returns, its volumes, its name's return."""
 
 from dataclasses import asdict
 
@@ -7,6 +7,7 @@ from fastapi.responses import JSONResponse, Response
 from nbdsvc.api import strict
 from nbdsvc.api.request import Body, CurrentRequest, Key, answer
 from nbdsvc.backends.lost_host import declare_lost, let_return
+from nbdsvc.backends.take_over import take_over
 
 router = strict.router("services")
 
@@ -16,6 +17,12 @@ class LostBody(Body):
 
     host: Key
     fenced: bool = False
+
+
+class TakeOverBody(LostBody):
+    """A host that was declared lost, or is now; by: the host that takes over."""
+
+    by: Key | None = None
 
 
 class ReturnBody(Body):
@@ -34,6 +41,21 @@ def declare(request: CurrentRequest, body: LostBody) -> JSONResponse:
     """
     request.require_admin()
     return answer({"lost": asdict(declare_lost(request.app, body.host, fenced=body.fenced))})
+
+
+@router.put("/os-services/take-over")
+def take_volumes_over(request: CurrentRequest, body: TakeOverBody) -> JSONResponse:
+    """Let another host of the cluster serve the volumes of a lost host that are on storage which both see, without a copy:
+    `by`, or the living one with the fewest volumes. Their attachments are exported there, and show its address; operations
+    go on there. fenced: declare the host lost first. Replies what was taken over, of each backend. For administrators. Not in
+    Cinder.
+
+    Errors: 400 badRequest (the host is not lost, or in no cluster; by); 403 forbidden (the caller is no administrator); 404
+    itemNotFound (host); 409 conflictingRequest (the host is alive; no other one is; another one has taken over).
+    """
+    request.require_admin()
+    taken = take_over(request.app, body.host, body.by, fenced=body.fenced)
+    return answer({"taken_over": [asdict(each) for each in taken]})
 
 
 @router.put("/os-services/return")

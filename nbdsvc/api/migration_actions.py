@@ -14,12 +14,15 @@ from nbdsvc.volumes.complete_migration import complete_migration
 from nbdsvc.volumes.migrate import MigrateRequest, migrate_volume
 from nbdsvc.volumes.retype import MigrationPolicy, retype_volume
 
+_CLUSTER_SINCE = (3, 16)
+
 
 class Migrate(Body):
     """Migrate the volume to the pool `host` (host@backend#pool), or one that the scheduler chooses; in use, on its host.
 
     force_host_copy: copy it, also where its driver could move it. lock_volume: keep other commands away by the status
-    `maintenance`; without it they end the migration. cluster (3.16): refused, there are no clusters.
+    `maintenance`; without it they end the migration. cluster (3.16): in place of `host`, cluster@backend#pool, of which the
+    scheduler chooses a host.
     """
 
     host: Text | None = None
@@ -43,11 +46,14 @@ class Retype(Body):
 
 
 def _migrate(request: ApiRequest, id: str, body: Migrate) -> None:
-    if body.cluster is not None and request.version >= (3, 16):
-        raise errors.InvalidInput(field="cluster", value=body.cluster, reason="there are no clusters: name a host")
+    cluster = body.cluster if request.version >= _CLUSTER_SINCE else None
+    if cluster is not None and body.host is not None:
+        raise errors.InvalidInput(field="cluster", value=cluster, reason="name a host or a cluster, not both")
+    if cluster == "":
+        raise errors.InvalidInput(field="cluster", value=cluster, reason="must name a pool: cluster@backend#pool")
     if body.host == "":
         raise errors.InvalidInput(field="host", value=body.host, reason="must name a pool: host@backend#pool")
-    wanted = MigrateRequest(body.host, body.force_host_copy, body.lock_volume)
+    wanted = MigrateRequest(body.host, body.force_host_copy, body.lock_volume, cluster=cluster)
     migrate_volume(request.app, request.context, id, wanted)
 
 

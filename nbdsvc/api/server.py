@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from nbdsvc import errors
 from nbdsvc.api import (
     attachments,
+    clusters,
     default_types,
     encryption,
     evacuation,
@@ -61,7 +62,7 @@ unfinished operations), 415 badMediaType,
 """
 _ROUTERS = (volumes, volume_actions, snapshots, attachments, types, limits, quota_sets, services, hosts, workers, pools,
             zones, extensions, resource_filters, operations, messages, images, manageable, placement, explain,
-            evacuation, transfers, lost_hosts, qos_specs, encryption, quota_classes, default_types)  # fmt: skip
+            evacuation, transfers, lost_hosts, qos_specs, encryption, quota_classes, default_types, clusters)  # fmt: skip
 
 
 def create(app: App, authenticator: Authenticator) -> ApiMiddleware:

@@ -31,7 +31,7 @@ class ServiceBody(Body):
 
 
 class BackendBody(Body):
-    """`host@backend`, or all backends of `host`. There are no clusters."""
+    """`host@backend`, or all backends of `host`. A cluster is frozen host by host."""
 
     host: Key
     cluster: Literal[""] | None = None
@@ -210,7 +210,7 @@ def view(service: ServiceReport, version: Version) -> dict[str, Any]:
         "frozen": row.frozen,
     }
     if version >= _CLUSTER_SINCE:
-        shown["cluster"] = None
+        shown["cluster"] = row.cluster_name
     if version >= steps.BACKEND_STATE:
         shown["backend_state"] = "up" if service.backend_is_up else "down"
     return shown

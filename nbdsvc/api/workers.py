@@ -28,12 +28,12 @@ _Flag = Annotated[bool, BeforeValidator(_flag)]
 
 
 class CleanUpBody(Body):
-    """Which services; there are no clusters."""
+    """Which services; cluster_name: those of cluster@backend."""
 
     host: Key | None = None
     binary: Key | None = None
     service_id: Text | int | None = None
-    cluster_name: Literal[""] | None = None
+    cluster_name: Text | None = None
     is_up: _Flag | None = None
     disabled: _Flag | None = None
     resource_id: Key | None = None
@@ -51,10 +51,11 @@ def cleanup(request: CurrentRequest, body: CleanUpBody) -> JSONResponse:
     request.require_admin()
     given = body.model_dump(exclude={"cluster_name", "service_id"})
     id = None if body.service_id is None else str(body.service_id)
-    found = clean_up(request.app, CleanUpRequest(**given, service_id=id))
+    found = clean_up(request.app, CleanUpRequest(**given, service_id=id, cluster_name=body.cluster_name or None))
     shown = {"cleaning": found.cleaning, "unavailable": found.unavailable}
     return answer({name: [_view(each) for each in services] for name, services in shown.items()}, 202)
 
 
 def _view(service: ServiceReport) -> dict[str, Any]:
-    return {"id": service.row.id, "host": service.name, "binary": service.row.binary, "cluster_name": None}
+    row = service.row
+    return {"id": row.id, "host": service.name, "binary": row.binary, "cluster_name": row.cluster_name}

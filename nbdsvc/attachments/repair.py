@@ -33,7 +33,7 @@ def repair_export(host: Host, backend: Backend, id: str) -> None:
     with host.database.read() as conn:
         attachment = repositories.attachments.find(conn, id)
         volume = repositories.volumes.find(conn, attachment.volume_id) if attachment else None
-    is_there = volume is not None and volume.replication_status != states.LEFT_BEHIND
+    is_there = volume is not None and volume.host == host.name and volume.replication_status != states.LEFT_BEHIND
     has_ended = id in host.ended or not is_there
     if attachment is not None and attachment.exported and attachment.status != "detaching" and not has_ended:
         exporter = host.exporter(attachment.protocol or protocol_of(backend.exporter))

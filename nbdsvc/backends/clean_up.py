@@ -29,6 +29,8 @@ class CleanUpRequest:
     service_id: str | None = None
     is_up: bool | None = None
     disabled: bool | None = None
+    cluster_name: str | None = None
+    """cluster@backend, of which each host takes up its own work."""
     resource_id: str | None = None
     """A volume or snapshot: the service that holds it."""
     resource_type: str | None = None
@@ -68,6 +70,7 @@ def _is_meant(service: ServiceReport, request: CleanUpRequest, where: str | None
     return (
         service.matches(request.host, request.binary)
         and where in (None, service.name)
+        and request.cluster_name in (None, service.row.cluster_name)
         and request.service_id in (None, service.row.id)
         and request.is_up in (None, service.is_up)
         and request.disabled in (None, service.row.disabled)

@@ -12,9 +12,9 @@ from nbdsvc.backends import placement
 from nbdsvc.model import names
 from nbdsvc.model.entities import Volume, VolumeType
 from nbdsvc.scheduler.candidate import Candidate, Request
-from nbdsvc.scheduler.decide import Refusal, judge
+from nbdsvc.scheduler.decide import Refusal, decide, judge
 from nbdsvc.scheduler.filters import CAPABILITIES
-from nbdsvc.store import qos_specs, repositories
+from nbdsvc.store import clusters, qos_specs, repositories
 from nbdsvc.units import GiB
 
 # Of a backend's report: whether its host takes volumes of other hosts, and gives its own away. An older version has neither.
@@ -31,12 +31,58 @@ def named_destination(app: App, conn: sa.Connection, volume: Volume, host: str) 
     found = _named(placement.candidates(app, conn), host)
     if found.full_name == volume.full_host:
         raise _refused(host, "the volume is in this pool already")
+    request = _request(conn, volume, _type_of(conn, volume))
+    if clusters.is_same_storage(conn, found.full_name, volume.full_host):
+        return _in_place(found, host, request)
     found = replace(found, out_of_reach=_out_of_reach(_reported(conn), volume, found))
-    if refusal := judge(_request(conn, volume, _type_of(conn, volume)), found):
+    if refusal := judge(request, found):
         raise _refused(host, str(refusal))
     if not placement.reserve(app, conn, found.full_name, volume.size * GiB, found.pool):
         raise _refused(host, f"{found.full_name} has become full")
     return found.full_name
+
+
+def _in_place(found: Candidate, host: str, request: Request) -> str:
+    """The volume has its room there already."""
+    if refusal := judge(replace(request, size=0), found):
+        raise _refused(host, str(refusal))
+    return found.full_name
+
+
+def destination_in_cluster(app: App, conn: sa.Connection, volume: Volume, cluster: str) -> str:
+    """The best host for the volume in a pool of a cluster: cluster@backend#pool, or a part of it with one pool only.
+
+    InvalidInput where there is no such pool or several are meant, where the volume is in it already, and where no host of
+    the cluster can take it.
+    """
+    wanted, backend, pool = names.split_host(cluster)
+    found = [
+        each
+        for each in placement.candidates(app, conn)
+        if wanted and each.cluster == wanted and backend in ("", each.backend) and pool in ("", each.pool.name)
+    ]
+    pools = sorted({names.join_host(wanted, each.backend, each.pool.name) for each in found})
+    if len(pools) != 1:
+        what = f"it has several pools: name one of {', '.join(pools)}" if pools else "no cluster has this name and pool"
+        raise errors.InvalidInput(field="cluster", value=cluster[:80], reason=what)
+    if any(clusters.is_same_storage(conn, each.full_name, volume.full_host) for each in found):
+        reason = "the volume is in this pool already; name a host, to have it served by another one"
+        raise errors.InvalidInput(field="cluster", value=cluster[:80], reason=reason)
+    reported, request = _reported(conn), _request(conn, volume, _type_of(conn, volume))
+    judged = [replace(each, out_of_reach=_out_of_reach(reported, volume, each)) for each in found]
+    return placement.choose_among(app, conn, request, lambda: judged)
+
+
+def peer_of(app: App, conn: sa.Connection, volume: Volume) -> str | None:
+    """The best other host that sees the volume's storage and takes volumes; None where there is none."""
+    request = replace(_request(conn, volume, _type_of(conn, volume)), size=0)
+    peers = [
+        each
+        for each in placement.candidates(app, conn)
+        if each.host != volume.host and clusters.is_same_storage(conn, each.full_name, volume.full_host)
+    ]
+    able = [each for each in peers if judge(request, each) is None]
+    return decide(request, able, app.settings.scheduler_weights).best.full_name if able else None
 
 
 def chosen_destination(app: App, conn: sa.Connection, volume: Volume, away_from: str = "") -> str:
@@ -113,12 +159,12 @@ def destination_for_type(app: App, conn: sa.Connection, volume: Volume, wanted: 
 
 
 def _others(app: App, conn: sa.Connection, volume: Volume, away_from: str = "") -> list[Candidate]:
-    """Every other pool, also where the volume cannot get to it: a refusal says so."""
+    """Every other pool, but those where the volume is, also where it cannot get to it: a refusal says so."""
     reported = _reported(conn)
     return [
         replace(each, out_of_reach=_out_of_reach(reported, volume, each))
         for each in placement.candidates(app, conn)
-        if each.full_name != volume.full_host and each.host != (away_from or None)
+        if not clusters.is_same_storage(conn, each.full_name, volume.full_host) and each.host != (away_from or None)
     ]
 
 

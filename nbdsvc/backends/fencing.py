@@ -6,6 +6,7 @@ where no reader looks any more.
 
 import time
 
+import sqlalchemy as sa
 import structlog
 
 from nbdsvc import errors
@@ -33,6 +34,30 @@ def end_foreign_exports(host: Host) -> int:
         log.warning("an export is ended: this host serves its volume no more", export=id)
         exporter.remove(id)
     return len(foreign)
+
+
+def forget_foreign_notes(host: Host) -> int:
+    """Forget what is noted here of volumes that another host serves by now: digests, which were of earlier bytes, and ends of
+    access that were not recorded, because what was exported here has ended anyway. How many.
+    """
+    noted = [path.name for path in host.digests.folder.iterdir()] if host.digests.folder.is_dir() else []
+    ended = [id for id, _ in host.ended.items()]
+    with host.database.read() as conn:
+        digests = [id for id in noted if _is_foreign(conn, host, id)]
+        ends = [id for id in ended if _is_foreign(conn, host, id)]
+    for id in digests:
+        host.digests.discard(id)
+    for id in ends:
+        log.warning("an end of access is forgotten: this host serves its volume no more", attachment=id)
+        host.ended.remove(id)
+    return len(digests) + len(ends)
+
+
+def _is_foreign(conn: sa.Connection, host: Host, id: str) -> bool:
+    """Whether this is, or is of, a volume that another host serves."""
+    row = repositories.snapshots.find(conn, id) or repositories.attachments.find(conn, id)
+    volume = repositories.volumes.find(conn, row.volume_id if row else id)
+    return volume is not None and volume.host != host.name
 
 
 def end_when_overtaken(host: Host) -> None:

@@ -11,7 +11,7 @@ import structlog
 
 from nbdsvc import driver as contract
 from nbdsvc import errors
-from nbdsvc.backends import findings, provider_info, recognition, replication
+from nbdsvc.backends import findings, membership, provider_info, recognition, replication
 from nbdsvc.backends.destination import RECEIVES, SENDS
 from nbdsvc.backends.places import Places
 from nbdsvc.driver import BackendObject, PoolStats
@@ -51,6 +51,8 @@ class Heartbeat:
         """Why the service must not start over this backend."""
 
         self._working = False
+        # Identities of the pools with which it has joined its cluster.
+        self._joined: Mapping[str, str] = {}
 
     def beat(self) -> None:
         """Start the driver if it does not work, and report.
@@ -60,12 +62,14 @@ class Heartbeat:
         try:
             if not self._working:
                 self._working = self._start()
+            elif self._backend.cluster:
+                self._join()
             self._working = publish(self._host, self._backend, self._working)
             if self._working:
                 replication.follow_report(self._host, self._backend)
             self._reported(f"{self._host.name}@{self._backend.name}")
         except errors.ConfigError as error:
-            self.failure = error
+            self.failure, self._working = error, False
             raise
         finally:
             self.first.set()
@@ -74,12 +78,22 @@ class Heartbeat:
         self._take_places()
         replication.set_active(self._host, self._backend)
         working = initialise(self._backend)
+        if working and self._backend.cluster:
+            self._join()
         if working and self._refuse_unknown:
             recognition.check_objects(self._host, self._backend)
         if working:
             self._check_machine(self._backend)
             replication.look_again(self._host, self._backend)
         return working and provider_info.take_over(self._host, self._backend)
+
+    def _join(self) -> None:
+        """Join the cluster, with the pools that are there now; ConfigError where one is not what its other hosts see."""
+        try:
+            self._joined = membership.join(self._host, self._backend, self._joined)
+        except errors.RequestError as error:
+            reason = f"backend {self.name} cannot be one of cluster {self._backend.cluster}: {error}"
+            raise errors.ConfigError(setting="cluster", reason=reason) from error
 
     def _take_places(self) -> None:
         try:
@@ -125,8 +139,17 @@ def publish(host: Host, backend: Backend, working: bool) -> bool:
         capabilities["findings"] = findings.report(lacking, known.get("findings", []))
         _warn_of_properties(backend, capabilities, known)
         measured = promises.measured(settled, promises.settled(conn, host.name, backend.name))
+        left = {} if backend.cluster else {"cluster": ""}
         backends.report(
-            conn, host.name, backend.name, host.zone, pools, measured, working=working, capabilities=capabilities
+            conn,
+            host.name,
+            backend.name,
+            host.zone,
+            pools,
+            measured,
+            working=working,
+            capabilities=capabilities,
+            **left,
         )
     return working
 
@@ -142,7 +165,8 @@ def _maintain(host: Host, backend: Backend) -> list[BackendObject]:
     for id, fault in lost.items():
         with host.database.write() as conn:
             row = repositories.snapshots.find(conn, str(id))
-            if row and row.status == "available":
+            volume = repositories.volumes.find(conn, row.volume_id) if row else None
+            if row and row.status == "available" and volume and volume.host == host.name:
                 log.error("a snapshot is lost", snapshot=id, reason=fault)
                 transitions.finish_snapshot(conn, row.id, "available", "error")
     return objects

@@ -3,7 +3,8 @@
 The declaration is one transaction, after which a process of that host that is not dead after all writes nothing. What
 follows from it goes by the rows of hosts, so that any process does it, again after a crash, and also for what is submitted
 later: operations at the host end (operations/lost_host.py), attachments of its volumes end, second places of moved volumes
-there are set aside until it returns (store/lost_places.py).
+there are set aside until it returns (store/lost_places.py). What is on storage that another host of its cluster sees waits
+until that one takes it over (take_over.py).
 """
 
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from nbdsvc.model import states
 from nbdsvc.model.context import ADMIN, Context
 from nbdsvc.model.entities import Attachment, Move, StorageBackend
 from nbdsvc.operations.lost_host import settle
-from nbdsvc.store import claims, hosts, lost_places, moves, repositories, tables
+from nbdsvc.store import claims, clusters, hosts, lost_places, moves, repositories, tables
 from nbdsvc.store import operations as journal
 
 log = structlog.get_logger(__name__)
@@ -70,11 +71,18 @@ def let_return(app: App, host: str) -> None:
     Raises NotFound for a host that there is not, InvalidState for one that is not lost.
     """
     with app.change() as conn:
+        hold(app, conn, host)
         if not matching(conn, host):
             raise errors.NotFound(resource="Host", id=host)
         if not hosts.let_return(conn, host):
             raise errors.InvalidState(resource="Host", id=host, action="return", status="not lost", allowed=["lost"])
         lost_places.bring_back(conn, host)
+        clusters.forget_take_overs(conn, host)
+
+
+def hold(app: App, conn: sa.Connection, host: str) -> None:
+    """Until this transaction ends, the host neither returns nor is taken over by another transaction."""
+    app.database.lock_name(conn, f"lost host {host}")
 
 
 def _check_silent(app: App, conn: sa.Connection, host: str) -> list[StorageBackend]:
@@ -113,11 +121,23 @@ def _settle(app: App, host: str) -> int:
 
 
 def _attachments(conn: sa.Connection, host: str) -> list[Attachment]:
-    there = sa.select(tables.volumes.c.id).where(tables.volumes.c.host == host)
+    there = sa.select(tables.volumes.c.id).where(
+        tables.volumes.c.host == host, tables.volumes.c.backend.not_in(_shared(conn, host))
+    )
     ends = states.ATTACHMENT["delete"].sources - {"detaching"}
     return repositories.attachments.select(
         conn, tables.attachments.c.volume_id.in_(there), tables.attachments.c.status.in_(sorted(ends))
     )
+
+
+def _shared(conn: sa.Connection, host: str) -> list[str]:
+    """The backends whose volumes another host takes over, or has."""
+    rows = repositories.backends.select(conn, tables.backends.c.host == host)
+    return [
+        row.name
+        for row in rows
+        if clusters.heir(conn, host, row.name) or clusters.awaits_take_over(conn, host, row.name)
+    ]
 
 
 def _end_attachment(app: App, host: str, seen: Attachment) -> bool:
@@ -136,7 +156,8 @@ def _end_attachment(app: App, host: str, seen: Attachment) -> bool:
 
 def _left(conn: sa.Connection, host: str) -> list[Move]:
     """Places of moves that have ended."""
-    return repositories.moves.select(conn, tables.moves.c.host == host)
+    here = tables.moves.c
+    return repositories.moves.select(conn, here.host == host, here.backend.not_in(_shared(conn, host)))
 
 
 def _set_aside(app: App, host: str, seen: Move) -> bool:

@@ -4,6 +4,7 @@ Of two that are submitted at once the second has to see what the first one promi
 submitting transaction locks the pool by name, and looks again. One pool only: those that go to others are not waited for.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ from nbdsvc.model.entities import StorageBackend
 from nbdsvc.scheduler.candidate import Candidate, Nearness, Request
 from nbdsvc.scheduler.decide import Decision, decide, judge
 from nbdsvc.scheduler.filters import CAPABILITIES, NEARNESS, Filter
-from nbdsvc.store import backends, promises, repositories
+from nbdsvc.store import backends, clusters, promises, repositories
 from nbdsvc.units import GiB, shown_gigabytes
 
 # A backend is down when two reports are missing, and this many seconds more for a report that is slow.
@@ -118,23 +119,45 @@ def _check(request: Request, pools: list[Candidate], filters: Sequence[Filter]) 
 def candidates(app: App, conn: sa.Connection) -> list[Candidate]:
     """Every pool that a backend reported; of a backend that reports none, because it is down, one without a name."""
     pools, sums, measured = backends.all_pools(conn), promises.by_pool(conn), backends.all_measured(conn)
+    rows, disabled = repositories.backends.select(conn), clusters.disabled(conn)
+    shared = _promised_to_clusters(rows, sums)
     return [
-        _candidate(app, row, pool, sums.get((row.host, row.name, pool.name), 0), measured.get((row.id, pool.name)))
-        for row in repositories.backends.select(conn)
+        _candidate(
+            app, row, pool,
+            shared.get((row.cluster_name, pool.name), sums.get((row.host, row.name, pool.name), 0)),
+            measured.get((row.id, pool.name)),
+            is_closed=row.cluster_name in disabled,
+        )
+        for row in rows
         for pool in pools.get(row.id, [_NO_POOL])
-    ]
+    ]  # fmt: skip
 
 
-def _candidate(app: App, row: StorageBackend, pool: PoolStats, promised: int, measured: int | None) -> Candidate:
+def _promised_to_clusters(
+    rows: Sequence[StorageBackend], sums: Mapping[tuple[str, str, str], int]
+) -> dict[tuple[str | None, str], int]:
+    """Bytes promised to each pool that several hosts see, by all of them: cluster@backend, pool."""
+    found: dict[tuple[str | None, str], int] = defaultdict(int)
+    cluster_of = {(row.host, row.name): row.cluster_name for row in rows if row.cluster}
+    for (host, backend, pool), promised in sums.items():
+        if (host, backend) in cluster_of:
+            found[cluster_of[host, backend], pool] += promised
+    return dict(found)
+
+
+def _candidate(
+    app: App, row: StorageBackend, pool: PoolStats, promised: int, measured: int | None, *, is_closed: bool
+) -> Candidate:
     return Candidate(
         row.host, row.name, pool, row.availability_zone,
         up=is_up(app, row) and not pool.fault,
-        enabled=not (row.disabled or row.frozen or row.replication_status == "failing-over"),
+        enabled=not (is_closed or row.disabled or row.frozen or row.replication_status == "failing-over"),
         room=_room(pool, promised, measured),
         promised=max(promised, pool.provisioned),
         capabilities=capabilities(row, pool),
         filter_function=row.capabilities.get(FILTER),
         goodness_function=row.capabilities.get(GOODNESS),
+        cluster=row.cluster,
     )  # fmt: skip
 
 
@@ -176,7 +199,13 @@ def _room_now(conn: sa.Connection, host: str, pool: PoolStats) -> float:
 
 def reserve(app: App, conn: sa.Connection, host: str, size: int, pool: PoolStats) -> bool:
     """Hold the pool for this transaction, which promises `size` bytes of it; False where it has no room for them."""
-    return app.database.lock_name_if(conn, f"room-{host}", lambda: _room_now(conn, host, pool) >= size)
+    return app.database.lock_name_if(conn, f"room-{_storage(conn, host)}", lambda: _room_now(conn, host, pool) >= size)
+
+
+def _storage(conn: sa.Connection, host: str) -> str:
+    """What all hosts that see the pool call it: cluster@backend#pool."""
+    row, pool = backends.find(conn, host), names.split_host(host)[2]
+    return f"{row.cluster_name}#{pool}" if row and row.cluster_name else host
 
 
 def check_growth(app: App, conn: sa.Connection, host: str, more: int) -> None:

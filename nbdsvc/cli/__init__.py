@@ -16,7 +16,7 @@ __all__ = ["cli", "exit_status", "main"]
 VERBS = {
     "serve": ("serve", "Run the API and this host's work in one process."),
     "api": ("serve", "Run the API only."),
-    "host": ("host", "Run this host's work only; evacuate a host, declare one lost."),
+    "host": ("host", "Run this host's work only; evacuate a host, declare one lost, take its volumes over."),
     "rebuild": ("rebuild", "Make new rows for the volumes of a pool whose database is lost."),
     "volume": ("volume", "Create, list, show, extend, upload and delete volumes."),
     "snapshot": ("snapshot", "Create, list, show and delete snapshots."),
@@ -27,6 +27,7 @@ VERBS = {
     "operation": ("operation", "List, show, follow and cancel operations."),
     "explain": ("explain", "Say what differs in a volume, a backend or everything, and mend what is safe."),
     "service": ("service", "List, disable, freeze and thaw backends; set log levels."),
+    "cluster": ("cluster", "List and disable backends that several hosts serve as one storage."),
     "explain-placement": ("explain_placement", "Show where a new volume would go, and why not elsewhere."),
     "migrate": ("migrate", "Move a volume to another pool."),
     "retype": ("retype", "Give a volume another type, where it is or by moving it."),

@@ -13,6 +13,7 @@ from nbdsvc.cli.client import Client
 # Seconds between two looks at an evacuation, each of which asks for all of its volumes.
 _LOOK_SECONDS = 2.0
 _COLUMNS = ("id", "name", "size", "state", "destination", "progress", "reason", "advice")
+_TAKEN = ("backend", "cluster", "by", "volumes", "attachments", "left")
 _UNDER_WAY = ("moving", "waiting")
 
 
@@ -58,6 +59,17 @@ def lost(name: str, fenced: bool, as_json: bool) -> None:
     """Declare that HOST never returns: its operations and attachments end, and nothing waits for it any more."""
     found = Client().put("os-services", "lost", body={"host": name, "fenced": fenced})["lost"]
     show.one(found, as_json)
+
+
+@host.command("take-over")
+@click.argument("name", metavar="HOST")
+@click.option("--by", metavar="OTHER", help="The host that takes over; without it, the one with the fewest volumes.")
+@click.option("--fenced", is_flag=True, help="Declare HOST lost first: it is off, or cut off from its storage.")
+@show.json_option
+def take_over(name: str, by: str | None, fenced: bool, as_json: bool) -> None:
+    """Let another host of its cluster serve the volumes of HOST, which is lost: they are on storage that both see."""
+    body = {"host": name, "fenced": fenced, **({"by": by} if by else {})}
+    show.rows(Client().put("os-services", "take-over", body=body)["taken_over"], _TAKEN, as_json)
 
 
 @host.command("return")

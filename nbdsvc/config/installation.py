@@ -23,6 +23,10 @@ class Installation:
     database_reserve: int = 8 << 20
     # Name of this host in `host@backend#pool`; only one process at a time may run under a name.
     host: str = field(default_factory=socket.gethostname)
+    # Name of the cluster of hosts to which this one belongs; empty: none. Backends of the same name on hosts of one
+    # cluster are one storage that all of them see: each volume is served by one of them, and another takes over when
+    # that is lost (docs/services.md). A table [backends.NAME] may name another cluster, or with an empty name none.
+    cluster: str = ""
     # Seconds without a heartbeat in the database after which another process may take over this name. A process on the
     # same machine need not wait: it can see that the process before it is dead.
     claim_seconds: float = 10.0

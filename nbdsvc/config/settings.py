@@ -30,6 +30,8 @@ class Settings(Limits, Choice, Work, Exports, Images, Storage, Access, Installat
     @property
     def served_backends(self) -> dict[str, BackendSettings]:
         """The backends of this host by name, the default one first. ConfigError names a backend's wrong setting."""
+        for name in self.backends or [self.backend]:
+            backend_settings.check_cluster("cluster", name, self.cluster)
         unnamed = BackendSettings(
             driver=self.driver,
             exporters=(self.exporter,),
@@ -37,6 +39,7 @@ class Settings(Limits, Choice, Work, Exports, Images, Storage, Access, Installat
             max_copies=self.max_copies,
             copy_rate=self.copy_rate,
             copy_cores=self.copy_cores,
+            cluster=self.cluster,
         )
         return backend_settings.parse(self.backends, unnamed) or {self.backend: unnamed}
 
@@ -60,5 +63,7 @@ class Settings(Limits, Choice, Work, Exports, Images, Storage, Access, Installat
         for kind in (Installation, Access, Storage, Exports, Work, Choice):
             yield from kind.checks(self)
         used = {exporter for backend in self.served_backends.values() for exporter in backend.exporters}
+        clusters = {backend.cluster for backend in self.served_backends.values()}
+        yield Check(self.host in clusters, "cluster", "must not be the host's own name: both stand before an @")
         portals_missing = used - {"nbd"} and not self.iscsi_portals
         yield Check(portals_missing, "iscsi_portals", "needs at least one address")

@@ -42,6 +42,7 @@ from nbdsvc.driver.proxy import ProxyVD, class_name
 from nbdsvc.driver.refs import SnapshotRef, VolumeRef
 from nbdsvc.driver.replica_update import is_replicated, replication_columns
 from nbdsvc.driver.replication import DEFAULT_TARGET, ReplicaDriver, ReplicatedDriver, VolumeUpdate
+from nbdsvc.driver.shared import SharedStorageDriver
 from nbdsvc.driver.snapshots import CloneDriver, RevertDriver, SnapshotDriver
 from nbdsvc.driver.state import ProviderState
 from nbdsvc.driver.stats import LIMITLESS, Capacity, PoolStats, unmeasured
@@ -81,6 +82,7 @@ __all__ = [
     "ReplicatedDriver",
     "RevertDriver",
     "SecureFilesDriver",
+    "SharedStorageDriver",
     "SnapshotDriver",
     "SnapshotRef",
     "TransferDriver",

@@ -11,6 +11,7 @@ from nbdsvc.driver.manage import ManageDriver, ManageSnapshotDriver
 from nbdsvc.driver.migrate import MigratedDriver, MigrateDriver, VolumeCopyDriver
 from nbdsvc.driver.properties import VendorPropertiesDriver
 from nbdsvc.driver.replication import ReplicaDriver, ReplicatedDriver
+from nbdsvc.driver.shared import SharedStorageDriver
 from nbdsvc.driver.snapshots import CloneDriver, RevertDriver, SnapshotDriver
 from nbdsvc.driver.transfer import TransferDriver
 
@@ -32,6 +33,7 @@ PROTOCOLS: dict[str, tuple[type, str]] = {
     "MigrateDriver": (MigrateDriver, "moves no volumes without a copy"),
     "VolumeCopyDriver": (VolumeCopyDriver, "prepares no volumes for a copy"),
     "MigratedDriver": (MigratedDriver, "finalizes no volumes that were copied"),
+    "SharedStorageDriver": (SharedStorageDriver, "cannot say whether two hosts see the same storage"),
     "TransferDriver": (TransferDriver, "keeps nothing of a volume's owner"),
 }
 

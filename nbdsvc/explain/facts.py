@@ -118,5 +118,7 @@ class Facts:
 
     unanswered: Mapping[str, str] = field(default_factory=dict)
     """Host -> why it did not say what differs there."""
+    lost: frozenset[str] = frozenset()
+    """Hosts that were declared lost."""
     claims: tuple[Claim, ...] = ()
     quotas: tuple[Quota, ...] = ()

@@ -14,7 +14,7 @@ from nbdsvc.explain.rows import Rows
 from nbdsvc.exporter import Exporter
 from nbdsvc.host import Host
 from nbdsvc.model.entities import Attachment, Snapshot, Volume
-from nbdsvc.store import claims, quotas, secrets
+from nbdsvc.store import claims, hosts, quotas, secrets
 from nbdsvc.store import operations as journal
 from nbdsvc.store.database import Database
 
@@ -91,6 +91,7 @@ def observe_rows(
             newest=_newest(conn, after),
             secrets=frozenset(secrets.ended(conn)),
             quotas=tuple(_quotas(conn, after, limits)),
+            lost=frozenset(hosts.lost(conn)),
             claims=tuple(Claim(*each) for each in claims.listed(conn)),
         )
 

@@ -138,6 +138,19 @@ def _host_down(view: View) -> Iterator[Found]:
         yield Found("host", host, {}, last, frozenset(row.full_name for row in rows))
 
 
+def _take_over(view: View) -> Iterator[Found]:
+    """Hosts that are down or lost, with volumes that a living host of their cluster can serve."""
+    for host in sorted(view.dead_hosts() | view.facts.lost):
+        peers = view.peers(host)
+        waiting = [row for row in view.facts.volumes if row.host == host and peers.get(row.backend)]
+        if waiting:
+            others = sorted({peer for row in waiting for peer in peers[row.backend]})
+            state = "is lost" if host in view.facts.lost else "does not report"
+            word = "" if host in view.facts.lost else " --fenced, once it is switched off"
+            values = {"state": state, "count": len(waiting), "others": ", ".join(others), "word": word}
+            yield Found("host", host, values, related=frozenset(row.id for row in waiting))
+
+
 def _unanswered(view: View) -> Iterator[Found]:
     return (Found("host", host, {"reason": reason}) for host, reason in view.facts.unanswered.items())
 
@@ -219,6 +232,8 @@ OF_STORAGE = (
 OF_ROWS = (
     Case("host.down", ERROR, "host {id} does not report",
          "start nbdsvc there; if it never returns: nbdsvc host lost {id} --fenced", _host_down),
+    Case("host.take_over", ERROR, "host {id} {state}, and has {count} volumes on storage that host {others} of its cluster "
+         "sees too", "nbdsvc host take-over {id}{word}", _take_over),
     Case("host.unanswered", ERROR, "host {id} did not say what differs there: {reason}",
          "try again; the log of the host says more", _unanswered),
     Case("backend.disabled", NOTE, "backend {id} takes no new volumes: {reason}", "enable it when it should", _disabled),

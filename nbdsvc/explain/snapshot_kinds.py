@@ -73,7 +73,8 @@ def _of_others(view: View) -> Iterator[tuple[Found, Volume, Move | None]]:
     moves = {(each.id, each.full_host): each for each in view.facts.moves}
     for backend, each in view.idle_objects():
         row = view.volumes.get(each.id or "")
-        if each.kind == "volume" and each.owner and row and row.host != view.facts.host:
+        is_elsewhere = row is not None and row.host != view.facts.host and not view.is_shared(row, backend)
+        if each.kind == "volume" and each.owner and row and is_elsewhere:
             here = names.join_host(view.facts.host, backend, each.pool)
             found = Found("volume", row.id, {"here": here, "there": row.full_host},
                           related=frozenset({names.join_host(view.facts.host, backend)}))  # fmt: skip

@@ -107,6 +107,27 @@ class View:
         """Whether the backend's last report is too old."""
         return backend.full_name in self.facts.late
 
+    def is_shared(self, volume: Volume, backend: str) -> bool:
+        """Whether the volume is on another host by its row, and this backend of the host sees the same storage."""
+        here = self._cluster(self.facts.host, backend)
+        return bool(here) and backend == volume.backend and here == self._cluster(volume.host, volume.backend)
+
+    def _cluster(self, host: str, backend: str) -> str:
+        return next((row.cluster for row in self.facts.backends if (row.host, row.name) == (host, backend)), "")
+
+    def peers(self, host: str) -> dict[str, list[str]]:
+        """The living hosts that see the storage of each backend of this host."""
+        dead = self.dead_hosts() | self.facts.lost
+        shared = {row.name: row.cluster for row in self.facts.backends if row.host == host and row.cluster}
+        return {
+            name: sorted(
+                row.host
+                for row in self.facts.backends
+                if (row.name, row.cluster) == (name, cluster) and row.host not in dead and row.working
+            )
+            for name, cluster in shared.items()
+        }
+
     def dead_hosts(self) -> set[str]:
         """Hosts whose backends all have stopped to report."""
         alive = {row.host for row in self.facts.backends if not self.is_late(row)}

@@ -233,6 +233,8 @@ class StorageBackend:
     active_backend_id: str | None = None
     # storage_protocol, instant_clone, instant_snapshot, description, filter_function, goodness_function, findings.
     capabilities: dict[str, Any] = field(default_factory=dict)
+    # Name of the cluster whose hosts see its storage; empty: this host alone does.
+    cluster: str = ""
     created_at: datetime = field(default_factory=clock.now)
     updated_at: datetime | None = None
 
@@ -240,3 +242,27 @@ class StorageBackend:
     def full_name(self) -> str:
         """host@backend, as clients name a service."""
         return names.join_host(self.host, self.name)
+
+    @property
+    def cluster_name(self) -> str | None:
+        """cluster@backend; None where it is in no cluster."""
+        return names.join_host(self.cluster, self.name) if self.cluster else None
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """One storage that backends of one name on several hosts serve. `name`: cluster@backend.
+
+    `driver`: the class that all of them have. `storage`: the identity of each pool's storage, by the pool's name.
+    """
+
+    id: str
+    name: str
+    driver: str
+    storage: dict[str, str] = field(default_factory=dict)
+    binary: str = "cinder-volume"
+    # Set by an administrator: no new volumes are placed on any of its hosts.
+    disabled: bool = False
+    disabled_reason: str | None = None
+    created_at: datetime = field(default_factory=clock.now)
+    updated_at: datetime | None = None

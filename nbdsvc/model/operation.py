@@ -13,6 +13,8 @@ FINISHED = frozenset({SUCCEEDED, FAILED, CANCELLED, ROLLBACK_FAILED})
 
 # The key, among the results of the steps, of the operation that continues the work of a failed one.
 CONTINUED_BY = "continued_by"
+# The key of a mark, among them: an operation of a lost host, whose notes of how far its copy is are lost.
+TAKEN_OVER = "taken_over"
 
 
 @dataclass(frozen=True, order=True)

@@ -3,7 +3,8 @@
 The step at the cursor counts as failed. Steps that other hosts did are undone by those hosts; the end of an operation
 whose own host is lost is made here. An operation that was to remove objects of the lost host counts as succeeded. Each
 operation is one transaction that checks whether the operation is still on the lost host; so any process may do this,
-several at once, and again after a crash.
+several at once, and again after a crash. One whose volume another host of the cluster takes over waits for that, and goes
+on there.
 """
 
 from collections.abc import Mapping
@@ -13,19 +14,21 @@ import sqlalchemy as sa
 import structlog
 
 from nbdsvc import errors
-from nbdsvc.model import clock
+from nbdsvc.model import clock, names
 from nbdsvc.model import operation as model
 from nbdsvc.model.operation import Operation, Place
 from nbdsvc.operations.journal import CHANNEL, ENDED_CHANNEL
 from nbdsvc.operations.operation_type import OperationType
 from nbdsvc.operations.step_places import StepPlaces
 from nbdsvc.operations.unknown_type import typed
-from nbdsvc.store import hosts, operation_locks, secrets, transitions
+from nbdsvc.store import clusters, hosts, moves, operation_locks, secrets, transitions
 from nbdsvc.store import operations as rows
 from nbdsvc.store.database import Database
 
 log = structlog.get_logger(__name__)
 
+# Nouns of what is in a pool: an operation on a host or a backend ends with it.
+_IN_POOLS = ("volume", "snapshot")
 Types = Mapping[str, OperationType[Any]]
 
 
@@ -73,10 +76,55 @@ def _settle_in_one(database: Database, host: str, types: Types, id: str) -> bool
         if found is None or found.finished or found.step_host != host or not hosts.is_lost(conn, host):
             return False
         type, args = typed(types, found)
-        _go_on(conn, found, type, args)
+        if not _follow(conn, found, type):
+            if _waits(conn, found):
+                return False
+            _go_on(conn, found, type, args)
         database.notify(conn, CHANNEL)
         database.notify(conn, ENDED_CHANNEL, host)
     return True
+
+
+def _is_of_storage(found: Operation) -> bool:
+    """Whether what it works on is in a pool, and not the host itself."""
+    return found.resource_type in _IN_POOLS
+
+
+def _waits(conn: sa.Connection, found: Operation) -> bool:
+    """Whether it goes on at the host that is to take over its volume, or can only at its own."""
+    awaits = clusters.awaits_take_over(conn, found.step_host, found.step_backend)
+    has_heir = clusters.heir(conn, found.step_host, found.step_backend) is not None
+    return _is_of_storage(found) and (awaits or has_heir)
+
+
+def _follow(conn: sa.Connection, found: Operation, type: OperationType[Any]) -> bool:
+    """Hand it on to the host that has taken over its volume, as it is; False where none has, or it cannot leave.
+
+    There it is taken up at its step, as after a crash: objects have its id. One that two hosts share is undone, because what
+    the lost one held of it, a server or a connection, is gone; where it cannot be undone any more it goes on.
+    """
+    heir = clusters.heir(conn, found.step_host, found.step_backend)
+    if heir is None or not _is_of_storage(found) or moves.is_undecided(conn, found):
+        return False
+    old, new = (names.join_host(host, found.step_backend) for host in (found.step_host, heir))
+    changes: dict[str, Any] = {
+        "step_host": heir, "taken_up": False, "results": {**found.results, model.TAKEN_OVER: True},
+        "args": {key: new if value == old else value for key, value in found.args.items()},
+    }  # fmt: skip
+    if found.host == found.step_host:
+        changes["host"] = clusters.heir(conn, found.host, found.backend) or found.host
+    if found.state != model.UNDOING and _is_shared(type) and _can_be_undone(found, type):
+        changes |= {"state": model.UNDOING, "error": _facts(conn, found, _error(found.step_host))}
+    _write(conn, found, **changes)
+    return True
+
+
+def _is_shared(type: OperationType[Any]) -> bool:
+    return any(step.host for step in type.steps)
+
+
+def _can_be_undone(found: Operation, type: OperationType[Any]) -> bool:
+    return found.cursor < len(type.steps) and (found.cursor < 0 or type.steps[found.cursor].stoppable)
 
 
 def _go_on(conn: sa.Connection, found: Operation, type: OperationType[Any], args: Any) -> None:

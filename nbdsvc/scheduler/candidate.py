@@ -30,6 +30,8 @@ class Candidate:
     goodness_function: str | None = None
     # Why a volume that is moved cannot get here from its host; empty where it can, and for a new volume.
     out_of_reach: str = ""
+    # The cluster whose hosts see the pool; empty: this host alone does.
+    cluster: str = ""
 
     @property
     def full_name(self) -> str:

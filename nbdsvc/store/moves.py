@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from nbdsvc import errors
 from nbdsvc.model import clock, states
 from nbdsvc.model.entities import Move, Volume
-from nbdsvc.model.operation import FAILED
+from nbdsvc.model.operation import FAILED, UNDOING, Operation
 from nbdsvc.store import hosts, operations, repositories, tables
 
 _volumes = tables.volumes.c
@@ -26,6 +26,7 @@ KINDS = (
     "volume.migrate_between_hosts",
     "volume.retype_between_hosts",
     "volume.migrate_in_use",
+    "volume.migrate_in_cluster",
 )
 # The step of an operation in which the server of an export goes to the destination before the rows do.
 SERVER_SWITCHES = {"volume.migrate_in_use": 3}
@@ -62,6 +63,24 @@ def being_given(conn: sa.Connection, type_id: str) -> int:
     return found
 
 
+def is_undecided(conn: sa.Connection, operation: Operation) -> bool:
+    """Whether the server of an export may have taken the volume to its second place, and the rows could not follow: the
+    host of that server alone knows which of the two has the newest bytes.
+    """
+    move = repositories.moves.find(conn, operation.resource_id)
+    switches = SERVER_SWITCHES.get(operation.kind)
+    if switches is None or move is None or move.operation_id != operation.id or move.switched:
+        return False
+    # An undo that has come past the switch tells no more whether there was one.
+    return operation.cursor >= (1 if operation.state == UNDOING else switches)
+
+
+def undecided(conn: sa.Connection, host: str) -> frozenset[str]:
+    """The volumes of which this host alone knows where they are."""
+    found = operations.unfinished(conn, host)
+    return frozenset(each.resource_id for each in found if is_undecided(conn, each))
+
+
 def is_last_copy(conn: sa.Connection, move: Move) -> bool:
     """Whether the source may be the last copy of a volume: its destination was declared lost after the switch and has not
     returned, or has returned without the volume, whose status is `error` then.
@@ -70,6 +89,12 @@ def is_last_copy(conn: sa.Connection, move: Move) -> bool:
     if not move.switched or volume is None or volume.host == move.host:
         return False
     return volume.status == "error" or hosts.is_missing(conn, volume.host)
+
+
+def in_cluster(conn: sa.Connection, volume_id: str) -> Operation | None:
+    """The unfinished migration of the volume to another host of its cluster, which has no second place."""
+    found = operations.unfinished_of(conn, volume_id)
+    return next((each for each in found if each.kind == "volume.migrate_in_cluster"), None)
 
 
 def yield_to(conn: sa.Connection, volume: Volume) -> None:

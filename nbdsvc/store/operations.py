@@ -105,7 +105,7 @@ def begin(conn: sa.Connection, host: str, read: Operation, **changes: Any) -> bo
     return _changed(conn, _begin, host, read.id, changes, _state=read.state, _cursor=read.cursor)
 
 
-def resume(conn: sa.Connection, host: str, read: Operation, **changes: Any) -> bool:
+def resume(conn: sa.Connection, host: str, read: Operation, /, **changes: Any) -> bool:
     """`begin`, of an operation that holds its locks already."""
     return _changed(conn, _resume, host, read.id, changes, _state=read.state, _cursor=read.cursor)
 

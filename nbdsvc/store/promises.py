@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from nbdsvc.model import names
-from nbdsvc.store import tables
+from nbdsvc.store import clusters, tables
 from nbdsvc.units import GiB
 
 _c = tables.volumes.c
@@ -32,12 +32,13 @@ _promises = sa.union_all(
     sa.select(_c.host, _c.backend, _c.pool, _size), sa.select(_moves.host, _moves.backend, _moves.pool, _moves.size)
 ).subquery()
 _of_pool = sa.select(sa.func.sum(_promises.c.size)).where(
-    *(_promises.c[name] == sa.bindparam(name) for name in ("host", "backend", "pool"))
+    _promises.c.host.in_(sa.bindparam("hosts", expanding=True)),
+    *(_promises.c[name] == sa.bindparam(name) for name in ("backend", "pool")),
 )
 # Whether their object is there, or how large it is, may change at any moment.
 _MOVING = ("creating", "downloading", "managing", "unmanaging", "extending", "deleting")
 _settled = sa.select(_c.id, _c.pool, _c.size).where(
-    _c.host == sa.bindparam("host"), _c.backend == sa.bindparam("backend"), _c.status.not_in(_MOVING),
+    _c.host.in_(sa.bindparam("hosts", expanding=True)), _c.backend == sa.bindparam("backend"), _c.status.not_in(_MOVING),
     sa.not_(sa.exists().where(_moves.id == _c.id)),
 )  # fmt: skip
 
@@ -46,7 +47,7 @@ Settled = frozenset[tuple[str, str, int]]
 
 
 def by_pool(conn: sa.Connection) -> dict[tuple[str, str, str], int]:
-    """Bytes promised to the volumes of each pool: host, backend, pool."""
+    """Bytes promised to the volumes of each pool: host, backend, pool. Of one that several hosts see, by this host alone."""
     found: dict[tuple[str, str, str], int] = defaultdict(int)
     for host, backend, pool, total in conn.execute(_by_pool).all():
         found[host, backend, pool] += int(total or 0) * GiB
@@ -54,15 +55,17 @@ def by_pool(conn: sa.Connection) -> dict[tuple[str, str, str], int]:
 
 
 def of_pool(conn: sa.Connection, host: str) -> int:
-    """Bytes promised to the volumes of the pool host@backend#pool."""
-    place = dict(zip(("host", "backend", "pool"), names.split_host(host), strict=True))
-    total = conn.execute(_of_pool, place).scalar()
+    """Bytes promised to the volumes of the pool host@backend#pool, by all hosts that see it."""
+    name, backend, pool = names.split_host(host)
+    there = {"hosts": clusters.hosts_of(conn, name, backend), "backend": backend, "pool": pool}
+    total = conn.execute(_of_pool, there).scalar()
     return int(total or 0) * GiB
 
 
 def settled(conn: sa.Connection, host: str, backend: str) -> Settled:
-    """The volumes of a backend that rest now."""
-    return frozenset(tuple(row) for row in conn.execute(_settled, {"host": host, "backend": backend}))
+    """The volumes of a backend that rest now, those of other hosts that see its storage too."""
+    there = {"hosts": clusters.hosts_of(conn, host, backend), "backend": backend}
+    return frozenset(tuple(row) for row in conn.execute(_settled, there))
 
 
 def measured(before: Settled, after: Settled) -> Mapping[str, int]:

@@ -6,7 +6,17 @@ import sqlalchemy as sa
 
 from nbdsvc import errors
 from nbdsvc.model import states
-from nbdsvc.model.entities import Attachment, Move, QosSpecs, Snapshot, StorageBackend, Transfer, Volume, VolumeType
+from nbdsvc.model.entities import (
+    Attachment,
+    Cluster,
+    Move,
+    QosSpecs,
+    Snapshot,
+    StorageBackend,
+    Transfer,
+    Volume,
+    VolumeType,
+)
 from nbdsvc.store import tables
 from nbdsvc.store.database import Database
 from nbdsvc.store.repository import Repository
@@ -21,6 +31,7 @@ qos_specs: Repository[QosSpecs] = Repository(tables.qos_specs, QosSpecs, "QoS sp
 transfers: Repository[Transfer] = Repository(tables.transfers, Transfer, "Transfer")
 moves: Repository[Move] = Repository(tables.moves, Move, "Move")
 backends: Repository[StorageBackend] = Repository(tables.backends, StorageBackend, "Service")
+clusters: Repository[Cluster] = Repository(tables.clusters, Cluster, "Cluster")
 
 
 _of_volume = snapshots.query(tables.snapshots.c.volume_id == sa.bindparam("volume"))

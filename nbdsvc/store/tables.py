@@ -228,8 +228,33 @@ backends = sa.Table(
     sa.Column("replication_status", sa.String(32), nullable=False),
     sa.Column("active_backend_id", _NAME),
     sa.Column("capabilities", sa.JSON, nullable=False),
+    sa.Column("cluster", _NAME, nullable=False, server_default=""),
     *_stamps(),
     sa.UniqueConstraint("host", "name", name="backends_by_name"),
+)
+
+# Backends of several hosts that are one storage: name is cluster@backend. driver, storage: what each of them must have.
+clusters = sa.Table(
+    "clusters",
+    metadata,
+    sa.Column("id", _ID, primary_key=True),
+    sa.Column("name", _NAME, nullable=False, unique=True),
+    sa.Column("binary", _NAME, nullable=False),
+    sa.Column("disabled", sa.Boolean, nullable=False),
+    sa.Column("disabled_reason", sa.Text),
+    sa.Column("driver", _NAME, nullable=False),
+    sa.Column("storage", sa.JSON, nullable=False),
+    *_stamps(),
+)
+
+# Which host has taken over the volumes of a lost host's backend, until that host returns.
+take_overs = sa.Table(
+    "take_overs",
+    metadata,
+    sa.Column("host", _NAME, primary_key=True),
+    sa.Column("backend", _NAME, primary_key=True),
+    sa.Column("by", _NAME, nullable=False),
+    sa.Column("at", sa.DateTime, nullable=False),
 )
 
 # Columns are the fields of driver.PoolStats, in bytes. measured: see store/promises.py; none in a report of an older version.

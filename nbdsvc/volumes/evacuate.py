@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from nbdsvc import errors
 from nbdsvc.app import App
 from nbdsvc.backends import services
-from nbdsvc.backends.destination import destination_for_type
+from nbdsvc.backends.destination import destination_for_type, peer_of
 from nbdsvc.model import names
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Move, Volume, VolumeType
@@ -20,11 +20,11 @@ from nbdsvc.model.operation import Operation
 from nbdsvc.store import moves, repositories, tables
 from nbdsvc.store import operations as journal
 from nbdsvc.types.queries import type_of_volume
-from nbdsvc.volumes.migrate import MIGRATE
+from nbdsvc.volumes.migrate import submit_migration
 from nbdsvc.volumes.moves.arguments import MoveArgs
 from nbdsvc.volumes.moves.in_use import check_movable_in_use, submit_in_use
 from nbdsvc.volumes.moves.mirror import InUseArgs
-from nbdsvc.volumes.moves.submit import check_movable, submit_move
+from nbdsvc.volumes.moves.submit import check_movable
 
 # Volumes of one call, which take some hundred milliseconds.
 PAGE = 100
@@ -116,6 +116,8 @@ def _under_way(conn: sa.Connection, volume: Volume, request: EvacuateRequest) ->
     move = repositories.moves.find(conn, volume.id)
     if move:
         return _of_move(conn, volume, move, request)
+    if operation := moves.in_cluster(conn, volume.id):
+        return Evacuee(volume, MOVING, operation, f"{operation.args['destination']}#{volume.pool}")
     if volume.migration_status == "error" and not request.retry_failed:
         return _failed(conn, volume)
     return None
@@ -162,9 +164,8 @@ def _submit(app: App, context: Context, seen: Volume) -> Evacuee:
             destination = _submit_in_use(app, conn, context, volume, wanted)
         else:
             check_movable(conn, volume, "migrate", "be migrated")
-            destination = destination_for_type(app, conn, volume, wanted)
-            args = MoveArgs(volume.id, lock_volume=False)
-            submit_move(app, conn, context, MIGRATE, args, volume, destination, volume.volume_type_id)
+            destination = peer_of(app, conn, volume) or destination_for_type(app, conn, volume, wanted)
+            submit_migration(app, conn, context, MoveArgs(volume.id, lock_volume=False), volume, destination)
         return Evacuee(volume, MOVING, journal.latest_for(conn, volume.id), destination)
 
 

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from nbdsvc.app import App
-from nbdsvc.backends.destination import chosen_destination, named_destination
+from nbdsvc.backends.destination import chosen_destination, destination_in_cluster, named_destination
 from nbdsvc.model import states
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Volume
-from nbdsvc.store import repositories
+from nbdsvc.store import clusters, repositories
 from nbdsvc.volumes.moves.arguments import MoveArgs
+from nbdsvc.volumes.moves.in_cluster import submit_in_cluster
 from nbdsvc.volumes.moves.in_use import check_movable_in_use, submit_in_use
 from nbdsvc.volumes.moves.kinds import kinds
 from nbdsvc.volumes.moves.mirror import InUseArgs
@@ -31,6 +32,8 @@ class MigrateRequest:
     """Keep other commands away by the status `maintenance`; else the volume stays available, and they end the migration."""
     away_from: str = ""
     """A host that the scheduler does not choose."""
+    cluster: str | None = None
+    """`cluster@backend#pool`, of which the scheduler chooses a host; in place of `host`."""
 
 
 def migrate_volume(app: App, context: Context, id: str, request: MigrateRequest) -> None:
@@ -52,6 +55,16 @@ def migrate_volume(app: App, context: Context, id: str, request: MigrateRequest)
                 conn, id, states.VOLUME["migrate"].sources, _DURING, action="be migrated", previous_status=volume.status
             )
         args = MoveArgs(id, request.force_host_copy, request.lock_volume)
+        submit_migration(app, conn, context, args, volume, destination)
+
+
+def submit_migration(
+    app: App, conn: sa.Connection, context: Context, args: MoveArgs, volume: Volume, destination: str
+) -> None:
+    """Submit the migration of a volume that is not in use, without a copy to another host of its cluster."""
+    if clusters.is_same_storage(conn, volume.full_host, destination):
+        submit_in_cluster(app, conn, context, args, volume, destination)
+    else:
         submit_move(app, conn, context, MIGRATE, args, volume, destination, volume.volume_type_id)
 
 
@@ -63,6 +76,8 @@ def _migrate_in_use(app: App, conn: sa.Connection, context: Context, volume: Vol
 
 
 def _destination(app: App, conn: sa.Connection, volume: Volume, request: MigrateRequest) -> str:
+    if request.cluster is not None:
+        return destination_in_cluster(app, conn, volume, request.cluster)
     if request.host is None:
         return chosen_destination(app, conn, volume, request.away_from)
     return named_destination(app, conn, volume, request.host)

@@ -12,7 +12,7 @@ import openstack
 import pytest
 from cinderclient import client as cinderclient
 from cinderclient.contrib.noauth import CinderNoAuthPlugin
-from cinderclient.exceptions import BadRequest, NotFound
+from cinderclient.exceptions import BadRequest, ClientException, NotFound
 from keystoneauth1 import session
 from keystoneauth1.token_endpoint import Token
 from serving import ServiceProcess
@@ -118,6 +118,26 @@ def test_cinderclient_freezes_and_thaws(service: ServiceProcess) -> None:
         client.services.failover_host("elsewhere", None)
     client.volumes.extend(volume, 2)
     wait(service, volume.id)
+
+
+def test_cinderclient_clusters(make_service: Callable[..., ServiceProcess]) -> None:
+    """list, show, disable and enable, with filters; a volume finds no room while its cluster is disabled."""
+    service = make_service(driver="memory", cluster="k")
+    client = cinder(service, "3.26")
+    (found,) = client.clusters.list(detailed=True, is_up=True, num_hosts=1)
+    assert (found.name, found.state, found.status, found.num_down_hosts) == ("k@file", "up", "enabled", 0)
+    assert (found.replication_status, found.frozen, found.active_backend_id) == ("disabled", False, None)
+    assert [each.name for each in client.clusters.list(disabled=True)] == []
+    assert client.clusters.show("k@file").num_hosts == 1
+    with pytest.raises(NotFound):
+        client.clusters.show("x@file")
+    changed = client.clusters.update("k@file", "cinder-volume", disabled=True, disabled_reason="full")
+    assert (changed.status, changed.disabled_reason) == ("disabled", "full")
+    assert client.services.list()[0].cluster == "k@file"
+    with pytest.raises(ClientException, match="disabled"):
+        client.volumes.create(1)
+    assert client.clusters.update("k@file", "cinder-volume", disabled=False).status == "enabled"
+    client.volumes.create(1)
 
 
 def test_cinderclient_sets_log_levels(service: ServiceProcess) -> None:

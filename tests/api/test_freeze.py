@@ -29,7 +29,7 @@ GOES_ON = {
 }  # fmt: skip
 ELSEWHERE = (
     "/v3/types", "/v3/qos-specs", "/v3/os-quota-sets", "/v3/os-quota-class-sets", "/v3/os-services", "/v3/os-hosts", "/v3/workers",
-    "/v3/default-types",
+    "/v3/default-types", "/v3/clusters",
 )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from nbdsvc.units import GiB
 
 # Kinds that separate tests plant: those below, and those in tests/unit/test_diff.py.
 ELSEWHERE = {"volume.device_left", "pool.metadata_full", "pool.promised", "object.left_behind", "object.left", "object.kept", "host.unanswered",
-             "lock.held", "operation.host_down"}  # fmt: skip
+             "lock.held", "operation.host_down", "host.take_over"}  # fmt: skip
 FIXED = {kind.id for kind in KINDS if kind.fix}
 IDS = [f"{kind} {plant.__name__}" for kind, plant in CASES]
 

@@ -205,6 +205,9 @@ DEFAULT_TYPES = [
 _SERVICE = {"host": HOST_NAME, "binary": "cinder-volume"}
 _QUOTA = "os-quota-sets/{project}"
 _EVACUEE = keys("id name project_id size state destination operation obstacle reason advice")
+_CLUSTER = keys("name binary state status")
+_CLUSTER_MORE = keys("num_hosts num_down_hosts last_heartbeat created_at updated_at disabled_reason "
+                     "replication_status@3.26 frozen@3.26 active_backend_id@3.26")  # fmt: skip
 _FINDING = keys("key kind severity resource_type resource_id message remedy fix host since related")
 SERVICE_ITSELF = [
     get("limits", {"limits": keys("rate", absolute=ABSOLUTE)}, "limits?project_id=p1"),
@@ -231,12 +234,21 @@ SERVICE_ITSELF = [
          lambda w: ("os-services/evacuate", {"host": w.thawed()["host"]}), admin=True),
     Operation("PUT /v3/os-services/lost", 400, {"badRequest": keys("code message")},
               lambda _w: ("PUT", "/v3/os-services/lost", {"host": HOST_NAME}), admin=True),
+    Operation("PUT /v3/os-services/take-over", 400, {"badRequest": keys("code message")},
+              lambda _w: ("PUT", "/v3/os-services/take-over", {"host": HOST_NAME.partition("@")[0]}), admin=True),
     Operation("PUT /v3/os-services/return", 404, {"itemNotFound": keys("code message")},
               lambda _w: ("PUT", "/v3/os-services/return", {"host": "elsewhere"}), admin=True),
     Operation("PUT /v3/os-services/failover", 400, {"badRequest": keys("code message")},
               lambda _w: ("PUT", "/v3/os-services/failover", {"host": HOST_NAME}), admin=True, since=(3, 26)),
     Operation("PUT /v3/os-services/failover_host", 400, {"badRequest": keys("code message")},
               lambda _w: ("PUT", "/v3/os-services/failover_host", {"host": HOST_NAME}), admin=True),
+    get("clusters", {"clusters": [_CLUSTER]}, "clusters", admin=True, since=(3, 7)),
+    get("clusters/detail", {"clusters": [_CLUSTER | _CLUSTER_MORE]}, "clusters/detail", admin=True, since=(3, 7)),
+    get("clusters/{cluster_name}", {"cluster": _CLUSTER | _CLUSTER_MORE}, "clusters/c1@spare", admin=True, since=(3, 7)),
+    send("PUT", "clusters/enable", 200, {"cluster": _CLUSTER | keys("disabled_reason")},
+         lambda w: ("clusters/enable", {"name": "c1@spare"}), admin=True, since=(3, 7)),
+    send("PUT", "clusters/disable", 200, {"cluster": _CLUSTER | keys("disabled_reason")},
+         lambda w: ("clusters/disable", {"name": "c1@spare", "disabled_reason": "r"}), admin=True, since=(3, 7)),
     get("os-hosts", {"hosts": [HOST]}, "os-hosts", admin=True),
     get("os-hosts/{host}", {"host": [{"resource": HOST_USE}]}, f"os-hosts/{HOST_NAME}", admin=True),
     send("PUT", "os-hosts/{host}", 200, keys("host status"), lambda w: (f"os-hosts/{HOST_NAME}", {"status": "enable"}),

@@ -15,7 +15,7 @@ from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations import lost_host
 from nbdsvc.operations.engine import Engine
 from nbdsvc.operations.journal import CHANNEL
-from nbdsvc.store import backends, hosts, tables
+from nbdsvc.store import backends, clusters, hosts, tables
 from nbdsvc.store import operations as journal
 from nbdsvc.store.claims import Claim
 from nbdsvc.store.database import Database
@@ -106,17 +106,28 @@ class World:
     moments: int = 0
     # Hosts that never return: what was done there is gone with them.
     lost: set[str] = field(default_factory=set)
+    # The cluster of all backends; empty: each host has storage of its own.
+    cluster: str = ""
+    # Lost hosts whose storage another one has taken over, and that one.
+    heirs: dict[str, str] = field(default_factory=dict)
     mutex: threading.RLock = field(default_factory=threading.RLock)
 
     def __post_init__(self) -> None:
         with self.database.write() as conn:
-            for table in (tables.hosts, tables.operations, tables.operation_locks, tables.pools, tables.backends):
+            for table in (
+                tables.take_overs,
+                tables.hosts,
+                tables.operations,
+                tables.operation_locks,
+                tables.pools,
+                tables.backends,
+            ):
                 conn.execute(table.delete())
             ends.drop(conn, checkfirst=True)
             ends.create(conn)
             for host in HOSTS:
                 for name in BACKENDS:
-                    backends.report(conn, host, name, "nova", [], binary="cinder-volume")
+                    backends.report(conn, host, name, "nova", [], binary="cinder-volume", cluster=self.cluster)
 
     def start(self, host: str, moments: int | None = None, poll: float = 0.01, **given: Any) -> Engine:
         """An engine of this host; it dies after so many moments. given: of Engine."""
@@ -157,9 +168,21 @@ class World:
         """The host is dead, and declared lost."""
         self.lives[host].held = False
         self.engines[host].stop()
-        self.lost.add(host)
+        if not self.cluster:
+            self.lost.add(host)
         with self.database.write() as conn:
             hosts.declare_lost(conn, host)
+
+    def take_over(self, host: str, by: str) -> None:
+        """The storage of the lost host is served by that one."""
+        self.heirs[host] = by
+        with self.database.write() as conn:
+            for name in BACKENDS:
+                clusters.take_over(conn, host, name, by)
+
+    def _is_at(self, at: tuple[str, str], wanted: tuple[str, str]) -> bool:
+        """A step that names no backend is at its operation's own, which is another host's since a take-over."""
+        return at == wanted if not self.heirs else at[0] == self.heirs.get(wanted[0], wanted[0])
 
     def settle(self, host: str) -> int:
         """As every process does it at intervals."""
@@ -255,7 +278,7 @@ class World:
         """It runs where it belongs, and nothing that its locks exclude is at work."""
         at = run.environment, run.operation.step_backend
         self.walk.append(f"{what} {index} on {at[0]}")
-        self._rule(at == plan.place(index), f"{what} {index} at {at}, not {plan.place(index)}")
+        self._rule(self._is_at(at, plan.place(index)), f"{what} {index} at {at}, not {plan.place(index)}")
         self.active.add(run.id)
         for id in self.active - {run.id}:
             both = [(a, b) for a in plan.locks for b in self.plans[id].locks if a[0] == b[0] and not (a[1] and b[1])]

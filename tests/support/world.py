@@ -31,6 +31,7 @@ options = { pool = 'STATE/pool' }
 [spare]
 driver = 'memory'
 options = { capacity = 107374182400 }
+cluster = 'c1'
 """
 SPARE = "me@spare#spare"
 UUID = "00000000-0000-4000-8000-00000000000a"

@@ -102,6 +102,26 @@ def test_nothing_is_said_of_a_pool_that_could_not_be_listed() -> None:
     assert keys(sick) == ["pool.sick h@b#p"]
 
 
+def test_what_a_cluster_shares() -> None:
+    """The object of a volume that another host of the cluster serves is no leftover; without a cluster it is. A host
+    that is down or lost is named with its volumes, while another one that sees them is up."""
+    other = StorageBackend("2", "o", "b")
+    served = replace(volume(IDS[0]), host="o")
+    alone = replace(EMPTY, volumes=(served,), objects={"b": (object_of(IDS[0]),)}, backends=(ROW, other))
+    assert keys(alone) == [f"object.left_behind {IDS[0]}"]
+    shared = replace(alone, backends=(replace(ROW, cluster="k"), replace(other, cluster="k")))
+    assert keys(shared) == []
+    assert keys(replace(shared, backends=(shared.backends[0], replace(other, cluster="l")))) == keys(alone)
+    down = replace(shared, late=frozenset({"o@b"}))
+    assert keys(down) == ["host.down o", "host.take_over o"]
+    (_, found) = diff(down)
+    assert "has 1 volumes on storage that host h of its cluster sees too" in found.message
+    assert found.remedy == "nbdsvc host take-over o --fenced, once it is switched off"
+    (lost,) = diff(replace(shared, lost=frozenset({"o"})))
+    assert (lost.key, lost.remedy) == ("host.take_over o", "nbdsvc host take-over o")
+    assert keys(replace(down, late=frozenset({"o@b", "h@b"}))) == ["backend.silent h@b", "host.down h", "host.down o"]
+
+
 def test_the_first_look_dates_a_finding_until_it_is_gone() -> None:
     """A key keeps its time while it is found; another look that borrows has the time of the one that looks more often."""
     seen = FirstSeen()

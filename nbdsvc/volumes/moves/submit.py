@@ -11,7 +11,7 @@ from nbdsvc.model import names, states
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Move, Volume
 from nbdsvc.operations.operation_type import OperationType
-from nbdsvc.store import backends, moves, repositories
+from nbdsvc.store import backends, clusters, moves, repositories
 from nbdsvc.volumes.moves.arguments import MoveArgs
 from nbdsvc.volumes.moves.kinds import Kinds
 
@@ -52,6 +52,8 @@ def check_nothing_stays(conn: sa.Connection, volume: Volume, action: str) -> Non
             f"its former object at {found.full_host} is still to be removed" if found.switched else "it is being moved"
         )
         raise errors.Conflict(reason=f"volume {volume.id} cannot {action} now: {what}")
+    if moves.in_cluster(conn, volume.id):
+        raise errors.Conflict(reason=f"volume {volume.id} cannot {action} now: it is being moved")
 
 
 def submit_move(
@@ -84,6 +86,12 @@ def submit_kind(
     volume_type_id: str | None,
 ) -> None:
     """Submit a move of this kind, with the row of the volume's second place."""
+    if clusters.is_same_storage(
+        conn, volume.full_host, destination
+    ):  # what is removed at the end would be its only object
+        raise errors.InternalError(
+            reason=f"{volume.full_host} and {destination} are one storage: nothing can be copied"
+        )
     submitted = app.submit(conn, context, kind, args, backend=volume, resource=("volume", volume.id))
     place = names.split_host(destination)
     repositories.moves.insert(conn, Move(volume.id, submitted.id, volume.size, *place, volume_type_id=volume_type_id))

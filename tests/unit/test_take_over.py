@@ -1,0 +1,187 @@
+"""A lost host of a cluster whose storage another host takes over: its operations, and the rows of clusters."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from plans_of_hosts import PLANS
+from several_hosts import HOSTS, Plan, StepPlan, World
+from waiting import wait_until
+
+from nbdsvc import errors
+from nbdsvc.model import names
+from nbdsvc.model import operation as model
+from nbdsvc.model.entities import Move, StorageBackend, Volume
+from nbdsvc.model.operation import Operation
+from nbdsvc.store import backends, clusters, hosts, moves, promises, repositories
+from nbdsvc.store import operations as journal
+from nbdsvc.store.database import Database
+from nbdsvc.units import GiB
+
+LOST, TAKER = "two", "one"
+
+
+@settings(max_examples=15)
+@given(st.lists(PLANS, min_size=1, max_size=3), st.integers(0, 12))
+def test_operations_go_on_at_the_taker(database: Database, tmp_path: Path, plans: list[Plan], moments: int) -> None:
+    """Whenever it is lost: nothing of its storage ends before the word; then each operation ends once, and what succeeds was
+    done whole, what fails is undone whole and in order, on the lost host's storage too; locks hold throughout."""
+    world = World(database, tmp_path, cluster="k")
+    ids = [world.submit(plan) for plan in plans]
+    for host in HOSTS:
+        world.start(host, moments if host == LOST else None)
+    try:
+        wait_until(lambda: not (world.lives[LOST].held and world.unfinished()), 60)
+        world.lose(LOST)
+        assert world.settle(LOST) == 0
+        world.take_over(LOST, TAKER)
+        wait_until(
+            lambda: world.settle(LOST) == 0 and not world.unfinished(), 60, lambda: list(map(world.operation, ids))
+        )
+    finally:
+        world.stop()
+    assert not world.faults
+    for id, plan in zip(ids, plans, strict=True):
+        ended = world.operation(id)
+        assert len(world.ends(id)) == 1
+        assert world.done[id] == {
+            i
+            for i, step in enumerate(plan.steps)
+            if step.needed and (ended.state == model.SUCCEEDED or (i in world.done[id] and not step.undo))
+        }
+
+
+def test_what_is_handed_to_a_lost_host_goes_to_its_taker(database: Database, tmp_path: Path) -> None:
+    """Also later, by a host that knows nothing of the take-over; what cannot be undone goes on; who returns has its own."""
+    world = World(database, tmp_path, cluster="k")
+    forward = world.plan(Plan("three", (StepPlan(), StepPlan(LOST, late=True), StepPlan(late=True))))
+    back = world.plan(Plan("three", (StepPlan(), StepPlan(f"{LOST}@c"))))
+    world.start(LOST, 0)
+    world.lose(LOST)
+    world.take_over(LOST, TAKER)
+    for host in ("one", "three"):
+        world.start(host)
+    world.insert(forward)
+    world.insert(back)
+    wait_until(lambda: world.settle(LOST) == 0 and not world.unfinished(), 30)
+    world.stop()
+    assert [world.operation(id).state for id in (forward, back)] == [model.SUCCEEDED, model.FAILED]
+    assert "declared lost" in str(world.operation(back).error)
+    assert world.done[back] == set()
+    assert not world.faults
+    with database.write() as conn:
+        clusters.forget_take_overs(conn, LOST)
+        assert clusters.heir(conn, LOST, "b") is None
+
+
+def test_who_waits_for_a_take_over(database: Database, tmp_path: Path) -> None:
+    """As long as another host of the cluster is not lost; an operation on the host itself ends at once."""
+    world = World(database, tmp_path, cluster="k")
+    id = world.plan(Plan(LOST, (StepPlan(),)))
+    world.start(LOST, 0)
+    world.insert(id)
+    world.lose(LOST)
+    assert world.settle(LOST) == 0
+    with database.write() as conn:
+        about_host = Operation(names.new_id(), id, LOST, "p", "host", names.new_id(), {}, [], backend="b")
+        journal.insert(conn, about_host)
+    assert world.settle(LOST) == 1
+    assert world.unfinished() == [id]
+    with database.write() as conn:
+        for host in HOSTS:
+            hosts.declare_lost(conn, host)
+    assert world.settle(LOST) == 1
+    assert not world.unfinished()
+
+
+def member(host: str, cluster: str = "k", name: str = "b") -> StorageBackend:
+    return StorageBackend(names.new_id(), host, name, working=False, cluster=cluster)
+
+
+def join(database: Database, host: str, storage: dict[str, str], driver: str = "File", **given: str) -> None:
+    with database.write() as conn:
+        clusters.join(database, conn, member(host, **given), driver, storage)
+
+
+def test_one_storage_has_one_name(database: Database) -> None:
+    """Another driver, another storage of a pool's name, and a storage that has another name already are refused, before the
+    backend has reported too; a pool that comes later is added; who is alone may describe its cluster anew."""
+    join(database, "one", {"p": "1"})
+    join(database, "two", {"p": "1", "q": "2"})
+    for host, storage, more, reason in (
+        ("three", {"p": "3"}, {}, "is storage 1 on one, two, and 3 here"),
+        ("three", {"q": "3"}, {}, "is storage 2 on one, two, and 3 here"),
+        ("three", {"r": "1"}, {}, "is the storage of k@b#p too"),
+        ("three", {"p": "1"}, {"name": "c"}, "is the storage of k@b#p too"),
+        ("three", {"p": "1"}, {"cluster": "other"}, "is the storage of k@b#p too"),
+        ("three", {"p": "1"}, {"driver": "Memory"}, "has driver File on one, two, and Memory here"),
+    ):
+        with pytest.raises(errors.Conflict, match=reason):
+            join(database, host, storage, **more)
+    join(database, "four", {"s": "9"}, cluster="alone")
+    join(database, "four", {"s": "10"}, cluster="alone", driver="Memory")
+    with database.read() as conn:
+        assert [row.host for row in clusters.members(conn, "k@b")] == ["one", "two"]
+        found = clusters.find(conn, "k@b")
+        assert found is not None
+        assert found.storage == {"p": "1", "q": "2"}
+        assert clusters.hosts_of(conn, "one", "b") == ["one", "two"]
+        assert clusters.hosts_of(conn, "five", "b") == ["five"]
+        assert clusters.is_same_storage(conn, "one@b#p", "two@b#p")
+        assert not clusters.is_same_storage(conn, "one@b#p", "two@b#q")
+        assert not clusters.is_same_storage(conn, "one@b#p", "four@b#p")
+    join(database, "four", {"p": "1"})
+    with database.read() as conn:
+        assert clusters.find(conn, "alone@b") is None
+
+
+def volume(host: str, **given: object) -> Volume:
+    return Volume(names.new_id(), "p", "u", 2, "available", host, "b", "p", **given)  # type: ignore[arg-type]
+
+
+def test_rows_go_to_the_taker(database: Database) -> None:
+    """Volumes and second places of that backend, but none that only the lost host can tell where it is; other backends stay.
+    What is promised of a shared pool is counted once, wherever its volumes are served."""
+    join(database, "one", {"p": "1"})
+    join(database, "two", {"p": "1"})
+    with database.write() as conn:
+        backends.report(conn, "two", "local", "nova", [])
+        kept, moved, other = volume("two"), volume("two"), volume("one")
+        local = Volume(names.new_id(), "p", "u", 1, "available", "two", "local", "l")
+        for each in (kept, moved, other, local):
+            repositories.volumes.insert(conn, each)
+        repositories.moves.insert(conn, Move(local.id, names.new_id(), 1, "two", "b", "p", None))
+        assert promises.of_pool(conn, "one@b#p") == promises.of_pool(conn, "two@b#p") == 7 * GiB
+        settled = promises.settled(conn, "one", "b")
+        assert {id for id, _, _ in settled} == {kept.id, moved.id, other.id}
+        assert clusters.move_rows(conn, "two", "b", "one", {kept.id}) == 1
+        places = {each.id: each.host for each in repositories.volumes.select(conn)}
+        assert places == {kept.id: "two", moved.id: "one", other.id: "one", local.id: "two"}
+        assert [each.host for each in repositories.moves.select(conn)] == ["one"]
+        assert promises.of_pool(conn, "one@b#p") == 7 * GiB
+
+
+@pytest.mark.parametrize(
+    ("state", "cursor", "switched", "undecided"),
+    [
+        (model.RUNNING, 2, False, False),
+        (model.RUNNING, 3, False, True),
+        (model.RUNNING, 3, True, False),
+        (model.UNDOING, 2, False, True),
+        (model.UNDOING, 0, False, False),
+    ],
+)
+def test_where_only_the_lost_host_knows(
+    database: Database, state: str, cursor: int, switched: bool, undecided: bool
+) -> None:
+    """Of a volume in use whose server may have taken it to its second place before the rows said so."""
+    with database.write() as conn:
+        moving = volume("two")
+        repositories.volumes.insert(conn, moving)
+        operation = Operation(
+            names.new_id(), "volume.migrate_in_use", "two", "p", "volume", moving.id, {}, [], state=state, cursor=cursor
+        )
+        journal.insert(conn, operation)
+        repositories.moves.insert(conn, Move(moving.id, operation.id, 2, "two", "c", "p", None, switched=switched))
+        assert moves.undecided(conn, "two") == ({moving.id} if undecided else frozenset())
