@@ -22,13 +22,17 @@ RECEIVES, SENDS = "receives_volumes", "sends_volumes"
 
 
 def named_destination(app: App, conn: sa.Connection, volume: Volume, host: str) -> str:
-    """`host@backend#pool` for what a client wrote: all of it; host@backend or host where that has one pool only.
+    """`host@backend#pool` for what a client wrote: all of it; host@backend or host where that has one pool only; or the
+    name of a cluster's pool, as get_pools shows it.
 
     InvalidInput where there is no such pool or several are meant, where the volume is there already, and where the pool
     cannot take it: full, down, disabled, frozen, of another zone, not what its type demands, or of a host that takes no
     volumes of others.
     """
-    found = _named(placement.candidates(app, conn), host)
+    candidates = placement.candidates(app, conn)
+    if names.split_host(host)[0] in {each.cluster for each in candidates if each.cluster}:
+        return destination_in_cluster(app, conn, volume, host)
+    found = _named(candidates, host)
     if found.full_name == volume.full_host:
         raise _refused(host, "the volume is in this pool already")
     request = _request(conn, volume, _type_of(conn, volume))

@@ -127,6 +127,7 @@ def candidates(app: App, conn: sa.Connection) -> list[Candidate]:
             shared.get((row.cluster_name, pool.name), sums.get((row.host, row.name, pool.name), 0)),
             measured.get((row.id, pool.name)),
             is_closed=row.cluster_name in disabled,
+            served=sums.get((row.host, row.name, pool.name), 0),
         )
         for row in rows
         for pool in pools.get(row.id, [_NO_POOL])
@@ -146,7 +147,14 @@ def _promised_to_clusters(
 
 
 def _candidate(
-    app: App, row: StorageBackend, pool: PoolStats, promised: int, measured: int | None, *, is_closed: bool
+    app: App,
+    row: StorageBackend,
+    pool: PoolStats,
+    promised: int,
+    measured: int | None,
+    *,
+    is_closed: bool,
+    served: int,
 ) -> Candidate:
     return Candidate(
         row.host, row.name, pool, row.availability_zone,
@@ -158,6 +166,7 @@ def _candidate(
         filter_function=row.capabilities.get(FILTER),
         goodness_function=row.capabilities.get(GOODNESS),
         cluster=row.cluster,
+        served=served,
     )  # fmt: skip
 
 

@@ -32,6 +32,13 @@ class Candidate:
     out_of_reach: str = ""
     # The cluster whose hosts see the pool; empty: this host alone does.
     cluster: str = ""
+    # Bytes promised to the volumes that this host serves there.
+    served: int = 0
+
+    @property
+    def storage(self) -> str:
+        """What the hosts that see the pool call it: cluster@backend#pool; host@backend#pool of a host's own."""
+        return names.join_host(self.cluster or self.host, self.backend, self.pool.name)
 
     @property
     def full_name(self) -> str:

@@ -63,7 +63,9 @@ class Decision:
 
 
 def decide(request: Request, candidates: Iterable[Candidate], multipliers: Mapping[str, float]) -> Decision:
-    """Filter the pools, and weigh the others. Of two pools with the same weight, the later name comes first."""
+    """Filter the pools, and weigh the others. Of two pools with the same weight, the later name comes first; of the hosts
+    that see one pool, the one that serves the least of it.
+    """
     left, refused = [], []
     for candidate in candidates:
         refusal = judge(request, candidate)
@@ -71,9 +73,15 @@ def decide(request: Request, candidates: Iterable[Candidate], multipliers: Mappi
             refused.append(refusal)
         else:
             left.append(candidate)
-    weighed = zip(left, weigh(left, request, multipliers), strict=True)
-    ranked = sorted(weighed, key=lambda each: (each[1], each[0].full_name), reverse=True)
+    weighed = list(zip(left, weigh(left, request, multipliers), strict=True))
+    # The hosts of a cluster report one pool at different moments: the storage is chosen first, and then its host.
+    best = {each.storage: weight for each, weight in sorted(weighed, key=lambda found: found[1])}
+    ranked = sorted(weighed, key=lambda each: (best[each[0].storage], *_host_order(each[0])), reverse=True)
     return Decision(request, ranked, refused)
+
+
+def _host_order(candidate: Candidate) -> tuple[int, str]:
+    return -candidate.served if candidate.cluster else 0, candidate.full_name
 
 
 def judge(request: Request, candidate: Candidate, filters: Sequence[Filter] = FILTERS) -> Refusal | None:

@@ -372,3 +372,13 @@ def test_every_pool_is_ranked_or_refused(pools: list[Candidate], size: int) -> N
         assert all(each.lacks(candidate, decision.request) is None for each in FILTERS)
     weights = [weight for _candidate, weight in decision.ranked]
     assert weights == sorted(weights, reverse=True)
+
+
+def test_the_host_of_a_pool_that_several_see() -> None:
+    """The pool is chosen by its best report; of its hosts the one that serves the least of it, then the later name."""
+    a, b, c = (replace(FAST, host=host, cluster="k", served=served) for host, served in (("a", 1), ("b", 9), ("c", 1)))
+    best = replace(b, room=90 * GiB)
+    alone = replace(SLOW, host="z", served=0)
+    ranked = decide(ONE, [a, best, c, alone], BY_ROOM).ranked
+    assert [each.host for each, _ in ranked] == ["c", "a", "b", "z"]
+    assert [each.storage for each, _ in ranked] == ["k@fast#pool"] * 3 + ["z@slow#pool"]
