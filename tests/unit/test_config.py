@@ -32,7 +32,8 @@ def test_a_drivers_options_in_one_variable(text: str) -> None:
     ("setting", "value"),
     [("colour", "red"), ("port", "x"), ("port", "99999"), ("auth", "maybe"), ("auth", "token"), ("image_http", "perhaps"),
      ("host", "a@b"), ("host", "a#b"), ("host", "a/b"), ("num_shell_tries", "0"), ("max_copies", "0"), ("nbd_first_port", "60000"),
-     ("driver_options", "fast, thick")],
+     ("driver_options", "fast, thick"), ("cluster", "a@b"), ("cluster", "a#b"), ("cluster", "a/b"), ("cluster", " "), ("cluster", "a "),
+     ("cluster", "a\x07"), ("cluster", "k" * 255)],
 )  # fmt: skip
 def test_a_wrong_setting_is_named(setting: str, value: str) -> None:
     """An unknown key and a value that makes no sense are ConfigErrors that name it."""
@@ -66,12 +67,24 @@ def test_a_table_for_each_backend(tmp_path: Path) -> None:
     assert found.pool_folder("bulk") == found.state_dir / "pools" / "bulk"
 
 
+def test_the_cluster_of_a_backend() -> None:
+    """That of its host, unless its table names another one, or none. A cluster has not its host's name."""
+    tables = "a.driver = 'file', b = { driver = 'file', cluster = 'other' }, c = { driver = 'lvm', cluster = '' }"
+    found = config.load(None, {"NBDSVC_CLUSTER": "k", "NBDSVC_BACKENDS": tables})
+    assert [each.cluster for each in found.served_backends.values()] == ["k", "other", ""]
+    assert config.load(None, {}).served_backends["file"].cluster == ""
+    with pytest.raises(errors.ConfigError, match="must not be the host's own name"):
+        config.load(None, {"NBDSVC_CLUSTER": "k", "NBDSVC_HOST": "k"})
+
+
 @pytest.mark.parametrize(
     ("tables", "named"),
     [("fast = 1", "backends.fast"), ("fast.drive = 'x'", "backends.fast.drive"), ("fast = {}", "backends.fast.driver"),
      ("'a@b'.driver = 'file'", "backends.a@b"), ("'a#b'.driver = 'file'", "backends.a#b"), ("f = { driver = 'file', exporters = ['smb'] }", "backends.f.exporters"),
      ("f = { driver = 'file', max_copies = 0 }", "backends.f.max_copies"),
      ("f = { driver = 'file', copy_rate = 'fast' }", "backends.f.copy_rate"),
+     ("f = { driver = 'file', cluster = 'a@b' }", "backends.f.cluster"),
+     ("f = { driver = 'file', cluster = 'KKKK' }".replace("KKKK", "k" * 254), "backends.f.cluster"),
      ("f = { driver = 'file', exporters = ['iscsi'] }", "iscsi_portals")],
 )  # fmt: skip
 def test_a_wrong_setting_of_a_backend_is_named(tables: str, named: str) -> None:
