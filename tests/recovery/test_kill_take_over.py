@@ -136,16 +136,16 @@ def test_a_connection_under_way(world: Clustered) -> None:
     """That ended in the lost host's middle is made by the taker."""
     import threading
 
-    world.start("k")
-    id, _ = world.written("k")
-    world.hosts["k"].crash_at("attachment.connect", "after do", "export")
-    waiting = threading.Thread(target=connect, args=(world, "k", id))
+    world.start("n")
+    id, _ = world.written("n")
+    world.hosts["n"].crash_at("attachment.connect", "after do", "export")
+    waiting = threading.Thread(target=connect, args=(world, "n", id))
     waiting.start()
-    assert world.hosts["k"].wait_dead()
-    world.lose("k")
-    assert world.take_over("k", "b")[0] == 200
+    assert world.hosts["n"].wait_dead()
+    world.lose("n")
+    assert world.take_over("n", "b")[0] == 200
     waiting.join()
     (found,) = world.good("GET", f"attachments?volume_id={id}")["attachments"]
     world.wait_served(found["id"], "b")
     world.good("DELETE", f"attachments/{found['id']}")
-    del world.hosts["k"]
+    del world.hosts["n"]

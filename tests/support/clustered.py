@@ -76,9 +76,10 @@ class Clustered:
         return str(made)
 
     def written(self, host: str, backend: str = "shared") -> tuple[str, bytes]:
-        """A volume of this host with bytes at its begin."""
+        """A volume of this host with bytes at its begin, which may be anywhere."""
         id, content = self.volume(host, backend), os.urandom(4096)
         assert self.api.wait_status("volumes", id) == "available"
+        self.good("POST", f"volumes/{id}/action", {"os-retype": {"new_type": "__DEFAULT__"}})
         with self.path(id).open("r+b") as file:
             file.write(content)
         return id, content

@@ -3,12 +3,15 @@
 import os
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from drivers.file import FileDriver
-from drivers.pool import OWNER, PoolFolder
+from drivers.lvm import make
+from drivers.memory_replicated import ReplicatedMemoryDriver
+from drivers.pool import MARKER, OWNER, PoolFolder
 from nbdsvc import errors
 from nbdsvc.driver import VolumeRef
 from nbdsvc.units import GiB, MiB
@@ -102,3 +105,31 @@ def test_a_file_that_has_no_room_for_an_owner_stays_as_it_was(mounted: Path) -> 
     assert other.read_bytes() == b"content"
     assert not driver.location(volume).path.exists()
     assert [found.owner for found in driver.list_objects()] == [None]
+
+
+def test_a_folder_has_one_identity(tmp_path: Path) -> None:
+    """Hosts that ask for it at once, and later, get the same; another folder has another one; a pool that is away has none."""
+    hosts = [FileDriver("shared", tmp_path / "pool") for _ in range(8)]
+    hosts[0].do_setup()
+    with ThreadPoolExecutor(len(hosts)) as threads:
+        found = list(threads.map(lambda host: host.storage_identities()["shared"], hosts))
+    assert len(set(found)) == 1
+    assert found[0]
+    assert not list((tmp_path / "pool" / "new").iterdir())
+    other = FileDriver("shared", pools={"shared": str(tmp_path / "other"), "away": str(tmp_path / "away")})
+    other.do_setup()
+    (tmp_path / "away" / MARKER).unlink()
+    assert other.storage_identities().keys() == {"shared"}
+    assert other.storage_identities()["shared"] != found[0]
+    (tmp_path / "other" / MARKER).unlink()
+    with pytest.raises(errors.BackendUnavailable):
+        other.storage_identities()
+
+
+def test_who_cannot_be_shared_says_why(tmp_path: Path) -> None:
+    """A volume group has no lock between hosts; who fails over to another site does so for one host."""
+    lvm = make("fast", volume_group="g", lvm_type="thick")
+    replicated = ReplicatedMemoryDriver("r", tmp_path / "r", replication_targets={"far": str(tmp_path / "far")})
+    for driver, reason in ((lvm, "without lvmlockd"), (replicated, "other sites")):
+        with pytest.raises(errors.Unsupported, match=reason):
+            driver.storage_identities()
