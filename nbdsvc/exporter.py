@@ -216,6 +216,25 @@ class MirrorExporter(Protocol):
         """Remove the record of a switch: the volume's row has the new location now."""
 
 
+class WriteHold(Protocol):
+    """An export whose writers wait."""
+
+    def release(self) -> bool:
+        """Let them go on. True where none has written since the hold began; repeated, it returns the same. Without I/O
+        errors: an export that cannot tell returns False.
+        """
+
+
+@runtime_checkable
+class HoldingExporter(Protocol):
+    """A transport whose servers can hold their clients' writes for a moment, while clients stay connected."""
+
+    def hold_writes(self, export_id: str, seconds: float) -> WriteHold:
+        """Returns when no write is under way and later ones wait. They go on after `seconds` at most, and when this process
+        ends. ExportFailed where writes under way do not end in time, and for a server that does not answer.
+        """
+
+
 @runtime_checkable
 class Exporter(Protocol):
     """A transport. `protocol` is the storage_protocol of pool statistics; in lower case, driver_volume_type and the

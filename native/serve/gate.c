@@ -88,6 +88,16 @@ int nbdsvc_gate_keep(struct nbdsvc_gate *gate)
 	return err;
 }
 
+int nbdsvc_gate_end(struct nbdsvc_gate *gate)
+{
+	pthread_mutex_lock(&gate->mutex);
+	int err = atomic_load(&gate->closed) ? 0 : -ETIMEDOUT;
+	atomic_store(&gate->closed, 0);
+	pthread_cond_broadcast(&gate->changed);
+	pthread_mutex_unlock(&gate->mutex);
+	return err;
+}
+
 void nbdsvc_gate_open(struct nbdsvc_gate *gate)
 {
 	pthread_mutex_lock(&gate->mutex);

@@ -34,5 +34,7 @@ int nbdsvc_gate_close(struct nbdsvc_gate *gate, int64_t milliseconds);
 /* Keeps it closed until `open`. -ETIMEDOUT where it has opened by itself. */
 int nbdsvc_gate_keep(struct nbdsvc_gate *gate);
 void nbdsvc_gate_open(struct nbdsvc_gate *gate);
+/* As open; -ETIMEDOUT where it has opened before, since it was closed. */
+int nbdsvc_gate_end(struct nbdsvc_gate *gate);
 
 #endif

@@ -182,6 +182,16 @@ int nbdsvc_served_switch(struct nbdsvc_served *served)
 	return 0;
 }
 
+int nbdsvc_served_hold(struct nbdsvc_served *served, int64_t hold_ms)
+{
+	return nbdsvc_gate_close(&served->gate, hold_ms);
+}
+
+int nbdsvc_served_release(struct nbdsvc_served *served)
+{
+	return nbdsvc_gate_end(&served->gate);
+}
+
 void nbdsvc_served_resume(struct nbdsvc_served *served)
 {
 	nbdsvc_gate_open(&served->gate);

@@ -48,6 +48,13 @@ void nbdsvc_served_decide(struct nbdsvc_served *served, int moved);
 int nbdsvc_served_pause(struct nbdsvc_served *served, int64_t hold_ms);
 /* After pause: the destination takes the place of the volume, and the mirror ends. The -errno of dup3: nothing has changed then. */
 int nbdsvc_served_switch(struct nbdsvc_served *served);
+/*
+ * Holds requests until release, hold_ms milliseconds at most; returns when none is under way. -ETIMEDOUT where that takes longer,
+ * and requests go on then. With or without a mirror; none begins, ends or switches meanwhile.
+ */
+int nbdsvc_served_hold(struct nbdsvc_served *served, int64_t hold_ms);
+/* After hold: -ETIMEDOUT where requests have gone on before. */
+int nbdsvc_served_release(struct nbdsvc_served *served);
 /* After pause, with or without a switch. */
 void nbdsvc_served_resume(struct nbdsvc_served *served);
 

@@ -215,6 +215,8 @@ def test_what_cannot_be_mirrored_is_refused(exports: Exports) -> None:
         b"[]\n",
         b"{}\n",
         b'{"do": "fly"}\n',
+        b'{"do": "hold"}\n',
+        b'{"do": "hold", "hold_ms": "long"}\n',
         b'{"do": "limit", "rate": "much"}\n',
         b'{"do": "limit", "rate": -1}\n',
         b"[" * 60000 + b"\n",

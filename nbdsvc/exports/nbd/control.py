@@ -9,6 +9,10 @@ the reply of a refusal or failure is `{"error": message}`. Only this user can op
     limit    rate                         bytes a second of the copy, 0: no limit
     cancel                                end the mirror; the source stays the volume
     switch   hold_ms                      the destination becomes the volume; clients stay connected
+    hold     hold_ms                      clients' requests wait until the connection has another line or ends
+
+The reply to a hold comes when no request is under way, a second one at its end: whether requests have waited all the time.
+A hold ends with its connection, and so with the process that requested it; no mirror begins, ends or switches meanwhile.
 
 A switch is decided by a record beside the export's folder (moved.py): without the record the source is the volume, with
 it the destination, at whatever moment a process dies. The record is written while both places are equal, and have whatever
@@ -40,6 +44,8 @@ _HOLD_MS = 3000
 # How often requests are held so long for the last part of a switch, and the seconds between; then the server starts anew, at
 # the destination. Shorter together than the service waits for the answer (mirrors.py).
 _HOLDS, _BETWEEN_SECONDS = 3, 1.0
+_MALFORMED = "the request is malformed: {!r}"
+_BUSY = "its writers are held already, or its mirror changes now"
 _STATES = ("copying", "synchronised", "failed")
 _REFUSALS = {11: "the mirror is not synchronised", 110: "requests under way did not end in time",
              27: "the volume has grown since the mirror began", 28: "the destination is smaller than the volume"}  # fmt: skip
@@ -67,6 +73,7 @@ class Control:
         self._spec, self._volume = spec, volume
         self._folder = Path(spec["folder"])
         self._destination: dict[str, Any] | None = None
+        self._gate = threading.Lock()  # of the volume's gate, which one at a time closes
 
     def listen(self) -> None:
         """Start the thread. A server that cannot make the socket serves its volume without the channel."""
@@ -83,22 +90,68 @@ class Control:
         while True:
             try:
                 sock, _ = listening.accept()
-                with sock:
-                    sock.settimeout(_SECONDS)
-                    sock.sendall(json.dumps(self._answer(_line(sock))).encode() + b"\n")
+                sock.settimeout(_SECONDS)
+                self._take(sock)
             except OSError:  # its caller went away; or no descriptor is left, which is so for a while
                 time.sleep(_PAUSE_SECONDS)
+
+    def _take(self, sock: socket.socket) -> None:
+        """A hold has a thread of its own, so that others are answered meanwhile."""
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(sock)
+            line = _line(sock)
+            if not _is_hold(line):
+                _send(sock, self._answer(line))
+                return
+            threading.Thread(target=self._hold, args=(sock, json.loads(line)), name="hold", daemon=True).start()
+            stack.pop_all()
+
+    def _hold(self, sock: socket.socket, request: dict[str, Any]) -> None:
+        """The gate opens whatever happens here."""
+        with sock, contextlib.suppress(OSError):
+            if not self._gate.acquire(blocking=False):
+                _send(sock, {"error": _BUSY})
+                return
+            try:
+                hold_ms = int(request["hold_ms"])
+                _check(lib.nbdsvc_served_hold(self._volume.served(), hold_ms))
+                end = self._wait(sock, hold_ms)
+            except (Refused, OSError) as error:
+                end = {"error": str(error)}
+            except Exception as error:
+                end = {"error": _MALFORMED.format(error)}
+            finally:
+                self._gate.release()
+            _send(sock, end)
+
+    def _wait(self, sock: socket.socket, hold_ms: int) -> dict[str, Any]:
+        """Until the other end says something, is gone, or the time is over. Returns the second reply."""
+        result = 0
+        try:
+            _send(sock, {"state": "held"})
+            sock.settimeout(hold_ms / 1000)
+            _line(sock)
+        finally:
+            result = lib.nbdsvc_served_release(self._volume.served())
+        return {"state": "released"} if result == 0 else {"error": "requests went on before the end of the hold"}
 
     def _answer(self, line: bytes) -> dict[str, Any]:
         try:
             request = json.loads(line)
             command = {"start": self._start, "status": self._status, "limit": self._limit, "cancel": self._cancel,
                        "switch": self._switch}[request["do"]]  # fmt: skip
-            return command(request)
+            if request["do"] in ("status", "limit"):
+                return command(request)
+            if not self._gate.acquire(blocking=False):
+                raise Refused(_BUSY)
+            try:
+                return command(request)
+            finally:
+                self._gate.release()
         except (Refused, OSError) as error:
             return {"error": str(error)}
         except Exception as error:  # the channel must outlive every request
-            return {"error": f"the request is malformed: {error!r}"}
+            return {"error": _MALFORMED.format(error)}
 
     def _start(self, request: dict[str, Any]) -> dict[str, Any]:
         destination = request["destination"]
@@ -188,6 +241,17 @@ class Control:
             _check(lib.nbdsvc_served_switch(served))
         finally:
             lib.nbdsvc_served_resume(served)
+
+
+def _is_hold(line: bytes) -> bool:
+    try:
+        return bool(json.loads(line)["do"] == "hold")
+    except Exception:  # whatever is wrong with it is in the reply to it
+        return False
+
+
+def _send(sock: socket.socket, answer: dict[str, Any]) -> None:
+    sock.sendall(json.dumps(answer).encode() + b"\n")
 
 
 def _line(sock: socket.socket) -> bytes:

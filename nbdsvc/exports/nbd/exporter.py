@@ -11,6 +11,7 @@ from nbdsvc import errors, process
 from nbdsvc.exporter import Access, ConnectionInfo, Connector, ExportSpec, Health, Inventory, check_scheme
 from nbdsvc.exports.nbd import connection, processes
 from nbdsvc.exports.nbd.command import launch_command, pythonpath
+from nbdsvc.exports.nbd.holds import Holds
 from nbdsvc.exports.nbd.mirrors import Mirrors
 from nbdsvc.exports.nbd.state_dir import StateDir
 from nbdsvc.exports.note_version import VERSION, check_version, is_at, noted_location
@@ -28,7 +29,7 @@ _SERVED = ("volume_id", "read_only", "write_through", "tcp", "tls", "host", "fil
 _ATTACHMENT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-class NbdExporter(Mirrors):
+class NbdExporter(Mirrors, Holds):
     """See nbdsvc/exporter.py for the contract.
 
     host_name: connectors on this host get the unix socket, others TCP. listen_address: the address of TCP sockets; None
