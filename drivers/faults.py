@@ -4,8 +4,9 @@
 
     {"create_volume": [{"when": "before", "error": "OutOfSpace", "times": 1, "delay": 0.5}]}
 
-`when`: before or after the verb did its work. `error`: a class of nbdsvc.errors, or null for a mere delay. `times`: how
-often, counted in `faults.count.json`; without it always. `returns`: no fault, but what the verb returns in place of its own.
+`when`: before or after the verb did its work. `error`: a class of nbdsvc.errors, ValueError, or null for a mere delay.
+`times`: how often, counted in `faults.count.json`; without it always. `returns`: no fault, but what the verb returns in
+place of its own.
 """
 
 import functools
@@ -76,17 +77,19 @@ class Faults:
         return bool(counts[key] <= times)
 
 
-def _make(kind: str, name: str, verb: str) -> errors.Error:
+def _make(kind: str, name: str, verb: str) -> Exception:
     reason = f"simulated fault in {verb}"
     facts: dict[str, dict[str, Any]] = {
         "OutOfSpace": {"pool": name, "requested": None, "free": 0, "reason": reason},
+        "GroupFailed": {"group": name, "reason": reason},
         "DeviceBusy": {"device": name, "reason": reason},
         "UnableToFailOver": {"backend": name, "reason": reason},
         "BackendUnavailable": {"backend": name, "reason": reason},
         "CommandFailed": {"argv": ["simulated"], "rc": 5, "stderr": reason},
     }
-    made: type[errors.Error] = getattr(errors, kind)
-    return made(**facts.get(kind, {"reason": reason}))
+    made: type[errors.Error] | None = getattr(errors, kind, None)
+    # A driver of others may raise what it likes.
+    return made(**facts.get(kind, {"reason": reason})) if made else ValueError(reason)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -17,6 +17,8 @@ from nbdsvc.driver import (
     CloneDriver,
     Driver,
     FreezeDriver,
+    GroupDriver,
+    GroupReplicationDriver,
     ManageDriver,
     ManageSnapshotDriver,
     ReplicaDriver,
@@ -116,6 +118,16 @@ class Backend:
     def transfers(self) -> TransferDriver | None:
         """The driver, where it keeps something of a volume's owner; else None."""
         return self.driver if isinstance(self.driver, TransferDriver) else None
+
+    def groups(self) -> GroupDriver | None:
+        """The driver, where it keeps groups of its own; else None."""
+        return self.driver if isinstance(self.driver, GroupDriver) else None
+
+    def replicated_groups(self) -> GroupReplicationDriver:
+        """Groups whose volumes are replicated together."""
+        if isinstance(self.driver, GroupReplicationDriver) and self.able.replication:
+            return self.driver
+        raise self._unsupported("GroupReplicationDriver")
 
     def replicas(self) -> ReplicaDriver:
         """Volumes with replicas of their own."""

@@ -30,6 +30,7 @@ from nbdsvc.driver.core import Driver
 from nbdsvc.driver.facts import DriverFacts
 from nbdsvc.driver.freeze import FreezeDriver
 from nbdsvc.driver.functions import FILTER, GOODNESS, DefaultFunctionsDriver, Function, functions_of
+from nbdsvc.driver.groups import GroupDriver, GroupRef, GroupReplicationDriver, GroupSnapshotRef, Update, Updates
 from nbdsvc.driver.hooks import ConnectionDriver, ProviderInfoDriver, ProviderUpdate, SecureFilesDriver
 from nbdsvc.driver.init_capabilities import init_capabilities, property_faults
 from nbdsvc.driver.loading import ENTRY_POINT_GROUP, check_complete, load
@@ -65,6 +66,10 @@ __all__ = [
     "DriverFacts",
     "FreezeDriver",
     "Function",
+    "GroupDriver",
+    "GroupRef",
+    "GroupReplicationDriver",
+    "GroupSnapshotRef",
     "ManageDriver",
     "ManageSnapshotDriver",
     "Manageable",
@@ -86,6 +91,8 @@ __all__ = [
     "SnapshotDriver",
     "SnapshotRef",
     "TransferDriver",
+    "Update",
+    "Updates",
     "VendorPropertiesDriver",
     "VolumeCopyDriver",
     "VolumeRef",

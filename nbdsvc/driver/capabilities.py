@@ -6,6 +6,7 @@ from nbdsvc import errors
 from nbdsvc.driver.core import Driver
 from nbdsvc.driver.freeze import FreezeDriver
 from nbdsvc.driver.functions import DefaultFunctionsDriver
+from nbdsvc.driver.groups import GroupDriver, GroupReplicationDriver
 from nbdsvc.driver.hooks import ConnectionDriver, ProviderInfoDriver, SecureFilesDriver
 from nbdsvc.driver.manage import ManageDriver, ManageSnapshotDriver
 from nbdsvc.driver.migrate import MigratedDriver, MigrateDriver, VolumeCopyDriver
@@ -34,6 +35,8 @@ PROTOCOLS: dict[str, tuple[type, str]] = {
     "VolumeCopyDriver": (VolumeCopyDriver, "prepares no volumes for a copy"),
     "MigratedDriver": (MigratedDriver, "finalizes no volumes that were copied"),
     "SharedStorageDriver": (SharedStorageDriver, "cannot say whether two hosts see the same storage"),
+    "GroupDriver": (GroupDriver, "keeps no groups of its own"),
+    "GroupReplicationDriver": (GroupReplicationDriver, "does not replicate groups"),
     "TransferDriver": (TransferDriver, "keeps nothing of a volume's owner"),
 }
 

@@ -19,6 +19,7 @@
     │   │   └── NoRoom                no pool that would do has room for a new volume
     │   ├── DeviceBusy            someone still holds the device
     │   ├── ExportFailed          an export could not be made, changed or removed
+    │   ├── GroupFailed           a group, or what was to be made of it, is not as it was to be
     │   ├── ReplicationError      a volume's replica does not allow or could not do this
     │   └── BackendUnavailable    the backend is not set up or not reachable
     │       ├── DatabaseUnavailable   the database is away: what was begun goes on when it is back
@@ -74,6 +75,7 @@ from nbdsvc.errors.storage import CommandFailed as CommandFailed
 from nbdsvc.errors.storage import DatabaseUnavailable as DatabaseUnavailable
 from nbdsvc.errors.storage import DeviceBusy as DeviceBusy
 from nbdsvc.errors.storage import ExportFailed as ExportFailed
+from nbdsvc.errors.storage import GroupFailed as GroupFailed
 from nbdsvc.errors.storage import NoRoom as NoRoom
 from nbdsvc.errors.storage import NoValidBackend as NoValidBackend
 from nbdsvc.errors.storage import OutOfSpace as OutOfSpace

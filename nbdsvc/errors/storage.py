@@ -59,6 +59,14 @@ class ReplicationError(BackendError):
     template = "Volume {volume} replication error: {reason}"
 
 
+class GroupFailed(BackendError):
+    """The driver says that it failed, or that its volumes are not of one moment. Facts: group (its id), reason."""
+
+    template = "Group {group} failed: {reason}"
+    group: str
+    reason: str
+
+
 class BackendUnavailable(BackendError):
     """Facts: backend, reason."""
 

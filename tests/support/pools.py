@@ -13,6 +13,7 @@ from drivers.file import FileDriver
 from drivers.lvm import LvmBase, ThickDriver
 from drivers.lvm import make as make_lvm
 from drivers.memory import MemoryDriver
+from drivers.memory_grouped import GroupedMemoryDriver
 from drivers.memory_replicated import ReplicatedMemoryDriver
 from nbdsvc import errors, process
 from nbdsvc.driver import PROTOCOLS, Driver, SnapshotRef, VolumeRef
@@ -40,7 +41,15 @@ def mounted(tmp_path: Path, kind: str) -> Iterator[Path]:
 
 # Backends whose pool is a folder run anywhere. The others run where an environment variable names what they may use: the rig does,
 # in its machines.
-FOLDERS = ["file-plain", "file-xfs", "file-btrfs", "memory-instant", "memory-copying", "memory-replicated"]
+FOLDERS = [
+    "file-plain",
+    "file-xfs",
+    "file-btrfs",
+    "memory-instant",
+    "memory-copying",
+    "memory-replicated",
+    "memory-grouped",
+]
 GROUP = os.environ.get("NBDSVC_TEST_VOLUME_GROUP", "")
 # The example of docs/writing-a-driver.md, and one that implements the core alone.
 OTHERS = ["example", "core"]
@@ -60,9 +69,10 @@ _HOOKS = frozenset(
     }
 )
 _REPLICATION = frozenset({"ReplicaDriver", "ReplicatedDriver"})
-_ALL = frozenset(PROTOCOLS) - _HOOKS - _REPLICATION
+_GROUPS = frozenset({"GroupDriver", "GroupReplicationDriver"})
+_ALL = frozenset(PROTOCOLS) - _HOOKS - _REPLICATION - _GROUPS
 # By what they can do; tests/contract/test_driver.py asks each driver whether it says the same.
-_INSTANT = {"file-xfs", "file-btrfs", "memory-instant", "memory-replicated", "lvm-thin"}
+_INSTANT = {"file-xfs", "file-btrfs", "memory-instant", "memory-replicated", "memory-grouped", "lvm-thin"}
 INSTANT_CLONES = [name for name in BACKENDS if name in _INSTANT]
 THICK_SNAPSHOTS = [name for name in BACKENDS if name == "lvm-thick"]
 COPIED_SNAPSHOTS = [name for name in BACKENDS if name not in {*INSTANT_CLONES, *THICK_SNAPSHOTS, "core"}]
@@ -70,7 +80,8 @@ COPIED_SNAPSHOTS = [name for name in BACKENDS if name not in {*INSTANT_CLONES, *
 _SOME = {
     "example": frozenset({"SnapshotDriver"}),
     "core": frozenset(),
-    "memory-replicated": frozenset(PROTOCOLS),
+    "memory-replicated": frozenset(PROTOCOLS) - _GROUPS,
+    "memory-grouped": frozenset(PROTOCOLS),
     "lvm-thick": _ALL - {"CloneDriver", "RevertDriver", "MigrateDriver"},
     "lvm-thin": _ALL - {"MigrateDriver"},
 }
@@ -109,9 +120,10 @@ def made_on(backend: str, folder: Path) -> Iterator[Made]:
         yield lambda: set_up(CoreDriver("b", folder / "pool"))
     elif kind == "file":
         yield lambda: set_up(FileDriver("b", folder / "pool"))
-    elif flavour == "replicated":
+    elif flavour in ("replicated", "grouped"):
         targets = {site: str(folder / site) for site in ("near", "far")}
-        yield lambda: set_up(ReplicatedMemoryDriver("b", folder / "pool", replication_targets=targets))
+        kind_of = {"replicated": ReplicatedMemoryDriver, "grouped": GroupedMemoryDriver}[flavour]
+        yield lambda: set_up(kind_of("b", folder / "pool", replication_targets=targets))
     else:
         yield lambda: set_up(MemoryDriver("b", folder / "pool", instant_clone=flavour == "instant"))
 
