@@ -37,6 +37,13 @@ from nbdsvc.driver import ReplicaDriver
 from nbdsvc.explain.host_operation import EXPLAIN_HOST
 from nbdsvc.exporter import ConnectionInfo, Exporter
 from nbdsvc.exports.nbd.exporter import NbdExporter
+from nbdsvc.groups.create import CREATE_GROUP
+from nbdsvc.groups.create_from_source import CREATE_GROUP_FROM_SOURCE
+from nbdsvc.groups.delete import DELETE_GROUP
+from nbdsvc.groups.replicate import REPLICATE_GROUP
+from nbdsvc.groups.snapshots.create import CREATE_GROUP_SNAPSHOT
+from nbdsvc.groups.snapshots.delete import DELETE_GROUP_SNAPSHOT
+from nbdsvc.groups.update import UPDATE_GROUP
 from nbdsvc.host import Host
 from nbdsvc.host_lock import lock_host
 from nbdsvc.model import clock
@@ -110,6 +117,13 @@ OPERATION_TYPES = (
     DELETE_SNAPSHOT,
     MANAGE_SNAPSHOT,
     UNMANAGE_SNAPSHOT,
+    CREATE_GROUP,
+    CREATE_GROUP_FROM_SOURCE,
+    UPDATE_GROUP,
+    DELETE_GROUP,
+    REPLICATE_GROUP,
+    CREATE_GROUP_SNAPSHOT,
+    DELETE_GROUP_SNAPSHOT,
     CONNECT_ATTACHMENT,
     DELETE_ATTACHMENT,
     TERMINATE_CONNECTION,

@@ -9,6 +9,8 @@ router = strict.router("extensions")
 
 # Alias, name, date and description as in the block-storage API, of the extensions that are served.
 _SERVED = (
+    ("cgsnapshots", "Cgsnapshots", "2014-08-18T00:00:00+00:00", "cgsnapshots support."),
+    ("consistencygroups", "Consistencygroups", "2014-08-18T00:00:00+00:00", "consistency groups support."),
     ("capabilities", "Capabilities", "2015-08-31T00:00:00+00:00", "Capabilities support."),
     ("os-admin-actions", "AdminActions", "2012-08-25T00:00:00+00:00", "Enable admin actions."),
     ("os-availability-zone", "AvailabilityZones", "2013-06-27T00:00:00+00:00", "Describe Availability Zones."),

@@ -59,7 +59,7 @@ def headers(error: errors.Error) -> dict[str, str]:
 
 
 # Names under which clients know these resources.
-_NOUNS = {"VolumeType": "Volume type", "VolumeAttachment": "Volume attachment"}
+_NOUNS = {"VolumeType": "Volume type", "GroupType": "Group type", "VolumeAttachment": "Volume attachment"}
 # Cinder's error and text for each quota. Its name comes first, because some clients look for it.
 _GIGABYTES = (
     "VolumeSizeExceedsAvailableQuota: Requested volume or snapshot exceeds allowed gigabytes quota. "
@@ -69,6 +69,7 @@ _QUOTAS = {
     "gigabytes": _GIGABYTES,
     "volumes": "VolumeLimitExceeded: Maximum number of volumes allowed ({limit}) exceeded for quota 'volumes'.",
     "snapshots": "SnapshotLimitExceeded: Maximum number of snapshots allowed ({limit}) exceeded for quota 'snapshots'.",
+    "groups": "GroupLimitExceeded: Maximum number of groups allowed ({limit}) exceeded.",
     "per_volume_gigabytes": "VolumeSizeExceedsLimit: Requested volume size {requested}G is larger than maximum allowed "
     "limit {limit}G.",
 }

@@ -33,6 +33,10 @@ def _service_uuid(volume: Volume, related: Related) -> str | None:
     return related.service_of(volume)
 
 
+def _cluster_name(volume: Volume, related: Related) -> str | None:
+    return related.cluster_of(volume)
+
+
 def _type_id(volume: Volume, related: Related) -> str | None:
     return volume.volume_type_id or related.default_type_id
 
@@ -45,15 +49,11 @@ def _always(_row: Any, _related: Any) -> bool:
     return True
 
 
-def _nothing(_row: Any, _related: Any) -> None:
-    return None
-
-
 VOLUME = (
     # Each export is a server, or a target, of its own volume: initiators need no lock against one another.
     Field(steps.SHARED_TARGETS, "shared_targets", _never),
     Field(steps.SHARED_TARGETS, "service_uuid", _service_uuid),
-    Field(steps.CLUSTER_NAME, "cluster_name", _nothing, admin=True),
+    Field(steps.CLUSTER_NAME, "cluster_name", _cluster_name, admin=True),
     Field(steps.VOLUME_TYPE_ID, "volume_type_id", _type_id),
     # Every row is a volume of its project; what a migration needs beside it is no row of this table.
     Field(steps.CONSUMES_QUOTA, "consumes_quota", _always),

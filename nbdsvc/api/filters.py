@@ -20,6 +20,8 @@ FILTERS: dict[str, tuple[str, ...]] = {
     "operations": ("id", "kind", "state", "resource_id", "resource_type", "request_id", "project_id"),
     "messages": ("resource_uuid", "resource_type", "event_id", "request_id", "message_level", "project_id"),
     "transfers": ("id", "name", "volume_id", "project_id"),
+    "groups": ("id", "name", "status", "description", "availability_zone", "group_type_id", "project_id"),
+    "group_snapshots": ("id", "name", "status", "description", "group_id", "project_id"),
     "pools": ("name", "volume_type"),
 }  # fmt: skip
 # Filters for administrators: only they see on which host a resource is.
@@ -31,7 +33,9 @@ _SINCE = {("volumes", "glance_metadata"): (3, 4), ("volumes", "group_id"): (3, 1
           }  # fmt: skip
 _LIKE_SINCE = (3, 34)
 _STRICT_SINCE = (3, 31)
-_NOT_FILTERS = frozenset({"limit", "offset", "marker", "sort", "sort_key", "sort_dir", "all_tenants", "detail"})
+_NOT_FILTERS = frozenset(
+    {"limit", "offset", "marker", "sort", "sort_key", "sort_dir", "all_tenants", "detail", "list_volume"}
+)
 # The lists whose rows a reply counts.
 _COUNTED = frozenset({"volumes", "snapshots"})
 

@@ -27,7 +27,8 @@ RESOURCES = frozenset(
     """volumes snapshots snapshot attachments types explain os-quota-sets limits os-services scheduler-stats capabilities
     os-hosts workers os-availability-zone extensions operations messages images resource_filters
     manageable_volumes manageable_snapshots os-volume-manage os-snapshot-manage os-volume-transfer
-    volume-transfers qos-specs os-quota-class-sets default-types clusters""".split()
+    volume-transfers qos-specs os-quota-class-sets default-types clusters group_types groups
+    group_snapshots consistencygroups cgsnapshots""".split()
 )
 # Paths that are served without a token: a client reads them before it has one, or a load balancer polls them.
 PUBLIC_PATHS = frozenset({"/", "/v3", "/v3/", "/healthcheck", "/metrics", "/openapi.json", "/docs"})

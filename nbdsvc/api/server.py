@@ -11,13 +11,18 @@ from starlette.exceptions import HTTPException
 from nbdsvc import errors
 from nbdsvc.api import (
     attachments,
+    cgsnapshots,
     clusters,
+    consistencygroups,
     default_types,
     encryption,
     evacuation,
     explain,
     extensions,
     faults,
+    group_snapshots,
+    group_types,
+    groups,
     hosts,
     images,
     limits,
@@ -62,7 +67,8 @@ unfinished operations), 415 badMediaType,
 """
 _ROUTERS = (volumes, volume_actions, snapshots, attachments, types, limits, quota_sets, services, hosts, workers, pools,
             zones, extensions, resource_filters, operations, messages, images, manageable, placement, explain,
-            evacuation, transfers, lost_hosts, qos_specs, encryption, quota_classes, default_types, clusters)  # fmt: skip
+            evacuation, transfers, lost_hosts, qos_specs, encryption, quota_classes, default_types, clusters, group_types,
+            groups, group_snapshots, consistencygroups, cgsnapshots)  # fmt: skip
 
 
 def create(app: App, authenticator: Authenticator) -> ApiMiddleware:

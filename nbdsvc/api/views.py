@@ -37,6 +37,7 @@ def volume_summary(volume: Volume, base: str) -> dict[str, Any]:
 def volume(volume: Volume, related: Related, context: Context, version: Version, base: str) -> dict[str, Any]:
     """The reply of create and update. Of the volume's attachments only completed ones are shown."""
     attached = related.attachments_of(volume)
+    older = volume.group_id in related.consistency_groups
     shown = volume_summary(volume, base) | {
         "status": volume.status,
         "size": volume.size,
@@ -53,13 +54,13 @@ def volume(volume: Volume, related: Related, context: Context, version: Version,
         "bootable": str(volume.bootable).lower(),
         "encrypted": False,
         "replication_status": volume.replication_status,
-        "consistencygroup_id": None,
+        "consistencygroup_id": volume.group_id if older else None,
         "multiattach": volume.multiattach,
     }
     if context.is_admin:
         shown["migration_status"] = volume.migration_status
     if version >= (3, 13):
-        shown["group_id"] = None
+        shown["group_id"] = None if older else volume.group_id
     if version >= (3, 21) and context.is_admin:
         shown["provider_id"] = volume.provider_id
     return shown | fields.added(fields.VOLUME, volume, related, version, admin=context.is_admin)
@@ -114,7 +115,7 @@ def snapshot(snapshot: Snapshot, version: Version, *, extras: bool = False) -> d
         shown["os-extended-snapshot-attributes:progress"] = snapshot.progress
         shown["os-extended-snapshot-attributes:project_id"] = snapshot.project_id
     if version >= (3, 14):
-        shown["group_snapshot_id"] = None
+        shown["group_snapshot_id"] = snapshot.group_snapshot_id
     if version >= (3, 41):
         shown["user_id"] = snapshot.user_id
     return shown | fields.added(fields.SNAPSHOT, snapshot, None, version, admin=False)

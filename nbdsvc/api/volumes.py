@@ -121,6 +121,8 @@ def create(request: CurrentRequest, body: CreateBody) -> JSONResponse:
         multiattach=wanted.multiattach,
         metadata=wanted.metadata or {},
         hints=_hints(body.scheduler_hints or Hints()),
+        group_id=wanted.group_id or None,
+        consistencygroup_id=wanted.consistencygroup_id or None,
     )
     made, related = create_volume(request.app, request.context, new_volume)
     return answer({"volume": show_volumes(request, [made], related)[0]}, 202)
@@ -143,8 +145,6 @@ def _check(request: ApiRequest, wanted: NewVolume) -> None:
         raise errors.InvalidInput(field=unknown[0][:80], value=None, reason="there is no such field")
     if wanted.backup_id:  # also below 3.47, so that no volume is empty by mistake
         raise errors.InvalidInput(field="volume.backup_id", value=wanted.backup_id, reason="there are no backups here")
-    if id := wanted.consistencygroup_id or wanted.group_id:
-        raise errors.NotFound(resource="Group", id=id)
 
 
 @router.get("/volumes")

@@ -15,6 +15,7 @@ from nbdsvc.app import App
 from nbdsvc.driver import FILTER, GOODNESS, PoolStats, unsupported
 from nbdsvc.model import clock, names
 from nbdsvc.model.entities import StorageBackend
+from nbdsvc.model.groups import CONSISTENT, REPLICATED
 from nbdsvc.scheduler.candidate import Candidate, Nearness, Request
 from nbdsvc.scheduler.decide import Decision, decide, judge
 from nbdsvc.scheduler.filters import CAPABILITIES, NEARNESS, Filter
@@ -173,6 +174,7 @@ def _candidate(
 def capabilities(row: StorageBackend, pool: PoolStats) -> dict[str, Any]:
     """The capabilities that volume types can require, by Cinder's names."""
     reported = row.capabilities
+    protocols = set(reported.get("protocols", ()))
     return {
         "volume_backend_name": row.name,
         "pool_name": pool.name,
@@ -186,6 +188,9 @@ def capabilities(row: StorageBackend, pool: PoolStats) -> dict[str, Any]:
         "multiattach": reported.get("multiattach", True),
         "compression": False,
         "QoS_support": False,
+        # A snapshot of volumes that are not in use is of one moment anyway; others are refused where it cannot be.
+        CONSISTENT: bool({"SnapshotDriver", "GroupDriver"} & protocols),
+        **dict.fromkeys(REPLICATED, "GroupReplicationDriver" in protocols and bool(reported.get("replication"))),
         # Both spellings of the extra spec.
         **dict.fromkeys(("replication", "replication_enabled"), bool(reported.get("replication"))),
         "reserved_percentage": pool.reserved_percentage,

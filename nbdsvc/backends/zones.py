@@ -1,5 +1,7 @@
 """Availability zones: the ones that storage hosts are in."""
 
+from collections.abc import Iterable
+
 import sqlalchemy as sa
 
 from nbdsvc import errors
@@ -14,18 +16,23 @@ def list_zones(app: App) -> dict[str, bool]:
         return _zones(conn)
 
 
-def choose_zone(app: App, conn: sa.Connection, named: str | None, volume_type: VolumeType) -> str:
-    """The zone of a new volume: the one that its request names, else the default, else the first one of its type.
+def choose_zone(app: App, conn: sa.Connection, named: str | None, *types: VolumeType) -> str:
+    """The zone of a new volume, or group: the one that its request names, else the default, else the first one of its types.
 
-    Raises InvalidInput for a zone that the type does not allow, and for one without a host, unless the administrator allows
+    Raises InvalidInput for a zone that a type does not allow, and for one without a host, unless the administrator allows
     the default in its place.
     """
     default = app.settings.default_availability_zone or app.settings.availability_zone
-    if named is None and default not in volume_type.zones:
-        named = next((zone for zone, takes in _zones(conn).items() if takes and zone in volume_type.zones), None)
+    if named is None and not _allowed(default, types):
+        named = next((zone for zone, takes in _zones(conn).items() if takes and _allowed(zone, types)), None)
     zone = _existing(app, conn, named, default)
-    volume_type.check_zone(zone)
+    for each in types:
+        each.check_zone(zone)
     return zone
+
+
+def _allowed(zone: str, types: Iterable[VolumeType]) -> bool:
+    return all(not each.zones or zone in each.zones for each in types)
 
 
 def _existing(app: App, conn: sa.Connection, named: str | None, default: str) -> str:

@@ -20,6 +20,7 @@ VERBS = {
     "rebuild": ("rebuild", "Make new rows for the volumes of a pool whose database is lost."),
     "volume": ("volume", "Create, list, show, extend, upload and delete volumes."),
     "snapshot": ("snapshot", "Create, list, show and delete snapshots."),
+    "group": ("group", "Create, change, snapshot, copy and delete groups of volumes."),
     "image": ("image", "List and delete the images that volumes may be made of."),
     "attach": ("attach", "Attach a volume to this host as a block device."),
     "detach": ("attach", "Detach a volume from this host."),

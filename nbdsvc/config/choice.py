@@ -28,6 +28,8 @@ class Choice:
     scheduler_max_attempts: int = 3
     # Name or id of the volume type of a volume whose creation names none. This type cannot be deleted.
     default_volume_type: str = "__DEFAULT__"
+    # Name or id of the group type that clients see as the default one; empty: none. It cannot be deleted.
+    default_group_type: str = ""
 
     def checks(self) -> Iterator[Check]:
         """The checks that concern these settings alone."""

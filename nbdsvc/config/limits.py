@@ -12,6 +12,7 @@ class Limits:
     quota_snapshots: int = 10
     quota_gigabytes: int = 1000
     quota_per_volume_gigabytes: int = -1
+    quota_groups: int = 10
     # The most images that a project may upload, and the most GiB that they may take in the image folder; -1 is
     # unlimited.
     quota_images: int = 100
@@ -30,5 +31,5 @@ class Limits:
             "per_volume_gigabytes": self.quota_per_volume_gigabytes,
             "backups": 10,
             "backup_gigabytes": 1000,
-            "groups": 10,
+            "groups": self.quota_groups,
         }

@@ -7,6 +7,7 @@ from datetime import datetime
 from nbdsvc.driver import BackendObject, PoolStats
 from nbdsvc.model import clock
 from nbdsvc.model.entities import Attachment, Move, Snapshot, StorageBackend, Volume
+from nbdsvc.model.groups import Group, GroupSnapshot
 from nbdsvc.model.operation import Operation
 
 
@@ -86,6 +87,8 @@ class Facts:
     """The second places of volumes that are moved, or were."""
     missing: frozenset[str] = frozenset()
     """Hosts that were declared lost, and have not returned."""
+    groups: tuple[Group, ...] = ()
+    group_snapshots: tuple[GroupSnapshot, ...] = ()
     newest: Mapping[str, Operation] = field(default_factory=dict)
     """The last operation, by the id of what it was about: of rows with a status of failure."""
     secrets: frozenset[str] = frozenset()

@@ -111,6 +111,8 @@ def _facts(before: Rows, after: Rows, **seen: Any) -> Facts:
         operations=after.unfinished,
         moves=after.moves,
         missing=after.missing,
+        groups=after.groups,
+        group_snapshots=after.group_snapshots,
         **seen,
     )
 

@@ -10,7 +10,7 @@ from nbdsvc.attachments.delete import submit_delete
 from nbdsvc.attachments.repair import submit_repair
 from nbdsvc.model import states
 from nbdsvc.model.context import Context
-from nbdsvc.store import claims, repositories, secrets, transitions
+from nbdsvc.store import claims, groups, repositories, secrets, transitions
 from nbdsvc.store import operations as journal
 
 RowFix = Callable[[App, sa.Connection, Context, str], str | None]
@@ -39,6 +39,20 @@ def _end_snapshot(_app: App, conn: sa.Connection, _context: Context, id: str) ->
     _check_idle(conn, id)
     if status in states.SNAPSHOT_IN_FLIGHT:
         transitions.finish_snapshot(conn, id, status, failed_status(states.SNAPSHOT, status))
+
+
+def _end_group(_app: App, conn: sa.Connection, _context: Context, id: str) -> None:
+    status = groups.groups.get_for_update(conn, id).status
+    _check_idle(conn, id)
+    if status in states.GROUP_IN_FLIGHT:
+        transitions.finish_group(conn, id, status, failed_status(states.GROUP, status))
+
+
+def _end_group_snapshot(_app: App, conn: sa.Connection, _context: Context, id: str) -> None:
+    status = groups.group_snapshots.get_for_update(conn, id).status
+    _check_idle(conn, id)
+    if status in states.GROUP_SNAPSHOT_IN_FLIGHT:
+        transitions.finish_group_snapshot(conn, id, status, failed_status(states.GROUP_SNAPSHOT, status))
 
 
 def _follow_attachments(_app: App, conn: sa.Connection, _context: Context, id: str) -> None:
@@ -78,6 +92,8 @@ ROW_FIXES: dict[str, RowFix] = {
     "volume.contradicted": _follow_attachments,
     "volume.target_size": _forget_target_size,
     "snapshot.stuck": _end_snapshot,
+    "group.stuck": _end_group,
+    "group_snapshot.stuck": _end_group_snapshot,
     "attachment.export_gone": _repair_export,
     "attachment.note_damaged": _repair_export,
     "attachment.export_sick": _repair_export,

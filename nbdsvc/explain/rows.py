@@ -10,8 +10,9 @@ import sqlalchemy as sa
 
 from nbdsvc.model import clock
 from nbdsvc.model.entities import Attachment, Move, Snapshot, StorageBackend, Volume
+from nbdsvc.model.groups import Group, GroupSnapshot
 from nbdsvc.model.operation import Operation
-from nbdsvc.store import hosts, repositories
+from nbdsvc.store import groups, hosts, repositories
 from nbdsvc.store import operations as journal
 
 # The type of the operation that runs explain itself and works on no resource.
@@ -36,9 +37,12 @@ class Rows:
     last: int
     moves: tuple[Move, ...] = ()
     missing: frozenset[str] = frozenset()
+    groups: tuple[Group, ...] = ()
+    group_snapshots: tuple[GroupSnapshot, ...] = ()
 
-    def by_id(self) -> dict[str, Volume | Snapshot | Attachment]:
-        return {row.id: row for rows in (self.volumes, self.snapshots, self.attachments) for row in rows}
+    def by_id(self) -> dict[str, Volume | Snapshot | Attachment | Group | GroupSnapshot]:
+        resources = (self.volumes, self.snapshots, self.attachments, self.groups, self.group_snapshots)
+        return {row.id: row for rows in resources for row in rows}
 
     def operations(self) -> tuple[Operation, ...]:
         """The operations that may run while the rows are read."""
@@ -66,6 +70,8 @@ def read(conn: sa.Connection, after: int | None = None) -> Rows:
         last,
         tuple(repositories.moves.select(conn)),
         frozenset(hosts.missing(conn)),
+        tuple(groups.groups.select(conn)),
+        tuple(groups.group_snapshots.select(conn)),
     )
 
 

@@ -46,6 +46,7 @@ class Volume:
     attached_mode: str | None = None
     metadata: dict[str, str] = field(default_factory=dict)
     image_metadata: dict[str, str] = field(default_factory=dict)
+    group_id: str | None = None
     # The driver's own state of the volume: driver.ProviderState.
     provider_id: str | None = None
     provider_location: str | None = None
@@ -103,6 +104,7 @@ class Snapshot:
     description: str | None = None
     progress: str = "0%"
     metadata: dict[str, str] = field(default_factory=dict)
+    group_snapshot_id: str | None = None
     # As of a volume.
     provider_id: str | None = None
     provider_location: str | None = None

@@ -144,6 +144,16 @@ VOLUME = _table(
         None,
     ),
     ("begin transfer", "available", None, "awaiting-transfer", None),
+    # With its group; after a failure it is `error` as the group is, unless the driver says otherwise of it.
+    (
+        "delete with its group",
+        "available error error_deleting error_restoring error_extending error_managing",
+        "deleting",
+        None,
+        "error",
+    ),
+    # Its group could not take it in or let it go, or the driver says so.
+    ("fail with its group", "creating available in-use error error_deleting", None, "error", None),
     # The transfer was accepted or withdrawn; `error` when it is unknown which owner the backend has stored.
     ("end transfer", "awaiting-transfer", None, "available", "error"),
 )
@@ -160,6 +170,7 @@ SNAPSHOT = _table(
     ("unmanage", "available error", "unmanaging", None, "error"),
     ("manage", NEW, "creating", "available", "error"),
     ("be lost", "available", None, "error", None),
+    ("delete with its group snapshot", "available error error_deleting", "deleting", None, "error"),
 )
 
 # The volume statuses in which a snapshot can be taken; the volume's own status does not change.
@@ -211,8 +222,51 @@ MIGRATION = _table(
     ("give up", "starting migrating", None, "error", None),
 )
 
-# The statuses of consistency groups, which are not served; here because all statuses are in this file.
+# The statuses of groups and of group snapshots; consistency groups and their snapshots are rows of both.
 GROUP_STATUSES = frozenset("creating available updating deleting error error_deleting deleted".split())
+GROUP_IN_FLIGHT = frozenset({"creating", "updating", "deleting"})
+
+GROUP = _table(
+    ("create", NEW, "creating", "available", "error"),
+    ("update", "available", "updating", "available", "error"),
+    ("delete", "available error error_deleting", "deleting", None, "error"),
+    # The deletion, or the change, was refused or cancelled before anything was changed.
+    ("keep", "deleting updating", None, "available", None),
+)
+
+GROUP_SNAPSHOT_STATUSES = frozenset("creating available deleting error error_deleting deleted".split())
+GROUP_SNAPSHOT_IN_FLIGHT = frozenset({"creating", "deleting"})
+
+GROUP_SNAPSHOT = _table(
+    ("create", NEW, "creating", "available", "error"),
+    # Also where the driver says `error_deleting` of it (trap T8).
+    ("delete", "available error error_deleting", "deleting", None, "error"),
+)
+
+# The statuses that an administrator may set.
+GROUP_RESET = GROUP_STATUSES - {"deleted"}
+GROUP_SNAPSHOT_RESET = GROUP_SNAPSHOT_STATUSES - {"deleted"}
+# Statuses of volumes: of one that may join a group, that may leave it, and that is in a group of which a snapshot is taken.
+JOINABLE = frozenset({"available", "in-use"})
+LEAVABLE = frozenset({"available", "in-use", "error", "error_deleting"})
+GROUPED = frozenset({"available", "in-use"})
+
+# The replication status of a whole group, beside its status.
+GROUP_REPLICATION_STATUSES = frozenset(
+    "enabled disabled not-capable failing-over failed-over error enabling disabling".split()
+)
+GROUP_REPLICATION_IN_FLIGHT = frozenset({"enabling", "disabling", "failing-over"})
+GROUP_REPLICATION = _table(
+    ("enable", "disabled enabled", "enabling", "enabled", "error"),
+    ("disable", "enabled error", "disabling", "disabled", "error"),
+    ("fail over", "enabled failed-over", "failing-over", "failed-over", "error"),
+    ("fail back", "failed-over", "failing-over", "enabled", "error"),
+    # Refused by the driver, or cancelled, before anything was changed.
+    ("stay disabled", "enabling", None, "disabled", None),
+    ("stay failed", "disabling", None, "error", None),
+    ("stay enabled", "enabling disabling failing-over", None, "enabled", None),
+    ("stay failed over", "failing-over", None, "failed-over", None),
+)
 
 # The statuses of a volume's replica that drivers return: any may follow any other. They are read at intervals.
 REPLICA_STATUSES = frozenset("copying active active-stopped inactive error".split())

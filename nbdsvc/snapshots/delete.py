@@ -9,6 +9,7 @@ from nbdsvc.app import App, owner_scope
 from nbdsvc.host import backend_of, host_of
 from nbdsvc.model import states
 from nbdsvc.model.context import Context
+from nbdsvc.model.groups import check_not_of_group
 from nbdsvc.model.locking import locks
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step
@@ -34,6 +35,8 @@ def delete_snapshot(app: App, context: Context, id: str, *, force: bool = False)
     with app.change() as conn:
         app.database.lock_name(conn, f"delete-{id}")
         snapshot = repositories.snapshots.get_for_update(conn, id, owner_scope(context))
+        if not force:
+            check_not_of_group(snapshot, "be deleted by itself")
         volume = repositories.volumes.get(conn, snapshot.volume_id)
         # The deletion of a volume with its snapshots works on them too.
         if force and snapshot.status == "deleting" and (journal.busy(conn, id) or volume.status == "deleting"):

@@ -10,6 +10,7 @@ from nbdsvc.backends import placement
 from nbdsvc.host import backend_of, host_of
 from nbdsvc.model import states
 from nbdsvc.model.context import Context
+from nbdsvc.model.groups import check_not_of_group
 from nbdsvc.model.locking import locks
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step
@@ -31,6 +32,7 @@ def unmanage_snapshot(app: App, context: Context, id: str) -> None:
     """Start removing a snapshot's row. Raises NotFound, Unsupported, and InvalidState where it is not at rest."""
     with app.change() as conn:
         snapshot = repositories.snapshots.get(conn, id, owner_scope(context))
+        check_not_of_group(snapshot, "be unmanaged")
         volume = repositories.volumes.get(conn, snapshot.volume_id)
         placement.require(conn, volume.full_host, "ManageSnapshotDriver")
         rule = states.SNAPSHOT["unmanage"]

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -21,9 +21,8 @@ _is_named = (
 _named = repositories.backends.query(*_is_named)
 # Shared: those who change things on a backend do not wait for each other, but who freezes it waits for all of them.
 _frozen = sa.select(tables.backends.c.frozen).where(*_is_named).with_for_update(read=True)
-_ids = sa.select(tables.backends.c.id, tables.backends.c.host, tables.backends.c.name).order_by(
-    tables.backends.c.created_at
-)
+_b = tables.backends.c
+_members = sa.select(_b.host, _b.name, _b.id, _b.cluster).order_by(_b.created_at)
 _STATS = [tables.pools.c[each.name] for each in fields(PoolStats)]
 _all_pools = sa.select(tables.pools.c.backend_id, *_STATS).order_by(tables.pools.c.name)
 _all_measured = sa.select(tables.pools.c.backend_id, tables.pools.c.name, tables.pools.c.measured)
@@ -39,12 +38,20 @@ def find(conn: sa.Connection, host: str) -> StorageBackend | None:
     return found[0] if found else None
 
 
-def service_ids(conn: sa.Connection) -> dict[tuple[str, str], str]:
-    """The id of each service by host and backend; by an empty name, that of a host's first one."""
-    found: dict[tuple[str, str], str] = {}
-    for id, host, name in conn.execute(_ids):
-        found.setdefault((host, ""), id)
-        found[host, name] = id
+class Member(NamedTuple):
+    """A service as a volume of it shows it."""
+
+    id: str
+    cluster_name: str | None
+
+
+def members(conn: sa.Connection) -> dict[tuple[str, str], Member]:
+    """Each service by host and backend; by an empty name, a host's first one."""
+    found: dict[tuple[str, str], Member] = {}
+    for host, name, id, cluster in conn.execute(_members):
+        member = Member(id, names.join_host(cluster, name) if cluster else None)
+        found.setdefault((host, ""), member)
+        found[host, name] = member
     return found
 
 

@@ -8,9 +8,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from nbdsvc import errors
+from nbdsvc.model.groups import CG_TYPE_ID
 from nbdsvc.model.listing import Filter
 from nbdsvc.model.values import boolean, pairs, whole_number
-from nbdsvc.store import repositories, tables
+from nbdsvc.store import group_tables, repositories, tables
 from nbdsvc.store.database import Database
 
 # JSON columns by the filter's name.
@@ -20,10 +21,12 @@ _TIMES = frozenset({"created_at", "updated_at"})
 _COMPARISONS: dict[str, Callable[[Any, datetime], Any]] = {
     "gt": operator.gt, "gte": operator.ge, "lt": operator.lt, "lte": operator.le, "eq": operator.eq, "neq": operator.ne,
 }  # fmt: skip
-# Conditions that all rows meet, or none. There are no groups yet; and every row counts against its project's quota.
-_CONSTANT: dict[str, Callable[[str], Any]] = {
-    "group_id": lambda _value: sa.false(),
-    "consistencygroup_id": lambda _value: sa.false(),
+_groups = group_tables.groups.c
+_consistency_groups = sa.select(_groups.id).where(_groups.group_type_id == CG_TYPE_ID)
+_of_volumes = tables.volumes.c.group_id
+# Filters that are no column. Every row counts against its project's quota.
+_CONDITIONS: dict[str, Callable[[str], Any]] = {
+    "consistencygroup_id": lambda value: sa.and_(_of_volumes == value, _of_volumes.in_(_consistency_groups)),
     "consumes_quota": lambda value: sa.true() if boolean("consumes_quota", value) else sa.false(),
 }
 
@@ -39,8 +42,8 @@ def _of(database: Database, table: sa.Table, wanted: Filter) -> list[Any]:
         return repositories.metadata_is(database, table.c[_PAIRS[name]], pairs(name, value))
     if name in _TIMES:
         return [_comparison(name, part)(table.c[name]) for part in value.split(",")]
-    if name in _CONSTANT:
-        return [_CONSTANT[name](value)]
+    if name in _CONDITIONS:
+        return [_CONDITIONS[name](value)]
     if name == "availability_zone" and table is tables.snapshots:
         return [_zone_of_volume(value)]
     column = repositories.full_host() if (name, table) == ("host", tables.volumes) else table.c[name]

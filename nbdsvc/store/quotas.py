@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 
 from nbdsvc import errors
-from nbdsvc.store import tables
+from nbdsvc.store import group_tables, tables
 from nbdsvc.store.database import Database
 
 RESOURCES = ("volumes", "snapshots", "gigabytes", "per_volume_gigabytes", "backups", "backup_gigabytes", "groups")
@@ -27,6 +27,9 @@ _use = [
         (_snapshots.volume_size, _snapshots.project_id),
     )
 ]
+
+
+_groups_used = sa.select(sa.func.count()).where(group_tables.groups.c.project_id == _project)
 
 
 def limits(conn: sa.Connection, project_id: str, defaults: dict[str, int]) -> dict[str, int]:
@@ -69,6 +72,7 @@ def usage(conn: sa.Connection, project_id: str) -> dict[str, int]:
     )
     used = dict.fromkeys(RESOURCES, 0)
     used.update(volumes=volume_count, snapshots=snapshot_count, gigabytes=int(volume_size) + int(snapshot_size))
+    used.update(groups=conn.execute(_groups_used, {"project": project_id}).scalar_one())
     return used
 
 

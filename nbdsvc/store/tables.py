@@ -11,7 +11,8 @@ _ID = sa.String(36)
 _NAME = sa.String(255)
 
 
-def _stamps() -> tuple["sa.Column[object]", "sa.Column[object]"]:
+def stamps() -> tuple["sa.Column[object]", "sa.Column[object]"]:
+    """When a row was made, and when it was changed."""
     return sa.Column("created_at", sa.DateTime, nullable=False), sa.Column("updated_at", sa.DateTime)
 
 
@@ -54,8 +55,9 @@ volumes = sa.Table(
     sa.Column("attached_mode", sa.String(8)),
     sa.Column("metadata", sa.JSON, nullable=False),
     sa.Column("image_metadata", sa.JSON, nullable=False),
+    sa.Column("group_id", _ID, index=True),
     *_provider_state(),
-    *_stamps(),
+    *stamps(),
     sa.Index("volumes_by_project", "project_id", "created_at", "id"),
     sa.Index("volumes_by_status", "status"),
     # A covering index for the sum of a pool's sizes.
@@ -75,7 +77,7 @@ moves = sa.Table(
     sa.Column("volume_type_id", _ID),
     sa.Column("switched", sa.Boolean, nullable=False),
     *_provider_state(),
-    *_stamps(),
+    *stamps(),
 )
 
 # Second places on hosts that were declared lost (store/lost_places.py): a row as of `moves`, but several of one volume.
@@ -91,7 +93,7 @@ lost_places = sa.Table(
     sa.Column("volume_type_id", _ID),
     sa.Column("switched", sa.Boolean, nullable=False),
     *_provider_state(),
-    *_stamps(),
+    *stamps(),
 )
 
 snapshots = sa.Table(
@@ -107,8 +109,9 @@ snapshots = sa.Table(
     sa.Column("description", sa.Text),
     sa.Column("progress", sa.String(8), nullable=False),
     sa.Column("metadata", sa.JSON, nullable=False),
+    sa.Column("group_snapshot_id", _ID, index=True),
     *_provider_state(),
-    *_stamps(),
+    *stamps(),
     sa.Index("snapshots_by_project", "project_id", "created_at", "id"),
 )
 
@@ -130,7 +133,7 @@ attachments = sa.Table(
     sa.Column("exported", sa.Boolean, nullable=False),
     sa.Column("legacy", sa.Boolean, nullable=False),
     sa.Column("attached_at", sa.DateTime),
-    *_stamps(),
+    *stamps(),
     sa.Index("attachments_by_project", "project_id", "created_at", "id"),
 )
 
@@ -148,7 +151,7 @@ transfers = sa.Table(
     sa.Column("destination_project_id", _NAME),
     sa.Column("accepted", sa.Boolean, nullable=False),
     sa.Column("tries", sa.Integer, nullable=False),
-    *_stamps(),
+    *stamps(),
     sa.Index("transfers_by_project", "project_id", "created_at", "id"),
 )
 
@@ -163,7 +166,7 @@ volume_types = sa.Table(
     sa.Column("projects", sa.JSON, nullable=False),
     sa.Column("qos_specs_id", _ID),
     sa.Column("encryption", sa.JSON(none_as_null=True)),
-    *_stamps(),
+    *stamps(),
 )
 
 # Types of volumes whose requests name none, see types/defaults.py.
@@ -181,7 +184,7 @@ qos_specs = sa.Table(
     sa.Column("name", _NAME, nullable=False, unique=True),
     sa.Column("consumer", sa.String(16), nullable=False),
     sa.Column("specs", sa.JSON, nullable=False),
-    *_stamps(),
+    *stamps(),
 )
 
 # What drivers keep of initiators, see store/initiator_data.py.
@@ -229,7 +232,7 @@ backends = sa.Table(
     sa.Column("active_backend_id", _NAME),
     sa.Column("capabilities", sa.JSON, nullable=False),
     sa.Column("cluster", _NAME, nullable=False, server_default=""),
-    *_stamps(),
+    *stamps(),
     sa.UniqueConstraint("host", "name", name="backends_by_name"),
 )
 
@@ -244,7 +247,7 @@ clusters = sa.Table(
     sa.Column("disabled_reason", sa.Text),
     sa.Column("driver", _NAME, nullable=False),
     sa.Column("storage", sa.JSON, nullable=False),
-    *_stamps(),
+    *stamps(),
 )
 
 # Which host has taken over the volumes of a lost host's backend, until that host returns.
@@ -312,7 +315,7 @@ operations = sa.Table(
     sa.Column("step_host", _NAME, nullable=False, server_default=""),
     sa.Column("step_backend", _NAME, nullable=False, server_default=""),
     sa.Column("taken_up", sa.Boolean, nullable=False, server_default=sa.false()),
-    *_stamps(),
+    *stamps(),
     sa.Index("operations_by_state_and_place", "state", "step_host", "sequence"),
     sqlite_autoincrement=True,
 )

@@ -14,7 +14,7 @@ import structlog
 
 from nbdsvc.model import states
 from nbdsvc.model.entities import Attachment
-from nbdsvc.store import repositories
+from nbdsvc.store import groups, repositories
 from nbdsvc.store.repository import Repository
 
 log = structlog.get_logger(__name__)
@@ -51,6 +51,16 @@ def finish_snapshot(conn: sa.Connection, id: str, during: str, target: str, **ch
 def finish_attachment(conn: sa.Connection, id: str, during: tuple[str, ...], target: str, **changes: Any) -> None:
     """Move the attachment from one of the in-flight statuses to `target`."""
     _finish(repositories.attachments, conn, id, list(during), target, changes)
+
+
+def finish_group(conn: sa.Connection, id: str, during: str, target: str, **changes: Any) -> None:
+    """Move the group from its in-flight status to `target`."""
+    _finish(groups.groups, conn, id, [during], target, changes)
+
+
+def finish_group_snapshot(conn: sa.Connection, id: str, during: str, target: str) -> None:
+    """Move the group snapshot from its in-flight status to `target`."""
+    _finish(groups.group_snapshots, conn, id, [during], target, {})
 
 
 def by_attachments(conn: sa.Connection, volume_id: str) -> str:

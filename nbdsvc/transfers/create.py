@@ -7,6 +7,7 @@ from nbdsvc.app import App, owner_scope
 from nbdsvc.model import names, states
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Transfer, Volume
+from nbdsvc.model.groups import check_not_of_group
 from nbdsvc.store import backends, repositories
 from nbdsvc.transfers.auth_key import new_key
 
@@ -37,8 +38,11 @@ def create_transfer(
 
 
 def check_snapshots(conn: sa.Connection, volume: Volume) -> None:
-    """Raise InvalidState where an operation works on a snapshot of the volume, or one is not whole: they go with it."""
+    """Raise InvalidState where an operation works on a snapshot of the volume, or one is not whole, and InvalidInput for a
+    part of a group snapshot: they go with it.
+    """
     for snapshot in repositories.snapshots_of(conn, volume.id):
+        check_not_of_group(snapshot, "be transferred with its volume")
         if snapshot.status != "available":
             facts = {"resource": "Snapshot", "id": snapshot.id, "action": "be transferred with its volume"}
             raise errors.InvalidState(**facts, status=snapshot.status, allowed=["available"])
@@ -50,4 +54,6 @@ def _refusal(conn: sa.Connection, volume: Volume) -> str | None:
         return "it is attached: detach it first"
     if volume.migration_status in states.MIGRATION_IN_FLIGHT:
         return "it is being migrated"
+    if volume.group_id is not None:
+        return f"it is in group {volume.group_id}: remove it from the group first"
     return None

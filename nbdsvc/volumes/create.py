@@ -14,6 +14,7 @@ from nbdsvc.images.resolve import Images
 from nbdsvc.model import names
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Volume, VolumeType
+from nbdsvc.model.groups import Group
 from nbdsvc.model.locking import locks
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import IF_SET, OperationType, Run, Step
@@ -24,6 +25,7 @@ from nbdsvc.types.encryption import check_not_encrypted
 from nbdsvc.types.queries import usable_type
 from nbdsvc.units import GiB
 from nbdsvc.volumes.fill import fill_from_image, fill_from_snapshot, fill_from_volume
+from nbdsvc.volumes.group import beside, check_fits, find_group
 from nbdsvc.volumes.hints import SchedulerHints, look_up
 from nbdsvc.volumes.read import Related, related_in
 from nbdsvc.volumes.source import VolumeSource, find_source
@@ -55,6 +57,9 @@ class CreateVolumeRequest:
     multiattach: bool = False
     metadata: dict[str, str] = field(default_factory=dict)
     hints: SchedulerHints = field(default_factory=SchedulerHints)
+    group_id: str | None = None
+    consistencygroup_id: str | None = None
+    """As group_id, of a group of the older API."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +99,9 @@ def create_volume(app: App, context: Context, request: CreateVolumeRequest) -> t
     reference, request = request.image, replace(request, image=_without_credentials(request.image))
     with app.change() as conn:
         near = look_up(conn, owner_scope(context), request.hints)
-        volume = repositories.volumes.insert(conn, _new_row(app, conn, context, request, near))
+        group = _group(conn, context, request)
+        near = beside(group, near) if group else near
+        volume = repositories.volumes.insert(conn, _new_row(app, conn, context, request, near, group))
         args = CreateArgs(
             volume.id,
             request.snapshot_id,
@@ -125,10 +132,25 @@ def _without_credentials(reference: str | None) -> str | None:
     return url.parse(address).shown + mark + disk
 
 
-def _new_row(app: App, conn: sa.Connection, context: Context, request: CreateVolumeRequest, near: Nearness) -> Volume:
+def _group(conn: sa.Connection, context: Context, request: CreateVolumeRequest) -> Group | None:
+    id, older = request.group_id or request.consistencygroup_id, request.group_id is None
+    return find_group(conn, id, owner_scope(context), consistency_group=older) if id else None
+
+
+def _new_row(
+    app: App,
+    conn: sa.Connection,
+    context: Context,
+    request: CreateVolumeRequest,
+    near: Nearness,
+    group: Group | None,
+) -> Volume:
     source = find_source(conn, owner_scope(context), request.snapshot_id, request.source_volid, request.source_replica)
     volume_type = _type(app, conn, context, request, source)
     check_not_encrypted(conn, volume_type)
+    if group:
+        check_fits(group, volume_type, source)
+        request = replace(request, availability_zone=request.availability_zone or group.availability_zone)
     zone = zone_of_new(app, conn, request.availability_zone, source, volume_type)
     size = _size(request, source)
     _check_quota(app, conn, context, size)
@@ -161,6 +183,7 @@ def _new_row(app: App, conn: sa.Connection, context: Context, request: CreateVol
         multiattach=multiattach,
         metadata=request.metadata,
         image_metadata=source.image_metadata if source else {},
+        group_id=group.id if group else None,
     )
 
 

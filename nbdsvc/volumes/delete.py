@@ -12,6 +12,7 @@ from nbdsvc.host import backend_of, host_of
 from nbdsvc.model import states
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Volume
+from nbdsvc.model.groups import check_not_grouped, check_not_of_group
 from nbdsvc.model.locking import locks
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step
@@ -45,6 +46,7 @@ def delete_volume(app: App, context: Context, id: str, *, cascade: bool = False,
         volume = repositories.volumes.get(conn, id, owner_scope(context))
         if force and volume.status == "deleting" and journal.busy(conn, id):
             return
+        check_not_grouped(volume, "be deleted by itself")
         snapshots = repositories.snapshots_of(conn, id)
         if not force:
             _check_detached(conn, volume, rule)
@@ -52,6 +54,8 @@ def delete_volume(app: App, context: Context, id: str, *, cascade: bool = False,
             raise errors.InvalidInput(
                 field="volume", value=id, reason=f"it has {len(snapshots)} snapshots; delete them or use cascade"
             )
+        for snapshot in snapshots:
+            check_not_of_group(snapshot, "be deleted with its volume")
         repositories.volumes.transition(
             conn, id, rule.sources, "deleting", action="delete", previous_status=volume.status
         )

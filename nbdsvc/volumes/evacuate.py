@@ -33,6 +33,7 @@ REASON = "evacuated"
 MOVING, LEFT_OVER, WAITING, FAILED, REFUSED = "moving", "left-over", "waiting", "failed", "refused"
 _ADVICE = {
     "attached": "detach it, or let another backend of its host take it, where one NBD client uses it; then evacuate again",
+    "group": "remove it from its group, then evacuate again",
     "snapshots": "delete its snapshots, then evacuate again",
     "replica": "give it a type without replication, then evacuate again",
     "frozen": "thaw the backend, then evacuate again",
@@ -64,7 +65,7 @@ class Evacuee:
     operation: Operation | None = None
     destination: str | None = None
     obstacle: str | None = None
-    """A word for programs: attached, snapshots, replica, frozen, room, status, busy, left-over, kept."""
+    """A word for programs: attached, group, snapshots, replica, frozen, room, status, busy, left-over, kept."""
     reason: str | None = None
 
     @property
@@ -183,6 +184,8 @@ def _obstacle(conn: sa.Connection, volume: Volume, error: errors.Error) -> str:
     if isinstance(error, errors.Frozen):
         return "frozen"
     if isinstance(error, errors.InvalidInput):
+        if volume.group_id is not None:
+            return "group"
         return "snapshots" if repositories.snapshots_of(conn, volume.id) else "replica"
     is_attached = any(each.status != "detached" for each in repositories.attachments_of(conn, volume.id))
     if isinstance(error, errors.OutOfSpace) or (isinstance(error, errors.NoValidBackend) and not is_attached):

@@ -8,9 +8,10 @@ import sqlalchemy as sa
 from nbdsvc.app import App, owner_scope, scope
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Attachment, Volume
+from nbdsvc.model.groups import CG_TYPE_ID
 from nbdsvc.model.listing import Filter, Page
-from nbdsvc.store import repositories
-from nbdsvc.store.backends import service_ids
+from nbdsvc.store import groups, repositories
+from nbdsvc.store.backends import Member, members
 from nbdsvc.store.listing import count_rows, list_rows
 from nbdsvc.types.queries import type_names
 
@@ -26,8 +27,10 @@ class Related:
     default_type: str
     """Name of the type of a volume whose row names none."""
     default_type_id: str = ""
-    services: Mapping[tuple[str, str], str] = field(default_factory=dict)
-    """The ids of services by host and backend."""
+    services: Mapping[tuple[str, str], Member] = field(default_factory=dict)
+    """By host and backend."""
+    consistency_groups: frozenset[str] = frozenset()
+    """The ids of those groups that belong to the older API."""
 
     def attachments_of(self, volume: Volume) -> list[Attachment]:
         """The attachments of one of the volumes."""
@@ -39,7 +42,13 @@ class Related:
 
     def service_of(self, volume: Volume) -> str | None:
         """The id of the service that serves it; None while its backend has not reported."""
-        return self.services.get((volume.host, volume.backend))
+        found = self.services.get((volume.host, volume.backend))
+        return found.id if found else None
+
+    def cluster_of(self, volume: Volume) -> str | None:
+        """cluster@backend of the hosts that see its storage; None where its own host alone does."""
+        found = self.services.get((volume.host, volume.backend))
+        return found.cluster_name if found else None
 
 
 def get_volume(app: App, context: Context, id: str) -> Volume:
@@ -83,7 +92,9 @@ def related_in(app: App, conn: sa.Connection, volumes: Sequence[Volume]) -> Rela
     by_volume: dict[str, list[Attachment]] = {}
     attached = repositories.attachments_of(conn, *(volume.id for volume in volumes)) if volumes else []
     names, default = type_names(app, conn)
-    services = service_ids(conn) if volumes else {}
+    services = members(conn) if volumes else {}
     for attachment in attached:
         by_volume.setdefault(attachment.volume_id, []).append(attachment)
-    return Related(by_volume, names, default.name, default.id, services)
+    grouped = {volume.group_id for volume in volumes if volume.group_id is not None}
+    older = groups.consistency_groups(conn, grouped, CG_TYPE_ID)
+    return Related(by_volume, names, default.name, default.id, services, older)

@@ -10,6 +10,7 @@ from nbdsvc.backends.destination import destination_for_type, retype_refusal
 from nbdsvc.model import states
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Volume, VolumeType
+from nbdsvc.model.groups import check_not_grouped
 from nbdsvc.store import backends, qos_specs, repositories
 from nbdsvc.types.encryption import check_not_encrypted
 from nbdsvc.types.queries import usable_type
@@ -48,6 +49,7 @@ def retype_volume(app: App, context: Context, id: str, new_type: str, policy: Mi
 
 
 def _check(conn: sa.Connection, volume: Volume, wanted: VolumeType) -> None:
+    check_not_grouped(volume, "be retyped")
     rule = states.VOLUME["retype in place"]
     if volume.status not in rule.sources:
         raise errors.InvalidState(

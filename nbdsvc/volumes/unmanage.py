@@ -11,6 +11,7 @@ from nbdsvc.host import backend_of, host_of
 from nbdsvc.model import states
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Volume
+from nbdsvc.model.groups import check_not_grouped
 from nbdsvc.model.locking import locks
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step
@@ -44,6 +45,7 @@ def unmanage_volume(app: App, context: Context, id: str) -> None:
 
 
 def _check_unused(conn: sa.Connection, volume: Volume) -> None:
+    check_not_grouped(volume, "be unmanaged")
     if any(attachment.status != "detached" for attachment in repositories.attachments_of(conn, volume.id)):
         status, allowed = f"{volume.status} with attachments", states.VOLUME["unmanage"].allowed()
         raise errors.InvalidState(

@@ -25,10 +25,10 @@ GOES_ON = {
     "DELETE /v3/attachments/{id}", "os-migrate_volume_completion", "os-volume_upload_image", "nbdsvc-verify", "os-show_image_metadata",
     # An administrator's repair of rows that are wrong (what `explain` submits for one is refused by itself), and what is not on
     # a backend.
-    "os-reset_status", "os-update_snapshot_status", "POST /v3/explain", "cancel", "limit", "DELETE /v3/messages/{id}", "DELETE /v3/images/{id}",
+    "os-reset_status", "reset_status", "list_replication_targets", "os-update_snapshot_status", "POST /v3/explain", "cancel", "limit", "DELETE /v3/messages/{id}", "DELETE /v3/images/{id}",
 }  # fmt: skip
 ELSEWHERE = (
-    "/v3/types", "/v3/qos-specs", "/v3/os-quota-sets", "/v3/os-quota-class-sets", "/v3/os-services", "/v3/os-hosts", "/v3/workers",
+    "/v3/types", "/v3/group_types", "/v3/qos-specs", "/v3/os-quota-sets", "/v3/os-quota-class-sets", "/v3/os-services", "/v3/os-hosts", "/v3/workers",
     "/v3/default-types", "/v3/clusters",
 )  # fmt: skip
 
@@ -72,7 +72,11 @@ def test_what_would_change_a_frozen_backend_is_refused(world: World, operation: 
     status, content, _ = world.ask(method, path, body)
     if goes_on(operation) or operation.status >= 400:  # refused in this world for another reason
         assert status == operation.status, (operation.name, content)
-    elif operation.name == "POST /v3/volumes":  # refused by the scheduler: another backend might do
+    elif operation.name in (
+        "POST /v3/volumes",
+        "POST /v3/groups",
+        "POST /v3/consistencygroups",
+    ):  # refused by the scheduler: another backend might do
         assert (status, "frozen" in str(content)) == (503, True), content
     else:
         assert (status, "is frozen" in str(content)) == (400, True), (operation.name, content)
@@ -94,7 +98,7 @@ def test_a_volume_of_a_source_on_a_frozen_backend_is_refused(world: World) -> No
 def test_every_type_of_operation_says_whether_it_modifies() -> None:
     """Those that make, change or remove something on the backend, and no other: access, reading and repair go on."""
     modifying = {each.name for each in OPERATION_TYPES if each.modifies}
-    assert modifying == {each.name for each in OPERATION_TYPES if each.name.partition(".")[0] in ("volume", "snapshot")} - {
+    assert modifying == {each.name for each in OPERATION_TYPES if each.name.partition(".")[0] in ("volume", "snapshot", "group", "group_snapshot")} - {
         "volume.upload", "volume.verify", "volume.detach_all",
     }  # fmt: skip
 

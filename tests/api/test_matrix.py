@@ -34,7 +34,9 @@ OPEN = {"GET /", "GET /v3/", "GET /healthcheck", "GET /metrics"}
 VERSION = {"OpenStack_API_Version": "volume 3.71"}
 REMOTE = {"host": "elsewhere", "ip": "127.0.0.1"}
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-_OWNED = ("volumes", "snapshots", "attachments", "operations", "transfers")
+_OWNED = (
+    "volumes", "snapshots", "attachments", "operations", "transfers", "volume_groups", "group_snapshots",
+)  # fmt: skip
 
 
 class Matrix:
@@ -113,7 +115,7 @@ def test_nobody_else_sees_or_changes_anything(matrix: Matrix, operation: Operati
     if operation.name.endswith("/accept"):
         assert there[0] == 202  # by its key a transfer is for everybody
         return
-    if operation.name.startswith("GET /v3/types/{id}") and not operation.admin:
+    if operation.name.startswith(("GET /v3/types/{id}", "GET /v3/group_types/{id}")) and not operation.admin:
         assert there[0] == 200  # every project may see a public type; see the next test
         return
     nowhere = matrix.ask(OTHER, method, *_elsewhere([path, body]))
@@ -135,6 +137,17 @@ def test_a_private_type_is_for_its_projects(matrix: Matrix) -> None:
     assert matrix.ask(OTHER, "POST", "/v3/volumes", body)[0] == 404
 
 
+def test_a_private_group_type_is_for_its_projects(matrix: Matrix) -> None:
+    """To others it does not exist, by its id as by its name, also for a group."""
+    id = matrix.world.private_group_type("p1")
+    assert matrix.ask(MEMBER, "GET", f"/v3/group_types/{id}", None)[0] == 200
+    assert "group_specs" not in matrix.ask(MEMBER, "GET", f"/v3/group_types/{id}", None)[1]
+    assert matrix.ask(OTHER, "GET", f"/v3/group_types/{id}", None)[0] == 404
+    assert id not in matrix.ask(OTHER, "GET", "/v3/group_types", None)[1]
+    body = {"group": {"group_type": id, "volume_types": ["__DEFAULT__"]}}
+    assert matrix.ask(OTHER, "POST", "/v3/groups", body)[0] == 404
+
+
 def _plain(answered: tuple[int, str]) -> tuple[int, str]:
     """Without what differs from one request to the next: ids, projects and times, and of what succeeds the content."""
     status, text = answered
@@ -147,7 +160,7 @@ def test_lists_hold_only_the_projects_own(matrix: Matrix) -> None:
     """No filter, marker or flag shows another project anything."""
     mine = {row[1] for row in matrix.rows(_all_ids(matrix)) if row[2] == "p1"}
     assert len(mine) > 5
-    for noun in ("volumes", "snapshots", "attachments", "operations", "messages"):
+    for noun in ("volumes", "snapshots", "attachments", "operations", "messages", "groups", "group_snapshots"):
         for query in ("", "?all_tenants=1", "?all_tenants=1&project_id=p1", "?project_id=p1", "?tenant_id=p1"):
             for path in (f"/v3/{noun}", f"/v3/{noun}/detail"):
                 status, text = matrix.ask(OTHER, "GET", path + query, None)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from operations_of_groups import GROUPS
 from shapes import (
     ABSOLUTE,
     ATTACHMENT,
@@ -375,6 +376,7 @@ QOS_SPECS = [
 ]  # fmt: skip
 
 OPERATIONS = [
+    *GROUPS,
     *VOLUMES,
     *VOLUME_ACTIONS,
     *SNAPSHOTS,

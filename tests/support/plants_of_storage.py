@@ -214,6 +214,24 @@ def _snapshot_stuck(w: Planted) -> str:
     return id
 
 
+@case("group.stuck")
+def _group_stuck(w: Planted) -> str:
+    return _grouped(w, "volume_groups", "status, host, backend, group_type_id, volume_types, availability_zone, replication_status",
+                    "'updating', 'me', 'two', 't', '[]', 'nova', 'disabled'")  # fmt: skip
+
+
+@case("group_snapshot.stuck")
+def _group_snapshot_stuck(w: Planted) -> str:
+    return _grouped(w, "group_snapshots", "status, group_id, group_type_id", "'deleting', 'g', 't'")
+
+
+def _grouped(w: Planted, table: str, columns: str, values: str) -> str:
+    id = names.new_id()
+    given = f"INSERT INTO {table} (id, project_id, user_id, created_at, {columns})"
+    w.sql(f"{given} VALUES (?, 'p1', 'u', '2026-11-27 00:00:00', {values})", id)
+    return id
+
+
 @case("snapshot.failed")
 def _snapshot_failed(w: Planted) -> str:
     id = w.snapshot(w.volume())

@@ -28,6 +28,7 @@ READY, READY_SECONDS = " ready on ", 60 * PATIENCE
 # Launcher, variables, tree and script of a service that needs nothing of its own.
 USUAL = ((), {}, HERE.parents[1], HERE / "crashing.py")
 UNFINISHED = ("pending", "running", "undoing")
+_IN_FLIGHT = states.VOLUME_IN_FLIGHT | states.SNAPSHOT_IN_FLIGHT | states.GROUP_IN_FLIGHT
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class ServiceProcess:
         self.log = folder / "service.log"
         self.plan = folder / "crash.json"
         self.settings = {"HOST": "me", "PORT": 0, "REPAIR_INTERVAL": 0.5, "QUOTA_VOLUMES": 1000, "QUOTA_SNAPSHOTS": 1000,
-                         "QUOTA_GIGABYTES": 100000, **self.backend.settings, **settings}  # fmt: skip
+                         "QUOTA_GIGABYTES": 100000, "QUOTA_GROUPS": 1000, **self.backend.settings, **settings}  # fmt: skip
         self.role = "serve"  # serve, api or host
         self.environment: dict[str, str] = {}  # more than its settings, for what is preloaded
         self.tree = HERE.parents[1]  # the source tree of the version that is run
@@ -161,10 +162,10 @@ class ServiceProcess:
 
         def at_rest() -> str | None:
             try:
-                status = str(client.get(noun, id)[noun.rstrip("s")]["status"])
+                status = str(client.get(noun, id)[noun.removesuffix("s")]["status"])
             except errors.NotFound:
                 return "gone"
-            return None if status in states.VOLUME_IN_FLIGHT | states.SNAPSHOT_IN_FLIGHT else status
+            return None if status in _IN_FLIGHT else status
 
         return str(wait_until(at_rest, seconds, lambda: client.get(noun, id)))
 

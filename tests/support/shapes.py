@@ -90,6 +90,13 @@ UPLOADED = keys(
 )
 ENCRYPTION = keys("volume_type_id encryption_id provider cipher key_size control_location")
 QOS = keys("id name consumer specs")
+GROUP_TYPE = keys("id name description is_public group_specs!")
+NAMED = keys("id name")
+CONSISTENCY_GROUP = NAMED | keys("status availability_zone created_at description volume_types")
+GROUP = CONSISTENCY_GROUP | keys("group_type group_snapshot_id@3.14 source_group_id@3.14 replication_status@3.38")
+GROUP_SNAPSHOT_SHORT = NAMED | keys("group_type_id")
+GROUP_SNAPSHOT = GROUP_SNAPSHOT_SHORT | keys("group_id status created_at description")
+CGSNAPSHOT = NAMED | keys("consistencygroup_id status created_at description")
 TRANSFER_SHORT = keys("id name volume_id", links=[LINK])
 TRANSFER = TRANSFER_SHORT | keys(
     "created_at no_snapshots@3.55 source_project_id@3.57 destination_project_id@3.57 accepted@3.57"

@@ -75,7 +75,7 @@ class World:
         def status() -> str:
             return str(self.good("GET", f"/v3/{noun}/{id}")[noun.removesuffix("s")]["status"])
 
-        in_flight = states.VOLUME_IN_FLIGHT | states.SNAPSHOT_IN_FLIGHT
+        in_flight = states.VOLUME_IN_FLIGHT | states.SNAPSHOT_IN_FLIGHT | states.GROUP_IN_FLIGHT
         wait_until(lambda: status() not in in_flight, 60 * PATIENCE, status)
         return id
 
@@ -159,6 +159,41 @@ class World:
         for project in projects:
             self.act("types", id, "addProjectAccess", {"project": project})
         return id
+
+    def new_group_type(self, **fields: Any) -> str:
+        body = {"group_type": {"name": self.unique("gt"), "group_specs": {"k:l": "v"}, **fields}}
+        return str(self.good("POST", "/v3/group_types", body)["group_type"]["id"])
+
+    def private_group_type(self, *projects: str) -> str:
+        id = self.new_group_type(is_public=False)
+        for project in projects:
+            self.act("group_types", id, "nbdsvc-addProjectAccess", {"project": project})
+        return id
+
+    def new_group(self, volumes: int = 0, **fields: Any) -> str:
+        name = self.unique("gt")
+        self.good("POST", "/v3/group_types", {"group_type": {"name": name}})
+        body = {"group": {"group_type": name, "volume_types": ["__DEFAULT__"], **fields}}
+        id = self.settled("groups", self.good("POST", "/v3/groups", body)["group"]["id"])
+        for _ in range(volumes):
+            self.new_volume(group_id=id)
+        return id
+
+    def new_group_snapshot(self) -> str:
+        body = {"group_snapshot": {"group_id": self.new_group(1)}}
+        return self.settled("group_snapshots", self.good("POST", "/v3/group_snapshots", body)["group_snapshot"]["id"])
+
+    def new_consistency_group(self, volumes: int = 0) -> str:
+        body = {"consistencygroup": {"volume_types": "__DEFAULT__"}}
+        made = self.good("POST", "/v3/consistencygroups", body)["consistencygroup"]["id"]
+        id = self.settled("consistencygroups", made)
+        for _ in range(volumes):
+            self.new_volume(consistencygroup_id=id)
+        return id
+
+    def new_cgsnapshot(self) -> str:
+        body = {"cgsnapshot": {"consistencygroup_id": self.new_consistency_group(1)}}
+        return self.settled("cgsnapshots", self.good("POST", "/v3/cgsnapshots", body)["cgsnapshot"]["id"])
 
     def new_qos_specs(self) -> str:
         body = {"qos_specs": {"name": self.unique("qos"), "size_iops_sec": "4096"}}

@@ -85,7 +85,12 @@ def test_pools_that_run_full_are_named() -> None:
 
 def test_every_status_in_flight_has_an_end_for_one_without_an_operation() -> None:
     """The status of failure exists, and the store takes a row there."""
-    for table, flight in ((states.VOLUME, states.VOLUME_IN_FLIGHT), (states.SNAPSHOT, states.SNAPSHOT_IN_FLIGHT)):
+    for table, flight in (
+        (states.VOLUME, states.VOLUME_IN_FLIGHT),
+        (states.SNAPSHOT, states.SNAPSHOT_IN_FLIGHT),
+        (states.GROUP, states.GROUP_IN_FLIGHT),
+        (states.GROUP_SNAPSHOT, states.GROUP_SNAPSHOT_IN_FLIGHT),
+    ):
         for status in flight:
             end = failed_status(table, status)
             ends = states.BY_ATTACHMENTS if end == states.PREVIOUS else (end,)

@@ -12,7 +12,7 @@ from nbdsvc.store.operation_locks import Claimed
 ENDS = ("attachment.delete", "attachment.terminate", "volume.detach_all")
 IDS = {"volume": "v", "source": "s", "snapshot": "n", "attachment": "a", "pool": "me@b#p", "backend": "me@b"}
 # Whoever starts, repairs or ends the same server; and the end of the volume, which the end of its access precedes.
-SAME_SERVER = {*ENDS, "attachment.connect", "attachment.repair", "volume.delete", "backend.failover"}
+SAME_SERVER = {*ENDS, "attachment.connect", "attachment.repair", "volume.delete", "backend.failover", "group.replicate"}
 
 
 def test_every_kind_is_in_the_table() -> None:

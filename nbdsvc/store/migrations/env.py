@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from nbdsvc.store import tables
+from nbdsvc.store.group_tables import groups
 
-context.configure(connection=context.config.attributes["connection"], target_metadata=tables.metadata)
+context.configure(connection=context.config.attributes["connection"], target_metadata=groups.metadata)
 context.run_migrations()

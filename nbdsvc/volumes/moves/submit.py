@@ -10,6 +10,7 @@ from nbdsvc.app import App
 from nbdsvc.model import names, states
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Move, Volume
+from nbdsvc.model.groups import check_not_grouped
 from nbdsvc.operations.operation_type import OperationType
 from nbdsvc.store import backends, clusters, moves, repositories
 from nbdsvc.volumes.moves.arguments import MoveArgs
@@ -41,6 +42,7 @@ def check_movable(conn: sa.Connection, volume: Volume, verb: str, action: str) -
 
 def check_nothing_stays(conn: sa.Connection, volume: Volume, action: str) -> None:
     """InvalidInput where it has snapshots or a replica, Conflict where it is being moved, or its source is left."""
+    check_not_grouped(volume, action)
     if snapshots := repositories.snapshots_of(conn, volume.id):
         reason = f"it has {len(snapshots)} snapshots, which would stay behind; delete them first"
         raise errors.InvalidInput(field="volume", value=volume.id, reason=reason)

@@ -1,0 +1,1 @@
+"""Groups of volumes: made, changed, snapshotted, copied, replicated and deleted together."""

@@ -1,0 +1,1 @@
+"""Group snapshots: the snapshots of all volumes of a group, of one moment."""

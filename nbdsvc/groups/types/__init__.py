@@ -1,0 +1,1 @@
+"""Group types, their group specs and who may use them."""
