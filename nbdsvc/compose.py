@@ -9,6 +9,9 @@ from nbdsvc import driver as contract
 from nbdsvc import errors
 from nbdsvc.attachments.transport import protocol_of, recorded_protocols
 from nbdsvc.backend_settings import BackendSettings
+from nbdsvc.backup_store.folder import FolderStore
+from nbdsvc.backup_store.keys import load_key
+from nbdsvc.backup_store.vault import Vault
 from nbdsvc.config import Settings
 from nbdsvc.datapath.digest_store import DigestStore
 from nbdsvc.datapath.rate_limit import Limit, cores
@@ -41,6 +44,8 @@ def make_host(settings: Settings, database: Database) -> Host:
         runner=Runner(settings.num_shell_tries),
         journals=settings.state_dir / "journals",
         digests=DigestStore(settings.state_dir / "digests"),
+        vault=make_vault(settings),
+        backup_by_snapshot=settings.backup_use_temp_snapshot,
         zone=settings.availability_zone,
         ended=UnrecordedEnds(settings.state_dir / "ended"),
         receiver=_make_receiver(settings, offered),
@@ -48,6 +53,13 @@ def make_host(settings: Settings, database: Database) -> Host:
         locks=settings.state_dir / "locks",
         devices=_devices,
     )
+
+
+def make_vault(settings: Settings) -> Vault:
+    """The store of backups, which need not be there now. ConfigError for a key file that is none."""
+    key = load_key(settings.backup_key_file) if settings.backup_key_file else None
+    store = FolderStore(settings.backup_path, settings.state_dir / "backup-store.json")
+    return Vault(store, key, compress=settings.backup_compression == "zstd")
 
 
 def _devices() -> list[Device]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from nbdsvc import errors
+from nbdsvc.backup_store.vault import Vault
 from nbdsvc.datapath.digest_store import DigestStore
 from nbdsvc.datapath.rate_limit import Limit
 from nbdsvc.driver import (
@@ -164,6 +165,9 @@ class Host:
     # Folder of the journals by which copies are resumed.
     journals: Path
     digests: DigestStore
+    vault: Vault
+    # Whether a volume in use is backed up from a snapshot; else from a clone.
+    backup_by_snapshot: bool = True
     zone: str = "nova"
     ended: UnrecordedEnds = field(default_factory=UnrecordedEnds)
     spare: Spare = field(default_factory=Spare)

@@ -118,7 +118,7 @@ def _copy(
         if run.rate != own.rate:
             own.rate = run.rate
 
-    with _stop_as_error(run):
+    with stop_as_error(run):
         result = copy(
             source,
             destination,
@@ -132,7 +132,7 @@ def _copy(
 
 
 @contextmanager
-def _stop_as_error(run: Run[Any]) -> Iterator[None]:
+def stop_as_error(run: Run[Any]) -> Iterator[None]:
     """A copy that stopped because of should_stop raises what the run raises: Cancelled, TimedOut or Interrupted."""
     try:
         yield

@@ -30,6 +30,12 @@ from nbdsvc.backends.places import Places
 from nbdsvc.backends.rebuild import Rebuilt
 from nbdsvc.backends.set_log import SET_LOG
 from nbdsvc.backends.thaw import THAW_BACKEND
+from nbdsvc.backups.collect import COLLECT_BACKUPS
+from nbdsvc.backups.create import CREATE_BACKUP
+from nbdsvc.backups.delete import DELETE_BACKUP
+from nbdsvc.backups.import_record import IMPORT_BACKUP
+from nbdsvc.backups.restore import RESTORE_BACKUP
+from nbdsvc.backups.verify import VERIFY_BACKUP
 from nbdsvc.compose import make_host
 from nbdsvc.config import Settings
 from nbdsvc.datapath.rate_limit import cores
@@ -124,6 +130,12 @@ OPERATION_TYPES = (
     REPLICATE_GROUP,
     CREATE_GROUP_SNAPSHOT,
     DELETE_GROUP_SNAPSHOT,
+    CREATE_BACKUP,
+    RESTORE_BACKUP,
+    DELETE_BACKUP,
+    IMPORT_BACKUP,
+    VERIFY_BACKUP,
+    COLLECT_BACKUPS,
     CONNECT_ATTACHMENT,
     DELETE_ATTACHMENT,
     TERMINATE_CONNECTION,

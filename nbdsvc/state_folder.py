@@ -20,7 +20,7 @@ log = structlog.get_logger(__name__)
 
 FOLDER_MODE, FILE_MODE = 0o700, 0o600
 # Folders of nbdsvc below it. A pool or images elsewhere are their operator's, and so are their permissions.
-SUBFOLDERS = ("digests", "exports", "images", "journals", "locks", "pool", "tmp")
+SUBFOLDERS = ("backups", "digests", "exports", "images", "journals", "locks", "pool", "tmp")
 # Whose files are closed one by one: few, and with keys, names or digests in them.
 _NOTES = ("", "digests", "exports", "exports/*", "journals", "locks")
 # Files that a killed service leaves half written: only the service writes these, and their names are ours.

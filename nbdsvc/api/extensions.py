@@ -9,6 +9,7 @@ router = strict.router("extensions")
 
 # Alias, name, date and description as in the block-storage API, of the extensions that are served.
 _SERVED = (
+    ("backups", "Backups", "2012-12-12T00:00:00+00:00", "Backups support."),
     ("cgsnapshots", "Cgsnapshots", "2014-08-18T00:00:00+00:00", "cgsnapshots support."),
     ("consistencygroups", "Consistencygroups", "2014-08-18T00:00:00+00:00", "consistency groups support."),
     ("capabilities", "Capabilities", "2015-08-31T00:00:00+00:00", "Capabilities support."),

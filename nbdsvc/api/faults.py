@@ -69,6 +69,9 @@ _QUOTAS = {
     "gigabytes": _GIGABYTES,
     "volumes": "VolumeLimitExceeded: Maximum number of volumes allowed ({limit}) exceeded for quota 'volumes'.",
     "snapshots": "SnapshotLimitExceeded: Maximum number of snapshots allowed ({limit}) exceeded for quota 'snapshots'.",
+    "backups": "BackupLimitExceeded: Maximum number of backups allowed ({limit}) exceeded.",
+    "backup_gigabytes": "VolumeBackupSizeExceedsAvailableQuota: Requested backup exceeds allowed Backup gigabytes quota. "
+    "Requested {requested}G, quota is {limit}G and {used}G has been consumed.",
     "groups": "GroupLimitExceeded: Maximum number of groups allowed ({limit}) exceeded.",
     "per_volume_gigabytes": "VolumeSizeExceedsLimit: Requested volume size {requested}G is larger than maximum allowed "
     "limit {limit}G.",

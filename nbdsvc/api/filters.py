@@ -15,6 +15,8 @@ FILTERS: dict[str, tuple[str, ...]] = {
                 "updated_at", "consumes_quota"),
     "snapshots": ("id", "name", "status", "volume_id", "description", "user_id", "project_id", "metadata",
                   "availability_zone", "consumes_quota"),
+    "backups": ("id", "name", "status", "volume_id", "snapshot_id", "size", "availability_zone", "parent_id",
+                "project_id"),
     "attachments": ("id", "status", "volume_id", "instance_uuid", "instance_id", "attach_status", "attached_host",
                     "project_id"),
     "operations": ("id", "kind", "state", "resource_id", "resource_type", "request_id", "project_id"),

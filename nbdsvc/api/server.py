@@ -11,6 +11,8 @@ from starlette.exceptions import HTTPException
 from nbdsvc import errors
 from nbdsvc.api import (
     attachments,
+    backup_records,
+    backups,
     cgsnapshots,
     clusters,
     consistencygroups,
@@ -68,7 +70,7 @@ unfinished operations), 415 badMediaType,
 _ROUTERS = (volumes, volume_actions, snapshots, attachments, types, limits, quota_sets, services, hosts, workers, pools,
             zones, extensions, resource_filters, operations, messages, images, manageable, placement, explain,
             evacuation, transfers, lost_hosts, qos_specs, encryption, quota_classes, default_types, clusters, group_types,
-            groups, group_snapshots, consistencygroups, cgsnapshots)  # fmt: skip
+            groups, group_snapshots, consistencygroups, cgsnapshots, backup_records, backups)  # fmt: skip
 
 
 def create(app: App, authenticator: Authenticator) -> ApiMiddleware:

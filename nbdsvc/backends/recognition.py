@@ -45,7 +45,8 @@ def unknown_objects(host: Host, backend: Backend) -> list[BackendObject]:
     """Volumes and snapshots of ours in the backend's pools that have no row."""
     ours = [found for found in backend.driver.list_objects() if found.id and found.owner]
     with host.database.read() as conn:
-        rows = (repositories.volumes, repositories.snapshots, repositories.moves)
+        # What is there for the time of a backup has its id.
+        rows = (repositories.volumes, repositories.snapshots, repositories.moves, repositories.backups)
         known = {str(row.id) for each in rows for row in each.select(conn)}
     return [found for found in ours if found.id not in known]
 

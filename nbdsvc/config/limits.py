@@ -13,6 +13,9 @@ class Limits:
     quota_gigabytes: int = 1000
     quota_per_volume_gigabytes: int = -1
     quota_groups: int = 10
+    # The most backups of a project, and the most GiB that their volumes may have together; -1 is unlimited.
+    quota_backups: int = 10
+    quota_backup_gigabytes: int = 1000
     # The most images that a project may upload, and the most GiB that they may take in the image folder; -1 is
     # unlimited.
     quota_images: int = 100
@@ -29,7 +32,7 @@ class Limits:
             "snapshots": self.quota_snapshots,
             "gigabytes": self.quota_gigabytes,
             "per_volume_gigabytes": self.quota_per_volume_gigabytes,
-            "backups": 10,
-            "backup_gigabytes": 1000,
+            "backups": self.quota_backups,
+            "backup_gigabytes": self.quota_backup_gigabytes,
             "groups": self.quota_groups,
         }

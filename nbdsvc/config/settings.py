@@ -7,6 +7,7 @@ from pathlib import Path
 from nbdsvc import backend_settings
 from nbdsvc.backend_settings import BackendSettings
 from nbdsvc.config.access import Access
+from nbdsvc.config.backups import Backups
 from nbdsvc.config.check import Check
 from nbdsvc.config.choice import Choice
 from nbdsvc.config.exports import Exports
@@ -20,7 +21,7 @@ from nbdsvc.config.work import Work
 # The fields of a dataclass's last base come first, so that `nbdsvc show-config` prints those of Installation at the
 # top.
 @dataclass(frozen=True)
-class Settings(Limits, Choice, Work, Exports, Images, Storage, Access, Installation):
+class Settings(Limits, Choice, Work, Backups, Exports, Images, Storage, Access, Installation):
     """All settings."""
 
     @property
@@ -58,9 +59,13 @@ class Settings(Limits, Choice, Work, Exports, Images, Storage, Access, Installat
     def images_path(self) -> Path:
         return Path(self.images).absolute() if self.images else self.state_dir / "images"
 
+    @property
+    def backup_path(self) -> Path:
+        return Path(self.backup_store).absolute() if self.backup_store else self.state_dir / "backups"
+
     def checks(self) -> Iterator[Check]:
         """The checks of each kind of settings, and then those that concern several kinds together."""
-        for kind in (Installation, Access, Storage, Exports, Work, Choice):
+        for kind in (Installation, Access, Storage, Exports, Backups, Work, Choice):
             yield from kind.checks(self)
         used = {exporter for backend in self.served_backends.values() for exporter in backend.exporters}
         clusters = {backend.cluster for backend in self.served_backends.values()}

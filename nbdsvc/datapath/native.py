@@ -3,7 +3,7 @@
 import errno
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -111,6 +111,17 @@ def source_of(input: Any, format: str, name: str, snapshot: str | None = None) -
     lib.nbdsvc_input_destroy(input)
     if reason := ffi.string(message.text).decode(errors="replace"):
         raise errors.BadImage(image=name, reason=reason)
+    raise errors.ReadFailed(source=name, offset=0, reason=os.strerror(-result))
+
+
+def parts_of(input: Any, stored: Sequence[tuple[int, int]], name: str) -> Any:
+    """A raw source over the input, of which only the (begin, end) of `stored` is read. ReadFailed for wrong ones."""
+    made = ffi.new("struct nbdsvc_source **")
+    ranges = ffi.new("uint64_t[]", [edge for part in stored for edge in part])
+    result = lib.nbdsvc_source_parts_create(input, ranges, len(stored), made)
+    if result == 0:
+        return made[0]
+    lib.nbdsvc_input_destroy(input)
     raise errors.ReadFailed(source=name, offset=0, reason=os.strerror(-result))
 
 

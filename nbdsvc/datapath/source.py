@@ -1,7 +1,7 @@
 """Sources of copies: raw bytes or a qcow2 image, in a file, a device, or behind a Python function."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,10 +100,14 @@ class Source:
     def read(self, offset: int, length: int) -> bytes:
         """Read some bytes, outside of a copy. Raises ReadFailed or BadImage."""
         buffer = bytearray(length)
-        result = lib.nbdsvc_source_read(self.pointer, ffi.from_buffer(buffer), length, offset)
+        self.read_into(buffer, offset)
+        return bytes(buffer)
+
+    def read_into(self, buffer: bytearray | memoryview, offset: int) -> None:
+        """Fill the buffer, outside of a copy and without the GIL. Raises ReadFailed or BadImage."""
+        result = lib.nbdsvc_source_read(self.pointer, ffi.from_buffer(buffer), len(buffer), offset)
         if result < 0:
             raise self.cause(native.error_of(result, native.READ, offset, os.strerror(-result), self.name, ""))
-        return bytes(buffer)
 
 
 def open(location: Location, *, from_storage: bool = False) -> Source:
@@ -164,3 +168,12 @@ def open_callback(
     except errors.ReadFailed as error:  # the C core only knows that the function failed
         raise callback.error or error from None
     return Source(pointer, name, callback, sequential)
+
+
+def open_parts(pread: native.PreadCallback, size: int, stored: Sequence[tuple[int, int]], name: str) -> Source:
+    """A raw source over a function (offset, length) -> bytes, which several threads call for what is stored only.
+
+    stored: (begin, end) of what is not zeros, in bytes and ascending order.
+    """
+    callback = native.Callback(pread, None, CALLBACK_THREADS)
+    return Source(native.parts_of(native.input_of_callback(callback, size), stored, name), name, callback)

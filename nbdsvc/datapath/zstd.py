@@ -1,4 +1,4 @@
-"""Unpacks a zstd frame in pieces, with the methods of the standard library's decompressors."""
+"""Zstd: frames that arrive in pieces, with the methods of the standard library's decompressors, and whole ones in memory."""
 
 import errno
 from typing import Any
@@ -37,3 +37,20 @@ class Decompressor:
         if result == 1:
             self.eof, self.unused_data = True, self._left
         return bytes(ffi.buffer(room, counts[1]))
+
+
+def pack(content: bytes | bytearray | memoryview, level: int) -> bytes | None:
+    """One frame, made without the GIL; None where it would not be smaller than the content."""
+    room, length = ffi.new("char[]", len(content)), ffi.new("size_t *")
+    result = lib.nbdsvc_frame_pack(ffi.from_buffer(content), len(content), room, len(content), level, length)
+    if result == -errno.ENOMEM:
+        raise MemoryError
+    return None if result < 0 else bytes(ffi.buffer(room, length[0]))
+
+
+def unpack(frame: bytes | memoryview, size: int) -> bytearray:
+    """The `size` bytes of exactly one frame. Raises ValueError for a damaged frame, and for one of another size."""
+    made = bytearray(size)
+    if lib.nbdsvc_frame_unpack(ffi.from_buffer(frame), len(frame), ffi.from_buffer(made), size) < 0:
+        raise ValueError("its data are corrupt")
+    return made

@@ -25,6 +25,7 @@ Rules that every method keeps, and that tests/contract/ checks:
 Sizes are bytes. The methods have the names of Cinder's volume drivers, so that authors of those know them.
 """
 
+from nbdsvc.driver.backup import BackupDriver
 from nbdsvc.driver.capabilities import PROTOCOLS, Capabilities, capabilities_of, unsupported
 from nbdsvc.driver.core import Driver
 from nbdsvc.driver.facts import DriverFacts
@@ -57,6 +58,7 @@ __all__ = [
     "LIMITLESS",
     "PROTOCOLS",
     "BackendObject",
+    "BackupDriver",
     "Capabilities",
     "Capacity",
     "CloneDriver",

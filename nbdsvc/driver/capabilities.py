@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from nbdsvc import errors
+from nbdsvc.driver.backup import BackupDriver
 from nbdsvc.driver.core import Driver
 from nbdsvc.driver.freeze import FreezeDriver
 from nbdsvc.driver.functions import DefaultFunctionsDriver
@@ -37,6 +38,7 @@ PROTOCOLS: dict[str, tuple[type, str]] = {
     "SharedStorageDriver": (SharedStorageDriver, "cannot say whether two hosts see the same storage"),
     "GroupDriver": (GroupDriver, "keeps no groups of its own"),
     "GroupReplicationDriver": (GroupReplicationDriver, "does not replicate groups"),
+    "BackupDriver": (BackupDriver, "prepares nothing for backups"),
     "TransferDriver": (TransferDriver, "keeps nothing of a volume's owner"),
 }
 

@@ -29,7 +29,8 @@
     │   ├── ReadFailed
     │   ├── WriteFailed
     │   ├── ChecksumMismatch
-    │   └── BadImage              an image that is malformed, hostile or not what it claims to be
+    │   ├── BadImage              an image that is malformed, hostile or not what it claims to be
+    │   └── BackupDamaged         the store lacks or has changed what a backup needs
     ├── OperationError        how an operation ended, when it did not succeed
     │   ├── Cancelled
     │   ├── TimedOut
@@ -43,6 +44,7 @@ Facts are attributes, messages are templates; an error is written to the journal
 """
 
 from nbdsvc.errors.base import Error as Error
+from nbdsvc.errors.data import BackupDamaged as BackupDamaged
 from nbdsvc.errors.data import BadImage as BadImage
 from nbdsvc.errors.data import ChecksumMismatch as ChecksumMismatch
 from nbdsvc.errors.data import DataError as DataError

@@ -41,3 +41,11 @@ class BadImage(DataError):
     template = "Image {image} is refused: {reason}"
     image: str
     reason: str
+
+
+class BackupDamaged(DataError):
+    """Facts: backup (its id), reason."""
+
+    template = "Backup {backup} is damaged: {reason}"
+    backup: str
+    reason: str

@@ -10,7 +10,7 @@ from nbdsvc.model.listing import Filter
 from nbdsvc.model.operation import Operation
 from nbdsvc.store import tables
 
-_RESOURCE_TYPES = {"volume": "VOLUME", "snapshot": "VOLUME_SNAPSHOT"}
+_RESOURCE_TYPES = {"volume": "VOLUME", "snapshot": "VOLUME_SNAPSHOT", "backup": "VOLUME_BACKUP"}
 # Cinder's number for the scheduler is 001.
 _ACTIONS = {
     "volume.create": "001",
@@ -20,6 +20,9 @@ _ACTIONS = {
     "volume.extend": "007",
     "snapshot.create": "010",
     "snapshot.delete": "011",
+    "backup.create": "013",
+    "backup.delete": "014",
+    "backup.restore": "015",
 }
 _OTHER_ACTION = "000"
 _COLUMNS = {"resource_uuid": "resource_id"}

@@ -212,6 +212,46 @@ class Transfer:
 
 
 @dataclass(frozen=True)
+class Backup:
+    """A backup of a volume or snapshot. `size`: GiB of the volume when its data were read.
+
+    `host`, `backend`: where it was made. `store_id`, `space`, `key_mark`: the store and the project's space in it that
+    have its chunks, and the mark of the key that seals them (empty: they are not sealed). `parent_id`: the backup that
+    an incremental one builds on; each is whole in itself, so the parent may be gone. `object_count`: chunks that are not
+    zeros; `stored`: bytes that the backup added to the store.
+    """
+
+    id: str
+    project_id: str
+    user_id: str
+    volume_id: str
+    size: int
+    status: str
+    space: str
+    snapshot_id: str | None = None
+    parent_id: str | None = None
+    name: str | None = None
+    description: str | None = None
+    container: str | None = None
+    availability_zone: str | None = None
+    host: str = ""
+    backend: str = ""
+    store_id: str | None = None
+    key_mark: str = ""
+    object_count: int = 0
+    stored: int = 0
+    fail_reason: str | None = None
+    data_timestamp: datetime | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
+    created_at: datetime = field(default_factory=clock.now)
+    updated_at: datetime | None = None
+
+    @property
+    def is_incremental(self) -> bool:
+        return self.parent_id is not None
+
+
+@dataclass(frozen=True)
 class StorageBackend:
     """A backend of a host as it last reported; the API's service `host@name`. Its pools are rows of their own.
 

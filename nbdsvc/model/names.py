@@ -90,5 +90,10 @@ def freeze_lock(host: str) -> str:
     return f"freeze-{'-'.join(split_host(host)[:2])}"
 
 
+def backup_lock(backup_id: str) -> str:
+    """Name of the lock that changes of a backup take, and operations that read it share."""
+    return f"{backup_id}-backup"
+
+
 def delete_snapshot_lock(snapshot_id: str) -> str:
     return f"{snapshot_id}-delete_snapshot"

@@ -125,6 +125,9 @@ VOLUME = _table(
     ("reimage", "available error reserved", "downloading", PREVIOUS, "error"),
     ("back up", "available in-use", "backing-up", PREVIOUS, PREVIOUS),
     ("restore", "available error_restoring", "restoring-backup", "available", "error_restoring"),
+    # Nothing was written yet.
+    ("give up a restore", "restoring-backup", None, PREVIOUS, None),
+    ("restore to a new volume", NEW, "restoring-backup", "available", "error"),
     ("manage", NEW, "managing", "available", "error_managing"),
     # After a failover to a site without a replica of the volume, until the backend fails back.
     (
@@ -158,8 +161,10 @@ VOLUME = _table(
     ("end transfer", "awaiting-transfer", None, "available", "error"),
 )
 
-SNAPSHOT_STATUSES = frozenset("creating available deleting restoring unmanaging error error_deleting deleted".split())
-SNAPSHOT_IN_FLIGHT = frozenset("creating deleting restoring unmanaging".split())
+SNAPSHOT_STATUSES = frozenset(
+    "creating available deleting restoring backing-up unmanaging error error_deleting deleted".split()
+)
+SNAPSHOT_IN_FLIGHT = frozenset("creating deleting restoring backing-up unmanaging".split())
 
 SNAPSHOT = _table(
     ("create", NEW, "creating", "available", "error"),
@@ -167,10 +172,27 @@ SNAPSHOT = _table(
     ("force delete", " ".join(sorted(SNAPSHOT_STATUSES - {"deleted"})), "deleting", None, "error_deleting"),
     ("keep", "deleting", None, "available", None),
     ("revert to", "available", "restoring", "available", "available"),
+    ("back up", "available", "backing-up", "available", "available"),
     ("unmanage", "available error", "unmanaging", None, "error"),
     ("manage", NEW, "creating", "available", "error"),
     ("be lost", "available", None, "error", None),
     ("delete with its group snapshot", "available error error_deleting", "deleting", None, "error"),
+)
+
+BACKUP_STATUSES = frozenset("creating available deleting restoring error error_deleting".split())
+BACKUP_IN_FLIGHT = frozenset("creating deleting restoring".split())
+
+BACKUP = _table(
+    ("create", NEW, "creating", "available", "error"),
+    # A record of another installation.
+    ("import", NEW, "creating", "available", "error"),
+    ("delete", "available error error_deleting", "deleting", None, "error_deleting"),
+    ("force delete", " ".join(sorted(BACKUP_STATUSES)), "deleting", None, "error_deleting"),
+    # Cancelled before anything was removed.
+    ("keep", "deleting", None, "available", None),
+    ("restore from", "available", "restoring", "available", "available"),
+    # The store lacks or has changed what the backup needs.
+    ("be damaged", "available restoring", None, "error", None),
 )
 
 # The volume statuses in which a snapshot can be taken; the volume's own status does not change.
@@ -206,6 +228,7 @@ ATTACHMENT = _table(
 # The statuses that an administrator may set; `in-use` needs attachments (checked in volumes/reset_status.py).
 VOLUME_RESET = VOLUME_STATUSES - {"reserved", "restoring-backup", "unmanaging"}
 SNAPSHOT_RESET = frozenset("available creating deleting error error_deleting".split())
+BACKUP_RESET = frozenset({"available", "error"})
 ATTACH_STATUS_RESET = frozenset({"attached", "detached"})
 MIGRATION_STATUSES = frozenset("starting migrating completing success error none".split())
 MIGRATION_IN_FLIGHT = frozenset({"starting", "migrating", "completing"})

@@ -1,4 +1,4 @@
-"""Quotas. Limits are rows; use is counted from the volumes and snapshots themselves, so it cannot drift."""
+"""Quotas. Limits are rows; use is counted from the volumes, snapshots and backups themselves, so it cannot drift."""
 
 import sqlalchemy as sa
 
@@ -10,7 +10,7 @@ RESOURCES = ("volumes", "snapshots", "gigabytes", "per_volume_gigabytes", "backu
 UNLIMITED = -1
 
 
-_volumes, _snapshots, _limits = tables.volumes.c, tables.snapshots.c, tables.quota_limits.c
+_volumes, _snapshots, _backups, _limits = tables.volumes.c, tables.snapshots.c, tables.backups.c, tables.quota_limits.c
 _project: sa.BindParameter[str] = sa.bindparam("project")
 _classes = tables.quota_classes.c
 _DEFAULT_CLASS = "default"
@@ -25,6 +25,7 @@ _use = [
     for size, project_id in (
         (sa.func.coalesce(_volumes.target_size, _volumes.size), _volumes.project_id),
         (_snapshots.volume_size, _snapshots.project_id),
+        (_backups.size, _backups.project_id),
     )
 ]
 
@@ -67,12 +68,13 @@ def usage(conn: sa.Connection, project_id: str) -> dict[str, int]:
 
     A volume that is being extended counts with the size it will have.
     """
-    (volume_count, volume_size), (snapshot_count, snapshot_size) = (
+    (volume_count, volume_size), (snapshot_count, snapshot_size), (backup_count, backup_size) = (
         conn.execute(query, {"project": project_id}).one() for query in _use
     )
     used = dict.fromkeys(RESOURCES, 0)
     used.update(volumes=volume_count, snapshots=snapshot_count, gigabytes=int(volume_size) + int(snapshot_size))
     used.update(groups=conn.execute(_groups_used, {"project": project_id}).scalar_one())
+    used.update(backups=backup_count, backup_gigabytes=int(backup_size))
     return used
 
 

@@ -8,6 +8,7 @@ from nbdsvc import errors
 from nbdsvc.model import states
 from nbdsvc.model.entities import (
     Attachment,
+    Backup,
     Cluster,
     Move,
     QosSpecs,
@@ -23,6 +24,7 @@ from nbdsvc.store.repository import Repository
 
 volumes: Repository[Volume] = Repository(tables.volumes, Volume, "Volume", states.moves(states.VOLUME))
 snapshots: Repository[Snapshot] = Repository(tables.snapshots, Snapshot, "Snapshot", states.moves(states.SNAPSHOT))
+backups: Repository[Backup] = Repository(tables.backups, Backup, "Backup", states.moves(states.BACKUP))
 attachments: Repository[Attachment] = Repository(
     tables.attachments, Attachment, "VolumeAttachment", states.moves(states.ATTACHMENT)
 )

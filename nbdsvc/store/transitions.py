@@ -48,6 +48,11 @@ def finish_snapshot(conn: sa.Connection, id: str, during: str, target: str, **ch
     _finish(repositories.snapshots, conn, id, [during], target, changes)
 
 
+def finish_backup(conn: sa.Connection, id: str, during: str | tuple[str, ...], target: str, **changes: Any) -> None:
+    """Move the backup from its in-flight status to `target`."""
+    _finish(repositories.backups, conn, id, [during] if isinstance(during, str) else list(during), target, changes)
+
+
 def finish_attachment(conn: sa.Connection, id: str, during: tuple[str, ...], target: str, **changes: Any) -> None:
     """Move the attachment from one of the in-flight statuses to `target`."""
     _finish(repositories.attachments, conn, id, list(during), target, changes)

@@ -28,7 +28,7 @@ READY, READY_SECONDS = " ready on ", 60 * PATIENCE
 # Launcher, variables, tree and script of a service that needs nothing of its own.
 USUAL = ((), {}, HERE.parents[1], HERE / "crashing.py")
 UNFINISHED = ("pending", "running", "undoing")
-_IN_FLIGHT = states.VOLUME_IN_FLIGHT | states.SNAPSHOT_IN_FLIGHT | states.GROUP_IN_FLIGHT
+_IN_FLIGHT = states.VOLUME_IN_FLIGHT | states.SNAPSHOT_IN_FLIGHT | states.GROUP_IN_FLIGHT | states.BACKUP_IN_FLIGHT
 
 
 @dataclass(frozen=True)

@@ -111,7 +111,7 @@ def test_an_extension_resizes_by_the_recorded_transport(database: Database) -> N
     resized: dict[str, int] = {}
     nbd, iscsi = (cast("Any", Resizing(protocol, resized)) for protocol in ("nbd", "iSCSI"))
     driver: Any = SimpleNamespace(extend_volume=lambda _volume, _size: None)
-    host = Host("h", {"b": Backend("b", driver, (nbd,))}, database, *cast("Any", [None] * 4), retired=(iscsi,))
+    host = Host("h", {"b": Backend("b", driver, (nbd,))}, database, *cast("Any", [None] * 5), retired=(iscsi,))
     volume = Volume(names.new_id(), "p", "u", size=1, status="extending", host="h", backend="b", pool="p")
     with database.write() as conn:
         repositories.volumes.insert(conn, volume)

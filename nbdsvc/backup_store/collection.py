@@ -1,0 +1,126 @@
+"""Free what no backup needs, beside backups that are being written, on hosts that know nothing of each other.
+
+A sweep has three parts, and may be killed in any, or run many times at once:
+
+    1  mark       the chunks that no manifest needs
+    2  set aside  move them into a folder of the trash; then note who is writing, in that folder
+    3  end        once all of those have ended: what a manifest needs by now is moved back, the rest is removed
+
+Nothing is removed that a whole backup needs. Take a backup that needs a chunk which a sweep has set aside. Before its
+manifest is there, a backup lists the chunks that it counts on. If it did so after the chunk was set aside, it found it
+missing and stored it again. If it did so before, its session was there before, too, and so it was noted in part 2, or it
+had ended by then; either way part 3 comes after its manifest, and moves the chunk back. Readers look into the trash, too,
+so that the chunk is there for them all the time.
+"""
+
+import json
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from nbdsvc.backup_store.contract import Missing
+from nbdsvc.backup_store.space import TRASH_SESSIONS, Space
+
+
+@dataclass
+class Collected:
+    """What a sweep did: chunks and bytes that were freed, chunks that were moved back, and who has to end before the
+    rest can be freed."""
+
+    chunks: int = 0
+    bytes: int = 0
+    kept: int = 0
+    waiting: tuple[str, ...] = ()
+
+    def add(self, other: "Collected") -> None:
+        self.chunks += other.chunks
+        self.bytes += other.bytes
+        self.kept += other.kept
+        self.waiting = tuple(sorted({*self.waiting, *other.waiting}))
+
+
+def collect(space: Space, candidates: Iterable[bytes] | None = None) -> Collected:
+    """Free the candidates that no manifest needs, and what earlier sweeps set aside. None: look at every chunk.
+
+    Raises BackendUnavailable; BackupDamaged where a manifest cannot be read, and then nothing is freed.
+    """
+    if candidates is None:
+        _sweep_parts(space)
+    folder = f"{space.root}/trash/{uuid.uuid4().hex}"
+    moved = [space.store.move(at, f"{folder}/{id.hex()}") for id, at in _unneeded(space, candidates)]
+    moved += [space.store.move(at, f"{folder}/{id.hex()}") for id, at in _not_noted(space)]
+    if any(moved):
+        # Read after the last chunk was moved: who begins later does not find the chunks.
+        space.store.put(f"{folder}/{TRASH_SESSIONS}", json.dumps(sorted(space.sessions())).encode())
+    return _end(space)
+
+
+def _unneeded(space: Space, candidates: Iterable[bytes] | None) -> list[tuple[bytes, str]]:
+    """The chunks that no manifest needs, with their names."""
+    looked_at = list(space.chunks() if candidates is None else candidates)
+    needed = space.needed() if looked_at else set()
+    return [(id, space.chunk_name(id)) for id in looked_at if id not in needed]
+
+
+def _not_noted(space: Space) -> list[tuple[bytes, str]]:
+    """What a sweep set aside that was killed before its note, or is at it. A folder gets no chunks once it has its note, so
+    they go to a folder of our own.
+    """
+    return [
+        (bytes.fromhex(name), f"{folder}/{name}")
+        for folder in space.trash()
+        if _noted(space, folder) is None
+        for name in _chunks_in(space, folder)
+    ]
+
+
+def _end(space: Space) -> Collected:
+    found = Collected()
+    for folder in space.trash():
+        noted = _noted(space, folder)
+        if noted is None:
+            space.store.remove_folder(folder)  # where it is empty: of a sweep that was killed before its first move
+            continue
+        if waiting := noted & space.sessions():
+            found.add(Collected(waiting=tuple(sorted(waiting))))
+        else:
+            _empty(space, folder, found)
+    return found
+
+
+def _sweep_parts(space: Space) -> None:
+    for part in space.store.names(f"{space.root}/chunks"):
+        space.store.sweep(f"{space.root}/chunks/{part}")
+
+
+def _chunks_in(space: Space, folder: str) -> list[str]:
+    return [name for name in space.store.names(folder) if name != TRASH_SESSIONS]
+
+
+def _noted(space: Space, folder: str) -> set[str] | None:
+    try:
+        return set(json.loads(space.store.get(f"{folder}/{TRASH_SESSIONS}")))
+    except (Missing, ValueError):
+        return None
+
+
+def _empty(space: Space, folder: str, found: Collected) -> None:
+    """Read the manifests again, now that all who could count on these chunks have ended."""
+    needed = space.needed()
+    for name in _chunks_in(space, folder):
+        id, at = bytes.fromhex(name), f"{folder}/{name}"
+        if id in needed:
+            found.kept += space.store.move(at, space.chunk_name(id))
+            continue
+        size = _size(space, at)
+        if space.store.remove(at):
+            found.chunks, found.bytes = found.chunks + 1, found.bytes + size
+    space.store.remove(f"{folder}/{TRASH_SESSIONS}")
+    space.store.remove_folder(folder)
+
+
+def _size(space: Space, name: str) -> int:
+    try:
+        return space.store.head(name, 0)[1]
+    except Missing:
+        return 0

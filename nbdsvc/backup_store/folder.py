@@ -1,0 +1,193 @@
+"""A folder as a store: a file system of this host, or one that hosts share, for example by NFS.
+
+An object is written beside its name and synced before it gets it. A file in the folder says which store it is, and a
+note in the state folder which one this host uses: so the mount point of a file system that is not mounted is not taken
+for an empty store. NFS: mount without `nocto` and `nolock`; a folder is opened anew for each listing, and close-to-open
+consistency makes that a request to the server.
+"""
+
+import errno
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from nbdsvc import atomic_file, errors
+from nbdsvc.backup_store.contract import Missing
+
+_MARK, _FORMAT = "nbdsvc-backups.json", 1
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_PART = ".part"
+# Seconds after which the file of a writer is one that was killed: a chunk is written within seconds.
+_ABANDONED_SECONDS = 24 * 3600
+
+
+class FolderStore:
+    """A folder. note: a file of this host's state folder, which remembers the store's id."""
+
+    def __init__(self, root: Path, note: Path) -> None:
+        self.name = "backup store"
+        self._root = root
+        self._note = note
+
+    def check(self) -> str:
+        """As of BackupStore. The first check of an empty folder makes the store."""
+        with self._translated():
+            known, found = self._noted(), self._marked()
+            if found is None and known is None:
+                found = self._make()
+            if found is None or known not in (None, found):
+                reason = f"{self._root} is not the store {known} that this host uses; is its file system mounted?"
+                raise errors.BackendUnavailable(backend=self.name, reason=reason)
+            if known is None:
+                self._note.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                atomic_file.write(self._note, json.dumps({"store": found}).encode())
+            return found
+
+    def put(self, name: str, content: bytes) -> None:
+        path = self._root / name
+        part = path.with_name(f".{path.name}.{uuid.uuid4().hex}{_PART}")
+        with self._translated():
+            try:
+                self._write(part, content)
+                part.replace(path)
+            except BaseException:
+                part.unlink(missing_ok=True)
+                raise
+
+    def get(self, name: str) -> bytes:
+        with self._translated():
+            return (self._root / name).read_bytes()
+
+    def head(self, name: str, length: int) -> tuple[bytes, int]:
+        with self._translated(), (self._root / name).open("rb", buffering=0) as file:
+            return file.read(length) or b"", os.fstat(file.fileno()).st_size
+
+    def names(self, folder: str) -> Iterator[str]:
+        try:
+            with self._translated():
+                found = os.listdir(self._root / folder)  # noqa: PTH208 - a path of each of many names costs too much
+        except Missing:
+            return
+        yield from (name for name in found if not name.startswith("."))
+
+    def move(self, name: str, new: str) -> bool:
+        target = self._root / new
+        try:
+            with self._translated():
+                target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                (self._root / name).replace(target)
+        except Missing:
+            return False
+        return True
+
+    def remove(self, name: str) -> bool:
+        try:
+            with self._translated():
+                (self._root / name).unlink()
+        except Missing:
+            return False
+        return True
+
+    def remove_folder(self, folder: str) -> None:
+        try:
+            (self._root / folder).rmdir()
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.ENOENT, errno.EEXIST):
+                raise self._error(error) from error
+
+    def sync(self, folder: str) -> None:
+        try:
+            with self._translated():
+                atomic_file.sync_folder(self._root / folder)
+        except Missing:
+            return
+
+    def sweep(self, folder: str) -> int:
+        """As of BackupStore. By the clock of the file system, which is the server's."""
+        with self._translated():
+            parts = [path for path in (self._root / folder).glob(f".*{_PART}") if path.is_file()]
+            if not parts:
+                return 0
+            probe = self._root / folder / f".{uuid.uuid4().hex}{_PART}"
+            self._write(probe, b"")
+            now = probe.stat().st_mtime
+            probe.unlink()
+            old = [part for part in parts if now - _modified(part, now) > _ABANDONED_SECONDS]
+            for part in old:
+                part.unlink(missing_ok=True)
+            return len(old)
+
+    def _write(self, part: Path, content: bytes) -> None:
+        try:
+            fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            part.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with open(fd, "wb", buffering=0) as file:
+            view = memoryview(content)
+            while view:
+                view = view[file.write(view) :]
+            os.fdatasync(fd)
+
+    def _noted(self) -> str | None:
+        try:
+            return str(json.loads(self._note.read_bytes())["store"])
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError) as error:
+            raise errors.BackendUnavailable(backend=self.name, reason=f"its note {self._note} is damaged") from error
+
+    def _marked(self) -> str | None:
+        try:
+            found = json.loads((self._root / _MARK).read_bytes())
+            made, id = int(found["format"]), str(found["id"])
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError) as error:
+            raise errors.BackendUnavailable(backend=self.name, reason=f"{self._root / _MARK} is damaged") from error
+        if made != _FORMAT:
+            reason = f"{self._root} has format {made}, and this version knows {_FORMAT}"
+            raise errors.BackendUnavailable(backend=self.name, reason=reason)
+        return id
+
+    def _make(self) -> str | None:
+        """Make the store; of two hosts that do, one is first."""
+        self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if any(not name.startswith(".") and name != "lost+found" for name in os.listdir(self._root)):  # noqa: PTH208
+            reason = f"{self._root} has other files in it, and is no store of backups: name an empty folder"
+            raise errors.BackendUnavailable(backend=self.name, reason=reason)
+        part = self._root / f".{uuid.uuid4().hex}{_PART}"
+        self._write(part, json.dumps({"format": _FORMAT, "id": str(uuid.uuid4())}).encode())
+        try:
+            os.link(part, self._root / _MARK)
+        except FileExistsError:
+            pass
+        finally:
+            part.unlink()
+        atomic_file.sync_folder(self._root)
+        return self._marked()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise Missing(error.filename) from error
+        except OSError as error:
+            raise self._error(error) from error
+
+    def _error(self, error: OSError) -> errors.BackendError:
+        reason = error.strerror or str(error)
+        if error.errno in _FULL:
+            return errors.OutOfSpace(pool=self.name, requested=None, free=None, reason=reason)
+        return errors.BackendUnavailable(backend=self.name, reason=f"{self._root}: {reason}")
+
+
+def _modified(path: Path, otherwise: float) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return otherwise

@@ -1,0 +1,1 @@
+"""Backups: copies of volumes in a store that outlives them."""
