@@ -13,6 +13,7 @@ from typing import Any
 from drivers.copying_pool import CopyingPool
 from drivers.faults import Faults, faulty
 from drivers.file import FileDriver
+from drivers.memory_backups import SimulatedBackups
 from drivers.memory_reports import SimulatedReports
 from drivers.pool import PoolFolder
 from drivers.provider_ids import ProviderIds
@@ -36,7 +37,7 @@ from nbdsvc.units import GiB
 __all__ = ["Faults", "MemoryDriver", "faulty"]
 
 
-class MemoryDriver(SimulatedReports, FileDriver):
+class MemoryDriver(SimulatedBackups, SimulatedReports, FileDriver):
     """The contract of nbdsvc/driver/, simulated. `capacity` in bytes, "infinite" or "unknown": of each pool, or by pool.
     `provider_ids`: objects have ids of its own making. `vendor`: it has a property of this vendor. `moves_volumes`: between
     its pools without a copy.

@@ -12,11 +12,13 @@ from drivers.memory import MemoryDriver
 from nbdsvc import errors
 from nbdsvc.attachments.initiators import prepare_connection
 from nbdsvc.driver import (
+    BackupDriver,
     ConnectionDriver,
     Driver,
     ProviderInfoDriver,
     ProxyVD,
     SecureFilesDriver,
+    SnapshotDriver,
     TransferDriver,
     VolumeRef,
     capabilities_of,
@@ -45,6 +47,23 @@ def test_a_connection_may_be_repeated(make: Made, database: Database) -> None:
         returned = prepare_connection(database, backend, ref, connector)
         assert not {"initiator_updates", "initiator_update"} & set(returned)
     assert not driver.initialize_connection(ref, {"host": "me"}, None)
+
+
+@pytest.mark.row("S076")
+@_can("BackupDriver")
+def test_a_driver_names_what_is_backed_up(make: Made) -> None:
+    """The location of the volume, or of a snapshot and that it is one; what reads and writes is called once."""
+    driver, ref, calls = make(), volume(), list[str]()
+    assert isinstance(driver, BackupDriver)
+    driver.create_volume(ref, "op")
+    assert driver.get_backup_device(ref, None) == (driver.location(ref), False)
+    if isinstance(driver, SnapshotDriver):
+        snapshot = snapshot_of(ref)
+        driver.create_snapshot(snapshot, "op")
+        assert driver.get_backup_device(ref, snapshot) == (driver.snapshot_location(snapshot), True)
+    driver.backup_volume(ref, lambda: calls.append("read"))
+    driver.restore_backup(ref, lambda: calls.append("written"))
+    assert calls == ["read", "written"]
 
 
 @pytest.mark.row("S083")

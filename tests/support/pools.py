@@ -66,6 +66,7 @@ _HOOKS = frozenset(
         "VolumeCopyDriver",
         "MigratedDriver",
         "TransferDriver",
+        "BackupDriver",
     }
 )
 _REPLICATION = frozenset({"ReplicaDriver", "ReplicatedDriver"})
