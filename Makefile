@@ -17,8 +17,8 @@ demo: base ## Show the main job from end to end on this machine (root)
 test: test-tools ## Run all tests (root: they use loop devices and FUSE)
 	$(PYTEST) -n 2 --dist worksteal
 
-test-kills: test-tools ## Kill either host at every step of a move between two, which `test` does at a few
-	NBDSVC_TEST_KILLS=all $(PYTEST) tests/recovery/test_kill_between_hosts.py
+test-kills: test-tools ## Kill at every step of a backup or of a move between hosts, which `test` does at a few
+	NBDSVC_TEST_KILLS=all $(PYTEST) tests/recovery/test_kill_between_hosts.py tests/recovery/test_kill_backups.py
 
 storm: test-tools ## A hundred kills of any process over three hosts, with moves, losses of hosts and failovers: make storm KILLS=20
 	NBDSVC_KILLS=$(KILLS) $(PYTEST) -s tests/recovery/test_storm_of_hosts.py
@@ -45,6 +45,7 @@ bench: test-tools ## Measure against the peers; results in benchmarks/results
 	$(PYTHON) benchmarks/bench_durable.py
 	$(PYTHON) benchmarks/bench_copy.py
 	$(PYTHON) benchmarks/bench_clone.py
+	$(PYTHON) benchmarks/bench_backup.py
 	$(PYTHON) benchmarks/bench_job.py
 	$(PYTHON) benchmarks/bench_service.py
 	$(PYTHON) benchmarks/bench_backends.py

@@ -25,7 +25,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 # The first path segments behind /v3 that are resources; anything else there is a project.
 RESOURCES = frozenset(
     """volumes snapshots snapshot attachments types explain os-quota-sets limits os-services scheduler-stats capabilities
-    os-hosts workers os-availability-zone extensions operations messages images resource_filters
+    backups os-hosts workers os-availability-zone extensions operations messages images resource_filters
     manageable_volumes manageable_snapshots os-volume-manage os-snapshot-manage os-volume-transfer
     volume-transfers qos-specs os-quota-class-sets default-types clusters group_types groups
     group_snapshots consistencygroups cgsnapshots""".split()

@@ -58,9 +58,10 @@ class Reader:
                 raise errors.BackupDamaged(backup=self._manifest.backup_id, reason=reason) from error
 
     def verify(self, on_progress: Callable[[int, int], None], raise_if_stopped: Callable[[], None]) -> int:
-        """Read every chunk once; returns their number. on_progress: bytes done, bytes in all. Raises BackupDamaged."""
+        """Read every chunk once; returns their number. on_progress: bytes, done and in all. Raises BackupDamaged."""
         first = {id: index for index, id in reversed(list(enumerate(self._manifest.chunks))) if id is not None}
         indexes = sorted(first.values())
+        total, done = sum(self._manifest.length_of(index) for index in indexes), 0
         pool = ThreadPoolExecutor(THREADS, thread_name_prefix="verify")
         try:
             # In parts, so that what was read is not kept, and a cancel is not waited for long.
@@ -69,7 +70,8 @@ class Reader:
                 part = indexes[at : at + 4 * THREADS]
                 for _ in pool.map(self._look, part):
                     pass
-                on_progress(min((at + len(part)) * CHUNK, self._manifest.size), self._manifest.size)
+                done += sum(self._manifest.length_of(index) for index in part)
+                on_progress(done, total)
         finally:
             pool.shutdown(cancel_futures=True)
         return len(indexes)

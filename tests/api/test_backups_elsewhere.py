@@ -20,7 +20,7 @@ def backing(module_service: Callable[..., ServiceProcess]) -> Backing:
 def test_a_volume_in_use_is_read_from_a_snapshot_that_goes_away(module_service: Callable[..., ServiceProcess]) -> None:
     """With force only; by snapshot or clone as the setting says; the volume stays attached, and nothing of it is left."""
     for name, by_snapshot in (("u", True), ("w", False)):
-        service = module_service(name, backup_use_temp_snapshot=by_snapshot)
+        service = module_service(name, driver="memory", backup_use_temp_snapshot=by_snapshot)
         client = service.client()
         volume = client.post("volumes", body={"volume": {"size": 1}})["volume"]["id"]
         assert service.wait_status("volumes", volume) == "available"

@@ -35,7 +35,7 @@ VERSION = {"OpenStack_API_Version": "volume 3.71"}
 REMOTE = {"host": "elsewhere", "ip": "127.0.0.1"}
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _OWNED = (
-    "volumes", "snapshots", "attachments", "operations", "transfers", "volume_groups", "group_snapshots",
+    "volumes", "snapshots", "backups", "attachments", "operations", "transfers", "volume_groups", "group_snapshots",
 )  # fmt: skip
 
 
@@ -160,7 +160,16 @@ def test_lists_hold_only_the_projects_own(matrix: Matrix) -> None:
     """No filter, marker or flag shows another project anything."""
     mine = {row[1] for row in matrix.rows(_all_ids(matrix)) if row[2] == "p1"}
     assert len(mine) > 5
-    for noun in ("volumes", "snapshots", "attachments", "operations", "messages", "groups", "group_snapshots"):
+    for noun in (
+        "volumes",
+        "snapshots",
+        "backups",
+        "attachments",
+        "operations",
+        "messages",
+        "groups",
+        "group_snapshots",
+    ):
         for query in ("", "?all_tenants=1", "?all_tenants=1&project_id=p1", "?project_id=p1", "?tenant_id=p1"):
             for path in (f"/v3/{noun}", f"/v3/{noun}/detail"):
                 status, text = matrix.ask(OTHER, "GET", path + query, None)

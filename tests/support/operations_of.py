@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from operations_of_backups import BACKUPS
 from operations_of_groups import GROUPS
 from shapes import (
     ABSOLUTE,
@@ -380,6 +381,7 @@ OPERATIONS = [
     *VOLUMES,
     *VOLUME_ACTIONS,
     *SNAPSHOTS,
+    *BACKUPS,
     *ATTACHMENTS,
     *TYPES,
     *DEFAULT_TYPES,

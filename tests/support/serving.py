@@ -58,7 +58,7 @@ class ServiceProcess:
         self.log = folder / "service.log"
         self.plan = folder / "crash.json"
         self.settings = {"HOST": "me", "PORT": 0, "REPAIR_INTERVAL": 0.5, "QUOTA_VOLUMES": 1000, "QUOTA_SNAPSHOTS": 1000,
-                         "QUOTA_GIGABYTES": 100000, "QUOTA_GROUPS": 1000, **self.backend.settings, **settings}  # fmt: skip
+                         "QUOTA_GIGABYTES": 100000, "QUOTA_GROUPS": 1000, "QUOTA_BACKUPS": 1000, **self.backend.settings, **settings}  # fmt: skip
         self.role = "serve"  # serve, api or host
         self.environment: dict[str, str] = {}  # more than its settings, for what is preloaded
         self.tree = HERE.parents[1]  # the source tree of the version that is run

@@ -76,6 +76,12 @@ VOLUME_FULL = VOLUME | keys(
 SNAPSHOT_SHORT = keys("id name description volume_id status size created_at updated_at metadata")
 SNAPSHOT = SNAPSHOT_SHORT | keys("group_snapshot_id@3.14 user_id@3.41 consumes_quota@3.65")
 SNAPSHOT_FULL = SNAPSHOT | keys("os-extended-snapshot-attributes:progress os-extended-snapshot-attributes:project_id")
+BACKUP_SHORT = keys("id name", links=[LINK])
+BACKUP_MADE = BACKUP_SHORT | keys("metadata@3.43")
+BACKUP = BACKUP_MADE | keys(
+    """status size object_count availability_zone container created_at updated_at description fail_reason volume_id
+    is_incremental has_dependent_backups snapshot_id data_timestamp os-backup-project-attr:project_id@3.18"""
+)
 ATTACHMENT_SHORT = keys("id status instance volume_id")
 ATTACHMENT = ATTACHMENT_SHORT | keys("attached_at detached_at attach_mode connection_info")
 TYPE = keys("id name description is_public extra_specs")

@@ -12,6 +12,7 @@ from nbdsvc.backup_store.space import Space
 from nbdsvc.backup_store.vault import Vault
 from nbdsvc.backup_store.writing import Writer, Written
 from nbdsvc.datapath import source as sources
+from nbdsvc.datapath.rate_limit import Limit, LimitShare
 
 SPACE = "5a" * 16
 SECONDS = 30
@@ -44,7 +45,8 @@ def back_up(
     space.begin_session(id, {})
     with sources.open_path(volume) as source:
         known = space.get_manifest(parent) if parent else None
-        writer = Writer(space, source, parent=known, compress=compress, threads=threads)
+        share = LimitShare([Limit(1 << 30), Limit()])
+        writer = Writer(space, source, parent=known, compress=compress, threads=threads, share=share)
         written = writer.write(id, {"name": id})
     space.end_session(id)
     return written

@@ -1,5 +1,8 @@
 """A service with something of every kind in it, and how a request of each operation of its API is written down."""
 
+import base64
+import json
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -49,6 +52,8 @@ class World:
         self.act("volumes", self.attached, "os-set_image_metadata", {"metadata": {"os": "x"}})
         self.attach(self.attached)
         self.snapshot = self.new_snapshot(self.new_volume(name="snapped"))
+        self.backup = self.new_backup()
+        self.new_backup()  # the first page of a list is full
         self.reserved = self.new_attachment()
         self.failed = self.new_message()
 
@@ -75,7 +80,9 @@ class World:
         def status() -> str:
             return str(self.good("GET", f"/v3/{noun}/{id}")[noun.removesuffix("s")]["status"])
 
-        in_flight = states.VOLUME_IN_FLIGHT | states.SNAPSHOT_IN_FLIGHT | states.GROUP_IN_FLIGHT
+        in_flight = (
+            states.VOLUME_IN_FLIGHT | states.SNAPSHOT_IN_FLIGHT | states.GROUP_IN_FLIGHT | states.BACKUP_IN_FLIGHT
+        )
         wait_until(lambda: status() not in in_flight, 60 * PATIENCE, status)
         return id
 
@@ -91,6 +98,16 @@ class World:
         fields = {"volume_id": volume, "metadata": {"k": "v"}}
         made = self.good("POST", "/v3/snapshots", {"snapshot": fields})["snapshot"]["id"]
         return self.settled("snapshots", made)
+
+    def new_backup(self) -> str:
+        made = self.good("POST", "/v3/backups", {"backup": {"volume_id": self.new_volume()}})["backup"]["id"]
+        return self.settled("backups", made)
+
+    def forgotten_backup(self) -> Any:
+        """The record of a backup that has no row any more."""
+        record = self.good("GET", f"/v3/backups/{self.backup}/export_record")["backup-record"]
+        content = {**json.loads(base64.b64decode(record["backup_url"])), "id": str(uuid.uuid4())}
+        return {**record, "backup_url": base64.b64encode(json.dumps(content).encode()).decode()}
 
     def attach(self, volume: str) -> str:
         self.act("volumes", volume, "os-attach", {"instance_uuid": UUID, "mountpoint": "/dev/vdb"})
