@@ -21,6 +21,7 @@ VERBS = {
     "volume": ("volume", "Create, list, show, extend, upload and delete volumes."),
     "snapshot": ("snapshot", "Create, list, show and delete snapshots."),
     "group": ("group", "Create, change, snapshot, copy and delete groups of volumes."),
+    "backup": ("backup", "Back up volumes, restore, verify and delete backups."),
     "image": ("image", "List and delete the images that volumes may be made of."),
     "attach": ("attach", "Attach a volume to this host as a block device."),
     "detach": ("attach", "Detach a volume from this host."),
