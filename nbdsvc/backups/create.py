@@ -237,7 +237,15 @@ def _quietly(read: Callable[[], Manifest]) -> Manifest | None:
 
 
 def _tidy(run: Run[BackupArgs]) -> None:
-    _space(run).end_session(run.args.backup_id)
+    """End the session, and free what was waiting for it. The backup is whole: a store that is away now does not change
+    that, and a later collection ends the session.
+    """
+    try:
+        space = _space(run)
+        space.end_session(run.args.backup_id)
+        collect(space, ())
+    except (errors.BackendError, errors.BackupDamaged) as error:
+        log.warning("the session of a backup could not be ended", backup=run.args.backup_id, reason=str(error))
 
 
 def _succeed(conn: sa.Connection, operation: Operation, args: BackupArgs) -> None:

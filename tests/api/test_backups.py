@@ -204,7 +204,8 @@ def test_a_sweep_frees_what_was_left(backing: Backing) -> None:
     orphan = space / "chunks" / "ab" / ("ab" * 32)
     orphan.parent.mkdir(exist_ok=True)
     orphan.write_bytes(chunk.read_bytes())
-    (space / "sessions" / UNKNOWN).write_text("{}")
+    for id in (UNKNOWN, backup):  # our row says that the second one has ended
+        (space / "sessions" / id).write_text("{}")
     found = backing.good("POST", "backups/collect", {})["collected"]
     assert (found["chunks"], found["waiting"], found["faults"]) == (0, [UNKNOWN], [])
     assert backing.left() != []
