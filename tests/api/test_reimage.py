@@ -4,11 +4,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import core_driver
 import pytest
 from asking import UNKNOWN, ask
-from serving import ServiceProcess
+from serving import HERE, ServiceProcess
 from waiting import wait_until
 
 MIB = 1 << 20
@@ -168,6 +170,26 @@ def test_cut_off_in_the_middle_it_is_in_error(make_service: Callable[..., Servic
     running = scene.ask("GET", f"operations?resource_id={id}&state=running")[1]["operations"][0]["id"]
     scene.ask("POST", f"operations/{running}/action", {"cancel": {}})
     assert service.wait_status("volumes", id) == "error"
+    scene.reimage(id, "small.raw")
+    assert service.wait_status("volumes", id) == "available"
+    assert scene.holds_image(id)
+
+
+def test_snapshots_that_it_could_overflow(make_service: Callable[..., ServiceProcess], tmp_path: Path) -> None:
+    """Where a snapshot has room for a part of its volume's changes only, it is refused before the first byte."""
+    service = make_service(start=False, driver="example")
+    offered = core_driver.install(tmp_path, "core_driver:ThickSimulator")
+    service.environment["PYTHONPATH"] = os.pathsep.join((str(service.tree), str(HERE), offered))
+    scene = Scene(service.start())
+    id = scene.volume()
+    taken = scene.ask("POST", "snapshots", {"snapshot": {"volume_id": id}})[1]["snapshot"]["id"]
+    assert service.wait_status("snapshots", taken) == "available"
+    scene.reimage(id, "small.raw")
+    assert service.wait_status("volumes", id) == "available"
+    assert "could overflow" in scene.error(id)
+    assert scene.is_untouched(id)
+    scene.ask("DELETE", f"snapshots/{taken}")
+    assert service.wait_status("snapshots", taken) == "gone"
     scene.reimage(id, "small.raw")
     assert service.wait_status("volumes", id) == "available"
     assert scene.holds_image(id)

@@ -1,10 +1,11 @@
-"""The file driver cut down to what every driver implements, as a package that is installed beside nbdsvc."""
+"""Drivers that are installed beside nbdsvc: the file driver cut down to what every driver implements, and others for a test."""
 
 from pathlib import Path
 from typing import Any
 
 from drivers.file import FileDriver
-from nbdsvc.driver import Driver, VolumeRef
+from drivers.memory import MemoryDriver
+from nbdsvc.driver import Driver, DriverFacts, VolumeRef
 from nbdsvc.location import Location
 
 CORE = {name for name in (*vars(Driver), *Driver.__annotations__) if not name.startswith("_")}
@@ -27,6 +28,14 @@ class ClusterDriver(CoreDriver):
 
     def location(self, volume: VolumeRef) -> Location:
         return Location("rbd", f"pool/volume-{volume.id}")
+
+
+class ThickSimulator(MemoryDriver):
+    """Its snapshots share blocks with their volume, and have room for a part of its changes only."""
+
+    @property
+    def facts(self) -> DriverFacts:
+        return DriverFacts(thin=False)
 
 
 def install(folder: Path, entry_point: str) -> str:
