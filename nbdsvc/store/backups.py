@@ -6,9 +6,9 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from nbdsvc.model.entities import Backup
-from nbdsvc.store import repositories, tables
+from nbdsvc.store import backup_tables, repositories
 
-_c = tables.backups.c
+_c = backup_tables.backups.c
 
 
 def newest(conn: sa.Connection, project_id: str, volume_id: str, before: datetime | None = None) -> Backup | None:

@@ -17,17 +17,17 @@ import sqlalchemy as sa
 import structlog
 
 from nbdsvc import errors
-from nbdsvc.store import tables
+from nbdsvc.store import host_tables
 from nbdsvc.store.database import Database
 
 log = structlog.get_logger(__name__)
 
-_c = tables.host_claims.c
+_c = host_tables.host_claims.c
 # Beats in the time after which a claim is taken over: a slow disk may cost some of them.
 _BEATS = 4
 _LOOK_SECONDS = 0.1
 _renew = (
-    tables.host_claims.update()
+    host_tables.host_claims.update()
     .where(_c.host == sa.bindparam("_host"), _c.instance == sa.bindparam("_instance"))
     .values(beat=_c.beat + 1)
 )
@@ -85,7 +85,7 @@ class Claim:
         if self._thread.is_alive():
             self._thread.join()
         with self._database.write() as conn:
-            conn.execute(tables.host_claims.delete().where(*self._mine()))
+            conn.execute(host_tables.host_claims.delete().where(*self._mine()))
 
     def _keep(self) -> None:
         while self.held and not self._stopping.wait(self._seconds / _BEATS):
@@ -101,7 +101,7 @@ class Claim:
         """Take the row; False where another process was faster: of two that saw the same row one finds it."""
         values = {"instance": self._instance, "machine": _machine(), "pid": os.getpid(), "started": _started(os.getpid()),
                   "beat": 0, "seconds": self._seconds, "note": self._note}  # fmt: skip
-        table = tables.host_claims
+        table = host_tables.host_claims
         with self._database.write() as conn:
             self._database.lock_name(conn, f"claim-{self._host}")
             if row is None:
@@ -112,7 +112,7 @@ class Claim:
 
     def _row(self) -> "sa.Row[tuple[object, ...]] | None":
         with self._database.read() as conn:
-            return conn.execute(sa.select(tables.host_claims).where(_c.host == self._host)).one_or_none()
+            return conn.execute(sa.select(host_tables.host_claims).where(_c.host == self._host)).one_or_none()
 
     def _mine(self) -> tuple["sa.ColumnElement[bool]", ...]:
         return _c.host == self._host, _c.instance == self._instance
@@ -132,14 +132,14 @@ class Claim:
 
 def listed(conn: sa.Connection) -> list[tuple[str, int, str, bool]]:
     """(host, pid, note, whether its process is known to have ended) of each claim."""
-    return [(row.host, row.pid, row.note, _is_dead(row)) for row in conn.execute(sa.select(tables.host_claims))]
+    return [(row.host, row.pid, row.note, _is_dead(row)) for row in conn.execute(sa.select(host_tables.host_claims))]
 
 
 def forget_dead(conn: sa.Connection, host: str) -> bool:
     """Remove the claim of a process that has ended; False where that is not known of it."""
-    row = conn.execute(sa.select(tables.host_claims).where(_c.host == host)).one_or_none()
+    row = conn.execute(sa.select(host_tables.host_claims).where(_c.host == host)).one_or_none()
     same = (_c.host == host, _c.instance == row.instance, _c.beat == row.beat) if row and _is_dead(row) else None
-    return same is not None and conn.execute(tables.host_claims.delete().where(*same)).rowcount == 1
+    return same is not None and conn.execute(host_tables.host_claims.delete().where(*same)).rowcount == 1
 
 
 def silent_holder(database: Database, host: str) -> str | None:
@@ -158,14 +158,14 @@ def silent_holder(database: Database, host: str) -> str | None:
 
 def forget_silent(conn: sa.Connection, host: str, instance: str | None) -> None:
     """Remove the claim of `silent_holder`: that process writes nothing to the journal any more. Conflict for another one."""
-    conn.execute(tables.host_claims.delete().where(_c.host == host, _c.instance == instance))
+    conn.execute(host_tables.host_claims.delete().where(_c.host == host, _c.instance == instance))
     if conn.execute(sa.select(_c.instance).where(_c.host == host)).scalar() is not None:
         raise errors.Conflict(reason=f"host {host} is not lost: another process serves it now")
 
 
 def _find(database: Database, host: str) -> "sa.Row[Any] | None":
     with database.read() as conn:
-        return conn.execute(sa.select(tables.host_claims).where(_c.host == host)).one_or_none()
+        return conn.execute(sa.select(host_tables.host_claims).where(_c.host == host)).one_or_none()
 
 
 def _is_dead(row: "sa.Row[tuple[object, ...]]") -> bool:

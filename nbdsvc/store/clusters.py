@@ -12,11 +12,11 @@ import sqlalchemy as sa
 from nbdsvc import errors
 from nbdsvc.model import clock, names
 from nbdsvc.model.entities import Cluster, StorageBackend
-from nbdsvc.store import backends, hosts, repositories, tables
+from nbdsvc.store import backends, host_tables, hosts, repositories, tables
 from nbdsvc.store.database import Database
 
 _b = tables.backends.c
-_t = tables.take_overs.c
+_t = host_tables.take_overs.c
 _one = tables.backends.alias()
 _hosts_of = (
     sa.select(_b.host)
@@ -24,7 +24,7 @@ _hosts_of = (
     .where(_one.c.host == sa.bindparam("host"), _one.c.name == sa.bindparam("backend"))
     .order_by(_b.host)
 )
-_named = repositories.clusters.query(tables.clusters.c.name == sa.bindparam("name"))
+_named = repositories.clusters.query(host_tables.clusters.c.name == sa.bindparam("name"))
 _heir = sa.select(_t.by).where(_t.host == sa.bindparam("host"), _t.backend == sa.bindparam("backend"))
 
 
@@ -120,7 +120,7 @@ def _describe(conn: sa.Connection, known: Cluster, driver: str, storage: dict[st
 
 def disabled(conn: sa.Connection) -> frozenset[str]:
     """Names, cluster@backend, of those that get no new volumes."""
-    found = repositories.clusters.select(conn, tables.clusters.c.disabled)
+    found = repositories.clusters.select(conn, host_tables.clusters.c.disabled)
     return frozenset(row.name for row in found)
 
 
@@ -142,13 +142,13 @@ def take_over(conn: sa.Connection, host: str, backend: str, by: str) -> None:
     """Note that `by` has taken over the backend of the lost host: what is left there, or comes later, goes to it."""
     same = (_t.host == host, _t.backend == backend)
     values: dict[str, Any] = {"by": by, "at": clock.now()}
-    if not conn.execute(tables.take_overs.update().where(*same).values(**values)).rowcount:
-        conn.execute(tables.take_overs.insert().values(host=host, backend=backend, **values))
+    if not conn.execute(host_tables.take_overs.update().where(*same).values(**values)).rowcount:
+        conn.execute(host_tables.take_overs.insert().values(host=host, backend=backend, **values))
 
 
 def forget_take_overs(conn: sa.Connection, host: str) -> None:
     """The host returns: what is submitted to it from now on is its own."""
-    conn.execute(tables.take_overs.delete().where(_t.host == host))
+    conn.execute(host_tables.take_overs.delete().where(_t.host == host))
 
 
 def move_rows(conn: sa.Connection, host: str, backend: str, by: str, except_ids: Iterable[str] = ()) -> int:

@@ -6,9 +6,9 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from nbdsvc.model import clock
-from nbdsvc.store import tables
+from nbdsvc.store import host_tables
 
-_table = tables.hosts
+_table = host_tables.hosts
 _c = _table.c
 _one = sa.select(_c.identity, _c.lost_at).where(_c.name == sa.bindparam("host"))
 _lost = sa.select(_c.name).where(_c.lost_at.is_not(None)).order_by(_c.name)

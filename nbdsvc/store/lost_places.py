@@ -9,9 +9,9 @@ from dataclasses import fields
 import sqlalchemy as sa
 
 from nbdsvc.model.entities import Move
-from nbdsvc.store import hosts, repositories, tables
+from nbdsvc.store import host_tables, hosts, repositories
 
-_table = tables.lost_places
+_table = host_tables.lost_places
 _c = _table.c
 _names = [each.name for each in fields(Move)]
 _of_host = (

@@ -4,10 +4,10 @@ import time
 
 import sqlalchemy as sa
 
-from nbdsvc.store import tables
+from nbdsvc.store import host_tables
 from nbdsvc.store.database import Database
 
-_c = tables.host_claims.c
+_c = host_tables.host_claims.c
 # A host counts as gone after so many times the silence after which another process may take its name: a restart takes less.
 GONE_CLAIMS = 3
 # A look that comes so much later than the one before, and later than half of what makes a host gone, is as the first one.

@@ -3,14 +3,19 @@
 import sqlalchemy as sa
 
 from nbdsvc import errors
-from nbdsvc.store import group_tables, tables
+from nbdsvc.store import backup_tables, group_tables, tables
 from nbdsvc.store.database import Database
 
 RESOURCES = ("volumes", "snapshots", "gigabytes", "per_volume_gigabytes", "backups", "backup_gigabytes", "groups")
 UNLIMITED = -1
 
 
-_volumes, _snapshots, _backups, _limits = tables.volumes.c, tables.snapshots.c, tables.backups.c, tables.quota_limits.c
+_volumes, _snapshots, _backups, _limits = (
+    tables.volumes.c,
+    tables.snapshots.c,
+    backup_tables.backups.c,
+    tables.quota_limits.c,
+)
 _project: sa.BindParameter[str] = sa.bindparam("project")
 _classes = tables.quota_classes.c
 _DEFAULT_CLASS = "default"

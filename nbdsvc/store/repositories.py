@@ -18,13 +18,13 @@ from nbdsvc.model.entities import (
     Volume,
     VolumeType,
 )
-from nbdsvc.store import tables
+from nbdsvc.store import backup_tables, host_tables, tables
 from nbdsvc.store.database import Database
 from nbdsvc.store.repository import Repository
 
 volumes: Repository[Volume] = Repository(tables.volumes, Volume, "Volume", states.moves(states.VOLUME))
 snapshots: Repository[Snapshot] = Repository(tables.snapshots, Snapshot, "Snapshot", states.moves(states.SNAPSHOT))
-backups: Repository[Backup] = Repository(tables.backups, Backup, "Backup", states.moves(states.BACKUP))
+backups: Repository[Backup] = Repository(backup_tables.backups, Backup, "Backup", states.moves(states.BACKUP))
 attachments: Repository[Attachment] = Repository(
     tables.attachments, Attachment, "VolumeAttachment", states.moves(states.ATTACHMENT)
 )
@@ -33,7 +33,7 @@ qos_specs: Repository[QosSpecs] = Repository(tables.qos_specs, QosSpecs, "QoS sp
 transfers: Repository[Transfer] = Repository(tables.transfers, Transfer, "Transfer")
 moves: Repository[Move] = Repository(tables.moves, Move, "Move")
 backends: Repository[StorageBackend] = Repository(tables.backends, StorageBackend, "Service")
-clusters: Repository[Cluster] = Repository(tables.clusters, Cluster, "Cluster")
+clusters: Repository[Cluster] = Repository(host_tables.clusters, Cluster, "Cluster")
 
 
 _of_volume = snapshots.query(tables.snapshots.c.volume_id == sa.bindparam("volume"))

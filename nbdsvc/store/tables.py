@@ -16,7 +16,7 @@ def stamps() -> tuple["sa.Column[object]", "sa.Column[object]"]:
     return sa.Column("created_at", sa.DateTime, nullable=False), sa.Column("updated_at", sa.DateTime)
 
 
-def _provider_state() -> "tuple[sa.Column[Any], ...]":
+def provider_state() -> "tuple[sa.Column[Any], ...]":
     """What a driver keeps of an object: the fields of driver.ProviderState."""
     return (
         sa.Column("provider_id", _NAME),
@@ -56,7 +56,7 @@ volumes = sa.Table(
     sa.Column("metadata", sa.JSON, nullable=False),
     sa.Column("image_metadata", sa.JSON, nullable=False),
     sa.Column("group_id", _ID, index=True),
-    *_provider_state(),
+    *provider_state(),
     *stamps(),
     sa.Index("volumes_by_project", "project_id", "created_at", "id"),
     sa.Index("volumes_by_status", "status"),
@@ -76,23 +76,7 @@ moves = sa.Table(
     sa.Column("pool", _NAME, nullable=False),
     sa.Column("volume_type_id", _ID),
     sa.Column("switched", sa.Boolean, nullable=False),
-    *_provider_state(),
-    *stamps(),
-)
-
-# Second places on hosts that were declared lost (store/lost_places.py): a row as of `moves`, but several of one volume.
-lost_places = sa.Table(
-    "lost_places",
-    metadata,
-    sa.Column("id", _ID, primary_key=True),
-    sa.Column("operation_id", _ID, nullable=False),
-    sa.Column("size", sa.Integer, nullable=False),
-    sa.Column("host", _NAME, primary_key=True),
-    sa.Column("backend", _NAME, primary_key=True),
-    sa.Column("pool", _NAME, primary_key=True),
-    sa.Column("volume_type_id", _ID),
-    sa.Column("switched", sa.Boolean, nullable=False),
-    *_provider_state(),
+    *provider_state(),
     *stamps(),
 )
 
@@ -110,7 +94,7 @@ snapshots = sa.Table(
     sa.Column("progress", sa.String(8), nullable=False),
     sa.Column("metadata", sa.JSON, nullable=False),
     sa.Column("group_snapshot_id", _ID, index=True),
-    *_provider_state(),
+    *provider_state(),
     *stamps(),
     sa.Index("snapshots_by_project", "project_id", "created_at", "id"),
 )
@@ -135,36 +119,6 @@ attachments = sa.Table(
     sa.Column("attached_at", sa.DateTime),
     *stamps(),
     sa.Index("attachments_by_project", "project_id", "created_at", "id"),
-)
-
-# A volume may be deleted before its backups: no foreign key.
-backups = sa.Table(
-    "backups",
-    metadata,
-    sa.Column("id", _ID, primary_key=True),
-    sa.Column("project_id", _NAME, nullable=False),
-    sa.Column("user_id", _NAME, nullable=False),
-    sa.Column("volume_id", _ID, nullable=False, index=True),
-    sa.Column("size", sa.Integer, nullable=False),
-    sa.Column("status", sa.String(32), nullable=False),
-    sa.Column("space", sa.String(64), nullable=False),
-    sa.Column("snapshot_id", _ID),
-    sa.Column("parent_id", _ID, index=True),
-    sa.Column("name", _NAME),
-    sa.Column("description", sa.Text),
-    sa.Column("container", _NAME),
-    sa.Column("availability_zone", _NAME),
-    sa.Column("host", _NAME, nullable=False),
-    sa.Column("backend", _NAME, nullable=False),
-    sa.Column("store_id", sa.String(64)),
-    sa.Column("key_mark", sa.String(32), nullable=False),
-    sa.Column("object_count", sa.Integer, nullable=False),
-    sa.Column("stored", sa.BigInteger, nullable=False),
-    sa.Column("fail_reason", sa.Text),
-    sa.Column("data_timestamp", sa.DateTime),
-    sa.Column("metadata", sa.JSON, nullable=False),
-    *stamps(),
-    sa.Index("backups_by_project", "project_id", "created_at", "id"),
 )
 
 # Offers of volumes to other projects, see model/entities.py.
@@ -266,30 +220,6 @@ backends = sa.Table(
     sa.UniqueConstraint("host", "name", name="backends_by_name"),
 )
 
-# Backends of several hosts that are one storage: name is cluster@backend. driver, storage: what each of them must have.
-clusters = sa.Table(
-    "clusters",
-    metadata,
-    sa.Column("id", _ID, primary_key=True),
-    sa.Column("name", _NAME, nullable=False, unique=True),
-    sa.Column("binary", _NAME, nullable=False),
-    sa.Column("disabled", sa.Boolean, nullable=False),
-    sa.Column("disabled_reason", sa.Text),
-    sa.Column("driver", _NAME, nullable=False),
-    sa.Column("storage", sa.JSON, nullable=False),
-    *stamps(),
-)
-
-# Which host has taken over the volumes of a lost host's backend, until that host returns.
-take_overs = sa.Table(
-    "take_overs",
-    metadata,
-    sa.Column("host", _NAME, primary_key=True),
-    sa.Column("backend", _NAME, primary_key=True),
-    sa.Column("by", _NAME, nullable=False),
-    sa.Column("at", sa.DateTime, nullable=False),
-)
-
 # Columns are the fields of driver.PoolStats, in bytes. measured: see store/promises.py; none in a report of an older version.
 pools = sa.Table(
     "pools",
@@ -366,27 +296,4 @@ operation_secrets = sa.Table(
     metadata,
     sa.Column("operation_id", _ID, primary_key=True),
     sa.Column("reference", sa.Text, nullable=False),
-)
-
-# Which process serves a host, see store/claims.py. machine, pid, started: of the process; note: for people.
-host_claims = sa.Table(
-    "host_claims",
-    metadata,
-    sa.Column("host", _NAME, primary_key=True),
-    sa.Column("instance", _ID, nullable=False),
-    sa.Column("machine", _NAME, nullable=False),
-    sa.Column("pid", sa.Integer, nullable=False),
-    sa.Column("started", sa.String(32), nullable=False),
-    sa.Column("beat", sa.BigInteger, nullable=False),
-    sa.Column("seconds", sa.Float, nullable=False),
-    sa.Column("note", sa.Text, nullable=False),
-)
-
-# Which machine serves a host, see store/hosts.py. identity: of its state folder; empty: that of the next one to start.
-hosts = sa.Table(
-    "hosts",
-    metadata,
-    sa.Column("name", _NAME, primary_key=True),
-    sa.Column("identity", _ID, nullable=False),
-    sa.Column("lost_at", sa.DateTime),
 )

@@ -14,7 +14,7 @@ from waiting import wait_until
 
 from nbdsvc import errors
 from nbdsvc.cli.client import Client
-from nbdsvc.store import tables
+from nbdsvc.store import host_tables, tables
 from nbdsvc.store.database import Database
 
 HOSTS = ("h1", "h2", "h3")
@@ -184,7 +184,7 @@ class Fleet:
     def _beats(self) -> dict[str, Any]:
         """Of each host's claim, and the time of each backend's last report."""
         database = Database(self.url)
-        claims, backends = tables.host_claims.c, tables.backends.c
+        claims, backends = host_tables.host_claims.c, tables.backends.c
         try:
             with database.read() as conn:
                 found: dict[str, Any] = {

@@ -30,7 +30,7 @@ def load() -> None:
 def serve() -> None:
     """Until the other end of the socket is closed."""
     control = socket.socket(fileno=os.dup(0))
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for a minder
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no process waits for a minder
     while True:
         packet, descriptors, _, _ = socket.recv_fds(control, PACKET, 2)
         if not packet:

@@ -55,7 +55,7 @@ class Postgres:
                 time.sleep(0.1)
 
     def database(self, name: str = "", like: str = "template1") -> str:
-        """like: the database whose tables it is to have; nobody may be connected to that one."""
+        """like: the database whose tables it is to have; no session may use that one meanwhile."""
         self._count += 1
         name = name or f"test{self._count}"
         self._databases.add(name)

@@ -99,7 +99,7 @@ class ServiceProcess:
         return subprocess.Popen(argv, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
 
     def _is_new(self) -> bool:
-        """Whether the state folder is the one that was made here, and nobody has served it."""
+        """Whether the state folder is the one that was made here, and no service has used it."""
         return self.state == self._made and not os.path.ismount(self.state) and not list(self.state.iterdir())
 
     def _setting(self, value: object) -> str:

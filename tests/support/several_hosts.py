@@ -15,7 +15,7 @@ from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations import lost_host
 from nbdsvc.operations.engine import Engine
 from nbdsvc.operations.journal import CHANNEL
-from nbdsvc.store import backends, clusters, hosts, tables
+from nbdsvc.store import backends, clusters, host_tables, hosts, tables
 from nbdsvc.store import operations as journal
 from nbdsvc.store.claims import Claim
 from nbdsvc.store.database import Database
@@ -115,8 +115,8 @@ class World:
     def __post_init__(self) -> None:
         with self.database.write() as conn:
             for table in (
-                tables.take_overs,
-                tables.hosts,
+                host_tables.take_overs,
+                host_tables.hosts,
                 tables.operations,
                 tables.operation_locks,
                 tables.pools,

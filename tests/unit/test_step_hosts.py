@@ -24,7 +24,7 @@ from nbdsvc.model import operation as model
 from nbdsvc.model.operation import Operation, Place
 from nbdsvc.operations.client import Operations
 from nbdsvc.operations.journal import Journal
-from nbdsvc.store import migrate, tables
+from nbdsvc.store import host_tables, migrate, tables
 from nbdsvc.store import operations as journal
 from nbdsvc.store.claims import Claim
 from nbdsvc.store.database import Database
@@ -158,7 +158,7 @@ def test_a_host_may_be_silent_as_long_as_its_own_claim_says(database: Database) 
     row = {"instance": "i", "machine": "m", "pid": 1, "started": "", "beat": 0, "note": ""}
     with database.write() as conn:
         for host, seconds in (("seldom", 1000), ("often", 0.05)):
-            conn.execute(tables.host_claims.insert().values(host=host, seconds=seconds, **row))
+            conn.execute(host_tables.host_claims.insert().values(host=host, seconds=seconds, **row))
     hasty, patient = Presence(database, 0.1), Presence(database, 1000)
     assert not hasty.is_gone("seldom")
     wait_until(lambda: hasty.is_gone("gone without a claim"))
@@ -223,7 +223,7 @@ def test_who_has_it_no_more_writes_nothing(database: Database, who: str) -> None
     assert two.begin(operation, 1, {})
     if who == "a process that was replaced":
         with database.write() as conn:
-            conn.execute(tables.host_claims.update().values(instance="another"))
+            conn.execute(host_tables.host_claims.update().values(instance="another"))
     before = one.get(operation.id), one.claimed()
     delayed = one if who == "the host that handed it over" else two
     for write in writes(delayed, operation):

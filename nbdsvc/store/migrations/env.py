@@ -2,7 +2,8 @@
 
 from alembic import context
 
-from nbdsvc.store.group_tables import groups
+from nbdsvc.store import backup_tables, group_tables, host_tables  # noqa: F401 (so that the metadata has all tables)
+from nbdsvc.store.tables import metadata
 
-context.configure(connection=context.config.attributes["connection"], target_metadata=groups.metadata)
+context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
 context.run_migrations()
