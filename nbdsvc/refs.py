@@ -62,6 +62,16 @@ def left_ref(move: Move) -> VolumeRef:
     return VolumeRef(move.id, move.size * GiB, move.pool, {}, state_of(move))
 
 
+def temporary_volume_ref(id: str, volume: VolumeRef, state: ProviderState | None) -> VolumeRef:
+    """A reference of a clone of the volume that has no row, and this id."""
+    return VolumeRef(id, volume.size, volume.pool, volume.extra_specs, state)
+
+
+def temporary_snapshot_ref(id: str, volume: VolumeRef, state: ProviderState | None) -> SnapshotRef:
+    """A reference of a snapshot of the volume that has no row, and this id."""
+    return SnapshotRef(id, volume.id, volume.size, volume.pool, state, volume.state)
+
+
 def state_of(row: Volume | Snapshot | Move) -> ProviderState | None:
     """The state that the driver returned for this object; None when it returned none."""
     replication = _replication_of(row) if isinstance(row, Volume) and row.replication_status else None

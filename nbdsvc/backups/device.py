@@ -11,7 +11,7 @@ from nbdsvc.driver import BackupDriver, ProviderState, SnapshotRef, VolumeRef
 from nbdsvc.host import Backend, backend_of, host_of
 from nbdsvc.location import Location
 from nbdsvc.operations.operation_type import Run
-from nbdsvc.refs import read_snapshot_ref, read_volume_ref
+from nbdsvc.refs import read_snapshot_ref, read_volume_ref, temporary_snapshot_ref, temporary_volume_ref
 
 SNAPSHOT, CLONE = "snapshot", "clone"
 
@@ -76,11 +76,11 @@ def _kind(run: Run[BackupArgs], backend: Backend) -> str:
 
 
 def _snapshot(run: Run[BackupArgs], volume: VolumeRef, state: ProviderState | None) -> SnapshotRef:
-    return SnapshotRef(run.args.backup_id, volume.id, volume.size, volume.pool, state, volume.state)
+    return temporary_snapshot_ref(run.args.backup_id, volume, state)
 
 
 def _clone(run: Run[BackupArgs], volume: VolumeRef, state: ProviderState | None) -> VolumeRef:
-    return VolumeRef(run.args.backup_id, volume.size, volume.pool, volume.extra_specs, state)
+    return temporary_volume_ref(run.args.backup_id, volume, state)
 
 
 def _state(made: dict[str, Any]) -> ProviderState | None:

@@ -76,7 +76,11 @@ def decide(request: Request, candidates: Iterable[Candidate], multipliers: Mappi
     weighed = list(zip(left, weigh(left, request, multipliers), strict=True))
     # The hosts of a cluster report one pool at different moments: the storage is chosen first, and then its host.
     best = {each.storage: weight for each, weight in sorted(weighed, key=lambda found: found[1])}
-    ranked = sorted(weighed, key=lambda each: (best[each[0].storage], *_host_order(each[0])), reverse=True)
+    ranked = sorted(
+        weighed,
+        key=lambda each: (best[each[0].storage] if each[0].cluster else each[1], *_host_order(each[0])),
+        reverse=True,
+    )
     return Decision(request, ranked, refused)
 
 

@@ -32,7 +32,7 @@ def started(database: Database) -> tuple[Host, Volume]:
     with database.write() as conn:
         hosts.identify(conn, "h", "another machine")
         repositories.volumes.insert(conn, volume)
-    return Host("h", backends, database, *cast("Any", [None] * 4)), volume
+    return Host("h", backends, database, *cast("Any", [None] * 5)), volume
 
 
 def known(database: Database) -> str:

@@ -32,7 +32,7 @@ class Scene:
         made = {
             name: Backend(name, cast("Any", Driver(name, self.walk)), (cast("Any", self.exporter),)) for name in "ab"
         }
-        host = Host("h", made, database, *cast("Any", [None, None, folder, None]))
+        host = Host("h", made, database, *cast("Any", [None, None, folder, None, None]))
         source, destination = backends
         volume = Volume(names.new_id(), "p", "u", 1, "in-use", "h", source, "p", migration_status="migrating")
         attachment = Attachment(names.new_id(), volume.id, "p", "attached", protocol="nbd", exported=True)

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def _run(database: Database) -> Any:
-    return SimpleNamespace(environment=SimpleNamespace(database=database))
+    return SimpleNamespace(environment=SimpleNamespace(database=database, check_own=lambda _volume: None))
 
 
 def _volume(database: Database, type_id: str | None) -> Volume:
