@@ -11,7 +11,7 @@ from walk.seasoning import season
 from walk.world import ANY, SETTLE_SECONDS, Store, Violation, Volume, World
 
 
-@action(3, choices.without_snapshots)
+@action(2, choices.without_snapshots)
 def migrate(world: World, volume: int, pool: int, how: int, before: int) -> str:
     """To another pool of the backend, and where the volume's type allows any, to another backend or host; else it is refused."""
     target = choices.near(world, choices.without_snapshots(world), volume, choices.written(world))

@@ -6,14 +6,14 @@ from nbdsvc.exports.nbd import processes
 from nbdsvc.model import states
 from walk import check, choices
 from walk.choices import action, pick
-from walk.disk import GiB, content
+from walk.disk import BLOCK, content
 from walk.moving import destination, is_allowed, moved, refused
 from walk.world import Attached, Violation, Volume, World
 
 # Requests of a client between two looks at the migration, and looks at most: then nothing more is requested until its end.
 REQUESTS, ROUNDS = 6, 60
 _MOVING = states.MIGRATION_IN_FLIGHT
-LENGTHS = (512, 4096, 4096 + 512, 65536, 1 << 20)
+LENGTHS = (512, BLOCK, BLOCK + 512, 65536)
 
 
 def movable(world: World) -> list[Volume]:
@@ -21,7 +21,7 @@ def movable(world: World) -> list[Volume]:
     return [each for each in choices.taken(world) if not choices.snapshots_of(world, each)]
 
 
-@action(3, movable)
+@action(2, movable)
 def migrate_in_use(world: World, volume: int, pool: int, event: int, seed: int) -> str:
     """Within its host; refused to another one, against its type, and for several attachments. Meanwhile the service may die, or
     the server of the export, which comes back at either place."""
@@ -63,11 +63,13 @@ def _happen(world: World, target: Volume, attached: Attached, event: str) -> Non
 
 
 def _use(world: World, target: Volume, attached: Attached, drawn: random.Random) -> None:
-    """At either end and around what was written; each answer is read back through the same connection."""
+    """At few places, so that the volume stays quick to compare: either end, what was written, and somewhere. Each answer is
+    read back through the same connection.
+    """
     for _ in range(REQUESTS):
         length = drawn.choice(LENGTHS)
-        written = [number * 4096 for number in target.disk.blocks]
-        places = [0, target.disk.bytes - length, drawn.randrange(target.disk.size * GiB - length), *written[:8]]
+        written = [number * BLOCK for number in list(target.disk.blocks)[:8]]
+        places = [0, target.disk.bytes - length, target.disk.bytes // 3 + 512 * drawn.randrange(64), *written]
         offset = min(drawn.choice(places), target.disk.bytes - length)
         if attached.writes:
             _change(world, target, attached, offset, length, drawn.random() < 0.8)
