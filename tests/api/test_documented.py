@@ -46,6 +46,12 @@ def test_every_operation_of_a_resource_that_is_built_is_served() -> None:
     assert len(operations()) == 198
 
 
+def test_the_page_has_every_operation() -> None:
+    """docs/api-operations.md is drawn from the same list; it may be older than the tests, but leaves out nothing."""
+    page = (Path(__file__).parents[2] / "docs" / "api-operations.md").read_text()
+    assert re.findall(r"^\| `([^`]+)` \| 3\.", page, re.MULTILINE) == [str(each) for each in operations()]
+
+
 def test_an_operation_is_there_from_the_documented_version_on() -> None:
     """Not before it, and not later: but for those that Cinder itself serves from the start."""
     earlier = {str(each) for each, ours in SERVED.items() if ours.since < each.since}

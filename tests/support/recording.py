@@ -27,7 +27,9 @@ def note_test(name: str) -> None:
     """A test begins: calls are its own from now on. Each worker of a parallel run has a folder of its own."""
     if found := folder():
         found.mkdir(parents=True, exist_ok=True)
-        (found / CURRENT).write_text(name)
+        new = found / f"{CURRENT}.new"
+        new.write_text(name)
+        new.replace(found / CURRENT)  # the service reads it at any moment
 
 
 class Recorder:
