@@ -46,7 +46,7 @@ def listing(request: CurrentRequest) -> JSONResponse:
 def details(request: CurrentRequest) -> JSONResponse:
     """The same, with the number of hosts, those that are down, the newest report, and from 3.26 replication and freeze.
 
-    Errors: as of the list.
+    Errors: 400 badRequest (a filter); 403 forbidden (the caller is no administrator).
     """
     return answer({"clusters": [view(each, request.version) for each in _found(request)]})
 

@@ -48,14 +48,10 @@ def take_over(app: App, host: str, by: str | None = None, *, fenced: bool = Fals
     storage; Conflict where the host is alive, where no host that sees the storage is, and where another one was faster.
     """
     with app.database.read() as conn:
-        _choose(app, conn, _shared(conn, host), by)
-        is_lost = hosts.is_lost(conn, host)
-    if not is_lost and not fenced:
-        reason = (
-            f"host {host} was not declared lost, and two hosts that write to a volume destroy it: switch it off, or cut it "
-            "off from the storage, then say so"
-        )
-        raise errors.InvalidInput(field="fenced", value=fenced, reason=reason)
+        shared, is_lost = _shared(conn, host), hosts.is_lost(conn, host)
+        if not is_lost and not fenced:
+            raise _unfenced(host)
+        _choose(app, conn, shared, by)  # before anything is declared
     if not is_lost:
         lost_host.declare_lost(app, host, fenced=True)
     with app.change() as conn:
@@ -64,6 +60,14 @@ def take_over(app: App, host: str, by: str | None = None, *, fenced: bool = Fals
         log.warning("volumes were taken over", host=host, backend=each.backend, by=each.by, volumes=each.volumes)
     lost_host.settle_lost(app)
     return taken
+
+
+def _unfenced(host: str) -> errors.InvalidInput:
+    reason = (
+        f"host {host} was not declared lost, and two hosts that write to a volume destroy it: switch it off, or cut it off "
+        "from the storage, then say so"
+    )
+    return errors.InvalidInput(field="fenced", value=False, reason=reason)
 
 
 def _take_over(app: App, conn: sa.Connection, host: str, by: str | None) -> list[Taken]:
