@@ -10,6 +10,8 @@ from backends import COPYING, INSTANT
 from grouping import TYPE, Groups
 from serving import ServiceProcess
 
+from drivers.memory import Faults
+
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 
 
@@ -164,6 +166,48 @@ def test_what_a_group_refuses(groups: Groups) -> None:
     assert groups.ask("POST", "groups", {"group": {"group_type": groups.type(), "volume_types": []}})[0] == 400
     groups.delete(group), groups.delete(empty)
     groups.good("DELETE", f"types/{groups.good('GET', 'types/odd')['volume_type']['id']}")
+
+
+@pytest.mark.row("S041", "S108")
+def test_a_group_snapshot_that_fails_leaves_nothing(groups: Groups) -> None:
+    """The pool is full after the first snapshot: all are `error` and none is in the pool; the group is as it was."""
+    group = groups.group(2)
+    Faults(groups.service.state / "pool", "file").plan({"create_snapshot": [{"when": "after", "error": "OutOfSpace"}]})
+    whole = groups.snapshot(group, "error")
+    Faults(groups.service.state / "pool", "file").plan({})
+    assert [each["status"] for each in groups.snapshots_of(whole)] == ["error", "error"]
+    assert list((groups.service.state / "pool" / "snapshots").iterdir()) == []
+    assert (groups.rest("groups", group), groups.statuses(group)) == ("available", ["available"] * 2)
+    groups.good("DELETE", f"group_snapshots/{whole}")
+    groups.service.settle()
+    groups.delete(group)
+
+
+@pytest.mark.row("S039", "S110")
+def test_a_deletion_that_fails_in_part(groups: Groups) -> None:
+    """One volume is busy: the group is `error` with this one, the other is gone; a second deletion ends it."""
+    group = groups.group(2)
+    busy = {"delete_volume": [{"error": "DeviceBusy", "times": 1}]}
+    Faults(groups.service.state / "pool", "file").plan(busy)
+    groups.delete(group, "error")
+    assert groups.statuses(group) == ["error_deleting"]
+    assert groups.used() == (1, 1, 0)
+    groups.delete(group)
+    assert groups.service.leftovers() == []
+
+
+@pytest.mark.row("S038", "S111")
+def test_a_group_from_a_source_that_fails_leaves_nothing(groups: Groups) -> None:
+    """The group and its volumes are `error`, and nothing of them is in the pool."""
+    group = groups.group(2)
+    before = set((groups.service.state / "pool" / "volumes").iterdir())
+    verb = "create_cloned_volume" if "instant" in str(groups.service.state) else "create_volume"
+    Faults(groups.service.state / "pool", "file").plan({verb: [{"when": "after", "error": "OutOfSpace"}]})
+    made = groups.from_source("error", source_group_id=group)
+    Faults(groups.service.state / "pool", "file").plan({})
+    assert groups.statuses(made) == ["error", "error"]
+    assert set((groups.service.state / "pool" / "volumes").iterdir()) == before
+    groups.delete(made), groups.delete(group)
 
 
 def test_quotas_of_groups(groups: Groups) -> None:
