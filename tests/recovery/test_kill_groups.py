@@ -1,13 +1,16 @@
 """Killed by SIGKILL at every step of an operation on a group, forwards and while it is undone: all is settled after."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
-from backends import COPYING
+from backends import COPYING, Backend
 from grouping import Groups
 from killing import BACKWARD, FORWARD
+from replicated import OPTIONS
 from serving import ServiceProcess
+from waiting import wait_until
 
 from nbdsvc import errors
 from nbdsvc.service import TYPES_BY_NAME
@@ -111,3 +114,37 @@ def test_killed_at_every_step(make_service: Callable[..., ServiceProcess], kind:
         assert service.findings() == [], (kind, moment, step)
         _empty(groups)
     print(f"{len(cases)} kill points of {kind}")
+
+
+@pytest.mark.row("S021")
+@pytest.mark.parametrize("step", [step.name for step in TYPES_BY_NAME["group.replicate"].steps])
+def test_killed_while_it_fails_over(make_service: Callable[..., ServiceProcess], step: str) -> None:
+    """The failover goes on, and the volume's client finds it at the other site; then it fails back as before."""
+    backend = Backend(settings={"driver": "memory-grouped", "driver_options": OPTIONS})
+    groups = Groups(make_service(backend=backend))
+    body = {"volume_type": {"name": "copied", "extra_specs": {"replication": "<is> True"}}}
+    groups.good("POST", "types", body)
+    group_type = groups.type(group_replication_enabled="<is> True")
+    group = groups.group(group_type=group_type, volume_types=["copied"])
+    volume = groups.volume(group_id=group, volume_type="copied")
+    fields = {"volume_uuid": volume, "connector": {"host": "me", "ip": "127.0.0.1"}}
+    made = groups.good("POST", "attachments", {"attachment": fields})["attachment"]
+    groups.good("POST", f"attachments/{made['id']}/action", {"os-complete": {}})
+    with (groups.service.state / "pool" / "volumes" / f"volume-{volume}").open("r+b") as file:
+        file.write(CONTENT)
+    groups.act(group, "enable_replication")
+    assert groups.rest("groups", group) == "available"
+    groups.service.crash_at("group.replicate", "after do", step)
+    for target, where, status in (("near", "near", "failed-over"), ("default", "pool", "enabled")):
+        body = {"failover_replication": {"secondary_backend_id": target, "allow_attached_volume": True}}
+        _asked(partial(groups.ask, "POST", f"groups/{group}/action", body))
+        if target == "near":
+            assert groups.service.wait_dead()
+            groups.service.start()
+        groups.service.settle()
+        assert groups.good("GET", f"groups/{group}")["group"]["replication_status"] == status
+        note = groups.service.state / "exports" / made["id"] / "spec.json"
+        wait_until(lambda: f"/{where}/volumes/" in note.read_text(), 20, note.read_text)
+    groups.good("DELETE", f"attachments/{made['id']}")
+    groups.service.settle()
+    groups.delete(group)
