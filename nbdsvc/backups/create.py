@@ -20,7 +20,7 @@ from nbdsvc.backup_store.writing import Writer
 from nbdsvc.backups import places
 from nbdsvc.backups.arguments import BackupArgs
 from nbdsvc.backups.device import device_location, make_device, needs_device, remove_device
-from nbdsvc.backups.records import describe
+from nbdsvc.backups.records import describe, describe_volume
 from nbdsvc.datapath import source as sources
 from nbdsvc.datapath.rate_limit import Limit, LimitShare
 from nbdsvc.driver import BackupDriver
@@ -31,7 +31,7 @@ from nbdsvc.model.entities import Backup, Snapshot, Volume
 from nbdsvc.model.locking import locks
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step, always
-from nbdsvc.refs import read_volume_ref
+from nbdsvc.refs import read_volume, read_volume_ref
 from nbdsvc.store import backends, backups, quotas, repositories, transitions
 
 log = structlog.get_logger(__name__)
@@ -190,6 +190,7 @@ def _write_chunks(run: Run[BackupArgs]) -> dict[str, int]:
     if (whole := _found(space, row)) is not None:  # killed before this was recorded
         return {"chunks": len(whole.ids()), "stored": row.stored, "data": 0}
     own, backend = Limit(run.rate), backend_of(run)
+    described = {**describe(row), **describe_volume(read_volume(run, row.volume_id))}
     with sources.open(device_location(run)) as source:
         writer = Writer(
             space,
@@ -200,7 +201,7 @@ def _write_chunks(run: Run[BackupArgs]) -> dict[str, int]:
         )
         report = partial(_report, run, own)
         with journaled_copy.stop_as_error(run):
-            written = writer.write(row.id, describe(row), report, run.should_stop)
+            written = writer.write(row.id, described, report, run.should_stop)
     return {"chunks": written.chunks, "stored": written.stored, "data": written.data}
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from nbdsvc import errors
 from nbdsvc.model import names
-from nbdsvc.model.entities import Backup
+from nbdsvc.model.entities import Backup, Volume
 from nbdsvc.model.values import MAX_INTEGER, check_text
 
 # The name by which a record says what reads it; Cinder has the name of its backup driver here.
@@ -28,6 +28,27 @@ def describe(row: Backup) -> dict[str, Any]:
     found = {name: getattr(row, name) for name in (*_TEXTS, *_OPTIONAL, "size", "project_id", "metadata")}
     taken = row.data_timestamp.isoformat() if row.data_timestamp else None
     return {"version": _VERSION, **found, "data_timestamp": taken, "created_at": row.created_at.isoformat()}
+
+
+def describe_volume(volume: Volume) -> dict[str, Any]:
+    """What a manifest says of the volume itself: what a new volume of its bytes has, too."""
+    return {"volume": {"bootable": volume.bootable, "image_metadata": volume.image_metadata}}
+
+
+def volume_changes(description: dict[str, Any]) -> dict[str, Any]:
+    """The columns of a new volume by a manifest's description, which may be another installation's: what is none of ours is
+    left out.
+    """
+    found = description.get("volume")
+    if not isinstance(found, dict) or not _are_pairs(found.get("image_metadata")):
+        return {}
+    return {"bootable": found.get("bootable") is True, "image_metadata": found["image_metadata"]}
+
+
+def _are_pairs(found: Any) -> bool:
+    return isinstance(found, dict) and all(
+        isinstance(each, str) and len(each) <= 255 and "\0" not in each for pair in found.items() for each in pair
+    )
 
 
 def encode(row: Backup) -> str:
@@ -63,10 +84,7 @@ def _fields(found: dict[str, Any]) -> dict[str, Any]:
     _check(_is_hexadecimal(found["key_mark"]), "key_mark")
     _check(type(size) is int and 0 < size <= MAX_INTEGER, "size")
     _check(type(count) is int and 0 <= count <= MAX_INTEGER, "object_count")
-    strings = isinstance(pairs, dict) and all(
-        isinstance(each, str) and len(each) <= 255 for pair in pairs.items() for each in pair
-    )
-    _check(strings, "metadata")
+    _check(_are_pairs(pairs), "metadata")
     known = {name: found.get(name) for name in (*_TEXTS, *_OPTIONAL, "size", "metadata")}
     return {**known, "object_count": count, "data_timestamp": _moment(found.get("data_timestamp"))}
 

@@ -9,8 +9,11 @@ from nbdsvc import errors, journaled_copy
 from nbdsvc.app import App, owner_scope
 from nbdsvc.backends import placement
 from nbdsvc.backends.zones import choose_zone
+from nbdsvc.backup_store.manifest import Manifest
 from nbdsvc.backup_store.reading import Reader
+from nbdsvc.backup_store.space import Space
 from nbdsvc.backups import places
+from nbdsvc.backups.records import volume_changes
 from nbdsvc.driver import BackupDriver
 from nbdsvc.host import backend_of, host_of
 from nbdsvc.model import names, states
@@ -103,19 +106,21 @@ def _locks(args: RestoreArgs) -> list[Lock]:
     return locks("backup.restore", backup=args.backup_id, volume=args.volume_id)
 
 
-def _reader(run: Run[RestoreArgs]) -> Reader:
+def _manifest(run: Run[RestoreArgs]) -> tuple[Space, Manifest]:
     backup = places.read_backup(run, run.args.backup_id)
     space = places.space_of(run, backup)
     manifest = host_of(run).vault.manifest(space, backup.id)
     if manifest.size > backup.size * GiB:
         reason = f"it has {manifest.size} bytes, and its row {backup.size} GiB"
         raise errors.BackupDamaged(backup=backup.id, reason=reason)
-    return Reader(space, manifest)
+    return space, manifest
 
 
-def _check(run: Run[RestoreArgs]) -> None:
-    """Before anything is written: the store is there and has all that the backup needs."""
-    _reader(run).check_present()
+def _check(run: Run[RestoreArgs]) -> dict[str, Any]:
+    """Before anything is written: the store is there and has all that the backup needs. What a new volume has of the old."""
+    space, manifest = _manifest(run)
+    Reader(space, manifest).check_present()
+    return volume_changes(manifest.description) if run.args.new else {}
 
 
 def _allocate(run: Run[RestoreArgs]) -> None:
@@ -146,14 +151,14 @@ def _restore(run: Run[RestoreArgs]) -> dict[str, int]:
 
 def _fill(run: Run[RestoreArgs]) -> dict[str, int]:
     volume = read_volume_ref(run, run.args.volume_id)
-    with _reader(run).open() as source, journaled_copy.abort_reads_on_stop(run, source):
+    with Reader(*_manifest(run)).open() as source, journaled_copy.abort_reads_on_stop(run, source):
         journaled_copy.check_room(run, volume.pool, source)
         target, fingerprint = backend_of(run).driver.location(volume), run.args.backup_id.encode()[:32]
         return journaled_copy.fill(run, source, target, volume.size, fingerprint, empty=run.args.new)
 
 
-def _succeed(conn: sa.Connection, _operation: Operation, args: RestoreArgs) -> None:
-    transitions.finish_volume(conn, args.volume_id, "restoring-backup", "available")
+def _succeed(conn: sa.Connection, operation: Operation, args: RestoreArgs) -> None:
+    transitions.finish_volume(conn, args.volume_id, "restoring-backup", "available", **operation.results["check"])
     transitions.finish_backup(conn, args.backup_id, "restoring", "available")
 
 

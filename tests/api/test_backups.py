@@ -20,6 +20,8 @@ def test_a_backup_is_made_restored_and_deleted(backing: Backing) -> None:
     """The new volume has the bytes of the old one, and nothing stays in the store after the deletion."""
     volume, data = backing.volume(name="v"), random.Random(1).randbytes(9 * MIB)
     backing.write(volume, 6 * MIB, data)
+    backing.good("POST", f"volumes/{volume}/action", {"os-set_bootable": {"bootable": True}})
+    backing.good("POST", f"volumes/{volume}/action", {"os-set_image_metadata": {"metadata": {"os": "x"}}})
     before = head(backing.path(volume))
     backup = backing.backup(volume, name="b", description="d", container="c")
     shown = backing.shown(backup)
@@ -29,7 +31,10 @@ def test_a_backup_is_made_restored_and_deleted(backing: Backing) -> None:
     backing.write(volume, 0, b"changed since")
     restored = backing.restore(backup)
     assert head(backing.path(restored)) == before
-    assert backing.good("GET", f"volumes/{restored}")["volume"]["name"] == f"restore_backup_{backup}"
+    found = backing.good("GET", f"volumes/{restored}")["volume"]
+    assert (found["name"], found["bootable"], found["volume_image_metadata"]) == (
+        f"restore_backup_{backup}", "true", {"os": "x"}
+    )  # fmt: skip
     assert backing.shown(backup)["status"] == "available"
     backing.delete("backups", backup)
     assert (backing.chunks(), backing.left()) == (set(), [])
