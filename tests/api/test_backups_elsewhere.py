@@ -9,6 +9,7 @@ from asking import UNKNOWN
 from backing import Backing, make_backing
 from serving import ServiceProcess
 
+from drivers.memory import Faults
 from nbdsvc import errors
 
 
@@ -41,6 +42,38 @@ def test_a_volume_in_use_is_read_from_a_snapshot_that_goes_away(module_service: 
             assert file.read(4) == b"used"
         service.stop()
         service.end_exports()
+
+
+@pytest.mark.row("S076")
+def test_a_driver_takes_part(module_service: Callable[..., ServiceProcess]) -> None:
+    """What fails in its hooks fails the operation: the volume is as it was before a backup, and `error_restoring` after a
+    restore, which the next one ends.
+    """
+    service = module_service("h", driver="memory")
+    client, faults = service.client(), Faults(service.state / "pool", "file")
+    volume = client.post("volumes", body={"volume": {"size": 1}})["volume"]["id"]
+    assert service.wait_status("volumes", volume) == "available"
+
+    def backed_up() -> tuple[str, str]:
+        made = str(client.post("backups", body={"backup": {"volume_id": volume}})["backup"]["id"])
+        return made, service.wait_status("backups", made)
+
+    def restored() -> str:
+        client.post("backups", good, "restore", body={"restore": {"volume_id": volume}})
+        return service.wait_status("volumes", volume)
+
+    for when in ("before", "after"):
+        faults.plan({"backup_volume": [{"times": 1, "when": when, "error": "BackendUnavailable"}]})
+        assert backed_up()[1] == "error"
+        assert client.get("volumes", volume)["volume"]["status"] == "available"
+    assert list((service.state / "backups").glob("spaces/*/[mst]*/*")) == []
+    good, status = backed_up()
+    assert status == "available"
+    faults.plan({"restore_backup": [{"times": 1, "when": "after", "error": "BackendUnavailable"}]})
+    assert restored() == "error_restoring"
+    assert client.get("backups", good)["backup"]["status"] == "available"
+    assert restored() == "available"
+    service.stop()
 
 
 def test_a_record_goes_to_another_installation(backing: Backing, module_service: Callable[..., ServiceProcess]) -> None:
