@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from nbdsvc.backup_store.contract import Missing
-from nbdsvc.backup_store.space import TRASH_SESSIONS, Space
+from nbdsvc.backup_store.space import TRASH_SESSIONS, Space, ids_in
 
 
 @dataclass
@@ -67,10 +67,10 @@ def _not_noted(space: Space) -> list[tuple[bytes, str]]:
     they go to a folder of our own.
     """
     return [
-        (bytes.fromhex(name), f"{folder}/{name}")
+        (id, f"{folder}/{id.hex()}")
         for folder in space.trash()
         if _noted(space, folder) is None
-        for name in _chunks_in(space, folder)
+        for id in ids_in(space.store, folder)
     ]
 
 
@@ -93,10 +93,6 @@ def _sweep_parts(space: Space) -> None:
         space.store.sweep(f"{space.root}/chunks/{part}")
 
 
-def _chunks_in(space: Space, folder: str) -> list[str]:
-    return [name for name in space.store.names(folder) if name != TRASH_SESSIONS]
-
-
 def _noted(space: Space, folder: str) -> set[str] | None:
     try:
         return set(json.loads(space.store.get(f"{folder}/{TRASH_SESSIONS}")))
@@ -107,8 +103,8 @@ def _noted(space: Space, folder: str) -> set[str] | None:
 def _empty(space: Space, folder: str, found: Collected) -> None:
     """Read the manifests again, now that all who could count on these chunks have ended."""
     needed = space.needed()
-    for name in _chunks_in(space, folder):
-        id, at = bytes.fromhex(name), f"{folder}/{name}"
+    for id in ids_in(space.store, folder):
+        at = f"{folder}/{id.hex()}"
         if id in needed:
             found.kept += space.store.move(at, space.chunk_name(id))
             continue

@@ -11,6 +11,7 @@ knows who may be counting on them.
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -22,6 +23,8 @@ from nbdsvc.backup_store.keys import SpaceKeys
 from nbdsvc.backup_store.manifest import CHUNK, Manifest
 
 TRASH_SESSIONS = "sessions"
+_CHUNK_NAME = re.compile(r"[0-9a-f]{64}")
+_SPACE_NAME = re.compile(r"[0-9a-f]{32}")
 
 
 class Space:
@@ -65,7 +68,7 @@ class Space:
         for id in ids:
             wanted.setdefault(id[:1].hex(), set()).add(id)
         for part, left in wanted.items():
-            left.difference_update(bytes.fromhex(name) for name in self.store.names(f"{self.root}/chunks/{part}"))
+            left.difference_update(ids_in(self.store, f"{self.root}/chunks/{part}"))
         return set().union(*wanted.values()) if wanted else set()
 
     def sync_chunks(self, ids: Iterable[bytes]) -> None:
@@ -76,8 +79,7 @@ class Space:
     def chunks(self) -> Iterator[bytes]:
         """Every chunk that is there."""
         for part in self.store.names(f"{self.root}/chunks"):
-            for name in self.store.names(f"{self.root}/chunks/{part}"):
-                yield bytes.fromhex(name)
+            yield from ids_in(self.store, f"{self.root}/chunks/{part}")
 
     def _stored(self, id: bytes) -> bytes:
         """A chunk that is in the trash is still there, and may be taken out of it at any moment: then look again."""
@@ -154,6 +156,11 @@ class Space:
         return [f"{self.root}/trash/{name}" for name in sorted(self.store.names(f"{self.root}/trash"))]
 
 
+def ids_in(store: BackupStore, folder: str) -> Iterator[bytes]:
+    """The chunks in a folder; what has another name is none of ours."""
+    return (bytes.fromhex(name) for name in store.names(folder) if _CHUNK_NAME.fullmatch(name))
+
+
 def spaces_of(store: BackupStore) -> list[str]:
     """The names of all spaces."""
-    return sorted(store.names("spaces"))
+    return sorted(name for name in store.names("spaces") if _SPACE_NAME.fullmatch(name))

@@ -274,8 +274,10 @@ def test_what_killed_writers_left_is_removed_when_it_is_old(tmp_path: Path) -> N
         (folder / name).touch()
         moment = (folder / name).stat().st_mtime - age
         os.utime(folder / name, (moment, moment))
+    (folder / "not ours").touch()
     collect(space)
     assert sorted(path.name for path in folder.glob(".*")) == [".new.part"]
+    assert (folder / "not ours").exists()
 
 
 def test_a_damaged_manifest_keeps_everything(tmp_path: Path) -> None:
