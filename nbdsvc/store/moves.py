@@ -30,6 +30,8 @@ KINDS = (
 )
 # The step of an operation in which the server of an export goes to the destination before the rows do.
 SERVER_SWITCHES = {"volume.migrate_in_use": 3}
+# In the error of an undo, where the server of an export may still switch, or has: what is at either place stays.
+UNKNOWN_PLACE = "it is not known whether the server of the volume's export has taken it to its second place"
 # What a volume has of its place.
 _PLACE = ("host", "backend", "pool", "volume_type_id", "provider_id", "provider_location", "driver_data")
 
@@ -118,8 +120,9 @@ def yield_to(conn: sa.Connection, volume: Volume) -> None:
 
 
 def _check_not_at_second_place(conn: sa.Connection, volume_id: str) -> None:
-    """Conflict where a migration in use ended with its host, which was lost and has returned: the server of the export may
-    have taken the volume to its second place, which that host's maintenance finds out.
+    """Conflict where a migration in use ended before it was certain that the server of the export has not taken the volume to
+    its second place: with its host, which was lost and has returned, or because the server did not say. Maintenance finds
+    out.
     """
     move = repositories.moves.find(conn, volume_id)
     if move is None or move.switched:
@@ -127,8 +130,9 @@ def _check_not_at_second_place(conn: sa.Connection, volume_id: str) -> None:
     found = operations.rows.find(conn, move.operation_id)
     if found is None:  # forgotten meanwhile: both places of a migration in use are of one host
         is_open = repositories.volumes.get(conn, volume_id).host == move.host
-    else:  # one that its host has undone, or could not, is another state
-        is_open = found.kind in SERVER_SWITCHES and found.state == FAILED
+    else:  # one that its host has undone leaves no place, and one that it could not undo is in another state
+        undo_error = str((found.error or {}).get("facts", {}).get("undo_error"))
+        is_open = found.kind in SERVER_SWITCHES and (found.state == FAILED or UNKNOWN_PLACE in undo_error)
     if is_open:
         raise errors.Conflict(
             reason=f"volume {volume_id} may have been taken to {move.full_host} by the server of its export, which is found "

@@ -8,14 +8,16 @@ from typing import Any, cast
 import pytest
 
 from nbdsvc import errors
+from nbdsvc.app import App
 from nbdsvc.driver import VolumeRef
 from nbdsvc.exporter import MirrorState
 from nbdsvc.host import Backend, Host
 from nbdsvc.location import Location
 from nbdsvc.model import names
 from nbdsvc.model.entities import Attachment, Move, Volume
+from nbdsvc.model.locking import locks
 from nbdsvc.model.operation import Operation
-from nbdsvc.store import hosts, lost_places, repositories
+from nbdsvc.store import hosts, lost_places, moves, repositories
 from nbdsvc.store import operations as journal
 from nbdsvc.store.database import Database
 from nbdsvc.volumes.moves.in_use import MIGRATE_IN_USE, STEPS
@@ -84,7 +86,7 @@ class Driver:
 
 
 class Server:
-    """A transport whose server mirrors at once. fails: it refuses to switch."""
+    """A transport whose server mirrors at once. fails: it refuses to switch. is_deciding: it writes the record of a switch."""
 
     protocol = "nbd"
 
@@ -92,6 +94,7 @@ class Server:
         self._walk = walk
         self._state, self._destination = "none", Location.file(Path("/q"))
         self.fails = False
+        self.is_deciding = False
 
     def start_mirror(self, _id: str, _destination: Location, **_how: Any) -> None:
         self._walk.append("mirror")
@@ -107,6 +110,8 @@ class Server:
         self._state = "switched"
 
     def end_mirror(self, _id: str, source: Location) -> Location | None:
+        if self.is_deciding:
+            raise errors.ExportFailed(export="e", reason="the record of its switch is being written")
         if self._state == "synchronised":
             self._walk.append("cancel")
             self._state = "none"
@@ -163,6 +168,33 @@ def test_the_second_hook_comes_when_the_mirror_was_cancelled(
         scene.do(*steps)
     scene.undo(*steps)
     assert scene.walk == [*BEFORE[pair], "mirror", "cancel", *AFTER[pair]]
+
+
+def test_a_server_that_does_not_say_where_the_volume_is_keeps_both_places(
+    scene: Scene, database: Database, pair: tuple[str, str]
+) -> None:
+    """Its mirror cannot be ended, because it writes the record of its switch: nothing is removed, commands for the volume are
+    refused with that reason, and maintenance goes by the record.
+    """
+    scene.do("mirror")
+    scene.walk.clear()
+    scene.exporter.is_deciding = True
+    run, id = scene.run, scene.run.args.volume_id
+    with pytest.raises(errors.Conflict, match=moves.UNKNOWN_PLACE) as caught:
+        scene.undo("create")
+    assert scene.walk == []
+    failed = errors.RollbackFailed(operation=run.id, step="create", cause="c", undo_error=str(caught.value))
+    with database.write() as conn:
+        journal.update_on(conn, "h", run.id, state="rollback_failed", error=errors.facts_of(failed))
+        MIGRATE_IN_USE.fail(conn, replace(journal.rows.get(conn, run.id), results=run.results), run.args, failed)
+        volume = repositories.volumes.get(conn, id)
+        with pytest.raises(errors.Conflict, match="may have been taken to"):
+            App.end_move(conn, volume, locks("volume.extend", volume=id))
+    scene.exporter.is_deciding = False
+    finishing_run = finishing(scene)
+    finishing_run.operation.step_backend = pair[1]
+    FINISH_MOVE.steps[0].do(finishing_run)
+    assert scene.walk == ["cancel", *AFTER[pair], f"{pair[1]} delete q"]
 
 
 def ended_with_its_host(scene: Scene, database: Database, *, is_forgotten: bool) -> None:

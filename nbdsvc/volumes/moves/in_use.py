@@ -81,8 +81,16 @@ def _begin(run: Run[InUseArgs]) -> dict[str, bool]:
 
 
 def _remove_destination(run: Run[InUseArgs]) -> None:
-    """Only where it is certain that the server has not switched to it, also after an undo of the mirror that failed."""
-    if not end_mirror(host_of(run), run.args.volume_id, run.args.attachment_id):
+    """Only where it is certain that the server has not switched to it, also after an undo of the mirror that failed. Where it
+    is not certain, the error says so, and commands for the volume wait until it is (store/moves.py).
+    """
+    try:
+        is_there = end_mirror(host_of(run), run.args.volume_id, run.args.attachment_id)
+    except (errors.Interrupted, errors.DatabaseUnavailable):
+        raise
+    except Exception as error:  # also of a database that does not take the rows of a server that has switched
+        raise errors.Conflict(reason=f"{moves.UNKNOWN_PLACE}: {error}") from error
+    if not is_there:
         remove_destination(run)
 
 
