@@ -8,7 +8,8 @@ the reply of a refusal or failure is `{"error": message}`. Only this user can op
     status                                state; done, size: bytes
     limit    rate                         bytes a second of the copy, 0: no limit
     cancel                                end the mirror; the source stays the volume
-    switch   hold_ms                      the destination becomes the volume; clients stay connected
+    switch   hold_ms, seconds             the destination becomes the volume; clients stay connected. Refused after `seconds`
+                                          without a certain record: commands that depend on it are refused until it is
     hold     hold_ms                      clients' requests wait until the connection has another line or ends
 
 The reply to a hold comes when no request is under way, a second one at its end: whether requests have waited all the time.
@@ -44,6 +45,8 @@ _HOLD_MS = 3000
 # How often requests are held so long for the last part of a switch, and the seconds between; then the server starts anew, at
 # the destination. Shorter together than the service waits for the answer (mirrors.py).
 _HOLDS, _BETWEEN_SECONDS = 3, 1.0
+# How long the answer to a switch waits for its record: shorter than the service waits for the answer (mirrors.py).
+_RECORD_SECONDS = 20.0
 _MALFORMED = "the request is malformed: {!r}"
 _BUSY = "its writers are held already, or its mirror changes now"
 _STATES = ("copying", "synchronised", "failed")
@@ -66,6 +69,21 @@ class ServedVolume(NamedTuple):
     lock: Any
 
 
+class _Switch(threading.Thread):
+    """What of a switch takes as long as the disk of the record: the channel answers meanwhile. error: its failure."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        super().__init__(name="switch", daemon=True)
+        self._work = work
+        self.error: Refused | OSError | None = None
+
+    def run(self) -> None:
+        try:
+            self._work()
+        except (Refused, OSError) as error:
+            self.error = error
+
+
 class Control:
     """Serves the channel on a thread of its own. spec: the export's, whose location a switch changes."""
 
@@ -74,6 +92,9 @@ class Control:
         self._folder = Path(spec["folder"])
         self._destination: dict[str, Any] | None = None
         self._gate = threading.Lock()  # of the volume's gate, which one at a time closes
+        self._switching: _Switch | None = None
+        # Held while the mirror is looked at, and while a switch, on its own thread, removes it.
+        self._looking = threading.Lock()
 
     def listen(self) -> None:
         """Start the thread. A server that cannot make the socket serves its volume without the channel."""
@@ -113,6 +134,7 @@ class Control:
                 _send(sock, {"error": _BUSY})
                 return
             try:
+                self._check_decided()
                 hold_ms = int(request["hold_ms"])
                 _check(lib.nbdsvc_served_hold(self._volume.served(), hold_ms))
                 end = self._wait(sock, hold_ms)
@@ -155,6 +177,7 @@ class Control:
 
     def _start(self, request: dict[str, Any]) -> dict[str, Any]:
         destination = request["destination"]
+        self._check_decided()
         if "location" not in self._spec or destination["scheme"] not in ("file", "block"):
             raise Refused(f"this server cannot mirror to a {destination['scheme']} location")
         if lib.nbdsvc_served_mirror_of(self._volume.served()) != ffi.NULL:
@@ -165,11 +188,12 @@ class Control:
         return self._status(request)
 
     def _status(self, _request: dict[str, Any]) -> dict[str, Any]:
-        mirror = lib.nbdsvc_served_mirror_of(self._volume.served())
-        if mirror == ffi.NULL:
-            return {"state": "none"}
-        now = ffi.new("struct nbdsvc_mirror_progress *")
-        lib.nbdsvc_mirror_progress(mirror, now)
+        now, served = ffi.new("struct nbdsvc_mirror_progress *"), self._volume.served()
+        with self._looking:
+            mirror = lib.nbdsvc_served_mirror_of(served)
+            if mirror == ffi.NULL:
+                return {"state": "none"}
+            lib.nbdsvc_mirror_progress(mirror, now)
         found = {"state": _STATES[now.state], "done": int(now.done), "size": int(now.size)}
         if now.state == _STATES.index("failed"):
             side = "the source" if now.while_reading else "the destination"
@@ -177,17 +201,21 @@ class Control:
         return found
 
     def _limit(self, request: dict[str, Any]) -> dict[str, Any]:
-        mirror = lib.nbdsvc_served_mirror_of(self._volume.served())
-        if mirror == ffi.NULL:
-            raise Refused("its volume is not mirrored")
-        lib.nbdsvc_mirror_set_rate(mirror, int(request["rate"]))
+        rate, served = int(request["rate"]), self._volume.served()
+        with self._looking:
+            mirror = lib.nbdsvc_served_mirror_of(served)
+            if mirror == ffi.NULL:
+                raise Refused("its volume is not mirrored")
+            lib.nbdsvc_mirror_set_rate(mirror, rate)
         return self._status(request)
 
     def _cancel(self, _request: dict[str, Any]) -> dict[str, Any]:
+        self._check_decided()
         _check(lib.nbdsvc_served_unmirror(self._volume.served(), _HOLD_MS))
         return {"state": "none"}
 
     def _switch(self, request: dict[str, Any]) -> dict[str, Any]:
+        self._check_decided()
         destination, served = self._destination, self._volume.served()
         if destination is None or self._status(request)["state"] == "none":
             raise Refused("its volume is not mirrored")
@@ -196,9 +224,21 @@ class Control:
         if result < 0 and (now := self._status(request))["state"] == "failed":
             raise Refused(f"the mirror has failed: {now['reason']}")
         _check(result)
+        self._switching = _Switch(lambda: self._go_on_at(served, destination, hold_ms))
+        self._switching.start()
+        self._switching.join(float(request.get("seconds", _RECORD_SECONDS)))
+        self._check_decided()
+        if self._switching.error is not None:
+            raise self._switching.error
+        return {"state": "switched"}
+
+    def _check_decided(self) -> None:
+        if self._switching is not None and self._switching.is_alive():
+            raise Refused("the record of its switch is being written, on a disk that does not answer")
+
+    def _go_on_at(self, served: Any, destination: dict[str, Any], hold_ms: int) -> None:
         self._record(served, destination)
         self._adopt(served, destination, hold_ms)
-        return {"state": "switched"}
 
     def _record(self, served: Any, destination: dict[str, Any]) -> None:
         """A record that is neither certain nor gone decides at the next start of a server, which therefore comes before the
@@ -238,7 +278,8 @@ class Control:
             result = lib.nbdsvc_served_pause(served, hold_ms)
         _check(result)
         try:
-            _check(lib.nbdsvc_served_switch(served))
+            with self._looking:
+                _check(lib.nbdsvc_served_switch(served))
         finally:
             lib.nbdsvc_served_resume(served)
 
