@@ -153,7 +153,7 @@ def test_a_restore_goes_on_after_a_kill(world: World) -> None:
 
 @pytest.mark.row("S076")
 def test_a_deletion_goes_on_after_a_kill(world: World) -> None:
-    """Before and after its only step; what happens within is in tests/unit/test_backup_store.py, call by call."""
+    """Before and after its only step; what happens within is in tests/unit/test_backup_sweep.py, call by call."""
     for moment, step in [("before do", "remove"), ("after do", "remove")]:
         more = world.new_backup()
         assert (

@@ -8,6 +8,7 @@ from nbdsvc.backup_store.contract import BackupStore
 from nbdsvc.backup_store.faulty import FaultyStore
 from nbdsvc.backup_store.folder import FolderStore
 from nbdsvc.backup_store.manifest import CHUNK
+from nbdsvc.backup_store.reading import Reader
 from nbdsvc.backup_store.space import Space
 from nbdsvc.backup_store.vault import Vault
 from nbdsvc.backup_store.writing import Writer, Written
@@ -50,6 +51,10 @@ def back_up(
         written = writer.write(id, {"name": id})
     space.end_session(id)
     return written
+
+
+def verify(space: Space, id: str) -> int:
+    return Reader(space, space.get_manifest(id)).verify(lambda _done, _total: None, lambda: None)
 
 
 def files(folder: Path, pattern: str) -> set[str]:

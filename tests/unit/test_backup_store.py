@@ -1,16 +1,15 @@
-"""The store of backups: format, keys, faults of the store, and the sweep beside writers that it knows nothing of."""
+"""The store of backups: format, keys, faults of the store, and damage."""
 
 import json
 import os
 import random
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from storing import SPACE, Actor, back_up, files, folder_store, make_volume, vault
+from storing import SPACE, back_up, files, folder_store, make_volume, vault, verify
 
 from nbdsvc import errors
 from nbdsvc.backup_store import keys, manifest, sealed
@@ -40,10 +39,6 @@ def restored(space: Space, id: str, path: Path, *, over: bytes = b"") -> bytes:
     with reader.open() as source:
         copy(source, Location.file(path), destination_is_zero=not over)
     return path.read_bytes()
-
-
-def verify(space: Space, id: str) -> int:
-    return Reader(space, space.get_manifest(id)).verify(lambda _done, _total: None, lambda: None)
 
 
 @pytest.mark.parametrize("master", [None, MASTER])
@@ -292,72 +287,3 @@ def test_a_damaged_manifest_keeps_everything(tmp_path: Path) -> None:
     assert len(files(tmp_path, "chunks/*/*")) == 3
     assert space.remove_manifest("two") is None
     assert collect(space).chunks == 3
-
-
-WORK = st.lists(st.sampled_from(["new", "again", "delete", "collect"]), min_size=2, max_size=4)
-
-
-@settings(max_examples=12)
-@given(data=st.data(), work=WORK)
-def test_a_sweep_beside_writers_takes_nothing_that_is_needed(
-    tmp_path_factory: Any, data: st.DataObject, work: list[str]
-) -> None:
-    """Backups that reuse chunks, deletions and sweeps on hosts that know nothing of each other, call by call in any order,
-    some of them killed: whatever is a backup is whole at every moment, and in the end nothing else is left.
-    """
-    folder = tmp_path_factory.mktemp("sweep")
-    old, new = make_volume(folder / "old", [b"a", b"b"]), make_volume(folder / "new", [b"b", b"c"])
-    back_up(vault(folder).space(SPACE), old, "first")
-
-    def task(index: int, kind: str) -> Actor:
-        def run(store: Any) -> None:
-            space = vault(folder, store=store).space(SPACE)
-            if kind == "delete":
-                collect(space, space.remove_manifest("first"))
-            elif kind == "collect":
-                collect(space)
-            else:
-                back_up(space, old if kind == "again" else new, f"backup{index}", threads=1)
-
-        return Actor(folder_store(folder), run)
-
-    actors = {index: task(index, kind) for index, kind in enumerate(work)}
-    killed: set[int] = set()
-    for _step in range(data.draw(st.integers(20, 120))):
-        running = [index for index, actor in actors.items() if not actor.ended]
-        if not running:
-            break
-        index = data.draw(st.sampled_from(running))
-        if data.draw(st.integers(0, 30)) == 0:
-            actors[index].kill()
-            killed.add(index)
-        else:
-            for _turn in range(data.draw(st.integers(1, 4))):
-                actors[index].turn()
-        assert_whole(folder)
-    for actor in actors.values():
-        actor.finish()
-        assert_whole(folder)
-    space = vault(folder).space(SPACE)
-    for backup in space.sessions():  # of those that were killed: their hosts start again and give them up
-        space.remove_manifest(backup)
-        space.end_session(backup)
-    collect(space)
-    manifests = files(folder, "manifests/*")
-    assert {
-        f"backup{index}" for index, kind in enumerate(work) if kind in ("new", "again") and index not in killed
-    } <= manifests
-    for backup in manifests:
-        verify(space, backup)
-    assert files(folder, "chunks/*/*") == {id.hex() for backup in manifests for id in space.get_manifest(backup).ids()}
-    assert list((folder / "store" / "spaces" / SPACE / "trash").glob("*")) == []
-    shutil.rmtree(folder)
-
-
-def assert_whole(folder: Path) -> None:
-    """Every backup that there is has all its chunks, in their place or in the trash."""
-    space = vault(folder).space(SPACE)
-    there = files(folder, "chunks/*/*") | files(folder, "trash/*/*")
-    for backup in files(folder, "manifests/*"):
-        lost = {id.hex() for id in space.get_manifest(backup).ids()} - there
-        assert not lost, (backup, lost)
