@@ -71,7 +71,9 @@ class Actor:
 
     def __init__(self, store: BackupStore, work: Callable[[BackupStore], None]) -> None:
         faulty = FaultyStore(store)
-        faulty.on_call = lambda _method, _name: self._wait()
+        faulty.on_call = self._wait
+        self.call = ("", "")
+        """The call that it makes with its next turn: method and name."""
         self._condition = threading.Condition()
         self._turns = 0
         self._waiting = False
@@ -118,8 +120,9 @@ class Actor:
             self.ended = True
             self._condition.notify_all()
 
-    def _wait(self) -> None:
+    def _wait(self, method: str, name: str) -> None:
         with self._condition:
+            self.call = method, name
             self._waiting = True
             self._condition.notify_all()
             assert self._condition.wait_for(lambda: self._turns or self._killed, SECONDS)

@@ -13,9 +13,11 @@ from nbdsvc.backup_store.collection import collect
 
 
 @pytest.mark.parametrize("kind", ["delete", "collect"])
-@pytest.mark.parametrize("sweep_first", [False, True])
-def test_one_within_any_two_calls_of_the_other(tmp_path: Path, kind: str, sweep_first: bool) -> None:
-    """A whole sweep between any two calls of a backup, and a whole backup between any two calls of a sweep."""
+@pytest.mark.parametrize("order", ["backup", "sweep", "sweep, backup to its manifest"])
+def test_one_within_any_two_calls_of_the_other(tmp_path: Path, kind: str, order: str) -> None:
+    """A whole sweep between any two calls of a backup, and a backup between any two calls of a sweep: a whole one, or one that
+    makes its manifest after the end of the sweep.
+    """
     count = 0
     while True:
         folder = tmp_path / f"{count}"
@@ -31,12 +33,16 @@ def test_one_within_any_two_calls_of_the_other(tmp_path: Path, kind: str, sweep_
             space = vault(folder, store=store).space(SPACE)
             collect(space, space.remove_manifest("first") if kind == "delete" else None)
 
-        outer, inner = (sweep, write) if sweep_first else (write, sweep)
+        outer, inner = (write, sweep) if order == "backup" else (sweep, write)
         actor = Actor(folder_store(folder), outer)
         turns = sum(actor.turn() for _ in range(count))
-        Actor(folder_store(folder), inner).finish()
+        other = Actor(folder_store(folder), inner)
+        while other.turn():
+            if order.endswith("manifest") and other.call[0] == "put" and "manifests" in other.call[1]:
+                break
         assert_whole(folder)
         actor.finish()
+        other.finish()
         assert_whole(folder)
         space = vault(folder).space(SPACE)
         assert verify(space, "second") == 2
