@@ -42,7 +42,7 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
         tokens = Path(folder) / "tokens.toml"
         tokens.write_text(TOKENS)
         tokens.chmod(0o600)
-        settings: dict[str, Any] = {"driver": "memory", "auth": "token", "tokens_file": tokens}
+        settings: dict[str, Any] = {"driver": "memory", "cluster": "c1", "auth": "token", "tokens_file": tokens}
         if request.param == "postgresql":
             settings["database"] = request.getfixturevalue("postgres").database()
         service = ServiceProcess(Path(folder), **settings).start()

@@ -86,6 +86,10 @@ class World:
         wait_until(lambda: status() not in in_flight, 60 * PATIENCE, status)
         return id
 
+    def cluster(self) -> str:
+        """The name of one."""
+        return str(self.good("GET", "/v3/clusters")["clusters"][0]["name"])
+
     def unique(self, word: str) -> str:
         self._made += 1
         return f"{word}{self._made}"
