@@ -93,7 +93,9 @@ def test_clean_up_of_a_volume_or_a_snapshot(two_hosts: ServiceProcess) -> None:
         body = {"resource_id": id, "resource_type": kind}
         content = ask(two_hosts, "POST", "/v3/workers/cleanup", body, **at("3.24"))[1]
         assert (len(content["cleaning"]), content["unavailable"]) == (found, []), (id, kind)
-    for body in ({"resource_type": "Group"}, {"is_up": "perhaps"}, {"cluster_name": "c"}, {"colour": "red"}):
+    content = ask(two_hosts, "POST", "/v3/workers/cleanup", {"cluster_name": "c"}, **at("3.24"))[1]
+    assert content == {"cleaning": [], "unavailable": []}
+    for body in ({"resource_type": "Group"}, {"is_up": "perhaps"}, {"colour": "red"}):
         assert ask(two_hosts, "POST", "/v3/workers/cleanup", body, **at("3.24"))[0] == 400
     assert ask(two_hosts, "POST", "/v3/workers/cleanup", {}, **at("3.23"))[0] == 404
 
