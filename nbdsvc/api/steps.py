@@ -75,7 +75,7 @@ STEPS = tuple(
         (44, "`os-complete` of attachments."),
         (45, "`with_count` of the lists of volumes and snapshots."),
         (46, "Volumes from images without bytes, which name a snapshot of a root volume."),
-        (47, "`backup_id` of a new volume, refused while there are no backups.", BACKUPS),
+        (47, "`backup_id` of a new volume."),
         (48, "`shared_targets` and `service_uuid` of volumes."),
         (49, "`backend_state` in `os-services`."),
         (50, "A sign for clients that volumes may be attached several times; every version can."),
@@ -104,7 +104,7 @@ STEPS = tuple(
 )
 
 STRICT_BOOTABLE = (3, 2)
-COUNT, NOVA_IMAGE, SHARED_TARGETS = (3, 45), (3, 46), (3, 48)
+COUNT, NOVA_IMAGE, BACKUP_SOURCE, SHARED_TARGETS = (3, 45), (3, 46), (3, 47), (3, 48)
 BACKEND_STATE, TYPE_FILTER, STRICT, ATTACHMENT_MODE = (3, 49), (3, 52), (3, 53), (3, 54)
 TRANSFERRED_SNAPSHOTS, TRANSFER_HISTORY, TRANSFER_PAGES = (3, 55), (3, 57), (3, 59)
 TIME_FILTERS, CLUSTER_NAME, DEFAULT_TYPES, VOLUME_TYPE_ID = (3, 60), (3, 61), (3, 62), (3, 63)

@@ -10,11 +10,13 @@ from nbdsvc import metadata as resource_metadata
 from nbdsvc.api import filters, metadata, paging, steps, strict, views
 from nbdsvc.api.microversions import Version
 from nbdsvc.api.request import ApiRequest, Body, CurrentRequest, Gib, LongText, Metadata, Text, answer
+from nbdsvc.backups.restore import create_volume_of_backup
 from nbdsvc.model.entities import Volume
 from nbdsvc.volumes import read
-from nbdsvc.volumes.create import CreateVolumeRequest, create_volume
+from nbdsvc.volumes.create import create_volume
 from nbdsvc.volumes.delete import delete_volume
 from nbdsvc.volumes.hints import SchedulerHints
+from nbdsvc.volumes.new_row import CreateVolumeRequest
 from nbdsvc.volumes.update import update_volume
 
 router = strict.router("volumes")
@@ -99,11 +101,11 @@ class UpdateBody(Body):
 
 @router.post("/volumes", status_code=202)
 def create(request: CurrentRequest, body: CreateBody) -> JSONResponse:
-    """Create a volume: empty, or from an image, a snapshot or another volume.
+    """Create a volume: empty, or from an image, a snapshot, another volume or, from 3.47, a backup.
 
-    Errors: 400 badRequest (body, backup_id, sizes, zone, image, hints, status of the source, or a full pool); 404
-    itemNotFound (type, image, snapshot, volume, instance of a hint, or group); 413 overLimit (quota); 503
-    serviceUnavailable (no backend is up, takes new volumes and has what type and hints demand).
+    Errors: 400 badRequest (body, sizes, zone, image, hints, status of the source, or a full pool); 404 itemNotFound (type,
+    image, snapshot, volume, backup, instance of a hint, or group); 413 overLimit (quota); 503 serviceUnavailable (no
+    backend is up, takes new volumes and has what type and hints demand).
     """
     wanted = body.volume
     _check(request, wanted)
@@ -123,9 +125,16 @@ def create(request: CurrentRequest, body: CreateBody) -> JSONResponse:
         hints=_hints(body.scheduler_hints or Hints()),
         group_id=wanted.group_id or None,
         consistencygroup_id=wanted.consistencygroup_id or None,
+        backup_id=wanted.backup_id or None,
     )
-    made, related = create_volume(request.app, request.context, new_volume)
+    made, related = _create(request, new_volume)
     return answer({"volume": show_volumes(request, [made], related)[0]}, 202)
+
+
+def _create(request: ApiRequest, wanted: CreateVolumeRequest) -> tuple[Volume, read.Related]:
+    if wanted.backup_id is not None:
+        return create_volume_of_backup(request.app, request.context, wanted.backup_id, wanted)
+    return create_volume(request.app, request.context, wanted)
 
 
 def _hints(given: Hints) -> SchedulerHints:
@@ -143,8 +152,8 @@ def _check(request: ApiRequest, wanted: NewVolume) -> None:
     unknown = sorted(wanted.model_extra or {})
     if unknown and request.version >= steps.STRICT:
         raise errors.InvalidInput(field=unknown[0][:80], value=None, reason="there is no such field")
-    if wanted.backup_id:  # also below 3.47, so that no volume is empty by mistake
-        raise errors.InvalidInput(field="volume.backup_id", value=wanted.backup_id, reason="there are no backups here")
+    if wanted.backup_id and request.version < steps.BACKUP_SOURCE:  # not ignored: no volume is empty by mistake
+        raise errors.InvalidInput(field="volume.backup_id", value=None, reason="there is no such field before 3.47")
 
 
 @router.get("/volumes")

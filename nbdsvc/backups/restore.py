@@ -1,14 +1,12 @@
 """Restore a backup: to a new volume, or over one that is not in use."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
 
 from nbdsvc import errors, journaled_copy
 from nbdsvc.app import App, owner_scope
-from nbdsvc.backends import placement
-from nbdsvc.backends.zones import choose_zone
 from nbdsvc.backup_store.manifest import Manifest
 from nbdsvc.backup_store.reading import Reader
 from nbdsvc.backup_store.space import Space
@@ -16,18 +14,17 @@ from nbdsvc.backups import places
 from nbdsvc.backups.records import volume_changes
 from nbdsvc.driver import BackupDriver
 from nbdsvc.host import backend_of, host_of
-from nbdsvc.model import names, states
+from nbdsvc.model import states
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Backup, Volume
 from nbdsvc.model.locking import locks
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step, always
 from nbdsvc.refs import keep_state, read_volume_ref
-from nbdsvc.scheduler.candidate import Request
-from nbdsvc.store import qos_specs, quotas, repositories, transitions
-from nbdsvc.types.encryption import check_not_encrypted
-from nbdsvc.types.queries import usable_type
+from nbdsvc.store import repositories, transitions
 from nbdsvc.units import GiB
+from nbdsvc.volumes.new_row import CreateVolumeRequest, check_one_source, insert_volume
+from nbdsvc.volumes.read import Related, related_in
 
 
 @dataclass(frozen=True)
@@ -49,17 +46,43 @@ def restore_backup(
     volume is too small), and for a new volume what a creation raises.
     """
     with app.change() as conn:
-        backup = repositories.backups.get(conn, id, owner_scope(context))
-        rule = states.BACKUP["restore from"]
-        repositories.backups.transition(conn, id, rule.sources, "restoring", action="be restored")
-        volume = (
-            _new_volume(app, conn, context, backup, name)
-            if volume_id is None
-            else _overwritten(conn, context, backup, volume_id)
-        )
-        args = RestoreArgs(id, volume.id, new=volume_id is None)
-        app.submit(conn, context, RESTORE_BACKUP, args, backend=volume, resource=("volume", volume.id))
+        backup = _take(conn, context, id)
+        if volume_id is None:
+            request = CreateVolumeRequest(name=name or f"restore_backup_{id}", description=backup.description)
+            volume = _insert_new(app, conn, context, backup, request)
+        else:
+            volume = _overwritten(conn, context, backup, volume_id)
+        _submit(app, conn, context, RestoreArgs(id, volume.id, new=volume_id is None), volume)
     return volume
+
+
+def create_volume_of_backup(
+    app: App, context: Context, id: str, request: CreateVolumeRequest
+) -> tuple[Volume, Related]:
+    """Restore a backup to a new volume as it is asked for, by default of the backup's size; returns its row and what is
+    shown with it.
+
+    Raises NotFound and InvalidState (backup), InvalidInput for a size below the backup's, and what a creation raises.
+    """
+    check_one_source(request)
+    app.check_database_room()
+    with app.change() as conn:
+        volume = _insert_new(app, conn, context, _take(conn, context, id), request)
+        _submit(app, conn, context, RestoreArgs(id, volume.id, new=True), volume)
+        related = related_in(app, conn, [volume])
+    return volume, related
+
+
+def _take(conn: sa.Connection, context: Context, id: str) -> Backup:
+    """The backup, which is restored from now on."""
+    found = repositories.backups.get(conn, id, owner_scope(context))
+    rule = states.BACKUP["restore from"]
+    repositories.backups.transition(conn, id, rule.sources, "restoring", action="be restored")
+    return found
+
+
+def _submit(app: App, conn: sa.Connection, context: Context, args: RestoreArgs, volume: Volume) -> None:
+    app.submit(conn, context, RESTORE_BACKUP, args, backend=volume, resource=("volume", volume.id))
 
 
 def _overwritten(conn: sa.Connection, context: Context, backup: Backup, volume_id: str) -> Volume:
@@ -73,33 +96,14 @@ def _overwritten(conn: sa.Connection, context: Context, backup: Backup, volume_i
     )
 
 
-def _new_volume(app: App, conn: sa.Connection, context: Context, backup: Backup, name: str | None) -> Volume:
-    volume_type = usable_type(app, conn, context, None)
-    check_not_encrypted(conn, volume_type)
-    more = {"volumes": 1, "gigabytes": backup.size}
-    quotas.check(app.database, conn, context.project_id, app.settings.quotas, more)
-    quotas.check_volume_size(conn, context.project_id, app.settings.quotas, backup.size)
-    zone, limits = choose_zone(app, conn, None), qos_specs.specs_of(conn, volume_type)
-    wanted = Request(
-        backup.size * GiB, zone, volume_type.extra_specs, volume_type.multiattach, seed=names.new_id(), qos=limits
-    )
-    host, backend, pool = names.split_host(placement.choose_pool(app, conn, wanted))
-    row = Volume(
-        id=names.new_id(),
-        project_id=context.project_id,
-        user_id=context.user_id,
-        size=backup.size,
-        status="restoring-backup",
-        host=host,
-        backend=backend,
-        pool=pool,
-        name=name or f"restore_backup_{backup.id}",
-        description=backup.description,
-        availability_zone=zone,
-        volume_type_id=volume_type.id,
-        multiattach=volume_type.multiattach,
-    )
-    return repositories.volumes.insert(conn, row)
+def _insert_new(
+    app: App, conn: sa.Connection, context: Context, backup: Backup, request: CreateVolumeRequest
+) -> Volume:
+    if request.size is not None and request.size < backup.size:
+        reason = f"must not be smaller than its backup's {backup.size} GiB"
+        raise errors.InvalidInput(field="size", value=request.size, reason=reason)
+    request = replace(request, size=request.size or backup.size)
+    return insert_volume(app, conn, context, request, "restoring-backup")[0]
 
 
 def _locks(args: RestoreArgs) -> list[Lock]:

@@ -6,60 +6,20 @@ from typing import Any
 import sqlalchemy as sa
 
 from nbdsvc import errors, journaled_copy
-from nbdsvc.app import App, owner_scope
-from nbdsvc.backends import placement
+from nbdsvc.app import App
 from nbdsvc.host import backend_of, host_of
 from nbdsvc.images.http import url
 from nbdsvc.images.resolve import Images
-from nbdsvc.model import names
 from nbdsvc.model.context import Context
-from nbdsvc.model.entities import Volume, VolumeType
-from nbdsvc.model.groups import Group
+from nbdsvc.model.entities import Volume
 from nbdsvc.model.locking import locks
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import IF_SET, OperationType, Run, Step
 from nbdsvc.refs import keep_state, read_snapshot_ref, read_volume_ref
-from nbdsvc.scheduler.candidate import Nearness, Request
-from nbdsvc.store import qos_specs, quotas, repositories, secrets, transitions
-from nbdsvc.types.encryption import check_not_encrypted
-from nbdsvc.types.queries import usable_type
-from nbdsvc.units import GiB
+from nbdsvc.store import repositories, secrets, transitions
 from nbdsvc.volumes.fill import fill_from_image, fill_from_snapshot, fill_from_volume
-from nbdsvc.volumes.group import beside, check_fits, find_group
-from nbdsvc.volumes.hints import SchedulerHints, look_up
+from nbdsvc.volumes.new_row import CreateVolumeRequest, check_one_source, insert_volume
 from nbdsvc.volumes.read import Related, related_in
-from nbdsvc.volumes.source import VolumeSource, find_source
-from nbdsvc.volumes.zone import zone_of_new
-
-# The property by which an image names the volume type of volumes made of it, as in Cinder.
-_IMAGE_TYPE = "cinder_img_volume_type"
-
-
-@dataclass(frozen=True)
-class CreateVolumeRequest:
-    """A request for a volume, with at most one of snapshot_id, source_volid, source_replica and image."""
-
-    size: int | None = None
-    """GiB; None: the size of the source."""
-    name: str | None = None
-    description: str | None = None
-    volume_type: str | None = None
-    """Name or id; None: the type of the source, of the image, or the default one."""
-    snapshot_id: str | None = None
-    source_volid: str | None = None
-    image: str | None = None
-    """The id of an image, or a URL."""
-    boot_snapshots: bool = False
-    """Of an image without bytes that names a snapshot, the snapshot is the source (microversion 3.46)."""
-    source_replica: str | None = None
-    """A volume of whose replica it gets the bytes."""
-    availability_zone: str | None = None
-    multiattach: bool = False
-    metadata: dict[str, str] = field(default_factory=dict)
-    hints: SchedulerHints = field(default_factory=SchedulerHints)
-    group_id: str | None = None
-    consistencygroup_id: str | None = None
-    """As group_id, of a group of the older API."""
 
 
 @dataclass(frozen=True)
@@ -89,19 +49,13 @@ def create_volume(app: App, context: Context, request: CreateVolumeRequest) -> t
     type, image, what hints name), InvalidState (source), QuotaExceeded, OutOfSpace, BackendUnavailable (no host takes
     volumes).
     """
-    given = (request.snapshot_id, request.source_volid, request.source_replica, request.image)
-    if sum(source is not None for source in given) > 1:
-        reason = "only one of snapshot_id, source_volid, source_replica and imageRef may be given"
-        raise errors.InvalidInput(field="volume", value=None, reason=reason)
+    check_one_source(request)
     if request.image is not None and app.images:
         request = _resolved(app.images, context, request, request.image)
     app.check_database_room()  # checked before the pools: where they share a full disk, this reason is the useful one
     reference, request = request.image, replace(request, image=_without_credentials(request.image))
     with app.change() as conn:
-        near = look_up(conn, owner_scope(context), request.hints)
-        group = _group(conn, context, request)
-        near = beside(group, near) if group else near
-        volume = repositories.volumes.insert(conn, _new_row(app, conn, context, request, near, group))
+        volume, near = insert_volume(app, conn, context, request)
         args = CreateArgs(
             volume.id,
             request.snapshot_id,
@@ -130,90 +84,6 @@ def _without_credentials(reference: str | None) -> str | None:
         return reference
     address, mark, disk = reference.partition("#")
     return url.parse(address).shown + mark + disk
-
-
-def _group(conn: sa.Connection, context: Context, request: CreateVolumeRequest) -> Group | None:
-    id, older = request.group_id or request.consistencygroup_id, request.group_id is None
-    return find_group(conn, id, owner_scope(context), consistency_group=older) if id else None
-
-
-def _new_row(
-    app: App,
-    conn: sa.Connection,
-    context: Context,
-    request: CreateVolumeRequest,
-    near: Nearness,
-    group: Group | None,
-) -> Volume:
-    source = find_source(conn, owner_scope(context), request.snapshot_id, request.source_volid, request.source_replica)
-    volume_type = _type(app, conn, context, request, source)
-    check_not_encrypted(conn, volume_type)
-    if group:
-        check_fits(group, volume_type, source)
-        request = replace(request, availability_zone=request.availability_zone or group.availability_zone)
-    zone = zone_of_new(app, conn, request.availability_zone, source, volume_type)
-    size = _size(request, source)
-    _check_quota(app, conn, context, size)
-    multiattach = request.multiattach or volume_type.multiattach
-    limits = qos_specs.specs_of(conn, volume_type)
-    new = Request(size * GiB, zone, volume_type.extra_specs, multiattach, near=near, seed=names.new_id(), qos=limits)
-    if source:
-        same_type = volume_type.id == source.type_id
-        where = placement.choose_pool_of_copy(app, conn, source.host, new, same_type=same_type)
-    else:
-        where = placement.choose_pool(app, conn, new)
-    host, backend, pool = names.split_host(where)
-    return Volume(
-        id=names.new_id(),
-        project_id=context.project_id,
-        user_id=context.user_id,
-        size=size,
-        status="creating",
-        host=host,
-        backend=backend,
-        pool=pool,
-        name=request.name,
-        description=request.description,
-        availability_zone=zone,
-        volume_type_id=volume_type.id,
-        snapshot_id=request.snapshot_id,
-        source_volid=request.source_volid,
-        image_id=request.image,
-        bootable=bool(source and source.bootable),
-        multiattach=multiattach,
-        metadata=request.metadata,
-        image_metadata=source.image_metadata if source else {},
-        group_id=group.id if group else None,
-    )
-
-
-def _type(
-    app: App, conn: sa.Connection, context: Context, request: CreateVolumeRequest, source: VolumeSource | None
-) -> VolumeType:
-    """The type that the request names, else the type of the snapshot or volume, else the one that the image names."""
-    if request.volume_type is None and source and source.type_id:
-        return repositories.volume_types.get(conn, source.type_id)
-    name = request.volume_type
-    if name is None and request.image is not None and app.images:
-        name = app.images.properties(request.image, context).get(_IMAGE_TYPE)
-    return usable_type(app, conn, context, name)
-
-
-def _size(request: CreateVolumeRequest, source: VolumeSource | None) -> int:
-    size = request.size if request.size is not None else (source.size if source else None)
-    if size is None:
-        raise errors.InvalidInput(field="size", value=None, reason="a new volume needs a size")
-    if source and size < source.size:
-        raise errors.InvalidInput(
-            field="size", value=size, reason=f"must not be smaller than its source's {source.size} GiB"
-        )
-    return size
-
-
-def _check_quota(app: App, conn: sa.Connection, context: Context, size: int) -> None:
-    more = {"volumes": 1, "gigabytes": size}
-    quotas.check(app.database, conn, context.project_id, app.settings.quotas, more)
-    quotas.check_volume_size(conn, context.project_id, app.settings.quotas, size)
 
 
 def _locks(args: CreateArgs) -> list[Lock]:

@@ -36,7 +36,7 @@ FIRST = [
 SECOND = [
     Mutation("a clone by shared blocks has no digests", "nbdsvc/volumes/create.py",
              "        digests.copy(args.source_volid, volume.id)\n", ""),
-    Mutation("a clone cannot be booted from", "nbdsvc/volumes/create.py",
+    Mutation("a clone cannot be booted from", "nbdsvc/volumes/new_row.py",
              "bootable=bool(source and source.bootable)", "bootable=False"),
     Mutation("a cascade deletes one snapshot", "nbdsvc/volumes/delete.py",
              "    for snapshot in found:\n        run.raise_if_stopped()",

@@ -262,3 +262,59 @@ def test_update_reset_and_what_is_refused(backing: Backing) -> None:
     assert backing.send("POST", f"backups/{backup}/action", {"nbdsvc-verify": None})[0] == 400
     backing.delete("backups", backup)
     assert backing.send("GET", f"backups/{backup}")[0] == 404
+
+
+def test_a_new_volume_of_a_backup(backing: Backing) -> None:
+    """From 3.47: placed and counted as any other, as large as asked for, with the bytes of the backup and zeros behind."""
+    volume, data = backing.volume(), random.Random(2).randbytes(5 * MIB)
+    backing.write(volume, 3 * MIB, data)
+    before, backup = head(backing.path(volume)), backing.backup(volume, description="of the backup")
+    kind = backing.good("POST", "types", {"volume_type": {"name": "of-backups"}})["volume_type"]["name"]
+    more = {
+        "size": 2,
+        "name": "n",
+        "description": "d",
+        "metadata": {"a": "b"},
+        "multiattach": True,
+        "volume_type": kind,
+    }
+    for fields, expected in (({}, (1, None, {}, False)), (more, (2, "n", {"a": "b"}, True))):
+        body = {"volume": {"backup_id": backup, **fields}}
+        made = backing.good("POST", "volumes", body, "p1", "3.47")["volume"]
+        assert (made["status"], backing.settled("volumes", made["id"])) == ("restoring-backup", "available")
+        found = backing.good("GET", f"volumes/{made['id']}")["volume"]
+        assert (found["size"], found["name"], found["metadata"], found["multiattach"]) == expected
+        assert found["volume_type"] == fields.get("volume_type", "__DEFAULT__")
+        assert head(backing.path(made["id"])) == before
+        assert backing.path(made["id"]).stat().st_size == expected[0] << 30
+    assert backing.shown(backup)["status"] == "available"
+    backing.delete("backups", backup)
+
+
+def test_a_new_volume_of_a_backup_that_is_refused(backing: Backing) -> None:
+    """Below 3.47, with another source, too small, too much, of a neighbour's or an unfit backup: nothing is left of it."""
+    volume = backing.volume("p1", size=2)
+    backup = backing.backup(volume)
+    before = backing.good("GET", "volumes?all_tenants=1")["volumes"]
+
+    def refused(status: int, reason: str, who: str = "p1", version: str = "3.47", **fields: object) -> None:
+        body = {"volume": {"backup_id": backup, **fields}}
+        found, content = backing.send("POST", "volumes", body, who, version)
+        assert (found, reason in str(content)) == (status, True), content
+        assert backing.good("GET", "volumes?all_tenants=1")["volumes"] == before
+        assert backing.send("GET", f"backups/{backup}")[1]["backup"]["status"] in ("available", "error")
+
+    refused(400, "there is no such field before 3.47", version="3.46", size=2)
+    refused(400, "only one of", source_volid=volume)
+    refused(400, "only one of", snapshot_id=UNKNOWN)
+    refused(400, "must not be smaller than its backup's 2 GiB", size=1)
+    refused(400, "zone", availability_zone="nowhere")
+    refused(404, "could not be found", backup_id=UNKNOWN)
+    refused(404, "could not be found", who="p2")
+    backing.good("PUT", "os-quota-sets/p1", {"quota_set": {"volumes": len(before)}})
+    backing.good("PUT", "os-quota-sets/p1", {"quota_set": {"gigabytes": 1}})
+    refused(413, "xceed")
+    backing.good("DELETE", "os-quota-sets/p1")
+    backing.good("POST", f"backups/{backup}/action", {"os-reset_status": {"status": "error"}})
+    refused(400, "status")
+    backing.delete("backups", backup)

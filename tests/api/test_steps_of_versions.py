@@ -37,6 +37,7 @@ class Scene:
             self.good("POST", "volume-transfers", {"transfer": {"volume_id": self.volume()}})
         self.good("PUT", "os-quota-sets/p9", {"quota_set": {"volumes": 5}})
         self.pool = self.good("GET", "scheduler-stats/get_pools")[0]["name"]
+        self.backup = self.settle("backups", self.good("POST", "backups", {"backup": {"volume_id": self.some}}))
 
     def write_images(self) -> None:
         folder = self.service.state / "images"
@@ -93,6 +94,15 @@ def _count(scene: Scene) -> bool:
 def _boot_snapshot(scene: Scene) -> bool:
     made = scene.good("POST", "volumes", {"volume": {"size": 1, "imageRef": IMAGE}})
     return bool(made["snapshot_id"] == scene.snapshot)
+
+
+def _of_backup(scene: Scene) -> bool:
+    status, content = scene.ask("POST", "volumes", {"volume": {"backup_id": scene.backup}})
+    if status != 202:
+        return False
+    assert content["volume"]["status"] == "restoring-backup"
+    scene.settle("volumes", content["volume"])
+    return True
 
 
 def _forced(scene: Scene) -> bool:
@@ -218,6 +228,7 @@ PROBES: dict[int, Callable[[Scene], bool]] = {
     44: _complete,
     45: _count,
     46: _boot_snapshot,
+    47: _of_backup,
     48: lambda scene: "shared_targets" in scene.shown() and re.fullmatch(r"[0-9a-f-]{36}", scene.shown()["service_uuid"])
     is not None,
     49: shows("os-services", "backend_state"),
