@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from nbdsvc.api import steps
 from nbdsvc.api.microversions import Version
 from nbdsvc.api.views import links, stamp
 from nbdsvc.model.entities import Backup
@@ -34,4 +35,6 @@ def backup(row: Backup, version: Version, base: str, *, has_dependents: bool) ->
         shown["os-backup-project-attr:project_id"] = row.project_id
     if version >= (3, 43):
         shown["metadata"] = row.metadata
+    if version >= steps.BACKUP_USER:
+        shown["user_id"] = row.user_id
     return shown

@@ -7,12 +7,12 @@ from fastapi import Body as Json
 from fastapi.responses import JSONResponse, Response
 
 from nbdsvc import errors
-from nbdsvc.api import backup_views, filters, paging, strict
+from nbdsvc.api import backup_views, filters, paging, steps, strict
 from nbdsvc.api.actions import Action, perform, plain, schema
 from nbdsvc.api.request import ApiRequest, Body, CurrentRequest, Key, LongText, Metadata, Text, answer
 from nbdsvc.backups.create import CreateBackupRequest, create_backup
 from nbdsvc.backups.delete import delete_backup
-from nbdsvc.backups.read import get_backup, list_backups, with_dependents
+from nbdsvc.backups.read import count_backups, get_backup, list_backups, with_dependents
 from nbdsvc.backups.reset_status import reset_backup_status
 from nbdsvc.backups.restore import restore_backup
 from nbdsvc.backups.update import update_backup
@@ -36,6 +36,7 @@ class NewBackup(Body):
     incremental: bool = False
     force: bool = False
     metadata: Metadata | None = None
+    availability_zone: Text | None = None
 
 
 class CreateBody(Body):
@@ -81,11 +82,13 @@ class ResetStatus(Body):
 def create(request: CurrentRequest, body: CreateBody) -> JSONResponse:
     """Create a backup of a volume, or of a snapshot; `incremental`: reuse what the newest backup of the volume has.
 
-    Errors: 400 badRequest (status of volume or snapshot, no backup to build on, a backend that cannot read a volume in
+    Errors: 400 badRequest (status of volume or snapshot, zone, no backup to build on, a backend that cannot read a volume in
     use); 404 itemNotFound (volume or snapshot); 413 overLimit (quota).
     """
     wanted = body.backup
     _check_metadata(request, wanted.metadata)
+    if "availability_zone" in wanted.model_fields_set and request.version < steps.BACKUP_ZONE:
+        raise errors.InvalidInput(field="backup.availability_zone", value=None, reason="needs microversion 3.51")
     made = create_backup(
         request.app,
         request.context,
@@ -98,6 +101,7 @@ def create(request: CurrentRequest, body: CreateBody) -> JSONResponse:
             incremental=wanted.incremental,
             force=wanted.force,
             metadata=wanted.metadata or {},
+            availability_zone=wanted.availability_zone or None,
         ),
     )
     return answer({"backup": _short(request, made)}, 202)
@@ -212,7 +216,8 @@ def _list(request: ApiRequest, path: str, *, detail: bool) -> JSONResponse:
     rows = list_backups(request.app, request.context, wanted, page, all_tenants=all_tenants)
     base = request.link().rstrip("/")
     shown = _detailed(request, rows) if detail else [backup_views.summary(row, base) for row in rows]
-    return answer({"backups": shown, **paging.next_link(request, "backups", path, page, rows)})
+    count = paging.count(request, lambda: count_backups(request.app, request.context, wanted, all_tenants=all_tenants))
+    return answer({"backups": shown, **count, **paging.next_link(request, "backups", path, page, rows)})
 
 
 def _detailed(request: ApiRequest, rows: Sequence[Backup]) -> list[dict[str, Any]]:

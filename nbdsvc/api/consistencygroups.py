@@ -17,6 +17,8 @@ from nbdsvc.groups.update import update_group
 
 router = strict.router("consistency groups")
 
+# From here on an empty name or description is a change; before it is as if it was not given.
+_EMPTY_SINCE = (3, 6)
 _SORTABLE = ("id", "name", "status", "created_at", "updated_at", "availability_zone")
 
 
@@ -156,13 +158,15 @@ def delete(request: CurrentRequest, id: str, body: DeleteBody) -> Response:
 @router.put("/consistencygroups/{id}/update", status_code=202)
 @router.put("/consistencygroups/{id}", status_code=202, include_in_schema=False)
 def update(request: CurrentRequest, id: str, body: UpdateBody) -> Response:
-    """Change a consistency group's name or description, let volumes join it and leave it.
+    """Change a consistency group's name or description, from 3.6 also to an empty one, let volumes join it and leave it.
 
     Errors: 400 badRequest (nothing is given, status of the group or of a volume, a volume that there is not or that does
     not fit); 404 itemNotFound (consistency group); 413 overLimit (too many unfinished operations of the project).
     """
     get_consistency_group(request.app, request.context, id)
     given: dict[str, Any] = body.consistencygroup.model_dump(exclude_unset=True)
+    if request.version < _EMPTY_SINCE:
+        given = {name: value for name, value in given.items() if value}
     update_group(request.app, request.context, id, changes_of(given))
     return Response(status_code=202)
 

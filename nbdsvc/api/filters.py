@@ -39,7 +39,7 @@ _NOT_FILTERS = frozenset(
     {"limit", "offset", "marker", "sort", "sort_key", "sort_dir", "all_tenants", "detail", "list_volume"}
 )
 # The lists whose rows a reply counts.
-_COUNTED = frozenset({"volumes", "snapshots"})
+_COUNTED = frozenset({"volumes", "snapshots", "backups"})
 
 
 def parse(request: ApiRequest, table: str) -> list[Filter]:

@@ -16,7 +16,7 @@ from nbdsvc.groups.snapshots.read import get_group_snapshot, list_group_snapshot
 
 router = strict.router("group snapshots")
 
-_SINCE, _RESET = (3, 14), (3, 19)
+_SINCE, _RESET, _FILTERS = (3, 14), (3, 19), (3, 29)
 _SORTABLE = ("id", "name", "status", "group_id", "group_type_id", "created_at", "updated_at")
 
 
@@ -55,7 +55,8 @@ def create(request: CurrentRequest, body: CreateBody) -> JSONResponse:
 
 @router.get("/group_snapshots")
 def listing(request: CurrentRequest) -> JSONResponse:
-    """List the project's group snapshots, in short; with `all_tenants`, for an administrator, of every project. From 3.14.
+    """List the project's group snapshots, in short; with `all_tenants`, for an administrator, of every project. From 3.14;
+    filters from 3.29.
 
     Errors: 400 badRequest (sort, limit or, from 3.31, an unknown filter); 404 itemNotFound (marker, or a version below
     3.14).
@@ -81,7 +82,7 @@ def show(request: CurrentRequest, id: str) -> JSONResponse:
     """
     request.require(_SINCE)
     found = get_group_snapshot(request.app, request.context, id)
-    return answer({"group_snapshot": group_views.group_snapshot(found)})
+    return answer({"group_snapshot": group_views.group_snapshot(found, request.version)})
 
 
 @router.delete("/group_snapshots/{id}", status_code=202)
@@ -116,8 +117,12 @@ async def act(request: CurrentRequest, id: str, body: Annotated[Any, Json()]) ->
 def _list(request: ApiRequest, *, detail: bool) -> JSONResponse:
     request.require(_SINCE)
     all_tenants, path = request.flag("all_tenants"), "group_snapshots/detail" if detail else "group_snapshots"
-    page, wanted = paging.page(request, _SORTABLE), filters.parse(request, "group_snapshots")
+    page = paging.page(request, _SORTABLE)
+    wanted = filters.parse(request, "group_snapshots") if request.version >= _FILTERS else []
     rows = list_group_snapshots(request.app, request.context, wanted, page, all_tenants=all_tenants)
-    show = group_views.group_snapshot if detail else group_views.group_snapshot_summary
     links = paging.next_link(request, "group_snapshot", path, page, rows)
-    return answer({"group_snapshots": [show(row) for row in rows], **links})
+    shown = [
+        group_views.group_snapshot(row, request.version) if detail else group_views.group_snapshot_summary(row)
+        for row in rows
+    ]
+    return answer({"group_snapshots": shown, **links})

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from nbdsvc.api import steps
 from nbdsvc.api.microversions import Version
 from nbdsvc.api.views import stamp
 from nbdsvc.model.context import Context
@@ -39,7 +40,11 @@ def group(row: Group, version: Version, volumes: list[str] | None = None) -> dic
         shown["volumes"] = volumes
     if version >= _REPLICATION_SINCE:
         shown["replication_status"] = row.replication_status
-    return shown
+    return shown | _project(row, version)
+
+
+def _project(row: Group | GroupSnapshot, version: Version) -> dict[str, str]:
+    return {"project_id": row.project_id} if version >= steps.GROUP_PROJECT else {}
 
 
 def group_snapshot_summary(row: GroupSnapshot) -> dict[str, Any]:
@@ -47,9 +52,10 @@ def group_snapshot_summary(row: GroupSnapshot) -> dict[str, Any]:
     return {**summary(row), "group_type_id": row.group_type_id}
 
 
-def group_snapshot(row: GroupSnapshot) -> dict[str, Any]:
+def group_snapshot(row: GroupSnapshot, version: Version) -> dict[str, Any]:
     """The reply of show and the detailed list."""
-    return _common(row) | {"group_id": row.group_id, "group_type_id": row.group_type_id}
+    shown = _common(row) | {"group_id": row.group_id, "group_type_id": row.group_type_id}
+    return shown | _project(row, version)
 
 
 def consistency_group(row: Group) -> dict[str, Any]:

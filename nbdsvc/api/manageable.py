@@ -5,6 +5,7 @@ them; a marker is the `reference` of the last one, as its name or as JSON.
 """
 
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi.responses import JSONResponse
@@ -24,15 +25,18 @@ from nbdsvc.volumes.manage import ManageVolumeRequest, manage_volume
 
 router = strict.router("manageable")
 
-_SINCE = (3, 8)
+_SINCE, _CLUSTER_SINCE = (3, 8), (3, 17)
 _SORTABLE = ("size", "reference")
 Reference = Annotated[dict[Key, Key], Field(min_length=1, max_length=8)]
 
 
 class ExistingVolume(Body):
-    """An object of the pool `host` that becomes a volume; `ref` names it as the list does."""
+    """An object of the pool `host`, or from 3.17 of a cluster's pool `cluster`, that becomes a volume; `ref` names it as the
+    list does.
+    """
 
-    host: Key
+    host: Key | None = None
+    cluster: Key | None = None
     ref: Reference
     name: Text | None = None
     description: LongText | None = None
@@ -76,8 +80,10 @@ def manage(request: CurrentRequest, body: VolumeBody) -> JSONResponse:
     """
     _check_allowed(request)
     wanted = body.volume
+    host, in_cluster = _place(request, wanted.model_dump(include={"host", "cluster"}, exclude_unset=True), "volume.")
     existing = ManageVolumeRequest(
-        host=wanted.host,
+        host=host,
+        in_cluster=in_cluster,
         ref=wanted.ref,
         name=wanted.name,
         description=wanted.description,
@@ -111,7 +117,8 @@ def manage_snapshot(request: CurrentRequest, body: SnapshotBody) -> JSONResponse
 @router.get("/os-volume-manage")
 @router.get("/manageable_volumes")
 async def listing(request: CurrentRequest) -> JSONResponse:
-    """List the objects of `host`, a pool or a backend, and whether each may be managed as a volume. For administrators.
+    """List the objects of `host`, a pool or a backend (from 3.17 or of `cluster`), and whether each may be managed as a
+    volume. For administrators.
 
     Errors: 400 badRequest (host, sort, limit or marker, or a driver that manages nothing); 403 forbidden (the caller is
     no administrator); 404 itemNotFound (a version below 3.8); 503 serviceUnavailable (the pool's service is
@@ -135,7 +142,8 @@ async def detail(request: CurrentRequest) -> JSONResponse:
 @router.get("/os-snapshot-manage")
 @router.get("/manageable_snapshots")
 async def snapshots(request: CurrentRequest) -> JSONResponse:
-    """List the objects of `host`, a pool or a backend, and whether each may be managed as a snapshot. For administrators.
+    """List the objects of `host`, a pool or a backend (from 3.17 or of `cluster`), and whether each may be managed as a
+    snapshot. For administrators.
 
     Errors: 400 badRequest (host, sort, limit or marker, or a driver that manages nothing); 403 forbidden (the caller is
     no administrator); 404 itemNotFound (a version below 3.8); 503 serviceUnavailable (the pool's service is
@@ -162,13 +170,25 @@ def _check_allowed(request: ApiRequest) -> None:
     request.require_admin()
 
 
+def _place(request: ApiRequest, given: Mapping[str, str | None], prefix: str = "") -> tuple[str, bool]:
+    """The name of the pool, and whether it is that of a cluster, which from 3.17 takes the place of `host`."""
+    if request.version < _CLUSTER_SINCE and prefix and "cluster" in given:
+        raise errors.InvalidInput(field=f"{prefix}cluster", value=None, reason="there is no such field below 3.17")
+    host, cluster = given.get("host"), given.get("cluster") if request.version >= _CLUSTER_SINCE else None
+    if host and cluster:
+        raise errors.InvalidInput(
+            field=f"{prefix}cluster", value=cluster[:80], reason="name a host or a cluster, not both"
+        )
+    if not (host or cluster):
+        raise errors.InvalidInput(field=f"{prefix}host", value=None, reason="must name the pool: host@backend#pool")
+    return str(host or cluster), bool(cluster)
+
+
 async def _list(request: ApiRequest, noun: Noun, *, detail: bool) -> JSONResponse:
     _check_allowed(request)
     wanted = paging.page(request, _SORTABLE, "reference:desc", last=None)
-    if "host" not in request.query:
-        raise errors.InvalidInput(field="host", value=None, reason="must name the pool: host@backend#pool")
-    app, host = request.app, request.query["host"]
-    found = await wait_for_result(app, lambda: list_manageable(app, request.context, host, noun))
+    app, (host, in_cluster) = request.app, _place(request, request.query)
+    found = await wait_for_result(app, lambda: list_manageable(app, request.context, host, noun, in_cluster=in_cluster))
     for key, descending in reversed(wanted.sort):
         found.sort(key=lambda each: _value(each, key), reverse=descending)
     if wanted.marker is not None:

@@ -46,7 +46,9 @@ class Retype(Body):
 
 
 def _migrate(request: ApiRequest, id: str, body: Migrate) -> None:
-    cluster = body.cluster if request.version >= _CLUSTER_SINCE else None
+    cluster = body.cluster
+    if "cluster" in body.model_fields_set and request.version < _CLUSTER_SINCE:
+        raise errors.InvalidInput(field="cluster", value=None, reason="there is no such field below 3.16")
     if cluster is not None and body.host is not None:
         raise errors.InvalidInput(field="cluster", value=cluster, reason="name a host or a cluster, not both")
     if cluster == "":

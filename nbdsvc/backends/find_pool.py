@@ -8,7 +8,7 @@ from nbdsvc.backends import placement
 from nbdsvc.driver import PoolStats
 from nbdsvc.model import names
 from nbdsvc.model.entities import StorageBackend
-from nbdsvc.store import backends
+from nbdsvc.store import backends, clusters
 
 
 def find_pool(app: App, conn: sa.Connection, host: str) -> str:
@@ -28,6 +28,22 @@ def find_pools(app: App, conn: sa.Connection, host: str) -> str:
     """The same for one pool or all of a backend: host@backend where no pool is named and it has several."""
     service, pools = _find(app, conn, host)
     return names.join_host(service.host, service.name, pools[0].name if len(pools) == 1 else "")
+
+
+def find_in_cluster(app: App, conn: sa.Connection, cluster: str) -> str:
+    """The name at a host of the cluster whose service is up, for what a client wrote: cluster@backend, or with #pool.
+
+    Raises InvalidInput where no cluster has this name, BackendUnavailable where none of its services is up and enabled.
+    """
+    name, backend, pool = names.split_host(cluster)
+    members = clusters.members(conn, names.join_host(name, backend))
+    if not members:
+        reason = "no cluster has this name: cluster@backend#pool"
+        raise errors.InvalidInput(field="cluster", value=cluster[:80], reason=reason)
+    able = [row for row in members if placement.is_up(app, row) and not row.disabled]
+    if not able:
+        raise errors.BackendUnavailable(backend=members[0].cluster_name or cluster, reason="no host of it is up")
+    return names.join_host(able[0].host, able[0].name, pool)
 
 
 def _find(app: App, conn: sa.Connection, host: str) -> tuple[StorageBackend, list[PoolStats]]:

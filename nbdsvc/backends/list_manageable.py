@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from nbdsvc.app import App, Waiting
 from nbdsvc.backends import placement
-from nbdsvc.backends.find_pool import find_pools
+from nbdsvc.backends.find_pool import find_in_cluster, find_pools
 from nbdsvc.host import backend_of
 from nbdsvc.model import names
 from nbdsvc.model.context import Context
@@ -25,14 +25,16 @@ class ListManageableArgs:
     """Of the backend; empty: all."""
 
 
-def list_manageable(app: App, context: Context, host: str, noun: Noun) -> Waiting[list[dict[str, Any]]]:
+def list_manageable(
+    app: App, context: Context, host: str, noun: Noun, *, in_cluster: bool = False
+) -> Waiting[list[dict[str, Any]]]:
     """Start listing the objects of the pool or backend `host`, and wait for those: {reference, size (bytes), pool, reason,
-    id, source} of each.
+    id, source} of each. in_cluster: `host` is the name of a cluster's pool or backend.
 
     `id` only of what has a row; `pool` only where several are listed. Raises InvalidInput, BackendUnavailable, Unsupported.
     """
     with app.change() as conn:
-        pool = find_pools(app, conn, host)
+        pool = find_pools(app, conn, find_in_cluster(app, conn, host) if in_cluster else host)
         placement.require(conn, pool, "ManageDriver" if noun == "volume" else "ManageSnapshotDriver")
         name, _backend, only = names.split_host(pool)
         resource, args = ("host", names.host_id(name)), ListManageableArgs(noun, only)

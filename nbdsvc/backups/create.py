@@ -1,7 +1,7 @@
 """Back up a volume or a snapshot."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -51,14 +51,16 @@ class CreateBackupRequest:
     force: bool = False
     """Also of a volume that is in use."""
     metadata: dict[str, str] = field(default_factory=dict)
+    availability_zone: str | None = None
+    """Of the host that looks after it; None: the volume's."""
 
 
 def create_backup(app: App, context: Context, request: CreateBackupRequest) -> Backup:
     """Start a backup.
 
-    Raises NotFound, InvalidState (volume or snapshot), InvalidInput (a snapshot of another volume, or no backup to build
-    on), Unsupported (a volume in use on a backend without snapshots), QuotaExceeded, Frozen where it needs a temporary
-    snapshot.
+    Raises NotFound, InvalidState (volume or snapshot), InvalidInput (a snapshot of another volume, a zone without a host, or
+    no backup to build on), Unsupported (a volume in use on a backend without snapshots), QuotaExceeded, Frozen where it
+    needs a temporary snapshot.
     """
     with app.change() as conn:
         volume = repositories.volumes.get(conn, request.volume_id, owner_scope(context))
@@ -71,7 +73,9 @@ def create_backup(app: App, context: Context, request: CreateBackupRequest) -> B
         if snapshot:
             sources_of = states.SNAPSHOT["back up"].sources
             repositories.snapshots.transition(conn, snapshot.id, sources_of, "backing-up", action="be backed up")
-        made = repositories.backups.insert(conn, _row(context, request, volume, snapshot, parent))
+        zone, host, backend = places.home_of(app, conn, volume, request.availability_zone)
+        row = _row(context, request, volume, snapshot, parent)
+        made = repositories.backups.insert(conn, replace(row, availability_zone=zone, host=host, backend=backend))
         args = BackupArgs(made.id, volume.id, request.snapshot_id, in_use)
         app.submit(conn, context, CREATE_BACKUP, args, backend=volume, resource=("backup", made.id))
     return made
@@ -134,9 +138,6 @@ def _row(
         name=request.name,
         description=request.description,
         container=request.container,
-        availability_zone=volume.availability_zone,
-        host=volume.host,
-        backend=volume.backend,
         data_timestamp=taken,
         metadata=request.metadata,
         created_at=now,

@@ -5,12 +5,13 @@ import sqlalchemy as sa
 from nbdsvc import errors
 from nbdsvc.app import App
 from nbdsvc.backends import placement
+from nbdsvc.backends.zones import choose_zone
 from nbdsvc.backup_store.space import Space
 from nbdsvc.host import host_of
 from nbdsvc.model import names
-from nbdsvc.model.entities import Backup
+from nbdsvc.model.entities import Backup, Volume
 from nbdsvc.operations.operation_type import Run
-from nbdsvc.store import repositories
+from nbdsvc.store import repositories, tables
 
 
 def place_of(app: App, conn: sa.Connection, backup: Backup | None = None) -> str:
@@ -24,6 +25,18 @@ def place_of(app: App, conn: sa.Connection, backup: Backup | None = None) -> str
     up = [row for row in known if placement.is_up(app, row)] or known
     own = [row for row in up if backup and (row.host, row.name) == (backup.host, backup.backend)]
     return names.join_host((own or up)[0].host, (own or up)[0].name)
+
+
+def home_of(app: App, conn: sa.Connection, volume: Volume, zone: str | None) -> tuple[str, str, str]:
+    """Zone, host and backend of a new backup, for whatever comes after it is written: the volume's, which writes it in any
+    case, or of the zone that the request names. InvalidInput for a zone without a host.
+    """
+    named = choose_zone(app, conn, zone) if zone else volume.availability_zone
+    known = repositories.backends.select(conn, tables.backends.c.availability_zone == named)
+    if named == volume.availability_zone or not known:
+        return volume.availability_zone, volume.host, volume.backend
+    chosen = next((row for row in known if placement.is_up(app, row)), known[0])
+    return named, chosen.host, chosen.name
 
 
 def read_backup(run: Run[object], id: str) -> Backup:

@@ -7,7 +7,7 @@ from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Backup
 from nbdsvc.model.listing import Filter, Page
 from nbdsvc.store import backups, repositories
-from nbdsvc.store.listing import list_rows
+from nbdsvc.store.listing import count_rows, list_rows
 
 
 def get_backup(app: App, context: Context, id: str) -> Backup:
@@ -24,6 +24,11 @@ def list_backups(
     Raises InvalidInput for a filter's value, NotFound for the marker.
     """
     return list_rows(app.database, repositories.backups, scope(context, all_tenants), filters, page)
+
+
+def count_backups(app: App, context: Context, filters: Sequence[Filter] = (), *, all_tenants: bool = False) -> int:
+    """The number of backups on all pages of `list_backups`. Raises InvalidInput for a filter's value."""
+    return count_rows(app.database, repositories.backups, scope(context, all_tenants), filters)
 
 
 def with_dependents(app: App, rows: Sequence[Backup]) -> frozenset[str]:

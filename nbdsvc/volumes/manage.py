@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from nbdsvc import errors
 from nbdsvc.app import App
 from nbdsvc.backends import placement
-from nbdsvc.backends.find_pool import find_pool
+from nbdsvc.backends.find_pool import find_in_cluster, find_pool
 from nbdsvc.backends.zones import choose_zone
 from nbdsvc.host import backend_of, host_of
 from nbdsvc.model import names
@@ -37,6 +37,8 @@ class ManageVolumeRequest:
     availability_zone: str | None = None
     bootable: bool = False
     metadata: dict[str, str] = field(default_factory=dict)
+    in_cluster: bool = False
+    """The pool's name is its cluster's: cluster@backend, or with #pool."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,8 @@ def manage_volume(app: App, context: Context, request: ManageVolumeRequest) -> V
     the error of the operation.
     """
     with app.change() as conn:
-        pool = find_pool(app, conn, request.host)
+        host = find_in_cluster(app, conn, request.host) if request.in_cluster else request.host
+        pool = find_pool(app, conn, host)
         placement.require(conn, pool, "ManageDriver")
         volume_type = usable_type(app, conn, context, request.volume_type)
         check_not_encrypted(conn, volume_type)

@@ -80,7 +80,7 @@ BACKUP_SHORT = keys("id name", links=[LINK])
 BACKUP_MADE = BACKUP_SHORT | keys("metadata@3.43")
 BACKUP = BACKUP_MADE | keys(
     """status size object_count availability_zone container created_at updated_at description fail_reason volume_id
-    is_incremental has_dependent_backups snapshot_id data_timestamp os-backup-project-attr:project_id@3.18"""
+    is_incremental has_dependent_backups snapshot_id data_timestamp os-backup-project-attr:project_id@3.18 user_id@3.56"""
 )
 ATTACHMENT_SHORT = keys("id status instance volume_id")
 ATTACHMENT = ATTACHMENT_SHORT | keys("attached_at detached_at attach_mode connection_info")
@@ -99,9 +99,11 @@ QOS = keys("id name consumer specs")
 GROUP_TYPE = keys("id name description is_public group_specs!")
 NAMED = keys("id name")
 CONSISTENCY_GROUP = NAMED | keys("status availability_zone created_at description volume_types")
-GROUP = CONSISTENCY_GROUP | keys("group_type group_snapshot_id@3.14 source_group_id@3.14 replication_status@3.38")
+GROUP = CONSISTENCY_GROUP | keys(
+    "group_type group_snapshot_id@3.14 source_group_id@3.14 replication_status@3.38 project_id@3.58"
+)
 GROUP_SNAPSHOT_SHORT = NAMED | keys("group_type_id")
-GROUP_SNAPSHOT = GROUP_SNAPSHOT_SHORT | keys("group_id status created_at description")
+GROUP_SNAPSHOT = GROUP_SNAPSHOT_SHORT | keys("group_id status created_at description project_id@3.58")
 CGSNAPSHOT = NAMED | keys("consistencygroup_id status created_at description")
 TRANSFER_SHORT = keys("id name volume_id", links=[LINK])
 TRANSFER = TRANSFER_SHORT | keys(
