@@ -27,15 +27,9 @@ def initialize_connection(app: App, context: Context, id: str, connector: dict[s
     with app.change() as conn:
         # The row is locked: either the acceptance of a transfer sees this connection, or this request sees the new owner.
         volume = repositories.volumes.get_for_update(conn, id, owner_scope(context))
-        if volume.status in states.VOLUME_IN_FLIGHT | {"awaiting-transfer"}:
-            raise errors.InvalidState(
-                resource="Volume",
-                id=id,
-                action="be connected",
-                status=volume.status,
-                allowed=["available", "attaching", "in-use"],
-            )
-        attachment = _of_connector(conn, id, connector) or insert_legacy(conn, volume, connector)
+        connected = _of_connector(conn, id, connector)
+        _check(volume, connected)
+        attachment = connected or insert_legacy(conn, volume, connector)
         submitted = submit_connect(app, conn, context, volume, attachment, connector, complete=False)
 
     def info() -> dict[str, Any]:
@@ -43,6 +37,16 @@ def initialize_connection(app: App, context: Context, id: str, connector: dict[s
             return connection_info(app, repositories.attachments.get(conn, attachment.id))
 
     return Waiting((submitted,), app.settings.attach_timeout, info)
+
+
+def _check(volume: Volume, connected: Attachment | None) -> None:
+    """A volume with the status `error` may be one that was never made; one that is connected may be so again."""
+    refused = states.VOLUME_IN_FLIGHT | {"awaiting-transfer"} | (set() if connected else {"error"})
+    if volume.status in refused:
+        allowed = ["available", "attaching", "in-use"]
+        raise errors.InvalidState(
+            resource="Volume", id=volume.id, action="be connected", status=volume.status, allowed=allowed
+        )
 
 
 def insert_legacy(conn: sa.Connection, volume: Volume, connector: dict[str, Any] | None) -> Attachment:

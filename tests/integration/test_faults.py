@@ -57,6 +57,9 @@ def test_an_image_that_would_overrun_the_pool_is_not_begun(make_service: Callabl
                 file.write(os.urandom(1 << 20))
         made = service.client().post("volumes", body={"volume": {"size": 1, "imageRef": "large.raw"}})["volume"]["id"]
         assert service.wait_status("volumes", made) == status
+        if status == "error":  # there is nothing to connect, whatever the backend would say of that
+            with pytest.raises(errors.RequestError, match="status is error"):
+                service.client().act("volumes", made, "os-initialize_connection", {"connector": {"host": "me"}})
         found = service.client().get("operations", resource_id=made)["operations"][0]
         assert (found["error"] is None) == (status == "available")
         assert (
