@@ -52,7 +52,7 @@ class CreateBackupRequest:
     """Also of a volume that is in use."""
     metadata: dict[str, str] = field(default_factory=dict)
     availability_zone: str | None = None
-    """Of the host that serves the backup; None: the volume's."""
+    """Of the host that deletes and verifies it; None: the volume's."""
 
 
 def create_backup(app: App, context: Context, request: CreateBackupRequest) -> Backup:

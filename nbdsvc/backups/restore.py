@@ -59,7 +59,7 @@ def restore_backup(
 def create_volume_of_backup(
     app: App, context: Context, id: str, request: CreateVolumeRequest
 ) -> tuple[Volume, Related]:
-    """Restore a backup to a new volume as it is requested, by default of the backup's size; returns its row and what is
+    """Restore a backup to a new volume as the request wants it, by default of the backup's size; returns its row and what is
     shown with it.
 
     Raises NotFound and InvalidState (backup), InvalidInput for a size below the backup's, and what a creation raises.

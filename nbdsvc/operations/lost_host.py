@@ -28,7 +28,7 @@ from nbdsvc.store.database import Database
 log = structlog.get_logger(__name__)
 
 # Nouns of what is in a pool: an operation on a host or a backend ends with it.
-_IN_POOLS = ("volume", "snapshot")
+_IN_POOLS = ("volume", "snapshot", "group", "group_snapshot", "backup")
 Types = Mapping[str, OperationType[Any]]
 
 

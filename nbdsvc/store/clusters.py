@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from nbdsvc import errors
 from nbdsvc.model import clock, names
 from nbdsvc.model.entities import Cluster, StorageBackend
-from nbdsvc.store import backends, host_tables, hosts, repositories, tables
+from nbdsvc.store import backends, group_tables, host_tables, hosts, repositories, tables
 from nbdsvc.store.database import Database
 
 _b = tables.backends.c
@@ -152,7 +152,7 @@ def forget_take_overs(conn: sa.Connection, host: str) -> None:
 
 
 def move_rows(conn: sa.Connection, host: str, backend: str, by: str, except_ids: Iterable[str] = ()) -> int:
-    """Let the volumes of a host's backend, and second places of volumes, be at host `by`; how many volumes."""
+    """Let the volumes of a host's backend, second places of volumes, and groups be at host `by`; how many volumes."""
     # A host's only backend has an empty name in rows of an older version.
     places = {backend, ""} if len(repositories.backends.select(conn, _b.host == host)) == 1 else {backend}
     kept = list(except_ids)
@@ -162,6 +162,6 @@ def move_rows(conn: sa.Connection, host: str, backend: str, by: str, except_ids:
             .where(table.c.host == host, table.c.backend.in_(places), table.c.id.not_in(kept))
             .values(host=by, backend=backend, updated_at=clock.now())
         ).rowcount
-        for table in (tables.volumes, tables.moves)
+        for table in (tables.volumes, tables.moves, group_tables.groups)
     ]
     return counts[0]

@@ -1,4 +1,4 @@
-"""The row of a new volume: what is requested, and where it is placed."""
+"""The row of a new volume: what a request wants, and where it is placed."""
 
 from dataclasses import dataclass, field, replace
 

@@ -265,7 +265,7 @@ def test_update_reset_and_what_is_refused(backing: Backing) -> None:
 
 
 def test_a_new_volume_of_a_backup(backing: Backing) -> None:
-    """From 3.47: placed and counted as any other, as large as requested, with the bytes of the backup and zeros behind."""
+    """From 3.47: placed and counted as any other, as large as wanted, with the bytes of the backup and zeros behind."""
     volume, data = backing.volume(), random.Random(2).randbytes(5 * MIB)
     backing.write(volume, 3 * MIB, data)
     before, backup = head(backing.path(volume)), backing.backup(volume, description="of the backup")
@@ -292,7 +292,7 @@ def test_a_new_volume_of_a_backup(backing: Backing) -> None:
 
 
 def test_a_new_volume_of_a_backup_that_is_refused(backing: Backing) -> None:
-    """Below 3.47, with another source, too small, too much, of a neighbour's or a backup that cannot be restored: nothing is left of it."""
+    """Below 3.47, with another source, too small, too much, of a neighbour's backup or one that is `error`: nothing is left of it."""
     volume = backing.volume("p1", size=2)
     backup = backing.backup(volume)
     before = backing.good("GET", "volumes?all_tenants=1")["volumes"]

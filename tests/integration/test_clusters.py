@@ -116,6 +116,48 @@ def test_who_wakes_up_serves_nothing(world: Clustered) -> None:
     assert f"volume-{id}" not in world.objects()
 
 
+def test_groups_and_backups_go_along(world: Clustered) -> None:
+    """A group is where its volumes are: it takes new ones there and lets others go. What was begun of it, and a backup, goes
+    on at the host that took over."""
+    world.start("g")
+    kept, leaving = (world.volume("g") for _ in range(2))
+    for id in (kept, leaving):
+        assert world.api.wait_status("volumes", id) == "available"
+    group = _group_beside(world, "g", kept, leaving)
+    world.lose("g")
+    backup = world.good("POST", "backups", {"backup": {"volume_id": kept}})["backup"]["id"]
+    world.good("PUT", f"groups/{group}", {"group": {"remove_volumes": leaving}})
+    status, answer = world.take_over("g", "b")
+    assert status == 200, answer
+    world.settle()
+    assert world.api.wait_status("backups", backup) == "available"
+    assert world.api.wait_status("groups", group) == "available"
+    assert [world.row(id)["status"] for id in (kept, leaving)] == ["available"] * 2
+    assert [world.row(id)["group_id"] for id in (kept, leaving)] == [group, None]
+    new = world.good("POST", "volumes", {"volume": {"size": 1, "volume_type": "g-shared", "group_id": group}})[
+        "volume"
+    ]["id"]
+    assert world.api.wait_status("volumes", new) == "available"
+    assert world.place(new) == "b@shared#shared"
+    world.good("POST", f"groups/{group}/action", {"delete": {"delete-volumes": True}})
+    assert world.api.wait_status("groups", group) == "gone"
+
+
+def _group_beside(world: Clustered, host: str, *volumes: str) -> str:
+    kind = world.good("POST", "group_types", {"group_type": {"name": "along"}})["group_type"]["id"]
+    others = [other for other in world.hosts if other != host]
+    for other in others:
+        world.good("PUT", "os-services/disable", {"host": other})
+    body = {"group": {"name": "g", "group_type": kind, "volume_types": [f"{host}-shared"]}}
+    made = str(world.good("POST", "groups", body)["group"]["id"])
+    for other in others:
+        world.good("PUT", "os-services/enable", {"host": other})
+    assert world.api.wait_status("groups", made) == "available"
+    world.good("PUT", f"groups/{made}", {"group": {"add_volumes": ",".join(volumes)}})
+    assert world.api.wait_status("groups", made) == "available"
+    return made
+
+
 def test_two_takers_at_once(world: Clustered) -> None:
     """Exactly one of them has the volumes."""
     world.start("e")
