@@ -1,7 +1,7 @@
 """Create a group from a group snapshot or from another group: a new volume for each of the source's (S038, S111)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -100,8 +100,15 @@ def _of_snapshot(conn: sa.Connection, project_id: str | None, id: str) -> _Sourc
     snapshots = groups.snapshots_of(conn, id)
     for each in snapshots:
         _require("Snapshot", each.id, each.status)
-    volumes = [repositories.volumes.get(conn, each.volume_id) for each in snapshots]
+    volumes = [_as_seen(repositories.volumes.get(conn, each.volume_id), project_id) for each in snapshots]
     return _Source(groups.groups.get(conn, whole.group_id), volumes, snapshots)
+
+
+def _as_seen(volume: Volume, project_id: str | None) -> Volume:
+    """Without what is said of it by another project, to which it may have been given since."""
+    if project_id in (None, volume.project_id):
+        return volume
+    return replace(volume, name=None, description=None, metadata={}, image_metadata={})
 
 
 def _of_group(conn: sa.Connection, project_id: str | None, id: str) -> _Source:

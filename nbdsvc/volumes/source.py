@@ -1,6 +1,6 @@
 """The source of a new volume: its snapshot or source volume, in a status that allows a copy."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
@@ -40,7 +40,7 @@ def find_source(
     ReplicationError for a volume without a replica.
     """
     if snapshot_id is not None:
-        return _of_snapshot(conn, repositories.snapshots.get(conn, snapshot_id, project_id))
+        return _of_snapshot(conn, repositories.snapshots.get(conn, snapshot_id, project_id), project_id)
     if source_volid is not None:
         # On PostgreSQL a migration may begin meanwhile, which does not lock the volume's status: it waits for the commit,
         # and then for the copy.
@@ -51,9 +51,12 @@ def find_source(
     return None
 
 
-def _of_snapshot(conn: sa.Connection, snapshot: Snapshot) -> VolumeSource:
+def _of_snapshot(conn: sa.Connection, snapshot: Snapshot, project_id: str | None) -> VolumeSource:
+    """Where its volume was given to another project since, without what that one may have said of the image."""
     _require("Snapshot", snapshot.id, snapshot.status, {"available"})
-    return _source(repositories.volumes.get(conn, snapshot.volume_id), snapshot.volume_size)
+    volume = repositories.volumes.get(conn, snapshot.volume_id)
+    found = _source(volume, snapshot.volume_size)
+    return found if project_id in (None, volume.project_id) else replace(found, image_metadata={})
 
 
 def _of_volume(conn: sa.Connection, volume: Volume) -> VolumeSource:

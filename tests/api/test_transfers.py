@@ -260,3 +260,36 @@ def test_the_driver_is_told_of_the_new_owner(make_service: Callable[..., Service
     assert taken(made) >= 400
     service.settle()
     assert _owner(service, made["volume_id"])[:2] == ("p1", "error")
+
+
+def test_a_group_of_a_snapshot_whose_volume_was_given_away(transferring: ServiceProcess) -> None:
+    """The group snapshot stays with its project. What is made of it has nothing that the volume's new project has
+    said of the volume.
+    """
+    specs = {"group_type": {"name": "plain", "group_specs": {}}}
+    kind = good(transferring, "root", "POST", "group_types", specs)["group_type"]["id"]
+    new = {"group": {"group_type": kind, "volume_types": ["__DEFAULT__"]}}
+    group = good(transferring, "p1", "POST", "groups", new)["group"]["id"]
+    settled(transferring, "p1", "groups", group)
+    volume = new_volume(transferring, name="mine", group_id=group)
+    snapshot = {"group_snapshot": {"group_id": group}}
+    whole = good(transferring, "p1", "POST", "group_snapshots", snapshot)["group_snapshot"]["id"]
+    settled(transferring, "p1", "group_snapshots", whole)
+    good(transferring, "p1", "PUT", f"groups/{group}", {"group": {"remove_volumes": volume}})
+    settled(transferring, "p1", "groups", group)
+    body = {"transfer": {"volume_id": volume, "no_snapshots": True}}
+    offered = good(transferring, "p1", "POST", "volume-transfers", body)["transfer"]
+    key = {"accept": {"auth_key": offered["auth_key"]}}
+    good(transferring, "p2", "POST", f"volume-transfers/{offered['id']}/accept", key)
+    theirs = {"name": "theirs", "description": "theirs", "metadata": {"theirs": "theirs"}}
+    good(transferring, "p2", "PUT", f"volumes/{volume}", {"volume": theirs})
+    image = {"os-set_image_metadata": {"metadata": {"theirs": "theirs"}}}
+    good(transferring, "p2", "POST", f"volumes/{volume}/action", image)
+    source = {"create-from-src": {"group_snapshot_id": whole, "name": "again"}}
+    again = good(transferring, "p1", "POST", "groups/action", source)["group"]["id"]
+    settled(transferring, "p1", "groups", again)
+    (made,) = good(transferring, "p1", "GET", f"volumes/detail?group_id={again}")["volumes"]
+    assert "theirs" not in str(made)
+    (part,) = good(transferring, "p1", "GET", f"snapshots?volume_id={volume}")["snapshots"]
+    single = new_volume(transferring, snapshot_id=part["id"])
+    assert "theirs" not in str(good(transferring, "p1", "GET", f"volumes/{single}")["volume"])
