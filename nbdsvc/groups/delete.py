@@ -1,6 +1,6 @@
 """Delete a group, with its volumes where it has some."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -65,10 +65,16 @@ def _check(conn: sa.Connection, group: Group, volumes: list[Volume], *, with_vol
         reason = f"it has {len(volumes)} volumes; the delete-volumes flag is required to delete it with them"
     elif found := groups.snapshots_of_group(conn, group.id):
         reason = f"it has {len(found)} group snapshots; delete them first"
-    elif snapped := [each.id for each in volumes if repositories.snapshots_of(conn, each.id)]:
-        reason = f"{len(snapped)} of its volumes have snapshots, such as {snapped[0]}; delete them first"
     if reason:
         raise errors.InvalidInput(field="group", value=group.id, reason=reason)
+    _check_unsnapped(conn, group.id, [each.id for each in volumes])
+
+
+def _check_unsnapped(conn: sa.Connection, group_id: str, volume_ids: Sequence[str]) -> None:
+    snapped = [id for id in volume_ids if repositories.snapshots_of(conn, id)]
+    if snapped:
+        reason = f"{len(snapped)} of its volumes have snapshots, such as {snapped[0]}; delete them first"
+        raise errors.InvalidInput(field="group", value=group_id, reason=reason)
 
 
 def _begin(conn: sa.Connection, volume: Volume) -> None:
@@ -88,9 +94,12 @@ def _locks(args: DeleteGroupArgs) -> list[Lock]:
 
 
 def _unexport(run: Run[DeleteGroupArgs]) -> None:
-    """Remove what is left of exports, always before the volumes."""
+    """Remove what is left of exports, always before the volumes. On PostgreSQL a snapshot may have been requested while the
+    deletion was: it counts, taken or not, now that no other operation works on the volumes.
+    """
     host = host_of(run)
     with host.database.read() as conn:
+        _check_unsnapped(conn, run.args.group_id, run.args.volume_ids)
         attachments = repositories.attachments_of(conn, *run.args.volume_ids) if run.args.volume_ids else []
     for attachment in attachments:
         host.remove_export(attachment.id)
