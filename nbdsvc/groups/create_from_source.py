@@ -54,7 +54,7 @@ class _Source:
     """group: of the same type and place. volumes: each with its snapshot, where it is made of one; in one order."""
 
     group: Group
-    volumes: Sequence[Volume]
+    volumes: list[Volume]
     snapshots: Sequence[Snapshot] = field(default=())
 
     def sizes(self) -> list[int]:
@@ -74,6 +74,7 @@ def create_group_from_source(app: App, context: Context, request: CreateFromSour
     with app.change() as conn:
         source = _find(conn, owner_scope(context), request)
         _check_quotas(app, conn, context, source)
+        source = _held(conn, source)
         group = groups.groups.insert(conn, _row(context, request, source.group))
         volumes = [_new_volume(app, conn, context, group, source, index) for index in range(len(source.volumes))]
         args = _args(group, volumes, source)
@@ -113,12 +114,19 @@ def _as_seen(volume: Volume, project_id: str | None) -> Volume:
 
 def _of_group(conn: sa.Connection, project_id: str | None, id: str) -> _Source:
     group = groups.lock_usable(conn, id, project_id, "be copied")
-    volumes = groups.volumes_of(conn, id)
+    return _Source(group, groups.volumes_of(conn, id))
+
+
+def _held(conn: sa.Connection, source: _Source) -> _Source:
+    """With the volumes that are to be copied as they stay until the commit."""
+    if source.snapshots:
+        return source
+    volumes = groups.hold_volumes(conn, source.volumes)
     for each in volumes:
         _require("Volume", each.id, each.status)
         if each.migration_status in states.MIGRATION_IN_FLIGHT:
             moves.yield_to(conn, each)
-    return _Source(group, volumes)
+    return replace(source, volumes=volumes)
 
 
 def _require(noun: str, id: str, status: str) -> None:

@@ -48,9 +48,11 @@ def create_snapshot(app: App, context: Context, request: CreateSnapshotRequest) 
     with app.change() as conn:
         volume = repositories.volumes.get(conn, request.volume_id, owner_scope(context))
         placement.require(conn, volume.full_host, "SnapshotDriver")
-        _check_source(conn, volume, force=request.force)
         wanted = {"snapshots": 1, "gigabytes": volume.size}
         quotas.check(app.database, conn, context.project_id, app.settings.quotas, wanted)
+        # On PostgreSQL it may have changed since it was read. Not before: what extends it waits for the quotas first, too.
+        volume = repositories.volumes.get_for_share(conn, volume.id, owner_scope(context))
+        _check_source(conn, volume, force=request.force)
         snapshot = repositories.snapshots.insert(conn, _row(context, request, volume))
         args = CreateSnapshotArgs(snapshot.id, volume.id)
         app.submit(conn, context, CREATE_SNAPSHOT, args, backend=volume, resource=("snapshot", snapshot.id))

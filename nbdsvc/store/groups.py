@@ -62,6 +62,14 @@ def lock_usable(conn: sa.Connection, id: str, project_id: str | None, action: st
     return found
 
 
+def hold_volumes(conn: sa.Connection, volumes: list[Volume]) -> list[Volume]:
+    """These volumes as they are now and stay until the commit: on PostgreSQL they may have changed since they were read.
+
+    To be called after the check of quotas, as what extends a volume does: of two requests neither waits for the other then.
+    """
+    return [repositories.volumes.get_for_share(conn, each.id) for each in volumes]
+
+
 def change_replication(conn: sa.Connection, id: str, sources: frozenset[str], target: str) -> bool:
     """Compare-and-swap of a group's replication status; False where it is none of `sources`. InternalError for a move that
     the table does not have.

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 import sqlalchemy as sa
@@ -68,3 +69,24 @@ def test_a_snapshot_while_its_group_is_deleted(pair: tuple[ServiceProcess, Servi
     assert groups.statuses(group) == ["available"]
     (snapshot,) = groups.good("GET", "snapshots/detail")["snapshots"]
     assert snapshot["status"] == "available"
+
+
+def test_a_volume_that_is_reserved_meanwhile(pair: tuple[ServiceProcess, ServiceProcess]) -> None:
+    """What copies a volume, alone or with its group, has looked at it when it is reserved, and would copy it while it is
+    written. It looks again, and is refused.
+    """
+    api, _host = pair
+    groups, answers = Groups(api), list[int]()
+    database = Database(str(api.settings["database"]))
+    group = groups.group(1)
+    (volume,) = groups.volumes_of(group)
+    for path, body in (
+        ("snapshots", {"snapshot": {"volume_id": volume}}),
+        ("group_snapshots", {"group_snapshot": {"group_id": group}}),
+        ("groups/action", {"create-from-src": {"source_group_id": group}}),
+    ):
+        request = partial(groups.ask, "POST", path, body)
+        with _stopped(api, lambda conn: database.lock_name(conn, "quota-p1"), lambda: answers.append(request()[0])):
+            groups.good("POST", f"volumes/{volume}/action", {"os-reserve": {}})
+        groups.good("POST", f"volumes/{volume}/action", {"os-unreserve": {}})
+    assert answers == [400] * 3

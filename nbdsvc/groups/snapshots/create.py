@@ -58,9 +58,10 @@ def create_group_snapshot(
         group = groups.lock_usable(conn, group_id, owner_scope(context), "be snapshotted")
         volumes = groups.volumes_of(conn, group.id)
         demanded = is_true(groups.group_types.get(conn, group.group_type_id).group_specs, CONSISTENT)
-        _check(conn, group, volumes, demanded=demanded)
         wanted = {"snapshots": len(volumes), "gigabytes": sum(each.size for each in volumes)}
         quotas.check(app.database, conn, context.project_id, app.settings.quotas, wanted)
+        volumes = groups.hold_volumes(conn, volumes)
+        _check(conn, group, volumes, demanded=demanded)
         made = groups.group_snapshots.insert(conn, _row(context, group, name, description))
         rows = [repositories.snapshots.insert(conn, _snapshot(context, made, each)) for each in volumes]
         ids = tuple(row.id for row in rows), tuple(row.volume_id for row in rows)
