@@ -75,12 +75,12 @@ class _Switch(threading.Thread):
     def __init__(self, work: Callable[[], None]) -> None:
         super().__init__(name="switch", daemon=True)
         self._work = work
-        self.error: Refused | OSError | None = None
+        self.error: Exception | None = None
 
     def run(self) -> None:
         try:
             self._work()
-        except (Refused, OSError) as error:
+        except Exception as error:  # without it, the answer would be that the volume has moved
             self.error = error
 
 
@@ -113,7 +113,7 @@ class Control:
                 sock, _ = listening.accept()
                 sock.settimeout(_SECONDS)
                 self._take(sock)
-            except OSError:  # its caller went away; or no descriptor is left, which is so for a while
+            except (OSError, RuntimeError):  # its caller went away; or no descriptor or thread is left, for a while
                 time.sleep(_PAUSE_SECONDS)
 
     def _take(self, sock: socket.socket) -> None:
@@ -225,7 +225,11 @@ class Control:
             raise Refused(f"the mirror has failed: {now['reason']}")
         _check(result)
         self._switching = _Switch(lambda: self._go_on_at(served, destination, hold_ms))
-        self._switching.start()
+        try:
+            self._switching.start()
+        except RuntimeError:  # no thread is left: writes must not wait for what is never decided
+            lib.nbdsvc_served_decide(served, False)
+            raise
         self._switching.join(float(request.get("seconds", _RECORD_SECONDS)))
         self._check_decided()
         if self._switching.error is not None:

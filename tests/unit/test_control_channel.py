@@ -1,0 +1,56 @@
+"""The private channel of a server, when threads or memory run out."""
+
+import socket
+from pathlib import Path
+from typing import Any
+
+from nbdsvc.exports.nbd.control import SOCKET, Control, ServedVolume, _Switch
+
+
+class _WithoutThreads(Control):
+    """At first no thread can be started, as by RLIMIT_NPROC."""
+
+    failures = 1
+
+    def _hold(self, sock: socket.socket, request: dict[str, Any]) -> None:
+        with sock:
+            sock.sendall(b"held\n")
+
+    def _take(self, sock: socket.socket) -> None:
+        if self.failures:
+            self.failures -= 1
+            with sock:
+                raise RuntimeError("can't start new thread")
+        super()._take(sock)
+
+
+def test_a_failed_start_of_a_thread_does_not_end_the_channel(short_folder: Path) -> None:
+    """The next request is answered."""
+    volume = ServedVolume(lambda: None, lambda *_: None, set(), None)
+    _WithoutThreads({"folder": str(short_folder)}, volume).listen()
+    answers = []
+    for _ in range(2):
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(10)
+            sock.connect(str(short_folder / SOCKET))
+            sock.sendall(b'{"do": "hold", "hold_ms": 1}\n')
+            answers.append(_received(sock))
+    assert answers == [b"", b"held\n"]
+
+
+def _received(sock: socket.socket) -> bytes:
+    try:
+        return sock.recv(100)
+    except ConnectionResetError:
+        return b""
+
+
+def test_a_switch_that_fails_in_any_way_is_no_switch() -> None:
+    """Else the service would take the volume to be at its destination, and would remove the source."""
+
+    def fail() -> None:
+        raise MemoryError
+
+    switch = _Switch(fail)
+    switch.run()
+    assert isinstance(switch.error, MemoryError)
