@@ -1,6 +1,7 @@
 """Delete a backup, and free what no other one needs."""
 
 import sqlalchemy as sa
+import structlog
 
 from nbdsvc import errors
 from nbdsvc.app import App, owner_scope
@@ -14,6 +15,8 @@ from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step
 from nbdsvc.store import backups, repositories, transitions
 from nbdsvc.store import operations as journal
+
+log = structlog.get_logger(__name__)
 
 
 def delete_backup(app: App, context: Context, id: str, *, force: bool = False) -> None:
@@ -42,17 +45,21 @@ def _locks(args: OneBackupArgs) -> list[Lock]:
 
 def _remove(run: Run[OneBackupArgs]) -> dict[str, bool]:
     """Remove the manifest, and free the chunks of which it was the last user. Killed in between, the chunks are found by
-    looking at all of them.
+    looking at all of them; where another manifest is damaged, by the first collection after that one is deleted.
     """
     backup = places.read_backup(run, run.args.backup_id)
-    if backup.store_id is None:  # it never came to the store
+    if backup.store_id is None:  # it never came to the store, or its import did not find it there
         return {"collected": True}
-    space = places.space_of(run, backup)
+    space = places.space_to_free(run, backup)
     was_there = backup.id in set(space.store.names(f"{space.root}/manifests"))
     needed = space.remove_manifest(backup.id)
     space.end_session(backup.id)
     sessions.end_stale(run, space)
-    collect(space, needed if was_there else None)
+    try:
+        collect(space, needed if was_there else None)
+    except errors.BackupDamaged as error:  # of another backup: this one is gone all the same
+        log.warning("what a backup needed stays in the store", backup=backup.id, reason=str(error))
+        return {"collected": False}
     return {"collected": True}
 
 

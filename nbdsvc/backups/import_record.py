@@ -72,6 +72,8 @@ def _succeed(conn: sa.Connection, operation: Operation, args: OneBackupArgs) -> 
 def _fail(conn: sa.Connection, _operation: Operation, args: OneBackupArgs, error: errors.Error) -> None:
     reason = error.message_for_user(everything=False)
     transitions.finish_backup(conn, args.backup_id, "creating", "error", fail_reason=reason)
+    # Whoever imports it again deletes this row first, which must not take away what is in the store after all.
+    repositories.backups.update(conn, args.backup_id, store_id=None)
 
 
 IMPORT_BACKUP = OperationType(

@@ -7,6 +7,7 @@ from nbdsvc.app import App
 from nbdsvc.backends import placement
 from nbdsvc.backends.zones import choose_zone
 from nbdsvc.backup_store.space import Space
+from nbdsvc.backup_store.vault import Vault
 from nbdsvc.host import host_of
 from nbdsvc.model import names
 from nbdsvc.model.entities import Backup, Volume
@@ -47,9 +48,18 @@ def read_backup(run: Run[object], id: str) -> Backup:
 
 def space_of(run: Run[object], backup: Backup) -> Space:
     """The space that has the backup. BackendUnavailable where the store is away, another one, or has another key."""
+    return _vault_of(run, backup).space_of_backup(backup.space, backup.key_mark)
+
+
+def space_to_free(run: Run[object], backup: Backup) -> Space:
+    """The same whatever key seals the backup: to remove it, nothing is read but the ids, which are in the clear."""
+    return _vault_of(run, backup).space(backup.space)
+
+
+def _vault_of(run: Run[object], backup: Backup) -> Vault:
     vault = host_of(run).vault
     found = vault.store.check()
     if backup.store_id not in (None, found):
         reason = f"backup {backup.id} is in store {backup.store_id}, and this host has store {found}"
         raise errors.BackendUnavailable(backend=vault.store.name, reason=reason)
-    return vault.space_of_backup(backup.space, backup.key_mark)
+    return vault

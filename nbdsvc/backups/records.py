@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from nbdsvc import errors
+from nbdsvc.backup_store.keys import MARK_BYTES
 from nbdsvc.model import names
 from nbdsvc.model.entities import Backup, Volume
 from nbdsvc.model.values import MAX_INTEGER, check_text
@@ -40,6 +41,10 @@ def volume_changes(description: dict[str, Any]) -> dict[str, Any]:
     left out.
     """
     found = description.get("volume")
+    try:
+        check_text(found, "volume")
+    except errors.InvalidInput:
+        return {}
     if not isinstance(found, dict) or not _are_pairs(found.get("image_metadata")):
         return {}
     return {"bootable": found.get("bootable") is True, "image_metadata": found["image_metadata"]}
@@ -81,7 +86,7 @@ def _fields(found: dict[str, Any]) -> dict[str, Any]:
     size, count, pairs = found.get("size"), found.get("object_count", 0), found.get("metadata")
     _check(names.is_id(found["id"]), "id")
     _check(_is_hexadecimal(found["space"]) and len(found["space"]) == 32, "space")
-    _check(_is_hexadecimal(found["key_mark"]), "key_mark")
+    _check(_is_hexadecimal(found["key_mark"]) and len(found["key_mark"]) in (0, 2 * MARK_BYTES), "key_mark")
     _check(type(size) is int and 0 < size <= MAX_INTEGER, "size")
     _check(type(count) is int and 0 <= count <= MAX_INTEGER, "object_count")
     _check(_are_pairs(pairs), "metadata")

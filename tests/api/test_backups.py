@@ -172,6 +172,18 @@ def test_a_damaged_backup_does_not_claim_to_be_whole(backing: Backing) -> None:
     backing.delete("backups", first)
 
 
+def test_a_damaged_neighbour_does_not_keep_a_backup(backing: Backing) -> None:
+    """A manifest that cannot be read keeps chunks until it is deleted, and no other backup."""
+    volume = backing.volume()
+    backing.write(volume, 0, b"neighbour")
+    first, second = backing.backup(volume), backing.backup(volume)
+    next(backing.store.glob(f"spaces/*/manifests/{first}")).write_bytes(b"damaged")
+    backing.delete("backups", second)
+    assert len(backing.chunks()) == 1
+    backing.delete("backups", first)
+    assert (backing.chunks(), backing.left()) == (set(), [])
+
+
 def ended(backing: Backing, resource: str) -> bool:
     rows = backing.good("GET", f"operations?resource_id={resource}&sort=created_at:desc")["operations"]
     return bool(rows[0]["finished_at"])

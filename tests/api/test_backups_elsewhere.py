@@ -97,7 +97,7 @@ def test_a_record_goes_to_another_installation(backing: Backing, module_service:
         client.post("backups", "import_record", body={"backup-record": record})
     content = json.loads(base64.b64decode(record["backup_url"]))
     for changes in ({"version": 2}, {"space": "../../x" + 25 * "a"}, {"id": "x"}, {"size": 0}, {"size": True}, {"metadata": {"a": 1}},
-                    {"data_timestamp": "soon"}, {"key_mark": "xyz"}, {"name": 5}):  # fmt: skip
+                    {"data_timestamp": "soon"}, {"key_mark": "xyz"}, {"key_mark": "abc"}, {"name": 5}):  # fmt: skip
         url = base64.b64encode(json.dumps({**content, **changes}).encode()).decode()
         status, text = backing.send("POST", "backups/import_record", {"backup-record": {**record, "backup_url": url}})
         assert (status, "backup_url" in str(text)) == (400, True), (changes, text)
@@ -117,6 +117,27 @@ def test_a_record_goes_to_another_installation(backing: Backing, module_service:
             backing.delete("backups", id)
     there.stop()
     backing.delete("backups", backup)
+
+
+def test_an_import_that_failed_is_deleted_and_tried_again(backing: Backing) -> None:
+    """Deleting what the failure left, as another import asks for, takes nothing from a store that has the backup after all."""
+    volume = backing.volume()
+    backing.write(volume, 0, b"moved")
+    backup = backing.backup(volume)
+    record = {"backup-record": backing.good("GET", f"backups/{backup}/export_record")["backup-record"]}
+    kept = {path: path.read_bytes() for path in backing.store.glob("spaces/*/*/**/*") if path.is_file()}
+    backing.delete("backups", backup)
+    backing.good("POST", "backups/import_record", record)
+    assert backing.settled("backups", backup) == "error"
+    assert backing.send("POST", "backups/import_record", record)[0] == 409
+    for path, content in kept.items():
+        path.write_bytes(content)
+    backing.delete("backups", backup)
+    assert {path: path.read_bytes() for path in kept if path.exists()} == kept
+    backing.good("POST", "backups/import_record", record)
+    assert backing.settled("backups", backup) == "available"
+    backing.delete("backups", backup)
+    assert not [path for path in kept if path.exists()]
 
 
 def test_a_sealed_store(module_service: Callable[..., ServiceProcess]) -> None:
@@ -149,4 +170,7 @@ def test_a_sealed_store(module_service: Callable[..., ServiceProcess]) -> None:
     restored = service.client().post("backups", backup, "restore", body={"restore": {}})["restore"]["volume_id"]
     assert service.wait_status("volumes", restored) == "error"
     assert service.client().get("backups", backup)["backup"]["status"] == "available"
+    service.client().delete("backups", backup)  # what it takes to remove it is in the clear
+    assert service.wait_status("backups", backup) == "gone"
+    assert [path for path in (service.state / "backups" / "spaces").rglob("*") if path.is_file()] == []
     service.stop()
