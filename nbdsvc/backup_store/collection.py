@@ -49,10 +49,15 @@ def collect(space: Space, candidates: Iterable[bytes] | None = None) -> Collecte
     folder = f"{space.root}/trash/{uuid.uuid4().hex}"
     moved = [space.store.move(at, f"{folder}/{id.hex()}") for id, at in _unneeded(space, candidates)]
     moved += [space.store.move(at, f"{folder}/{id.hex()}") for id, at in _not_noted(space)]
+    found = Collected()
     if any(moved):
         # Read after the last chunk was moved: who begins later does not find the chunks.
-        space.store.put(f"{folder}/{TRASH_SESSIONS}", json.dumps(sorted(space.sessions())).encode())
-    return _end(space)
+        if writing := sorted(space.sessions()):
+            space.store.put(f"{folder}/{TRASH_SESSIONS}", json.dumps(writing).encode())
+        else:  # there is no one to wait for, so no note is needed, for which a full store has no room
+            _empty(space, folder, found)
+    found.add(_end(space))
+    return found
 
 
 def _unneeded(space: Space, candidates: Iterable[bytes] | None) -> list[tuple[bytes, str]]:
@@ -89,8 +94,9 @@ def _end(space: Space) -> Collected:
 
 
 def _sweep_parts(space: Space) -> None:
-    for part in space.store.names(f"{space.root}/chunks"):
-        space.store.sweep(f"{space.root}/chunks/{part}")
+    chunks = [f"{space.root}/chunks/{part}" for part in space.store.names(f"{space.root}/chunks")]
+    for folder in (*chunks, f"{space.root}/manifests", f"{space.root}/sessions", *space.trash()):
+        space.store.sweep(folder)
 
 
 def _noted(space: Space, folder: str) -> set[str] | None:

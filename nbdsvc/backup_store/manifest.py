@@ -84,7 +84,7 @@ def decode(stored: bytes, keys: SpaceKeys, backup_id: str) -> Manifest:
         found = json.loads(text)
         version, size, chunk = int(found["version"]), int(found["size"]), int(found["chunk"])
         digest, id, description = str(found["table"]), str(found["backup"]), dict(found["description"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         raise ValueError("its description is none") from None
     if (version, chunk) != (VERSION, CHUNK):
         raise ValueError(

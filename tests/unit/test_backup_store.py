@@ -273,6 +273,28 @@ def test_what_killed_writers_left_is_removed_when_it_is_old(tmp_path: Path) -> N
     collect(space)
     assert sorted(path.name for path in folder.glob(".*")) == [".new.part"]
     assert (folder / "not ours").exists()
+    left = tmp_path / "store" / "spaces" / SPACE / "manifests" / ".old.part"
+    left.touch()
+    os.utime(left, (moment - 2 * 86400, moment - 2 * 86400))
+    collect(space)
+    assert not left.exists()
+
+
+def test_a_store_that_is_full_can_be_emptied(tmp_path: Path) -> None:
+    """Beside no writer, nothing has to be stored to free what no backup needs; beside one, nothing is lost."""
+    store = FaultyStore(folder_store(tmp_path))
+    space = vault(tmp_path, store=store).space(SPACE)
+    back_up(space, make_volume(tmp_path / "v", [b"a", b"b"]), "one")
+    back_up(space, make_volume(tmp_path / "v", [b"b", b"c"]), "two")
+    space.begin_session("writes", {})
+    store.faults = [Fault("put", "full")]
+    with pytest.raises(errors.OutOfSpace):
+        collect(space, space.remove_manifest("one"))
+    assert verify(space, "two") == 2
+    space.end_session("writes")
+    assert collect(space).chunks == 1
+    assert len(files(tmp_path, "chunks/*/*")) == verify(space, "two") == 2
+    assert list((tmp_path / "store" / "spaces" / SPACE / "trash").glob("*")) == []
 
 
 def test_a_damaged_manifest_keeps_everything(tmp_path: Path) -> None:
