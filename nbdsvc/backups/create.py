@@ -151,13 +151,15 @@ def _locks(args: BackupArgs) -> list[Lock]:
 
 
 def _begin(run: Run[BackupArgs]) -> dict[str, str]:
-    """Begin the session, before anything of the store is counted on; note which store it is, and which key."""
+    """Note which store it is, and which key, so that a deletion ends what is begun there; then begin the session, before
+    anything of the store is counted on.
+    """
     host, row = host_of(run), places.read_backup(run, run.args.backup_id)
     store_id, space = host.vault.store.check(), host.vault.space(row.space)
-    space.begin_session(row.id, {"host": host.name, "operation": run.id})
     mark = "" if space.keys.mark == CLEAR else space.keys.mark.hex()
     with host.database.write() as conn:
         repositories.backups.update(conn, row.id, store_id=store_id, key_mark=mark)
+    space.begin_session(row.id, {"host": host.name, "operation": run.id})
     return {"store": store_id}
 
 
