@@ -1,15 +1,18 @@
 """Ends the exports of a host that serves their volumes no more, before it does anything else.
 
 A host that was paused, or cut off, while it was declared lost or its volumes went to another host, would let clients write
-where no reader looks any more.
+where no reader looks any more. One that is lost ends them all: what another host of its cluster has not taken over yet it
+may take over at any moment, and this one is not told then.
 """
 
 import time
+from typing import NoReturn
 
 import sqlalchemy as sa
 import structlog
 
 from nbdsvc import errors
+from nbdsvc.exporter import Exporter
 from nbdsvc.host import Host
 from nbdsvc.store import hosts, repositories
 
@@ -19,21 +22,41 @@ _AGAIN_SECONDS = 1.0
 
 
 def end_foreign_exports(host: Host) -> int:
-    """End the exports whose volumes are on another host by now, and those without a row where this host was declared lost;
-    how many. Raises ExportFailed, BackendUnavailable.
+    """End the exports whose volumes are on another host by now, all where this host is lost, and those without a row where it
+    was and has not started since; how many. Raises ExportFailed, BackendUnavailable, after all that could be ended.
     """
-    present = [(exporter, id) for exporter in host.exporters for id in exporter.inventory().exports]
+    ended, failed = 0, None
+    for exporter in host.exporters:
+        try:
+            for id in _foreign(host, exporter):
+                failed = _try_end(exporter, id) or failed
+                ended += 1
+        except errors.Error as error:  # of one transport: the others' clients write too
+            failed = error
+    if failed:
+        raise failed
+    return ended
+
+
+def _foreign(host: Host, exporter: Exporter) -> list[str]:
+    present = exporter.inventory().exports
     if not present:
-        return 0
+        return []
     with host.database.read() as conn:
-        is_lost = hosts.is_missing(conn, host.name)
+        is_lost, is_missing = hosts.is_lost(conn, host.name), hosts.is_missing(conn, host.name)
         places = {row.id: repositories.volumes.get(conn, row.volume_id).host
-                  for _, id in present for row in [repositories.attachments.find(conn, id)] if row}  # fmt: skip
-    foreign = [(exporter, id) for exporter, id in present if places.get(id, "" if is_lost else host.name) != host.name]
-    for exporter, id in foreign:
-        log.warning("an export is ended: this host serves its volume no more", export=id)
+                  for id in present for row in [repositories.attachments.find(conn, id)] if row}  # fmt: skip
+    unknown = "" if is_missing else host.name
+    return [id for id in present if is_lost or places.get(id, unknown) != host.name]
+
+
+def _try_end(exporter: Exporter, id: str) -> errors.Error | None:
+    log.warning("an export is ended: this host serves its volume no more", export=id)
+    try:
         exporter.remove(id)
-    return len(foreign)
+    except errors.Error as error:
+        return error
+    return None
 
 
 def forget_foreign_notes(host: Host) -> int:
@@ -60,13 +83,13 @@ def _is_foreign(conn: sa.Connection, host: Host, id: str) -> bool:
     return volume is not None and volume.host != host.name
 
 
-def end_when_overtaken(host: Host) -> None:
-    """The same for a process that has lost its claim, however long the database is away."""
+def end_when_overtaken(host: Host) -> NoReturn:
+    """The same for a process that has lost its claim, for as long as it lives: the database may be away, a step that was
+    under way may export once more, and a volume may go to another host later. Never returns.
+    """
     while True:
         try:
             end_foreign_exports(host)
         except errors.Error as error:
             log.error("exports cannot be ended", reason=str(error))
-            time.sleep(_AGAIN_SECONDS)
-        else:
-            return
+        time.sleep(_AGAIN_SECONDS)

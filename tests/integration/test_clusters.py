@@ -158,6 +158,27 @@ def _group_beside(world: Clustered, host: str, *volumes: str) -> str:
     return made
 
 
+def test_who_wakes_up_before_the_take_over_serves_nothing(world: Clustered) -> None:
+    """A process that wakes between the declaration and the take-over ends its exports at once: it is not told later. So does
+    one that starts then, and is refused."""
+    (h,) = world.start("h")
+    id, content = world.written("h")
+    attached = world.attach(id, "h")
+    assert h.process
+    h.process.send_signal(signal.SIGSTOP)
+    try:
+        world.silent("h")
+        world.good("PUT", "os-services/lost", {"host": "h", "fenced": True})
+        assert world.attachment(attached)["status"] == "attached"
+    finally:
+        h.process.send_signal(signal.SIGCONT)
+    wait_until(lambda: not world.served_by(attached), 15, lambda: world.served_by(attached))
+    assert world.take_over("h", "b")[0] == 200
+    world.wait_served(attached, "b")
+    assert world.read("b", attached) == content
+    world.good("DELETE", f"attachments/{attached}")
+
+
 def test_two_takers_at_once(world: Clustered) -> None:
     """Exactly one of them has the volumes."""
     world.start("e")

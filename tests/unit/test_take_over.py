@@ -1,6 +1,8 @@
 """A lost host of a cluster whose storage another host takes over: its operations, and the rows of clusters."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -10,6 +12,7 @@ from several_hosts import HOSTS, Plan, StepPlan, World
 from waiting import wait_until
 
 from nbdsvc import errors
+from nbdsvc.backends import fencing
 from nbdsvc.model import names
 from nbdsvc.model import operation as model
 from nbdsvc.model.entities import Move, StorageBackend, Volume
@@ -185,3 +188,31 @@ def test_where_only_the_lost_host_knows(
         journal.insert(conn, operation)
         repositories.moves.insert(conn, Move(moving.id, operation.id, 2, "two", "c", "p", None, switched=switched))
         assert moves.undecided(conn, "two") == ({moving.id} if undecided else frozenset())
+
+
+class Transport:
+    """An exporter as far as the end of its exports needs it; `broken` can neither be listed nor removed."""
+
+    def __init__(self, *exports: str, broken: str = "") -> None:
+        self.exports, self.broken = list(exports), broken
+
+    def inventory(self) -> SimpleNamespace:
+        if self.broken == "all":
+            raise errors.ExportFailed(export=self.broken, reason="it cannot be listed")
+        return SimpleNamespace(exports=list(self.exports))
+
+    def remove(self, id: str) -> None:
+        if id == self.broken:
+            raise errors.ExportFailed(export=id, reason="it cannot be ended")
+        self.exports.remove(id)
+
+
+def test_one_export_that_does_not_end_keeps_no_other_one(database: Database) -> None:
+    """All of a lost host's others end, of every transport, before the error."""
+    with database.write() as conn:
+        hosts.declare_lost(conn, "h")
+    transports = [Transport("1", broken="all"), Transport("2", "3", broken="2"), Transport("4")]
+    host: Any = SimpleNamespace(name="h", database=database, exporters=transports)
+    with pytest.raises(errors.ExportFailed):
+        fencing.end_foreign_exports(host)
+    assert [each.exports for each in transports] == [["1"], ["2"], []]
