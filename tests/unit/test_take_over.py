@@ -21,6 +21,8 @@ from nbdsvc.store import backends, clusters, hosts, moves, promises, repositorie
 from nbdsvc.store import operations as journal
 from nbdsvc.store.database import Database
 from nbdsvc.units import GiB
+from nbdsvc.volumes.moves.arguments import MoveArgs
+from nbdsvc.volumes.moves.in_cluster import MIGRATE_IN_CLUSTER
 
 LOST, TAKER = "two", "one"
 
@@ -188,6 +190,28 @@ def test_where_only_the_lost_host_knows(
         journal.insert(conn, operation)
         repositories.moves.insert(conn, Move(moving.id, operation.id, 2, "two", "c", "p", None, switched=switched))
         assert moves.undecided(conn, "two") == ({moving.id} if undecided else frozenset())
+
+
+def test_a_migration_whose_destination_has_left_the_cluster_stays(database: Database) -> None:
+    """It may have waited for long, and the other host has other storage by now: the volume stays where its bytes are."""
+    for host in ("one", "two"):
+        join(database, host, {"p": "1"})
+    moving = volume("one", migration_status="starting")
+    args = MoveArgs(moving.id, source="one@b", destination="two@b")
+    operation = Operation(
+        names.new_id(), "volume.migrate_in_cluster", "one", "p", "volume", moving.id, {}, [], state=model.RUNNING
+    )
+    with database.write() as conn:
+        repositories.volumes.insert(conn, moving)
+        journal.insert(conn, operation)
+        backends.report(conn, "two", "b", "nova", [], cluster="")
+    run: Any = SimpleNamespace(environment=SimpleNamespace(database=database), id=operation.id, args=args)
+    with pytest.raises(errors.BackendUnavailable, match="does not see the storage"):
+        MIGRATE_IN_CLUSTER.steps[1].do(run)
+    join(database, "two", {"p": "1"})
+    MIGRATE_IN_CLUSTER.steps[1].do(run)
+    with database.read() as conn:
+        assert repositories.volumes.get(conn, moving.id).host == "two"
 
 
 class Transport:

@@ -20,7 +20,7 @@ from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Volume
 from nbdsvc.model.locking import locks
 from nbdsvc.operations.operation_type import OperationType, Run, Step
-from nbdsvc.store import hosts, moves, repositories
+from nbdsvc.store import clusters, hosts, moves, repositories
 from nbdsvc.store import operations as journal
 from nbdsvc.volumes.moves import ends
 from nbdsvc.volumes.moves.arguments import MoveArgs
@@ -59,7 +59,9 @@ def _volume_of(exporter: Exporter, export: str) -> str | None:
 
 
 def _switch(run: Run[MoveArgs]) -> None:
-    """Cancelled where a cancel came before; Conflict where it is in use, BackendUnavailable where the other host is lost."""
+    """Cancelled where a cancel came before; Conflict where it is in use, BackendUnavailable where the other host is lost, or
+    sees the storage no more: it may have waited for long.
+    """
     there = names.split_host(run.args.destination)[0]
     with host_of(run).database.write() as conn:
         volume = repositories.volumes.get_for_update(conn, run.args.volume_id)
@@ -71,6 +73,9 @@ def _switch(run: Run[MoveArgs]) -> None:
             raise errors.Conflict(reason=f"volume {volume.id} is in use")
         if hosts.is_lost(conn, there):
             raise errors.BackendUnavailable(backend=run.args.destination, reason="its host was declared lost")
+        if there not in clusters.hosts_of(conn, volume.host, volume.backend):
+            reason = f"its host does not see the storage of volume {volume.id} any more"
+            raise errors.BackendUnavailable(backend=run.args.destination, reason=reason)
         repositories.volumes.update(conn, volume.id, host=there)
         moves.change_status(conn, volume.id, "switch")
 
