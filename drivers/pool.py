@@ -138,14 +138,24 @@ class PoolFolder:
             temporary.replace(path)
 
     def adopt(self, source: Path, path: Path, owner: str) -> None:
-        """Give a file without an owner to `owner`, as `path`. Marked first, so that a repeated call finds it."""
+        """Give a file without an owner to `owner`, as `path`. Marked first, so that a repeated call finds it. Conflict for
+        one that has another owner.
+        """
         self.check()
         with self._translated(0):
             if not self._is_mine(path, owner):
-                os.setxattr(source, OWNER, owner.encode(), follow_symlinks=False)
+                self._claim(source, owner)
                 os.link(source, path, follow_symlinks=False)
             source.unlink(missing_ok=True)
             atomic_file.sync_folder(path.parent)
+
+    def _claim(self, source: Path, owner: str) -> None:
+        """Of two hosts that share the folder and adopt one file at once, one gets it: else it would be two volumes."""
+        try:
+            os.setxattr(source, OWNER, owner.encode(), os.XATTR_CREATE, follow_symlinks=False)
+        except FileExistsError:
+            if self.owner(source) != owner:
+                raise errors.Conflict(reason=f"{source.name} in pool {self.name} has another owner by now") from None
 
     def release(self, path: Path, owner: str | None, back: Path | None) -> None:
         """Remove the marks from the file, which keeps its name or gets `back`. With `owner`: only from its own file."""

@@ -133,3 +133,17 @@ def test_who_cannot_be_shared_says_why(tmp_path: Path) -> None:
     for driver, reason in ((lvm, "without lvmlockd"), (replicated, "other sites")):
         with pytest.raises(errors.Unsupported, match=reason):
             driver.storage_identities()
+
+
+def test_two_hosts_adopt_one_file(tmp_path: Path) -> None:
+    """Of two that share the folder and have both found the file free, one gets it: else it would be two volumes."""
+    one, other = PoolFolder("fast", tmp_path / "pool"), PoolFolder("fast", tmp_path / "pool")
+    one.set_up()
+    source, path = one.folder / "volumes" / "disk", one.volume_path(ID)
+    source.write_bytes(b"content")
+    os.setxattr(source, OWNER, b"theirs")  # after this host has looked
+    with pytest.raises(errors.Conflict, match="disk in pool fast has another owner"):
+        other.adopt(source, path, OWN)
+    assert (one.owner(source), path.exists()) == ("theirs", False)
+    one.adopt(source, path, "theirs")  # again, after it was killed
+    assert (path.read_bytes(), source.exists()) == (b"content", False)
