@@ -9,7 +9,7 @@ from dataclasses import fields
 import sqlalchemy as sa
 
 from nbdsvc.model.entities import Move
-from nbdsvc.store import host_tables, hosts, repositories
+from nbdsvc.store import clusters, host_tables, hosts, repositories
 
 _table = host_tables.lost_places
 _c = _table.c
@@ -33,14 +33,15 @@ def of_host(conn: sa.Connection, host: str) -> list[Move]:
 
 def bring_back(conn: sa.Connection, host: str) -> int:
     """Give the places on a host that has returned back to `moves`, whose maintenance removes what is there; how many. That of
-    a volume that is moved now waits, and one at which the volume is by now is forgotten. None of a host that is lost still.
+    a volume that is moved now waits, and one at which the volume is by now is forgotten: also where another host of the
+    cluster serves it from there. None of a host that is lost still.
     """
     return 0 if hosts.is_lost(conn, host) else sum(_bring_back(conn, place) for place in of_host(conn, host))
 
 
 def _bring_back(conn: sa.Connection, place: Move) -> bool:
     volume = repositories.volumes.find(conn, place.id)
-    is_needed = volume is None or volume.full_host != place.full_host
+    is_needed = volume is None or not clusters.is_same_storage(conn, place.full_host, volume.full_host)
     if is_needed and repositories.moves.find(conn, place.id):
         return False
     _forget(conn, place)

@@ -2,6 +2,7 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,11 +14,11 @@ from nbdsvc.backends.lost_host import settle_lost
 from nbdsvc.config import Settings
 from nbdsvc.driver import PoolStats
 from nbdsvc.model import clock, names
-from nbdsvc.model.entities import Move, Volume, VolumeType
+from nbdsvc.model.entities import Move, StorageBackend, Volume, VolumeType
 from nbdsvc.model.locking import locks
 from nbdsvc.model.operation import Operation
 from nbdsvc.operations.client import Operations
-from nbdsvc.store import backends, hosts, lost_places, moves, promises, repositories, transfers
+from nbdsvc.store import backends, clusters, hosts, lost_places, moves, promises, repositories, transfers
 from nbdsvc.store import operations as journal
 from nbdsvc.store.database import Database
 from nbdsvc.types.encryption import create_encryption
@@ -190,6 +191,21 @@ def test_a_place_at_which_the_volume_is_by_now_is_forgotten(app: App) -> None:
         assert repositories.moves.find(conn, here.id) is None
         assert repositories.moves.find(conn, moving.id) == other
         assert repositories.moves.get(conn, gone.id).host == "old"
+
+
+def test_a_place_from_which_another_host_serves_the_volume_is_forgotten(app: App) -> None:
+    """Hosts of a cluster see one object: what a move left on the one that returns is what the other serves."""
+    with app.database.write() as conn:
+        for host in ("old", "peer"):
+            member = StorageBackend(names.new_id(), host, "b", working=True, cluster="k")
+            clusters.join(app.database, conn, member, "File", {"p": "1", "q": "2"})
+        here = volume_at(conn, "peer")
+        place = replace(moved(conn, here, "old", "volume.migrate_between_hosts", "failed"), pool=here.pool)
+        lost_places.remember(conn, place)
+    assert finish_moves(app, "old") == 0
+    with app.database.read() as conn:
+        assert lost_places.of_host(conn, "old") == []
+        assert repositories.moves.find(conn, here.id) is None
 
 
 @pytest.mark.parametrize(("kind", "state", "is_open"), [

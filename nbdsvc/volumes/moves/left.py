@@ -15,7 +15,7 @@ from nbdsvc.model.locking import locks
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step
 from nbdsvc.refs import left_ref
-from nbdsvc.store import backends, lost_places, moves, repositories
+from nbdsvc.store import backends, clusters, lost_places, moves, repositories
 from nbdsvc.store import operations as journal
 from nbdsvc.volumes.moves.hooks import call_at_destination, call_hooks
 from nbdsvc.volumes.moves.mirror import end_mirror, mirror_exporter
@@ -75,7 +75,8 @@ def _remove(run: Run[FinishMoveArgs]) -> None:
         move = repositories.moves.find(conn, run.args.volume_id)
         volume = repositories.volumes.find(conn, run.args.volume_id)
         is_last = move is not None and moves.is_last_copy(conn, move)
-    if is_last or (move and volume and move.full_host == volume.full_host):
+        is_here = move and volume and clusters.is_same_storage(conn, move.full_host, volume.full_host)
+    if is_last or is_here:
         raise errors.Conflict(reason=f"what is left here of volume {run.args.volume_id} may be its last copy")
     if move is not None:
         attachment = _mirroring(run, move)
