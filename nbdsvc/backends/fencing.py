@@ -2,7 +2,7 @@
 
 A host that was paused, or cut off, while it was declared lost or its volumes went to another host, would let clients write
 where no reader looks any more. One that is lost ends them all: what another host of its cluster has not taken over yet it
-may take over at any moment, and this one is not told then.
+may take over at any moment, and this one does not learn of it then.
 """
 
 import time

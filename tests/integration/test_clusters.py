@@ -159,7 +159,7 @@ def _group_beside(world: Clustered, host: str, *volumes: str) -> str:
 
 
 def test_who_wakes_up_before_the_take_over_serves_nothing(world: Clustered) -> None:
-    """A process that wakes between the declaration and the take-over ends its exports at once: it is not told later. So does
+    """A process that wakes between the declaration and the take-over ends its exports at once: it learns nothing later. So does
     one that starts then, and is refused."""
     (h,) = world.start("h")
     id, content = world.written("h")
