@@ -28,7 +28,7 @@ from nbdsvc.store.database import Database
 log = structlog.get_logger(__name__)
 
 # Nouns of what is in a pool: an operation on a host or a backend ends with it.
-_IN_POOLS = ("volume", "snapshot", "group", "group_snapshot", "backup")
+_IN_POOLS = ("volume", "snapshot", "group", "group_snapshot")
 Types = Mapping[str, OperationType[Any]]
 
 
@@ -86,8 +86,8 @@ def _settle_in_one(database: Database, host: str, types: Types, id: str) -> bool
 
 
 def _is_of_storage(found: Operation) -> bool:
-    """Whether what it works on is in a pool, and not the host itself."""
-    return found.resource_type in _IN_POOLS
+    """Whether what it works on, or what a backup is made of, is in a pool, and not the host itself."""
+    return found.resource_type in _IN_POOLS or "volume_id" in found.args
 
 
 def _waits(conn: sa.Connection, found: Operation) -> bool:

@@ -192,6 +192,34 @@ def test_where_only_the_lost_host_knows(
         assert moves.undecided(conn, "two") == ({moving.id} if undecided else frozenset())
 
 
+@pytest.mark.parametrize(
+    ("noun", "args", "waits"),
+    [
+        ("group", {"group_id": "g"}, True),
+        ("group_snapshot", {"group_snapshot_id": "s"}, True),
+        ("backup", {"backup_id": "b", "volume_id": "v"}, True),
+        ("backup", {"backup_id": "b"}, False),
+    ],
+)
+def test_what_is_on_the_storage_waits(
+    database: Database, tmp_path: Path, noun: str, args: dict[str, str], waits: bool
+) -> None:
+    """Groups, and what is made of a volume, do not end with a host whose storage others see: their objects are there."""
+    world = World(database, tmp_path, cluster="k")
+    id = world.plan(Plan(LOST, (StepPlan(),)))
+    world.start(LOST, 0)
+    world.lose(LOST)
+    operation = Operation(names.new_id(), id, LOST, "p", noun, names.new_id(), dict(args), [], backend="b")
+    with database.write() as conn:
+        journal.insert(conn, operation)
+    assert world.settle(LOST) == (0 if waits else 1)
+    if waits:
+        world.take_over(LOST, TAKER)
+        assert world.settle(LOST) == 1
+        with database.read() as conn:
+            assert journal.rows.get(conn, operation.id).step_host == TAKER
+
+
 def test_a_migration_whose_destination_has_left_the_cluster_stays(database: Database) -> None:
     """It may have waited for long, and the other host has other storage by now: the volume stays where its bytes are."""
     for host in ("one", "two"):
