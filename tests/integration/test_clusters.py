@@ -236,6 +236,7 @@ def test_it_is_one_pool(world: Clustered) -> None:
     status, content = world.ask("GET", "clusters/detail?name=k@shared", version="3.7")
     assert (status, len(content["clusters"])) == (200, 1)
     assert content["clusters"][0]["num_hosts"] == len(world.hosts)
+    world.volume("b")
     world.good("PUT", "clusters/disable", {"name": "k@shared", "disabled_reason": "full"})
     status, content = world.ask("POST", "volumes", {"volume": {"size": 1, "volume_type": "b-shared"}})
     world.good("PUT", "clusters/enable", {"name": "k@shared"})
