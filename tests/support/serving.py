@@ -58,7 +58,7 @@ class ServiceProcess:
         self.log = folder / "service.log"
         self.plan = folder / "crash.json"
         self.settings = {"HOST": "me", "PORT": 0, "REPAIR_INTERVAL": 0.5, "QUOTA_VOLUMES": 1000, "QUOTA_SNAPSHOTS": 1000,
-                         "QUOTA_GIGABYTES": 100000, "QUOTA_GROUPS": 1000, "QUOTA_BACKUPS": 1000, **self.backend.settings, **settings}  # fmt: skip
+                         "QUOTA_GIGABYTES": 100000, **self.backend.settings, **settings}  # fmt: skip
         self.role = "serve"  # serve, api or host
         self.environment: dict[str, str] = {}  # more than its settings, for what is preloaded
         self.tree = HERE.parents[1]  # the source tree of the version that is run
@@ -71,6 +71,8 @@ class ServiceProcess:
         environment = {key: value for key, value in os.environ.items() if not key.startswith("NBDSVC_")}
         environment |= {f"NBDSVC_{key.upper()}": self._setting(value) for key, value in self.settings.items()}
         environment["NBDSVC_STATE_DIR"] = str(self.state)
+        if self.tree == HERE.parents[1]:  # an older version does not know these settings
+            environment = {"NBDSVC_QUOTA_GROUPS": "1000", "NBDSVC_QUOTA_BACKUPS": "1000"} | environment
         environment |= {"CRASH_PLAN": str(self.plan), "ROLE": self.role}
         environment |= {"PYTHONPATH": str(self.tree), **self.environment}
         if calls := recording.folder():
