@@ -66,12 +66,25 @@ class FolderStore:
             return file.read(length) or b"", os.fstat(file.fileno()).st_size
 
     def names(self, folder: str) -> Iterator[str]:
-        try:
-            with self._translated():
-                found = os.listdir(self._root / folder)  # noqa: PTH208 - a path of each of many names costs too much
-        except Missing:
-            return
+        with self._translated():
+            found = self._listed(folder)
         yield from (name for name in found if not name.startswith("."))
+
+    def _listed(self, folder: str) -> list[str]:
+        """Through one descriptor of the root, of which the mark says that it is the store: the mount point of a store that is
+        not mounted, for a moment, would say that no backup needs anything.
+        """
+        try:
+            with _opened(self._root) as root:
+                try:
+                    with _opened(folder, root) as fd:
+                        return os.listdir(fd)  # noqa: PTH208 - a path of each of many names costs too much
+                except FileNotFoundError:
+                    os.stat(_MARK, dir_fd=root)
+                    return []
+        except FileNotFoundError as error:
+            reason = f"{self._root} is not the store that this host uses; is its file system mounted?"
+            raise errors.BackendUnavailable(backend=self.name, reason=reason) from error
 
     def move(self, name: str, new: str) -> bool:
         target = self._root / new
@@ -184,6 +197,15 @@ class FolderStore:
         if error.errno in _FULL:
             return errors.OutOfSpace(pool=self.name, requested=None, free=None, reason=reason)
         return errors.BackendUnavailable(backend=self.name, reason=f"{self._root}: {reason}")
+
+
+@contextmanager
+def _opened(path: "str | Path", root: int | None = None) -> Iterator[int]:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=root)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def _modified(path: Path, otherwise: float) -> float:

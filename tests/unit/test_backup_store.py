@@ -309,3 +309,23 @@ def test_a_damaged_manifest_keeps_everything(tmp_path: Path) -> None:
     assert len(files(tmp_path, "chunks/*/*")) == 3
     assert space.remove_manifest("two") is None
     assert collect(space).chunks == 3
+
+
+def test_a_store_that_is_not_mounted_for_a_moment_is_no_empty_one(tmp_path: Path) -> None:
+    """Who lists what backups need gets an error, never that there are none."""
+    store = folder_store(tmp_path)
+    store.check()
+    space = vault(tmp_path, store=store).space(SPACE)
+    back_up(space, make_volume(tmp_path / "v", [b"a"]), "one")
+    away = (tmp_path / "store").rename(tmp_path / "elsewhere")
+    for exists in (False, True):
+        if exists:
+            (tmp_path / "store").mkdir()  # the mount point
+        with pytest.raises(errors.BackendUnavailable, match="is its file system mounted"):
+            space.needed()
+        with pytest.raises(errors.BackendUnavailable, match="is its file system mounted"):
+            collect(space)
+    (tmp_path / "store").rmdir()
+    away.rename(tmp_path / "store")
+    assert collect(space).chunks == 0
+    assert verify(space, "one") == 1
