@@ -46,6 +46,7 @@ def collect(space: Space, candidates: Iterable[bytes] | None = None) -> Collecte
     """
     if candidates is None:
         _sweep_parts(space)
+        _sweep_damaged(space)
     folder = f"{space.root}/trash/{uuid.uuid4().hex}"
     moved = [space.store.move(at, f"{folder}/{id.hex()}") for id, at in _unneeded(space, candidates)]
     moved += [space.store.move(at, f"{folder}/{id.hex()}") for id, at in _not_noted(space)]
@@ -97,6 +98,13 @@ def _sweep_parts(space: Space) -> None:
     chunks = [f"{space.root}/chunks/{part}" for part in space.store.names(f"{space.root}/chunks")]
     for folder in (*chunks, f"{space.root}/manifests", f"{space.root}/sessions", *space.trash()):
         space.store.sweep(folder)
+
+
+def _sweep_damaged(space: Space) -> None:
+    """Remove damaged chunks that are there anew, or that no backup needs."""
+    damaged = set(ids_in(space.store, f"{space.root}/damaged"))
+    for id in damaged - (space.needed() & space.missing(damaged)) if damaged else ():
+        space.store.remove(space.damaged_name(id))
 
 
 def _noted(space: Space, folder: str) -> set[str] | None:

@@ -1,5 +1,6 @@
 """Read a backup: as a source of the data path, with every chunk verified, and as a whole."""
 
+import contextlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -43,6 +44,10 @@ class Reader:
             reason = f"the store has no chunk {id.hex()} (at byte {index * CHUNK})"
             raise errors.BackupDamaged(backup=self._manifest.backup_id, reason=reason) from None
         except ValueError as error:
+            with contextlib.suppress(
+                errors.BackendError
+            ):  # a store that takes no change says all the same what is damaged
+                self._space.set_aside(id)
             reason = f"chunk {id.hex()} (at byte {index * CHUNK}): {error}"
             raise errors.BackupDamaged(backup=self._manifest.backup_id, reason=reason) from None
         return content

@@ -5,6 +5,7 @@
     spaces/SPACE/sessions/BACKUP         a backup that is being written
     spaces/SPACE/trash/SWEEP/ABCD...     a chunk that no manifest needed, see collection.py
     spaces/SPACE/trash/SWEEP/sessions    who was writing then
+    spaces/SPACE/damaged/ABCD...         a chunk with another content than its id says
 
 A session is there before its backup looks for the first chunk, and until its manifest is. So whoever takes chunks away
 knows who may be counting on them.
@@ -57,10 +58,31 @@ class Space:
 
     def get_chunk(self, id: bytes) -> bytes | bytearray:
         """The content, which has this id. ValueError where it has not, Missing where there is no such chunk."""
-        content = sealed.decode(sealed.CHUNK_MAGIC, self.keys, id, self._stored(id), CHUNK)
+        return self._decoded(id, self._stored(id))
+
+    def _decoded(self, id: bytes, stored: bytes) -> bytes | bytearray:
+        content = sealed.decode(sealed.CHUNK_MAGIC, self.keys, id, stored, CHUNK)
         if self.keys.id_of(content) != id:
             raise ValueError("its content has another digest")
         return content
+
+    def set_aside(self, id: bytes) -> None:
+        """Let no new backup count on a chunk that was read with another content: the next one stores it anew, for all that
+        need it. One that was stored anew meanwhile stays.
+        """
+        damaged = self.damaged_name(id)
+        if self.store.move(self.chunk_name(id), damaged) and self._is_whole(id, damaged):
+            self.store.move(damaged, self.chunk_name(id))
+
+    def damaged_name(self, id: bytes) -> str:
+        return f"{self.root}/damaged/{id.hex()}"
+
+    def _is_whole(self, id: bytes, name: str) -> bool:
+        try:
+            self._decoded(id, self.store.get(name))
+        except (Missing, ValueError):
+            return False
+        return True
 
     def missing(self, ids: Iterable[bytes]) -> set[bytes]:
         """Which of these chunks are not there now, by lists of the store: nothing that was known before counts."""
@@ -82,9 +104,12 @@ class Space:
             yield from ids_in(self.store, f"{self.root}/chunks/{part}")
 
     def _stored(self, id: bytes) -> bytes:
-        """A chunk that is in the trash is still there, and may be taken out of it at any moment: then look again."""
+        """A chunk in the trash is still there, and may be taken out of it at any moment: then look again. A damaged one
+        is the last choice, so that its reader says that.
+        """
         for _again in range(3):
-            for name in (self.chunk_name(id), *(f"{folder}/{id.hex()}" for folder in self.trash())):
+            aside = (*(f"{folder}/{id.hex()}" for folder in self.trash()), self.damaged_name(id))
+            for name in (self.chunk_name(id), *aside):
                 try:
                     return self.store.get(name)
                 except Missing:

@@ -329,3 +329,36 @@ def test_a_store_that_is_not_mounted_for_a_moment_is_no_empty_one(tmp_path: Path
     away.rename(tmp_path / "store")
     assert collect(space).chunks == 0
     assert verify(space, "one") == 1
+
+
+def test_a_damaged_chunk_is_stored_anew(tmp_path: Path) -> None:
+    """Once it was found, no new backup counts on it; the next full one makes the older one whole again, and the sweep removes
+    what was damaged then, not before."""
+    space = vault(tmp_path).space(SPACE)
+    volume = make_volume(tmp_path / "v", [b"a", b"b"])
+    back_up(space, volume, "one")
+    chunk = sorted((tmp_path / "store").glob("spaces/*/chunks/*/*"))[0]
+    content = bytearray(chunk.read_bytes())
+    content[-1] ^= 1
+    chunk.write_bytes(content)
+    for _ in range(2):
+        with pytest.raises(errors.BackupDamaged, match=chunk.name):
+            verify(space, "one")
+    collect(space)
+    damaged = tmp_path / "store" / "spaces" / SPACE / "damaged"
+    assert [path.name for path in damaged.iterdir()] == [chunk.name]
+    back_up(space, volume, "two")
+    assert verify(space, "two") == verify(space, "one") == 2
+    collect(space)
+    assert list(damaged.iterdir()) == []
+    assert verify(space, "two") == verify(space, "one") == 2
+
+
+def test_a_chunk_that_was_stored_anew_is_not_set_aside(tmp_path: Path) -> None:
+    """Who has read the damaged one comes late: the good one is back at once."""
+    space = vault(tmp_path).space(SPACE)
+    back_up(space, make_volume(tmp_path / "v", [b"a"]), "one")
+    (id,) = space.chunks()
+    space.set_aside(id)
+    assert verify(space, "one") == 1
+    assert space.has_chunk(id)
