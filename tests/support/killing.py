@@ -261,7 +261,7 @@ def verify(world: World, case: Case) -> None:
     client, service = world.client, world.service
     volumes = client.get("volumes", "detail")["volumes"]
     snapshots = client.get("snapshots", "detail")["snapshots"]
-    assert {row["status"] for row in volumes + snapshots} <= SETTLED, case
+    assert {row["status"] for row in volumes + snapshots} <= SETTLED, (case, volumes, snapshots)
     faulty = case.variant.startswith("faulty")
     left = world.take_back(case)
     assert len(left) == (case.kind.endswith("manage") and (faulty != case.kind.endswith("unmanage"))), (case, left)

@@ -148,11 +148,14 @@ class ServiceProcess:
             folder.remove()
 
     def settle(self, seconds: float = 60 * PATIENCE) -> None:
-        """Wait until no operation is unfinished."""
+        """Wait until no operation is unfinished. Looked at twice: the end of one may submit another, in a state that was
+        looked at before.
+        """
         client = self.client()
 
         def ended() -> bool:
-            return not any(client.get("operations", all_tenants=1, state=state)["operations"] for state in UNFINISHED)
+            states = UNFINISHED * 2
+            return not any(client.get("operations", all_tenants=1, state=state)["operations"] for state in states)
 
         wait_until(ended, seconds, lambda: client.get("operations", all_tenants=1))
 

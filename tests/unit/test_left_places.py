@@ -88,12 +88,11 @@ def test_a_migration_that_began_since_the_volume_was_read_is_ended(app: App) -> 
             App.end_move(conn, seen, needed)
 
 
+@pytest.mark.parametrize("kind_of_database", ["postgresql"])  # SQLite has one writer at a time
 def test_a_migration_waits_for_the_clone_that_has_read_its_volume(app: App) -> None:
     """On PostgreSQL it could begin in the middle of the clone's request, whose operation would look for the bytes where they
     were. Clones do not wait for each other.
     """
-    if app.database.is_sqlite:
-        pytest.skip("SQLite has one writer at a time")
     with app.database.write() as conn:
         seen = volume_at(conn, "old")
     order: list[str] = []
