@@ -46,7 +46,7 @@ def collect(space: Space, candidates: Iterable[bytes] | None = None) -> Collecte
     """
     if candidates is None:
         _sweep_parts(space)
-        _sweep_damaged(space)
+    _sweep_damaged(space)
     folder = f"{space.root}/trash/{uuid.uuid4().hex}"
     moved = [space.store.move(at, f"{folder}/{id.hex()}") for id, at in _unneeded(space, candidates)]
     moved += [space.store.move(at, f"{folder}/{id.hex()}") for id, at in _not_noted(space)]

@@ -164,12 +164,13 @@ def test_a_damaged_backup_does_not_claim_to_be_whole(backing: Backing) -> None:
     wait_until(lambda: backing.shown(first)["status"] == "error", 30)
     assert chunk.name in backing.shown(first)["fail_reason"]
     backing.good("POST", f"backups/{first}/action", {"os-reset_status": {"status": "available"}})
-    chunk.unlink()
+    assert not chunk.exists()  # no new backup counts on it
     backing.restore(first, volume_id=other, expected="available")
     assert backing.shown(first)["status"] == "error"
     assert "lacks 1 of its chunks" in backing.shown(first)["fail_reason"]
     backing.restore_refused(first)
     backing.delete("backups", first)
+    assert (list(backing.store.glob("spaces/*/damaged/*")), backing.left()) == ([], [])
 
 
 def test_a_damaged_neighbour_does_not_keep_a_backup(backing: Backing) -> None:
