@@ -39,4 +39,4 @@ def list_groups(
 def volumes_in(app: App, rows: Sequence[Group]) -> dict[str, list[str]]:
     """The ids of the volumes of each of these groups, by its id."""
     with app.database.read() as conn:
-        return {row.id: [volume.id for volume in groups.volumes_of(conn, row.id)] for row in rows}
+        return groups.volume_ids_of(conn, [row.id for row in rows])

@@ -1,5 +1,7 @@
 """The rows of groups, of their types and snapshots, and what is in them."""
 
+from collections.abc import Sequence
+
 import sqlalchemy as sa
 
 from nbdsvc import errors
@@ -33,6 +35,16 @@ def group_type(conn: sa.Connection, id_or_name: str) -> GroupType:
 def volumes_of(conn: sa.Connection, group_id: str) -> list[Volume]:
     """The volumes of a group, the oldest first."""
     return repositories.volumes.run(conn, _volumes, group=group_id)
+
+
+def volume_ids_of(conn: sa.Connection, group_ids: Sequence[str]) -> dict[str, list[str]]:
+    """The ids of the volumes of each of these groups, by its id, the oldest first."""
+    rows = tables.volumes.c
+    found: dict[str, list[str]] = {id: [] for id in group_ids}
+    query = sa.select(rows.group_id, rows.id).where(rows.group_id.in_(group_ids)).order_by(rows.created_at, rows.id)
+    for group_id, id in conn.execute(query):
+        found[group_id].append(id)
+    return found
 
 
 def snapshots_of(conn: sa.Connection, group_snapshot_id: str) -> list[Snapshot]:
