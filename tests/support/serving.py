@@ -174,9 +174,18 @@ class ServiceProcess:
 
         return str(wait_until(at_rest, seconds, lambda: client.get(noun, id)))
 
-    def leftovers(self, shown: "Shown | None" = None) -> list[str]:
-        """What has no owner: files of the pool, exports, processes, journals, digests, locks."""
-        shown = shown or Shown.by(self.client())
+    def leftovers(self, shown: "Shown | None" = None, seconds: float = 10 * PATIENCE) -> list[str]:
+        """What has no owner, and stays: files of the pool, exports, processes, journals, digests, locks.
+
+        Not for a moment only: an operation releases its locks after its row says that it ended, and a repair in the
+        background writes the notes of exports by files beside them.
+        """
+        end = time.monotonic() + seconds
+        while (found := self._unowned(shown or Shown.by(self.client()))) and time.monotonic() < end:
+            time.sleep(0.05)
+        return found
+
+    def _unowned(self, shown: Shown) -> list[str]:
         rows = shown.attachments
         volumes, snapshots, attachments = (
             {row["id"] for row in each} for each in (shown.volumes, shown.snapshots, rows)
@@ -195,7 +204,7 @@ class ServiceProcess:
             for path in (self.state / "digests").glob("*")
             if path.name not in volumes | snapshots
         ]
-        found += [f"lock {name}" for name in self._locks()]
+        found += [f"lock {path.name}" for path in (self.state / "locks").iterdir()]
         return found + [f"process {pid}" for pid in self.servers() - self._known_servers(attachments)]
 
     def findings(self, *allowed: str) -> list[str]:
@@ -206,13 +215,6 @@ class ServiceProcess:
         left = (*allowed, "volume.failed", "snapshot.failed", "attachment.failed", "host.lacking", "backend.frozen")
         found = self.client().get("explain")["findings"]
         return [each["message"] for each in found if each["kind"] not in left]
-
-    def _locks(self, seconds: float = 5 * PATIENCE) -> list[str]:
-        """Files of locks that stay: an operation lets go of its own a moment after its row says that it ended."""
-        end = time.monotonic() + seconds
-        while (names := [path.name for path in (self.state / "locks").iterdir()]) and time.monotonic() < end:
-            time.sleep(0.02)
-        return names
 
     def servers(self) -> set[int]:
         """Processes that serve an export from our state folder, and those that keep them."""
