@@ -5,31 +5,21 @@ Plain ASGI, because it runs for every request and FastAPI's own middleware would
 
 import json
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
 
 from nbdsvc import errors
 from nbdsvc.api import faults, metrics, microversions
+from nbdsvc.api.asgi import Receive, Scope, Send
 from nbdsvc.api.auth import Authenticator
+from nbdsvc.api.resources import MODULES
 from nbdsvc.model import names
 from nbdsvc.model.context import Context
 
 log = structlog.get_logger(__name__)
 
-Scope = MutableMapping[str, Any]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-
-# The first path segments behind /v3 that are resources; anything else there is a project.
-RESOURCES = frozenset(
-    """volumes snapshots snapshot attachments types explain os-quota-sets limits os-services scheduler-stats capabilities
-    backups os-hosts workers os-availability-zone extensions operations messages images resource_filters
-    manageable_volumes manageable_snapshots os-volume-manage os-snapshot-manage os-volume-transfer
-    volume-transfers qos-specs os-quota-class-sets default-types clusters group_types groups
-    group_snapshots consistencygroups cgsnapshots""".split()
-)
 # Paths that are served without a token: a client reads them before it has one, or a load balancer polls them.
 PUBLIC_PATHS = frozenset({"/", "/v3", "/v3/", "/healthcheck", "/metrics", "/openapi.json", "/docs"})
 _READING = frozenset({"GET", "HEAD"})
@@ -131,7 +121,7 @@ def _is_framed_twice(scope: Scope) -> bool:
 def _split(path: str) -> tuple[str | None, str]:
     """(project, path without it): /v3/PROJECT/volumes is /v3/volumes of that project."""
     parts = path.split("/")
-    if len(parts) > 3 and parts[1] == "v3" and parts[2] not in RESOURCES and parts[3] in RESOURCES:
+    if len(parts) > 3 and parts[1] == "v3" and parts[2] not in MODULES and parts[3] in MODULES:
         return parts[2], "/".join(["", "v3", *parts[3:]])
     return None, path
 

@@ -9,49 +9,11 @@ from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse,
 from starlette.exceptions import HTTPException
 
 from nbdsvc import errors
-from nbdsvc.api import (
-    attachments,
-    backup_records,
-    backups,
-    cgsnapshots,
-    clusters,
-    consistencygroups,
-    default_types,
-    encryption,
-    evacuation,
-    explain,
-    extensions,
-    faults,
-    group_snapshots,
-    group_types,
-    groups,
-    hosts,
-    images,
-    limits,
-    lost_hosts,
-    manageable,
-    messages,
-    metrics,
-    microversions,
-    operations,
-    placement,
-    pools,
-    qos_specs,
-    quota_classes,
-    quota_sets,
-    resource_filters,
-    services,
-    snapshots,
-    transfers,
-    types,
-    volume_actions,
-    volumes,
-    workers,
-    zones,
-)
+from nbdsvc.api import faults, metrics, microversions
 from nbdsvc.api.actions import invalid
 from nbdsvc.api.auth import Authenticator
 from nbdsvc.api.middleware import ApiMiddleware
+from nbdsvc.api.resources import Resources
 from nbdsvc.app import App
 from nbdsvc.model.context import ANONYMOUS
 
@@ -67,10 +29,6 @@ Every route may reply 400 badRequest (a malformed body or microversion; a change
 unfinished operations), 415 badMediaType,
 500 computeFault (our fault; it is logged) and 503 serviceUnavailable (the database). Each names its own errors.
 """
-_ROUTERS = (volumes, volume_actions, snapshots, attachments, types, limits, quota_sets, services, hosts, workers, pools,
-            zones, extensions, resource_filters, operations, messages, images, manageable, placement, explain,
-            evacuation, transfers, lost_hosts, qos_specs, encryption, quota_classes, default_types, clusters, group_types,
-            groups, group_snapshots, consistencygroups, cgsnapshots, backup_records, backups)  # fmt: skip
 
 
 def create(app: App, authenticator: Authenticator) -> ApiMiddleware:
@@ -82,13 +40,11 @@ def create(app: App, authenticator: Authenticator) -> ApiMiddleware:
     )
     made.state.app = app
     made.include_router(_root(app))
-    for module in _ROUTERS:
-        made.include_router(module.router, prefix="/v3")
     made.add_exception_handler(errors.Error, _on_error)
     made.add_exception_handler(RequestValidationError, _on_invalid)
     made.add_exception_handler(HTTPException, _on_http)
     made.add_exception_handler(Exception, _on_bug)
-    return ApiMiddleware(made, authenticator, app.settings.max_body)
+    return ApiMiddleware(Resources(made), authenticator, app.settings.max_body)
 
 
 def _root(app: App) -> APIRouter:

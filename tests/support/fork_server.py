@@ -4,6 +4,7 @@ Its standard input is a socket of packets; a packet is the service's environment
 a socket of the service's own, to which a minder writes the service's pid and, when it has ended, its exit status.
 """
 
+import importlib
 import json
 import os
 import signal
@@ -16,7 +17,7 @@ PACKET = 1 << 17
 
 
 def load() -> None:
-    """What a service loads when it starts, in each of its roles."""
+    """What a service loads, in each of its roles, when it starts and when a resource is first requested."""
     import crashing  # noqa: F401
     import psycopg  # noqa: F401
     import uvicorn  # noqa: F401
@@ -25,6 +26,10 @@ def load() -> None:
     import nbdsvc.api.server
     import nbdsvc.cli.bounded_http
     import nbdsvc.service  # noqa: F401
+    from nbdsvc.api.resources import MODULES
+
+    for name in {each for names in MODULES.values() for each in names}:
+        importlib.import_module(f"nbdsvc.api.{name}")
 
 
 def serve() -> None:
