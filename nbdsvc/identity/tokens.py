@@ -59,10 +59,10 @@ class KeystoneTokens:
 
     async def identify(self, headers: Mapping[str, str], project: str | None, request_id: str) -> Context:
         """The token's user in the token's project. Raises Unauthorized, Forbidden, IdentityUnavailable."""
-        service = headers.get("x-service-token")
-        if service is not None:
+        service = headers.get("x-service-token", "")
+        if service:
             await self._check_service(service)
-        found = await self._valid(headers.get("x-auth-token", ""), allow_expired=service is not None)
+        found = await self._valid(headers.get("x-auth-token", ""), allow_expired=bool(service))
         if found is None:
             raise errors.Unauthorized(reason="The request needs a valid X-Auth-Token.")
         if found.project_id is None:
