@@ -91,6 +91,7 @@ docs: base ## Draw the pages that are drawn from the code
 	$(PYTHON) .ci/states-page > docs/states.md
 	$(PYTHON) .ci/house-page > docs/house.md
 	$(PYTHON) .ci/explain-page > docs/explain.md
+	$(PYTHON) .ci/policy-page > docs/policy.md
 
 clean: ## Remove what was installed and built here
 	rm -rf .venv .venv-openstack .venv-setup.log build *.egg-info nbdsvc/*.so

@@ -48,7 +48,7 @@ VOLUME = {"volume": {"size": 1}}
 
 
 def test_rules_of_the_file_are_in_force(requested: Requested) -> None:
-    """A reader creates, nobody at all deletes, everybody lists services: and each refusal names its rule."""
+    """A reader creates, no role deletes, everybody lists services: and each refusal names its rule."""
     status, content = requested("reader", "POST", "/v3/volumes", VOLUME)
     assert status == 202
     id = content["volume"]["id"]

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,7 @@ def test_the_openstack_command_finds_it_too(cloud: ServiceProcess, keystone: Key
 
 
 def test_roles_of_real_tokens(cloud: ServiceProcess, keystone: Keystone) -> None:
-    """A handful of operations, each role of Keystone: who may not is told the rule."""
+    """A handful of operations, each role of Keystone: a refusal names its rule."""
     for user in ("reader", "member", "manager", "boss"):
         token = keystone.token(user)
         for method, path, body, allowed in MATRIX:
@@ -148,6 +149,17 @@ def test_tokens_without_a_project_are_refused(cloud: ServiceProcess, keystone: K
         assert volumes(cloud, token).status == 403
 
 
+def test_an_application_credential_with_access_rules_is_refused(cloud: ServiceProcess, keystone: Keystone) -> None:
+    """401: its rules would have to be applied here, and are not."""
+    rules = [{"service": "block-storage", "method": "GET", "path": "/v3/volumes"}]
+    body = {"application_credential": {"name": "of-rules", "secret": PASSWORD, "access_rules": rules}}
+    path = f"{keystone.url}/users/{keystone.users['member']}/application_credentials"
+    id = rest("POST", path, keystone.token("member"), body).content["application_credential"]["id"]
+    credential = {"id": id, "secret": PASSWORD}
+    token = keystone.authenticate({"methods": ["application_credential"], "application_credential": credential})
+    assert volumes(cloud, token).status == 401
+
+
 def test_a_user_of_another_domain(cloud: ServiceProcess, keystone: Keystone) -> None:
     """Users and projects of any domain are users and projects: both are known by their ids."""
     domain = keystone.admin("POST", "domains", {"domain": {"name": "elsewhere"}}).content["domain"]["id"]
@@ -172,11 +184,11 @@ def test_an_expired_token_needs_a_service_beside_it(cloud: ServiceProcess, keyst
         scope = {"project": {"id": keystone.projects["demo"]}}
         person = {"id": keystone.users["member"], "password": PASSWORD}
         auth = {"identity": {"methods": ["password"], "password": {"user": person}}, "scope": scope}
-        tokens = [
-            rest("POST", f"{brief.url}/v3/auth/tokens", body={"auth": auth}).headers["x-subject-token"] for _ in "ab"
-        ]
+        made = [rest("POST", f"{brief.url}/v3/auth/tokens", body={"auth": auth}) for _ in "ab"]
     finally:
         brief.stop()
+    tokens = [each.headers["x-subject-token"] for each in made]
+    ends = datetime.fromisoformat(made[1].content["token"]["expires_at"])
     statuses = set()
 
     def ended() -> bool:
@@ -185,6 +197,7 @@ def test_an_expired_token_needs_a_service_beside_it(cloud: ServiceProcess, keyst
 
     wait_until(ended, 60)
     assert statuses <= {200, 401}
+    wait_until(lambda: datetime.now(UTC) > ends, 60)
     service = keystone.token("nbdsvc", project="service")
     for token in tokens:  # one that was remembered, and one that was never seen before it expired
         assert volumes(cloud, token).status == 401
