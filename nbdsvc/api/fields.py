@@ -53,7 +53,7 @@ VOLUME = (
     # Each export is a server, or a target, of its own volume: initiators need no lock against one another.
     Field(steps.SHARED_TARGETS, "shared_targets", _never),
     Field(steps.SHARED_TARGETS, "service_uuid", _service_uuid),
-    Field(steps.CLUSTER_NAME, "cluster_name", _cluster_name),
+    Field(steps.CLUSTER_NAME, "cluster_name", _cluster_name, admin=True),
     Field(steps.VOLUME_TYPE_ID, "volume_type_id", _type_id),
     # Every row is a volume of its project; what a migration needs beside it is no row of this table.
     Field(steps.CONSUMES_QUOTA, "consumes_quota", _always),

@@ -44,7 +44,7 @@ class QuotaBody(Body):
 def defaults(request: CurrentRequest, project: str) -> JSONResponse:
     """Show the quotas of a project that has none of its own.
 
-    Errors: none of its own.
+    Errors: 403 forbidden (another project).
     """
     return answer({"quota_set": {"id": project, **default_limits(request.app)}})
 
