@@ -30,8 +30,6 @@ class Action:
     ok: int = 202
     # The microversion that introduced the action.
     since: Version = (3, 0)
-    # Whether only administrators may request the action.
-    admin: bool = False
 
 
 def plain(use_case: Callable[[App, Context, str], None]) -> Callable[[ApiRequest, str, Any], None]:
@@ -52,8 +50,7 @@ async def perform(actions: Mapping[str, Action], request: ApiRequest, id: str, b
     if action is None:
         raise errors.InvalidInput(field="body", value=str(name)[:80], reason=f"there is no action {str(name)[:80]!r}")
     request.require(action.since)
-    if action.admin:
-        request.require_admin()
+    request.enforce_action(name)
     arguments = _validate(name, action, value)
     answered = await wait_for_result(request.app, lambda: _begin(action, request, id, arguments))
     return answered or Response(status_code=action.ok)

@@ -106,7 +106,11 @@ def show(request: CurrentRequest, id: str) -> JSONResponse:
     request.require(_SINCE)
     row = get_attachment(request.app, request.context, id)
     return answer(
-        {"attachment": _view(request, row) if request.context.may_write else views.attachment(row, detail=True)}
+        {
+            "attachment": _view(request, row)
+            if request.permissions.allows("volume:attachment_update")
+            else views.attachment(row, detail=True)
+        }
     )
 
 

@@ -1,4 +1,7 @@
-"""Authenticates requests: noauth (`user:project` as token, every user an administrator) or static tokens."""
+"""Authenticates requests: noauth (`user:project` as token, every user an administrator) or static tokens.
+
+Keystone's tokens: nbdsvc/identity, which is loaded only where it is set.
+"""
 
 import hmac
 import tomllib
@@ -8,9 +11,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from nbdsvc import errors
-from nbdsvc.model.context import ADMIN, MEMBER, READER, Context
+from nbdsvc.model.context import ADMIN, MANAGER, MEMBER, READER, Context, with_implied
 
-_ROLES = frozenset({ADMIN, MEMBER, READER})
+_ROLES = frozenset({ADMIN, MANAGER, MEMBER, READER})
+_EVERY_ROLE = with_implied(frozenset({ADMIN}))
 _KEYS = frozenset({"token", "project", "user", "roles"})
 # Characters: 16 of hexadecimal are 64 bits, beyond guessing over a network.
 _TOKEN_LENGTH = 16
@@ -19,18 +23,26 @@ _TOKEN_LENGTH = 16
 class Authenticator(Protocol):
     """Finds the sender of a request."""
 
-    def identify(self, headers: Mapping[str, str], project: str | None, request_id: str) -> Context:
-        """The author of the request; `project`: that of the path, if there is one. Raises Unauthorized, InvalidInput."""
+    # The WWW-Authenticate header of a 401; empty: there is none.
+    challenge: str
+
+    async def identify(self, headers: Mapping[str, str], project: str | None, request_id: str) -> Context:
+        """The author of the request in the project of its token.
+
+        project: of the path, for those who trust it. Raises Unauthorized, Forbidden, IdentityUnavailable.
+        """
 
 
 class NoAuth:
     """Trusts every client that can connect: for a machine of one's own."""
 
-    def identify(self, headers: Mapping[str, str], project: str | None, request_id: str) -> Context:
+    challenge = ""
+
+    async def identify(self, headers: Mapping[str, str], project: str | None, request_id: str) -> Context:
         """The user and project that the headers claim, as an administrator."""
         user, _, token_project = headers.get("x-auth-token", "").partition(":")
         chosen = project or headers.get("x-project-id") or token_project or "admin"
-        return Context(chosen, headers.get("x-user-id") or user or "admin", frozenset({ADMIN, MEMBER}), request_id)
+        return Context(chosen, headers.get("x-user-id") or user or "admin", _EVERY_ROLE, request_id)
 
 
 @dataclass(frozen=True)
@@ -46,11 +58,13 @@ class Token:
 class StaticTokens:
     """Tokens from a file that only its owner can read."""
 
+    challenge = ""
+
     def __init__(self, path: Path) -> None:
         self._tokens = _load(path)
 
-    def identify(self, headers: Mapping[str, str], project: str | None, request_id: str) -> Context:
-        """The user of the token. Raises Unauthorized for an unknown one, InvalidInput for another project than its own."""
+    async def identify(self, headers: Mapping[str, str], project: str | None, request_id: str) -> Context:
+        """The user of the token in its project. Raises Unauthorized for an unknown one."""
         given = headers.get("x-auth-token", "").encode()
         found = None
         for token in self._tokens:  # all are compared, so that the time reveals nothing
@@ -58,9 +72,7 @@ class StaticTokens:
                 found = token
         if found is None:
             raise errors.Unauthorized(reason="The request needs a valid X-Auth-Token.")
-        if project is not None and project != found.project and ADMIN not in found.roles:
-            raise errors.InvalidInput(field="project_id", value=project, reason="it is not the token's project")
-        return Context(project or found.project, found.user, found.roles, request_id)
+        return Context(found.project, found.user, with_implied(found.roles), request_id)
 
 
 def _load(path: Path) -> list[Token]:

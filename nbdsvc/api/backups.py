@@ -194,8 +194,8 @@ def _force_delete(request: ApiRequest, id: str, _body: Any) -> None:
 
 ACTIONS = {
     "nbdsvc-verify": Action(plain(verify_backup)),
-    "os-reset_status": Action(_reset, ResetStatus, admin=True),
-    "os-force_delete": Action(_force_delete, admin=True),
+    "os-reset_status": Action(_reset, ResetStatus),
+    "os-force_delete": Action(_force_delete),
 }
 
 

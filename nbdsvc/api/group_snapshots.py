@@ -101,7 +101,7 @@ def _reset(request: ApiRequest, id: str, body: ResetStatus) -> None:
     reset_group_snapshot_status(request.app, id, body.status)
 
 
-ACTIONS = {"reset_status": Action(_reset, ResetStatus, since=_RESET, admin=True)}
+ACTIONS = {"reset_status": Action(_reset, ResetStatus, since=_RESET)}
 
 
 @router.post("/group_snapshots/{id}/action", status_code=202, openapi_extra=schema(ACTIONS))

@@ -87,7 +87,7 @@ def create(request: CurrentRequest, body: CreateBody) -> JSONResponse:
     Errors: 400 badRequest (body); 403 forbidden (the caller is no administrator); 404 itemNotFound (a version below
     3.11); 409 conflictingRequest (the name is taken).
     """
-    _require_admin(request)
+    request.require(_SINCE)
     new = body.group_type
     made = create_group_type(request.app, new.name, new.description, new.is_public, new.group_specs or {})
     return answer({"group_type": group_views.group_type(made, request.context)}, 202)
@@ -122,7 +122,7 @@ def update(request: CurrentRequest, id: str, body: UpdateBody) -> JSONResponse:
     Errors: 400 badRequest (none of them is given, or the type of consistency groups); 403 forbidden (the caller is no
     administrator); 404 itemNotFound (type, or a version below 3.11); 409 conflictingRequest (the name is taken).
     """
-    _require_admin(request)
+    request.require(_SINCE)
     changes = body.group_type.model_dump(exclude_none=True)
     if not changes:
         raise errors.InvalidInput(field="group_type", value=None, reason="needs name, description or is_public")
@@ -137,7 +137,7 @@ def delete(request: CurrentRequest, id: str) -> Response:
     Errors: 400 badRequest (groups have it, or it is the default or that of consistency groups); 403 forbidden (the caller
     is no administrator); 404 itemNotFound (type, or a version below 3.11).
     """
-    _require_admin(request)
+    request.require(_SINCE)
     delete_group_type(request.app, id)
     return Response(status_code=202)
 
@@ -158,7 +158,7 @@ def set_group_specs(request: CurrentRequest, id: str, body: SpecsBody) -> JSONRe
     Errors: 400 badRequest (body, or the type of consistency groups); 403 forbidden (the caller is no administrator); 404
     itemNotFound (type, or a version below 3.11).
     """
-    _require_admin(request)
+    request.require(_SINCE)
     edit_group_specs(request.app, id, dict(body.group_specs))
     return answer({"group_specs": body.group_specs}, 202)
 
@@ -182,7 +182,7 @@ def set_group_spec(request: CurrentRequest, id: str, key: str, body: Annotated[M
     Errors: 400 badRequest (the body's key is not that of the path, or the type of consistency groups); 403 forbidden (the
     caller is no administrator); 404 itemNotFound (type, or a version below 3.11).
     """
-    _require_admin(request)
+    request.require(_SINCE)
     if set(body) != {key}:
         raise errors.InvalidInput(field=key[:80], value=None, reason="the body must have exactly the key of the path")
     edit_group_specs(request.app, id, dict(body))
@@ -196,7 +196,7 @@ def delete_group_spec(request: CurrentRequest, id: str, key: str) -> Response:
     Errors: 400 badRequest (the type of consistency groups); 403 forbidden (the caller is no administrator); 404
     itemNotFound (type or key, or a version below 3.11).
     """
-    _require_admin(request)
+    request.require(_SINCE)
     edit_group_specs(request.app, id, {key: None})
     return Response(status_code=202)
 
@@ -207,7 +207,7 @@ def access(request: CurrentRequest, id: str) -> JSONResponse:
 
     Errors: 403 forbidden (the caller is no administrator); 404 itemNotFound (type, a public one, or a version below 3.11).
     """
-    _require_admin(request)
+    request.require(_SINCE)
     found = get_group_type(request.app, request.context, id)
     if found.is_public:
         raise errors.NotFound(resource="Access list of public group type", id=id)
@@ -223,8 +223,8 @@ def _remove_access(request: ApiRequest, id: str, body: Access) -> None:
 
 
 ACTIONS = {
-    "nbdsvc-addProjectAccess": Action(_add_access, Access, since=_SINCE, admin=True),
-    "nbdsvc-removeProjectAccess": Action(_remove_access, Access, since=_SINCE, admin=True),
+    "nbdsvc-addProjectAccess": Action(_add_access, Access, since=_SINCE),
+    "nbdsvc-removeProjectAccess": Action(_remove_access, Access, since=_SINCE),
 }
 
 
@@ -239,11 +239,6 @@ async def act(request: CurrentRequest, id: str, body: Annotated[Any, Json()]) ->
     return await perform(ACTIONS, request, id, body)
 
 
-def _require_admin(request: ApiRequest) -> None:
-    request.require(_SINCE)
-    request.require_admin()
-
-
 def _specs(request: ApiRequest, id: str) -> dict[str, str]:
-    _require_admin(request)
+    request.require(_SINCE)
     return get_group_type(request.app, request.context, id).group_specs

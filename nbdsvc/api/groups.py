@@ -207,7 +207,7 @@ def _targets(request: ApiRequest, id: str, _body: Any) -> Response:
 
 ACTIONS = {
     "delete": Action(_delete, Deletion, since=_SINCE),
-    "reset_status": Action(_reset, ResetStatus, since=_RESET, admin=True),
+    "reset_status": Action(_reset, ResetStatus, since=_RESET),
     "enable_replication": Action(_replicate("enable"), since=_REPLICATION),
     "disable_replication": Action(_replicate("disable"), since=_REPLICATION),
     "failover_replication": Action(_fail_over, Failover, since=_REPLICATION),

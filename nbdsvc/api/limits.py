@@ -2,7 +2,6 @@
 
 from fastapi.responses import JSONResponse
 
-from nbdsvc import errors
 from nbdsvc.api import strict
 from nbdsvc.api.request import ApiRequest, CurrentRequest, answer
 from nbdsvc.quotas.show import quotas_of
@@ -41,6 +40,5 @@ def _project(request: ApiRequest) -> str:
     named = request.query.get("project_id") or request.query.get("tenant_id") or own
     if request.version < _PROJECT_SINCE or named == own:
         return own
-    if not request.context.is_admin:
-        raise errors.Forbidden(reason="Only an administrator sees another project's limits.")
+    request.permissions.enforce("limits_extension:used_limits", named)
     return named

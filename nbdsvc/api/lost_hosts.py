@@ -39,7 +39,6 @@ def declare(request: CurrentRequest, body: LostBody) -> JSONResponse:
     Errors: 400 badRequest (fenced is not true); 403 forbidden (the caller is no administrator); 404 itemNotFound (host); 409
     conflictingRequest (the host is alive).
     """
-    request.require_admin()
     return answer({"lost": asdict(declare_lost(request.app, body.host, fenced=body.fenced))})
 
 
@@ -53,7 +52,6 @@ def take_volumes_over(request: CurrentRequest, body: TakeOverBody) -> JSONRespon
     Errors: 400 badRequest (the host is not lost, or in no cluster; by); 403 forbidden (the caller is no administrator); 404
     itemNotFound (host); 409 conflictingRequest (the host is alive; no other one is; another one has taken over).
     """
-    request.require_admin()
     taken = take_over(request.app, body.host, body.by, fenced=body.fenced)
     return answer({"taken_over": [asdict(each) for each in taken]})
 
@@ -64,6 +62,5 @@ def let_host_return(request: CurrentRequest, body: ReturnBody) -> Response:
 
     Errors: 400 badRequest (the host is not lost); 403 forbidden (the caller is no administrator); 404 itemNotFound (host).
     """
-    request.require_admin()
     let_return(request.app, body.host)
     return Response()

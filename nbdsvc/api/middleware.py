@@ -5,7 +5,9 @@ Plain ASGI, because it runs for every request and FastAPI's own middleware would
 
 import json
 import time
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
+from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import structlog
@@ -16,14 +18,14 @@ from nbdsvc.api.asgi import Receive, Scope, Send
 from nbdsvc.api.auth import Authenticator
 from nbdsvc.api.resources import MODULES
 from nbdsvc.model import names
-from nbdsvc.model.context import Context
+from nbdsvc.model.context import ADMIN, Context
+from nbdsvc.policy.language import Credentials
+from nbdsvc.policy.policy import Permissions, Policy
 
 log = structlog.get_logger(__name__)
 
 # Paths that are served without a token: a client reads them before it has one, or a load balancer polls them.
 PUBLIC_PATHS = frozenset({"/", "/v3", "/v3/", "/healthcheck", "/metrics", "/openapi.json", "/docs"})
-_READING = frozenset({"GET", "HEAD"})
-
 
 # Characters that the columns hold.
 _MAX_NAME = 255
@@ -36,9 +38,10 @@ class _TooLarge(Exception):
 class ApiMiddleware:
     """The ASGI application in front of the routes."""
 
-    def __init__(self, app: Any, authenticator: Authenticator, max_body: int) -> None:
+    def __init__(self, app: Any, authenticator: Authenticator, policy: Policy, max_body: int) -> None:
         self._app = app
         self._authenticator = authenticator
+        self._policy = policy
         self._max_body = max_body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -49,10 +52,11 @@ class ApiMiddleware:
         started, outcome = time.perf_counter(), {"status": 500}
         sender = self._sender(send, scope, request_id, outcome)
         try:
-            self._authenticate(scope, request_id)
+            await self._authenticate(scope, request_id)
             await self._app(scope, self._limited(scope, receive), sender)
         except errors.Error as error:
-            await _answer(sender, faults.status_of(error), faults.message(error))
+            more = faults.headers(error) | self._challenge(error)
+            await _answer(sender, faults.status_of(error), faults.message(error), more)
         except microversions.NotAcceptable as error:
             await _answer(sender, 406, str(error))
         except _TooLarge:
@@ -61,7 +65,12 @@ class ApiMiddleware:
         metrics.count_request(scope["method"], outcome["status"], seconds)
         log.debug("request", method=scope["method"], path=scope["path"], status=outcome["status"], request=request_id)
 
-    def _authenticate(self, scope: Scope, request_id: str) -> None:
+    def _challenge(self, error: errors.Error) -> dict[str, str]:
+        """How clients find out whose token they need (RFC 9110, 11.6.1)."""
+        challenge = self._authenticator.challenge
+        return {"WWW-Authenticate": challenge} if challenge and isinstance(error, errors.Unauthorized) else {}
+
+    async def _authenticate(self, scope: Scope, request_id: str) -> None:
         if _is_framed_twice(scope):
             raise errors.InvalidInput(field="Content-Length", value=None, reason="not together with Transfer-Encoding")
         headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
@@ -76,11 +85,19 @@ class ApiMiddleware:
         state["version"] = microversions.parse(headers.get("openstack-api-version"))
         project, scope["path"] = _split(scope["path"])
         scope["raw_path"] = scope["path"].encode()
-        context = self._authenticator.identify(headers, project, request_id)
+        context = await self._authenticator.identify(headers, project, request_id)
+        state["context"], state["permissions"] = self._permit(context, project)
+
+    def _permit(self, context: Context, project: str | None) -> tuple[Context, Permissions]:
+        """The author in the project of the path, and what the policy permits there. Raises InvalidInput."""
+        author = Credentials(frozenset(role.lower() for role in context.roles), context.project_id)
+        is_admin = self._policy.is_administrator(author)
+        roles = context.roles | {ADMIN} if is_admin else context.roles - {ADMIN}
+        if project is not None and project != context.project_id and not is_admin:
+            raise errors.InvalidInput(field="project_id", value=project[:80], reason="it is not the token's project")
+        context = replace(context, project_id=project or context.project_id, roles=roles)
         _check_author(context)
-        if scope["method"] not in _READING and not context.may_write:
-            raise errors.Forbidden(reason="A reader may not change anything.")
-        state["context"] = context
+        return context, Permissions(self._policy, replace(author, is_admin=is_admin), context.project_id)
 
     def _limited(self, scope: Scope, receive: Receive) -> Receive:
         seen = 0
@@ -142,10 +159,11 @@ def _check_author(context: Context) -> None:
             raise errors.InvalidInput(field=field, value=name[:80], reason=reason)
 
 
-async def _answer(send: Send, status: int, message: str) -> None:
+async def _answer(send: Send, status: int, message: str, more: Mapping[str, str] = MappingProxyType({})) -> None:
     content = json.dumps(faults.body(status, message)).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
     if status == 413:
         headers.append((b"retry-after", b"0"))
+    headers += [(name.lower().encode(), value.encode()) for name, value in more.items() if status != 413]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": content})

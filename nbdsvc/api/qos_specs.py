@@ -65,7 +65,6 @@ def listing(request: CurrentRequest) -> JSONResponse:
 
     Errors: 400 badRequest (sort or limit); 403 forbidden (the caller is no administrator); 404 itemNotFound (marker).
     """
-    request.require_admin()
     page = paging.page(request, _SORTABLE)
     rows = list_qos_specs(request.app, page)
     links = paging.next_link(request, "qos_specs", "qos-specs", page, rows)
@@ -79,7 +78,6 @@ def create(request: CurrentRequest, body: CreateBody) -> JSONResponse:
     Errors: 400 badRequest (consumer, a key that no back end knows, or its value); 403 forbidden (the caller is no
     administrator); 409 conflictingRequest (the name is taken).
     """
-    request.require_admin()
     wanted = body.qos_specs
     made = create_qos_specs(request.app, wanted.name, wanted.consumer, _specs(wanted.model_extra))
     return answer(_with_links(request, made))
@@ -91,7 +89,6 @@ def show(request: CurrentRequest, id: str) -> JSONResponse:
 
     Errors: 403 forbidden (the caller is no administrator); 404 itemNotFound (specs).
     """
-    request.require_admin()
     return answer(_with_links(request, get_qos_specs(request.app, id)))
 
 
@@ -102,7 +99,6 @@ def update(request: CurrentRequest, id: str, body: UpdateBody) -> JSONResponse:
     Errors: 400 badRequest (consumer, a key that no back end knows, or its value); 403 forbidden (the caller is no
     administrator); 404 itemNotFound (specs).
     """
-    request.require_admin()
     specs = _specs(body.qos_specs.model_extra)
     set_keys(request.app, id, specs, body.qos_specs.consumer)
     return answer({"qos_specs": body.qos_specs.model_dump(exclude_none=True)})
@@ -114,7 +110,6 @@ def delete_keys(request: CurrentRequest, id: str, body: KeysBody) -> Response:
 
     Errors: 400 badRequest (body); 403 forbidden (the caller is no administrator); 404 itemNotFound (specs or key).
     """
-    request.require_admin()
     unset_keys(request.app, id, body.keys)
     return Response(status_code=202)
 
@@ -126,7 +121,6 @@ def delete(request: CurrentRequest, id: str) -> Response:
     Errors: 400 badRequest (volume types have them, or force); 403 forbidden (the caller is no administrator); 404
     itemNotFound (specs).
     """
-    request.require_admin()
     delete_qos_specs(request.app, id, force=request.flag("force"))
     return Response(status_code=202)
 
@@ -137,7 +131,6 @@ def associations(request: CurrentRequest, id: str) -> JSONResponse:
 
     Errors: 403 forbidden (the caller is no administrator); 404 itemNotFound (specs).
     """
-    request.require_admin()
     rows = associations_of(request.app, id)
     shown = [{"association_type": "volume_type", "name": row.name, "id": row.id} for row in rows]
     return answer({"qos_associations": shown})
@@ -150,7 +143,6 @@ def add_association(request: CurrentRequest, id: str) -> Response:
     Errors: 400 badRequest (no vol_type_id, or a type that has other specs); 403 forbidden (the caller is no
     administrator); 404 itemNotFound (specs or type).
     """
-    request.require_admin()
     associate(request.app, id, _type_id(request))
     return Response(status_code=202)
 
@@ -162,7 +154,6 @@ def remove_association(request: CurrentRequest, id: str) -> Response:
     Errors: 400 badRequest (no vol_type_id); 403 forbidden (the caller is no administrator); 404 itemNotFound (specs or
     type).
     """
-    request.require_admin()
     disassociate(request.app, id, _type_id(request))
     return Response(status_code=202)
 
@@ -173,7 +164,6 @@ def remove_associations(request: CurrentRequest, id: str) -> Response:
 
     Errors: 403 forbidden (the caller is no administrator); 404 itemNotFound (specs).
     """
-    request.require_admin()
     disassociate_all(request.app, id)
     return Response(status_code=202)
 

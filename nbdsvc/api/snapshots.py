@@ -167,9 +167,9 @@ def _report(request: ApiRequest, id: str, body: ReportedStatus) -> None:
 
 ACTIONS = {
     "os-update_snapshot_status": Action(_report, ReportedStatus),
-    "os-reset_status": Action(_reset, ResetStatus, admin=True),
-    "os-force_delete": Action(_force_delete, admin=True),
-    "os-unmanage": Action(plain(unmanage_snapshot), admin=True),
+    "os-reset_status": Action(_reset, ResetStatus),
+    "os-force_delete": Action(_force_delete),
+    "os-unmanage": Action(plain(unmanage_snapshot)),
 }
 
 

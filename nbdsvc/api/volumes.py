@@ -232,7 +232,7 @@ def delete(request: CurrentRequest, id: str) -> Response:
     """
     force = request.version >= (3, 23) and request.flag("force")
     if force:
-        request.require_admin()
+        request.permissions.enforce("volume:force_delete")
     delete_volume(request.app, request.context, id, cascade=request.flag("cascade"), force=force)
     return Response(status_code=202)
 

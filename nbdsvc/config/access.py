@@ -16,7 +16,7 @@ class Access:
     port: int = 8776
     # noauth: every user is an administrator, as in Cinder's noauth; unless the administrator sets noauth explicitly,
     # the API may listen only on this host's own addresses (127.0.0.1, ::1). token: users have the tokens of
-    # tokens_file.
+    # tokens_file. keystone: users have tokens of Keystone (keystone_url).
     auth: str = "noauth"
     # TOML: [tokens.NAME] token = "...", project = "...", user = "...", roles = ["member"]. Only its owner may read it.
     tokens_file: Path | None = None
@@ -30,6 +30,6 @@ class Access:
 
     def checks(self) -> Iterator[Check]:
         """The checks that concern these settings alone."""
-        yield Check(self.auth not in ("noauth", "token"), "auth", "must be noauth or token")
+        yield Check(self.auth not in ("noauth", "token", "keystone"), "auth", "must be noauth, token or keystone")
         yield Check(self.auth == "token" and self.tokens_file is None, "tokens_file", "auth = token needs it")
         yield Check(not 0 <= self.port <= 65535, "port", "must be 0 to 65535")

@@ -59,7 +59,8 @@ def _settings(values: dict[str, Any]) -> Settings:
     settings = replace(defaults, **converted)
     if "auth" not in values and not _is_loopback(settings.listen):
         reason = (
-            "everybody who reaches this address would be an administrator: set auth = token (or noauth, if so be it)"
+            "everybody who reaches this address would be an administrator: set auth = token or keystone "
+            "(or noauth, if so be it)"
         )
         raise errors.ConfigError(setting="listen", reason=reason)
     return _check(settings)

@@ -21,6 +21,7 @@
     │   ├── ExportFailed          an export could not be made, changed or removed
     │   ├── GroupFailed           a group, or what was to be made of it, is not as it was to be
     │   ├── ReplicationError      a volume's replica does not allow or could not do this
+    │   ├── IdentityUnavailable   Keystone cannot say now whose a token is
     │   └── BackendUnavailable    the backend is not set up or not reachable
     │       ├── DatabaseUnavailable   the database is away: what was begun goes on when it is back
     │       ├── UnableToFailOver      nor at the site that it was to be failed over to
@@ -78,6 +79,7 @@ from nbdsvc.errors.storage import DatabaseUnavailable as DatabaseUnavailable
 from nbdsvc.errors.storage import DeviceBusy as DeviceBusy
 from nbdsvc.errors.storage import ExportFailed as ExportFailed
 from nbdsvc.errors.storage import GroupFailed as GroupFailed
+from nbdsvc.errors.storage import IdentityUnavailable as IdentityUnavailable
 from nbdsvc.errors.storage import NoRoom as NoRoom
 from nbdsvc.errors.storage import NoValidBackend as NoValidBackend
 from nbdsvc.errors.storage import OutOfSpace as OutOfSpace

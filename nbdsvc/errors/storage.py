@@ -80,6 +80,14 @@ class DatabaseUnavailable(BackendUnavailable):
     """PostgreSQL does not answer now, and nothing is known of this transaction. Facts: as of BackendUnavailable."""
 
 
+class IdentityUnavailable(BackendError):
+    """Keystone cannot say now whose a token is. Facts: reason (no address, nothing of the token)."""
+
+    template = "Keystone cannot validate the token now: {reason}"
+    outside = ""
+    reason: str
+
+
 class UnableToFailOver(BackendUnavailable):
     """What was there before may be usable or not. Facts: as of BackendUnavailable."""
 

@@ -2,7 +2,14 @@
 
 from dataclasses import dataclass
 
-ADMIN, MEMBER, READER = "admin", "member", "reader"
+ADMIN, MANAGER, MEMBER, READER = "admin", "manager", "member", "reader"
+# What each role has besides, as in Keystone (`keystone-manage bootstrap`).
+IMPLIED = {ADMIN: {MANAGER, MEMBER, READER}, MANAGER: {MEMBER, READER}, MEMBER: {READER}}
+
+
+def with_implied(roles: frozenset[str]) -> frozenset[str]:
+    """The roles, and those that they imply."""
+    return roles.union(*(IMPLIED.get(role, ()) for role in roles))
 
 
 @dataclass(frozen=True)
@@ -18,11 +25,6 @@ class Context:
     def is_admin(self) -> bool:
         """Whether the user may access the resources of every project."""
         return ADMIN in self.roles
-
-    @property
-    def may_write(self) -> bool:
-        """Whether the user may change anything."""
-        return self.is_admin or MEMBER in self.roles
 
 
 # The context of look-ups without a request: only public resources are visible.

@@ -40,3 +40,12 @@ def test_a_refusal_names_pools_and_hosts_to_administrators_only(guarded: Callabl
     assert status == 400
     assert content["badRequest"]["message"] == "No valid backend was found."
     assert "me@" not in str(content)
+
+
+def test_what_is_the_storages_own_is_for_administrators(guarded: Callable[..., tuple[int, Any]]) -> None:
+    """Names of hosts, clusters and providers stand in an administrator's reply, and in no one else's."""
+    id = guarded("member", "POST", "/v3/volumes", {"volume": {"size": 1}})[1]["volume"]["id"]
+    own = {"os-vol-host-attr:host", "cluster_name", "provider_id"}
+    for role in ("reader", "member"):
+        assert not own & set(guarded(role, "GET", f"/v3/volumes/{id}")[1]["volume"])
+    assert own <= set(guarded("admin", "GET", f"/v3/volumes/{id}")[1]["volume"])

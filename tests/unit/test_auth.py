@@ -1,5 +1,6 @@
 """Who a token is, and what a tokens file may not say."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -52,11 +53,11 @@ def test_a_token_says_who_asks_and_no_header_does(tmp_path: Path) -> None:
     """Project and roles are those of the token's entry, whatever other headers claim."""
     found = tokens(tmp_path, f'[tokens.a]\ntoken = "{SECRET}"\nproject = "p"\nroles = ["reader"]')
     headers = {"x-auth-token": SECRET, "x-project-id": "other", "x-user-id": "root", "x-roles": "admin"}
-    context = found.identify(headers, None, "req-1")
+    context = asyncio.run(found.identify(headers, None, "req-1"))
     assert (context.project_id, context.user_id, context.roles) == ("p", "a", {READER})
     for wrong in ("", SECRET[:-1], SECRET + "0"):
         with pytest.raises(errors.Unauthorized):
-            found.identify({"x-auth-token": wrong}, None, "req-1")
+            asyncio.run(found.identify({"x-auth-token": wrong}, None, "req-1"))
 
 
 def test_a_project_without_a_name_sees_no_other(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from drivers.lvm import ThinDriver
 from nbdsvc.api import server
 from nbdsvc.api.auth import NoAuth
 from nbdsvc.config import Settings
+from nbdsvc.policy.policy import Policy
 from nbdsvc.process import Completed, Runner
 from nbdsvc.service import Service
 from nbdsvc.units import GiB, MiB
@@ -120,7 +121,7 @@ def test_the_way_of_a_create_is_short(state: Path) -> None:
     registry: Any = service.host.backends
     registry["b"] = replace(registry["b"], driver=ThinDriver("b", volume_group="g", runner=group))
     service.start()
-    application = server.create(service.app, NoAuth())
+    application = server.create(service.app, NoAuth(), Policy())
     with _submissions(service.database._write) as ways:
         assert asyncio.run(_post(application, "/v3/p/volumes", {"volume": {"size": 1}})) == 202
         wait_until(lambda: group.way)
