@@ -1,6 +1,7 @@
 """Hosts that see one shared folder: each volume is served by one of them, another takes over when that is lost."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -250,6 +251,28 @@ def test_who_sees_another_storage_is_refused(world: Clustered, tmp_path: Path) -
     lonely = "shared = { driver = 'memory-replicated', options = { replication_targets = { far = 'STATE/far' } } }"
     assert "fails over to other sites" in world.start_of(world.host("y", BACKENDS=lonely))
     del world.hosts["x"], world.hosts["y"]
+
+
+def test_who_is_alone_and_sees_an_empty_folder_is_refused(world: Clustered, tmp_path: Path) -> None:
+    """Its storage was not mounted when it started: what it makes of the folder is not the cluster's, and when the storage is
+    mounted it starts."""
+    pool, away = tmp_path / "mine", tmp_path / "away"
+    own = f"shared = {{ driver = 'file', options = {{ pool = '{pool}' }} }}"
+    alone = world.host("u", CLUSTER="w", BACKENDS=own).start()
+    id = world.volume("u")
+    assert world.api.wait_status("volumes", id) == "available"
+    alone.stop()
+    pool.rename(away)
+    pool.mkdir()
+    assert "and is" in (said := world.start_of(alone))
+    assert "now: mount the same one" in said
+    shutil.rmtree(pool)
+    away.rename(pool)
+    alone.start()
+    world.good("DELETE", f"volumes/{id}")
+    assert world.api.wait_status("volumes", id) == "gone"
+    alone.stop()
+    del world.hosts["u"]
 
 
 def test_the_verbs(world: Clustered) -> None:
