@@ -145,6 +145,7 @@ def _record(run: Run[FailoverArgs]) -> None:
     host = host_of(run)
     with host.database.write() as conn:
         volumes, _attachments = _all(conn, host.name, backend_of(run).name)
+        repositories.volumes.hold_left(conn, [each.id for each in volumes])
         for volume in volumes:
             if update := run.results["fail over"]["updates"].get(volume.id):
                 save_update(conn, volume, update)

@@ -15,7 +15,7 @@ from nbdsvc import errors
 from nbdsvc.app import App
 from nbdsvc.attachments.connect import CONNECT_ATTACHMENT, ConnectArgs
 from nbdsvc.backends import lost_host, placement
-from nbdsvc.backends.services import matching
+from nbdsvc.backends.services import seen
 from nbdsvc.model.context import ADMIN, Context
 from nbdsvc.model.entities import Attachment, StorageBackend, Volume
 from nbdsvc.store import backends, clusters, hosts, moves, repositories, tables
@@ -80,7 +80,7 @@ def _take_over(app: App, conn: sa.Connection, host: str, by: str | None) -> list
 
 def _shared(conn: sa.Connection, host: str) -> list[StorageBackend]:
     """The backends of the host whose storage other hosts see."""
-    rows = [row for row in matching(conn, host) if row.host == host]
+    rows = [row for row in seen(conn, host) if row.host == host]
     if not rows:
         raise errors.NotFound(resource="Host", id=host)
     if not any(row.cluster for row in rows):

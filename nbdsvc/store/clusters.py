@@ -166,13 +166,15 @@ def forget_take_overs(conn: sa.Connection, host: str) -> None:
 def move_rows(conn: sa.Connection, host: str, backend: str, by: str, except_ids: Iterable[str] = ()) -> int:
     """Let the volumes of a host's backend, second places of volumes, and groups be at host `by`; how many volumes."""
     places = backends.names_in_rows(conn, host, backend)
-    kept = list(except_ids)
-    counts = [
-        conn.execute(
-            table.update()
-            .where(table.c.host == host, table.c.backend.in_(places), table.c.id.not_in(kept))
-            .values(host=by, backend=backend, updated_at=clock.now())
-        ).rowcount
-        for table in (tables.volumes, tables.moves, group_tables.groups)
-    ]
-    return counts[0]
+    kept, counts = list(except_ids), {}
+    for table in (
+        group_tables.groups,
+        tables.volumes,
+        tables.moves,
+    ):  # as a request holds them: a group before its volumes
+        here = (table.c.host == host, table.c.backend.in_(places), table.c.id.not_in(kept))
+        # In the order of Repository.hold.
+        conn.execute(sa.select(table.c.id).where(*here).order_by(table.c.id).with_for_update()).all()
+        moved = table.update().where(*here).values(host=by, backend=backend, updated_at=clock.now())
+        counts[table] = conn.execute(moved).rowcount
+    return counts[tables.volumes]

@@ -106,9 +106,9 @@ def test_a_migration_waits_for_the_clone_that_has_read_its_volume(app: App) -> N
 
     with ThreadPoolExecutor(1) as pool:
         with app.database.write() as conn:
-            assert find_source(conn, "p", None, seen.id)
+            assert find_source(conn, "p", None, seen.id, hold=True)
             with app.database.write() as other:
-                assert find_source(other, "p", None, seen.id)
+                assert find_source(other, "p", None, seen.id, hold=True)
             migration = pool.submit(begin)
             time.sleep(0.2)
             order.append("clone")

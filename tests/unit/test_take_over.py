@@ -1,5 +1,6 @@
 """A lost host of a cluster whose storage another host takes over: its operations, and the rows of clusters."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,8 +18,9 @@ from nbdsvc.backends import fencing
 from nbdsvc.model import names
 from nbdsvc.model import operation as model
 from nbdsvc.model.entities import Move, StorageBackend, Volume
+from nbdsvc.model.groups import Group
 from nbdsvc.model.operation import Operation
-from nbdsvc.store import backends, claims, clusters, host_tables, hosts, moves, promises, repositories
+from nbdsvc.store import backends, claims, clusters, groups, host_tables, hosts, moves, promises, repositories
 from nbdsvc.store import operations as journal
 from nbdsvc.store.database import Database
 from nbdsvc.units import GiB
@@ -209,6 +211,35 @@ def test_rows_go_to_the_taker(database: Database) -> None:
         assert places == {kept.id: "two", moved.id: "one", other.id: "one", local.id: "two"}
         assert [each.host for each in repositories.moves.select(conn)] == ["one"]
         assert promises.of_pool(conn, "one@b#p") == 7 * GiB
+
+
+@pytest.mark.parametrize("kind_of_database", ["postgresql"])  # SQLite has one writer at a time
+def test_a_take_over_waits_for_no_request_that_waits_for_it(database: Database) -> None:
+    """It holds rows in the order in which requests do: a group, then its volumes by their ids."""
+    join(database, "two", {"p": "1"})
+    small, great = sorted((volume("two"), volume("two")), key=lambda each: each.id)
+    group = Group(names.new_id(), "p", "u", "available", "two", "b", names.new_id(), [])
+    with database.write() as conn:
+        for each in (great, small):
+            repositories.volumes.insert(conn, each)
+        groups.groups.insert(conn, group)
+
+    def take_over() -> int:
+        with database.write() as conn:
+            return clusters.move_rows(conn, "two", "b", "one")
+
+    waiting = sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    for first in ((groups.groups, group), (repositories.volumes, small)):
+        with ThreadPoolExecutor(1) as pool, database.write() as conn:
+            repository: Any = first[0]
+            repository.get_for_update(conn, first[1].id)
+            taken = pool.submit(take_over)
+            wait_until(lambda conn=conn: bool(conn.execute(waiting).scalar_one()), 20)
+            repositories.volumes.get_for_update(conn, great.id)
+            conn.commit()
+            assert taken.result(20) == 2
+        with database.write() as conn:
+            clusters.move_rows(conn, "one", "b", "two")
 
 
 @pytest.mark.parametrize(

@@ -223,6 +223,7 @@ def _fill(run: Run[CreateGroupSnapshotArgs]) -> None:
 
 def _succeed(conn: sa.Connection, operation: Operation, args: CreateGroupSnapshotArgs) -> None:
     found = Outcome.from_json(_found(operation.results))
+    repositories.snapshots.hold_left(conn, args.snapshot_ids)
     for id in args.snapshot_ids:
         transitions.finish_snapshot(conn, id, "creating", "available", progress="100%", **found.state(id))
     transitions.finish_group_snapshot(conn, args.group_snapshot_id, "creating", "available")
@@ -230,6 +231,7 @@ def _succeed(conn: sa.Connection, operation: Operation, args: CreateGroupSnapsho
 
 def _fail(conn: sa.Connection, operation: Operation, args: CreateGroupSnapshotArgs, _error: errors.Error) -> None:
     found = Outcome.from_json(_found(operation.results))
+    repositories.snapshots.hold_left(conn, args.snapshot_ids)
     for id in args.snapshot_ids:
         transitions.finish_snapshot(conn, id, "creating", found.made(id), **found.state(id))
     transitions.finish_group_snapshot(conn, args.group_snapshot_id, "creating", "error")
