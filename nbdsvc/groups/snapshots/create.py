@@ -19,7 +19,7 @@ from nbdsvc.datapath import source as sources
 from nbdsvc.driver import SnapshotRef
 from nbdsvc.groups import outcome
 from nbdsvc.groups.hold import HOLDING, Taken, exported, take_together
-from nbdsvc.groups.outcome import BAD, Outcome
+from nbdsvc.groups.outcome import BAD, BAD_DELETION, Outcome
 from nbdsvc.groups.refs import read_group_snapshot_ref, read_snapshot_refs
 from nbdsvc.host import backend_of, host_of
 from nbdsvc.location import LOCAL
@@ -186,10 +186,17 @@ def _discard_each(run: Run[CreateGroupSnapshotArgs], snapshots: list[SnapshotRef
 
 
 def _undo_take(run: Run[CreateGroupSnapshotArgs]) -> None:
-    """What a driver of groups has said of each snapshot holds; what it left without a word goes with the rows' deletion."""
-    if backend_of(run).groups() is None:
-        _discard_each(run, read_snapshot_refs(run, run.args.snapshot_ids))
+    """What a driver of groups has said of snapshots that failed holds, until these are deleted."""
+    snapshots, driver = read_snapshot_refs(run, run.args.snapshot_ids), backend_of(run).groups()
+    if driver is None:
+        _discard_each(run, snapshots)
         journaled_copy.remove_journal(run)
+    elif "take" not in run.results or Outcome.from_json(_found(run.results)).status is None:
+        for each in snapshots:
+            host_of(run).digests.discard(each.id)
+        whole = read_group_snapshot_ref(run, run.args.group_snapshot_id)
+        returned = driver.delete_cgsnapshot(whole, snapshots)
+        outcome.raise_if_bad(outcome.judge_pair(returned, BAD_DELETION, run.args.snapshot_ids), run.args.group_id)
 
 
 def _judge(run: Run[CreateGroupSnapshotArgs]) -> None:
