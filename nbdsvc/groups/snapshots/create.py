@@ -25,12 +25,13 @@ from nbdsvc.host import backend_of, host_of
 from nbdsvc.location import LOCAL
 from nbdsvc.model import names, states
 from nbdsvc.model.context import Context
-from nbdsvc.model.entities import Snapshot, Volume
+from nbdsvc.model.entities import Volume
 from nbdsvc.model.groups import CONSISTENT, Group, GroupSnapshot, is_true
 from nbdsvc.model.locking import locks
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step
 from nbdsvc.refs import keep_state, read_volume_ref
+from nbdsvc.snapshots.new_row import new_row
 from nbdsvc.store import groups, quotas, repositories, transitions
 
 
@@ -63,7 +64,8 @@ def create_group_snapshot(
         volumes = groups.hold_volumes(conn, volumes)
         _check(conn, group, volumes, demanded=demanded)
         made = groups.group_snapshots.insert(conn, _row(context, group, name, description))
-        rows = [repositories.snapshots.insert(conn, _snapshot(context, made, each)) for each in volumes]
+        given = {"name": name, "description": description, "group_snapshot_id": made.id}
+        rows = [repositories.snapshots.insert(conn, new_row(context, each, **given)) for each in volumes]
         ids = tuple(row.id for row in rows), tuple(row.volume_id for row in rows)
         args = CreateGroupSnapshotArgs(made.id, group.id, *ids, demanded)
         for volume in volumes:
@@ -84,9 +86,8 @@ def _check(conn: sa.Connection, group: Group, volumes: list[Volume], *, demanded
     if placement.implements(conn, group.full_name, "GroupDriver"):
         return
     placement.require(conn, group.full_name, "SnapshotDriver")
-    in_use = [each for each in volumes if each.status == "in-use"]
-    if in_use and not placement.instant_snapshot(conn, group.full_name):
-        raise errors.Unsupported(reason="this backend cannot take a snapshot of a volume while it is in use")
+    if any(each.status == "in-use" for each in volumes):
+        placement.require_instant_snapshot(conn, group.full_name)
     for each in repositories.attachments_of(conn, *(row.id for row in volumes)) if demanded else ():
         if each.exported and each.protocol not in HOLDING:
             reason = f"volume {each.volume_id} is exported by {each.protocol}, which cannot hold its writers, and the "
@@ -96,20 +97,6 @@ def _check(conn: sa.Connection, group: Group, volumes: list[Volume], *, demanded
 def _row(context: Context, group: Group, name: str | None, description: str | None) -> GroupSnapshot:
     owner = (context.project_id, context.user_id)
     return GroupSnapshot(names.new_id(), *owner, group.id, group.group_type_id, "creating", name, description)
-
-
-def _snapshot(context: Context, made: GroupSnapshot, volume: Volume) -> Snapshot:
-    return Snapshot(
-        id=names.new_id(),
-        project_id=context.project_id,
-        user_id=context.user_id,
-        volume_id=volume.id,
-        volume_size=volume.size,
-        status="creating",
-        name=made.name,
-        description=made.description,
-        group_snapshot_id=made.id,
-    )
 
 
 def _locks(args: CreateGroupSnapshotArgs) -> list[Lock]:
