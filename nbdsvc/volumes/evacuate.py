@@ -166,8 +166,9 @@ def _submit(app: App, context: Context, seen: Volume) -> Evacuee:
         if volume.status == "in-use":
             destination = _submit_in_use(app, conn, context, volume, wanted)
         else:
-            check_movable(conn, volume, "migrate", "be migrated")
-            destination = peer_of(app, conn, volume) or destination_for_type(app, conn, volume, wanted)
+            peer = peer_of(app, conn, volume)
+            check_movable(conn, volume, "migrate", "be migrated", snapshots_follow=peer is not None)
+            destination = peer or destination_for_type(app, conn, volume, wanted)
             submit_migration(app, conn, context, MoveArgs(volume.id, lock_volume=False), volume, destination)
         return Evacuee(volume, MOVING, journal.latest_for(conn, volume.id), destination)
 

@@ -90,6 +90,21 @@ def test_a_migration_that_began_since_the_volume_was_read_is_ended(app: App) -> 
             App.end_move(conn, seen, needed)
 
 
+def test_a_command_for_a_snapshot_ends_the_migration_that_takes_it_along(app: App) -> None:
+    """Else it would be done by the host that its volume leaves. One for another snapshot does not concern it."""
+    with app.database.write() as conn:
+        seen, snapshot = volume_at(conn, "old", migration_status="starting"), names.new_id()
+        args = {"lock_volume": False, "snapshot_ids": [snapshot]}
+        migration = Operation(
+            names.new_id(), "volume.migrate_in_cluster", "old", "p", "volume", seen.id, args, [], backend="b"
+        )
+        journal.insert(conn, migration)
+        App.end_move(conn, seen, locks("snapshot.delete", snapshot=names.new_id()))
+        assert not journal.rows.get(conn, migration.id).cancel_requested
+        App.end_move(conn, seen, locks("snapshot.delete", snapshot=snapshot))
+        assert journal.rows.get(conn, migration.id).cancel_requested
+
+
 @pytest.mark.parametrize("kind_of_database", ["postgresql"])  # SQLite has one writer at a time
 def test_a_migration_waits_for_the_clone_that_has_read_its_volume(app: App) -> None:
     """On PostgreSQL it could begin in the middle of the clone's request, whose operation would look for the bytes where they
