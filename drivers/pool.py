@@ -3,7 +3,8 @@
     <pool>/.nbdsvc-pool      the pool's name; its absence means "not mounted", never "make an empty one"
     <pool>/.nbdsvc-pool-id   what the folder is known by on every host that mounts it; made when one asks
     <pool>/volumes/ snapshots/
-    <pool>/new/              objects being made: named NAME.OWNER, so that a repeated call finds its own
+    <pool>/new/              objects being made: NAME.OWNER.ATTEMPT. No two attempts write into one file: another host may
+                             have published it, and the first one may not have been as dead as it was said to be
     <pool>/trash/            objects being removed: a big file takes the kernel seconds to free
 
 The owner is an extended attribute of the file itself, so that object and owner appear in one step, by link(2).
@@ -19,14 +20,13 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from drivers import marks
+from drivers.marks import ORIGIN, OWNER
 from nbdsvc import atomic_file, errors
 from nbdsvc.model import names
 
 MARKER = ".nbdsvc-pool"
 IDENTITY = f"{MARKER}-id"
-OWNER = "user.nbdsvc.owner"
-# Extended attribute of a snapshot: its volume's id, for a rebuild of a lost database.
-ORIGIN = "user.nbdsvc.origin"
 # From linux/fs.h: _IOW(0x94, 9, int). Shares all blocks of one file with another one of the same file system.
 FICLONE = 0x40049409
 # What an empty folder may have: the file system's own, and the marker that another host is writing.
@@ -106,11 +106,11 @@ class PoolFolder:
     def make(self, path: Path, size: int, owner: str, source: Path | None = None) -> None:
         """An object of `size` bytes with the bytes of `source` (its blocks shared) or zeros. There and mine: success."""
         self.check()
-        temporary = self.folder / "new" / f"{path.name}.{owner}"
         if self._is_mine(path, owner):
-            temporary.unlink(missing_ok=True)  # left where an earlier attempt was killed in the middle of _publish
+            self._begin(path, owner)  # what an earlier attempt left that was killed in the middle of _publish
             return
         with self._translated(size):
+            temporary = self._begin(path, owner)
             self._write(temporary, size, owner, source)
             self._publish(temporary, path, owner)
 
@@ -121,8 +121,8 @@ class PoolFolder:
         if keeper is None or not source.exists():
             gone = source if keeper else path
             raise errors.BackendUnavailable(backend=self.name, reason=f"{gone.name} is not in the pool any more")
-        temporary = self.folder / "new" / f"{path.name}.{owner}"
         with self._translated(size):
+            temporary = self._begin(path, owner)
             self._write(temporary, size, keeper, source)
             temporary.replace(path)
             atomic_file.sync_folder(path.parent)
@@ -132,8 +132,8 @@ class PoolFolder:
         keeper = self.owner(source)
         if keeper is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(source))
-        temporary = self.folder / "new" / f"{path.name}.mirror"
         with self._translated(source.stat().st_size):
+            temporary = self._begin(path, "mirror")
             self._write(temporary, source.stat().st_size, keeper, source)
             temporary.replace(path)
 
@@ -167,7 +167,7 @@ class PoolFolder:
                 if back is not None and found != back:
                     self._move(found, back)
                 for mark in (OWNER, ORIGIN):
-                    _unmark(back or found, mark)
+                    marks.remove(back or found, mark)
             atomic_file.sync_folder(path.parent)
 
     def bring(self, source: Path, path: Path) -> bool:
@@ -242,12 +242,7 @@ class PoolFolder:
 
     def _mark(self, path: Path, name: str) -> str | None:
         with self._translated(0):
-            try:
-                return os.getxattr(path, name, follow_symlinks=False).decode()
-            except OSError as error:
-                if error.errno in (errno.ENODATA, errno.ENOENT, errno.ENOTDIR):
-                    return None
-                raise
+            return marks.read(path, name)
 
     def objects(self) -> Iterator[tuple[Path, os.stat_result]]:
         """All published objects with their stat."""
@@ -293,8 +288,16 @@ class PoolFolder:
             raise errors.Conflict(reason=f"{path.name} exists in pool {self.name} and has another owner")
         return True
 
+    def _begin(self, path: Path, owner: str) -> Path:
+        """The path of a new attempt's file. Those of earlier attempts go: whoever makes one still can neither publish it nor
+        put it in place of the object.
+        """
+        for earlier in (self.folder / "new").glob(f"{path.name}.{owner}*"):
+            earlier.unlink(missing_ok=True)
+        return self.folder / "new" / f"{path.name}.{owner}.{uuid.uuid4().hex}"
+
     def _write(self, temporary: Path, size: int, owner: str, source: Path | None) -> None:
-        with self._opened(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC) as fd:
+        with self._opened(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL) as fd:
             if source is not None:
                 with self._opened(source, os.O_RDONLY) as source_fd:
                     self.copy(source_fd, fd)
@@ -338,11 +341,3 @@ class PoolFolder:
                     pool=self.name, requested=size, free=None, reason=os.strerror(error.errno)
                 ) from error
             raise errors.BackendUnavailable(backend=self.name, reason=str(error)) from error
-
-
-def _unmark(path: Path, name: str) -> None:
-    try:
-        os.removexattr(path, name, follow_symlinks=False)
-    except OSError as error:
-        if error.errno != errno.ENODATA:  # ENODATA: the mark is removed already
-            raise

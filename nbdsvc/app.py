@@ -99,7 +99,8 @@ class App:
         also have begun since `volume` was read: on PostgreSQL other transactions commit meanwhile. NotFound where another
         project has accepted it since.
         """
-        if {volume.id, names.delete_volume_lock(volume.id)} & {lock.name for lock in locks}:
+        wanted = {lock.name for lock in locks}
+        if wanted & {volume.id, names.delete_volume_lock(volume.id)} or moves.locks_snapshot(conn, volume, wanted):
             now = repositories.volumes.find(conn, volume.id) or volume
             if now.project_id != volume.project_id:
                 raise errors.NotFound(resource="Volume", id=volume.id)

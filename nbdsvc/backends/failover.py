@@ -30,7 +30,7 @@ from nbdsvc.model.locking import locks
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step
 from nbdsvc.refs import volume_ref
-from nbdsvc.store import replication, repositories, tables
+from nbdsvc.store import backends, replication, repositories, tables
 
 log = structlog.get_logger(__name__)
 
@@ -83,8 +83,8 @@ def _submit(app: App, conn: sa.Connection, context: Context, row: StorageBackend
 
 def _all(conn: sa.Connection, host: str, backend: str) -> tuple[list[Volume], list[Attachment]]:
     """Every volume of the backend, and their attachments."""
-    column = tables.volumes.c
-    volumes = repositories.volumes.select(conn, column.host == host, column.backend == backend)
+    column, places = tables.volumes.c, backends.names_in_rows(conn, host, backend)
+    volumes = repositories.volumes.select(conn, column.host == host, column.backend.in_(places))
     return volumes, repositories.attachments_of(conn, *(each.id for each in volumes)) if volumes else []
 
 
@@ -145,6 +145,7 @@ def _record(run: Run[FailoverArgs]) -> None:
     host = host_of(run)
     with host.database.write() as conn:
         volumes, _attachments = _all(conn, host.name, backend_of(run).name)
+        repositories.volumes.hold_left(conn, [each.id for each in volumes])
         for volume in volumes:
             if update := run.results["fail over"]["updates"].get(volume.id):
                 save_update(conn, volume, update)

@@ -22,7 +22,7 @@ from nbdsvc.model import states
 from nbdsvc.model.context import ADMIN, Context
 from nbdsvc.model.entities import Attachment, Move, StorageBackend
 from nbdsvc.operations.lost_host import settle
-from nbdsvc.store import claims, clusters, hosts, lost_places, moves, repositories, tables
+from nbdsvc.store import backends, claims, clusters, hosts, lost_places, moves, repositories, tables
 from nbdsvc.store import operations as journal
 
 log = structlog.get_logger(__name__)
@@ -51,10 +51,10 @@ def declare_lost(app: App, host: str, *, fenced: bool) -> LostReport:
         raise errors.InvalidInput(field="fenced", value=fenced, reason=reason)
     with app.database.read() as conn:
         _check_silent(app, conn, host)
-    instance = claims.silent_holder(app.database, host)
+    holder = claims.silent_holder(app.database, host)
     with app.change() as conn:
         rows = _check_silent(app, conn, host)
-        claims.forget_silent(conn, host, instance)
+        claims.forget_silent(conn, host, holder)
         hosts.declare_lost(conn, host)
         for row in rows:
             change(conn, row, disabled=True, disabled_reason=REASON)
@@ -131,11 +131,12 @@ def _attachments(conn: sa.Connection, host: str) -> list[Attachment]:
 
 
 def _shared(conn: sa.Connection, host: str) -> list[str]:
-    """The backends whose volumes another host takes over, or has."""
+    """The backends whose volumes another host takes over, or has: their names in rows."""
     rows = repositories.backends.select(conn, tables.backends.c.host == host)
     return [
-        row.name
+        name
         for row in rows
+        for name in backends.names_in_rows(conn, host, row.name)
         if clusters.heir(conn, host, row.name) or clusters.awaits_take_over(conn, host, row.name)
     ]
 

@@ -116,7 +116,8 @@ class Machine:
         log.error("a volume is lost with its machine", volume=volume.id)
         with self._host.database.write() as conn:
             repositories.volumes.transition_if(conn, volume.id, _LOSE.sources, "error")
-            for snapshot in repositories.snapshots_of(conn, volume.id):
+            snapshots = repositories.snapshots_of(conn, volume.id)
+            for snapshot in repositories.snapshots.hold(conn, [each.id for each in snapshots]):
                 repositories.snapshots.transition_if(conn, snapshot.id, _LOSE_SNAPSHOT.sources, "error")
 
 

@@ -243,6 +243,12 @@ def instant_snapshot(conn: sa.Connection, host: str) -> bool:
     return bool(backend and backend.capabilities.get("instant_snapshot"))
 
 
+def require_instant_snapshot(conn: sa.Connection, host: str) -> None:
+    """Raise Unsupported where that backend takes no snapshots of volumes in use."""
+    if not instant_snapshot(conn, host):
+        raise errors.Unsupported(reason="this backend cannot take a snapshot of a volume while it is in use")
+
+
 def instant_clone(conn: sa.Connection, host: str) -> bool:
     """Whether that backend clones without copying."""
     backend = backends.find(conn, host)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from nbdsvc import errors
 from nbdsvc.driver import BackendObject
 from nbdsvc.host import Backend, Host
-from nbdsvc.store import repositories
+from nbdsvc.store import lost_places, repositories
 
 # Number of ids in the message: enough to recognise the installation, few enough to read.
 _NAMED = 3
@@ -48,6 +48,7 @@ def unknown_objects(host: Host, backend: Backend) -> list[BackendObject]:
         # What is there for the time of a backup has its id.
         rows = (repositories.volumes, repositories.snapshots, repositories.moves, repositories.backups)
         known = {str(row.id) for each in rows for row in each.select(conn)}
+        known |= lost_places.ids(conn)
     return [found for found in ours if found.id not in known]
 
 

@@ -64,8 +64,12 @@ def matching(conn: sa.Connection, host: str, binary: str | None = None) -> list[
     """The services of `host` (a host's name: all of its backends, or host@backend), oldest first. No other transaction
     changes them until this one ends.
     """
-    found = [row for row in repositories.backends.select(conn) if ServiceReport(row, is_up=False).matches(host, binary)]
-    return [repositories.backends.get_for_update(conn, row.id) for row in found]
+    return repositories.backends.hold(conn, [row.id for row in seen(conn, host, binary)])
+
+
+def seen(conn: sa.Connection, host: str, binary: str | None = None) -> list[StorageBackend]:
+    """As `matching`, but others may change them. For what holds volumes, too: requests hold these before their backend."""
+    return [row for row in repositories.backends.select(conn) if ServiceReport(row, is_up=False).matches(host, binary)]
 
 
 def is_on(place: str, host: str) -> bool:

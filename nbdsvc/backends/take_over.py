@@ -15,7 +15,7 @@ from nbdsvc import errors
 from nbdsvc.app import App
 from nbdsvc.attachments.connect import CONNECT_ATTACHMENT, ConnectArgs
 from nbdsvc.backends import lost_host, placement
-from nbdsvc.backends.services import matching
+from nbdsvc.backends.services import seen
 from nbdsvc.model.context import ADMIN, Context
 from nbdsvc.model.entities import Attachment, StorageBackend, Volume
 from nbdsvc.store import backends, clusters, hosts, moves, repositories, tables
@@ -80,7 +80,7 @@ def _take_over(app: App, conn: sa.Connection, host: str, by: str | None) -> list
 
 def _shared(conn: sa.Connection, host: str) -> list[StorageBackend]:
     """The backends of the host whose storage other hosts see."""
-    rows = [row for row in matching(conn, host) if row.host == host]
+    rows = [row for row in seen(conn, host) if row.host == host]
     if not rows:
         raise errors.NotFound(resource="Host", id=host)
     if not any(row.cluster for row in rows):
@@ -119,13 +119,9 @@ def _heir(
         raise errors.Conflict(reason=f"{row.full_name} was taken over by host {before} already")
     wanted = before or by
     alive = [each for each in others if placement.is_up(app, each) and wanted in (None, each.host)]
-    pools = _pools_in_use(conn, row)
+    pools = backends.pools_in_use(conn, row.host, row.name)
     able = [each for each in alive if pools <= {pool.name for pool in backends.pools(conn, each.id) if not pool.fault}]
     return min(able, key=lambda each: (_count(conn, each), each.host), default=None)
-
-
-def _pools_in_use(conn: sa.Connection, row: StorageBackend) -> set[str]:
-    return set(repositories.pools_of(conn, row.host, row.name).values())
 
 
 def _count(conn: sa.Connection, row: StorageBackend) -> int:
@@ -135,10 +131,9 @@ def _count(conn: sa.Connection, row: StorageBackend) -> int:
 
 def _take_backend(app: App, conn: sa.Connection, row: StorageBackend, heir: StorageBackend) -> Taken:
     undecided = moves.undecided(conn, row.host)
-    column = tables.volumes.c
+    column, places = tables.volumes.c, backends.names_in_rows(conn, row.host, row.name)
     before = [
-        each.id
-        for each in repositories.volumes.select(conn, column.host == row.host, column.backend.in_((row.name, "")))
+        each.id for each in repositories.volumes.select(conn, column.host == row.host, column.backend.in_(places))
     ]
     count = clusters.move_rows(conn, row.host, row.name, heir.host, undecided)
     clusters.take_over(conn, row.host, row.name, heir.host)

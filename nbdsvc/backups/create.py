@@ -19,7 +19,7 @@ from nbdsvc.backup_store.space import Space
 from nbdsvc.backup_store.writing import Writer
 from nbdsvc.backups import places
 from nbdsvc.backups.arguments import BackupArgs
-from nbdsvc.backups.device import device_location, make_device, needs_device, remove_device
+from nbdsvc.backups.device import NO_DEVICE, device_location, make_device, needs_device, remove_device
 from nbdsvc.backups.records import describe, describe_volume
 from nbdsvc.datapath import source as sources
 from nbdsvc.datapath.rate_limit import Limit, LimitShare
@@ -115,8 +115,7 @@ def _begin_reading(conn: sa.Connection, volume: Volume, *, force: bool) -> bool:
     backends.check_not_frozen(conn, volume.full_host)
     instant = placement.instant_snapshot(conn, volume.full_host) or placement.instant_clone(conn, volume.full_host)
     if not instant:
-        reason = "this backend takes neither a snapshot nor a clone of a volume while it is in use"
-        raise errors.Unsupported(reason=reason)
+        raise errors.Unsupported(reason=NO_DEVICE)
     return True
 
 

@@ -14,6 +14,8 @@ from nbdsvc.operations.operation_type import Run
 from nbdsvc.refs import read_snapshot_ref, read_volume_ref, temporary_snapshot_ref, temporary_volume_ref
 
 SNAPSHOT, CLONE = "snapshot", "clone"
+# Why a volume in use cannot be backed up, to a request, and to an operation whose backend can do less by then.
+NO_DEVICE = "this backend takes neither a snapshot nor a clone of a volume while it is in use"
 
 
 def needs_device(run: Run[BackupArgs]) -> bool:
@@ -72,7 +74,7 @@ def _kind(run: Run[BackupArgs], backend: Backend) -> str:
     for kind in wanted:
         if able[kind]:
             return kind
-    raise errors.Unsupported(reason="this backend takes neither a snapshot nor a clone of a volume while it is in use")
+    raise errors.Unsupported(reason=NO_DEVICE)
 
 
 def _snapshot(run: Run[BackupArgs], volume: VolumeRef, state: ProviderState | None) -> SnapshotRef:

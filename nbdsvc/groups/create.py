@@ -111,6 +111,13 @@ def _create(run: Run[GroupArgs]) -> dict[str, Any]:
     return outcome.judge(update, None, outcome.BAD, ()).to_json()
 
 
+def _undo_create(run: Run[GroupArgs]) -> None:
+    """Of a call that ended without a word. What the driver says of a group holds, until that is deleted."""
+    driver = backend_of(run).groups()
+    if driver and "create" not in run.results:
+        driver.delete_consistencygroup(read_group_ref(run, run.args.group_id), [])
+
+
 def _judge(run: Run[GroupArgs]) -> None:
     outcome.raise_if_bad(Outcome.from_json(run.results["create"]), run.args.group_id)
 
@@ -126,7 +133,8 @@ def _fail(conn: sa.Connection, _operation: Operation, args: GroupArgs, _error: e
 CREATE_GROUP = OperationType(
     "group.create",
     GroupArgs,
-    (Step("create", _create), Step("judge", _judge)),
+    # Cancelled after the driver's call, it has come too late.
+    (Step("create", _create, _undo_create), Step("judge", _judge, stoppable=False)),
     _locks,
     _succeed,
     _fail,

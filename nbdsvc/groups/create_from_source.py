@@ -74,7 +74,7 @@ def create_group_from_source(app: App, context: Context, request: CreateFromSour
     with app.change() as conn:
         source = _find(conn, owner_scope(context), request)
         _check_quotas(app, conn, context, source)
-        source = _held(conn, source)
+        source = _held(conn, source, owner_scope(context))
         group = groups.groups.insert(conn, _row(context, request, source.group))
         volumes = [_new_volume(app, conn, context, group, source, index) for index in range(len(source.volumes))]
         args = _args(group, volumes, source)
@@ -99,17 +99,19 @@ def _of_snapshot(conn: sa.Connection, project_id: str | None, id: str) -> _Sourc
     whole = groups.group_snapshots.get_for_update(conn, id, project_id)
     _require("GroupSnapshot", whole.id, whole.status)
     snapshots = groups.snapshots_of(conn, id)
-    for each in snapshots:
-        _require("Snapshot", each.id, each.status)
-    volumes = [_as_seen(repositories.volumes.get(conn, each.volume_id), project_id) for each in snapshots]
+    volumes = [repositories.volumes.get(conn, each.volume_id) for each in snapshots]
     return _Source(groups.groups.get(conn, whole.group_id), volumes, snapshots)
 
 
-def _as_seen(volume: Volume, project_id: str | None) -> Volume:
-    """Without what is said of it by another project, to which it may have been given since."""
+def _as_seen(volume: Volume, group: Group, project_id: str | None) -> Volume:
+    """With a type of the group, which it may have left since; and without what another project says of it, to which it may
+    have been given then.
+    """
+    if volume.volume_type_id not in group.volume_types:
+        volume = replace(volume, volume_type_id=group.volume_types[0])
     if project_id in (None, volume.project_id):
         return volume
-    return replace(volume, name=None, description=None, metadata={}, image_metadata={})
+    return replace(volume, name=None, description=None, metadata={}, image_metadata={}, bootable=False)
 
 
 def _of_group(conn: sa.Connection, project_id: str | None, id: str) -> _Source:
@@ -117,11 +119,16 @@ def _of_group(conn: sa.Connection, project_id: str | None, id: str) -> _Source:
     return _Source(group, groups.volumes_of(conn, id))
 
 
-def _held(conn: sa.Connection, source: _Source) -> _Source:
-    """With the volumes that are to be copied as they stay until the commit."""
-    if source.snapshots:
-        return source
+def _held(conn: sa.Connection, source: _Source, project_id: str | None) -> _Source:
+    """With the volumes and snapshots that are to be copied as they stay until the commit."""
     volumes = groups.hold_volumes(conn, source.volumes)
+    if source.snapshots:
+        snapshots = repositories.snapshots.hold(conn, [each.id for each in source.snapshots], share=True)
+        for snapshot in snapshots:
+            _require("Snapshot", snapshot.id, snapshot.status)
+        return replace(
+            source, volumes=[_as_seen(each, source.group, project_id) for each in volumes], snapshots=snapshots
+        )
     for each in volumes:
         _require("Volume", each.id, each.status)
         if each.migration_status in states.MIGRATION_IN_FLIGHT:
@@ -283,12 +290,14 @@ def _fill(run: Run[CreateFromSourceArgs]) -> None:
 
 def _succeed(conn: sa.Connection, operation: Operation, args: CreateFromSourceArgs) -> None:
     found = Outcome.from_json(operation.results["allocate"])
+    repositories.volumes.hold_left(conn, args.volume_ids)
     for id in args.volume_ids:
         transitions.finish_volume(conn, id, "creating", "available", **found.state(id))
     transitions.finish_group(conn, args.group_id, "creating", "available")
 
 
 def _fail(conn: sa.Connection, _operation: Operation, args: CreateFromSourceArgs, _error: errors.Error) -> None:
+    repositories.volumes.hold_left(conn, args.volume_ids)
     for id in args.volume_ids:
         transitions.finish_volume(conn, id, "creating", "error")
     transitions.finish_group(conn, args.group_id, "creating", "error")

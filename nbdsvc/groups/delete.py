@@ -50,7 +50,7 @@ def delete_group(app: App, context: Context, id: str, *, with_volumes: bool = Fa
         before = groups.groups.get_for_update(conn, id, owner_scope(context)).status
         # First, so that nothing joins the group meanwhile.
         group = groups.groups.transition(conn, id, rule.sources, "deleting", action="delete")
-        volumes = groups.volumes_of(conn, id)
+        volumes = repositories.volumes.hold(conn, [each.id for each in groups.volumes_of(conn, id)])
         _check(conn, group, volumes, with_volumes=with_volumes)
         args = DeleteGroupArgs(id, tuple(each.id for each in volumes), before)
         for volume in volumes:
@@ -94,8 +94,8 @@ def _locks(args: DeleteGroupArgs) -> list[Lock]:
 
 
 def _unexport(run: Run[DeleteGroupArgs]) -> None:
-    """Remove what is left of exports, always before the volumes. On PostgreSQL a snapshot may have been requested while the
-    deletion was: it counts, taken or not, now that no other operation works on the volumes.
+    """Remove what is left of exports, always before the volumes. An API process of an older version may have taken a
+    request for a snapshot meanwhile: that counts, done or not, now that no other operation works on the volumes.
     """
     host = host_of(run)
     with host.database.read() as conn:
@@ -141,6 +141,7 @@ def _remove(conn: sa.Connection, volume_id: str) -> None:
 
 
 def _succeed(conn: sa.Connection, _operation: Operation, args: DeleteGroupArgs) -> None:
+    repositories.volumes.hold_left(conn, args.volume_ids)
     for id in args.volume_ids:
         _remove(conn, id)
     groups.groups.delete(conn, args.group_id)
@@ -148,6 +149,7 @@ def _succeed(conn: sa.Connection, _operation: Operation, args: DeleteGroupArgs) 
 
 def _fail(conn: sa.Connection, operation: Operation, args: DeleteGroupArgs, _error: errors.Error) -> None:
     """Cancelled before anything was removed: as it was. Else `error`, and each volume as the driver says (S110)."""
+    repositories.volumes.hold_left(conn, args.volume_ids)
     if _BEFORE not in operation.results:
         transitions.finish_group(
             conn, args.group_id, "deleting", "available" if args.before == "available" else "error"

@@ -166,6 +166,7 @@ def _succeed(conn: sa.Connection, operation: Operation, args: ReplicateArgs) -> 
 def _end_volumes(conn: sa.Connection, operation: Operation, args: ReplicateArgs, status: str) -> None:
     """The replication status of those of which the driver says none."""
     found = Outcome.from_json(operation.results.get("replicate"))
+    repositories.volumes.hold_left(conn, args.volume_ids)
     for id in args.volume_ids:
         if "replication_status" not in found.entries.get(id, {}):
             repositories.volumes.update(conn, id, replication_status=status)

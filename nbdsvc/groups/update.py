@@ -63,21 +63,25 @@ def update_group(app: App, context: Context, id: str, request: UpdateGroupReques
 
 def _submit(app: App, conn: sa.Connection, context: Context, group: Group, request: UpdateGroupRequest) -> None:
     args = UpdateGroupArgs(group.id, request.add_volumes, request.remove_volumes)
+    volumes = _volumes(conn, group, request)
     for id in args.add_volumes:
-        check_joins(conn, group, _volume(conn, group, "add_volumes", id))
+        check_joins(conn, group, volumes[id])
         repositories.volumes.update(conn, id, group_id=group.id)
     for id in args.remove_volumes:
-        _check_leaves(group, _volume(conn, group, "remove_volumes", id))
+        _check_leaves(group, volumes[id])
     groups.groups.transition(conn, group.id, states.GROUP["update"].sources, "updating", action="be updated")
     app.submit(conn, context, UPDATE_GROUP, args, backend=group.full_name, resource=("group", group.id))
 
 
-def _volume(conn: sa.Connection, group: Group, name: str, id: str) -> Volume:
-    """The volume of the group's project, which no other request changes until the commit."""
+def _volumes(conn: sa.Connection, group: Group, request: UpdateGroupRequest) -> dict[str, Volume]:
+    """The volumes of the group's project, which no other request changes until the commit, by id."""
     try:
-        return repositories.volumes.get_for_update(conn, id, group.project_id)
-    except errors.NotFound:
+        found = repositories.volumes.hold(conn, (*request.add_volumes, *request.remove_volumes), group.project_id)
+    except errors.NotFound as error:
+        id = str(error.facts["id"])
+        name = "add_volumes" if id in request.add_volumes else "remove_volumes"
         raise _refused(name, id, "volume could not be found") from None
+    return {each.id: each for each in found}
 
 
 def _refused(name: str, id: str, reason: str) -> errors.InvalidInput:
@@ -147,8 +151,13 @@ def _judge(run: Run[UpdateGroupArgs]) -> None:
     outcome.raise_if_bad(Outcome.from_json(run.results["update"]), run.args.group_id)
 
 
+def _hold(conn: sa.Connection, args: UpdateGroupArgs) -> None:
+    repositories.volumes.hold_left(conn, (*args.add_volumes, *args.remove_volumes))
+
+
 def _succeed(conn: sa.Connection, operation: Operation, args: UpdateGroupArgs) -> None:
     found = Outcome.from_json(operation.results["update"])
+    _hold(conn, args)
     for id in args.add_volumes:
         if changes := found.state(id):
             repositories.volumes.update(conn, id, **changes)
@@ -159,6 +168,7 @@ def _succeed(conn: sa.Connection, operation: Operation, args: UpdateGroupArgs) -
 
 def _fail(conn: sa.Connection, operation: Operation, args: UpdateGroupArgs, _error: errors.Error) -> None:
     """Before the driver was called: as it was. After an error of the driver: group and volumes `error`."""
+    _hold(conn, args)
     _let_go(conn, args.group_id, args.add_volumes)
     if "check" not in operation.results:
         transitions.finish_group(conn, args.group_id, "updating", "available")

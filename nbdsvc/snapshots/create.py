@@ -9,13 +9,14 @@ from nbdsvc.app import App, owner_scope
 from nbdsvc.backends import placement
 from nbdsvc.datapath import source as sources
 from nbdsvc.host import backend_of, host_of
-from nbdsvc.model import names, states
+from nbdsvc.model import states
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Snapshot, Volume
 from nbdsvc.model.locking import locks
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step
 from nbdsvc.refs import keep_state, read_snapshot_ref, read_volume_ref
+from nbdsvc.snapshots.new_row import new_row
 from nbdsvc.store import quotas, repositories, transitions
 
 
@@ -53,7 +54,8 @@ def create_snapshot(app: App, context: Context, request: CreateSnapshotRequest) 
         # On PostgreSQL it may have changed since it was read. Not before: what extends it waits for the quotas first, too.
         volume = repositories.volumes.get_for_share(conn, volume.id, owner_scope(context))
         _check_source(conn, volume, force=request.force)
-        snapshot = repositories.snapshots.insert(conn, _row(context, request, volume))
+        given = {"name": request.name, "description": request.description, "metadata": request.metadata}
+        snapshot = repositories.snapshots.insert(conn, new_row(context, volume, **given))
         args = CreateSnapshotArgs(snapshot.id, volume.id)
         app.submit(conn, context, CREATE_SNAPSHOT, args, backend=volume, resource=("snapshot", snapshot.id))
     return snapshot
@@ -65,22 +67,8 @@ def _check_source(conn: sa.Connection, volume: Volume, *, force: bool) -> None:
         raise errors.InvalidState(
             resource="Volume", id=volume.id, action="be snapshotted", status=volume.status, allowed=sorted(allowed)
         )
-    if volume.status == "in-use" and not placement.instant_snapshot(conn, volume.full_host):
-        raise errors.Unsupported(reason="this backend cannot take a snapshot of a volume while it is in use")
-
-
-def _row(context: Context, request: CreateSnapshotRequest, volume: Volume) -> Snapshot:
-    return Snapshot(
-        id=names.new_id(),
-        project_id=context.project_id,
-        user_id=context.user_id,
-        volume_id=volume.id,
-        volume_size=volume.size,
-        status="creating",
-        name=request.name,
-        description=request.description,
-        metadata=request.metadata,
-    )
+    if volume.status == "in-use":
+        placement.require_instant_snapshot(conn, volume.full_host)
 
 
 def _locks(args: CreateSnapshotArgs) -> list[Lock]:

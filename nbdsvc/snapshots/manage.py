@@ -8,13 +8,14 @@ from nbdsvc import errors
 from nbdsvc.app import App, owner_scope
 from nbdsvc.backends import placement
 from nbdsvc.host import backend_of, host_of
-from nbdsvc.model import names, states
+from nbdsvc.model import states
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Snapshot, Volume
 from nbdsvc.model.locking import locks
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step
 from nbdsvc.refs import keep_state, read_snapshot, read_snapshot_ref
+from nbdsvc.snapshots.new_row import new_row
 from nbdsvc.store import quotas, repositories, transitions
 from nbdsvc.units import to_gib
 
@@ -55,7 +56,9 @@ def manage_snapshot(app: App, context: Context, request: ManageSnapshotRequest) 
         placement.require(conn, volume.full_host, "ManageSnapshotDriver")
         _check_status(volume)
         quotas.check(app.database, conn, context.project_id, app.settings.quotas, {"snapshots": 1})
-        snapshot = repositories.snapshots.insert(conn, _row(context, request))
+        volume = repositories.volumes.get_for_share(conn, volume.id, owner_scope(context))
+        _check_status(volume)
+        snapshot = repositories.snapshots.insert(conn, _row(context, request, volume))
         args = ManageSnapshotArgs(snapshot.id, volume.id, request.ref, app.settings.quotas, volume.full_host)
         app.submit(conn, context, MANAGE_SNAPSHOT, args, backend=volume, resource=("snapshot", snapshot.id))
     return snapshot
@@ -70,18 +73,9 @@ def _check_status(volume: Volume) -> None:
         )
 
 
-def _row(context: Context, request: ManageSnapshotRequest) -> Snapshot:
-    return Snapshot(
-        id=names.new_id(),
-        project_id=context.project_id,
-        user_id=context.user_id,
-        volume_id=request.volume_id,
-        volume_size=0,
-        status="creating",
-        name=request.name,
-        description=request.description,
-        metadata=request.metadata,
-    )
+def _row(context: Context, request: ManageSnapshotRequest, volume: Volume) -> Snapshot:
+    given = {"name": request.name, "description": request.description, "metadata": request.metadata}
+    return new_row(context, volume, volume_size=0, **given)
 
 
 def _locks(args: ManageSnapshotArgs) -> list[Lock]:

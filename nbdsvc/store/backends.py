@@ -45,6 +45,24 @@ class Member(NamedTuple):
     cluster_name: str | None
 
 
+def names_in_rows(conn: sa.Connection, host: str, backend: str) -> list[str]:
+    """The names that this backend of the host has in rows: an empty one too where it is the only one, in rows of an older
+    version.
+    """
+    others = repositories.backends.count(conn, _b.host == host, _b.name != backend)
+    return [backend] if others else [backend, ""]
+
+
+def pools_in_use(conn: sa.Connection, host: str, backend: str) -> set[str]:
+    """The pools of this backend in which a volume is, or has its second place."""
+    found = names_in_rows(conn, host, backend)
+    queries = [
+        sa.select(table.c.pool).where(table.c.host == host, table.c.backend.in_(found))
+        for table in (tables.volumes, tables.moves)
+    ]
+    return set(conn.scalars(sa.union(*queries)))
+
+
 def members(conn: sa.Connection) -> dict[tuple[str, str], Member]:
     """Each service by host and backend; by an empty name, a host's first one."""
     found: dict[tuple[str, str], Member] = {}

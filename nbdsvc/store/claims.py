@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 import structlog
@@ -142,9 +142,16 @@ def forget_dead(conn: sa.Connection, host: str) -> bool:
     return same is not None and conn.execute(host_tables.host_claims.delete().where(*same)).rowcount == 1
 
 
-def silent_holder(database: Database, host: str) -> str | None:
-    """The instance that claims the host and has given no sign of life for its `claim_seconds`, which are waited for; None
-    where no process claims it. Conflict for one that lives.
+class Holder(NamedTuple):
+    """Who claims a host, and its last sign of life."""
+
+    instance: str
+    beat: int
+
+
+def silent_holder(database: Database, host: str) -> Holder | None:
+    """Who claims the host and has given no sign of life for its `claim_seconds`, which are waited for; None where no process
+    claims it. Conflict for one that lives.
     """
     row, since = _find(database, host), time.monotonic()
     while row is not None and not _is_dead(row) and time.monotonic() - since < row.seconds:
@@ -153,14 +160,18 @@ def silent_holder(database: Database, host: str) -> str | None:
         if found is not None and (found.instance, found.beat) != (row.instance, row.beat):
             raise errors.Conflict(reason=f"host {host} is not lost: process {found.pid} on {found.note} serves it now")
         row = found
-    return str(row.instance) if row is not None else None
+    return Holder(str(row.instance), int(row.beat)) if row is not None else None
 
 
-def forget_silent(conn: sa.Connection, host: str, instance: str | None) -> None:
-    """Remove the claim of `silent_holder`: that process writes nothing to the journal any more. Conflict for another one."""
-    conn.execute(host_tables.host_claims.delete().where(_c.host == host, _c.instance == instance))
+def forget_silent(conn: sa.Connection, host: str, holder: Holder | None) -> None:
+    """Remove the claim of `silent_holder`: that process writes nothing to the journal any more. Conflict for another one, and
+    where that one has given a sign of life since: it was paused, and works again.
+    """
+    if holder is not None:
+        same = (_c.host == host, _c.instance == holder.instance, _c.beat == holder.beat)
+        conn.execute(host_tables.host_claims.delete().where(*same))
     if conn.execute(sa.select(_c.instance).where(_c.host == host)).scalar() is not None:
-        raise errors.Conflict(reason=f"host {host} is not lost: another process serves it now")
+        raise errors.Conflict(reason=f"host {host} is not lost: a process serves it now")
 
 
 def _find(database: Database, host: str) -> "sa.Row[Any] | None":

@@ -58,7 +58,7 @@ def join(
     """Let the backend be one of its cluster, with this driver and the identity of each of its pools.
 
     member: as it is to be in the database, where it may have a row already. Raises Conflict where its storage is not that
-    of the cluster's other hosts, or is another cluster's too.
+    of the cluster's other hosts, or is another cluster's too, and where a pool with volumes of its own is not what it was.
     """
     database.lock_name(conn, "clusters")  # of two that come at once, the second compares itself with the first
     name = str(member.cluster_name)
@@ -73,6 +73,7 @@ def join(
         _check_same(known, driver, storage, [row.host for row in others])
         _describe(conn, known, driver, {**known.storage, **storage})
     else:
+        _check_kept(conn, known, member, storage)
         _describe(conn, known, driver, dict(storage))
 
 
@@ -110,6 +111,17 @@ def _check_same(known: Cluster, driver: str, storage: Mapping[str, str], others:
             raise errors.Conflict(
                 reason=f"pool {pool} of cluster {known.name} is storage {known.storage[pool]} {there}, and {identity} here: "
                 "mount the same one, or name another cluster"
+            )
+
+
+def _check_kept(conn: sa.Connection, known: Cluster, member: StorageBackend, storage: Mapping[str, str]) -> None:
+    """Where the folder of a pool is not mounted, the driver has made a new pool in its place."""
+    for pool in sorted(backends.pools_in_use(conn, member.host, member.name)):
+        before = known.storage.get(pool)
+        if before is not None and storage.get(pool, before) != before:
+            raise errors.Conflict(
+                reason=f"pool {pool} of cluster {known.name}, in which host {member.host} has volumes, was storage {before}, "
+                f"and is {storage[pool]} now: mount the same one"
             )
 
 
@@ -153,15 +165,16 @@ def forget_take_overs(conn: sa.Connection, host: str) -> None:
 
 def move_rows(conn: sa.Connection, host: str, backend: str, by: str, except_ids: Iterable[str] = ()) -> int:
     """Let the volumes of a host's backend, second places of volumes, and groups be at host `by`; how many volumes."""
-    # A host's only backend has an empty name in rows of an older version.
-    places = {backend, ""} if len(repositories.backends.select(conn, _b.host == host)) == 1 else {backend}
-    kept = list(except_ids)
-    counts = [
-        conn.execute(
-            table.update()
-            .where(table.c.host == host, table.c.backend.in_(places), table.c.id.not_in(kept))
-            .values(host=by, backend=backend, updated_at=clock.now())
-        ).rowcount
-        for table in (tables.volumes, tables.moves, group_tables.groups)
-    ]
-    return counts[0]
+    places = backends.names_in_rows(conn, host, backend)
+    kept, counts = list(except_ids), {}
+    for table in (
+        group_tables.groups,
+        tables.volumes,
+        tables.moves,
+    ):  # as a request holds them: a group before its volumes
+        here = (table.c.host == host, table.c.backend.in_(places), table.c.id.not_in(kept))
+        # In the order of Repository.hold.
+        conn.execute(sa.select(table.c.id).where(*here).order_by(table.c.id).with_for_update()).all()
+        moved = table.update().where(*here).values(host=by, backend=backend, updated_at=clock.now())
+        counts[table] = conn.execute(moved).rowcount
+    return counts[tables.volumes]

@@ -79,7 +79,7 @@ def hold_volumes(conn: sa.Connection, volumes: list[Volume]) -> list[Volume]:
 
     To be called after the check of quotas, as what extends a volume does: of two requests neither waits for the other then.
     """
-    return [repositories.volumes.get_for_share(conn, each.id) for each in volumes]
+    return repositories.volumes.hold(conn, [each.id for each in volumes], share=True)
 
 
 def change_replication(conn: sa.Connection, id: str, sources: frozenset[str], target: str) -> bool:

@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from nbdsvc.store.tables import metadata, provider_state, stamps
+from nbdsvc.store.tables import metadata, second_place, stamps
 
 _ID = sa.String(36)
 _NAME = sa.String(255)
@@ -34,16 +34,7 @@ host_claims = sa.Table(
 lost_places = sa.Table(
     "lost_places",
     metadata,
-    sa.Column("id", _ID, primary_key=True),
-    sa.Column("operation_id", _ID, nullable=False),
-    sa.Column("size", sa.Integer, nullable=False),
-    sa.Column("host", _NAME, primary_key=True),
-    sa.Column("backend", _NAME, primary_key=True),
-    sa.Column("pool", _NAME, primary_key=True),
-    sa.Column("volume_type_id", _ID),
-    sa.Column("switched", sa.Boolean, nullable=False),
-    *provider_state(),
-    *stamps(),
+    *second_place("id", "host", "backend", "pool"),
 )
 
 # Backends of several hosts that are one storage: name is cluster@backend. driver, storage: what each of them must have.

@@ -31,6 +31,11 @@ def of_host(conn: sa.Connection, host: str) -> list[Move]:
     return [Move(*row) for row in conn.execute(_of_host, {"host": host})]
 
 
+def ids(conn: sa.Connection) -> set[str]:
+    """The volumes that have such a place, or had one when they were deleted."""
+    return set(conn.scalars(sa.select(_c.id)))
+
+
 def bring_back(conn: sa.Connection, host: str) -> int:
     """Give the places on a host that has returned back to `moves`, whose maintenance removes what is there; how many. That of
     a volume that is moved now waits, and one at which the volume is by now is forgotten: also where another host of the

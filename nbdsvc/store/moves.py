@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from nbdsvc import errors
-from nbdsvc.model import clock, states
+from nbdsvc.model import clock, names, states
 from nbdsvc.model.entities import Move, Volume
 from nbdsvc.model.operation import FAILED, UNDOING, Operation
 from nbdsvc.store import hosts, operations, repositories, tables
@@ -97,6 +97,15 @@ def in_cluster(conn: sa.Connection, volume_id: str) -> Operation | None:
     """The unfinished migration of the volume to another host of its cluster, which has no second place."""
     found = operations.unfinished_of(conn, volume_id)
     return next((each for each in found if each.kind == "volume.migrate_in_cluster"), None)
+
+
+def locks_snapshot(conn: sa.Connection, volume: Volume, wanted: set[str]) -> bool:
+    """Whether a migration of the volume within its cluster has locked one of these names, which are of its snapshots."""
+    if volume.migration_status not in states.MIGRATION_IN_FLIGHT:
+        return False
+    operation = in_cluster(conn, volume.id)
+    ids = operation.args.get("snapshot_ids", ()) if operation else ()
+    return bool(wanted & {names.delete_snapshot_lock(id) for id in ids})
 
 
 def yield_to(conn: sa.Connection, volume: Volume) -> None:

@@ -79,6 +79,23 @@ class Repository(Generic[R]):
         conn.execute(self._share, {"_id": id})
         return self.get(conn, id, project_id)
 
+    def hold(
+        self, conn: sa.Connection, ids: Iterable[str], project_id: str | None = None, *, share: bool = False
+    ) -> list[R]:
+        """`get_for_update` of each, or `get_for_share`: the rows as given, which stay as they are until the transaction ends.
+
+        Whoever changes or holds several rows of a table does it after this. They are locked in the order of their ids, so
+        that of two transitions which need the same rows one waits for the other, and never each for the other.
+        """
+        get, given = self.get_for_share if share else self.get_for_update, list(ids)
+        found = {id: get(conn, id, project_id) for id in sorted(set(given))}
+        return [found[id] for id in given]
+
+    def hold_left(self, conn: sa.Connection, ids: Iterable[str]) -> None:
+        """`hold`, of those that are there still: for the end of an operation."""
+        for id in sorted(set(ids)):
+            conn.execute(self._lock, {"_id": id})
+
     def find(self, conn: sa.Connection, id: str, project_id: str | None = None) -> R | None:
         if project_id is None:
             row = conn.execute(self._one, {"_id": id}).one_or_none()

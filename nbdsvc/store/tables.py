@@ -25,6 +25,25 @@ def provider_state() -> "tuple[sa.Column[Any], ...]":
     )
 
 
+def second_place(*key: str) -> "list[sa.Column[Any]]":
+    """The fields of model.entities.Move; `key`: those of the primary key."""
+    columns: list[sa.Column[Any]] = [
+        sa.Column("id", _ID, nullable=False),
+        sa.Column("operation_id", _ID, nullable=False),
+        sa.Column("size", sa.Integer, nullable=False),
+        sa.Column("host", _NAME, nullable=False),
+        sa.Column("backend", _NAME, nullable=False),
+        sa.Column("pool", _NAME, nullable=False),
+        sa.Column("volume_type_id", _ID),
+        sa.Column("switched", sa.Boolean, nullable=False),
+        *provider_state(),
+        *stamps(),
+    ]
+    for column in columns:
+        column.primary_key = column.name in key
+    return columns
+
+
 volumes = sa.Table(
     "volumes",
     metadata,
@@ -68,16 +87,7 @@ volumes = sa.Table(
 moves = sa.Table(
     "moves",
     metadata,
-    sa.Column("id", _ID, primary_key=True),
-    sa.Column("operation_id", _ID, nullable=False),
-    sa.Column("size", sa.Integer, nullable=False),
-    sa.Column("host", _NAME, nullable=False),
-    sa.Column("backend", _NAME, nullable=False),
-    sa.Column("pool", _NAME, nullable=False),
-    sa.Column("volume_type_id", _ID),
-    sa.Column("switched", sa.Boolean, nullable=False),
-    *provider_state(),
-    *stamps(),
+    *second_place("id"),
 )
 
 snapshots = sa.Table(

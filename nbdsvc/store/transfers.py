@@ -41,5 +41,6 @@ def change_owner(
 ) -> None:
     """Let the volume and these snapshots belong to a project, whose quotas they count against from now on."""
     repositories.volumes.update(conn, volume_id, project_id=project_id, user_id=user_id)
+    repositories.snapshots.hold_left(conn, snapshot_ids)
     for id in snapshot_ids:
         repositories.snapshots.update(conn, id, project_id=project_id, user_id=user_id)

@@ -43,11 +43,12 @@ def delete_volume(app: App, context: Context, id: str, *, cascade: bool = False,
     rule = states.VOLUME["force delete" if force else "delete"]
     with app.change() as conn:
         app.database.lock_name(conn, f"delete-{id}")
-        volume = repositories.volumes.get(conn, id, owner_scope(context))
+        # What is taken of it holds the volume until its commit: so a snapshot is seen here, or refused because of the status.
+        volume = repositories.volumes.get_for_update(conn, id, owner_scope(context))
         if force and volume.status == "deleting" and journal.busy(conn, id):
             return
         check_not_grouped(volume, "be deleted by itself")
-        snapshots = repositories.snapshots_of(conn, id)
+        snapshots = repositories.snapshots.hold(conn, [each.id for each in repositories.snapshots_of(conn, id)])
         if not force:
             _check_detached(conn, volume, rule)
         if snapshots and not cascade:
@@ -140,6 +141,7 @@ def _fail(conn: sa.Connection, operation: Operation, args: DeleteArgs, error: er
     """Restore the status where nothing was removed (busy, or cancelled in time); else an error that a second delete ends."""
     untouched = isinstance(error, errors.DeviceBusy) or (isinstance(error, errors.Cancelled) and operation.cursor < 1)
     target = states.PREVIOUS if untouched else "error_deleting"
+    repositories.snapshots.hold_left(conn, args.snapshot_ids)
     transitions.finish_volume(conn, args.volume_id, "deleting", target)
     for id in args.snapshot_ids:
         transitions.finish_snapshot(conn, id, "deleting", "available" if untouched else "error_deleting")

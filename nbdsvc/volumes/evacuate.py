@@ -17,7 +17,7 @@ from nbdsvc.model import names
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Move, Volume, VolumeType
 from nbdsvc.model.operation import Operation
-from nbdsvc.store import moves, repositories, tables
+from nbdsvc.store import backends, moves, repositories, tables
 from nbdsvc.store import operations as journal
 from nbdsvc.types.queries import type_of_volume
 from nbdsvc.volumes.migrate import submit_migration
@@ -92,13 +92,15 @@ def _next_ids(app: App, request: EvacuateRequest) -> list[str]:
         for row in rows:
             if not row.disabled:
                 services.change(conn, row, disabled=True, disabled_reason=REASON)
-        places = [_ids_at(table, request) for table in (tables.volumes, tables.moves)]
+        places = [_ids_at(conn, table, request) for table in (tables.volumes, tables.moves)]
         return list(conn.scalars(sa.union(*places).order_by("id").limit(PAGE)))
 
 
-def _ids_at(table: sa.Table, request: EvacuateRequest) -> "sa.Select[tuple[str]]":
+def _ids_at(conn: sa.Connection, table: sa.Table, request: EvacuateRequest) -> "sa.Select[tuple[str]]":
     host, backend, _pool = names.split_host(request.host)
-    here = [table.c.host == host, *([table.c.backend == backend] if backend else [])]
+    here = [table.c.host == host]
+    if backend:
+        here.append(table.c.backend.in_(backends.names_in_rows(conn, host, backend)))
     return sa.select(table.c.id).where(*here, table.c.id > (request.marker or ""))
 
 
@@ -164,8 +166,9 @@ def _submit(app: App, context: Context, seen: Volume) -> Evacuee:
         if volume.status == "in-use":
             destination = _submit_in_use(app, conn, context, volume, wanted)
         else:
-            check_movable(conn, volume, "migrate", "be migrated")
-            destination = peer_of(app, conn, volume) or destination_for_type(app, conn, volume, wanted)
+            peer = peer_of(app, conn, volume)
+            check_movable(conn, volume, "migrate", "be migrated", snapshots_follow=peer is not None)
+            destination = peer or destination_for_type(app, conn, volume, wanted)
             submit_migration(app, conn, context, MoveArgs(volume.id, lock_volume=False), volume, destination)
         return Evacuee(volume, MOVING, journal.latest_for(conn, volume.id), destination)
 

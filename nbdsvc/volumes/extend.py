@@ -36,11 +36,7 @@ def extend_volume(app: App, context: Context, id: str, new_size: int, *, online:
     rule = states.VOLUME["extend online" if online else "extend"]
     with app.change() as conn:
         volume = repositories.volumes.get(conn, id, owner_scope(context))
-        if new_size <= volume.size:
-            raise errors.InvalidInput(
-                field="new_size", value=new_size, reason=f"must be greater than the current size of {volume.size} GiB"
-            )
-        _check_growth(app, conn, volume, new_size)
+        volume = _check_growth(app, conn, volume, new_size)
         repositories.volumes.transition(
             conn, id, rule.sources, "extending", action="extend", target_size=new_size, previous_status=volume.status
         )
@@ -48,11 +44,24 @@ def extend_volume(app: App, context: Context, id: str, new_size: int, *, online:
         app.submit(conn, context, EXTEND_VOLUME, args, backend=volume, resource=("volume", id))
 
 
-def _check_growth(app: App, conn: sa.Connection, volume: Volume, new_size: int) -> None:
+def _check_larger(volume: Volume, new_size: int) -> None:
+    if new_size <= volume.size:
+        reason = f"must be greater than the current size of {volume.size} GiB"
+        raise errors.InvalidInput(field="new_size", value=new_size, reason=reason)
+
+
+def _check_growth(app: App, conn: sa.Connection, volume: Volume, new_size: int) -> Volume:
+    """The volume, which stays as it is until the commit: held after the quotas and before the pool, as new volumes hold their
+    source.
+    """
+    _check_larger(volume, new_size)
     defaults, more = app.settings.quotas, new_size - volume.size
     quotas.check_volume_size(conn, volume.project_id, defaults, new_size)
     quotas.check(app.database, conn, volume.project_id, defaults, {"gigabytes": more})
+    volume = repositories.volumes.get_for_update(conn, volume.id, volume.project_id)
+    _check_larger(volume, new_size)
     placement.check_growth(app, conn, volume.full_host, more)
+    return volume
 
 
 def _locks(args: ExtendArgs) -> list[Lock]:

@@ -15,7 +15,7 @@ from nbdsvc.volumes.moves.in_cluster import submit_in_cluster
 from nbdsvc.volumes.moves.in_use import check_movable_in_use, submit_in_use
 from nbdsvc.volumes.moves.kinds import kinds
 from nbdsvc.volumes.moves.mirror import InUseArgs
-from nbdsvc.volumes.moves.submit import check_movable, submit_move
+from nbdsvc.volumes.moves.submit import check_movable, check_no_snapshots, submit_move
 
 _DURING = "maintenance"
 
@@ -48,7 +48,9 @@ def migrate_volume(app: App, context: Context, id: str, request: MigrateRequest)
         if volume.status == "in-use":
             _migrate_in_use(app, conn, context, volume, request)
             return
-        check_movable(conn, volume, "migrate", "be migrated")
+        check_movable(
+            conn, volume, "migrate", "be migrated", snapshots_follow=_is_within_cluster(conn, volume, request)
+        )
         destination = _destination(app, conn, volume, request)
         if request.lock_volume:
             repositories.volumes.transition(
@@ -65,6 +67,7 @@ def submit_migration(
     if clusters.is_same_storage(conn, volume.full_host, destination):
         submit_in_cluster(app, conn, context, args, volume, destination)
     else:
+        check_no_snapshots(conn, volume)
         submit_move(app, conn, context, MIGRATE, args, volume, destination, volume.volume_type_id)
 
 
@@ -73,6 +76,12 @@ def _migrate_in_use(app: App, conn: sa.Connection, context: Context, volume: Vol
     destination = _destination(app, conn, volume, request)
     args = InUseArgs(volume.id, True, request.lock_volume, attachment_id=attachment_id)
     submit_in_use(app, conn, context, volume, destination, args)
+
+
+def _is_within_cluster(conn: sa.Connection, volume: Volume, request: MigrateRequest) -> bool:
+    """Whether it may be a migration to another host that sees the storage, as far as the request tells."""
+    named = request.host is not None and clusters.is_same_storage(conn, volume.full_host, request.host)
+    return named or request.cluster is not None
 
 
 def _destination(app: App, conn: sa.Connection, volume: Volume, request: MigrateRequest) -> str:

@@ -89,15 +89,7 @@ def _new_row(
     group: Group | None,
     status: str,
 ) -> Volume:
-    source = find_source(conn, owner_scope(context), request.snapshot_id, request.source_volid, request.source_replica)
-    volume_type = _type(app, conn, context, request, source)
-    check_not_encrypted(conn, volume_type)
-    if group:
-        check_fits(group, volume_type, source)
-        request = replace(request, availability_zone=request.availability_zone or group.availability_zone)
-    zone = zone_of_new(app, conn, request.availability_zone, source, volume_type)
-    size = _size(request, source)
-    _check_quota(app, conn, context, size)
+    source, volume_type, zone, size = _wanted(app, conn, context, request, group)
     multiattach = request.multiattach or volume_type.multiattach
     limits = qos_specs.specs_of(conn, volume_type)
     new = Request(size * GiB, zone, volume_type.extra_specs, multiattach, near=near, seed=names.new_id(), qos=limits)
@@ -129,6 +121,30 @@ def _new_row(
         image_metadata=source.image_metadata if source else {},
         group_id=group.id if group else None,
     )
+
+
+def _wanted(
+    app: App, conn: sa.Connection, context: Context, request: CreateVolumeRequest, group: Group | None
+) -> tuple[VolumeSource | None, VolumeType, str, int]:
+    """The source, and the type, zone and size that the volume gets; checked against the quotas before the source is held, as
+    what extends that does. Where it changed meanwhile, it is looked at again.
+    """
+    ids = (owner_scope(context), request.snapshot_id, request.source_volid, request.source_replica)
+    source, held = find_source(conn, *ids), None
+    while True:
+        volume_type = _type(app, conn, context, request, source)
+        check_not_encrypted(conn, volume_type)
+        if group:
+            check_fits(group, volume_type, source)
+            request = replace(request, availability_zone=request.availability_zone or group.availability_zone)
+        zone, size = zone_of_new(app, conn, request.availability_zone, source, volume_type), _size(request, source)
+        _check_quota(app, conn, context, size)
+        if source is None or held is not None:
+            return held, volume_type, zone, size
+        held = find_source(conn, *ids, hold=True)
+        if held == source:
+            return held, volume_type, zone, size
+        source = held
 
 
 def _type(

@@ -79,7 +79,7 @@ HOSTS = [
              "    if names.split_host(destination)[0] != volume.host:",
              "    if names.split_host(destination)[1] == volume.host:"),
     Mutation("an evacuation of a backend empties its host", "nbdsvc/volumes/evacuate.py",
-             "*([table.c.backend == backend] if backend else [])]", "*([] if backend else [])]"),
+             "    if backend:\n        here.append(", "    if backend is None:\n        here.append("),
     Mutation("an evacuated backend takes new volumes", "nbdsvc/volumes/evacuate.py",
              "            if not row.disabled:", "            if row.disabled:"),
     Mutation("a volume leaves its snapshots behind", "nbdsvc/volumes/moves/submit.py",

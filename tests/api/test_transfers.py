@@ -284,12 +284,24 @@ def test_a_group_of_a_snapshot_whose_volume_was_given_away(transferring: Service
     theirs = {"name": "theirs", "description": "theirs", "metadata": {"theirs": "theirs"}}
     good(transferring, "p2", "PUT", f"volumes/{volume}", {"volume": theirs})
     image = {"os-set_image_metadata": {"metadata": {"theirs": "theirs"}}}
-    good(transferring, "p2", "POST", f"volumes/{volume}/action", image)
+    theirs_alone = {"volume_type": {"name": "theirs", "os-volume-type-access:is_public": False}}
+    kind = good(transferring, "root", "POST", "types", theirs_alone)["volume_type"]["id"]
+    access = {"addProjectAccess": {"project": "p2"}}
+    good(transferring, "root", "POST", f"types/{kind}/action", access)
+    for action in (image, {"os-set_bootable": {"bootable": True}}, {"os-retype": {"new_type": "theirs"}}):
+        good(transferring, "p2", "POST", f"volumes/{volume}/action", action)
+    settled(transferring, "p2", "volumes", volume)
+    assert good(transferring, "p2", "GET", f"volumes/{volume}")["volume"]["volume_type"] == "theirs"
     source = {"create-from-src": {"group_snapshot_id": whole, "name": "again"}}
     again = good(transferring, "p1", "POST", "groups/action", source)["group"]["id"]
     settled(transferring, "p1", "groups", again)
     (made,) = good(transferring, "p1", "GET", f"volumes/detail?group_id={again}")["volumes"]
-    assert "theirs" not in str(made)
+    _is_mine(made)
     (part,) = good(transferring, "p1", "GET", f"snapshots?volume_id={volume}")["snapshots"]
     single = new_volume(transferring, snapshot_id=part["id"])
-    assert "theirs" not in str(good(transferring, "p1", "GET", f"volumes/{single}")["volume"])
+    _is_mine(good(transferring, "p1", "GET", f"volumes/{single}")["volume"])
+
+
+def _is_mine(volume: dict[str, Any]) -> None:
+    assert "theirs" not in str(volume)
+    assert (volume["volume_type"], volume["bootable"]) == ("__DEFAULT__", "false")

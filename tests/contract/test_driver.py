@@ -148,11 +148,12 @@ def test_killed_while_making_leaves_nothing_that_a_repeat_or_delete_does_not_rem
     """An object that was begun under the same owner is finished by a repeated call, or removed by a delete."""
     driver, ref = make(), volume()
     new = driver.location(ref).path.parents[1] / "new"
-    (new / f"volume-{ref.id}.op").write_bytes(b"half")
+    (new / f"volume-{ref.id}.op.1").write_bytes(b"half")
     driver.create_volume(ref, "op")
     assert driver.location(ref).path.read_bytes() == bytes(SIZE)
     # The state after a kill when the object had both its name and its temporary name.
-    os.link(driver.location(ref).path, new / f"volume-{ref.id}.op")
+    os.link(driver.location(ref).path, new / f"volume-{ref.id}.op.1")
+    os.link(driver.location(ref).path, new / f"volume-{ref.id}.op")  # by an older version
     driver.create_volume(ref, "op")
     assert list(new.iterdir()) == []
     (driver.location(ref).path.parents[1] / "new" / f"volume-{ref.id}.other").write_bytes(b"half")

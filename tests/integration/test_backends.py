@@ -166,7 +166,7 @@ def test_each_backend_has_its_own_transport(make_service: Callable[..., ServiceP
     assert service.servers() == servers
     for attachment in made.values():
         detach(service, attachment["id"])
-    assert list((service.state / "exports").iterdir()) == []
+    wait_until(lambda: not list((service.state / "exports").iterdir()))
 
 
 def _kinds(service: ServiceProcess) -> list[str]:

@@ -1,6 +1,7 @@
 """Hosts that see one shared folder: each volume is served by one of them, another takes over when that is lost."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -225,6 +226,29 @@ def test_a_planned_move(world: Clustered) -> None:
     world.good("PUT", "os-services/enable", {"host": "c"})
 
 
+def test_snapshots_go_along(world: Clustered) -> None:
+    """They are where their volume is, which goes within the cluster with them; a volume is made of one, and one deleted, at the
+    other host. To other storage the volume does not go."""
+    id, content = world.written("b")
+    kept, gone = (world.good("POST", "snapshots", {"snapshot": {"volume_id": id}})["snapshot"]["id"] for _ in range(2))
+    for each in (kept, gone):
+        assert world.api.wait_status("snapshots", each) == "available"
+    assert world.ask("POST", f"volumes/{id}/action", {"os-migrate_volume": {"host": "b@own#own"}})[0] == 400
+    status, answer = world.ask("POST", f"volumes/{id}/action", {"os-migrate_volume": {"host": "c@shared#shared"}})
+    assert status == 202, answer
+    world.settle()
+    assert (world.place(id), world.row(id)["migration_status"]) == ("c@shared#shared", "success")
+    made = world.good("POST", "volumes", {"volume": {"size": 1, "snapshot_id": kept}})["volume"]["id"]
+    assert world.api.wait_status("volumes", made) == "available"
+    assert (world.place(made), world.read_file(made)) == ("c@shared#shared", content)
+    world.good("DELETE", f"snapshots/{gone}")
+    assert world.api.wait_status("snapshots", gone) == "gone"
+    status, answer = world.ask("DELETE", f"volumes/{id}?cascade=true")
+    assert status == 202, answer
+    assert world.api.wait_status("volumes", id) == "gone"
+    assert not {f"volume-{id}", f"_snapshot-{kept}", f"_snapshot-{gone}"} & world.objects()
+
+
 def test_it_is_one_pool(world: Clustered) -> None:
     """The pool is shown once, by its cluster's name; what is promised is counted once; explain calls no object of a neighbour
     orphan. A disabled cluster gets no new volumes."""
@@ -250,6 +274,28 @@ def test_who_sees_another_storage_is_refused(world: Clustered, tmp_path: Path) -
     lonely = "shared = { driver = 'memory-replicated', options = { replication_targets = { far = 'STATE/far' } } }"
     assert "fails over to other sites" in world.start_of(world.host("y", BACKENDS=lonely))
     del world.hosts["x"], world.hosts["y"]
+
+
+def test_who_is_alone_and_sees_an_empty_folder_is_refused(world: Clustered, tmp_path: Path) -> None:
+    """Its storage was not mounted when it started: what it makes of the folder is not the cluster's, and when the storage is
+    mounted it starts."""
+    pool, away = tmp_path / "mine", tmp_path / "away"
+    own = f"shared = {{ driver = 'file', options = {{ pool = '{pool}' }} }}"
+    alone = world.host("u", CLUSTER="w", BACKENDS=own).start()
+    id = world.volume("u")
+    assert world.api.wait_status("volumes", id) == "available"
+    alone.stop()
+    pool.rename(away)
+    pool.mkdir()
+    assert "and is" in (said := world.start_of(alone))
+    assert "now: mount the same one" in said
+    shutil.rmtree(pool)
+    away.rename(pool)
+    alone.start()
+    world.good("DELETE", f"volumes/{id}")
+    assert world.api.wait_status("volumes", id) == "gone"
+    alone.stop()
+    del world.hosts["u"]
 
 
 def test_the_verbs(world: Clustered) -> None:

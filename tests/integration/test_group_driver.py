@@ -9,6 +9,7 @@ from backends import Backend
 from grouping import Groups
 from replicated import OPTIONS
 from serving import ServiceProcess
+from waiting import wait_until
 
 from drivers.memory import Faults
 
@@ -17,7 +18,8 @@ GROUPED = Backend(settings={"driver": "memory-grouped", "driver_options": OPTION
 
 @pytest.fixture(scope="module")
 def module_groups(module_service: Callable[..., ServiceProcess]) -> Groups:
-    return Groups(module_service(backend=GROUPED, default_group_type="dflt"))
+    """The status of replicas is read at its start only: what an operation says of them stays."""
+    return Groups(module_service(backend=GROUPED, default_group_type="dflt", repair_interval=3600))
 
 
 @pytest.fixture
@@ -61,6 +63,51 @@ def test_a_creation_that_fails(groups: Groups, what: Any) -> None:
     """An error of any class, or the status `error`: the group is `error`, and can be deleted."""
     plan(groups, create_consistencygroup=what)
     groups.group(wanted="error")
+
+
+def test_a_creation_that_ends_without_a_word(groups: Groups) -> None:
+    """The driver has made the group and then fails: it is taken back."""
+    Faults(groups.service.state / "pool", "file").plan(
+        {"create_consistencygroup": [{"when": "after", "error": "DeviceBusy"}]}
+    )
+    groups.group(wanted="error")
+    assert not list((groups.service.state / "pool" / "groups").iterdir())
+
+
+def _cancelled(groups: Groups, verb: str, noun: str, body: dict[str, Any]) -> str:
+    """What the driver was making when it was cancelled."""
+    pool = groups.service.state / "pool"
+    Faults(pool, "file").plan({verb: [{"when": "after", "error": None, "delay": 2, "times": 1}]})
+    made = str(groups.good("POST", noun, body)[noun[:-1]]["id"])
+    part = made if noun == "groups" else groups.snapshots_of(made)[0]["id"]
+    wait_until(lambda: bool(list(pool.glob(f"*/*{part}"))), 20)
+    groups.service.client().act("operations", groups.service.client().operation_of(made)["id"], "cancel")
+    return made
+
+
+def test_a_cancel_of_a_creation_comes_too_late(groups: Groups) -> None:
+    """The group that the driver is making then is made: else the backend would have what no good row has."""
+    body = {"group": {"group_type": groups.type(), "volume_types": ["__DEFAULT__"]}}
+    made = _cancelled(groups, "create_consistencygroup", "groups", body)
+    assert groups.rest("groups", made) == "available"
+
+
+def test_a_group_snapshot_that_is_cancelled(groups: Groups) -> None:
+    """What the driver has made of it is removed."""
+    group = groups.group(2)
+    whole = _cancelled(groups, "create_cgsnapshot", "group_snapshots", {"group_snapshot": {"group_id": group}})
+    assert groups.rest("group_snapshots", whole) == "error"
+    assert parts(groups, whole) == ["error"] * 2
+    assert not list((groups.service.state / "pool" / "snapshots").iterdir())
+
+
+def test_what_could_not_be_managed_is_not_deleted(groups: Groups) -> None:
+    """Its object is not ours; the group stays with it."""
+    group = groups.group(1)
+    (volume,) = groups.volumes_of(group)
+    groups.good("POST", f"volumes/{volume}/action", {"os-reset_status": {"status": "error_managing"}})
+    assert "error_managing" in groups.refused("POST", f"groups/{group}/action", {"delete": {"delete-volumes": True}})
+    groups.good("POST", f"volumes/{volume}/action", {"os-reset_status": {"status": "available"}})
 
 
 def test_all_is_well(groups: Groups) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from postgres import Postgres
 from serving import ServiceProcess
+from waiting import wait_until
 
 from nbdsvc import errors
 
@@ -46,7 +47,7 @@ def test_they_meet_in_the_database(pair: tuple[ServiceProcess, ServiceProcess]) 
     wrong = client.post("volumes", body={"volume": {"size": 1, "imageRef": "unknown.raw"}})["volume"]["id"]
     assert api.wait_status("volumes", wrong) == "error"
     assert "unknown.raw" in client.get("operations", limit=1)["operations"][0]["error"]["message"]
-    assert not list((host.state / "exports").iterdir())
+    wait_until(lambda: not list((host.state / "exports").iterdir()))
 
 
 def test_either_may_die(pair: tuple[ServiceProcess, ServiceProcess]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from serving import PATIENCE
 from waiting import wait_until
 
-from drivers.pool import OWNER
+from drivers.marks import OWNER
 from nbdsvc.app import Waiting
 from nbdsvc.attachments.complete import complete_attachment
 from nbdsvc.attachments.connect import connect_attachment

@@ -3,6 +3,7 @@
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,11 +11,12 @@ import sqlalchemy as sa
 
 from nbdsvc import errors
 from nbdsvc.app import App
+from nbdsvc.backends import recognition
 from nbdsvc.backends.lost_host import settle_lost
 from nbdsvc.config import Settings
-from nbdsvc.driver import PoolStats
+from nbdsvc.driver import BackendObject, PoolStats
 from nbdsvc.model import clock, names
-from nbdsvc.model.entities import Move, StorageBackend, Volume, VolumeType
+from nbdsvc.model.entities import Attachment, Move, StorageBackend, Volume, VolumeType
 from nbdsvc.model.locking import locks
 from nbdsvc.model.operation import Operation
 from nbdsvc.operations.client import Operations
@@ -88,6 +90,21 @@ def test_a_migration_that_began_since_the_volume_was_read_is_ended(app: App) -> 
             App.end_move(conn, seen, needed)
 
 
+def test_a_command_for_a_snapshot_ends_the_migration_that_takes_it_along(app: App) -> None:
+    """Else it would be done by the host that its volume leaves. One for another snapshot does not concern it."""
+    with app.database.write() as conn:
+        seen, snapshot = volume_at(conn, "old", migration_status="starting"), names.new_id()
+        args = {"lock_volume": False, "snapshot_ids": [snapshot]}
+        migration = Operation(
+            names.new_id(), "volume.migrate_in_cluster", "old", "p", "volume", seen.id, args, [], backend="b"
+        )
+        journal.insert(conn, migration)
+        App.end_move(conn, seen, locks("snapshot.delete", snapshot=names.new_id()))
+        assert not journal.rows.get(conn, migration.id).cancel_requested
+        App.end_move(conn, seen, locks("snapshot.delete", snapshot=snapshot))
+        assert journal.rows.get(conn, migration.id).cancel_requested
+
+
 @pytest.mark.parametrize("kind_of_database", ["postgresql"])  # SQLite has one writer at a time
 def test_a_migration_waits_for_the_clone_that_has_read_its_volume(app: App) -> None:
     """On PostgreSQL it could begin in the middle of the clone's request, whose operation would look for the bytes where they
@@ -104,9 +121,9 @@ def test_a_migration_waits_for_the_clone_that_has_read_its_volume(app: App) -> N
 
     with ThreadPoolExecutor(1) as pool:
         with app.database.write() as conn:
-            assert find_source(conn, "p", None, seen.id)
+            assert find_source(conn, "p", None, seen.id, hold=True)
             with app.database.write() as other:
-                assert find_source(other, "p", None, seen.id)
+                assert find_source(other, "p", None, seen.id, hold=True)
             migration = pool.submit(begin)
             time.sleep(0.2)
             order.append("clone")
@@ -144,6 +161,40 @@ def moved(conn: sa.Connection, volume: Volume, host: str, kind: str, state: str,
     return repositories.moves.insert(
         conn, Move(volume.id, operation.id, 1, host, "b", "q", volume_type_id=None, **given)
     )
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_what_an_older_version_wrote_of_a_lost_host_waits_for_its_heir(app: App, shared: bool) -> None:
+    """A host's only backend has an empty name in its rows: they are of that backend, whose storage another host sees or not."""
+    with app.database.write() as conn:
+        if shared:
+            for host in ("old", "peer"):
+                member = StorageBackend(names.new_id(), host, "b", working=True, cluster="k")
+                clusters.join(app.database, conn, member, "File", {"p": "1"})
+        volume = Volume(names.new_id(), "p", "u", 1, "in-use", "old", "", "p")
+        repositories.volumes.insert(conn, volume)
+        attached = Attachment(names.new_id(), volume.id, "p", "attached")
+        repositories.attachments.insert(conn, attached)
+        ended = Operation(names.new_id(), "volume.migrate", "old", "p", "volume", volume.id, {}, [], state="failed")
+        journal.insert(conn, ended)
+        repositories.moves.insert(conn, Move(volume.id, ended.id, 1, "old", "", "q", None))
+        hosts.declare_lost(conn, "old")
+    settle_lost(app)
+    with app.database.read() as conn:
+        assert repositories.attachments.get(conn, attached.id).status == ("attached" if shared else "detaching")
+        assert bool(repositories.moves.find(conn, volume.id)) == shared
+
+
+def test_what_a_lost_host_has_of_a_deleted_volume_is_known(app: App) -> None:
+    """Else the host would be refused for it when it starts again, or get a volume of it by `rebuild`."""
+    with app.database.write() as conn:
+        gone = volume_at(conn, "here")
+        lost_places.remember(conn, moved(conn, gone, "old", "volume.migrate", "failed"))
+        repositories.volumes.delete(conn, gone.id)
+    found = [BackendObject("volume", id, "o", f"volume-{id}", GiB, "q") for id in (gone.id, names.new_id())]
+    host: Any = SimpleNamespace(name="old", database=app.database)
+    backend: Any = SimpleNamespace(driver=SimpleNamespace(list_objects=lambda: found))
+    assert recognition.unknown_objects(host, backend) == found[1:]
 
 
 def lose(app: App, host: str) -> None:

@@ -1,8 +1,9 @@
 """Pool folders on file systems that refuse: what they answer is an error of the driver's contract."""
 
+import contextlib
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,8 +11,9 @@ import pytest
 
 from drivers.file import FileDriver
 from drivers.lvm import make
+from drivers.marks import OWNER
 from drivers.memory_replicated import ReplicatedMemoryDriver
-from drivers.pool import MARKER, OWNER, PoolFolder
+from drivers.pool import MARKER, PoolFolder
 from nbdsvc import errors
 from nbdsvc.driver import VolumeRef
 from nbdsvc.units import GiB, MiB
@@ -133,6 +135,46 @@ def test_who_cannot_be_shared_says_why(tmp_path: Path) -> None:
     for driver, reason in ((lvm, "without lvmlockd"), (replicated, "other sites")):
         with pytest.raises(errors.Unsupported, match=reason):
             driver.storage_identities()
+
+
+class Late(PoolFolder):
+    """Of a host that was said to be dead: while it copies, its heir makes the object, and a client writes to that."""
+
+    heir: Callable[[], None]
+
+    def copy(self, source_fd: int, fd: int) -> None:
+        self.heir()
+        os.pwrite(fd, b"older", 0)
+
+
+@pytest.mark.parametrize("verb", ["make", "replace"])
+def test_a_host_that_is_not_dead_writes_into_no_object_of_its_heir(tmp_path: Path, verb: str) -> None:
+    """Both make it for one operation: the late one finds it made, or fails, and what was written stays."""
+    late, heir = Late("fast", tmp_path / "pool"), Heir("fast", tmp_path / "pool")
+    late.set_up()
+    path, source = late.volume_path(ID), late.snapshot_path(ID)
+    heir.make(source, MiB, "before")
+    if verb == "replace":
+        heir.make(path, MiB, "before")
+
+    def overtake() -> None:
+        getattr(heir, verb)(path, MiB, OWN, source)
+        with path.open("r+b") as file:
+            file.write(b"newer")
+
+    late.heir = overtake
+    with contextlib.suppress(errors.BackendUnavailable):
+        getattr(late, verb)(path, MiB, OWN, source)
+    assert path.read_bytes()[:5] == b"newer"
+    late.discard(path)
+    assert not list((tmp_path / "pool" / "new").iterdir())
+
+
+class Heir(PoolFolder):
+    """It copies as the file system may not."""
+
+    def copy(self, source_fd: int, fd: int) -> None:
+        os.pwrite(fd, os.pread(source_fd, MiB, 0), 0)
 
 
 def test_two_hosts_adopt_one_file(tmp_path: Path) -> None:

@@ -1,10 +1,12 @@
 """A lost host of a cluster whose storage another host takes over: its operations, and the rows of clusters."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from plans_of_hosts import PLANS
@@ -16,8 +18,9 @@ from nbdsvc.backends import fencing
 from nbdsvc.model import names
 from nbdsvc.model import operation as model
 from nbdsvc.model.entities import Move, StorageBackend, Volume
+from nbdsvc.model.groups import Group
 from nbdsvc.model.operation import Operation
-from nbdsvc.store import backends, clusters, hosts, moves, promises, repositories
+from nbdsvc.store import backends, claims, clusters, groups, host_tables, hosts, moves, promises, repositories
 from nbdsvc.store import operations as journal
 from nbdsvc.store.database import Database
 from nbdsvc.units import GiB
@@ -141,6 +144,49 @@ def test_one_storage_has_one_name(database: Database) -> None:
         assert clusters.find(conn, "alone@b") is None
 
 
+def test_who_is_alone_keeps_the_storage_of_its_volumes(database: Database) -> None:
+    """A host that starts before its folder is mounted has a new pool there: it is not taken for the cluster's. That of which a
+    volume's second place is in is kept too; one without volumes may be another."""
+    join(database, "one", {"p": "1", "q": "2", "r": "3"})
+    with database.write() as conn:
+        placed = Volume(names.new_id(), "p", "u", 1, "available", "one", "", "p")  # of an older version
+        repositories.volumes.insert(conn, placed)
+        repositories.moves.insert(conn, Move(placed.id, names.new_id(), 1, "one", "b", "q", None))
+    for storage in ({"p": "9", "q": "2", "r": "3"}, {"p": "1", "q": "9", "r": "3"}):
+        with pytest.raises(errors.Conflict, match="and is 9 now: mount the same one"):
+            join(database, "one", storage)
+    join(database, "one", {"p": "1", "q": "2", "r": "9"})
+    with database.read() as conn:
+        found = clusters.find(conn, "k@b")
+    assert found is not None
+    assert found.storage == {"p": "1", "q": "2", "r": "9"}
+
+
+def claim(conn: sa.Connection, host: str) -> None:
+    """Of a process on another machine, which has given its last sign of life."""
+    said = {"machine": "other", "pid": 1, "started": "1", "beat": 7, "seconds": 0.0, "note": "other"}
+    conn.execute(host_tables.host_claims.insert().values(host=host, instance="i", **said))
+
+
+def test_a_process_that_wakes_before_the_word_keeps_its_host(database: Database) -> None:
+    """It was silent and then beats again, before the declaration has taken its claim: it is not lost. One that stays silent
+    is, and so is a host that no process claims."""
+    with database.write() as conn:
+        claim(conn, LOST)
+    holder = claims.silent_holder(database, LOST)
+    with database.write() as conn:
+        conn.execute(host_tables.host_claims.update().values(beat=8))
+        with pytest.raises(errors.Conflict, match="serves it now"):
+            claims.forget_silent(conn, LOST, holder)
+        with pytest.raises(errors.Conflict, match="serves it now"):
+            claims.forget_silent(conn, LOST, None)
+    holder = claims.silent_holder(database, LOST)
+    with database.write() as conn:
+        claims.forget_silent(conn, LOST, holder)
+        claims.forget_silent(conn, LOST, holder)
+        assert claims.listed(conn) == []
+
+
 def volume(host: str, **given: object) -> Volume:
     return Volume(names.new_id(), "p", "u", 2, "available", host, "b", "p", **given)  # type: ignore[arg-type]
 
@@ -165,6 +211,35 @@ def test_rows_go_to_the_taker(database: Database) -> None:
         assert places == {kept.id: "two", moved.id: "one", other.id: "one", local.id: "two"}
         assert [each.host for each in repositories.moves.select(conn)] == ["one"]
         assert promises.of_pool(conn, "one@b#p") == 7 * GiB
+
+
+@pytest.mark.parametrize("kind_of_database", ["postgresql"])  # SQLite has one writer at a time
+def test_a_take_over_waits_for_no_request_that_waits_for_it(database: Database) -> None:
+    """It holds rows in the order in which requests do: a group, then its volumes by their ids."""
+    join(database, "two", {"p": "1"})
+    small, great = sorted((volume("two"), volume("two")), key=lambda each: each.id)
+    group = Group(names.new_id(), "p", "u", "available", "two", "b", names.new_id(), [])
+    with database.write() as conn:
+        for each in (great, small):
+            repositories.volumes.insert(conn, each)
+        groups.groups.insert(conn, group)
+
+    def take_over() -> int:
+        with database.write() as conn:
+            return clusters.move_rows(conn, "two", "b", "one")
+
+    waiting = sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    for first in ((groups.groups, group), (repositories.volumes, small)):
+        with ThreadPoolExecutor(1) as pool, database.write() as conn:
+            repository: Any = first[0]
+            repository.get_for_update(conn, first[1].id)
+            taken = pool.submit(take_over)
+            wait_until(lambda conn=conn: bool(conn.execute(waiting).scalar_one()), 20)
+            repositories.volumes.get_for_update(conn, great.id)
+            conn.commit()
+            assert taken.result(20) == 2
+        with database.write() as conn:
+            clusters.move_rows(conn, "one", "b", "two")
 
 
 @pytest.mark.parametrize(

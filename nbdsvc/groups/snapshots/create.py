@@ -19,18 +19,19 @@ from nbdsvc.datapath import source as sources
 from nbdsvc.driver import SnapshotRef
 from nbdsvc.groups import outcome
 from nbdsvc.groups.hold import HOLDING, Taken, exported, take_together
-from nbdsvc.groups.outcome import BAD, Outcome
+from nbdsvc.groups.outcome import BAD, BAD_DELETION, Outcome
 from nbdsvc.groups.refs import read_group_snapshot_ref, read_snapshot_refs
 from nbdsvc.host import backend_of, host_of
 from nbdsvc.location import LOCAL
 from nbdsvc.model import names, states
 from nbdsvc.model.context import Context
-from nbdsvc.model.entities import Snapshot, Volume
+from nbdsvc.model.entities import Volume
 from nbdsvc.model.groups import CONSISTENT, Group, GroupSnapshot, is_true
 from nbdsvc.model.locking import locks
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step
 from nbdsvc.refs import keep_state, read_volume_ref
+from nbdsvc.snapshots.new_row import new_row
 from nbdsvc.store import groups, quotas, repositories, transitions
 
 
@@ -63,7 +64,8 @@ def create_group_snapshot(
         volumes = groups.hold_volumes(conn, volumes)
         _check(conn, group, volumes, demanded=demanded)
         made = groups.group_snapshots.insert(conn, _row(context, group, name, description))
-        rows = [repositories.snapshots.insert(conn, _snapshot(context, made, each)) for each in volumes]
+        given = {"name": name, "description": description, "group_snapshot_id": made.id}
+        rows = [repositories.snapshots.insert(conn, new_row(context, each, **given)) for each in volumes]
         ids = tuple(row.id for row in rows), tuple(row.volume_id for row in rows)
         args = CreateGroupSnapshotArgs(made.id, group.id, *ids, demanded)
         for volume in volumes:
@@ -84,9 +86,8 @@ def _check(conn: sa.Connection, group: Group, volumes: list[Volume], *, demanded
     if placement.implements(conn, group.full_name, "GroupDriver"):
         return
     placement.require(conn, group.full_name, "SnapshotDriver")
-    in_use = [each for each in volumes if each.status == "in-use"]
-    if in_use and not placement.instant_snapshot(conn, group.full_name):
-        raise errors.Unsupported(reason="this backend cannot take a snapshot of a volume while it is in use")
+    if any(each.status == "in-use" for each in volumes):
+        placement.require_instant_snapshot(conn, group.full_name)
     for each in repositories.attachments_of(conn, *(row.id for row in volumes)) if demanded else ():
         if each.exported and each.protocol not in HOLDING:
             reason = f"volume {each.volume_id} is exported by {each.protocol}, which cannot hold its writers, and the "
@@ -96,20 +97,6 @@ def _check(conn: sa.Connection, group: Group, volumes: list[Volume], *, demanded
 def _row(context: Context, group: Group, name: str | None, description: str | None) -> GroupSnapshot:
     owner = (context.project_id, context.user_id)
     return GroupSnapshot(names.new_id(), *owner, group.id, group.group_type_id, "creating", name, description)
-
-
-def _snapshot(context: Context, made: GroupSnapshot, volume: Volume) -> Snapshot:
-    return Snapshot(
-        id=names.new_id(),
-        project_id=context.project_id,
-        user_id=context.user_id,
-        volume_id=volume.id,
-        volume_size=volume.size,
-        status="creating",
-        name=made.name,
-        description=made.description,
-        group_snapshot_id=made.id,
-    )
 
 
 def _locks(args: CreateGroupSnapshotArgs) -> list[Lock]:
@@ -186,10 +173,17 @@ def _discard_each(run: Run[CreateGroupSnapshotArgs], snapshots: list[SnapshotRef
 
 
 def _undo_take(run: Run[CreateGroupSnapshotArgs]) -> None:
-    """What a driver of groups has said of each snapshot holds; what it left without a word goes with the rows' deletion."""
-    if backend_of(run).groups() is None:
-        _discard_each(run, read_snapshot_refs(run, run.args.snapshot_ids))
+    """What a driver of groups has said of snapshots that failed holds, until these are deleted."""
+    snapshots, driver = read_snapshot_refs(run, run.args.snapshot_ids), backend_of(run).groups()
+    if driver is None:
+        _discard_each(run, snapshots)
         journaled_copy.remove_journal(run)
+    elif "take" not in run.results or Outcome.from_json(_found(run.results)).status is None:
+        for each in snapshots:
+            host_of(run).digests.discard(each.id)
+        whole = read_group_snapshot_ref(run, run.args.group_snapshot_id)
+        returned = driver.delete_cgsnapshot(whole, snapshots)
+        outcome.raise_if_bad(outcome.judge_pair(returned, BAD_DELETION, run.args.snapshot_ids), run.args.group_id)
 
 
 def _judge(run: Run[CreateGroupSnapshotArgs]) -> None:
@@ -223,6 +217,7 @@ def _fill(run: Run[CreateGroupSnapshotArgs]) -> None:
 
 def _succeed(conn: sa.Connection, operation: Operation, args: CreateGroupSnapshotArgs) -> None:
     found = Outcome.from_json(_found(operation.results))
+    repositories.snapshots.hold_left(conn, args.snapshot_ids)
     for id in args.snapshot_ids:
         transitions.finish_snapshot(conn, id, "creating", "available", progress="100%", **found.state(id))
     transitions.finish_group_snapshot(conn, args.group_snapshot_id, "creating", "available")
@@ -230,6 +225,7 @@ def _succeed(conn: sa.Connection, operation: Operation, args: CreateGroupSnapsho
 
 def _fail(conn: sa.Connection, operation: Operation, args: CreateGroupSnapshotArgs, _error: errors.Error) -> None:
     found = Outcome.from_json(_found(operation.results))
+    repositories.snapshots.hold_left(conn, args.snapshot_ids)
     for id in args.snapshot_ids:
         transitions.finish_snapshot(conn, id, "creating", found.made(id), **found.state(id))
     transitions.finish_group_snapshot(conn, args.group_snapshot_id, "creating", "error")

@@ -38,7 +38,7 @@ def delete_group_snapshot(app: App, context: Context, id: str) -> None:
         found = groups.group_snapshots.get_for_update(conn, id, owner_scope(context))
         _check_unused(conn, id)
         groups.group_snapshots.transition(conn, id, rule.sources, "deleting", action="delete")
-        snapshots = groups.snapshots_of(conn, id)
+        snapshots = repositories.snapshots.hold(conn, [each.id for each in groups.snapshots_of(conn, id)])
         for each in snapshots:
             sources = states.SNAPSHOT["delete with its group snapshot"].sources
             repositories.snapshots.transition(conn, each.id, sources, "deleting", action="be deleted with its group's")
@@ -77,6 +77,7 @@ def _judge(run: Run[DeleteGroupSnapshotArgs]) -> None:
 
 
 def _succeed(conn: sa.Connection, _operation: Operation, args: DeleteGroupSnapshotArgs) -> None:
+    repositories.snapshots.hold_left(conn, args.snapshot_ids)
     for id in args.snapshot_ids:
         repositories.snapshots.delete(conn, id)
     groups.group_snapshots.delete(conn, args.group_snapshot_id)
@@ -85,6 +86,7 @@ def _succeed(conn: sa.Connection, _operation: Operation, args: DeleteGroupSnapsh
 def _fail(conn: sa.Connection, operation: Operation, args: DeleteGroupSnapshotArgs, _error: errors.Error) -> None:
     """Each snapshot as the driver says: one that is gone has no row, also where others could not be deleted."""
     found = Outcome.from_json(operation.results.get("delete"))
+    repositories.snapshots.hold_left(conn, args.snapshot_ids)
     for id in args.snapshot_ids:
         status = found.removed(id)
         if status == "deleted":

@@ -18,3 +18,5 @@ class MoveArgs:
     """Whether its status keeps other commands away; else they end the move."""
     source: str = field(default="", metadata=IF_SET)
     destination: str = field(default="", metadata=IF_SET)
+    snapshot_ids: tuple[str, ...] = field(default=(), metadata=IF_SET)
+    """Snapshots that go with it, within a cluster."""

@@ -3,6 +3,7 @@
     leave    at the host where it is: nothing serves it any more, and what is noted of it there goes
     switch   the row names the other host, in one transaction
 
+Its snapshots are where it is: operations on them have ended before, and later ones end the migration, as those on it do.
 Before the switch a cancel or a failure ends the migration, and the volume is where it was.
 """
 
@@ -18,6 +19,7 @@ from nbdsvc.host import host_of
 from nbdsvc.model import names
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Volume
+from nbdsvc.model.groups import check_not_of_group
 from nbdsvc.model.locking import locks
 from nbdsvc.operations.operation_type import OperationType, Run, Step
 from nbdsvc.store import clusters, hosts, moves, repositories
@@ -31,10 +33,21 @@ _NAME, _DURING = "volume.migrate_in_cluster", "maintenance"
 def submit_in_cluster(
     app: App, conn: sa.Connection, context: Context, args: MoveArgs, volume: Volume, destination: str
 ) -> None:
-    """Submit the migration to `host@backend#pool`, which is the storage where the volume is; its status is the caller's."""
+    """Submit the migration to `host@backend#pool`, which is the storage where the volume is; its status is the caller's.
+
+    Raises InvalidInput for a snapshot that is a part of a group snapshot, which belongs to its group's host.
+    """
+    snapshots = repositories.snapshots_of(conn, volume.id)
+    for each in snapshots:
+        check_not_of_group(each, "go to another host with its volume")
     host, backend, _pool = names.split_host(destination)
     source = names.join_host(volume.host, volume.backend)
-    placed = replace(args, source=source, destination=names.join_host(host, backend))
+    placed = replace(
+        args,
+        source=source,
+        destination=names.join_host(host, backend),
+        snapshot_ids=tuple(each.id for each in snapshots),
+    )
     app.submit(conn, context, MIGRATE_IN_CLUSTER, placed, backend=volume, resource=("volume", volume.id))
     moves.change_status(conn, volume.id, "begin")
 
@@ -46,7 +59,8 @@ def _leave(run: Run[MoveArgs]) -> None:
         for left in exporter.inventory().exports:
             if _volume_of(exporter, left) == id:
                 exporter.remove(left)
-    host.digests.discard(id)
+    for each in (id, *run.args.snapshot_ids):
+        host.digests.discard(each)
 
 
 def _volume_of(exporter: Exporter, export: str) -> str | None:
@@ -84,7 +98,7 @@ MIGRATE_IN_CLUSTER = OperationType(
     _NAME,
     MoveArgs,
     (Step("leave", _leave), Step("switch", _switch, stoppable=False)),
-    lambda args: locks(_NAME, volume=args.volume_id),
+    lambda args: locks(_NAME, volume=args.volume_id, snapshot=list(args.snapshot_ids)),
     partial(ends.succeed, during=_DURING),
     partial(ends.fail, during=_DURING),
     modifies=True,

@@ -21,10 +21,12 @@ A = TypeVar("A")
 _NOT_REPLICATED = (None, "disabled", "not-capable")
 
 
-def check_movable(conn: sa.Connection, volume: Volume, verb: str, action: str) -> None:
+def check_movable(
+    conn: sa.Connection, volume: Volume, verb: str, action: str, *, snapshots_follow: bool = False
+) -> None:
     """InvalidState where its status does not allow it, Unsupported while it is in use, InvalidInput where it has snapshots
     or a replica, Conflict where it is being moved, or its last source still has to be removed, Frozen where its backend is.
-    verb: of states.VOLUME.
+    verb: of states.VOLUME. snapshots_follow: it may have snapshots, because only its row is to go.
     """
     backends.check_not_frozen(conn, volume.full_host)
     if volume.status == "in-use":
@@ -37,15 +39,21 @@ def check_movable(conn: sa.Connection, volume: Volume, verb: str, action: str) -
         raise errors.InvalidState(
             resource="Volume", id=volume.id, action=action, status=status, allowed=states.VOLUME[verb].allowed()
         )
-    check_nothing_stays(conn, volume, action)
+    check_nothing_stays(conn, volume, action, snapshots_follow=snapshots_follow)
 
 
-def check_nothing_stays(conn: sa.Connection, volume: Volume, action: str) -> None:
-    """InvalidInput where it has snapshots or a replica, Conflict where it is being moved, or its source is left."""
-    check_not_grouped(volume, action)
+def check_no_snapshots(conn: sa.Connection, volume: Volume) -> None:
+    """InvalidInput where it has some."""
     if snapshots := repositories.snapshots_of(conn, volume.id):
         reason = f"it has {len(snapshots)} snapshots, which would stay behind; delete them first"
         raise errors.InvalidInput(field="volume", value=volume.id, reason=reason)
+
+
+def check_nothing_stays(conn: sa.Connection, volume: Volume, action: str, *, snapshots_follow: bool = False) -> None:
+    """InvalidInput where it has snapshots or a replica, Conflict where it is being moved, or its source is left."""
+    check_not_grouped(volume, action)
+    if not snapshots_follow:
+        check_no_snapshots(conn, volume)
     if volume.replication_status not in _NOT_REPLICATED:
         reason = f"its replication is {volume.replication_status}, and its replica would stay behind"
         raise errors.InvalidInput(field="volume", value=volume.id, reason=reason)

@@ -23,7 +23,7 @@ def evacuate(world: World, volume: int, whole: int) -> str:
     """The backend of a volume, or all of its host: what is attached or has snapshots stays, and what its type binds; the others
     are elsewhere then. It takes new volumes again afterwards."""
     world.plan({})
-    target = choices.near(world, choices.volumes(world), volume, _loose(world))
+    target = choices.near(world, choices.volumes(world), volume, choices.loose(world))
     host = pick([target.store.service, target.store.service, target.store.host], whole)
     emptied = [store for store in world.stores if host in (store.service, store.host)]
     reply = world.client.put("os-services", "evacuate", body={"host": host})["evacuation"]["volumes"]
@@ -39,10 +39,6 @@ def evacuate(world: World, volume: int, whole: int) -> str:
     for store in emptied:
         world.client.put("os-services", "enable", body={"host": store.service})
     return f"{host}: {len(moving)} of {len(wanted)} volumes left it"
-
-
-def _loose(world: World) -> list[Volume]:
-    return [each for each in world.volumes if each.row["volume_type"] == ANY]
 
 
 def _fates(world: World, volume: Volume, emptied: list[Store]) -> set[str]:
@@ -123,7 +119,8 @@ def _wait_for_ends(world: World) -> None:
 
 
 def _check_unreachable(world: World, target: Volume) -> None:
-    body = {"attachment": {"volume_uuid": target.id, "connector": local(target)}}
+    connector = {**local(target), "mode": "ro" if target.readonly else "rw"}
+    body = {"attachment": {"volume_uuid": target.id, "connector": connector}}
     with contextlib.suppress(errors.BackendUnavailable):
         world.client.post("attachments", body=body)
         raise Violation(f"volume {target.id} is on a lost host, and may be attached")

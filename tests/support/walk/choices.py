@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from walk.disk import GiB
-from walk.world import Snapshot, Volume, World
+from walk.world import ANY, Snapshot, Volume, World
 
 T = TypeVar("T")
 Act = Callable[..., str]
@@ -80,6 +80,11 @@ def room_for_volume(world: World) -> bool:
 
 def free(world: World) -> list[Volume]:
     return [volume for volume in world.volumes if not volume.attached]
+
+
+def loose(world: World) -> list[Volume]:
+    """Volumes whose type lets them go anywhere: of a move of the others there is mostly a refusal to see."""
+    return [volume for volume in world.volumes if volume.row["volume_type"] == ANY]
 
 
 def taken(world: World) -> list[Volume]:

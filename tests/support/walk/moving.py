@@ -14,7 +14,7 @@ from walk.world import ANY, SETTLE_SECONDS, Store, Violation, Volume, World
 @action(2, choices.without_snapshots)
 def migrate(world: World, volume: int, pool: int, how: int, before: int) -> str:
     """To another pool of the backend, and where the volume's type allows any, to another backend or host; else it is refused."""
-    target = choices.near(world, choices.without_snapshots(world), volume, choices.written(world))
+    target = choices.near(world, choices.without_snapshots(world), volume, choices.loose(world))
     season(world, target, before)
     store, folder = destination(world, target, pool)
     body = {"host": store.pool(folder), "force_host_copy": how % 2 == 0, "lock_volume": how % 3 == 0}

@@ -25,7 +25,7 @@ def movable(world: World) -> list[Volume]:
 def migrate_in_use(world: World, volume: int, pool: int, event: int, seed: int) -> str:
     """Within its host; refused to another one, against its type, and for several attachments. Meanwhile the service may die, or
     the server of the export, which comes back at either place."""
-    target = choices.near(world, movable(world), volume, choices.written(world))
+    target = choices.near(world, movable(world), volume, choices.loose(world))
     store, folder = destination(world, target, pool)
     body = {"host": store.pool(folder), "lock_volume": seed % 2 == 0}
     if not is_allowed(target, store) or store.host != target.store.host or len(target.attached) != 1:
