@@ -78,7 +78,7 @@ static int lock_first_byte(int fd, int command, short type)
 	return err;
 }
 
-/* The descriptor of the file, whose first byte is locked; or -errno. In /dev/shm a stranger may have made a file of that name. */
+/* The descriptor of the file, whose first byte is locked; or -errno. In /dev/shm another user may have a file of that name. */
 static int open_file(const char *path)
 {
 	for (;;) {

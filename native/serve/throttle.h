@@ -19,7 +19,7 @@
 enum { NBDSVC_THROTTLE_READ = 0, NBDSVC_THROTTLE_WRITE = 1, NBDSVC_THROTTLE_DIRECTIONS = 2 };
 /* Limits of: operations, then bytes, each of reads, of writes, of both. */
 enum { NBDSVC_THROTTLE_OPERATIONS = 0, NBDSVC_THROTTLE_BYTES = 3, NBDSVC_THROTTLE_TOTAL = 2, NBDSVC_THROTTLE_LIMITS = 6 };
-/* Connections that are told apart: two servers of as many as a server lets in (door.py). Others take the place of the idlest. */
+/* Connections that are distinguished: two servers of as many as a server lets in (door.py). Others take the place of the idlest. */
 enum { NBDSVC_THROTTLE_USERS = 64 };
 
 /* Units a second. average 0: no limit; burst 0: none; seconds: of the burst, at least 1 where there is one. */
@@ -61,7 +61,7 @@ void nbdsvc_throttle_set(struct nbdsvc_throttle *throttle, const struct nbdsvc_l
 int nbdsvc_throttle_limits(const struct nbdsvc_throttle *throttle);
 /*
  * Takes one request of `bytes` for a user (not 0), or refuses it: the seconds, more than 0, after which it is to ask again.
- * more: whether it has another one behind this, so that nobody whose turn is later goes in between.
+ * more: whether it has another one behind this, so that no user whose turn is later goes in between.
  * now: seconds of a clock that does not go back; if it does, nothing leaks until it is where it was.
  */
 double nbdsvc_throttle_take(struct nbdsvc_throttle *throttle, uint64_t user, int direction, uint64_t bytes, int more,

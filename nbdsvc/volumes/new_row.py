@@ -99,8 +99,8 @@ def _new_row(
     size = _size(request, source)
     _check_quota(app, conn, context, size)
     multiattach = request.multiattach or volume_type.multiattach
-    limits = qos_specs.specs_of(conn, volume_type)
-    new = Request(size * GiB, zone, volume_type.extra_specs, multiattach, near=near, seed=names.new_id(), qos=limits)
+    limits = qos_specs.demands(conn, volume_type)
+    new = Request(size * GiB, zone, volume_type.extra_specs, multiattach, near=near, seed=names.new_id(), **limits)
     if source:
         same_type = volume_type.id == source.type_id
         where = placement.choose_pool_of_copy(app, conn, source.host, new, same_type=same_type)

@@ -202,7 +202,7 @@ def test_more_users_than_places_go_on() -> None:
     assert min(asker.count for asker in askers) > 5
 
 
-def test_a_user_that_left_keeps_nobody_waiting() -> None:
+def test_a_user_that_left_does_not_keep_others_waiting() -> None:
     """Killed while it waits: the others have its share a tenth of a second later."""
     throttle = Throttle({0: Limit(100)})
     left, stays = Asker(1), Asker(2)
