@@ -71,7 +71,7 @@ def limits_at(service: ServiceProcess, attachment: str) -> Callable[[], dict[str
 
 
 def wait_for(service: ServiceProcess, attachment: str, limits: dict[str, int]) -> None:
-    wait_until(lambda: limits_at(service, attachment)() == limits, 20, limits_at(service, attachment))
+    wait_until(lambda: limits_at(service, attachment)() == limits, 60, limits_at(service, attachment))
 
 
 def seconds_of(uri: str, count: int) -> float:
@@ -176,7 +176,7 @@ def _is_up(service: ServiceProcess, attachment: str) -> bool:
 
 def wait_for_again(service: ServiceProcess, attachment: str, limits: dict[str, int]) -> None:
     """Of a server that is started meanwhile."""
-    wait_until(lambda: _is_up(service, attachment) and limits_at(service, attachment)() == limits, 30)
+    wait_until(lambda: _is_up(service, attachment) and limits_at(service, attachment)() == limits)
 
 
 def test_a_transport_that_keeps_no_limits_is_refused(make_service: Any) -> None:

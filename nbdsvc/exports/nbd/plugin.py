@@ -143,7 +143,7 @@ def after_fork() -> None:
     """Called on nbdkit's main thread before nbdkit accepts connections."""
     lib.nbdsvc_die_with_parent()
     folder = Path(_spec["folder"])
-    _shared["limits"] = limits.created(folder.parent, _spec["volume_id"])
+    _shared["limits"] = limits.created(folder.parent, _spec.get("volume_id", folder.name))
     limits.set_limits(_shared["limits"], limits.read(folder))
     Control(_spec, ServedVolume(_served, _open_for_control, _readers, _sharing, _shared["limits"])).listen()
 
