@@ -35,6 +35,8 @@ class App:
     settings: Settings
     images: Images | None
     """None where they are another process's, which then judges references."""
+    limiting: frozenset[str] = frozenset()
+    """The transports, as attachments have them, that keep clients to limits."""
     last_heartbeat: dict[str, float] = field(default_factory=dict)
     """When the backends of this process (host@backend) reported last, by the clock that does not jump."""
     end_access: Callable[[dict[str, str]], None] | None = None

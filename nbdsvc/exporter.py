@@ -97,6 +97,8 @@ class ExportSpec:
     secret: str | None = field(default=None, repr=False)
     # The TCP port that the initiator was given, and that the export has again after a repair. None: any that is free.
     port: int | None = None
+    # Limits of the volume's clients, by keys of QoS specs of the back end (model/qos.py). Only for a LimitingExporter.
+    limits: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -233,6 +235,21 @@ class HoldingExporter(Protocol):
         """Returns when no write is under way and later ones wait. They go on after `seconds` at most, and when this process
         ends. ExportFailed where writes under way do not end in time, and for a server that does not answer.
         """
+
+
+@runtime_checkable
+class LimitingExporter(Protocol):
+    """A transport whose servers keep clients to limits, all connections and exports of a volume on this host together. Others
+    are not used for a volume whose QoS specs are for the back end.
+    """
+
+    def limit_clients(self, export_id: str, limits: Mapping[str, int]) -> None:
+        """Change the limits of a running export, also for its next server: ExportSpec.limits. Empty: none. ExportFailed where
+        its server does not take them, which is then as before.
+        """
+
+    def limits(self, export_id: str) -> Mapping[str, int]:
+        """The limits that a running export keeps its clients to now. ExportFailed where its server does not say."""
 
 
 @runtime_checkable

@@ -4,6 +4,7 @@ A Host is one name in `host@backend#pool`; a Backend is one driver with its pool
 operation belongs to the backend that its row names, so that a step finds its driver without asking for a setting.
 """
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -179,6 +180,8 @@ class Host:
     locks: Path | None = None
     # Volumes that are block devices of this host.
     devices: Callable[[], Sequence[Device]] = tuple
+    # Held while the limits of exports are read from rows and set.
+    limiting: threading.Lock = field(default_factory=threading.Lock)
     # Since when differences are known that explain/ found.
     first_seen: FirstSeen = field(default_factory=FirstSeen)
 

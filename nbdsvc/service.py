@@ -58,6 +58,7 @@ from nbdsvc.operations.engine import Engine
 from nbdsvc.operations.execution import Probe, no_probe
 from nbdsvc.operations.operation_type import OperationType
 from nbdsvc.periodic import PeriodicTask
+from nbdsvc.qos.keep import LIMIT_EXPORTS, keep_exports
 from nbdsvc.snapshots.create import CREATE_SNAPSHOT
 from nbdsvc.snapshots.delete import DELETE_SNAPSHOT
 from nbdsvc.snapshots.manage import MANAGE_SNAPSHOT
@@ -101,6 +102,8 @@ def _add_chap(info: ConnectionInfo, secret: str) -> ConnectionInfo:
 
 # By driver_volume_type. Of all transports, because an attachment keeps the one that it got.
 ADD_SECRET = {"nbd": NbdExporter.with_secret, "iscsi": _add_chap}
+# The transports that keep clients to limits (LimitingExporter).
+LIMITING = frozenset({"nbd"})
 OPERATION_TYPES = (
     ACCEPT_TRANSFER,
     CREATE_VOLUME,
@@ -147,6 +150,7 @@ OPERATION_TYPES = (
     THAW_BACKEND,
     SET_LOG,
     GET_LOG,
+    LIMIT_EXPORTS,
     EXPLAIN_HOST,
 )
 TYPES_BY_NAME = {each.name: each for each in OPERATION_TYPES}
@@ -176,6 +180,7 @@ class Service:
             settings,
             images,
             add_secret=ADD_SECRET,
+            limiting=LIMITING,
             types=self._types(),
         )
         if self.host:
@@ -321,6 +326,7 @@ class Service:
     def _repair(self, host: Host, exporter: Exporter) -> None:
         if repaired := export_repair.repair_exports(self.app, host, exporter):
             log.warning("exports to repair", count=repaired)
+        keep_exports(host, exporter)
 
     def _maintain(self, host: Host) -> None:
         export_repair.record_ends(self.app, host)

@@ -96,11 +96,11 @@ def show(request: CurrentRequest, id: str) -> JSONResponse:
 def update(request: CurrentRequest, id: str, body: UpdateBody) -> JSONResponse:
     """Set keys of QoS specs, or their consumer; the others stay. For administrators.
 
-    Errors: 400 badRequest (consumer, a key that no back end knows, or its value); 403 forbidden (the caller is no
-    administrator); 404 itemNotFound (specs).
+    Errors: 400 badRequest (consumer, a key that no back end knows, its value, or a volume's transport that cannot keep
+    clients to it); 403 forbidden (the caller is no administrator); 404 itemNotFound (specs).
     """
     specs = _specs(body.qos_specs.model_extra)
-    set_keys(request.app, id, specs, body.qos_specs.consumer)
+    set_keys(request.app, request.context, id, specs, body.qos_specs.consumer)
     return answer({"qos_specs": body.qos_specs.model_dump(exclude_none=True)})
 
 
@@ -108,9 +108,10 @@ def update(request: CurrentRequest, id: str, body: UpdateBody) -> JSONResponse:
 def delete_keys(request: CurrentRequest, id: str, body: KeysBody) -> Response:
     """Remove keys of QoS specs. For administrators.
 
-    Errors: 400 badRequest (body); 403 forbidden (the caller is no administrator); 404 itemNotFound (specs or key).
+    Errors: 400 badRequest (body, or a key that needs another); 403 forbidden (the caller is no administrator); 404
+    itemNotFound (specs or key).
     """
-    unset_keys(request.app, id, body.keys)
+    unset_keys(request.app, request.context, id, body.keys)
     return Response(status_code=202)
 
 
@@ -121,7 +122,7 @@ def delete(request: CurrentRequest, id: str) -> Response:
     Errors: 400 badRequest (volume types have them, or force); 403 forbidden (the caller is no administrator); 404
     itemNotFound (specs).
     """
-    delete_qos_specs(request.app, id, force=request.flag("force"))
+    delete_qos_specs(request.app, request.context, id, force=request.flag("force"))
     return Response(status_code=202)
 
 
@@ -140,10 +141,11 @@ def associations(request: CurrentRequest, id: str) -> JSONResponse:
 def add_association(request: CurrentRequest, id: str) -> Response:
     """Give the QoS specs to the volume type `vol_type_id`. For administrators; a GET that changes, as clients send it.
 
-    Errors: 400 badRequest (no vol_type_id, or a type that has other specs); 403 forbidden (the caller is no
+    Errors: 400 badRequest (no vol_type_id, a type that has other specs, or one whose volumes are attached by a transport that
+    cannot keep clients to these); 403 forbidden (the caller is no
     administrator); 404 itemNotFound (specs or type).
     """
-    associate(request.app, id, _type_id(request))
+    associate(request.app, request.context, id, _type_id(request))
     return Response(status_code=202)
 
 
@@ -154,7 +156,7 @@ def remove_association(request: CurrentRequest, id: str) -> Response:
     Errors: 400 badRequest (no vol_type_id); 403 forbidden (the caller is no administrator); 404 itemNotFound (specs or
     type).
     """
-    disassociate(request.app, id, _type_id(request))
+    disassociate(request.app, request.context, id, _type_id(request))
     return Response(status_code=202)
 
 
@@ -164,7 +166,7 @@ def remove_associations(request: CurrentRequest, id: str) -> Response:
 
     Errors: 403 forbidden (the caller is no administrator); 404 itemNotFound (specs).
     """
-    disassociate_all(request.app, id)
+    disassociate_all(request.app, request.context, id)
     return Response(status_code=202)
 
 

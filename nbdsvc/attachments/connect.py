@@ -13,15 +13,16 @@ from nbdsvc.attachments.access_mode import check_mode
 from nbdsvc.attachments.connection_info import stored_info
 from nbdsvc.attachments.desired_export import Exportable, export_spec, exportable, find_attachment, share_secret
 from nbdsvc.attachments.initiators import prepare_connection
-from nbdsvc.attachments.transport import choose, protocol_of
-from nbdsvc.exporter import Access, Connector, Exporter
-from nbdsvc.host import backend_of, host_of
+from nbdsvc.attachments.transport import check_limiting, choose, protocol_of
+from nbdsvc.exporter import Access, Connector, Exporter, ExportSpec, LimitingExporter
+from nbdsvc.host import Host, backend_of, host_of
 from nbdsvc.model import clock, states
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Attachment, Volume
 from nbdsvc.model.locking import locks
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step
+from nbdsvc.qos.keep import keep_export
 from nbdsvc.store import qos_specs, repositories, transitions
 
 log = structlog.get_logger(__name__)
@@ -116,9 +117,18 @@ def _export(run: Run[ConnectArgs]) -> dict[str, Any]:
         raise errors.Conflict(reason=f"the access of attachment {spec.id} was ended, which could not be recorded yet")
     where = {"location": info.location} if info.location else {}
     log.info("exported", attachment=spec.id, protocol=info.driver_volume_type, **where)
+    return {**added, **stored_info(info, _follow_limits(host, exporter, spec))}
+
+
+def _follow_limits(host: Host, exporter: Exporter, spec: ExportSpec) -> dict[str, str] | None:
+    """The limits of the front end. Those of the export follow its rows, which may have changed before it was there."""
     with host.database.read() as conn:
-        limits = qos_specs.front_end(conn, found.volume.volume_type_id, found.volume.size)
-    return {**added, **stored_info(info, limits)}
+        limits = qos_specs.limits_of(conn, spec.volume_id)
+    if limits.back_end and not isinstance(exporter, LimitingExporter):
+        check_limiting([exporter])
+    if limits.back_end != spec.limits:
+        keep_export(host, exporter, spec)
+    return limits.front_end
 
 
 def _choose_transport(run: Run[ConnectArgs], attachment: Attachment, found: Exportable) -> tuple[Exporter, Access]:
@@ -128,7 +138,9 @@ def _choose_transport(run: Run[ConnectArgs], attachment: Attachment, found: Expo
     """
     host, connector = host_of(run), Connector.parse(attachment.connector or {})
     exporters, recorded = backend_of(run).exporters, attachment.protocol
-    exporter, access = choose(exporters, connector, found.location, found.ref.extra_specs, recorded)
+    exporter, access = choose(
+        exporters, connector, found.location, found.ref.extra_specs, recorded, limited=bool(found.limits)
+    )
     if protocol_of(exporter) != attachment.protocol:
         if attachment.protocol:
             end_of_access.remove_export(host, attachment.id)

@@ -1,35 +1,37 @@
 """The export that an attachment's row calls for."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from nbdsvc import errors
 from nbdsvc.attachments.transport import protocol_of
 from nbdsvc.driver import VolumeRef
-from nbdsvc.exporter import Access, Connector, Exporter, ExportSpec
+from nbdsvc.exporter import Access, Connector, Exporter, ExportSpec, LimitingExporter
 from nbdsvc.host import Host, host_of
 from nbdsvc.location import Location
 from nbdsvc.model.entities import Attachment, Volume
 from nbdsvc.operations.operation_type import Run
 from nbdsvc.refs import volume_ref
-from nbdsvc.store import repositories
+from nbdsvc.store import qos_specs, repositories
 
 
 @dataclass(frozen=True)
 class Exportable:
-    """A volume as its exports need it: its row, what its driver gets to know of it, and where its bytes are."""
+    """A volume as its exports need it: its row, what its driver gets to know of it, where its bytes are, and its limits."""
 
     volume: Volume
     ref: VolumeRef
     location: Location
+    limits: Mapping[str, int]
 
 
 def exportable(host: Host, volume_id: str) -> Exportable:
     """The volume as it is now. Errors: NotFound, BackendUnavailable, those of the driver for a pool that is gone."""
     with host.database.read() as conn:
         volume = repositories.volumes.get(conn, volume_id)
-        ref = volume_ref(conn, volume)
-    return Exportable(volume, ref, host.of(volume).driver.location(ref))
+        ref, limits = volume_ref(conn, volume), qos_specs.limits_of(conn, volume_id).back_end
+    return Exportable(volume, ref, host.of(volume).driver.location(ref), limits)
 
 
 def find_attachment(run: Run[Any], id: str) -> Attachment | None:
@@ -56,6 +58,7 @@ def export_spec(exporter: Exporter, attachment: Attachment, found: Exportable, a
         read_only=attachment.mode == "ro" or bool(volume.readonly),
         secret=attachment.secret if access.needs_secret else None,
         port=info.get("port") if info.get("driver_volume_type") == protocol_of(exporter) else None,
+        limits=found.limits if isinstance(exporter, LimitingExporter) else {},
     )
 
 

@@ -11,6 +11,7 @@ from nbdsvc.host import Backend, Host, backend_of, host_of
 from nbdsvc.model import states
 from nbdsvc.model.context import Context
 from nbdsvc.operations.operation_type import OperationType, Run, Step
+from nbdsvc.qos.keep import keep_export
 from nbdsvc.store import repositories
 
 
@@ -42,7 +43,9 @@ def repair_export(host: Host, backend: Backend, id: str) -> None:
                 other.remove(attachment.id)
         found = exportable(host, attachment.volume_id)
         access = access_of(exporter, attachment, found.location)
-        exporter.ensure(export_spec(exporter, attachment, found, access))
+        spec = export_spec(exporter, attachment, found, access)
+        exporter.ensure(spec)
+        keep_export(host, exporter, spec)
     else:
         end_of_access.remove_export(host, id)
 

@@ -13,7 +13,7 @@ from nbdsvc.model import names
 from nbdsvc.model.entities import Volume, VolumeType
 from nbdsvc.scheduler.candidate import Candidate, Request
 from nbdsvc.scheduler.decide import Refusal, decide, judge
-from nbdsvc.scheduler.filters import CAPABILITIES
+from nbdsvc.scheduler.filters import CAPABILITIES, QOS
 from nbdsvc.store import clusters, qos_specs, repositories
 from nbdsvc.units import GiB
 
@@ -143,7 +143,7 @@ def _refused(host: str, reason: str) -> errors.InvalidInput:
 def retype_refusal(app: App, conn: sa.Connection, volume: Volume, wanted: VolumeType) -> Refusal | None:
     """What keeps the volume from having this type where it is; None where nothing does, or its pool is not reported now."""
     there = [each for each in placement.candidates(app, conn) if each.full_name == volume.full_host]
-    refusals = (judge(_request(conn, volume, wanted), each, (CAPABILITIES,)) for each in there)
+    refusals = (judge(_request(conn, volume, wanted), each, (CAPABILITIES, QOS)) for each in there)
     return next((refusal for refusal in refusals if refusal), None)
 
 
@@ -181,5 +181,5 @@ def _request(conn: sa.Connection, volume: Volume, wanted: VolumeType | None) -> 
         specs,
         multiattach,
         seed=volume.id,
-        qos=qos_specs.specs_of(conn, wanted),
+        **qos_specs.demands(conn, wanted),
     )

@@ -11,10 +11,11 @@ import structlog
 
 from nbdsvc import driver as contract
 from nbdsvc import errors
-from nbdsvc.backends import findings, membership, provider_info, recognition, replication
+from nbdsvc.backends import findings, membership, placement, provider_info, recognition, replication
 from nbdsvc.backends.destination import RECEIVES, SENDS
 from nbdsvc.backends.places import Places
 from nbdsvc.driver import BackendObject, PoolStats
+from nbdsvc.exporter import LimitingExporter
 from nbdsvc.host import Backend, Host
 from nbdsvc.store import backends, promises, repositories, transitions
 
@@ -185,6 +186,7 @@ def _capabilities(backend: Backend) -> dict[str, Any]:
     return {
         "storage_protocol": backend.exporter.protocol,
         "storage_protocols": [exporter.protocol for exporter in backend.exporters],
+        placement.LIMITING: [each.protocol for each in backend.exporters if isinstance(each, LimitingExporter)],
         "driver": contract.class_name(driver),
         "protocols": sorted(able.protocols),
         "instant_clone": able.instant_clone,

@@ -24,6 +24,8 @@ from nbdsvc.units import GiB, shown_gigabytes
 
 # A backend is down when two reports are missing, and this many seconds more for a report that is slow.
 GRACE_SECONDS = 15
+# Of a backend's report: the transports that keep clients to limits. An older version does not have it.
+LIMITING = "limiting_protocols"
 _NO_POOL = PoolStats("", 0, 0, 0, 0, 0)
 
 
@@ -166,6 +168,7 @@ def _candidate(
         goodness_function=row.capabilities.get(GOODNESS),
         cluster=row.cluster,
         served=served,
+        limiting=tuple(row.capabilities.get(LIMITING, ())),
     )  # fmt: skip
 
 
@@ -185,7 +188,7 @@ def capabilities(row: StorageBackend, pool: PoolStats) -> dict[str, Any]:
         "thick_provisioning_support": not pool.thin,
         "multiattach": reported.get("multiattach", True),
         "compression": False,
-        "QoS_support": False,
+        "QoS_support": bool(reported.get(LIMITING)),
         # A snapshot of volumes that are not in use is of one moment anyway; others are refused where it cannot be.
         CONSISTENT: "SnapshotDriver" in protocols or "GroupDriver" in protocols,
         **dict.fromkeys(REPLICATED, replicates and "GroupReplicationDriver" in protocols),

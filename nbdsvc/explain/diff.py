@@ -9,7 +9,8 @@ from nbdsvc.explain.finding import Case, Finding, said
 from nbdsvc.explain.view import View
 
 _MODULES = (volume_kinds, snapshot_kinds, group_kinds, export_kinds, service_kinds)
-EXPORT_KINDS: tuple[Case, ...] = export_kinds.OF_STORAGE
+# qos/keep.py keeps limits, and no repair: a server of an older version knows none, and is not to be started anew for them.
+EXPORT_KINDS: tuple[Case, ...] = tuple(kind for kind in export_kinds.OF_STORAGE if "limits" not in kind.id)
 OF_STORAGE: tuple[Case, ...] = tuple(kind for module in _MODULES for kind in module.OF_STORAGE)
 """Those that the host next to the storage finds."""
 OF_ROWS: tuple[Case, ...] = tuple(kind for module in _MODULES for kind in module.OF_ROWS)

@@ -1,6 +1,6 @@
 """Differences of attachments: between rows, exports, targets, sessions and devices."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from nbdsvc.explain.facts import Export
@@ -60,6 +60,25 @@ def _export_sick(view: View) -> Iterator[Found]:
     for row, export in _exported(view):
         if export.present and export.noted and export.fault:
             yield _found(view, row, reason=export.fault)
+
+
+def _limits_differ(view: View) -> Iterator[Found]:
+    for row, export in _exported(view):
+        wanted = view.facts.limits.get(row.id, {})
+        if export.limiting and not export.fault and export.limits != wanted:
+            found = "what its server does not say" if export.limits is None else _written(export.limits)
+            yield _found(view, row, found=found, wanted=_written(wanted))
+
+
+def _limits_unkept(view: View) -> Iterator[Found]:
+    for row, export in _exported(view):
+        wanted = view.facts.limits.get(row.id, {})
+        if export.present and not export.fault and not export.limiting and wanted:
+            yield _found(view, row, wanted=_written(wanted))
+
+
+def _written(limits: Mapping[str, int]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in sorted(limits.items())) or "no limits"
 
 
 def _surplus(view: View) -> Iterator[Found]:
@@ -142,6 +161,11 @@ OF_STORAGE = (
          "its own note of it", "repair the export (--fix)", _note_damaged, fix=_REPAIR),
     Case("attachment.export_sick", ERROR, "volume {volume} is attached to {attached} by {by}, and is not served: {reason}",
          "repair the export (--fix)", _export_sick, fix=_REPAIR),
+    Case("attachment.limits_differ", ERROR, "volume {volume} is attached to {attached} by {by}, and its export keeps clients "
+         "to {found}; its type says {wanted}", "repair the export (--fix), which starts a server of an older version anew, "
+         "and so interrupts its clients", _limits_differ, fix="let its export keep clients to the limits of its type"),
+    Case("attachment.limits_unkept", ERROR, "volume {volume} is attached to {attached} by {by}, which cannot keep clients to "
+         "limits; its type says {wanted}", "detach it, and attach it by another transport", _limits_unkept),
     Case("attachment.export_surplus", WARNING, "attachment {id} of volume {volume} is {status}, not exported by {protocol} "
          "according to its row, and has such an export", "remove the export (--fix)", _surplus,
          fix="remove the export that the row does not call for"),

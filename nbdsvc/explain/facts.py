@@ -17,6 +17,7 @@ class Export:
 
     fault: why it does not serve; None if not checked. present: a part of it exists. noted: the exporter can read its
     note. sessions: the initiators that are logged in; None where the transport does not report them.
+    limiting: whether its transport keeps clients to limits, and it serves. limits: these; None where its server does not say.
     """
 
     protocol: str
@@ -25,6 +26,8 @@ class Export:
     noted: bool = True
     fault: str | None = None
     sessions: frozenset[str] | None = None
+    limiting: bool = False
+    limits: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -117,6 +120,8 @@ class Facts:
     """Id -> why its digests cannot be read; empty where they can."""
     ended: frozenset[str] = frozenset()
     """Attachments whose access was ended without a record."""
+    limits: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Attachment -> the limits that its export is to keep clients to, where there are any."""
     devices: tuple[Device, ...] = ()
 
     unanswered: Mapping[str, str] = field(default_factory=dict)

@@ -2,14 +2,15 @@
 
 import fcntl
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent import futures
+from dataclasses import replace
 from pathlib import Path
 
 from nbdsvc import errors
 from nbdsvc.driver import BackendObject, PoolStats
 from nbdsvc.explain.facts import Export, LockFile
-from nbdsvc.exporter import Exporter, SessionExporter
+from nbdsvc.exporter import Exporter, LimitingExporter, SessionExporter
 from nbdsvc.host import Backend, Host
 from nbdsvc.model.entities import Attachment
 
@@ -41,7 +42,17 @@ def _look_at(exporter: Exporter, protocol: str, id: str, present: bool) -> Expor
     if fault:
         return Export(protocol, id, present, _is_noted(exporter, id), fault)
     sessions = exporter.sessions(id) if isinstance(exporter, SessionExporter) else None
-    return Export(protocol, id, present, fault="", sessions=sessions)
+    made = Export(protocol, id, present, fault="", sessions=sessions)
+    return (
+        replace(made, limiting=True, limits=_limits(exporter, id)) if isinstance(exporter, LimitingExporter) else made
+    )
+
+
+def _limits(exporter: LimitingExporter, id: str) -> Mapping[str, int] | None:
+    try:
+        return exporter.limits(id)
+    except errors.Error:
+        return None
 
 
 def _is_noted(exporter: Exporter, id: str) -> bool:

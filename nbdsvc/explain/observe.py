@@ -28,7 +28,7 @@ def observe(host: Host, late: frozenset[str] = frozenset()) -> Facts:
     exports, orphans, transport_faults = _exports(host, before)
     digests, journals = look.look_at_digests(host), look.look_at_journals(host)
     locks = look.lock_files(host.locks) if host.locks else []
-    after = _read(host.database, before.last)
+    after = _read(host.database, before.last, host.name)
     alive = [*before.unfinished, *after.operations()]
     taken = rows.lock_names(alive)
     free = [name for name in locks if name not in taken]
@@ -50,6 +50,7 @@ def observe(host: Host, late: frozenset[str] = frozenset()) -> Facts:
         live=rows.names_of(alive),
         digests=digests,
         ended=frozenset(id for id, _ in host.ended.items()),
+        limits=after.limits,
         devices=tuple(host.devices()),
     )
 
@@ -96,9 +97,9 @@ def observe_rows(
         )
 
 
-def _read(database: Database, after: int | None = None) -> Rows:
+def _read(database: Database, after: int | None = None, host: str | None = None) -> Rows:
     with database.read() as conn:
-        return rows.read(conn, after)
+        return rows.read(conn, after, host)
 
 
 def _facts(before: Rows, after: Rows, **seen: Any) -> Facts:

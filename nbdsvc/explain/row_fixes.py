@@ -98,6 +98,7 @@ ROW_FIXES: dict[str, RowFix] = {
     "attachment.note_damaged": _repair_export,
     "attachment.export_sick": _repair_export,
     "attachment.export_surplus": _repair_export,
+    "attachment.limits_differ": _repair_export,
     "attachment.stuck": _detach,
     "operation.secret_left": _sweep_secrets,
     "claim.stale": _forget_claim,

@@ -2,8 +2,8 @@
 
 import json
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 import sqlalchemy as sa
@@ -12,7 +12,7 @@ from nbdsvc.model import clock
 from nbdsvc.model.entities import Attachment, Move, Snapshot, StorageBackend, Volume
 from nbdsvc.model.groups import Group, GroupSnapshot
 from nbdsvc.model.operation import Operation
-from nbdsvc.store import groups, hosts, repositories
+from nbdsvc.store import groups, hosts, qos_specs, repositories
 from nbdsvc.store import operations as journal
 
 # The type of the operation that runs explain itself and works on no resource.
@@ -39,6 +39,8 @@ class Rows:
     missing: frozenset[str] = frozenset()
     groups: tuple[Group, ...] = ()
     group_snapshots: tuple[GroupSnapshot, ...] = ()
+    limits: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Attachment -> what its export is to keep clients to."""
 
     def by_id(self) -> dict[str, Volume | Snapshot | Attachment | Group | GroupSnapshot]:
         resources = (self.volumes, self.snapshots, self.attachments, self.groups, self.group_snapshots)
@@ -56,8 +58,10 @@ def read_exports(conn: sa.Connection) -> Rows:
     return Rows(volumes, (), _attachments(conn), (), frozenset(), unfinished, (), 0)
 
 
-def read(conn: sa.Connection, after: int | None = None) -> Rows:
-    """The rows. after: the `last` of an earlier read; operations submitted since then count as running."""
+def read(conn: sa.Connection, after: int | None = None, host: str | None = None) -> Rows:
+    """The rows. after: the `last` of an earlier read; operations submitted since then count as running. host: whose exports
+    have limits.
+    """
     last = journal.last_sequence(conn)
     return Rows(
         tuple(repositories.volumes.select(conn)),
@@ -72,6 +76,7 @@ def read(conn: sa.Connection, after: int | None = None) -> Rows:
         frozenset(hosts.missing(conn)),
         tuple(groups.groups.select(conn)),
         tuple(groups.group_snapshots.select(conn)),
+        qos_specs.limits_on(conn, host) if host else {},
     )
 
 

@@ -30,8 +30,8 @@ def choose_backend(
 
 
 def _request(conn: sa.Connection, zone: str, volume_type: VolumeType) -> Request:
-    specs = qos_specs.specs_of(conn, volume_type)
-    return Request(0, zone, volume_type.extra_specs, volume_type.multiattach, qos=specs)
+    specs = qos_specs.demands(conn, volume_type)
+    return Request(0, zone, volume_type.extra_specs, volume_type.multiattach, **specs)
 
 
 def _able(request: Request, pools: Iterable[Candidate]) -> set[str]:

@@ -87,6 +87,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "host.list_manageable": (),
     "host.set_log": (),
     "host.get_log": (),
+    "host.limit_exports": (),
     "backend.freeze": ("backend",),
     "backend.thaw": ("backend",),
     "host.explain": (),

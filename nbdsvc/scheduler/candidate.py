@@ -34,6 +34,8 @@ class Candidate:
     cluster: str = ""
     # Bytes promised to the volumes that this host serves there.
     served: int = 0
+    # The transports that keep clients to limits; none where a host of an older version reported.
+    limiting: tuple[str, ...] = ()
 
     @property
     def storage(self) -> str:
@@ -93,3 +95,5 @@ class Request:
     seed: str = ""
     # The QoS specs of the volume's type, for any consumer.
     qos: Mapping[str, str] = field(default_factory=dict)
+    # Whether they have limits that exports are to keep its clients to.
+    limited: bool = False

@@ -70,8 +70,8 @@ def _next_pool(app: App, conn: sa.Connection, volume: Volume, args: CreateArgs, 
         near = replace(near, same_backends=frozenset({names.join_host(volume.host, volume.backend)}))
     found = repositories.volume_types.find(conn, volume.volume_type_id) if volume.volume_type_id else None
     specs = found.extra_specs if found else {}
-    size, zone, limits = volume.size * GiB, volume.availability_zone, qos_specs.specs_of(conn, found)
-    wanted = Request(size, zone, specs, volume.multiattach, tried, near, volume.id, limits)
+    size, zone, limits = volume.size * GiB, volume.availability_zone, qos_specs.demands(conn, found)
+    wanted = Request(size, zone, specs, volume.multiattach, tried, near, volume.id, **limits)
     return placement.choose_pool(app, conn, wanted)
 
 

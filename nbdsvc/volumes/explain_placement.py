@@ -30,6 +30,6 @@ def explain_placement(app: App, context: Context, question: PlacementQuestion) -
         volume_type = usable_type(app, conn, context, question.volume_type)
         zone = choose_zone(app, conn, question.availability_zone, volume_type)
         specs, excluded = volume_type.extra_specs, frozenset(question.without)
-        limits = qos_specs.specs_of(conn, volume_type)
-        wanted = Request(question.size * GiB, zone, specs, volume_type.multiattach, excluded, qos=limits)
+        limits = qos_specs.demands(conn, volume_type)
+        wanted = Request(question.size * GiB, zone, specs, volume_type.multiattach, excluded, **limits)
         return placement.choose(app, conn, wanted)

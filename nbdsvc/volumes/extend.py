@@ -14,6 +14,7 @@ from nbdsvc.model.entities import Volume
 from nbdsvc.model.locking import locks
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step
+from nbdsvc.qos.keep import keep_volume
 from nbdsvc.refs import read_volume_ref
 from nbdsvc.store import quotas, repositories, transitions
 from nbdsvc.units import GiB
@@ -76,6 +77,7 @@ def _extend(run: Run[ExtendArgs]) -> None:
     for attachment in attachments:
         if attachment.exported and attachment.protocol:
             host.exporter(attachment.protocol).resize(attachment.id, new_size)
+    keep_volume(host, id)
 
 
 def _succeed(conn: sa.Connection, _operation: Operation, args: ExtendArgs) -> None:

@@ -91,8 +91,8 @@ def _new_row(
 ) -> Volume:
     source, volume_type, zone, size = _wanted(app, conn, context, request, group)
     multiattach = request.multiattach or volume_type.multiattach
-    limits = qos_specs.specs_of(conn, volume_type)
-    new = Request(size * GiB, zone, volume_type.extra_specs, multiattach, near=near, seed=names.new_id(), qos=limits)
+    limits = qos_specs.demands(conn, volume_type)
+    new = Request(size * GiB, zone, volume_type.extra_specs, multiattach, near=near, seed=names.new_id(), **limits)
     if source:
         same_type = volume_type.id == source.type_id
         where = placement.choose_pool_of_copy(app, conn, source.host, new, same_type=same_type)

@@ -7,10 +7,11 @@ import sqlalchemy as sa
 from nbdsvc import errors
 from nbdsvc.app import App, owner_scope
 from nbdsvc.backends.destination import destination_for_type, retype_refusal
-from nbdsvc.model import states
+from nbdsvc.model import qos, states
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Volume, VolumeType
 from nbdsvc.model.groups import check_not_grouped
+from nbdsvc.qos.keep import check_transport, submit_limits
 from nbdsvc.store import backends, qos_specs, repositories
 from nbdsvc.types.encryption import check_not_encrypted
 from nbdsvc.types.queries import usable_type
@@ -40,7 +41,9 @@ def retype_volume(app: App, context: Context, id: str, new_type: str, policy: Mi
         refusal = retype_refusal(app, conn, volume, wanted)
         if refusal is None:
             backends.check_not_frozen(conn, volume.full_host)
+            _check_transports(app, conn, volume, wanted)
             repositories.volumes.update(conn, id, volume_type_id=wanted.id, multiattach=wanted.multiattach)
+            submit_limits(app, conn, context, [wanted.id])
             return
         if policy == "never":
             reason = f"the volume would have to be migrated, and the migration policy is never: {refusal}"
@@ -65,6 +68,14 @@ def _check(conn: sa.Connection, volume: Volume, wanted: VolumeType) -> None:
         raise errors.InvalidInput(field="new_type", value=wanted.name, reason=reason)
     if repositories.moves.find(conn, volume.id):
         raise errors.Conflict(reason=f"volume {volume.id} cannot be retyped now: it is being moved")
+
+
+def _check_transports(app: App, conn: sa.Connection, volume: Volume, wanted: VolumeType) -> None:
+    specs = qos_specs.of_type(conn, wanted)
+    if specs and qos.limits(specs.consumer, specs.specs, volume.size):
+        for attachment in repositories.attachments_of(conn, volume.id):
+            if attachment.exported:
+                check_transport(app, volume.id, attachment.protocol, "new_type")
 
 
 def _changes_front_end(conn: sa.Connection, volume: Volume, wanted: VolumeType) -> bool:

@@ -16,7 +16,7 @@ UNHINTED = [
     Mutation("a revert forgets the last chunk of each piece", "nbdsvc/datapath/reconcile.py",
              "range(0, len(new), CHUNK)", "range(0, len(new) - CHUNK, CHUNK)"),
     Mutation("zeroes lose their tail", "nbdsvc/exports/nbd/plugin.py",
-             "lib.nbdsvc_served_zero(h.served, count, offset,", "lib.nbdsvc_served_zero(h.served, count & ~4095, offset,"),
+             "lib.nbdsvc_client_zero(h.client, count, offset,", "lib.nbdsvc_client_zero(h.client, count & ~4095, offset,"),
     Mutation("a snapshot is as large as its volume is now", "nbdsvc/volumes/source.py",
              "_source(volume, snapshot.volume_size)", "_source(volume, volume.size)"),
     Mutation("an extension frees a volume in use", "nbdsvc/volumes/extend.py",

@@ -6,7 +6,7 @@ from dataclasses import replace
 from planting import INITIATOR, Planted
 from plants import case
 
-from nbdsvc.exporter import Access, ExportSpec
+from nbdsvc.exporter import Access, ExportSpec, LimitingExporter
 from nbdsvc.location import Location
 from nbdsvc.model import names
 
@@ -56,6 +56,40 @@ def _target_and_backstore_gone(w: Planted) -> str:
     id = w.attach(volume)
     del w.lio.targets[w.iqn(volume)]
     del w.lio.objects[names.volume_name(volume)]
+    return id
+
+
+def _limited(w: Planted, volume: str) -> None:
+    """Its type has QoS specs now, and nothing was done about it."""
+    specs = """'q', 'q', 'back-end', '{"read_iops_sec": "7"}', created_at"""
+    w.sql(f"INSERT INTO qos_specs (id, name, consumer, specs, created_at) SELECT {specs} FROM volumes LIMIT 1")
+    columns, kind = "id, name, extra_specs, projects, is_public, qos_specs_id", "'t', 't', '{}', '[]', 1, 'q'"
+    w.sql(f"INSERT INTO volume_types ({columns}, created_at) SELECT {kind}, created_at FROM volumes LIMIT 1")
+    w.sql("UPDATE volumes SET volume_type_id = 't' WHERE id = ?", volume)
+
+
+@case("attachment.limits_differ")
+def _limits_of_an_export_differ(w: Planted) -> str:
+    volume = w.volume()
+    id = w.attach(volume, "nbd")
+    _limited(w, volume)
+    return id
+
+
+@case("attachment.limits_differ")
+def _export_with_limits_of_its_own(w: Planted) -> str:
+    id = w.attach(w.volume(), "nbd")
+    exporter = w.host.exporter("nbd")
+    assert isinstance(exporter, LimitingExporter)
+    exporter.limit_clients(id, {"total_bytes_sec": 5})
+    return id
+
+
+@case("attachment.limits_unkept")
+def _limits_by_a_transport_without(w: Planted) -> str:
+    volume = w.volume()
+    id = w.attach(volume)
+    _limited(w, volume)
     return id
 
 

@@ -217,7 +217,7 @@ class World:
         return self.settled("cgsnapshots", self.good("POST", "/v3/cgsnapshots", body)["cgsnapshot"]["id"])
 
     def new_qos_specs(self) -> str:
-        body = {"qos_specs": {"name": self.unique("qos"), "size_iops_sec": "4096"}}
+        body = {"qos_specs": {"name": self.unique("qos"), "write_iops_sec": "100", "size_iops_sec": "4096"}}
         return str(self.good("POST", "/v3/qos-specs", body)["qos_specs"]["id"])
 
     def new_transfer(self) -> tuple[str, str]:

@@ -26,7 +26,7 @@ class _WithoutThreads(Control):
 
 def test_a_failed_start_of_a_thread_does_not_end_the_channel(short_folder: Path) -> None:
     """The next request is answered."""
-    volume = ServedVolume(lambda: None, lambda *_: None, set(), None)
+    volume = ServedVolume(lambda: None, lambda *_: None, set(), None, None)
     _WithoutThreads({"folder": str(short_folder)}, volume).listen()
     answers = []
     for _ in range(2):

@@ -115,6 +115,8 @@ def of(candidate: Candidate, **changes: Any) -> Candidate:
         (replace(ONE, extra_specs={"tier": "gold"}), FAST, "CapabilitiesFilter", "tier = gold requested, this reports no such capability"),
         (replace(ONE, extra_specs={"volume_backend_name": "x"}), FAST, "CapabilitiesFilter", "volume_backend_name = x requested, this has fast"),
         (replace(ONE, multiattach=True), of(FAST, capabilities={"multiattach": False}), "CapabilitiesFilter", "several attachments requested, this allows one"),
+        (replace(ONE, limited=True), of(FAST, capabilities={"storage_protocol": ["iSCSI", "nbd"]}), "QosFilter", "the QoS specs of the type are for the back end, and exports by iSCSI, nbd cannot keep clients to them"),
+        (replace(ONE, limited=True, extra_specs={"storage_protocol": "iSCSI"}), of(FAST, capabilities={"storage_protocol": ["iSCSI", "nbd"]}, limiting=("nbd",)), "QosFilter", "the QoS specs of the type are for the back end, and exports by iSCSI cannot keep clients to them"),
         (ONE, of(FAST, filter_function="volume.size < 1"), "DriverFilter", "the backend's filter_function is false: volume.size < 1"),
         (ONE, of(FAST, filter_function="1 / 0"), "DriverFilter", "Setting filter_function: division by zero"),
         (ONE, of(FAST, filter_function="1 +"), "DriverFilter", "Setting filter_function: column 4: something is missing at the end"),

@@ -74,6 +74,22 @@ def test_a_type_that_no_transport_serves_is_named() -> None:
         choose((NBD, ISCSI), BOTH, HERE, {"storage_protocol": "FC"}, None)
 
 
+@dataclass
+class Limiting(Transport):
+    """One that keeps clients to limits."""
+
+    limit_clients = limits = Transport.accept
+
+
+def test_a_limited_volume_has_only_transports_that_limit() -> None:
+    """Whatever was recorded, and the backend's best; where the type wants another one, that is the refusal."""
+    limiting: Any = Limiting("nbd", "host")
+    assert choose((ISCSI, limiting), BOTH, HERE, {}, "iscsi", limited=True)[0] is limiting
+    for exporters, specs in ((ISCSI,), {}), ((limiting, ISCSI), {"storage_protocol": "iSCSI"}):
+        with pytest.raises(errors.Unsupported, match="exports by iSCSI cannot keep clients"):
+            choose(exporters, BOTH, HERE, specs, None, limited=True)
+
+
 def test_a_transport_that_cannot_serve_the_location_is_passed_over() -> None:
     """Also the recorded one, and the backend's best."""
     assert choose((ISCSI, NBD_ANYWHERE), BOTH, REMOTE, {}, "iscsi")[0].protocol == "nbd"

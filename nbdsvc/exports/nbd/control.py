@@ -11,6 +11,8 @@ the reply of a refusal or failure is `{"error": message}`. Only this user can op
     switch   hold_ms, seconds             the destination becomes the volume; clients stay connected. Refused after `seconds`
                                           without a certain record: commands that depend on it are refused until it is
     hold     hold_ms                      clients' requests wait until the connection has another line or ends
+    limit_clients  limits                 the limits of the volume's clients (limits.py), also of its other servers here
+    limits                                the limits that they have now
 
 The reply to a hold comes when no request is under way, a second one at its end: whether requests have waited all the time.
 A hold ends with its connection, and so with the process that requested it; no mirror begins, ends or switches meanwhile.
@@ -33,7 +35,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nbdsvc._native import ffi, lib
-from nbdsvc.exports.nbd import moved
+from nbdsvc.exports.nbd import limits, moved
 
 SOCKET = "ctl.sock"
 # The most bytes of a request, and the seconds in which it has to arrive: one short line from a process of this user.
@@ -49,6 +51,8 @@ _HOLDS, _BETWEEN_SECONDS = 3, 1.0
 _RECORD_SECONDS = 20.0
 _MALFORMED = "the request is malformed: {!r}"
 _BUSY = "its writers are held already, or its mirror changes now"
+# Commands that leave the gate alone.
+_ALWAYS = ("status", "limit", "limit_clients", "limits")
 _STATES = ("copying", "synchronised", "failed")
 _REFUSALS = {11: "the mirror is not synchronised", 110: "requests under way did not end in time",
              27: "the volume has grown since the mirror began", 28: "the destination is smaller than the volume"}  # fmt: skip
@@ -61,12 +65,14 @@ class Refused(Exception):
 class ServedVolume(NamedTuple):
     """The volume in the plugin. served: returns the volume that all writers share, and makes it at the first call.
     open: opens a path, read-only if the second argument is true. readers: the read-only opens, which `lock` protects.
+    limits: of its clients.
     """
 
     served: Callable[[], Any]
     open: Callable[[str, bool], Any]
     readers: set[Any]
     lock: Any
+    limits: Any
 
 
 class _Switch(threading.Thread):
@@ -161,8 +167,9 @@ class Control:
         try:
             request = json.loads(line)
             command = {"start": self._start, "status": self._status, "limit": self._limit, "cancel": self._cancel,
-                       "switch": self._switch}[request["do"]]  # fmt: skip
-            if request["do"] in ("status", "limit"):
+                       "switch": self._switch, "limit_clients": self._limit_clients,
+                       "limits": self._limits}[request["do"]]  # fmt: skip
+            if request["do"] in _ALWAYS:
                 return command(request)
             if not self._gate.acquire(blocking=False):
                 raise Refused(_BUSY)
@@ -208,6 +215,13 @@ class Control:
                 raise Refused("its volume is not mirrored")
             lib.nbdsvc_mirror_set_rate(mirror, rate)
         return self._status(request)
+
+    def _limit_clients(self, request: dict[str, Any]) -> dict[str, Any]:
+        limits.set_limits(self._volume.limits, request["limits"])
+        return self._limits(request)
+
+    def _limits(self, _request: dict[str, Any]) -> dict[str, Any]:
+        return {"limits": limits.limits_of(self._volume.limits)}
 
     def _cancel(self, _request: dict[str, Any]) -> dict[str, Any]:
         self._check_decided()

@@ -9,9 +9,10 @@ from typing import Any
 
 from nbdsvc import errors, process
 from nbdsvc.exporter import Access, ConnectionInfo, Connector, ExportSpec, Health, Inventory, check_scheme
-from nbdsvc.exports.nbd import connection, processes
+from nbdsvc.exports.nbd import connection, limits, processes
 from nbdsvc.exports.nbd.command import launch_command, pythonpath
 from nbdsvc.exports.nbd.holds import Holds
+from nbdsvc.exports.nbd.limiting import Limiting
 from nbdsvc.exports.nbd.mirrors import Mirrors
 from nbdsvc.exports.nbd.state_dir import StateDir
 from nbdsvc.exports.note_version import VERSION, check_version, is_at, noted_location
@@ -29,7 +30,7 @@ _SERVED = ("volume_id", "read_only", "write_through", "tcp", "tls", "host", "fil
 _ATTACHMENT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-class NbdExporter(Mirrors, Holds):
+class NbdExporter(Mirrors, Holds, Limiting):
     """See nbdsvc/exporter.py for the contract.
 
     host_name: connectors on this host get the unix socket, others TCP. listen_address: the address of TCP sockets; None
@@ -91,15 +92,17 @@ class NbdExporter(Mirrors, Holds):
         state = StateDir(self._root, spec.id)
         wanted, found = self._describe(spec), self._note(state)
         wanted["location"] = (self.moved_to(spec.id, spec.location) or spec.location).to_json()
-        if not (found and _serves(found, wanted) and self._fault(state) == ""):
-            self._start(state, wanted | {"port": spec.port or (found or {}).get("port")}, spec.secret)
+        if not (found and _serves(found, wanted) and self._fault(state) == "" and self._is_limited(spec)):
+            self._start(state, wanted | {"port": spec.port or (found or {}).get("port")}, spec)
         return self._info(state, network=spec.access.network)
 
     def remove(self, export_id: str) -> None:
         """End every server of the export, also one without a note."""
         state = StateDir(self._root, export_id)
+        note = state.read() or {}
         state.end_process()
         state.remove()
+        self._forget_limits(note.get("volume_id"))
 
     def resize(self, export_id: str, size: int) -> None:
         """Do nothing: each new client gets the volume's present size, and a client of `growing_name` has no limit."""
@@ -186,11 +189,12 @@ class NbdExporter(Mirrors, Holds):
             lives = False
         return "" if lives else "its server does not answer"
 
-    def _start(self, state: StateDir, spec: dict[str, Any], secret: str | None) -> None:
+    def _start(self, state: StateDir, spec: dict[str, Any], wanted: ExportSpec) -> None:
         """Start a server. After a failure an export with a port keeps its note, so that no other gets the port."""
         state.end_process()
         # No fsync for a new export: no initiator knows it yet, and the note is written again with the port.
-        state.write(spec, secret, durable=spec["port"] is not None)
+        state.write(spec, wanted.secret, durable=spec["port"] is not None)
+        limits.write(state.path, wanted.limits)
         try:
             port = self._launch(state, spec)
         except errors.CommandFailed as error:
@@ -203,7 +207,7 @@ class NbdExporter(Mirrors, Holds):
             raise errors.ExportFailed(export=state.id, reason=log or "it does not answer")
         found = int(port) if port.isdigit() else None
         if found is None or found != spec["port"]:
-            state.write({**spec, "port": found}, secret)
+            state.write({**spec, "port": found}, wanted.secret)
 
     def _launch(self, state: StateDir, spec: dict[str, Any]) -> str:
         """Start the daemon and return its output, the TCP port.

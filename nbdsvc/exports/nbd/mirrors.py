@@ -1,18 +1,16 @@
 """The service's half of mirroring: commands to the server of an export, by its private channel (control.py)."""
 
 import contextlib
-import json
-import socket
 from pathlib import Path
 from typing import Any
 
 from nbdsvc import errors
 from nbdsvc.exporter import MirrorState
 from nbdsvc.exports.nbd import moved
+from nbdsvc.exports.nbd.channel import SOCKET, command
 from nbdsvc.exports.nbd.state_dir import StateDir
 from nbdsvc.location import Location
 
-_SOCKET = "ctl.sock"
 # Seconds. Longer than a command waits for requests under way, and a switch for the disks (control.py).
 ANSWER_SECONDS = 30.0
 # Each takes three seconds at most (control.py). Whoever ends a mirror does it again where these are not enough.
@@ -51,7 +49,7 @@ class Mirrors:
         clients; one that does not answer is started again by the next repair. One without the channel, of an older version,
         mirrors nothing and goes on.
         """
-        if (self._root / export_id / _SOCKET).exists() and not self._is_cancelled(export_id):
+        if (self._root / export_id / SOCKET).exists() and not self._is_cancelled(export_id):
             StateDir(self._root, export_id).end_process()
         return self.moved_to(export_id, source)
 
@@ -99,19 +97,4 @@ class Mirrors:
         moved.forget(state.path)
 
     def _command(self, export_id: str, **request: Any) -> dict[str, Any]:
-        try:
-            answer = json.loads(_ask(self._root / export_id / _SOCKET, json.dumps(request).encode() + b"\n"))
-        except (OSError, ValueError) as error:
-            reason = f"its server does not take the command {request['do']}: {error}"
-            raise errors.ExportFailed(export=export_id, reason=reason) from error
-        if "error" in answer:
-            raise errors.ExportFailed(export=export_id, reason=str(answer["error"]))
-        return dict(answer)
-
-
-def _ask(path: Path, line: bytes) -> bytes:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-        sock.settimeout(ANSWER_SECONDS)
-        sock.connect(str(path))
-        sock.sendall(line)
-        return b"".join(iter(lambda: sock.recv(1 << 16), b""))
+        return command(self._root, export_id, ANSWER_SECONDS, **request)

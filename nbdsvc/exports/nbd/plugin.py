@@ -1,8 +1,8 @@
 """The export itself: a script for nbdkit's Python plugin (API version 2), control in Python and bytes in the C core.
 
 It runs in nbdkit's own interpreter, which has no virtual environment: the launcher sets PYTHONPATH. It imports nothing
-but nbdkit, the core, door.py, control.py and moved.py. Each callback ends in one C call that releases the GIL; the thread
-state of nbdkit's worker threads is pinned (native/serve/thread_state.c), which is what makes that fast.
+but nbdkit, the core, door.py, control.py, limits.py and moved.py. Each callback ends in one C call that releases the GIL;
+the thread state of nbdkit's worker threads is pinned (native/serve/thread_state.c), which is what makes that fast.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from typing import Any
 import nbdkit
 
 from nbdsvc._native import ffi, lib
-from nbdsvc.exports.nbd import moved
+from nbdsvc.exports.nbd import limits, moved
 from nbdsvc.exports.nbd.control import Control, ServedVolume
 from nbdsvc.exports.nbd.door import Door
 
@@ -36,7 +36,7 @@ _readers: set[Any] = set()
 # The lock of the two above and of the volume's location: a switch to another place changes all of them.
 _sharing = threading.RLock()
 # Looked up once, because every request calls them.
-_pread, _pwrite, _from_buffer = lib.nbdsvc_served_pread, lib.nbdsvc_served_pwrite, ffi.from_buffer
+_pread, _pwrite, _from_buffer = lib.nbdsvc_client_pread, lib.nbdsvc_client_pwrite, ffi.from_buffer
 _FUA_FLAG = nbdkit.FLAG_FUA
 
 
@@ -50,6 +50,9 @@ class Handle:
         self.readonly = readonly or _spec["read_only"]
         self.served = ffi.NULL if self.readonly else _served()
         self.vol = _new_reader() if self.readonly else _shared["vol"]
+        made = ffi.new("struct nbdsvc_client **")
+        _check(lib.nbdsvc_client_create(_shared["limits"], self.vol, self.served, made))
+        self.client = made[0]
 
 
 def _open_vol(path: str, flags: int) -> Any:
@@ -139,7 +142,10 @@ def config_complete() -> None:
 def after_fork() -> None:
     """Called on nbdkit's main thread before nbdkit accepts connections."""
     lib.nbdsvc_die_with_parent()
-    Control(_spec, ServedVolume(_served, _open_for_control, _readers, _sharing)).listen()
+    folder = Path(_spec["folder"])
+    _shared["limits"] = limits.created(folder.parent, _spec.get("volume_id", folder.name))
+    limits.set_limits(_shared["limits"], limits.read(folder))
+    Control(_spec, ServedVolume(_served, _open_for_control, _readers, _sharing, _shared["limits"])).listen()
 
 
 def thread_model() -> int:
@@ -171,6 +177,7 @@ def close(h: Handle) -> None:
     # NBD_OPT_INFO opens and closes the export before the handshake continues.
     with contextlib.suppress(PermissionError):
         _door.arrive()
+    lib.nbdsvc_client_destroy(h.client)
     if h.readonly:
         with _sharing:
             _readers.discard(h.vol)
@@ -236,23 +243,23 @@ def can_multi_conn(h: Handle) -> bool:
 
 
 def pread(h: Handle, buf: Any, offset: int, flags: int) -> None:
-    result = _pread(h.vol, _from_buffer(buf), len(buf), offset)
+    result = _pread(h.client, _from_buffer(buf), len(buf), offset)
     if result:
         _check(result)
 
 
 def pwrite(h: Handle, buf: Any, offset: int, flags: int) -> None:
-    result = _pwrite(h.served, _from_buffer(buf), len(buf), offset, FUA if flags & _FUA_FLAG else 0)
+    result = _pwrite(h.client, _from_buffer(buf), len(buf), offset, FUA if flags & _FUA_FLAG else 0)
     if result:
         _check_durable(h, result)
 
 
 def zero(h: Handle, count: int, offset: int, flags: int) -> None:
-    _check_durable(h, lib.nbdsvc_served_zero(h.served, count, offset, _flags(flags)))
+    _check_durable(h, lib.nbdsvc_client_zero(h.client, count, offset, _flags(flags)))
 
 
 def trim(h: Handle, count: int, offset: int, flags: int) -> None:
-    _check_durable(h, lib.nbdsvc_served_trim(h.served, count, offset, _flags(flags)))
+    _check_durable(h, lib.nbdsvc_client_trim(h.client, count, offset, _flags(flags)))
 
 
 def flush(h: Handle, flags: int) -> None:
@@ -262,7 +269,7 @@ def flush(h: Handle, flags: int) -> None:
 
 def cache(h: Handle, count: int, offset: int, flags: int) -> None:
     lib.nbdsvc_pin_thread()
-    _check(lib.nbdsvc_vol_cache(h.vol, count, offset))
+    _check(lib.nbdsvc_client_cache(h.client, count, offset))
 
 
 def extents(h: Handle, count: int, offset: int, flags: int) -> list[tuple[int, int, int]]:

@@ -6,6 +6,7 @@
                           served      locked by each process of the server, for as long as it lives
                           process     pid and start time of the shell that keeps the server (keep.sh)
                           ctl.sock    the server's private channel (control.py)
+                          limits.json what the server keeps its clients to, where there was any (limits.py)
                           log         the server's warnings and errors
          <attachment id>.moved        the volume's new location, after a switch (moved.py)
 """
