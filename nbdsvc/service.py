@@ -94,13 +94,15 @@ FIRST_REPORT_SECONDS = 20.0
 
 
 def _add_chap(info: ConnectionInfo, secret: str) -> ConnectionInfo:
+    if "auth_method" not in info.data:  # of a fake target
+        return info
     from nbdsvc.exports.lio import LioExporter  # imported here: only needed where there is such an attachment
 
     return LioExporter.with_secret(info, secret)
 
 
 # By driver_volume_type. Of all transports, because an attachment keeps the one that it got.
-ADD_SECRET = {"nbd": NbdExporter.with_secret, "iscsi": _add_chap}
+ADD_SECRET = {"nbd": NbdExporter.with_secret, "iscsi": _add_chap, "iser": _add_chap}
 OPERATION_TYPES = (
     ACCEPT_TRANSFER,
     CREATE_VOLUME,

@@ -70,5 +70,6 @@ class Settings(Limits, Choice, Work, Backups, Exports, Images, Storage, Access, 
         used = {exporter for backend in self.served_backends.values() for exporter in backend.exporters}
         clusters = {backend.cluster for backend in self.served_backends.values()}
         yield Check(self.host in clusters, "cluster", "must not be the host's own name: both stand before an @")
-        portals_missing = used - {"nbd"} and not self.iscsi_portals
+        needed = {"lio", "lio-memory"} | (set() if self.iser_portals else {"iser-memory"})
+        portals_missing = used & needed and not self.iscsi_portals
         yield Check(portals_missing, "iscsi_portals", "needs at least one address")
