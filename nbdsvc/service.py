@@ -5,6 +5,7 @@
 
 import contextlib
 import socket
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -165,6 +166,7 @@ class Service:
         migrate.upgrade(self.database)
         self.database.check()
         self.database.follow_clock()
+        self._notifying = self._make_notifying(with_host=with_host) if settings.notifications else []
         self._claim = self._take_host() if with_host else None
         self.host = make_host(settings, self.database) if with_host else None
         if self.host and self._claim:
@@ -318,7 +320,18 @@ class Service:
                 if isinstance(each.driver, ReplicaDriver)
             ),
             PeriodicTask("maintenance", seconds, partial(self._maintain, host), confirm, reports_jumps=True),
+            *(PeriodicTask(name, seconds, look, confirm) for name, seconds, look in self._notifying),
         ]
+
+    def _make_notifying(self, *, with_host: bool) -> list[tuple[str, float, Callable[[], None]]]:
+        """Let the database have an outbox. The tasks of a host: their names, seconds between two calls, and themselves.
+
+        ConfigError for a wrong secret file.
+        """
+        from nbdsvc.notifications import outbox, tasks  # loaded only where they are configured
+
+        self.database.outbox = outbox.OperationOutbox(self.settings.notification_rows)
+        return tasks.make(self.settings, self.database) if with_host else []
 
     def _repair(self, host: Host, exporter: Exporter) -> None:
         if repaired := export_repair.repair_exports(self.app, host, exporter):

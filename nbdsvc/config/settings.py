@@ -14,6 +14,7 @@ from nbdsvc.config.exports import Exports
 from nbdsvc.config.images import Images
 from nbdsvc.config.installation import Installation
 from nbdsvc.config.limits import Limits
+from nbdsvc.config.notifications import Notifications
 from nbdsvc.config.storage import Storage
 from nbdsvc.config.work import Work
 
@@ -21,7 +22,7 @@ from nbdsvc.config.work import Work
 # The fields of a dataclass's last base come first, so that `nbdsvc show-config` prints those of Installation at the
 # top.
 @dataclass(frozen=True)
-class Settings(Limits, Choice, Work, Backups, Exports, Images, Storage, Access, Installation):
+class Settings(Limits, Choice, Work, Notifications, Backups, Exports, Images, Storage, Access, Installation):
     """All settings."""
 
     @property
@@ -65,7 +66,7 @@ class Settings(Limits, Choice, Work, Backups, Exports, Images, Storage, Access, 
 
     def checks(self) -> Iterator[Check]:
         """The checks of each kind of settings, and then those that concern several kinds together."""
-        for kind in (Installation, Access, Storage, Exports, Backups, Work, Choice):
+        for kind in (Installation, Access, Storage, Exports, Backups, Notifications, Work, Choice):
             yield from kind.checks(self)
         used = {exporter for backend in self.served_backends.values() for exporter in backend.exporters}
         clusters = {backend.cluster for backend in self.served_backends.values()}

@@ -11,7 +11,7 @@ from nbdsvc.model import states
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Volume, VolumeType
 from nbdsvc.model.groups import check_not_grouped
-from nbdsvc.store import backends, qos_specs, repositories
+from nbdsvc.store import backends, outbox, qos_specs, repositories
 from nbdsvc.types.encryption import check_not_encrypted
 from nbdsvc.types.queries import usable_type
 from nbdsvc.volumes.moves.arguments import MoveArgs
@@ -40,7 +40,8 @@ def retype_volume(app: App, context: Context, id: str, new_type: str, policy: Mi
         refusal = retype_refusal(app, conn, volume, wanted)
         if refusal is None:
             backends.check_not_frozen(conn, volume.full_host)
-            repositories.volumes.update(conn, id, volume_type_id=wanted.id, multiattach=wanted.multiattach)
+            with outbox.changed(app.database, conn, "volume.retype", "volume", id):
+                repositories.volumes.update(conn, id, volume_type_id=wanted.id, multiattach=wanted.multiattach)
             return
         if policy == "never":
             reason = f"the volume would have to be migrated, and the migration policy is never: {refusal}"
