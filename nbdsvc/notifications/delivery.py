@@ -6,9 +6,9 @@ from datetime import timedelta
 import structlog
 
 from nbdsvc.model import clock
+from nbdsvc.notifications.contract import Outcome, Sink
 from nbdsvc.notifications.messages import message
 from nbdsvc.notifications.payloads import time
-from nbdsvc.notifications.sinks import Outcome, Sink
 from nbdsvc.store import hosts, outbox
 from nbdsvc.store.database import Database
 from nbdsvc.store.outbox import Loss, Undelivered
@@ -66,7 +66,7 @@ class Delivery:
         outcome = self._sink.send([_loss_message(self._host, loss)])
         if outcome.delivered:
             with self._database.write() as conn:
-                outbox.loss_told(conn, self._host, loss)
+                outbox.loss_reported(conn, self._host, loss)
         self._note(outcome)
         return bool(outcome.delivered)
 

@@ -1,4 +1,4 @@
-"""Derives notifications of operations, in the transactions of their admission and their end."""
+"""Derives notifications of operations, in the transactions of their begin and their end."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

@@ -4,36 +4,17 @@ import json
 import os
 import stat
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlsplit
 
 from nbdsvc import errors
 from nbdsvc.config import Settings
+from nbdsvc.notifications.contract import Outcome, Sink
 
 _READABLE = stat.S_IRWXG | stat.S_IRWXO
 # A key that cannot be guessed from signatures.
 _LEAST_SECRET = 16
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Of the messages that were sent: how many the receiver has, from the first on, and why not more.
-
-    refused: whether the next one is refused for good, so that to send it again is no use.
-    """
-
-    delivered: int
-    fault: str = ""
-    refused: bool = False
-
-
-class Sink(Protocol):
-    """A receiver of notifications."""
-
-    def send(self, messages: list[dict[str, Any]]) -> Outcome:
-        """Deliver messages in their order. Takes some seconds at most."""
 
 
 def make(settings: Settings) -> Sink:

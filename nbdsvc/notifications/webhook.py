@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import SplitResult
 
 from nbdsvc.model import clock
-from nbdsvc.notifications.sinks import Outcome
+from nbdsvc.notifications.contract import Outcome
 
 # Seconds for each wait for the receiver, and for all messages of one call: a stop of the service waits for a call.
 _WAIT_SECONDS, _CALL_SECONDS = 4.0, 4.0

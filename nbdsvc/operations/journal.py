@@ -76,7 +76,7 @@ class Journal:
     @contextmanager
     def _recording(self, conn: sa.Connection, id: str) -> Iterator[None]:
         """Record with the operation which rows its end did not change, because they had another status; report the end."""
-        with outbox.ending(self._database, conn, id):
+        with outbox.ending(self._database.outbox, conn, id):
             with transitions.recording_skipped() as skipped:
                 yield
             if skipped:

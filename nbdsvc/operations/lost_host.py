@@ -79,7 +79,7 @@ def _settle_in_one(database: Database, host: str, types: Types, id: str) -> bool
         if not _follow(conn, found, type):
             if _waits(conn, found):
                 return False
-            with outbox.ending(database, conn, id):
+            with outbox.ending(database.outbox, conn, id):
                 _go_on(conn, found, type, args)
         database.notify(conn, CHANNEL)
         database.notify(conn, ENDED_CHANNEL, host)

@@ -18,7 +18,7 @@ notifications = sa.Table(
     sqlite_autoincrement=True,
 )
 
-# How many were removed undelivered, until that is told.
+# How many were removed undelivered, until that is reported.
 losses = sa.Table(
     "notification_losses",
     metadata,
@@ -28,7 +28,7 @@ losses = sa.Table(
     sa.Column("newest", sa.DateTime, nullable=False),
 )
 
-# The end of the last period of which a host has told the usage.
+# The end of the last period of which a host has reported the usage.
 audits = sa.Table(
     "notification_audits",
     metadata,

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -17,9 +17,6 @@ from nbdsvc.model import clock
 from nbdsvc.model.operation import Operation
 from nbdsvc.store.notification_tables import audits, losses, notifications
 
-if TYPE_CHECKING:
-    from nbdsvc.store.database import Database
-
 _c = notifications.c
 
 
@@ -27,7 +24,7 @@ class Outbox(Protocol):
     """Writes notifications of operations, see nbdsvc/notifications. A Database without one has none to write."""
 
     def begun(self, conn: sa.Connection, operation: Operation) -> None:
-        """Report the admission of an operation, in its transaction."""
+        """Report a new operation, in its transaction."""
 
     def ending(self, conn: sa.Connection, id: str) -> AbstractContextManager[None]:
         """A block that may end the operation: if it has, its end is reported."""
@@ -37,22 +34,22 @@ class Outbox(Protocol):
 
 
 @contextmanager
-def ending(database: "Database", conn: sa.Connection, id: str) -> Iterator[None]:
-    """Outbox.ending, where the database has an outbox."""
-    if database.outbox is None:
+def ending(outbox: Outbox | None, conn: sa.Connection, id: str) -> Iterator[None]:
+    """Outbox.ending, where there is an outbox."""
+    if outbox is None:
         yield
         return
-    with database.outbox.ending(conn, id):
+    with outbox.ending(conn, id):
         yield
 
 
 @contextmanager
-def changed(database: "Database", conn: sa.Connection, event: str, noun: str, id: str) -> Iterator[None]:
-    """Outbox.changed, where the database has an outbox."""
-    if database.outbox is None:
+def changed(outbox: Outbox | None, conn: sa.Connection, event: str, noun: str, id: str) -> Iterator[None]:
+    """Outbox.changed, where there is an outbox."""
+    if outbox is None:
         yield
         return
-    with database.outbox.changed(conn, event, noun, id):
+    with outbox.changed(conn, event, noun, id):
         yield
 
 
@@ -112,20 +109,20 @@ def adopt(conn: sa.Connection, lost_hosts: Sequence[str], host: str) -> None:
 
 
 def loss_of(conn: sa.Connection, host: str) -> Loss | None:
-    """What was lost of the host's messages and not told yet."""
+    """What was lost of the host's messages and not reported yet."""
     columns = losses.c.lost, losses.c.oldest, losses.c.newest
     row = conn.execute(sa.select(*columns).where(losses.c.host == host)).one_or_none()
     return Loss(*row) if row and row.lost else None
 
 
-def loss_told(conn: sa.Connection, host: str, told: Loss) -> None:
+def loss_reported(conn: sa.Connection, host: str, reported: Loss) -> None:
     """Forget a loss; what was lost meanwhile stays."""
-    conn.execute(losses.update().where(losses.c.host == host).values(lost=losses.c.lost - told.lost))
+    conn.execute(losses.update().where(losses.c.host == host).values(lost=losses.c.lost - reported.lost))
     conn.execute(losses.delete().where(losses.c.host == host, losses.c.lost <= 0))
 
 
 def audited_until(conn: sa.Connection, host: str) -> datetime | None:
-    """The end of the last period of which the host has told the usage; None before the first."""
+    """The end of the last period of which the host has reported the usage; None before the first."""
     return conn.execute(sa.select(audits.c.until).where(audits.c.host == host)).scalar()
 
 

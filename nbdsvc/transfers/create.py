@@ -32,7 +32,7 @@ def create_transfer(
         if not no_snapshots:
             check_snapshots(conn, volume)
         sources = states.VOLUME["begin transfer"].sources
-        with outbox.changed(app.database, conn, "volume.transfer.create", "volume", volume_id):
+        with outbox.changed(app.database.outbox, conn, "volume.transfer.create", "volume", volume_id):
             repositories.volumes.transition(conn, volume_id, sources, "awaiting-transfer", action="be transferred")
             made = Transfer(names.new_id(), volume.project_id, volume_id, name, salt, digest, no_snapshots)
             return repositories.transfers.insert(conn, made), key

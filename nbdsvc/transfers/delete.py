@@ -19,7 +19,7 @@ def delete_transfer(app: App, context: Context, id: str) -> None:
         backends.check_not_frozen(conn, volume.full_host)
         if repositories.transfers.get(conn, id).accepted:
             raise errors.Conflict(reason=f"transfer {id} is being accepted")
-        with outbox.changed(app.database, conn, "volume.transfer.delete", "volume", volume.id):
+        with outbox.changed(app.database.outbox, conn, "volume.transfer.delete", "volume", volume.id):
             repositories.transfers.delete(conn, id)
             sources = states.VOLUME["end transfer"].sources
             repositories.volumes.transition_if(conn, volume.id, sources, "available")

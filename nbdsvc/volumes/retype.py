@@ -40,7 +40,7 @@ def retype_volume(app: App, context: Context, id: str, new_type: str, policy: Mi
         refusal = retype_refusal(app, conn, volume, wanted)
         if refusal is None:
             backends.check_not_frozen(conn, volume.full_host)
-            with outbox.changed(app.database, conn, "volume.retype", "volume", id):
+            with outbox.changed(app.database.outbox, conn, "volume.retype", "volume", id):
                 repositories.volumes.update(conn, id, volume_type_id=wanted.id, multiattach=wanted.multiattach)
             return
         if policy == "never":

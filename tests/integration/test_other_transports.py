@@ -44,7 +44,7 @@ def test_attached_and_detached(
     make_service: Callable[..., ServiceProcess], exporter: str, driver: str, connector: dict[str, Any],
     lacks: str, kind: str, has: dict[str, Any],
 ) -> None:  # fmt: skip
-    """An incomplete connector is 400 by the field's name; a whole one attaches, also over a restart, and ends without a rest."""
+    """An incomplete connector is 400 with its name; a whole one attaches, also over a restart, and ends without a rest."""
     service = make_service(
         exporter=exporter, driver=driver, iscsi_portals="192.0.2.1", iser_portals="192.0.2.7", repair_interval=30
     )

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from nbdsvc import config, errors
 from nbdsvc.model import clock, names
 from nbdsvc.notifications import events
+from nbdsvc.notifications.contract import Outcome
 from nbdsvc.notifications.delivery import Delivery
-from nbdsvc.notifications.sinks import LogFile, Outcome, load_secret, make
+from nbdsvc.notifications.sinks import LogFile, load_secret, make
 from nbdsvc.service import OPERATION_TYPES
 from nbdsvc.store import hosts, migrate, outbox
 from nbdsvc.store.database import Database
@@ -102,7 +103,7 @@ def test_the_oldest_go_and_the_loss_is_told(database: Database) -> None:
     assert mine and others and (mine.lost, others.lost) == (2, 5)
     fill(database, 1, most=8, first=15)
     with database.write() as conn:
-        outbox.loss_told(conn, "me", mine)
+        outbox.loss_reported(conn, "me", mine)
         left = outbox.loss_of(conn, "me")
     assert left and left.lost == 1
 
