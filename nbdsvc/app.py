@@ -90,6 +90,8 @@ class App:
         if bounded:
             journal.check_unfinished(conn, made.host, made.backend, made.project_id, self.settings.max_operations)
         journal.insert(conn, made)
+        if self.database.outbox:
+            self.database.outbox.begun(conn, made)
         self.database.notify(conn, CHANNEL)
         return made
 

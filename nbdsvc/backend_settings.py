@@ -6,7 +6,9 @@ from typing import Any
 
 from nbdsvc import errors
 
-EXPORTERS = ("nbd", "lio", "lio-memory")
+EXPORTERS = ("nbd", "lio", "lio-memory", "iser-memory", "fc-memory", "fake-iscsi", "fake-iser")
+# Those of EXPORTERS whose target is its notes.
+SIMULATED = ("fc-memory", "fake-iscsi", "fake-iser")
 # Other names that users write for these.
 _ALIASES = {"iscsi": "lio"}
 # Of `cluster@backend`: the width of its column, and of Cinder's.
@@ -19,7 +21,7 @@ class BackendSettings:
 
     # A driver of the entry point group nbdsvc.drivers.
     driver: str
-    # Transports, best first: nbd, iscsi (lio), lio-memory.
+    # Transports, best first: nbd, iscsi (lio); simulated: lio-memory, iser-memory, fc-memory, fake-iscsi, fake-iser.
     exporters: tuple[str, ...] = ("nbd",)
     # The driver's own settings.
     options: Mapping[str, Any] = field(default_factory=dict)

@@ -3,12 +3,12 @@
 import contextlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nbdsvc import driver as contract
 from nbdsvc import errors
 from nbdsvc.attachments.transport import protocol_of, recorded_protocols
-from nbdsvc.backend_settings import BackendSettings
+from nbdsvc.backend_settings import SIMULATED, BackendSettings
 from nbdsvc.backup_store.folder import FolderStore
 from nbdsvc.backup_store.keys import load_key
 from nbdsvc.backup_store.vault import Vault
@@ -29,8 +29,11 @@ from nbdsvc.scheduler.expressions.expression import compile_expression
 from nbdsvc.store.database import Database
 from nbdsvc.store.unrecorded_ends import UnrecordedEnds
 
+if TYPE_CHECKING:
+    from nbdsvc.exports.lio.plan import Portal
+
 # Recorded protocol -> the setting that makes its exporter.
-_BY_PROTOCOL = {"nbd": "nbd", "iscsi": "lio"}
+_BY_PROTOCOL = {"nbd": "nbd", "iscsi": "lio", "iser": "iser-memory", "fibre_channel": "fc-memory"}
 
 
 def make_host(settings: Settings, database: Database) -> Host:
@@ -106,7 +109,9 @@ def _make_backend(
 
 
 def _make_exporter(settings: Settings, name: str) -> Exporter:
-    return _make_nbd(settings) if name == "nbd" else _make_lio(settings, simulated=name == "lio-memory")
+    if name == "nbd":
+        return _make_nbd(settings)
+    return _make_simulated(settings, name) if name in SIMULATED else _make_lio(settings, name)
 
 
 def _make_nbd(settings: Settings) -> NbdExporter:
@@ -129,20 +134,45 @@ def _make_receiver(settings: Settings, offered: Iterable[Exporter]) -> Exporter 
     return next((each for each in offered if isinstance(each, NbdExporter)), None) or _make_nbd(settings)
 
 
-def _make_lio(settings: Settings, *, simulated: bool) -> Exporter:
+def _make_lio(settings: Settings, name: str) -> Exporter:
     # Imported only where a backend uses this exporter: other starts take 15 ms less.
     from nbdsvc.exports.lio import LioExporter, portals
+    from nbdsvc.exports.lio.iser import IserExporter
     from nbdsvc.exports.lio.kernel import KernelLio
     from nbdsvc.exports.lio.memory import MemoryLio
 
-    return LioExporter(
+    is_iser = name == "iser-memory"
+    return (IserExporter if is_iser else LioExporter)(
         settings.state_dir / "exports",
-        MemoryLio() if simulated else KernelLio(settings.iscsi_block_size),
-        portals.parse(settings.iscsi_portals),
-        settings.iscsi_prefix,
+        KernelLio(settings.iscsi_block_size) if name == "lio" else MemoryLio(),
+        _portals(settings, is_iser=is_iser) or portals.parse(()),
+        settings.iser_prefix if is_iser else settings.iscsi_prefix,
         settings.iscsi_block_size,
         write_through=settings.iscsi_write_through,
     )
+
+
+def _make_simulated(settings: Settings, name: str) -> Exporter:
+    from nbdsvc.exports.lio import portals
+    from nbdsvc.exports.simulated.fake import FakeTarget
+    from nbdsvc.exports.simulated.fibre_channel import FibreChannelTarget
+
+    folder = settings.state_dir / "exports"
+    if name == "fc-memory":
+        return FibreChannelTarget(folder, settings.fc_target_wwpns)
+    is_iser = name == "fake-iser"
+    given = _portals(settings, is_iser=is_iser) or portals.parse(("127.0.0.1",))
+    prefix = settings.iser_prefix if is_iser else settings.iscsi_prefix
+    return FakeTarget(folder, "iSER" if is_iser else "iSCSI", prefix, str(given[0]))
+
+
+def _portals(settings: Settings, *, is_iser: bool) -> "list[Portal]":
+    """The portals of iSCSI or iSER; empty where none are set. ConfigError, which names the setting."""
+    from nbdsvc.exports.lio import portals
+
+    if is_iser and settings.iser_portals:
+        return portals.parse(settings.iser_portals, "iser_portals")
+    return portals.parse(settings.iscsi_portals) if settings.iscsi_portals else []
 
 
 def _make_images(settings: Settings) -> Images:

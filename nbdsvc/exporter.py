@@ -31,8 +31,9 @@ class Connector:
     ip: str | None = None
     # iSCSI names (iqn., eui., naa.).
     initiators: tuple[str, ...] = ()
-    # World wide port names of Fibre Channel, and the NVMe qualified name.
+    # World wide names of Fibre Channel's ports and nodes, and the NVMe qualified name.
     wwpns: tuple[str, ...] = ()
+    wwnns: tuple[str, ...] = ()
     nqn: str | None = None
     multipath: bool = False
     # "tcp" or "unix", if the initiator requests one of NBD's transports.
@@ -43,12 +44,13 @@ class Connector:
     @classmethod
     def parse(cls, given: Mapping[str, Any]) -> "Connector":
         """Parse a connector. Raises InvalidInput, which names the field that is no text."""
-        initiator, wwpns, nqn = _text(given, "initiator"), given.get("wwpns"), given.get("nqn")
+        initiator, nqn = _text(given, "initiator"), given.get("nqn")
         return cls(
             host=_text(given, "host") or None,
             ip=_text(given, "ip"),
             initiators=(initiator,) if initiator else (),
-            wwpns=tuple(map(str, wwpns)) if isinstance(wwpns, list | tuple) else (),
+            wwpns=_names(given.get("wwpns")),
+            wwnns=_names(given.get("wwnns")),
             nqn=nqn if isinstance(nqn, str) else None,
             multipath=bool(given.get("multipath")),
             nbd_transport=_text(given, "nbd_transport") or None,
@@ -61,6 +63,12 @@ def _text(given: Mapping[str, Any], key: str) -> str | None:
     if found is not None and not isinstance(found, str):
         raise errors.InvalidInput(field=f"connector.{key}", value=None, reason="must be a string")
     return found
+
+
+def _names(given: object) -> tuple[str, ...]:
+    """The names of a list that are not empty; one that is given alone counts as a list of it."""
+    listed = given if isinstance(given, list | tuple) else [given]
+    return tuple(str(each) for each in listed if each)
 
 
 @dataclass(frozen=True)
@@ -143,6 +151,15 @@ class Inventory:
     exports: tuple[str, ...] = ()
     # Ids, to be given to `remove`, of exports without a note.
     orphans: tuple[str, ...] = ()
+
+
+# The transports whose storage_protocol and driver_volume_type are two words, as in Cinder.
+_VOLUME_TYPES = {"FC": "fibre_channel"}
+
+
+def driver_volume_type(protocol: str) -> str:
+    """The driver_volume_type of an exporter's `protocol`, which is also the `protocol` of its attachments."""
+    return _VOLUME_TYPES.get(protocol, protocol.lower())
 
 
 # Adds an attachment's secret to the connection_info of its transport.
@@ -254,8 +271,8 @@ class LimitingExporter(Protocol):
 
 @runtime_checkable
 class Exporter(Protocol):
-    """A transport. `protocol` is the storage_protocol of pool statistics; in lower case, driver_volume_type and the
-    `protocol` of attachments.
+    """A transport. `protocol` is the storage_protocol of pool statistics; `driver_volume_type` makes the `protocol` of
+    attachments of it.
     """
 
     protocol: str

@@ -34,7 +34,7 @@ from nbdsvc.driver import (
 )
 from nbdsvc.explain.facts import Device
 from nbdsvc.explain.first_seen import FirstSeen
-from nbdsvc.exporter import Exporter
+from nbdsvc.exporter import Exporter, driver_volume_type
 from nbdsvc.images.resolve import Images
 from nbdsvc.model.entities import Volume
 from nbdsvc.operations.operation_type import Run
@@ -220,7 +220,7 @@ class Host:
     def exporter(self, protocol: str) -> Exporter:
         """The transport of an attachment that has this one recorded; ExportFailed where this host has it not."""
         for exporter in self.exporters:
-            if exporter.protocol.lower() == protocol:
+            if driver_volume_type(exporter.protocol) == protocol:
                 return exporter
         raise errors.ExportFailed(export=protocol, reason=f"host {self.name} has no such transport")
 

@@ -5,6 +5,7 @@
 
 import contextlib
 import socket
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -95,13 +96,15 @@ FIRST_REPORT_SECONDS = 20.0
 
 
 def _add_chap(info: ConnectionInfo, secret: str) -> ConnectionInfo:
+    if "auth_method" not in info.data:  # of a fake target
+        return info
     from nbdsvc.exports.lio import LioExporter  # imported here: only needed where there is such an attachment
 
     return LioExporter.with_secret(info, secret)
 
 
 # By driver_volume_type. Of all transports, because an attachment keeps the one that it got.
-ADD_SECRET = {"nbd": NbdExporter.with_secret, "iscsi": _add_chap}
+ADD_SECRET = {"nbd": NbdExporter.with_secret, "iscsi": _add_chap, "iser": _add_chap}
 # The transports that keep clients to limits (LimitingExporter).
 LIMITING = frozenset({"nbd"})
 OPERATION_TYPES = (
@@ -167,6 +170,7 @@ class Service:
         migrate.upgrade(self.database)
         self.database.check()
         self.database.follow_clock()
+        self._notifying = self._make_notifying(with_host=with_host) if settings.notifications else []
         self._claim = self._take_host() if with_host else None
         self.host = make_host(settings, self.database) if with_host else None
         if self.host and self._claim:
@@ -321,7 +325,18 @@ class Service:
                 if isinstance(each.driver, ReplicaDriver)
             ),
             PeriodicTask("maintenance", seconds, partial(self._maintain, host), confirm, reports_jumps=True),
+            *(PeriodicTask(name, seconds, look, confirm) for name, seconds, look in self._notifying),
         ]
+
+    def _make_notifying(self, *, with_host: bool) -> list[tuple[str, float, Callable[[], None]]]:
+        """Let the database have an outbox. The tasks of a host: their names, seconds between two calls, and themselves.
+
+        ConfigError for a wrong secret file.
+        """
+        from nbdsvc.notifications import outbox, tasks  # loaded only where they are configured
+
+        self.database.outbox = outbox.OperationOutbox(self.settings.notification_rows)
+        return tasks.make(self.settings, self.database) if with_host else []
 
     def _repair(self, host: Host, exporter: Exporter) -> None:
         if repaired := export_repair.repair_exports(self.app, host, exporter):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from nbdsvc import errors
-from nbdsvc.exporter import Access, Connector, Exporter, LimitingExporter
+from nbdsvc.exporter import Access, Connector, Exporter, LimitingExporter, driver_volume_type
 from nbdsvc.location import Location
 from nbdsvc.store import repositories, tables
 from nbdsvc.store.database import Database
@@ -14,7 +14,7 @@ STORAGE_PROTOCOL = "storage_protocol"
 
 def protocol_of(exporter: Exporter) -> str:
     """The recorded transport: the driver_volume_type of the connection_info."""
-    return exporter.protocol.lower()
+    return driver_volume_type(exporter.protocol)
 
 
 def recorded_protocols(database: Database, host: str) -> set[str]:
@@ -73,4 +73,4 @@ def check_limiting(exporters: Sequence[Exporter]) -> list[Exporter]:
 def _is_allowed(exporter: Exporter, extra_specs: Mapping[str, str]) -> bool:
     wanted = extra_specs.get(STORAGE_PROTOCOL, "").lower().split()
     allowed = [word for word in wanted if not word.startswith("<")]
-    return not allowed or protocol_of(exporter) in allowed
+    return not allowed or bool({protocol_of(exporter), exporter.protocol.lower()} & set(allowed))

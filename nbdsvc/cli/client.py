@@ -17,6 +17,12 @@ VERSION = "volume 3.44"
 POLL_SECONDS = 0.15
 # Seconds: the reply to a create comes after its commit, which may wait for a busy database.
 TIMEOUT_SECONDS = 120
+# Resources whose name in a path is not that in a body: one, several, and whether /detail lists them whole.
+_ENVELOPES = {
+    "types": ("volume_type", "volume_types", False),
+    "qos-specs": ("qos_specs", "qos_specs", False),
+    "volume-transfers": ("transfer", "transfers", True),
+}
 _HINT = "is NBDSVC_ENDPOINT right?"
 _ERRORS = {401: errors.Unauthorized, 403: errors.Forbidden, 409: errors.Conflict}
 
@@ -33,6 +39,11 @@ class Client:
 
     def __init__(self, endpoint: str | None = None, token: str | None = None, project: str | None = None) -> None:
         self._endpoint = endpoints.load(endpoint, token, project)
+
+    @property
+    def project(self) -> str | None:
+        """The project that the user named; None where the token says it."""
+        return self._endpoint.project
 
     def get(self, *path: str, **query: Any) -> Any:
         """GET a path below the project. Raises the service's error, or BackendUnavailable."""
@@ -55,16 +66,18 @@ class Client:
         return self.post(noun, id, "action", body={action: value}, version=version)
 
     def find(self, noun: str, id_or_name: str) -> dict[str, Any]:
-        """A volume or snapshot by id, else by its name; NotFound, or Conflict when several have it."""
-        single = noun.rstrip("s")
+        """A resource by id, else by its name; NotFound, or Conflict when several have it."""
+        single, plural, detail = _ENVELOPES.get(noun, (noun.rstrip("s"), noun, True))
+        shown = single.replace("_", " ").capitalize()
         if not id_or_name:
-            raise errors.NotFound(resource=single.capitalize(), id="without a name")
+            raise errors.NotFound(resource=shown, id="without a name")
         try:
             return dict(self.get(noun, id_or_name)[single])
         except errors.NotFound:
-            found = self.get(noun, "detail", name=id_or_name)[noun]
+            listed = self.get(noun, "detail", name=id_or_name) if detail else self.get(noun)
+            found = [each for each in listed[plural] if each["name"] == id_or_name]
         if not found:
-            raise errors.NotFound(resource=single.capitalize(), id=id_or_name)
+            raise errors.NotFound(resource=shown, id=id_or_name)
         if len(found) > 1:
             raise errors.Conflict(reason=f"{len(found)} {noun} are called {id_or_name}: use the id")
         return dict(found[0])

@@ -4,6 +4,7 @@ import click
 
 from nbdsvc.cli import show
 from nbdsvc.cli.client import Client
+from nbdsvc.cli.pairs import pairs
 
 _COLUMNS = ("id", "name", "status", "availability_zone", "replication_status")
 _SNAPSHOT_COLUMNS = ("id", "name", "status", "group_id", "created_at")
@@ -154,15 +155,8 @@ def list_types(as_json: bool) -> None:
 @show.json_option
 def create_type(name: str, specs: tuple[str, ...], consistent: bool, private: bool, as_json: bool) -> None:
     """Create a group type. For administrators."""
-    found = dict(_pair(each) for each in specs)
+    found = pairs("--spec", specs)
     if consistent:
         found["consistent_group_snapshot_enabled"] = "<is> True"
     body = {"name": name, "group_specs": found, "is_public": not private}
     show.one(Client().post("group_types", body={"group_type": body})["group_type"], as_json)
-
-
-def _pair(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise click.UsageError(f"--spec {text}: write KEY=VALUE")
-    return key, value

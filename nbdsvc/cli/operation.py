@@ -50,11 +50,12 @@ def show_operation(operation: str, as_json: bool) -> None:
 
 @operation.command()
 @click.argument("operation")
-def follow(operation: str) -> None:
+@show.json_option
+def follow(operation: str, as_json: bool) -> None:
     """Wait for an operation's end."""
     client = Client()
     resource = client.get("operations", operation)["operation"]["resource_id"]
-    show.one(show.follow(client, resource, quiet=False), as_json=False)
+    show.one(show.follow(client, resource, as_json), as_json)
 
 
 @operation.command()

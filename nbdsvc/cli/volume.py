@@ -7,6 +7,7 @@ import click
 from nbdsvc import errors, units
 from nbdsvc.cli import show
 from nbdsvc.cli.client import Client
+from nbdsvc.cli.pairs import pairs
 from nbdsvc.cli.parameter_types import SIZE
 
 _ELSEWHERE = "a device over NBD grows by itself, an iSCSI disk when its session is rescanned"
@@ -52,13 +53,12 @@ def create(size: int | None, metadata: tuple[str, ...], no_wait: bool, as_json: 
     """Create a volume of SIZE GiB, blank or from an image, a snapshot or a volume."""
     _check_create(options)
     client = Client()
-    pairs = _pairs(metadata)
     body = {
         "size": size,
         "name": options["name"],
         "imageRef": options["image"],
         "volume_type": options["volume_type"],
-        "metadata": pairs,
+        "metadata": pairs("--metadata", metadata),
     }
     body["snapshot_id"] = (
         client.find("snapshots", options["snapshot"])["id"] if options["snapshot"] is not None else None
@@ -79,26 +79,26 @@ def _check_create(options: dict[str, Any]) -> None:
         raise click.UsageError(f"{next(iter(given))}: it is empty")
 
 
-def _pairs(metadata: tuple[str, ...]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for pair in metadata:
-        key, equals, value = pair.partition("=")
-        if not equals or key in found:
-            raise click.UsageError(f"--metadata {pair}: {'the key is there already' if equals else 'write KEY=VALUE'}")
-        found[key] = value
-    return found
-
-
 @volume.command()
 @click.argument("volume")
 @click.argument("new_size", type=SIZE)
-def extend(volume: str, new_size: int) -> None:
+@show.json_option
+def extend(volume: str, new_size: int, as_json: bool) -> None:
     """Grow to NEW_SIZE GiB, also while attached."""
     client = Client()
     id = client.find("volumes", volume)["id"]
     client.act("volumes", id, "os-extend", {"new_size": new_size})
-    show.follow(client, id, quiet=False)
-    _report_devices(client.find("volumes", id))
+    grown = _ended(client, id, as_json)
+    _report_devices(grown)
+
+
+def _ended(client: Client, id: str, as_json: bool) -> dict[str, Any]:
+    """The volume after its operation, printed where JSON is wanted."""
+    show.follow(client, id, as_json)
+    found = client.find("volumes", id)
+    if as_json:
+        show.one(found, as_json)
+    return found
 
 
 def _report_devices(volume: dict[str, Any]) -> None:
@@ -121,25 +121,27 @@ def _report_devices(volume: dict[str, Any]) -> None:
 @volume.command()
 @click.argument("volume")
 @click.argument("snapshot")
-def revert(volume: str, snapshot: str) -> None:
+@show.json_option
+def revert(volume: str, snapshot: str, as_json: bool) -> None:
     """Give VOLUME the bytes of its newest snapshot again; what was written since is lost."""
     client = Client()
     id = client.find("volumes", volume)["id"]
     client.act("volumes", id, "revert", {"snapshot_id": client.find("snapshots", snapshot)["id"]})
-    show.follow(client, id, quiet=False)
+    _ended(client, id, as_json)
 
 
 @volume.command()
 @click.argument("volume")
 @click.argument("image")
 @click.option("--reserved", is_flag=True, help="Also while it is reserved.")
-def reimage(volume: str, image: str, reserved: bool) -> None:
+@show.json_option
+def reimage(volume: str, image: str, reserved: bool, as_json: bool) -> None:
     """Write IMAGE over VOLUME, and zeros behind it; what was in it is lost."""
     client = Client()
     id = client.find("volumes", volume)["id"]
     body = {"image_id": _image_id(client, image), "reimage_reserved": reserved}
     client.act("volumes", id, "os-reimage", body, _REIMAGE_VERSION)
-    show.follow(client, id, quiet=False)
+    _ended(client, id, as_json)
 
 
 def _image_id(client: Client, id_or_name: str) -> str:
@@ -156,14 +158,18 @@ def _image_id(client: Client, id_or_name: str) -> str:
 @click.argument("image_name")
 @click.option("--format", "disk_format", type=click.Choice(["raw", "qcow2"]), default="qcow2")
 @click.option("--force", is_flag=True, help="Also while it is in use.")
-def upload(volume: str, image_name: str, disk_format: str, force: bool) -> None:
-    """Make an image of a volume."""
+@show.json_option
+def upload(volume: str, image_name: str, disk_format: str, force: bool, as_json: bool) -> None:
+    """Make an image of a volume, and print its id."""
     client = Client()
     id = client.find("volumes", volume)["id"]
     body = {"image_name": image_name, "disk_format": disk_format, "force": force}
     made = client.act("volumes", id, "os-volume_upload_image", body)["os-volume_upload_image"]
-    show.follow(client, id, quiet=False)
-    click.echo(made["image_id"])
+    show.follow(client, id, as_json)
+    if as_json:
+        show.one(made, as_json)
+    else:
+        click.echo(made["image_id"])
 
 
 @volume.command()

@@ -25,7 +25,7 @@ def convert(key: str, value: Any, default: Any) -> Any:
             return tuple(value.split(",") if isinstance(value, str) else value)
         if isinstance(default, dict):
             return _table(value) if isinstance(value, str) else dict(value)
-        if isinstance(default, Path) or key in _PATHS:
+        if isinstance(default, Path) or key.endswith("_file") or key in _PATHS:
             return Path(value).absolute()  # exports outlive this process, and run in / (exports/nbd/launch.py)
         return type(default)(value)
     except (KeyError, TypeError, ValueError) as error:

@@ -15,7 +15,8 @@ class Exports:
     """How volumes are exported: NBD and iSCSI."""
 
     # How volumes are exported: nbd, one nbdkit per attachment; lio, iSCSI by the kernel's target, one target per volume.
-    # (lio-memory simulates lio in memory, to try out clients of the API.) Detach all volumes before you change this
+    # To try out clients of the API there are simulations without a data path: lio-memory (iSCSI), iser-memory (iSER),
+    # fc-memory (Fibre Channel), fake-iscsi and fake-iser (no target at all). Detach all volumes before you change this
     # setting.
     exporter: str = "nbd"
     # iSCSI: addresses on which targets are reached, ADDRESS or ADDRESS:PORT, [ADDRESS]:PORT for IPv6; several for
@@ -24,6 +25,12 @@ class Exports:
     iscsi_portals: tuple[str, ...] = ()
     # iSCSI: the prefix of a target's IQN; volume-ID follows.
     iscsi_prefix: str = "iqn.2010-10.org.openstack:"
+    # iSER: portals as for iSCSI, which they replace; empty: those of iSCSI.
+    iser_portals: tuple[str, ...] = ()
+    # iSER: the prefix of a target's IQN.
+    iser_prefix: str = "iqn.2010-10.org.iser.openstack:"
+    # Fibre Channel: the port names of the simulated target; of several, connection_info has a list.
+    fc_target_wwpns: tuple[str, ...] = ("3000000000000001",)
     # iSCSI: bytes of a logical block, 512 or 4096. Partition tables count in blocks, so choose before the first volume
     # is used; an exported volume keeps its block size until its last detach.
     iscsi_block_size: int = 512
@@ -53,9 +60,10 @@ class Exports:
         """The checks that concern these settings alone."""
         yield Check(self.exporter not in EXPORTERS, "exporter", f"must be one of {', '.join(EXPORTERS)}")
         yield Check(self.iscsi_block_size not in (512, 4096), "iscsi_block_size", "must be 512 or 4096")
-        yield Check(
-            not _IQN_PREFIX.fullmatch(self.iscsi_prefix),
-            "iscsi_prefix",
-            "must begin like iqn.2010-10.org.example: and have no capitals",
-        )
+        for name in ("iscsi_prefix", "iser_prefix"):
+            yield Check(
+                not _IQN_PREFIX.fullmatch(getattr(self, name)),
+                name,
+                "must begin like iqn.2010-10.org.example: and have no capitals",
+            )
         yield Check(self.nbd_first_port > self.nbd_last_port, "nbd_last_port", "must not be below nbd_first_port")

@@ -15,6 +15,7 @@ from nbdsvc.config.identity import Identity
 from nbdsvc.config.images import Images
 from nbdsvc.config.installation import Installation
 from nbdsvc.config.limits import Limits
+from nbdsvc.config.notifications import Notifications
 from nbdsvc.config.storage import Storage
 from nbdsvc.config.work import Work
 
@@ -22,7 +23,7 @@ from nbdsvc.config.work import Work
 # The fields of a dataclass's last base come first, so that `nbdsvc show-config` prints those of Installation at the
 # top.
 @dataclass(frozen=True)
-class Settings(Limits, Choice, Work, Backups, Exports, Images, Storage, Identity, Access, Installation):
+class Settings(Limits, Choice, Work, Notifications, Backups, Exports, Images, Storage, Identity, Access, Installation):
     """All settings."""
 
     @property
@@ -66,7 +67,7 @@ class Settings(Limits, Choice, Work, Backups, Exports, Images, Storage, Identity
 
     def checks(self) -> Iterator[Check]:
         """The checks of each kind of settings, and then those that concern several kinds together."""
-        for kind in (Installation, Access, Identity, Storage, Exports, Backups, Work, Choice):
+        for kind in (Installation, Access, Identity, Storage, Exports, Backups, Notifications, Work, Choice):
             yield from kind.checks(self)
         used = {exporter for backend in self.served_backends.values() for exporter in backend.exporters}
         clusters = {backend.cluster for backend in self.served_backends.values()}
@@ -74,5 +75,6 @@ class Settings(Limits, Choice, Work, Backups, Exports, Images, Storage, Identity
         yield Check(self.auth == "keystone" and not self.keystone_url, "keystone_url", "auth = keystone needs it")
         secret_missing = self.auth == "keystone" and self.keystone_password_file is None
         yield Check(secret_missing, "keystone_password_file", "auth = keystone needs it")
-        portals_missing = used - {"nbd"} and not self.iscsi_portals
+        needed = {"lio", "lio-memory"} | (set() if self.iser_portals else {"iser-memory"})
+        portals_missing = used & needed and not self.iscsi_portals
         yield Check(portals_missing, "iscsi_portals", "needs at least one address")

@@ -10,7 +10,7 @@ from pathlib import Path
 from nbdsvc import errors
 from nbdsvc.driver import BackendObject, PoolStats
 from nbdsvc.explain.facts import Export, LockFile
-from nbdsvc.exporter import Exporter, LimitingExporter, SessionExporter
+from nbdsvc.exporter import Exporter, LimitingExporter, SessionExporter, driver_volume_type
 from nbdsvc.host import Backend, Host
 from nbdsvc.model.entities import Attachment
 
@@ -30,7 +30,7 @@ def look_at_exports(exporter: Exporter, present: Collection[str], rows: Iterable
 
     Required exports are checked in parallel, because each that does not answer takes its whole deadline.
     """
-    protocol = exporter.protocol.lower()
+    protocol = driver_volume_type(exporter.protocol)
     own = {row.id for row in rows if row.exported and row.protocol == protocol}
     others = [Export(protocol, id, present=True) for id in present if id not in own]
     with futures.ThreadPoolExecutor(LOOKS_AT_ONCE, "look") as pool:

@@ -11,7 +11,7 @@ from nbdsvc.driver import BackendObject, PoolStats
 from nbdsvc.explain import look, rows
 from nbdsvc.explain.facts import Claim, Export, Facts, Quota
 from nbdsvc.explain.rows import Rows
-from nbdsvc.exporter import Exporter
+from nbdsvc.exporter import Exporter, driver_volume_type
 from nbdsvc.host import Host
 from nbdsvc.model.entities import Attachment, Snapshot, Volume
 from nbdsvc.store import claims, hosts, quotas, secrets
@@ -62,7 +62,7 @@ def observe_exports(host: Host, exporter: Exporter) -> Facts:
     with host.database.read() as conn:
         found = rows.read_exports(conn)
     exports = look.look_at_exports(exporter, inventory.exports, _attachments_here(host, found))
-    protocol = exporter.protocol.lower()
+    protocol = driver_volume_type(exporter.protocol)
     return _facts(
         found,
         found,
@@ -147,7 +147,7 @@ def _exports(host: Host, found: Rows) -> tuple[tuple[Export, ...], tuple[tuple[s
         try:
             inventory = exporter.inventory()
             exports += look.look_at_exports(exporter, inventory.exports, here)
-            orphans += [(exporter.protocol.lower(), id) for id in inventory.orphans]
+            orphans += [(driver_volume_type(exporter.protocol), id) for id in inventory.orphans]
         except (errors.Error, OSError) as error:
             faults[exporter.protocol] = str(error)
     return tuple(exports), tuple(orphans), faults

@@ -14,7 +14,7 @@ from nbdsvc.model import clock, names
 from nbdsvc.model import operation as model
 from nbdsvc.model.operation import Operation, Place
 from nbdsvc.operations.operation_type import A, OperationType
-from nbdsvc.store import backends, operation_locks, secrets, transitions
+from nbdsvc.store import backends, operation_locks, outbox, secrets, transitions
 from nbdsvc.store import operations as rows
 from nbdsvc.store.claims import Claim
 from nbdsvc.store.database import Database
@@ -75,11 +75,12 @@ class Journal:
 
     @contextmanager
     def _recording(self, conn: sa.Connection, id: str) -> Iterator[None]:
-        """Record with the operation which rows its end did not change, because they had another status."""
-        with transitions.recording_skipped() as skipped:
-            yield
-        if skipped:
-            self._update(conn, id, skipped=skipped)
+        """Record with the operation which rows its end did not change, because they had another status; report the end."""
+        with outbox.ending(self._database.outbox, conn, id):
+            with transitions.recording_skipped() as skipped:
+                yield
+            if skipped:
+                self._update(conn, id, skipped=skipped)
 
     def unfinished(self) -> list[Operation]:
         """See store/operations.py."""

@@ -21,7 +21,7 @@ from nbdsvc.operations.journal import CHANNEL, ENDED_CHANNEL
 from nbdsvc.operations.operation_type import OperationType
 from nbdsvc.operations.step_places import StepPlaces
 from nbdsvc.operations.unknown_type import typed
-from nbdsvc.store import clusters, hosts, moves, operation_locks, secrets, transitions
+from nbdsvc.store import clusters, hosts, moves, operation_locks, outbox, secrets, transitions
 from nbdsvc.store import operations as rows
 from nbdsvc.store.database import Database
 
@@ -79,7 +79,8 @@ def _settle_in_one(database: Database, host: str, types: Types, id: str) -> bool
         if not _follow(conn, found, type):
             if _waits(conn, found):
                 return False
-            _go_on(conn, found, type, args)
+            with outbox.ending(database.outbox, conn, id):
+                _go_on(conn, found, type, args)
         database.notify(conn, CHANNEL)
         database.notify(conn, ENDED_CHANNEL, host)
     return True

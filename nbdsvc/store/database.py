@@ -18,6 +18,7 @@ from sqlalchemy import event, exc
 from nbdsvc import errors, state_folder
 from nbdsvc.model import clock
 from nbdsvc.store import postgresql
+from nbdsvc.store.outbox import Outbox
 from nbdsvc.store.reserve import Reserve
 
 # WAL: readers see one point in time while another writes. FULL: a commit is on stable storage. secure_delete: what was
@@ -54,6 +55,7 @@ class Database:
         if self.reserve:
             self.reserve.give_up_if_low()
         self.scrubbed = False
+        self.outbox: Outbox | None = None
         self._write = _sqlite(self.url, "IMMEDIATE") if self.is_sqlite else postgresql.make_engine(self.url)
         self._read = _sqlite(self.url, "DEFERRED") if self.is_sqlite else self._write
 

@@ -8,7 +8,7 @@ from nbdsvc.model import names, states
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Transfer, Volume
 from nbdsvc.model.groups import check_not_of_group
-from nbdsvc.store import backends, repositories
+from nbdsvc.store import backends, outbox, repositories
 from nbdsvc.transfers.auth_key import new_key
 
 
@@ -32,9 +32,10 @@ def create_transfer(
         if not no_snapshots:
             check_snapshots(conn, volume)
         sources = states.VOLUME["begin transfer"].sources
-        repositories.volumes.transition(conn, volume_id, sources, "awaiting-transfer", action="be transferred")
-        made = Transfer(names.new_id(), volume.project_id, volume_id, name, salt, digest, no_snapshots)
-        return repositories.transfers.insert(conn, made), key
+        with outbox.changed(app.database.outbox, conn, "volume.transfer.create", "volume", volume_id):
+            repositories.volumes.transition(conn, volume_id, sources, "awaiting-transfer", action="be transferred")
+            made = Transfer(names.new_id(), volume.project_id, volume_id, name, salt, digest, no_snapshots)
+            return repositories.transfers.insert(conn, made), key
 
 
 def check_snapshots(conn: sa.Connection, volume: Volume) -> None:

@@ -4,7 +4,7 @@ from nbdsvc import errors
 from nbdsvc.app import App, owner_scope
 from nbdsvc.model import states
 from nbdsvc.model.context import Context
-from nbdsvc.store import backends, repositories
+from nbdsvc.store import backends, outbox, repositories
 
 
 def delete_transfer(app: App, context: Context, id: str) -> None:
@@ -19,6 +19,7 @@ def delete_transfer(app: App, context: Context, id: str) -> None:
         backends.check_not_frozen(conn, volume.full_host)
         if repositories.transfers.get(conn, id).accepted:
             raise errors.Conflict(reason=f"transfer {id} is being accepted")
-        repositories.transfers.delete(conn, id)
-        sources = states.VOLUME["end transfer"].sources
-        repositories.volumes.transition_if(conn, volume.id, sources, "available")
+        with outbox.changed(app.database.outbox, conn, "volume.transfer.delete", "volume", volume.id):
+            repositories.transfers.delete(conn, id)
+            sources = states.VOLUME["end transfer"].sources
+            repositories.volumes.transition_if(conn, volume.id, sources, "available")

@@ -12,7 +12,7 @@ from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Volume, VolumeType
 from nbdsvc.model.groups import check_not_grouped
 from nbdsvc.qos.keep import check_transport, submit_limits
-from nbdsvc.store import backends, qos_specs, repositories
+from nbdsvc.store import backends, outbox, qos_specs, repositories
 from nbdsvc.types.encryption import check_not_encrypted
 from nbdsvc.types.queries import usable_type
 from nbdsvc.volumes.moves.arguments import MoveArgs
@@ -42,7 +42,8 @@ def retype_volume(app: App, context: Context, id: str, new_type: str, policy: Mi
         if refusal is None:
             backends.check_not_frozen(conn, volume.full_host)
             _check_transports(app, conn, volume, wanted)
-            repositories.volumes.update(conn, id, volume_type_id=wanted.id, multiattach=wanted.multiattach)
+            with outbox.changed(app.database.outbox, conn, "volume.retype", "volume", id):
+                repositories.volumes.update(conn, id, volume_type_id=wanted.id, multiattach=wanted.multiattach)
             submit_limits(app, conn, context, [wanted.id])
             return
         if policy == "never":

@@ -14,7 +14,16 @@ from pathlib import Path
 from typing import Protocol
 
 from nbdsvc import errors
-from nbdsvc.exporter import Access, ConnectionInfo, Connector, ExportSpec, Health, Inventory, check_scheme
+from nbdsvc.exporter import (
+    Access,
+    ConnectionInfo,
+    Connector,
+    ExportSpec,
+    Health,
+    Inventory,
+    check_scheme,
+    driver_volume_type,
+)
 from nbdsvc.exports.lio import chap, connection
 from nbdsvc.exports.lio.discovery import DiscoveryFailed
 from nbdsvc.exports.lio.plan import BLOCK, FILE, Action, Backstore, Config, ExportAccess, Portal, Source, plan
@@ -64,6 +73,8 @@ class LioExporter:
     """
 
     protocol = "iSCSI"
+    # Ends the names of its notes, which are in one folder with those of other transports.
+    suffix = ".lio"
 
     def __init__(
         self,
@@ -75,7 +86,7 @@ class LioExporter:
         *,
         write_through: bool,
     ) -> None:
-        self._state = StateDir(exports_folder)
+        self._state = StateDir(exports_folder, self.suffix)
         self._lio = lio
         self._portals = list(portals)
         self._prefix = prefix
@@ -89,7 +100,7 @@ class LioExporter:
         check_scheme(self.protocol, location)
         if not connector.initiators:
             raise errors.InvalidInput(
-                field="connector.initiator", value=None, reason="iSCSI needs the initiator's name"
+                field="connector.initiator", value=None, reason=f"{self.protocol} needs the initiator's name"
             )
         initiators = tuple(_checked_name(name) for name in connector.initiators)
         if self._everywhere:
@@ -161,7 +172,8 @@ class LioExporter:
     def _info(self, spec: ExportSpec) -> ConnectionInfo:
         iqn = self._iqn(spec.volume_id)
         portals = self._discovered(spec, iqn) if self._everywhere else self._portals
-        return connection.info(spec, iqn, portals, block_size=self._block_size, discovered=self._everywhere)
+        info = connection.info(spec, iqn, portals, block_size=self._block_size, discovered=self._everywhere)
+        return replace(info, driver_volume_type=driver_volume_type(self.protocol))
 
     def _discovered(self, spec: ExportSpec, iqn: str) -> list[Portal]:
         """The portals that discovery reports to this initiator, which it can reach (S124). Raises InvalidInput."""

@@ -18,8 +18,6 @@ from nbdsvc import atomic_file
 from nbdsvc.exporter import Access, ExportSpec
 from nbdsvc.exports.note_version import VERSION, check_version, is_whole, noted_location
 
-_SUFFIX = ".lio"
-
 
 @dataclass(frozen=True)
 class Note:
@@ -32,8 +30,8 @@ class Note:
 class StateDir:
     """The notes of exports in `root`. Files are replaced atomically, so that a kill leaves the old or the new note."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    def __init__(self, root: Path, suffix: str = ".lio") -> None:
+        self._root, self._suffix = root, suffix
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def find(self, id: str) -> Note | None:
@@ -49,7 +47,7 @@ class StateDir:
         return [note.spec for note in found if not note.removing]
 
     def ids(self) -> list[str]:
-        return sorted(path.stem for path in self._root.glob(f"*{_SUFFIX}"))
+        return sorted(path.stem for path in self._root.glob(f"*{self._suffix}"))
 
     def volumes(self) -> Iterator[str]:
         """The volume id of each note, repeated for each of its notes."""
@@ -89,7 +87,7 @@ class StateDir:
         return noted
 
     def _path(self, id: str) -> Path:
-        return self._root / f"{id}{_SUFFIX}"
+        return self._root / f"{id}{self._suffix}"
 
 
 def _to_json(spec: ExportSpec, removing: bool) -> dict[str, Any]:

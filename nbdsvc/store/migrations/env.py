@@ -2,7 +2,12 @@
 
 from alembic import context
 
-from nbdsvc.store import backup_tables, group_tables, host_tables  # noqa: F401 (so that the metadata has all tables)
+from nbdsvc.store import (  # noqa: F401 (so that the metadata has all tables)
+    backup_tables,
+    group_tables,
+    host_tables,
+    notification_tables,
+)
 from nbdsvc.store.tables import metadata
 
 context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
