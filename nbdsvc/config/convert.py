@@ -6,11 +6,6 @@ from typing import Any
 
 from nbdsvc import errors
 
-# Settings of files that have no default.
-_PATHS = frozenset(
-    "tokens_file image_ca_file backup_key_file keystone_password_file keystone_ca_file policy_file".split()
-)
-
 
 def convert(key: str, value: Any, default: Any) -> Any:
     """`value` converted to the type of the default; text comes from the environment. ConfigError names the setting."""
@@ -25,7 +20,7 @@ def convert(key: str, value: Any, default: Any) -> Any:
             return tuple(value.split(",") if isinstance(value, str) else value)
         if isinstance(default, dict):
             return _table(value) if isinstance(value, str) else dict(value)
-        if isinstance(default, Path) or key.endswith("_file") or key in _PATHS:
+        if isinstance(default, Path) or key.endswith("_file"):
             return Path(value).absolute()  # exports outlive this process, and run in / (exports/nbd/launch.py)
         return type(default)(value)
     except (KeyError, TypeError, ValueError) as error:
