@@ -43,7 +43,8 @@ class GroupDriver(Protocol):
 
     def delete_consistencygroup(self, group: GroupRef, volumes: Sequence[VolumeRef]) -> tuple[Update, Updates]:
         """Remove the group with its volumes (S110). An entry with the status `deleted`: this volume is gone, also where the
-        whole failed. Entries with `error` or `error_deleting` make the whole fail.
+        whole failed. Entries with `error` or `error_deleting` make the whole fail. Called also, without volumes, for a group
+        whose creation ended without a word: it may not be there.
         """
 
     def update_consistencygroup(
@@ -75,7 +76,9 @@ class GroupDriver(Protocol):
     def delete_cgsnapshot(
         self, cgsnapshot: GroupSnapshotRef, snapshots: Sequence[SnapshotRef]
     ) -> tuple[Update, Updates]:
-        """Remove these snapshots (S109). Entries as of delete_consistencygroup."""
+        """Remove these snapshots (S109). Entries as of delete_consistencygroup. Called also where making them was cancelled,
+        or ended without a word: some may not be there.
+        """
 
 
 @runtime_checkable

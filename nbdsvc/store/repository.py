@@ -85,7 +85,7 @@ class Repository(Generic[R]):
         """`get_for_update` of each, or `get_for_share`: the rows as given, which stay as they are until the transaction ends.
 
         Whoever changes or holds several rows of a table does it after this. They are locked in the order of their ids, so
-        that of two transitions which need the same rows one waits for the other, and never each for the other.
+        that of two transactions that need the same rows one waits for the other, and never each for the other.
         """
         get, given = self.get_for_share if share else self.get_for_update, list(ids)
         found = {id: get(conn, id, project_id) for id in sorted(set(given))}
