@@ -7,7 +7,7 @@ from fastapi.responses import JSONResponse
 
 from nbdsvc.api import filters, strict, views
 from nbdsvc.api.request import ApiRequest, CurrentRequest, answer
-from nbdsvc.backends.placement import LIMITING
+from nbdsvc.backends.placement import supports_qos
 from nbdsvc.backends.pools import PoolReport, get_capabilities, list_pools
 from nbdsvc.types.queries import get_type
 from nbdsvc.units import shown_gigabytes
@@ -99,7 +99,7 @@ def _view(pool: PoolReport) -> dict[str, Any]:
         "metadata_percent": stats.metadata_percent,
         "multiattach": reported.get("multiattach", True),
         "secure_file_operations": reported.get("secure_file_operations", False),
-        "QoS_support": bool(reported.get(LIMITING)),
+        "QoS_support": supports_qos(reported, stats),
         "filter_function": reported["filter_function"],
         "goodness_function": reported["goodness_function"],
         "timestamp": views.stamp(pool.backend.updated_at),

@@ -188,7 +188,7 @@ def capabilities(row: StorageBackend, pool: PoolStats) -> dict[str, Any]:
         "thick_provisioning_support": not pool.thin,
         "multiattach": reported.get("multiattach", True),
         "compression": False,
-        "QoS_support": bool(reported.get(LIMITING)),
+        "QoS_support": supports_qos(reported, pool),
         # A snapshot of volumes that are not in use is of one moment anyway; others are refused where it cannot be.
         CONSISTENT: "SnapshotDriver" in protocols or "GroupDriver" in protocols,
         **dict.fromkeys(REPLICATED, replicates and "GroupReplicationDriver" in protocols),
@@ -200,6 +200,13 @@ def capabilities(row: StorageBackend, pool: PoolStats) -> dict[str, Any]:
         "free_capacity_gb": shown_gigabytes(pool.free),
         **reported.get("extra", {}),
     }
+
+
+def supports_qos(reported: Mapping[str, Any], pool: PoolStats) -> bool:
+    """Whether volumes of the pool can have limits of the back end. A pool that is all reserved, as that of a driver without
+    statistics, has no volumes.
+    """
+    return bool(reported.get(LIMITING)) and pool.reserved_percentage < 100
 
 
 def _room(pool: PoolStats, promised: int, measured: int | None) -> float:
