@@ -14,6 +14,7 @@ import structlog
 from exporting import Exports
 from hypothesis import HealthCheck, settings
 from postgres import Postgres
+from rados_gateway import RadosGateway
 from serving import ServiceProcess
 
 from nbdsvc.store.database import Database
@@ -86,6 +87,14 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     server = Postgres()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def gateway() -> Iterator[RadosGateway]:
+    """A server of S3."""
+    server = RadosGateway()
     yield server
     server.stop()
 

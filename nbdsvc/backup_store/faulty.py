@@ -46,9 +46,14 @@ class FaultyStore:
             self._behind.put(name, content)
         self._end(kind)
 
-    def get(self, name: str) -> bytes:
+    @property
+    def moves_at_once(self) -> bool:
+        """As of BackupStore."""
+        return self._behind.moves_at_once
+
+    def get(self, name: str, most: int) -> bytes:
         self._meet("get", name)
-        return self._behind.get(name)
+        return self._behind.get(name, most)
 
     def head(self, name: str, length: int) -> tuple[bytes, int]:
         self._meet("head", name)

@@ -20,10 +20,12 @@ from nbdsvc import errors
 from nbdsvc.backup_store import manifest as manifests
 from nbdsvc.backup_store import sealed
 from nbdsvc.backup_store.contract import BackupStore, Missing
-from nbdsvc.backup_store.keys import SpaceKeys
+from nbdsvc.backup_store.keys import OVERHEAD, SpaceKeys
 from nbdsvc.backup_store.manifest import CHUNK, Manifest
 
 TRASH_SESSIONS = "sessions"
+# Bytes of an object that is a chunk: one that is not compressed, and sealed.
+MOST_CHUNK = sealed.HEAD_BYTES + CHUNK + OVERHEAD
 _CHUNK_NAME = re.compile(r"[0-9a-f]{64}")
 _SPACE_NAME = re.compile(r"[0-9a-f]{32}")
 
@@ -79,7 +81,7 @@ class Space:
 
     def _is_whole(self, id: bytes, name: str) -> bool:
         try:
-            self._decoded(id, self.store.get(name))
+            self._decoded(id, self.store.get(name, MOST_CHUNK))
         except (Missing, ValueError):
             return False
         return True
@@ -111,7 +113,7 @@ class Space:
             aside = (*(f"{folder}/{id.hex()}" for folder in self.trash()), self.damaged_name(id))
             for name in (self.chunk_name(id), *aside):
                 try:
-                    return self.store.get(name)
+                    return self.store.get(name, MOST_CHUNK)
                 except Missing:
                     continue
         raise Missing(id.hex())
@@ -130,8 +132,8 @@ class Space:
 
     def get_manifest(self, backup_id: str) -> Manifest:
         """Raises Missing, and BackupDamaged where it is not what was written."""
-        stored = self.store.get(self.manifest_name(backup_id))
         try:
+            stored = self.store.get(self.manifest_name(backup_id), manifests.MOST_BYTES)
             return manifests.decode(stored, self.keys, backup_id)
         except ValueError as error:
             raise errors.BackupDamaged(backup=backup_id, reason=f"its manifest: {error}") from None
@@ -140,7 +142,7 @@ class Space:
         """Remove the backup, for good; the chunks that it needed, None where that cannot be known any more."""
         name = self.manifest_name(backup_id)
         try:
-            needed: frozenset[bytes] | None = manifests.ids_of(self.store.get(name))
+            needed: frozenset[bytes] | None = manifests.ids_of(self.store.get(name, manifests.MOST_BYTES))
         except (Missing, ValueError):
             needed = None
         self.store.remove(name)
@@ -152,7 +154,8 @@ class Space:
         found: set[bytes] = set()
         for backup_id in self.store.names(f"{self.root}/manifests"):
             try:
-                found |= manifests.ids_of(self.store.get(self.manifest_name(backup_id)))
+                stored = self.store.get(self.manifest_name(backup_id), manifests.MOST_BYTES)
+                found |= manifests.ids_of(stored)
             except Missing:  # removed since
                 continue
             except ValueError as error:

@@ -49,7 +49,7 @@ def _collect(run: Run[CollectArgs]) -> dict[str, Any]:
         run.raise_if_stopped()
         sessions.end_stale(run, space, run.args.end_sessions)
         try:
-            total.add(collect(space))
+            total.add(collect(space, sweeper=sessions.sweeper_of(run, run.args.end_sessions)))
         except errors.BackupDamaged as error:
             faults.append(str(error))
     return {**asdict(total), "waiting": list(total.waiting), "faults": faults}

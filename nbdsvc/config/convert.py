@@ -6,6 +6,9 @@ from typing import Any
 
 from nbdsvc import errors
 
+# Settings that are paths and have none by default.
+_PATHS = ("tokens_file", "image_ca_file", "backup_key_file", "backup_s3_ca_file", "backup_s3_credentials_file")
+
 
 def convert(key: str, value: Any, default: Any) -> Any:
     """`value` converted to the type of the default; text comes from the environment. ConfigError names the setting."""
@@ -20,7 +23,7 @@ def convert(key: str, value: Any, default: Any) -> Any:
             return tuple(value.split(",") if isinstance(value, str) else value)
         if isinstance(default, dict):
             return _table(value) if isinstance(value, str) else dict(value)
-        if isinstance(default, Path) or key in ("tokens_file", "image_ca_file", "backup_key_file"):
+        if isinstance(default, Path) or key in _PATHS:
             return Path(value).absolute()  # exports outlive this process, and run in / (exports/nbd/launch.py)
         return type(default)(value)
     except (KeyError, TypeError, ValueError) as error:

@@ -19,7 +19,7 @@ from nbdsvc.backup_store.faulty import Fault, FaultyStore
 from nbdsvc.backup_store.folder import FolderStore
 from nbdsvc.backup_store.manifest import CHUNK, Manifest
 from nbdsvc.backup_store.reading import Reader
-from nbdsvc.backup_store.space import Space
+from nbdsvc.backup_store.space import MOST_CHUNK, Space
 from nbdsvc.backup_store.writing import Writer
 from nbdsvc.datapath import source as sources
 from nbdsvc.datapath.copy import Stopped, copy
@@ -124,8 +124,8 @@ def test_a_sealed_store_tells_nothing_to_who_has_no_key(tmp_path: Path) -> None:
         vault(tmp_path).space_of_backup(SPACE, "").get_manifest("one")
     first, second = sorted(space.get_manifest("one").ids())
     store = folder_store(tmp_path)
-    store.put(space.chunk_name(first), store.get(space.chunk_name(second)))
-    store.put(space.manifest_name("two"), store.get(space.manifest_name("one")))
+    store.put(space.chunk_name(first), store.get(space.chunk_name(second), MOST_CHUNK))
+    store.put(space.manifest_name("two"), store.get(space.manifest_name("one"), manifest.MOST_BYTES))
     with pytest.raises(ValueError, match="seal is broken"):
         space.get_chunk(first)
     with pytest.raises(errors.BackupDamaged, match="seal is broken"):
