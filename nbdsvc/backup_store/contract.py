@@ -32,6 +32,9 @@ class BackupStore(Protocol):
     def moves_at_once(self) -> bool:
         """Whether a move is one step. Else the object is there under both names for a moment; it is never lost."""
 
+    def is_known(self) -> bool:
+        """Whether this host has used the store before. Does not look at the store."""
+
     def check(self) -> str:
         """The store's id, which never changes. Raises BackendUnavailable where another store, or none, is there."""
 

@@ -32,6 +32,9 @@ class FaultyStore:
         self.on_call: Callable[[str, str], None] = lambda _method, _name: None
         self._behind = behind
 
+    def is_known(self) -> bool:
+        return self._behind.is_known()
+
     def check(self) -> str:
         self._meet("check", "")
         return self._behind.check()

@@ -35,6 +35,9 @@ class FolderStore:
         self._root = root
         self._note = note
 
+    def is_known(self) -> bool:
+        return self._note.exists()
+
     def check(self) -> str:
         """As of BackupStore. The first check of an empty folder makes the store."""
         with self._translated():

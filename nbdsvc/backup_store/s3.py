@@ -51,6 +51,9 @@ class S3Store:
         self._lock = threading.Lock()
         self._client: Any = None
 
+    def is_known(self) -> bool:
+        return self._note.exists()
+
     def check(self) -> str:
         """As of BackupStore. The first check of an empty prefix makes the store; the bucket has to be there."""
         return identity.check(self, self._note)

@@ -34,6 +34,9 @@ class Backups:
     # File of 64 hexadecimal digits (openssl rand -hex 32) that only its owner may read: backups are sealed by this key
     # (AES-256-GCM), and without it nothing of them can be restored. Keep a copy elsewhere. Empty: they are not sealed.
     backup_key_file: Path | None = None
+    # Hours between two sweeps by which a host frees what no backup needs (nbdsvc backup gc), for what a deletion could not
+    # free, or what a killed service left; 0: none by itself. The first one comes after this time.
+    backup_collect_hours: float = 24.0
     # zstd or none.
     backup_compression: str = "zstd"
     # A volume in use is read from a snapshot that is there as long as the backup is being made; off: from a clone.
@@ -49,4 +52,5 @@ class Backups:
         wrong = bool(self.backup_s3_endpoint) and not _ENDPOINT.fullmatch(self.backup_s3_endpoint)
         yield Check(wrong, "backup_s3_endpoint", "must be http(s)://HOST or http(s)://HOST:PORT")
         yield Check(self.backup_s3_timeout <= 0, "backup_s3_timeout", "must be more than 0")
+        yield Check(self.backup_collect_hours < 0, "backup_collect_hours", "must not be negative")
         yield Check(self.backup_compression not in ("zstd", "none"), "backup_compression", "must be zstd or none")

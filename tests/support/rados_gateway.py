@@ -63,6 +63,7 @@ mon data avail warn = 1
 mon data avail crit = 0
 paxos propose interval = 0.05
 [osd]
+osd client watch timeout = 3
 osd data = {folder}/osd.$id
 osd memory target = 939524096
 bluestore block size = {osd}
