@@ -6,7 +6,7 @@ MINUTES := 6
 KILLS := 100
 SOURCES := nbdsvc drivers rig tests benchmarks native
 
-.PHONY: help demo test test-kills storm check rows api-table bench fuzz soak mutations walk-replay rig rig-ci rig-replay rig-mutations rig-bench rig-up rig-down docs clean base test-tools rig-tools
+.PHONY: help demo test test-kills storm storm-backups check rows api-table bench fuzz soak mutations walk-replay rig rig-ci rig-replay rig-mutations rig-bench rig-up rig-down docs clean base test-tools rig-tools
 
 help: ## Print this
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -22,6 +22,9 @@ test-kills: test-tools ## Kill at every step of a backup or of a move between ho
 
 storm: test-tools ## A hundred kills of any process over three hosts, with moves, losses of hosts and failovers: make storm KILLS=20
 	NBDSVC_KILLS=$(KILLS) $(PYTEST) -s tests/recovery/test_storm_of_hosts.py
+
+storm-backups: test-tools ## Two hundred kills of the service and of the store's server in backups and restores: make storm-backups KILLS=20
+	NBDSVC_KILLS=$(if $(filter command%,$(origin KILLS)),$(KILLS),200) $(PYTEST) -s tests/recovery/test_storm_of_backups.py
 
 check: test-tools ## Lint, types, import contracts, C warnings, limits of the house
 	.venv/bin/ruff check $(SOURCES)
