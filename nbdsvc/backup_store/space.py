@@ -76,6 +76,11 @@ class Space:
         if self.store.move(self.chunk_name(id), damaged) and self._is_whole(id, damaged):
             self.store.move(damaged, self.chunk_name(id))
 
+    def damaged(self) -> set[bytes]:
+        """The chunks that were set aside, and that no backup has stored anew since."""
+        aside = set(ids_in(self.store, f"{self.root}/damaged"))
+        return self.missing(aside) if aside else aside
+
     def damaged_name(self, id: bytes) -> str:
         return f"{self.root}/damaged/{id.hex()}"
 
@@ -148,6 +153,10 @@ class Space:
         self.store.remove(name)
         self.store.sync(f"{self.root}/manifests")
         return needed
+
+    def backups(self) -> set[str]:
+        """The ids of the backups that are whole."""
+        return set(self.store.names(f"{self.root}/manifests"))
 
     def needed(self) -> set[bytes]:
         """The chunks of all manifests. BackupDamaged where one of them cannot be read: then it is not known."""

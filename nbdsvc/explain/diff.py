@@ -3,12 +3,12 @@
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
-from nbdsvc.explain import export_kinds, group_kinds, service_kinds, snapshot_kinds, volume_kinds
+from nbdsvc.explain import backup_kinds, export_kinds, group_kinds, service_kinds, snapshot_kinds, volume_kinds
 from nbdsvc.explain.facts import Facts
 from nbdsvc.explain.finding import Case, Finding, said
 from nbdsvc.explain.view import View
 
-_MODULES = (volume_kinds, snapshot_kinds, group_kinds, export_kinds, service_kinds)
+_MODULES = (volume_kinds, snapshot_kinds, group_kinds, backup_kinds, export_kinds, service_kinds)
 EXPORT_KINDS: tuple[Case, ...] = export_kinds.OF_STORAGE
 OF_STORAGE: tuple[Case, ...] = tuple(kind for module in _MODULES for kind in module.OF_STORAGE)
 """Those that the host next to the storage finds."""

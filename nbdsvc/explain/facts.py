@@ -6,7 +6,7 @@ from datetime import datetime
 
 from nbdsvc.driver import BackendObject, PoolStats
 from nbdsvc.model import clock
-from nbdsvc.model.entities import Attachment, Move, Snapshot, StorageBackend, Volume
+from nbdsvc.model.entities import Attachment, Backup, Move, Snapshot, StorageBackend, Volume
 from nbdsvc.model.groups import Group, GroupSnapshot
 from nbdsvc.model.operation import Operation
 
@@ -65,6 +65,19 @@ class Device:
 
 
 @dataclass(frozen=True)
+class Store:
+    """The store of backups of this host. fault: why it could not be looked at; the rest is empty then.
+
+    manifests: (space, backup) of each that is whole; damaged: (space, chunk) of what was read with another content.
+    """
+
+    id: str = ""
+    fault: str = ""
+    manifests: frozenset[tuple[str, str]] = frozenset()
+    damaged: frozenset[tuple[str, str]] = frozenset()
+
+
+@dataclass(frozen=True)
 class Facts:
     """The facts of the whole service, or of one host. host: the one that has read its storage; empty for rows alone.
 
@@ -89,6 +102,7 @@ class Facts:
     """Hosts that were declared lost, and have not returned."""
     groups: tuple[Group, ...] = ()
     group_snapshots: tuple[GroupSnapshot, ...] = ()
+    backups: tuple[Backup, ...] = ()
     newest: Mapping[str, Operation] = field(default_factory=dict)
     """The last operation, by the id of what it was about: of rows with a status of failure."""
     secrets: frozenset[str] = frozenset()
@@ -118,6 +132,8 @@ class Facts:
     ended: frozenset[str] = frozenset()
     """Attachments whose access was ended without a record."""
     devices: tuple[Device, ...] = ()
+    store: Store | None = None
+    """None where this host has used none."""
 
     unanswered: Mapping[str, str] = field(default_factory=dict)
     """Host -> why it did not say what differs there."""

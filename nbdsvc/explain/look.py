@@ -7,8 +7,9 @@ from concurrent import futures
 from pathlib import Path
 
 from nbdsvc import errors
+from nbdsvc.backup_store.vault import Vault
 from nbdsvc.driver import BackendObject, PoolStats
-from nbdsvc.explain.facts import Export, LockFile
+from nbdsvc.explain.facts import Export, LockFile, Store
 from nbdsvc.exporter import Exporter, SessionExporter
 from nbdsvc.host import Backend, Host
 from nbdsvc.model.entities import Attachment
@@ -49,6 +50,20 @@ def _is_noted(exporter: Exporter, id: str) -> bool:
         return exporter.find(id) is not None
     except errors.Error:  # the export has a note, and its server does not serve
         return True
+
+
+def look_at_store(vault: Vault) -> Store | None:
+    """What the store of backups has, by lists; None where this host has used none, which a look must not make."""
+    if not vault.store.is_known():
+        return None
+    try:
+        id, manifests, damaged = vault.store.check(), set[tuple[str, str]](), set[tuple[str, str]]()
+        for space in vault.spaces():
+            manifests |= {(space.name, backup) for backup in space.backups()}
+            damaged |= {(space.name, chunk.hex()) for chunk in space.damaged()}
+    except errors.Error as error:
+        return Store(fault=str(error))
+    return Store(id, "", frozenset(manifests), frozenset(damaged))
 
 
 def look_at_digests(host: Host) -> dict[str, str]:

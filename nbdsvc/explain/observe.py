@@ -27,7 +27,7 @@ def observe(host: Host, late: frozenset[str] = frozenset()) -> Facts:
     storage = _Storage.of(host, late)
     exports, orphans, transport_faults = _exports(host, before)
     digests, journals = look.look_at_digests(host), look.look_at_journals(host)
-    locks = look.lock_files(host.locks) if host.locks else []
+    locks, store = look.lock_files(host.locks) if host.locks else [], look.look_at_store(host.vault)
     after = _read(host.database, before.last)
     alive = [*before.unfinished, *after.operations()]
     taken = rows.lock_names(alive)
@@ -51,6 +51,7 @@ def observe(host: Host, late: frozenset[str] = frozenset()) -> Facts:
         digests=digests,
         ended=frozenset(id for id, _ in host.ended.items()),
         devices=tuple(host.devices()),
+        store=store,
     )
 
 
@@ -113,6 +114,7 @@ def _facts(before: Rows, after: Rows, **seen: Any) -> Facts:
         missing=after.missing,
         groups=after.groups,
         group_snapshots=after.group_snapshots,
+        backups=after.backups,
         **seen,
     )
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 import sqlalchemy as sa
 
 from nbdsvc.model import clock
-from nbdsvc.model.entities import Attachment, Move, Snapshot, StorageBackend, Volume
+from nbdsvc.model.entities import Attachment, Backup, Move, Snapshot, StorageBackend, Volume
 from nbdsvc.model.groups import Group, GroupSnapshot
 from nbdsvc.model.operation import Operation
 from nbdsvc.store import groups, hosts, repositories
@@ -39,9 +39,10 @@ class Rows:
     missing: frozenset[str] = frozenset()
     groups: tuple[Group, ...] = ()
     group_snapshots: tuple[GroupSnapshot, ...] = ()
+    backups: tuple[Backup, ...] = ()
 
-    def by_id(self) -> dict[str, Volume | Snapshot | Attachment | Group | GroupSnapshot]:
-        resources = (self.volumes, self.snapshots, self.attachments, self.groups, self.group_snapshots)
+    def by_id(self) -> dict[str, Volume | Snapshot | Attachment | Group | GroupSnapshot | Backup]:
+        resources = (self.volumes, self.snapshots, self.attachments, self.groups, self.group_snapshots, self.backups)
         return {row.id: row for rows in resources for row in rows}
 
     def operations(self) -> tuple[Operation, ...]:
@@ -72,6 +73,7 @@ def read(conn: sa.Connection, after: int | None = None) -> Rows:
         frozenset(hosts.missing(conn)),
         tuple(groups.groups.select(conn)),
         tuple(groups.group_snapshots.select(conn)),
+        tuple(repositories.backups.select(conn)),
     )
 
 

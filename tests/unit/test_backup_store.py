@@ -68,6 +68,34 @@ def test_an_incremental_backup_stores_what_has_changed(tmp_path: Path) -> None:
     assert restored(space, "more", tmp_path / "out") == path.read_bytes()
 
 
+def test_progress_ends_with_the_whole_and_never_exceeds_it(tmp_path: Path) -> None:
+    """Also where chunks are lost by the store, and are read and stored once more."""
+    store, seen = FaultyStore(folder_store(tmp_path)), list[tuple[int, int]]()
+    store.faults = [Fault("put", "lost", "chunks", times=3)]
+    volume = make_volume(tmp_path / "v", [b"a", b"", b"b", b"c"], tail=512)
+    space = vault(tmp_path, store=store).space(SPACE)
+    space.begin_session("one", {})
+    with sources.open_path(volume) as source:
+        Writer(space, source).write("one", {}, lambda done, total, _data: seen.append((done, total)))
+    assert all(done <= total for done, total in seen)
+    assert seen[-1] == (volume.stat().st_size, volume.stat().st_size)
+
+
+def test_an_object_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+    """Of a chunk or a manifest that has grown to more than any of ours it is said so, whatever is in it."""
+    space = vault(tmp_path).space(SPACE)
+    back_up(space, make_volume(tmp_path / "v", [b"a"]), "one")
+    (chunk,) = space.chunks()
+    for name in (space.chunk_name(chunk), space.manifest_name("one")):
+        os.truncate(tmp_path / "store" / name, 1 << 40)
+    with pytest.raises(ValueError, match=f"and may have {MOST_CHUNK}"):
+        space.get_chunk(chunk)
+    with pytest.raises(errors.BackupDamaged, match=f"and may have {manifest.MOST_BYTES}"):
+        space.get_manifest("one")
+    with pytest.raises(errors.BackupDamaged, match="and may have"):
+        collect(space)
+
+
 def test_the_format_is_that_of_the_golden_files(tmp_path: Path) -> None:
     """Backups of version 1 are read by every later version: clear, compressed and sealed ones, and never written otherwise."""
     for name, master in (("clear", None), ("sealed", MASTER)):

@@ -6,7 +6,9 @@ import sys
 PROGRAM = (
     "import nbdsvc.cli.serve, nbdsvc.service, nbdsvc.api.server, sys; print(*(n for n, m in sys.modules.items() if m))"
 )
-RARE = "urllib3 rich pygments alembic pyroute2 rtslib_fb psycopg lark pydantic.v1".split()
+RARE = (
+    "urllib3 rich pygments alembic pyroute2 rtslib_fb psycopg lark pydantic.v1 botocore nbdsvc.backup_store.s3".split()
+)
 RARE += "nbdsvc.exports.lio.plan nbdsvc.api.volumes".split()
 
 
