@@ -140,7 +140,7 @@ def test_credentials(gateway: RadosGateway, tmp_path: Path) -> None:
     """Wrong ones are named by their file and never shown, and read anew; a file that others may read is refused."""
     store = gateway.store(tmp_path, gateway.bucket())
     wrong = gateway.credentials(tmp_path, "wrong/secret")
-    for access, code in ((gateway.access, "SignatureDoesNotMatch"), ("nobody", "InvalidAccessKeyId")):
+    for access, code in ((gateway.access, "SignatureDoesNotMatch"), ("unknown", "InvalidAccessKeyId")):
         write_credentials(wrong, access, "wrong/secret")
         with pytest.raises(errors.BackendUnavailable, match=code) as caught:
             store.check()
