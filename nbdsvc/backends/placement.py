@@ -122,17 +122,15 @@ def candidates(app: App, conn: sa.Connection) -> list[Candidate]:
     pools, sums, measured = backends.all_pools(conn), promises.by_pool(conn), backends.all_measured(conn)
     rows, disabled = repositories.backends.select(conn), clusters.disabled(conn)
     shared = _promised_to_clusters(rows, sums)
-    return [
-        _candidate(
-            app, row, pool,
-            shared.get((row.cluster_name, pool.name), sums.get((row.host, row.name, pool.name), 0)),
-            measured.get((row.id, pool.name)),
-            is_closed=row.cluster_name in disabled,
-            served=sums.get((row.host, row.name, pool.name), 0),
-        )
-        for row in rows
-        for pool in pools.get(row.id, [_NO_POOL])
-    ]  # fmt: skip
+    found = []
+    for row in rows:
+        cluster = row.cluster_name
+        for pool in pools.get(row.id, [_NO_POOL]):
+            served = sums.get((row.host, row.name, pool.name), 0)
+            promised = shared.get((cluster, pool.name), served) if cluster else served
+            room = _room(pool, promised, measured.get((row.id, pool.name)))
+            found.append(_candidate(app, row, pool, promised, room, is_closed=cluster in disabled, served=served))
+    return found
 
 
 def _promised_to_clusters(
@@ -152,7 +150,7 @@ def _candidate(
     row: StorageBackend,
     pool: PoolStats,
     promised: int,
-    measured: int | None,
+    room: float,
     *,
     is_closed: bool,
     served: int,
@@ -161,7 +159,7 @@ def _candidate(
         row.host, row.name, pool, row.availability_zone,
         up=is_up(app, row) and not pool.fault,
         enabled=not (is_closed or row.disabled or row.frozen or row.replication_status == "failing-over"),
-        room=_room(pool, promised, measured),
+        room=room,
         promised=max(promised, pool.provisioned),
         capabilities=capabilities(row, pool),
         filter_function=row.capabilities.get(FILTER),
@@ -174,7 +172,7 @@ def _candidate(
 def capabilities(row: StorageBackend, pool: PoolStats) -> dict[str, Any]:
     """The capabilities that volume types can require, by Cinder's names."""
     reported = row.capabilities
-    protocols = set(reported.get("protocols", ()))
+    protocols, replicates = reported.get("protocols", ()), bool(reported.get("replication"))
     return {
         "volume_backend_name": row.name,
         "pool_name": pool.name,
@@ -189,10 +187,11 @@ def capabilities(row: StorageBackend, pool: PoolStats) -> dict[str, Any]:
         "compression": False,
         "QoS_support": False,
         # A snapshot of volumes that are not in use is of one moment anyway; others are refused where it cannot be.
-        CONSISTENT: bool({"SnapshotDriver", "GroupDriver"} & protocols),
-        **dict.fromkeys(REPLICATED, "GroupReplicationDriver" in protocols and bool(reported.get("replication"))),
+        CONSISTENT: "SnapshotDriver" in protocols or "GroupDriver" in protocols,
+        **dict.fromkeys(REPLICATED, replicates and "GroupReplicationDriver" in protocols),
         # Both spellings of the extra spec.
-        **dict.fromkeys(("replication", "replication_enabled"), bool(reported.get("replication"))),
+        "replication": replicates,
+        "replication_enabled": replicates,
         "reserved_percentage": pool.reserved_percentage,
         "total_capacity_gb": shown_gigabytes(pool.total),
         "free_capacity_gb": shown_gigabytes(pool.free),

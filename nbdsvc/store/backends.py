@@ -112,8 +112,10 @@ def _row(pool: PoolStats) -> dict[str, Any]:
 
 
 def _stats(row: PoolStats) -> PoolStats:
+    if row.total not in _WORDS and row.free not in _WORDS:
+        return row  # nearly all: a decision looks at every pool
     words: dict[str, Any] = {name: _WORDS[size] for name, size in _sizes(row) if size in _WORDS}
-    return replace(row, **words) if words else row
+    return replace(row, **words)
 
 
 def _sizes(pool: PoolStats) -> list[tuple[str, Any]]:

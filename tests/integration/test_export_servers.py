@@ -1,6 +1,7 @@
 """Servers of exports and clients of ill will: who hangs up, who does not read, and files that are lost beside them."""
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -102,7 +103,7 @@ def test_unread_answers_have_a_bound(exports: Exports) -> None:
     wait_until(lambda: reads(socket_of(exports, spec)), 30)
 
 
-@pytest.mark.parametrize("lost", ["folder", "process", "spec", "half a spec"])
+@pytest.mark.parametrize("lost", ["folder", "process", "served", "process and served", "spec", "half a spec"])
 def test_servers_are_found_without_their_files(exports: Exports, lost: str) -> None:
     """A folder or a file of an export that is lost never leads to a second server, nor to one that outlives the detach."""
     spec, _uri = exports.up()
@@ -111,18 +112,45 @@ def test_servers_are_found_without_their_files(exports: Exports, lost: str) -> N
     before = servers(exports, spec)
     if lost == "folder":
         shutil.rmtree(folder)
-    else:
-        path = folder / ("process" if lost == "process" else "spec.json")
-        path.write_text('{"id"' if lost == "half a spec" else "")
+    for name in ("process", "served"):
+        if name in lost:
+            (folder / name).unlink()
+    if "spec" in lost:
+        (folder / "spec.json").write_text('{"id"' if lost == "half a spec" else "")
     assert exports.exporter.inventory().exports == (spec.id,)
     exports.exporter.ensure(spec)
-    assert not before & servers(exports, spec)
+    if lost != "served":
+        assert not before & servers(exports, spec)
+        assert old.recv(1) == b""
     assert len(_nbdkits(servers(exports, spec))) == 1
-    assert old.recv(1) == b""
-    shutil.rmtree(folder)
+    old.close()
+    if lost != "served":
+        shutil.rmtree(folder)
     exports.exporter.remove(spec.id)
     assert servers(exports, spec) == set()
     assert exports.exporter.inventory().exports == ()
+
+
+def test_each_process_of_a_server_holds_its_lock(exports: Exports) -> None:
+    """While the shell or the server lives; so a free lock says that both have ended, and no process is looked for."""
+    spec, _uri = exports.up()
+    keeper = int((exports.folder / "e" / spec.id / "process").read_text().split()[0])
+    [server] = _nbdkits(servers(exports, spec))
+    with (exports.folder / "e" / spec.id / processes.SERVED).open() as file:
+
+        def is_free() -> bool:
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            return False
+
+        assert not is_free()
+        os.kill(keeper, signal.SIGSTOP)
+        os.kill(server, signal.SIGKILL)
+        wait_until(lambda: _nbdkits(servers(exports, spec)) == [], 10)
+        assert not is_free()
+        exports.exporter.remove(spec.id)
+        assert is_free()
 
 
 def test_others_servers_are_left_alone(exports: Exports) -> None:
@@ -152,7 +180,8 @@ def test_foreign_files_among_the_exports_are_passed_over(exports: Exports) -> No
 
 
 def make_older(exports: Exports, spec: ExportSpec, version: int, **changed: Any) -> dict[str, Any]:
-    """The note becomes one of an older version, which had a path; returns it."""
+    """The folder becomes one of an older version, whose note had a path, without a lock; returns the note."""
+    (exports.folder / "e" / spec.id / processes.SERVED).unlink()
     note = exports.folder / "e" / spec.id / "spec.json"
     found = json.loads(note.read_text()) | changed | {"version": version, "path": str(exports.path)}
     del found["location"]

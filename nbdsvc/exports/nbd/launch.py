@@ -18,6 +18,8 @@ import socket
 import sys
 import time
 
+# A file in the export's folder (processes.py, which this program does not import).
+SERVED = "served"
 # sd_listen_fds(3): the first descriptor that is passed.
 FIRST_FD = 3
 # Bytes of a server's data: eight connections whose threads all hold a request of the largest advertised size
@@ -108,7 +110,8 @@ def _become_server(folder: str, pythonpath: str, server: list[str], sockets: lis
     high = [fcntl.fcntl(fd, fcntl.F_DUPFD, FIRST_FD + len(moved)) for fd in moved]
     for index, fd in enumerate(high):
         os.dup2(fd, FIRST_FD + index, inheritable=True)
-    os.closerange(FIRST_FD + len(sockets), 1024)
+    os.dup2(_locked(f"{folder}/{SERVED}"), FIRST_FD + len(sockets), inheritable=True)
+    os.closerange(FIRST_FD + len(sockets) + 1, 1024)
     _note_process(folder)
     environment = {
         "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
@@ -122,6 +125,16 @@ def _become_server(folder: str, pythonpath: str, server: list[str], sockets: lis
     os.chdir("/")
     _set_limits()
     os.execve("/bin/sh", ["sh", *server], environment)
+
+
+def _locked(path: str) -> int:
+    """A descriptor with a shared lock on the file, which all processes of the server inherit.
+
+    Open for as long as one of them lives (flock(2)): so a lock that is free says that none is left.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_CREAT, 0o600)
+    fcntl.flock(fd, fcntl.LOCK_SH)
+    return fd
 
 
 def _note_process(folder: str) -> None:

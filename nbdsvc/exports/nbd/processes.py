@@ -4,6 +4,7 @@ A file with the pid may be lost or wrong while the process still serves a volume
 """
 
 import contextlib
+import fcntl
 import os
 import select
 import signal
@@ -19,6 +20,8 @@ POLL_SECONDS = 0.005
 # then.
 LOOK_SECONDS = 1.0
 SPEC, KEEPER = "spec.json", "keep.sh"
+# A file in an export's folder: every process of its server has a shared lock on it (launch.py).
+SERVED = "served"
 _SPEC_ENDING = f"/{SPEC}".encode()
 # Bytes of one read; nearly every command line is shorter.
 _PART = 1 << 14
@@ -38,11 +41,13 @@ def serving(exports: Path) -> dict[str, set[int]]:
 def end(exports: Path, id: str, keeper: int | None = None) -> None:
     """SIGKILL every server of the export; returns when they are gone, or after GONE_SECONDS.
 
-    keeper: the pid of the keeping shell, where it is known. A scan of all processes of a host takes some milliseconds;
-    when the known processes are ended first, one scan suffices.
+    keeper: the pid of the keeping shell, where it is known. A scan of all processes of a host takes some milliseconds:
+    the known processes are ended first, and when the lock is free after that, nothing else serves the export.
     """
     if keeper is not None:
         _end({keeper}, lambda: _children(keeper))
+    if _is_free(exports / id / SERVED):
+        return
 
     def gone() -> bool:
         pids = serving(exports).get(id, set())
@@ -51,6 +56,14 @@ def end(exports: Path, id: str, keeper: int | None = None) -> None:
         return not pids
 
     wait_until(gone, GONE_SECONDS, POLL_SECONDS)
+
+
+def _is_free(path: Path) -> bool:
+    """Whether no process has a lock on the file; False also for a file that is not there, which says nothing."""
+    with contextlib.suppress(FileNotFoundError, BlockingIOError), path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False
 
 
 def _end(keepers: set[int], servers: Callable[[], set[int]]) -> None:

@@ -3,6 +3,7 @@
 <exports>/<attachment id>/spec.json   the export's note, without the key
                           nbd.sock    the unix socket
                           psk         the pre-shared key, where there is one
+                          served      locked by each process of the server, for as long as it lives
                           process     pid and start time of the shell that keeps the server (keep.sh)
                           ctl.sock    the server's private channel (control.py)
                           log         the server's warnings and errors
