@@ -10,7 +10,7 @@ from rados_gateway import RadosGateway
 from serving import ServiceProcess
 
 # Short in the suite; `make storm-backups` is the long run. Half of the kills are with each kind of store.
-KILLS = int(os.environ.get("NBDSVC_KILLS", "12"))
+KILLS = int(os.environ.get("NBDSVC_KILLS", "6"))
 SEED = int(os.environ.get("NBDSVC_STORM_SEED", "5"))
 
 

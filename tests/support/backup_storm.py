@@ -1,13 +1,14 @@
 """A service that makes, restores, verifies, deletes and frees backups while it and its store are killed."""
 
 import random
+import sqlite3
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from rados_gateway import RadosGateway
-from serving import ServiceProcess
+from serving import UNFINISHED, ServiceProcess
 
 from nbdsvc import errors
 from nbdsvc.backup_store.contract import BackupStore
@@ -42,6 +43,8 @@ class BackupStorm:
         self._now = [b"%d" % index for index in range(_CHUNKS)]
         self.killed = {"service": 0, "store": 0, "both": 0}
         self.done: dict[str, int] = {}
+        self.hit = 0
+        """Kills in the middle of an operation."""
         made = self._client.post("volumes", body={"volume": {"size": 1}})["volume"]["id"]
         assert service.wait_status("volumes", made) == "available"
         self._volume = str(made)
@@ -50,7 +53,9 @@ class BackupStorm:
 
     def __str__(self) -> str:
         kills = ", ".join(f"{count} of the {name}" for name, count in self.killed.items() if count)
-        return f"{kills}; " + ", ".join(f"{count} {name}" for name, count in sorted(self.done.items()))
+        return f"{kills}, {self.hit} of them in operations; " + ", ".join(
+            f"{count} {name}" for name, count in sorted(self.done.items())
+        )
 
     @property
     def _client(self) -> Any:
@@ -58,9 +63,9 @@ class BackupStorm:
 
     def strike(self) -> None:
         """Begin something or two, kill at any moment, start again, and look at what there is when all have ended."""
-        for _ in range(self._numbers.randint(1, 2)):
+        for _ in range(self._numbers.randint(1, 3)):
             self._begin()
-        time.sleep(self._numbers.random() * _LONGEST)
+        time.sleep(self._numbers.random() ** 2 * _LONGEST)
         what = self._numbers.choice(["service", "service", "store", "both"] if self.gateway else ["service"])
         if what != "store":
             self.service.kill()
@@ -68,6 +73,7 @@ class BackupStorm:
             self.gateway.kill()
             self.gateway.start()
         self.killed[what] += 1
+        self.hit += self._unfinished() > 0
         if what != "store":
             self.service.start()
         self.service.settle()
@@ -108,8 +114,9 @@ class BackupStorm:
         assert self.service.leftovers() == []
 
     def _begin(self) -> None:
-        kind = self._numbers.choice(["backup", "backup", "increment", "restore", "delete", "collect", "verify"])
         known = [row["id"] for row in self._client.get("backups", status="available")["backups"]]
+        few = ["backup", "backup", "increment", "restore"]
+        kind = self._numbers.choice(few if len(known) < _KEPT else [*few, "restore", "delete", "collect", "verify"])
         with suppress(errors.Error):  # a status forbids it, or there is none to build on
             self._request(kind, known)
             self.done[kind] = self.done.get(kind, 0) + 1
@@ -134,6 +141,15 @@ class BackupStorm:
             else:
                 self._client.act("backups", backup, "os-force_delete", {})
 
+    def _unfinished(self) -> int:
+        """Operations that had not ended at the kill, by the database itself."""
+        connection = sqlite3.connect(f"file:{self.service.state / 'nbdsvc.db'}?mode=ro", uri=True, timeout=_SECONDS)
+        try:
+            states = "', '".join(UNFINISHED)
+            return int(connection.execute(f"SELECT COUNT(*) FROM operations WHERE state IN ('{states}')").fetchone()[0])
+        finally:
+            connection.close()
+
     def _collect(self) -> None:
         self._client.post("backups", "collect", body={"end_sessions": []})
 
@@ -148,7 +164,7 @@ class BackupStorm:
 
     def _write(self, index: int) -> None:
         """Only while nothing reads the volume: its backups must be of one moment."""
-        content = b"%d %d " % (index, self._numbers.getrandbits(64))
+        content = b"%d %020d" % (index, self._numbers.getrandbits(64))
         self._now[index] = content
         with self._path(self._volume).open("r+b") as file:
             file.seek(index * CHUNK)
