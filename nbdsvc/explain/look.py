@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import threading
 from collections.abc import Collection, Iterable, Sequence
 from concurrent import futures
 from pathlib import Path
@@ -16,6 +17,8 @@ from nbdsvc.model.entities import Attachment
 
 # Threads that wait for sockets: more than the servers that are likely to hang at once.
 LOOKS_AT_ONCE = 32
+# Seconds for the lists of a store of backups: a request for an explanation is answered within a minute by default.
+STORE_SECONDS = 20.0
 _JOURNAL = ".copy"
 
 
@@ -53,9 +56,20 @@ def _is_noted(exporter: Exporter, id: str) -> bool:
 
 
 def look_at_store(vault: Vault) -> Store | None:
-    """What the store of backups has, by lists; None where this host has used none, which a look must not make."""
+    """What the store of backups has, by lists; None where this host has used none, which a look must not make.
+
+    A store that does not answer must not keep everything else from being said: it is left behind after STORE_SECONDS.
+    """
     if not vault.store.is_known():
         return None
+    found = list[Store]()
+    thread = threading.Thread(target=lambda: found.append(_listed(vault)), name="look at backups", daemon=True)
+    thread.start()
+    thread.join(STORE_SECONDS)
+    return found[0] if found else Store(fault=f"it has not answered within {STORE_SECONDS:g} s")
+
+
+def _listed(vault: Vault) -> Store:
     try:
         id, manifests, damaged = vault.store.check(), set[tuple[str, str]](), set[tuple[str, str]]()
         for space in vault.spaces():
