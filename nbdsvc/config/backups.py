@@ -9,7 +9,7 @@ from nbdsvc.config.check import Check
 
 S3 = "s3://"
 # A bucket's name as Amazon allows it, and a prefix of such parts as all names in a store have.
-_S3_STORE = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?:/[A-Za-z0-9._-]+)*")
+_S3_STORE = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 _ENDPOINT = re.compile(r"https?://[A-Za-z0-9.\[\]:-]+/?")
 
 
