@@ -19,6 +19,8 @@ from nbdsvc.backup_store.contract import Missing, TooLarge
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _PART = ".part"
+# What a folder may have that is to become a store: the mark, where another host was first.
+_NOT_OTHERS = ("lost+found", identity.MARK)
 # Seconds after which the file of a writer is one that was killed: a chunk is written within seconds.
 _ABANDONED_SECONDS = 24 * 3600
 
@@ -155,7 +157,7 @@ class FolderStore:
     def make_mark(self, content: bytes) -> None:
         """As of Markable."""
         self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if any(not name.startswith(".") and name != "lost+found" for name in os.listdir(self._root)):  # noqa: PTH208
+        if any(not name.startswith(".") and name not in _NOT_OTHERS for name in os.listdir(self._root)):  # noqa: PTH208
             reason = f"{self._root} has other files in it, and is no store of backups: name an empty folder"
             raise errors.BackendUnavailable(backend=self.name, reason=reason)
         part = self._root / f".{uuid.uuid4().hex}{_PART}"

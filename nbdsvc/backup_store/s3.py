@@ -70,8 +70,9 @@ class S3Store:
 
     def make_mark(self, content: bytes) -> None:
         """As of Markable. By a put that the server refuses where another host was first."""
-        wanted = {"Bucket": self._place.bucket, "Prefix": self._key(""), "MaxKeys": 1}
-        if self._call(lambda client: client.list_objects_v2(**wanted)).get("Contents"):
+        wanted = {"Bucket": self._place.bucket, "Prefix": self._key(""), "MaxKeys": 2}
+        found = self._call(lambda client: client.list_objects_v2(**wanted)).get("Contents", ())
+        if {each["Key"] for each in found} - {self._key(identity.MARK)}:
             reason = f"{self.where} has other objects in it, and is no store of backups: name another prefix"
             raise errors.BackendUnavailable(backend=self.name, reason=reason)
         self._put(identity.MARK, content, IfNoneMatch="*")

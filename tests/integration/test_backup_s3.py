@@ -110,14 +110,14 @@ def test_which_store_it_is(gateway: RadosGateway, tmp_path: Path) -> None:
     """Of hosts that make a store at once one is first; a prefix has its own; another one, none, or something else there is
     refused.
     """
-    bucket, found = gateway.bucket(), set()
+    bucket, found = gateway.bucket(), list[str]()
     stores = [gateway.store(tmp_path / f"{index}", bucket, "p") for index in range(6)]
-    threads = [threading.Thread(target=lambda store=store: found.add(store.check())) for store in stores]
+    threads = [threading.Thread(target=lambda store=store: found.append(store.check())) for store in stores]
     for each in threads:
         each.start()
     for each in threads:
         each.join(60)
-    assert len(found) == 1
+    assert (len(found), len(set(found))) == (6, 1)
     assert gateway.store(tmp_path / "other", bucket, "q").check() not in found
     with pytest.raises(errors.BackendUnavailable, match="is not the store .* that this host uses"):
         gateway.store(tmp_path / "other", bucket, "p").check()

@@ -31,7 +31,9 @@ def test_random_kills_in_backups(
         settings = gateway.settings(short_folder / "k", bucket, "storm")
     service = make_service("storm", driver="memory", **settings)
     storm = BackupStorm(service, SEED, gateway, bucket)
-    for _ in range(KILLS // 2):
+    for count in range(1, KILLS // 2 + 1):
         storm.strike()
+        if count % 20 == 0:
+            print(f"\n{count} kills so far, store {kind} ({storm})", flush=True)
     storm.end()
     print(f"\n{KILLS // 2} kills, store {kind} ({storm}): 0 backups that lie, 0 chunks that nothing needs")
