@@ -4,9 +4,10 @@ PYTEST := $(PYTHON) -m pytest -q
 SECONDS := 60
 MINUTES := 6
 KILLS := 100
+EXAMPLES := 100
 SOURCES := nbdsvc drivers rig tests benchmarks native
 
-.PHONY: help demo test test-kills storm check rows api-table bench fuzz soak mutations walk-replay rig rig-ci rig-replay rig-mutations rig-bench rig-up rig-down docs clean base test-tools rig-tools openstack
+.PHONY: help demo test test-kills storm storm-backups check rows api-table bench fuzz api-fuzz soak mutations walk-replay rig rig-ci rig-replay rig-mutations rig-bench rig-up rig-down docs clean base test-tools rig-tools openstack
 
 help: ## Print this
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -22,6 +23,9 @@ test-kills: test-tools ## Kill at every step of a backup or of a move between ho
 
 storm: test-tools ## A hundred kills of any process over three hosts, with moves, losses of hosts and failovers: make storm KILLS=20
 	NBDSVC_KILLS=$(KILLS) $(PYTEST) -s tests/recovery/test_storm_of_hosts.py
+
+storm-backups: test-tools ## Two hundred kills of the service and of the store's server in backups and restores: make storm-backups KILLS=20
+	NBDSVC_KILLS=$(if $(filter command%,$(origin KILLS)),$(KILLS),200) $(PYTEST) -s tests/recovery/test_storm_of_backups.py
 
 check: test-tools ## Lint, types, import contracts, C warnings, limits of the house
 	.venv/bin/ruff check $(SOURCES)
@@ -83,6 +87,9 @@ rig-down: ## Remove the machines, their networks and the namespace
 
 fuzz: test-tools ## Fuzz the readers of images, and say what of them it reached: make fuzz SECONDS=600; it goes on from build/fuzz
 	$(PYTHON) tests/native/fuzz.py $(SECONDS) build/fuzz
+
+api-fuzz: test-tools ## Requests of schemathesis within and beyond the API's document: none may be answered with a 5xx: make api-fuzz EXAMPLES=1000
+	NBDSVC_TEST_EXAMPLES=$(EXAMPLES) $(PYTEST) tests/api/test_protocol.py -k openapi
 
 soak: test-tools ## Random jobs for MINUTES, every byte checked; then the service must be as small as before
 	NBDSVC_SOAK_MINUTES=$(MINUTES) $(PYTEST) -s tests/integration/test_soak.py

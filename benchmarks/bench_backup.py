@@ -7,6 +7,7 @@ volume is compared after the measurement.
 
 import os
 import random
+import resource
 import shutil
 import subprocess
 import sys
@@ -55,6 +56,8 @@ def change(path: Path, seed: int) -> None:
 
 
 class Ours:
+    kept = "store"
+
     def __init__(self, folder: Path, volume: Path, key: bytes | None) -> None:
         self._volume, self._folder = volume, folder
         store = FolderStore(folder / "store", folder / "note")
@@ -83,6 +86,8 @@ class Ours:
 
 
 class Restic:
+    kept = "repository"
+
     def __init__(self, folder: Path, volume: Path) -> None:
         self._volume, self._folder = volume, folder
         self._environment = {**os.environ, "RESTIC_REPOSITORY": str(folder / "repository"), "RESTIC_PASSWORD": "benchmark",
@@ -104,10 +109,20 @@ class Restic:
         return self._folder / "out" / self._volume.relative_to("/")
 
 
-def timed(work: Callable[[], object]) -> float:
-    began = time.monotonic()
+def timed(work: Callable[[], object]) -> tuple[float, float]:
+    """Seconds by the clock, and of processors, of this process and of those that it started and waited for."""
+    began, used = time.monotonic(), cpu()
     work()
-    return time.monotonic() - began
+    return time.monotonic() - began, cpu() - used
+
+
+def cpu() -> float:
+    return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+
+
+def size_of(folder: Path) -> float:
+    """MiB on the disk."""
+    return sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file()) / MIB
 
 
 def one_round(folder: Path, volume: Path, number: int) -> dict[str, float]:
@@ -122,14 +137,21 @@ def one_round(folder: Path, volume: Path, number: int) -> dict[str, float]:
         place.mkdir()
     tools, found = {name: make(places[name]) for name, make in makers.items()}, {}
     order = random.sample(list(tools), len(tools))
+
+    def note(what: str, name: str, work: Callable[[], object]) -> None:
+        found[f"{what}, s / {name}"], found[f"{what}, s of processors / {name}"] = timed(work)
+
     for name in order:
-        found[f"full / {name}"] = timed(tools[name].full)
+        note("full", name, tools[name].full)
+        found[f"full, MiB stored / {name}"] = size_of(places[name] / tools[name].kept)
     change(volume, number)
     for name in order:
-        found[f"incremental / {name}"] = timed(tools[name].incremental)
+        before = size_of(places[name] / tools[name].kept)
+        note("incremental", name, tools[name].incremental)
+        found[f"incremental, MiB stored / {name}"] = size_of(places[name] / tools[name].kept) - before
     for name in order:
         restored: list[Path] = []
-        found[f"restore / {name}"] = timed(lambda name=name, restored=restored: restored.append(tools[name].restore()))  # type: ignore[misc]
+        note("restore", name, lambda name=name, restored=restored: restored.append(tools[name].restore()))  # type: ignore[misc]
         subprocess.run(["cmp", str(volume), str(restored[0])], check=True)
         restored[0].unlink()
     for place in places.values():
@@ -144,7 +166,7 @@ def main() -> None:
         rounds = [one_round(folder, volume, number) for number in range(ROUNDS)]
     table = {key: spread([each[key] for each in rounds]) for key in sorted(rounds[0])}
     for key, seconds in table.items():
-        print(f"{key:28} {shown(seconds)} s")
+        print(f"{key:44} {shown(seconds)}")
     what = {"command": f"benchmarks/bench_backup.py {ROUNDS} {SIZE} {DATA}", "rounds": ROUNDS}
     save("backup", {**what, "size_mib": SIZE, "data_mib": DATA, "table": table})
 

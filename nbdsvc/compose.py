@@ -2,17 +2,20 @@
 
 import contextlib
 from collections.abc import Iterable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nbdsvc import driver as contract
-from nbdsvc import errors
+from nbdsvc import errors, state_folder
 from nbdsvc.attachments.transport import protocol_of, recorded_protocols
 from nbdsvc.backend_settings import SIMULATED, BackendSettings
+from nbdsvc.backup_store.contract import BackupStore
 from nbdsvc.backup_store.folder import FolderStore
 from nbdsvc.backup_store.keys import load_key
 from nbdsvc.backup_store.vault import Vault
 from nbdsvc.config import Settings
+from nbdsvc.config.backups import S3
 from nbdsvc.datapath.digest_store import DigestStore
 from nbdsvc.datapath.rate_limit import Limit, cores
 from nbdsvc.explain.facts import Device
@@ -59,10 +62,36 @@ def make_host(settings: Settings, database: Database) -> Host:
 
 
 def make_vault(settings: Settings) -> Vault:
-    """The store of backups, which need not be there now. ConfigError for a key file that is none."""
+    """The store of backups, which need not be there now. ConfigError for a key file or credentials that are none."""
     key = load_key(settings.backup_key_file) if settings.backup_key_file else None
-    store = FolderStore(settings.backup_path, settings.state_dir / "backup-store.json")
-    return Vault(store, key, compress=settings.backup_compression == "zstd")
+    user = state_folder.identity(settings.state_dir, settings.host)
+    return Vault(_make_store(settings), key, settings.backup_compression == "zstd", user)
+
+
+def _make_store(settings: Settings) -> BackupStore:
+    note = settings.state_dir / "backup-store.json"
+    if not settings.backup_store.startswith(S3):
+        return FolderStore(settings.backup_path, note)
+    from nbdsvc.backup_store import s3_client  # imported only where backups are in S3
+    from nbdsvc.backup_store.s3 import S3Store
+
+    if find_spec("botocore") is None:
+        raise errors.ConfigError(setting="backup_store", reason="S3 needs botocore: install nbdsvc[s3]")
+    assert settings.backup_s3_credentials_file
+    s3_client.load_credentials(settings.backup_s3_credentials_file)
+    if settings.backup_s3_ca_file and not settings.backup_s3_ca_file.is_file():
+        raise errors.ConfigError(setting="backup_s3_ca_file", reason=f"there is no file {settings.backup_s3_ca_file}")
+    bucket, _, prefix = settings.backup_store.removeprefix(S3).partition("/")
+    place = s3_client.S3Place(
+        bucket,
+        prefix,
+        settings.backup_s3_credentials_file,
+        settings.backup_s3_endpoint.rstrip("/"),
+        settings.backup_s3_region,
+        settings.backup_s3_ca_file,
+        settings.backup_s3_timeout,
+    )
+    return S3Store(place, note)
 
 
 def _devices() -> list[Device]:

@@ -20,7 +20,8 @@ STOP_SECONDS = 10.0
 class PeriodicTask:
     """Calls `task` in a thread of its own until `stop`, or until `may_run` returns False. interval: seconds.
 
-    reports_jumps: whether this task logs jumps of the clock, because every task of a process notices each jump.
+    reports_jumps: whether this task logs jumps of the clock, because every task of a process notices each jump. at_once:
+    whether the first call comes at the start, and not after an interval.
     """
 
     def __init__(
@@ -31,17 +32,19 @@ class PeriodicTask:
         may_run: Callable[[], bool] = lambda: True,
         *,
         reports_jumps: bool = False,
+        at_once: bool = True,
     ) -> None:
         self.name = name
         self._interval = interval
         self._task = task
         self._may_run = may_run
         self._reports_jumps = reports_jumps
+        self._at_once = at_once
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
-        """Start the thread, which calls the task at once."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
@@ -56,6 +59,8 @@ class PeriodicTask:
             log.warning("a task that does not end is left behind", task=self.name)
 
     def _run(self) -> None:
+        if not self._at_once and self._pause():
+            return
         while True:
             try:
                 if not self._may_run():

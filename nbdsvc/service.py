@@ -31,7 +31,7 @@ from nbdsvc.backends.places import Places
 from nbdsvc.backends.rebuild import Rebuilt
 from nbdsvc.backends.set_log import SET_LOG
 from nbdsvc.backends.thaw import THAW_BACKEND
-from nbdsvc.backups.collect import COLLECT_BACKUPS
+from nbdsvc.backups.collect import COLLECT_BACKUPS, collect_now_and_then
 from nbdsvc.backups.create import CREATE_BACKUP
 from nbdsvc.backups.delete import DELETE_BACKUP
 from nbdsvc.backups.import_record import IMPORT_BACKUP
@@ -324,6 +324,7 @@ class Service:
                 for each in host.backends.values()
                 if isinstance(each.driver, ReplicaDriver)
             ),
+            *self._collecting(host),
             PeriodicTask("maintenance", seconds, partial(self._maintain, host), confirm, reports_jumps=True),
             *(PeriodicTask(name, seconds, look, confirm) for name, seconds, look in self._notifying),
         ]
@@ -337,6 +338,11 @@ class Service:
 
         self.database.outbox = outbox.OperationOutbox(self.settings.notification_rows)
         return tasks.make(self.settings, self.database) if with_host else []
+
+    def _collecting(self, host: Host) -> list[PeriodicTask]:
+        assert self._claim
+        seconds, task = 3600 * self.settings.backup_collect_hours, partial(collect_now_and_then, self.app, host)
+        return [PeriodicTask("backups", seconds, task, self._claim.confirm, at_once=False)] if seconds else []
 
     def _repair(self, host: Host, exporter: Exporter) -> None:
         if repaired := export_repair.repair_exports(self.app, host, exporter):

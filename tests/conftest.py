@@ -16,6 +16,7 @@ from glance_server import Glance
 from hypothesis import HealthCheck, settings
 from keystone_server import Keystone
 from postgres import Postgres
+from rados_gateway import RadosGateway
 from serving import ServiceProcess
 
 from nbdsvc.store.database import Database
@@ -112,6 +113,14 @@ def glance(keystone: Keystone) -> Iterator[Glance]:
         yield server
     finally:
         server.end()
+
+
+@pytest.fixture(scope="session")
+def gateway() -> Iterator[RadosGateway]:
+    """A server of S3."""
+    server = RadosGateway()
+    yield server
+    server.stop()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -29,7 +29,7 @@ class RecordBody(Body):
 
 
 class Collect(Body):
-    """Backups whose writers have ended, wherever they were: nothing waits for them any more."""
+    """Backups and sweeps that have ended, wherever they were: nothing waits for them any more."""
 
     end_sessions: Annotated[list[Key], Field(max_length=1000)] = []
 

@@ -16,10 +16,24 @@ class Missing(Exception):
     """The store has no object of this name."""
 
 
+class TooLarge(ValueError):
+    """An object has more bytes than whatever this service writes under such a name: it is damaged, or another one's."""
+
+    def __init__(self, size: int, most: int) -> None:
+        super().__init__(f"it has {size} bytes, and may have {most}")
+
+
 class BackupStore(Protocol):
     """A store. `name`: for messages."""
 
     name: str
+
+    @property
+    def moves_at_once(self) -> bool:
+        """Whether a move is one step. Else the object is there under both names for a moment; it is never lost."""
+
+    def is_known(self) -> bool:
+        """Whether this host has used the store before. Does not look at the store."""
 
     def check(self) -> str:
         """The store's id, which never changes. Raises BackendUnavailable where another store, or none, is there."""
@@ -27,8 +41,8 @@ class BackupStore(Protocol):
     def put(self, name: str, content: bytes) -> None:
         """Make or replace an object; readers see the old content or the new."""
 
-    def get(self, name: str) -> bytes:
-        """The content. Raises Missing."""
+    def get(self, name: str, most: int) -> bytes:
+        """The content. Raises Missing, and TooLarge, before it is read, where it has more than `most` bytes."""
 
     def head(self, name: str, length: int) -> tuple[bytes, int]:
         """The first `length` bytes, and the size in bytes. Raises Missing."""

@@ -32,6 +32,9 @@ class FaultyStore:
         self.on_call: Callable[[str, str], None] = lambda _method, _name: None
         self._behind = behind
 
+    def is_known(self) -> bool:
+        return self._behind.is_known()
+
     def check(self) -> str:
         self._meet("check", "")
         return self._behind.check()
@@ -46,9 +49,14 @@ class FaultyStore:
             self._behind.put(name, content)
         self._end(kind)
 
-    def get(self, name: str) -> bytes:
+    @property
+    def moves_at_once(self) -> bool:
+        """As of BackupStore."""
+        return self._behind.moves_at_once
+
+    def get(self, name: str, most: int) -> bytes:
         self._meet("get", name)
-        return self._behind.get(name)
+        return self._behind.get(name, most)
 
     def head(self, name: str, length: int) -> tuple[bytes, int]:
         self._meet("head", name)

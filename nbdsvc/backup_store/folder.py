@@ -7,7 +7,6 @@ consistency makes that a request to the server.
 """
 
 import errno
-import json
 import os
 import uuid
 from collections.abc import Iterator
@@ -15,11 +14,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from nbdsvc import atomic_file, errors
-from nbdsvc.backup_store.contract import Missing
+from nbdsvc.backup_store import identity
+from nbdsvc.backup_store.contract import Missing, TooLarge
 
-_MARK, _FORMAT = "nbdsvc-backups.json", 1
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _PART = ".part"
+# What a folder may have that is to become a store: the mark, where another host was first.
+_NOT_OTHERS = ("lost+found", identity.MARK)
 # Seconds after which the file of a writer is one that was killed: a chunk is written within seconds.
 _ABANDONED_SECONDS = 24 * 3600
 
@@ -27,24 +28,22 @@ _ABANDONED_SECONDS = 24 * 3600
 class FolderStore:
     """A folder. note: a file of this host's state folder, which remembers the store's id."""
 
+    moves_at_once = True
+    hint = "is its file system mounted?"
+
     def __init__(self, root: Path, note: Path) -> None:
         self.name = "backup store"
+        self.where = str(root)
         self._root = root
         self._note = note
+
+    def is_known(self) -> bool:
+        return self._note.exists()
 
     def check(self) -> str:
         """As of BackupStore. The first check of an empty folder makes the store."""
         with self._translated():
-            known, found = self._noted(), self._marked()
-            if found is None and known is None:
-                found = self._make()
-            if found is None or known not in (None, found):
-                reason = f"{self._root} is not the store {known} that this host uses; is its file system mounted?"
-                raise errors.BackendUnavailable(backend=self.name, reason=reason)
-            if known is None:
-                self._note.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-                atomic_file.write(self._note, json.dumps({"store": found}).encode())
-            return found
+            return identity.check(self, self._note)
 
     def put(self, name: str, content: bytes) -> None:
         path = self._root / name
@@ -57,9 +56,12 @@ class FolderStore:
                 part.unlink(missing_ok=True)
                 raise
 
-    def get(self, name: str) -> bytes:
-        with self._translated():
-            return (self._root / name).read_bytes()
+    def get(self, name: str, most: int) -> bytes:
+        with self._translated(), (self._root / name).open("rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > most:
+                raise TooLarge(size, most)
+            return file.readall()
 
     def head(self, name: str, length: int) -> tuple[bytes, int]:
         with self._translated(), (self._root / name).open("rb", buffering=0) as file:
@@ -80,7 +82,7 @@ class FolderStore:
                     with _opened(folder, root) as fd:
                         return os.listdir(fd)  # noqa: PTH208 - a path of each of many names costs too much
                 except FileNotFoundError:
-                    os.stat(_MARK, dir_fd=root)
+                    os.stat(identity.MARK, dir_fd=root)
                     return []
         except FileNotFoundError as error:
             reason = f"{self._root} is not the store that this host uses; is its file system mounted?"
@@ -145,43 +147,28 @@ class FolderStore:
                 view = view[file.write(view) :]
             os.fdatasync(fd)
 
-    def _noted(self) -> str | None:
+    def read_mark(self) -> bytes | None:
+        """As of Markable."""
         try:
-            return str(json.loads(self._note.read_bytes())["store"])
+            return (self._root / identity.MARK).read_bytes()
         except FileNotFoundError:
             return None
-        except (ValueError, KeyError, TypeError) as error:
-            raise errors.BackendUnavailable(backend=self.name, reason=f"its note {self._note} is damaged") from error
 
-    def _marked(self) -> str | None:
-        try:
-            found = json.loads((self._root / _MARK).read_bytes())
-            made, id = int(found["format"]), str(found["id"])
-        except FileNotFoundError:
-            return None
-        except (ValueError, KeyError, TypeError) as error:
-            raise errors.BackendUnavailable(backend=self.name, reason=f"{self._root / _MARK} is damaged") from error
-        if made != _FORMAT:
-            reason = f"{self._root} has format {made}, and this version knows {_FORMAT}"
-            raise errors.BackendUnavailable(backend=self.name, reason=reason)
-        return id
-
-    def _make(self) -> str | None:
-        """Make the store; of two hosts that do, one is first."""
+    def make_mark(self, content: bytes) -> None:
+        """As of Markable."""
         self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if any(not name.startswith(".") and name != "lost+found" for name in os.listdir(self._root)):  # noqa: PTH208
+        if any(not name.startswith(".") and name not in _NOT_OTHERS for name in os.listdir(self._root)):  # noqa: PTH208
             reason = f"{self._root} has other files in it, and is no store of backups: name an empty folder"
             raise errors.BackendUnavailable(backend=self.name, reason=reason)
         part = self._root / f".{uuid.uuid4().hex}{_PART}"
-        self._write(part, json.dumps({"format": _FORMAT, "id": str(uuid.uuid4())}).encode())
+        self._write(part, content)
         try:
-            os.link(part, self._root / _MARK)
+            os.link(part, self._root / identity.MARK)
         except FileExistsError:
             pass
         finally:
             part.unlink()
         atomic_file.sync_folder(self._root)
-        return self._marked()
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

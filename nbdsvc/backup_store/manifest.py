@@ -27,6 +27,8 @@ VERSION = 1
 _TAIL = struct.Struct("<QQ32s")
 # Of a description: names, metadata and ids; far more than the API lets in.
 _MOST_DESCRIPTION = 4 << 20
+# Of an object that is a manifest, which is read into memory: the ids of a volume of 100 TiB that is full, and more.
+MOST_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,12 @@ def decode(stored: bytes, keys: SpaceKeys, backup_id: str) -> Manifest:
     if digest != hashlib.sha256(table).hexdigest() or size < 0 or len(chunks) != -(-size // CHUNK):
         raise ValueError("its chunks are not those of its description")
     return Manifest(backup_id, size, tuple(chunks), description)
+
+
+def most_bytes(size: int) -> int:
+    """The most bytes that the manifest of a volume of `size` bytes may have."""
+    count = -(-size // CHUNK)
+    return 2 * _MOST_DESCRIPTION + count // 8 + 1 + count * ID_BYTES + _TAIL.size
 
 
 def ids_of(stored: bytes) -> frozenset[bytes]:

@@ -20,10 +20,12 @@ from nbdsvc import errors
 from nbdsvc.backup_store import manifest as manifests
 from nbdsvc.backup_store import sealed
 from nbdsvc.backup_store.contract import BackupStore, Missing
-from nbdsvc.backup_store.keys import SpaceKeys
+from nbdsvc.backup_store.keys import OVERHEAD, SpaceKeys
 from nbdsvc.backup_store.manifest import CHUNK, Manifest
 
 TRASH_SESSIONS = "sessions"
+# Bytes of an object that is a chunk: one that is not compressed, and sealed.
+MOST_CHUNK = sealed.HEAD_BYTES + CHUNK + OVERHEAD
 _CHUNK_NAME = re.compile(r"[0-9a-f]{64}")
 _SPACE_NAME = re.compile(r"[0-9a-f]{32}")
 
@@ -74,12 +76,17 @@ class Space:
         if self.store.move(self.chunk_name(id), damaged) and self._is_whole(id, damaged):
             self.store.move(damaged, self.chunk_name(id))
 
+    def damaged(self) -> set[bytes]:
+        """The chunks that were set aside, and that no backup has stored anew since."""
+        aside = set(ids_in(self.store, f"{self.root}/damaged"))
+        return self.missing(aside) if aside else aside
+
     def damaged_name(self, id: bytes) -> str:
         return f"{self.root}/damaged/{id.hex()}"
 
     def _is_whole(self, id: bytes, name: str) -> bool:
         try:
-            self._decoded(id, self.store.get(name))
+            self._decoded(id, self.store.get(name, MOST_CHUNK))
         except (Missing, ValueError):
             return False
         return True
@@ -111,7 +118,7 @@ class Space:
             aside = (*(f"{folder}/{id.hex()}" for folder in self.trash()), self.damaged_name(id))
             for name in (self.chunk_name(id), *aside):
                 try:
-                    return self.store.get(name)
+                    return self.store.get(name, MOST_CHUNK)
                 except Missing:
                     continue
         raise Missing(id.hex())
@@ -130,8 +137,8 @@ class Space:
 
     def get_manifest(self, backup_id: str) -> Manifest:
         """Raises Missing, and BackupDamaged where it is not what was written."""
-        stored = self.store.get(self.manifest_name(backup_id))
         try:
+            stored = self.store.get(self.manifest_name(backup_id), manifests.MOST_BYTES)
             return manifests.decode(stored, self.keys, backup_id)
         except ValueError as error:
             raise errors.BackupDamaged(backup=backup_id, reason=f"its manifest: {error}") from None
@@ -140,19 +147,24 @@ class Space:
         """Remove the backup, for good; the chunks that it needed, None where that cannot be known any more."""
         name = self.manifest_name(backup_id)
         try:
-            needed: frozenset[bytes] | None = manifests.ids_of(self.store.get(name))
+            needed: frozenset[bytes] | None = manifests.ids_of(self.store.get(name, manifests.MOST_BYTES))
         except (Missing, ValueError):
             needed = None
         self.store.remove(name)
         self.store.sync(f"{self.root}/manifests")
         return needed
 
+    def backups(self) -> set[str]:
+        """The ids of the backups that are whole."""
+        return set(self.store.names(f"{self.root}/manifests"))
+
     def needed(self) -> set[bytes]:
         """The chunks of all manifests. BackupDamaged where one of them cannot be read: then it is not known."""
         found: set[bytes] = set()
         for backup_id in self.store.names(f"{self.root}/manifests"):
             try:
-                found |= manifests.ids_of(self.store.get(self.manifest_name(backup_id)))
+                stored = self.store.get(self.manifest_name(backup_id), manifests.MOST_BYTES)
+                found |= manifests.ids_of(stored)
             except Missing:  # removed since
                 continue
             except ValueError as error:

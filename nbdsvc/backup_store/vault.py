@@ -11,11 +11,14 @@ from nbdsvc.backup_store.space import Space, spaces_of
 
 @dataclass(frozen=True)
 class Vault:
-    """A store, and how this host writes to it. master: the installation's key; None: nothing is sealed."""
+    """A store, and how this host writes to it. master: the installation's key; None: nothing is sealed. user: a name that
+    no other host has, of whatever installation.
+    """
 
     store: BackupStore
     master: bytes | None = field(default=None, repr=False)
     compress: bool = True
+    user: str = ""
 
     def space(self, name: str) -> Space:
         """The space for new backups. Raises BackendUnavailable where the store is away."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nbdsvc import errors
-from nbdsvc.backup_store.manifest import CHUNK, Manifest
+from nbdsvc.backup_store.manifest import CHUNK, MOST_BYTES, Manifest, most_bytes
 from nbdsvc.backup_store.space import Space
 from nbdsvc.datapath.copy import OnProgress, Stopped
 from nbdsvc.datapath.rate_limit import LimitShare
@@ -77,8 +77,11 @@ class Writer:
         """Store the chunks, make sure that they are there, and then the manifest: from then on the backup is whole.
 
         Raises Stopped, ReadFailed, BackendUnavailable, OutOfSpace; BackupDamaged where the store does not keep what it is
-        given. Chunks that were stored stay for the next try, or for a sweep.
+        given; Unsupported for a volume whose manifest no one would read. Chunks that were stored stay for the next try, or
+        for a sweep.
         """
+        if most_bytes(self._source.size) > MOST_BYTES:
+            raise errors.Unsupported(reason=f"a volume of {self._source.size} bytes is too large for one backup")
         wanted = self._indexes()
         self._done = self._source.size - sum(self._length(index) for index in wanted)
         for _try in range(_STORE_TRIES):
@@ -90,6 +93,7 @@ class Writer:
                 break
             self._known -= missing
             wanted = [index for index, id in enumerate(self._chunks) if id in missing]
+            self._done -= sum(self._length(index) for index in wanted)  # which are done once more
         else:
             raise errors.BackupDamaged(backup=backup_id, reason="the store does not keep the chunks that it is given")
         self._written.chunks = sum(id is not None for id in self._chunks)

@@ -7,11 +7,13 @@ from nbdsvc import errors
 from nbdsvc.app import App, Waiting
 from nbdsvc.backup_store.collection import Collected, collect
 from nbdsvc.backups import places, sessions
-from nbdsvc.host import host_of
+from nbdsvc.host import Host, host_of
 from nbdsvc.model import names
-from nbdsvc.model.context import Context
+from nbdsvc.model.context import ADMIN, Context
 from nbdsvc.operations.operation_type import OperationType, Run, Step, always
 from nbdsvc.store import operations as journal
+
+_CONTEXT = Context("nbdsvc", "nbdsvc", frozenset({ADMIN}), "")
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,23 @@ def collect_backups(app: App, context: Context, end_sessions: tuple[str, ...] = 
     return Waiting((made.id,), app.settings.attach_timeout, lambda: _result(app, made.id))
 
 
+def collect_now_and_then(app: App, host: Host) -> bool:
+    """Submit a sweep of this host's store, unless one is under way here, or the host never used a store; whether it did.
+
+    Each host sweeps for itself: only it knows which store it has, and sweeps of one store disturb neither each other nor
+    backups. A failure is in the operation, and the next sweep tries again.
+    """
+    if not host.vault.store.is_known():
+        return False
+    with app.change() as conn:
+        busy = [each.host for each in journal.all_unfinished(conn) if each.kind == COLLECT_BACKUPS.name]
+        if host.name in busy:
+            return False
+        where, resource = names.join_host(host.name, next(iter(host.backends))), ("host", names.host_id(host.name))
+        app.submit(conn, _CONTEXT, COLLECT_BACKUPS, CollectArgs(), backend=where, resource=resource, bounded=False)
+    return True
+
+
 def _result(app: App, operation_id: str) -> dict[str, Any]:
     with app.database.read() as conn:
         found: dict[str, Any] = journal.rows.get(conn, operation_id).results["collect"]
@@ -49,7 +68,7 @@ def _collect(run: Run[CollectArgs]) -> dict[str, Any]:
         run.raise_if_stopped()
         sessions.end_stale(run, space, run.args.end_sessions)
         try:
-            total.add(collect(space))
+            total.add(collect(space, sweeper=sessions.sweeper_of(run, run.args.end_sessions)))
         except errors.BackupDamaged as error:
             faults.append(str(error))
     return {**asdict(total), "waiting": list(total.waiting), "faults": faults}

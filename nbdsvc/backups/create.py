@@ -17,7 +17,7 @@ from nbdsvc.backup_store.keys import CLEAR, space_of
 from nbdsvc.backup_store.manifest import Manifest
 from nbdsvc.backup_store.space import Space
 from nbdsvc.backup_store.writing import Writer
-from nbdsvc.backups import places
+from nbdsvc.backups import places, sessions
 from nbdsvc.backups.arguments import BackupArgs
 from nbdsvc.backups.device import NO_DEVICE, device_location, make_device, needs_device, remove_device
 from nbdsvc.backups.records import describe, describe_volume
@@ -168,7 +168,7 @@ def _give_up(run: Run[BackupArgs]) -> None:
         space = _space(run)
         needed = space.remove_manifest(run.args.backup_id)
         space.end_session(run.args.backup_id)
-        collect(space, needed)
+        collect(space, needed, sessions.sweeper_of(run))
     except (errors.BackendError, errors.BackupDamaged) as error:
         log.warning("what a backup left in the store stays there", backup=run.args.backup_id, reason=str(error))
     journaled_copy.remove_journal(run)
@@ -246,7 +246,7 @@ def _tidy(run: Run[BackupArgs]) -> None:
     try:
         space = _space(run)
         space.end_session(run.args.backup_id)
-        collect(space, ())
+        collect(space, (), sessions.sweeper_of(run))
     except (errors.BackendError, errors.BackupDamaged) as error:
         log.warning("the session of a backup could not be ended", backup=run.args.backup_id, reason=str(error))
 

@@ -56,7 +56,7 @@ def _remove(run: Run[OneBackupArgs]) -> dict[str, bool]:
     space.end_session(backup.id)
     sessions.end_stale(run, space)
     try:
-        collect(space, needed if was_there else None)
+        collect(space, needed if was_there else None, sessions.sweeper_of(run))
     except errors.BackupDamaged as error:  # of another backup: this one is gone all the same
         log.warning("what a backup needed stays in the store", backup=backup.id, reason=str(error))
         return {"collected": False}
@@ -68,12 +68,9 @@ def _succeed(conn: sa.Connection, _operation: Operation, args: OneBackupArgs) ->
 
 
 def _fail(conn: sa.Connection, _operation: Operation, args: OneBackupArgs, error: errors.Error) -> None:
-    """Cancelled before it began: as it was. Else another delete ends it."""
+    """Another delete ends it. Its only step is not stopped half-way, so nothing is known of what is there still."""
     reason = error.message_for_user(everything=False)
-    if isinstance(error, errors.Cancelled) and not _operation.results and _operation.cursor < 0:
-        transitions.finish_backup(conn, args.backup_id, "deleting", "available")
-    else:
-        transitions.finish_backup(conn, args.backup_id, "deleting", "error_deleting", fail_reason=reason)
+    transitions.finish_backup(conn, args.backup_id, "deleting", "error_deleting", fail_reason=reason)
 
 
 DELETE_BACKUP = OperationType(

@@ -17,7 +17,7 @@ from nbdsvc.model.entities import Backup
 from nbdsvc.model.locking import locks
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step
-from nbdsvc.store import repositories, transitions
+from nbdsvc.store import quotas, repositories, transitions
 from nbdsvc.units import GiB
 
 
@@ -25,7 +25,7 @@ def import_record(app: App, context: Context, service: str, url: str) -> Backup:
     """Make a row of the administrator's project, and start looking whether the store has the backup.
 
     It keeps its id, by which its manifest is called. Raises InvalidInput for what is no record, Conflict where there is a
-    backup of this id.
+    backup of this id, QuotaExceeded.
     """
     if service != records.SERVICE:
         reason = f"only records of {records.SERVICE} can be read"
@@ -35,6 +35,8 @@ def import_record(app: App, context: Context, service: str, url: str) -> Backup:
         app.database.lock_name(conn, f"import-{fields['id']}")
         if repositories.backups.find(conn, fields["id"]):
             raise errors.Conflict(reason=f"there is a backup {fields['id']} already")
+        wanted = {"backups": 1, "backup_gigabytes": fields["size"]}
+        quotas.check(app.database, conn, context.project_id, app.settings.quotas, wanted)
         host, backend, _pool = names.split_host(places.place_of(app, conn))
         row = _row(context, fields, host, backend)
         repositories.backups.insert(conn, row)

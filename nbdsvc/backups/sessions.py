@@ -1,10 +1,11 @@
-"""Sessions in the store of backups that have ended without the store: they would keep what is in the trash."""
+"""Sessions and sweeps in the store of backups that have ended without the store: they would keep what is in the trash."""
 
 from collections.abc import Collection
 
 import sqlalchemy as sa
 import structlog
 
+from nbdsvc.backup_store.collection import Sweeper
 from nbdsvc.backup_store.space import Space
 from nbdsvc.host import host_of
 from nbdsvc.operations.operation_type import Run
@@ -36,5 +37,22 @@ def _has_ended(run: Run[object], backup_id: str) -> bool:
 
 def _busy(run: Run[object], conn: sa.Connection, backup_id: str) -> bool:
     """Whether another operation than this one works on the backup."""
-    newest = journal.latest_for(conn, backup_id)
-    return newest is not None and not newest.finished and newest.id != run.id
+    return any(each.id != run.id for each in journal.unfinished_of(conn, backup_id))
+
+
+def sweeper_of(run: Run[object], named: Collection[str] = ()) -> Sweeper:
+    """The sweeps of this operation, called by this host and the operation. `named`: an administrator knows that these sweeps
+    have ended.
+    """
+    user = host_of(run).vault.user
+
+    def has_ended(id: str) -> bool:
+        owner, _, operation = id.partition("_")
+        if id in named or operation == run.id:  # what it did before it was killed
+            return True
+        with host_of(run).database.read() as conn:
+            ended = journal.states(conn, [operation]).get(operation)
+        # An own one without a row ended long ago, and was forgotten; another one may be of another installation.
+        return owner == user if ended is None else ended
+
+    return Sweeper(f"{user}_{run.id}", has_ended)

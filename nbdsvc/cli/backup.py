@@ -110,7 +110,7 @@ def verify(backup: str, as_json: bool) -> None:
 
 
 @backup.command()
-@click.option("--end-session", "sessions", multiple=True, metavar="BACKUP", help="It is not being written any more.")
+@click.option("--end-session", "sessions", multiple=True, metavar="BACKUP", help="It, or a sweep, has ended.")
 @show.json_option
 def gc(sessions: tuple[str, ...], as_json: bool) -> None:
     """Free what no backup in the store needs, and say what has to end before the rest can go. For administrators."""
@@ -120,7 +120,7 @@ def gc(sessions: tuple[str, ...], as_json: bool) -> None:
         return
     click.echo(f"{found['chunks']} chunks freed, {units.human(found['bytes'])}")
     for backup_id in found["waiting"]:
-        click.echo(f"backup {backup_id} is being written, or its host is gone: see --end-session", err=True)
+        click.echo(f"{backup_id} is being written or swept, or its host is gone: see --end-session", err=True)
     for fault in found["faults"]:
         click.echo(fault, err=True)
     if found["faults"]:

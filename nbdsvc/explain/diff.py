@@ -3,12 +3,12 @@
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
-from nbdsvc.explain import export_kinds, group_kinds, service_kinds, snapshot_kinds, volume_kinds
+from nbdsvc.explain import backup_kinds, export_kinds, group_kinds, service_kinds, snapshot_kinds, volume_kinds
 from nbdsvc.explain.facts import Facts
 from nbdsvc.explain.finding import Case, Finding, said
 from nbdsvc.explain.view import View
 
-_MODULES = (volume_kinds, snapshot_kinds, group_kinds, export_kinds, service_kinds)
+_MODULES = (volume_kinds, snapshot_kinds, group_kinds, backup_kinds, export_kinds, service_kinds)
 # qos/keep.py keeps limits, and no repair: a server of an older version knows none, and is not to be started anew for them.
 EXPORT_KINDS: tuple[Case, ...] = tuple(kind for kind in export_kinds.OF_STORAGE if "limits" not in kind.id)
 OF_STORAGE: tuple[Case, ...] = tuple(kind for module in _MODULES for kind in module.OF_STORAGE)

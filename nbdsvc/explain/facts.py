@@ -6,7 +6,7 @@ from datetime import datetime
 
 from nbdsvc.driver import BackendObject, PoolStats
 from nbdsvc.model import clock
-from nbdsvc.model.entities import Attachment, Move, Snapshot, StorageBackend, Volume
+from nbdsvc.model.entities import Attachment, Backup, Move, Snapshot, StorageBackend, Volume
 from nbdsvc.model.groups import Group, GroupSnapshot
 from nbdsvc.model.operation import Operation
 
@@ -68,6 +68,19 @@ class Device:
 
 
 @dataclass(frozen=True)
+class Store:
+    """The store of backups of this host. fault: why it could not be looked at; the rest is empty then.
+
+    manifests: (space, backup) of each that is whole; damaged: (space, chunk) of what was read with another content.
+    """
+
+    id: str = ""
+    fault: str = ""
+    manifests: frozenset[tuple[str, str]] = frozenset()
+    damaged: frozenset[tuple[str, str]] = frozenset()
+
+
+@dataclass(frozen=True)
 class Facts:
     """The facts of the whole service, or of one host. host: the one that has read its storage; empty for rows alone.
 
@@ -92,6 +105,7 @@ class Facts:
     """Hosts that were declared lost, and have not returned."""
     groups: tuple[Group, ...] = ()
     group_snapshots: tuple[GroupSnapshot, ...] = ()
+    backups: tuple[Backup, ...] = ()
     newest: Mapping[str, Operation] = field(default_factory=dict)
     """The last operation, by the id of what it was about: of rows with a status of failure."""
     secrets: frozenset[str] = frozenset()
@@ -123,6 +137,8 @@ class Facts:
     limits: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """Attachment -> the limits that its export is to keep clients to, where there are any."""
     devices: tuple[Device, ...] = ()
+    store: Store | None = None
+    """None where this host has used none."""
 
     unanswered: Mapping[str, str] = field(default_factory=dict)
     """Host -> why it did not say what differs there."""

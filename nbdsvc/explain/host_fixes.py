@@ -9,6 +9,8 @@ from nbdsvc.explain.finding import Finding
 from nbdsvc.host import Host
 from nbdsvc.model.operation import Lock
 from nbdsvc.operations.locks import remove_unheld
+from nbdsvc.refs import temporary_snapshot_ref, temporary_volume_ref, volume_ref
+from nbdsvc.store import repositories
 
 log = structlog.get_logger(__name__)
 
@@ -30,11 +32,27 @@ def _discard_digests(host: Host, finding: Finding) -> None:
     host.digests.discard(finding.id)
 
 
+def _remove_device(host: Host, finding: Finding) -> None:
+    """A snapshot or a clone; one that is not there is removed. It has no byte that the volume has not."""
+    with host.database.read() as conn:
+        backup = repositories.backups.find(conn, finding.id)
+        volume = repositories.volumes.find(conn, backup.volume_id) if backup else None
+        ref = volume_ref(conn, volume) if volume else None
+    if backup is None or volume is None or ref is None or backup.status == "creating":
+        return
+    backend = host.of(volume)
+    if backend.able.instant_snapshot:
+        backend.snapshots().delete_snapshot(temporary_snapshot_ref(backup.id, ref, None))
+    if backend.able.instant_clone:
+        backend.driver.delete_volume(temporary_volume_ref(backup.id, ref, None))
+
+
 HOST_FIXES: dict[str, Callable[[Host, Finding], None]] = {
     "export.without_row": _remove_export,
     "export.orphan": _remove_export,
     "journal.stale": _remove_journal,
     "lock.left": _remove_lock,
+    "backup.device_left": _remove_device,
     "digests.left": _discard_digests,
     "digests.outdated": _discard_digests,
 }

@@ -2,20 +2,24 @@
 
 import fcntl
 import os
+import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent import futures
 from dataclasses import replace
 from pathlib import Path
 
 from nbdsvc import errors
+from nbdsvc.backup_store.vault import Vault
 from nbdsvc.driver import BackendObject, PoolStats
-from nbdsvc.explain.facts import Export, LockFile
+from nbdsvc.explain.facts import Export, LockFile, Store
 from nbdsvc.exporter import Exporter, LimitingExporter, SessionExporter, driver_volume_type
 from nbdsvc.host import Backend, Host
 from nbdsvc.model.entities import Attachment
 
 # Threads that wait for sockets: more than the servers that are likely to hang at once.
 LOOKS_AT_ONCE = 32
+# Seconds for the lists of a store of backups: a request for an explanation is answered within a minute by default.
+STORE_SECONDS = 20.0
 _JOURNAL = ".copy"
 
 
@@ -60,6 +64,31 @@ def _is_noted(exporter: Exporter, id: str) -> bool:
         return exporter.find(id) is not None
     except errors.Error:  # the export has a note, and its server does not serve
         return True
+
+
+def look_at_store(vault: Vault) -> Store | None:
+    """What the store of backups has, by lists; None where this host has used none, which a look must not make.
+
+    A store that does not answer must not keep everything else from being said: it is left behind after STORE_SECONDS.
+    """
+    if not vault.store.is_known():
+        return None
+    found = list[Store]()
+    thread = threading.Thread(target=lambda: found.append(_listed(vault)), name="look at backups", daemon=True)
+    thread.start()
+    thread.join(STORE_SECONDS)
+    return found[0] if found else Store(fault=f"it has not answered within {STORE_SECONDS:g} s")
+
+
+def _listed(vault: Vault) -> Store:
+    try:
+        id, manifests, damaged = vault.store.check(), set[tuple[str, str]](), set[tuple[str, str]]()
+        for space in vault.spaces():
+            manifests |= {(space.name, backup) for backup in space.backups()}
+            damaged |= {(space.name, chunk.hex()) for chunk in space.damaged()}
+    except errors.Error as error:
+        return Store(fault=str(error))
+    return Store(id, "", frozenset(manifests), frozenset(damaged))
 
 
 def look_at_digests(host: Host) -> dict[str, str]:

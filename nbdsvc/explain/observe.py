@@ -27,7 +27,7 @@ def observe(host: Host, late: frozenset[str] = frozenset()) -> Facts:
     storage = _Storage.of(host, late)
     exports, orphans, transport_faults = _exports(host, before)
     digests, journals = look.look_at_digests(host), look.look_at_journals(host)
-    locks = look.lock_files(host.locks) if host.locks else []
+    locks, store = look.lock_files(host.locks) if host.locks else [], look.look_at_store(host.vault)
     after = _read(host.database, before.last, host.name)
     alive = [*before.unfinished, *after.operations()]
     taken = rows.lock_names(alive)
@@ -52,6 +52,7 @@ def observe(host: Host, late: frozenset[str] = frozenset()) -> Facts:
         ended=frozenset(id for id, _ in host.ended.items()),
         limits=after.limits,
         devices=tuple(host.devices()),
+        store=store,
     )
 
 
@@ -114,6 +115,7 @@ def _facts(before: Rows, after: Rows, **seen: Any) -> Facts:
         missing=after.missing,
         groups=after.groups,
         group_snapshots=after.group_snapshots,
+        backups=after.backups,
         **seen,
     )
 

@@ -55,6 +55,20 @@ def _end_group_snapshot(_app: App, conn: sa.Connection, _context: Context, id: s
         transitions.finish_group_snapshot(conn, id, status, failed_status(states.GROUP_SNAPSHOT, status))
 
 
+def _end_backup(_app: App, conn: sa.Connection, _context: Context, id: str) -> None:
+    status = repositories.backups.get_for_update(conn, id).status
+    _check_idle(conn, id)
+    if status in states.BACKUP_IN_FLIGHT:
+        transitions.finish_backup(conn, id, status, failed_status(states.BACKUP, status))
+
+
+def _lose_backup(_app: App, conn: sa.Connection, _context: Context, id: str) -> None:
+    repositories.backups.get_for_update(conn, id)
+    _check_idle(conn, id)
+    reason = "the store has no such backup"
+    repositories.backups.transition_if(conn, id, states.BACKUP["be damaged"].sources, "error", fail_reason=reason)
+
+
 def _follow_attachments(_app: App, conn: sa.Connection, _context: Context, id: str) -> None:
     repositories.volumes.get_for_update(conn, id)
     _check_idle(conn, id)
@@ -92,6 +106,8 @@ ROW_FIXES: dict[str, RowFix] = {
     "volume.contradicted": _follow_attachments,
     "volume.target_size": _forget_target_size,
     "snapshot.stuck": _end_snapshot,
+    "backup.stuck": _end_backup,
+    "backup.object_gone": _lose_backup,
     "group.stuck": _end_group,
     "group_snapshot.stuck": _end_group_snapshot,
     "attachment.export_gone": _repair_export,

@@ -9,7 +9,7 @@ from datetime import timedelta
 import sqlalchemy as sa
 
 from nbdsvc.model import clock
-from nbdsvc.model.entities import Attachment, Move, Snapshot, StorageBackend, Volume
+from nbdsvc.model.entities import Attachment, Backup, Move, Snapshot, StorageBackend, Volume
 from nbdsvc.model.groups import Group, GroupSnapshot
 from nbdsvc.model.operation import Operation
 from nbdsvc.store import groups, hosts, qos_specs, repositories
@@ -41,9 +41,10 @@ class Rows:
     group_snapshots: tuple[GroupSnapshot, ...] = ()
     limits: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """Attachment -> what its export is to keep clients to."""
+    backups: tuple[Backup, ...] = ()
 
-    def by_id(self) -> dict[str, Volume | Snapshot | Attachment | Group | GroupSnapshot]:
-        resources = (self.volumes, self.snapshots, self.attachments, self.groups, self.group_snapshots)
+    def by_id(self) -> dict[str, Volume | Snapshot | Attachment | Group | GroupSnapshot | Backup]:
+        resources = (self.volumes, self.snapshots, self.attachments, self.groups, self.group_snapshots, self.backups)
         return {row.id: row for rows in resources for row in rows}
 
     def operations(self) -> tuple[Operation, ...]:
@@ -77,6 +78,7 @@ def read(conn: sa.Connection, after: int | None = None, host: str | None = None)
         tuple(groups.groups.select(conn)),
         tuple(groups.group_snapshots.select(conn)),
         qos_specs.limits_on(conn, host) if host else {},
+        tuple(repositories.backups.select(conn)),
     )
 
 

@@ -60,7 +60,8 @@ def _without_row(kind: str, known: Any) -> Any:
 
     def find(view: View) -> Iterator[Found]:
         for backend, each in view.idle_objects():
-            if each.kind == kind and each.owner and each.id not in known(view):
+            is_without = each.id not in known(view) and view.backup_of(each) is None
+            if each.kind == kind and each.owner and is_without:
                 where = names.join_host(view.facts.host, backend)
                 values = {"object": each.name, "pool": names.join_host(view.facts.host, backend, each.pool)}
                 yield Found(kind, str(each.id), values, related=frozenset({where}))

@@ -7,7 +7,7 @@ from functools import cached_property
 from nbdsvc.driver import BackendObject, PoolStats
 from nbdsvc.explain.facts import Export, Facts
 from nbdsvc.model import names
-from nbdsvc.model.entities import Attachment, Snapshot, StorageBackend, Volume
+from nbdsvc.model.entities import Attachment, Backup, Snapshot, StorageBackend, Volume
 from nbdsvc.model.operation import Operation
 
 
@@ -18,6 +18,7 @@ class View:
         self.facts = facts
         self.volumes = {row.id: row for row in facts.volumes}
         self.snapshots = {row.id: row for row in facts.snapshots}
+        self.backups = {row.id: row for row in facts.backups}
         self.attachments = {row.id: row for row in facts.attachments}
 
     @cached_property
@@ -82,6 +83,11 @@ class View:
 
     def pool(self, backend: str, name: str) -> PoolStats | None:
         return next((each for each in self.facts.pools.get(backend, ()) if each.name == name), None)
+
+    def backup_of(self, found: BackendObject) -> Backup | None:
+        """The backup that is read from this object, as a snapshot or clone of a volume of this host."""
+        row = self.backups.get(found.id or "")
+        return row if row and self.is_here(self.volumes.get(row.volume_id)) else None
 
     def is_readable(self, volume: Volume) -> bool:
         """Whether the host could list the objects of the volume's pool."""

@@ -189,8 +189,6 @@ BACKUP = _table(
     ("import", NEW, "creating", "available", "error"),
     ("delete", "available error error_deleting", "deleting", None, "error_deleting"),
     ("force delete", " ".join(sorted(BACKUP_STATUSES)), "deleting", None, "error_deleting"),
-    # Cancelled before anything was removed.
-    ("keep", "deleting", None, "available", None),
     ("restore from", "available", "restoring", "available", "available"),
     # The store lacks or has changed what the backup needs.
     ("be damaged", "available restoring", None, "error", None),

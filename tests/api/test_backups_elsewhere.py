@@ -140,6 +140,21 @@ def test_an_import_that_failed_is_deleted_and_tried_again(backing: Backing) -> N
     assert not [path for path in kept if path.exists()]
 
 
+def test_an_import_counts_against_the_quotas(backing: Backing, module_service: Callable[..., ServiceProcess]) -> None:
+    """As a backup that is made there: by number and by size, and nothing of one that is refused stays."""
+    backup = backing.backup(backing.volume(size=2))
+    record = {"backup-record": backing.good("GET", f"backups/{backup}/export_record")["backup-record"]}
+    there = module_service("q", backup_store=backing.store, quota_backup_gigabytes=1)
+    with pytest.raises(errors.Error, match="exceeds allowed Backup gigabytes quota"):
+        there.client().post("backups", "import_record", body=record)
+    assert there.client().get("backups")["backups"] == []
+    there.client().put("os-quota-sets", "p1", body={"quota_set": {"backup_gigabytes": 2, "backups": 1}})
+    assert there.client().post("backups", "import_record", body=record)["backup"]["id"] == backup
+    assert there.wait_status("backups", backup) == "available"
+    there.stop()
+    backing.delete("backups", backup)
+
+
 def test_a_sealed_store(module_service: Callable[..., ServiceProcess]) -> None:
     """With a key file nothing of a volume is readable in the store; the same installation restores it."""
     service = module_service("k", start=False)

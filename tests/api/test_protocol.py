@@ -1,5 +1,6 @@
 """Versions, faults, pages, filters, limits of size: what every client relies on, as a table."""
 
+import os
 import socket
 from typing import Any
 
@@ -196,6 +197,11 @@ def test_health_and_metrics(shared_service: ServiceProcess) -> None:
     assert 'nbdsvc_pool_bytes{pool="me@file#file",what="free"}' in page
 
 
+# Of each operation. `make api-fuzz` tries more; in CI they are the same each time (conftest.py).
+EXAMPLES = int(os.environ.get("NBDSVC_TEST_EXAMPLES", "12"))
+
+
+@pytest.mark.timeout(300 + 4 * EXAMPLES)
 def test_openapi_is_served_and_nothing_breaks_the_service(shared_service: ServiceProcess) -> None:
     """schemathesis finds no request within or beyond the document that is answered with a 5xx."""
     import schemathesis
@@ -208,7 +214,7 @@ def test_openapi_is_served_and_nothing_breaks_the_service(shared_service: Servic
     for found in schema.get_all_operations():
         operation = found.ok()
 
-        @settings(max_examples=12, suppress_health_check=list(HealthCheck), deadline=None)
+        @settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck), deadline=None)
         @given(operation.as_strategy())
         def call(case: Any) -> None:
             nonlocal tried

@@ -5,7 +5,8 @@ import signal
 import subprocess
 import sys
 
-import plants_of_exports  # noqa: F401 (registers its cases, as do the other two)
+import plants_of_backups  # noqa: F401 (registers its cases, as do the others)
+import plants_of_exports  # noqa: F401
 import plants_of_services
 import plants_of_storage  # noqa: F401
 import pytest

@@ -32,8 +32,10 @@ class Between:
         make_service: Callable[..., ServiceProcess],
         database: str,
         claim_seconds: float = CLAIM_SECONDS,
+        **settings: object,
     ) -> None:
         self.database = database
+        self._settings = settings
         self._claim_seconds = claim_seconds
         self.api = self._make(make_service, "api", "api")
         self.a, self.b = (self._make(make_service, name, "host") for name in ("a", "b"))
@@ -57,6 +59,7 @@ class Between:
             host=name,
             nbd_listen="127.0.0.1",
             claim_seconds=self._claim_seconds,
+            **self._settings,
         )
         made.role = role
         return made

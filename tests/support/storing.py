@@ -2,9 +2,11 @@
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-from nbdsvc.backup_store.contract import BackupStore
+from nbdsvc.backup_store.contract import BackupStore, Missing
 from nbdsvc.backup_store.faulty import FaultyStore
 from nbdsvc.backup_store.folder import FolderStore
 from nbdsvc.backup_store.manifest import CHUNK
@@ -60,6 +62,33 @@ def verify(space: Space, id: str) -> int:
 def files(folder: Path, pattern: str) -> set[str]:
     found = (folder / "store" / "spaces" / SPACE).glob(pattern)
     return {path.name for path in found if path.is_file() and not path.name.startswith(".")}
+
+
+class CopyingStore:
+    """A store that moves as S3 does: it copies, looks whether the source is still the same, and removes that."""
+
+    moves_at_once = False
+
+    def __init__(self, behind: BackupStore) -> None:
+        self._behind = behind
+        self.name = behind.name
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._behind, name)
+
+    def move(self, name: str, new: str) -> bool:
+        most = 1 << 30
+        while True:
+            try:
+                content = self._behind.get(name, most)
+            except Missing:
+                return False
+            self._behind.put(new, content)
+            with suppress(Missing):
+                if self._behind.get(name, most) != content:
+                    continue
+            self._behind.remove(name)
+            return True
 
 
 class Killed(Exception):

@@ -19,7 +19,7 @@ from nbdsvc.backup_store.faulty import Fault, FaultyStore
 from nbdsvc.backup_store.folder import FolderStore
 from nbdsvc.backup_store.manifest import CHUNK, Manifest
 from nbdsvc.backup_store.reading import Reader
-from nbdsvc.backup_store.space import Space
+from nbdsvc.backup_store.space import MOST_CHUNK, Space
 from nbdsvc.backup_store.writing import Writer
 from nbdsvc.datapath import source as sources
 from nbdsvc.datapath.copy import Stopped, copy
@@ -66,6 +66,34 @@ def test_an_incremental_backup_stores_what_has_changed(tmp_path: Path) -> None:
     assert (written.new, written.chunks) == (1, 3)
     assert collect(space, space.remove_manifest("full")).chunks == 1
     assert restored(space, "more", tmp_path / "out") == path.read_bytes()
+
+
+def test_progress_ends_with_the_whole_and_never_exceeds_it(tmp_path: Path) -> None:
+    """Also where chunks are lost by the store, and are read and stored once more."""
+    store, seen = FaultyStore(folder_store(tmp_path)), list[tuple[int, int]]()
+    store.faults = [Fault("put", "lost", "chunks", times=3)]
+    volume = make_volume(tmp_path / "v", [b"a", b"", b"b", b"c"], tail=512)
+    space = vault(tmp_path, store=store).space(SPACE)
+    space.begin_session("one", {})
+    with sources.open_path(volume) as source:
+        Writer(space, source).write("one", {}, lambda done, total, _data: seen.append((done, total)))
+    assert all(done <= total for done, total in seen)
+    assert seen[-1] == (volume.stat().st_size, volume.stat().st_size)
+
+
+def test_an_object_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+    """Of a chunk or a manifest that has grown to more than any of ours it is said so, whatever is in it."""
+    space = vault(tmp_path).space(SPACE)
+    back_up(space, make_volume(tmp_path / "v", [b"a"]), "one")
+    (chunk,) = space.chunks()
+    for name in (space.chunk_name(chunk), space.manifest_name("one")):
+        os.truncate(tmp_path / "store" / name, 1 << 40)
+    with pytest.raises(ValueError, match=f"and may have {MOST_CHUNK}"):
+        space.get_chunk(chunk)
+    with pytest.raises(errors.BackupDamaged, match=f"and may have {manifest.MOST_BYTES}"):
+        space.get_manifest("one")
+    with pytest.raises(errors.BackupDamaged, match="and may have"):
+        collect(space)
 
 
 def test_the_format_is_that_of_the_golden_files(tmp_path: Path) -> None:
@@ -124,8 +152,8 @@ def test_a_sealed_store_tells_nothing_to_who_has_no_key(tmp_path: Path) -> None:
         vault(tmp_path).space_of_backup(SPACE, "").get_manifest("one")
     first, second = sorted(space.get_manifest("one").ids())
     store = folder_store(tmp_path)
-    store.put(space.chunk_name(first), store.get(space.chunk_name(second)))
-    store.put(space.manifest_name("two"), store.get(space.manifest_name("one")))
+    store.put(space.chunk_name(first), store.get(space.chunk_name(second), MOST_CHUNK))
+    store.put(space.manifest_name("two"), store.get(space.manifest_name("one"), manifest.MOST_BYTES))
     with pytest.raises(ValueError, match="seal is broken"):
         space.get_chunk(first)
     with pytest.raises(errors.BackupDamaged, match="seal is broken"):

@@ -7,14 +7,21 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from storing import SPACE, Actor, back_up, files, folder_store, make_volume, vault, verify
+from storing import SPACE, Actor, CopyingStore, back_up, files, folder_store, make_volume, vault, verify
 
-from nbdsvc.backup_store.collection import collect
+from nbdsvc.backup_store.collection import Sweeper, collect
+from nbdsvc.backup_store.contract import BackupStore
+
+
+def plain(store: BackupStore) -> BackupStore:
+    """A store that moves in one step."""
+    return store
 
 
 @pytest.mark.parametrize("kind", ["delete", "collect"])
 @pytest.mark.parametrize("order", ["backup", "sweep", "sweep, backup to its manifest"])
-def test_one_within_any_two_calls_of_the_other(tmp_path: Path, kind: str, order: str) -> None:
+@pytest.mark.parametrize("moves", [plain, CopyingStore])
+def test_one_within_any_two_calls_of_the_other(tmp_path: Path, kind: str, order: str, moves: Any) -> None:
     """A whole sweep between any two calls of a backup, and a backup between any two calls of a sweep: a whole one, or one that
     makes its manifest after the end of the sweep.
     """
@@ -30,7 +37,7 @@ def test_one_within_any_two_calls_of_the_other(tmp_path: Path, kind: str, order:
             back_up(vault(folder, store=store).space(SPACE), volume, "second", threads=1)
 
         def sweep(store: Any, folder: Path = folder) -> None:
-            space = vault(folder, store=store).space(SPACE)
+            space = vault(folder, store=moves(store)).space(SPACE)
             collect(space, space.remove_manifest("first") if kind == "delete" else None)
 
         outer, inner = (write, sweep) if order == "backup" else (sweep, write)
@@ -56,13 +63,41 @@ def test_one_within_any_two_calls_of_the_other(tmp_path: Path, kind: str, order:
     assert count > 10
 
 
+@pytest.mark.parametrize("ends", ["goes on", "killed after it"])
+def test_a_chunk_is_stored_anew_before_a_sweep_removes_it_from_its_place(tmp_path: Path, ends: str) -> None:
+    """Where a move is no one step: another sweep, and a backup that counts on the chunk, come between copy and removal."""
+    volume, more = make_volume(tmp_path / "v", [b"a"]), make_volume(tmp_path / "w", [b"a", b"b"])
+    back_up(vault(tmp_path).space(SPACE), volume, "first")
+    vault(tmp_path).space(SPACE).remove_manifest("first")
+
+    def sweep(store: BackupStore) -> None:
+        collect(vault(tmp_path, store=CopyingStore(store)).space(SPACE), sweeper=Sweeper("one"))
+
+    slow = Actor(folder_store(tmp_path), sweep)
+    while not (slow.call[0] == "remove" and "/chunks/" in slow.call[1]):
+        assert slow.turn()
+    space = vault(tmp_path, store=CopyingStore(folder_store(tmp_path))).space(SPACE)
+    assert collect(space, sweeper=Sweeper("two")).waiting == ("one",)
+    back_up(space, more, "second")
+    slow.turn()
+    if ends == "goes on":
+        slow.finish()
+    else:
+        slow.kill()
+    assert_whole(tmp_path)
+    assert verify(space, "second") == 2
+    collect(space, sweeper=Sweeper("two", lambda id: id == "one"))
+    assert len(files(tmp_path, "chunks/*/*")) == 2
+    assert list((tmp_path / "store" / "spaces" / SPACE / "trash").glob("*")) == []
+
+
 WORK = st.lists(st.sampled_from(["new", "again", "delete", "collect"]), min_size=2, max_size=4)
 
 
 @settings(max_examples=12)
-@given(data=st.data(), work=WORK)
+@given(data=st.data(), work=WORK, moves=st.sampled_from([plain, CopyingStore]))
 def test_a_sweep_beside_writers_takes_nothing_that_is_needed(
-    tmp_path_factory: Any, data: st.DataObject, work: list[str]
+    tmp_path_factory: Any, data: st.DataObject, work: list[str], moves: Any
 ) -> None:
     """Backups that reuse chunks, deletions and sweeps on hosts that know nothing of each other, call by call in any order,
     some of them killed: whatever is a backup is whole at every moment, and in the end nothing else is left.
@@ -71,13 +106,16 @@ def test_a_sweep_beside_writers_takes_nothing_that_is_needed(
     old, new = make_volume(folder / "old", [b"a", b"b"]), make_volume(folder / "new", [b"b", b"c"])
     back_up(vault(folder).space(SPACE), old, "first")
 
+    def has_ended(sweeper: str) -> bool:
+        return actors[int(sweeper)].ended
+
     def task(index: int, kind: str) -> Actor:
         def run(store: Any) -> None:
-            space = vault(folder, store=store).space(SPACE)
+            space, sweeper = vault(folder, store=moves(store)).space(SPACE), Sweeper(f"{index}", has_ended)
             if kind == "delete":
-                collect(space, space.remove_manifest("first"))
+                collect(space, space.remove_manifest("first"), sweeper)
             elif kind == "collect":
-                collect(space)
+                collect(space, sweeper=sweeper)
             else:
                 back_up(space, old if kind == "again" else new, f"backup{index}", threads=1)
 

@@ -33,7 +33,9 @@ def test_a_drivers_options_in_one_variable(text: str) -> None:
     [("colour", "red"), ("port", "x"), ("port", "99999"), ("auth", "maybe"), ("auth", "token"), ("image_http", "perhaps"),
      ("host", "a@b"), ("host", "a#b"), ("host", "a/b"), ("num_shell_tries", "0"), ("max_copies", "0"), ("nbd_first_port", "60000"),
      ("driver_options", "fast, thick"), ("cluster", "a@b"), ("cluster", "a#b"), ("cluster", "a/b"), ("cluster", " "), ("cluster", "a "),
-     ("cluster", "a\x07"), ("cluster", "k" * 255)],
+     ("cluster", "a\x07"), ("cluster", "k" * 255), ("backup_store", "s3://"), ("backup_store", "s3://Bucket"),
+     ("backup_store", "s3://bucket/../x"), ("backup_store", "s3://bucket//x"), ("backup_s3_endpoint", "http://u:p@host"),
+     ("backup_s3_endpoint", "host"), ("backup_s3_timeout", "0"), ("backup_collect_hours", "-1")],
 )  # fmt: skip
 def test_a_wrong_setting_is_named(setting: str, value: str) -> None:
     """An unknown key and a value that makes no sense are ConfigErrors that name it."""
@@ -100,7 +102,9 @@ def test_a_wrong_setting_of_a_backend_is_named(tables: str, named: str) -> None:
      ({"DRIVER": "lvm", "DRIVER_OPTIONS": "lvm_type = 'medium'"}, "driver_options.lvm_type"),
      ({"BACKENDS": "fast = { driver = 'lvm', options = { lvm_type = 'medium' } }"}, "backends.fast.options.lvm_type"),
      ({"BACKENDS": "fast = { driver = 'lvm', options = { lvm_type = 'thick', clearing = 'burn' } }"},
-      "backends.fast.options.clearing")],
+      "backends.fast.options.clearing"),
+     ({"BACKUP_STORE": "s3://bucket/x"}, "backup_s3_credentials_file"),
+     ({"BACKUP_STORE": "s3://bucket", "BACKUP_S3_CREDENTIALS_FILE": "/nowhere"}, "backup_s3_credentials_file")],
 )  # fmt: skip
 def test_a_wrong_driver_or_option_of_one_is_named(tmp_path: Path, settings: dict[str, str], named: str) -> None:
     """By the setting in which it stands, in a backend's table too."""

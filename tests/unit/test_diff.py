@@ -90,6 +90,7 @@ def test_every_status_in_flight_has_an_end_for_one_without_an_operation() -> Non
         (states.SNAPSHOT, states.SNAPSHOT_IN_FLIGHT),
         (states.GROUP, states.GROUP_IN_FLIGHT),
         (states.GROUP_SNAPSHOT, states.GROUP_SNAPSHOT_IN_FLIGHT),
+        (states.BACKUP, states.BACKUP_IN_FLIGHT),
     ):
         for status in flight:
             end = failed_status(table, status)

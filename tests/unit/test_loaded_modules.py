@@ -6,9 +6,9 @@ import sys
 PROGRAM = (
     "import nbdsvc.cli.serve, nbdsvc.service, nbdsvc.api.server, sys; print(*(n for n, m in sys.modules.items() if m))"
 )
-RARE = "urllib3 rich pygments alembic pyroute2 rtslib_fb psycopg lark pydantic.v1".split()
+RARE = "urllib3 rich pygments alembic pyroute2 rtslib_fb psycopg lark pydantic.v1 yaml botocore".split()
 RARE += "nbdsvc.exports.lio.plan nbdsvc.exports.simulated nbdsvc.notifications nbdsvc.api.volumes".split()
-RARE += "nbdsvc.identity yaml".split()
+RARE += "nbdsvc.identity nbdsvc.backup_store.s3".split()
 
 
 def test_a_service_starts_without_what_few_use() -> None:
