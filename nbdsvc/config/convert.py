@@ -6,9 +6,6 @@ from typing import Any
 
 from nbdsvc import errors
 
-# Settings that are paths and have none by default.
-_PATHS = ("tokens_file", "image_ca_file", "backup_key_file", "backup_s3_ca_file", "backup_s3_credentials_file")
-
 
 def convert(key: str, value: Any, default: Any) -> Any:
     """`value` converted to the type of the default; text comes from the environment. ConfigError names the setting."""
