@@ -211,3 +211,16 @@ def test_an_audit_of_many_volumes_waits_for_room(database: Database) -> None:
 def _volume(number: int) -> Volume:
     id, then = f"00000000-0000-4000-8000-{number:012}", clock.now() - timedelta(days=1)
     return Volume(id, "p", "u", 1, "available", "me", "file", "file", created_at=then)
+
+
+def test_each_host_delivers_its_own(database: Database) -> None:
+    """Two hosts at one database: what they deliver is all, and nothing of it twice."""
+    for number, host in enumerate(("one", "two", "one", "two", "two")):
+        fill(database, 1, host=host, first=number)
+    sinks = {host: _Sink([]) for host in ("one", "two")}
+    deliveries = [Delivery(database, host, sink, 7) for host, sink in sinks.items()]
+    for _ in range(2):
+        for each in deliveries:
+            each.look()
+    assert {host: [each["message_id"] for each in sink.taken] for host, sink in sinks.items()} == {
+        "one": ["0", "2"], "two": ["1", "3", "4"]}  # fmt: skip
