@@ -21,17 +21,20 @@ class Audit:
     def __init__(self, database: Database, host: str, hours: float, most: int) -> None:
         self._database, self._host, self._most = database, host, most
         self._period = timedelta(hours=hours)
+        # Where a report of several pages goes on, and the end of its period.
         self._after = ""
+        self._end: datetime | None = None
 
     def look(self) -> None:
         """Report the usage of a period that is over, in pages, each when half of the outbox is free."""
         now = clock.now()
-        end = now - (now - _FIRST) % self._period
-        with self._database.write() as conn:
+        end = self._end or now - (now - _FIRST) % self._period
+        with self._database.read() as conn:
             begin = outbox.audited_until(conn, self._host)
-            if begin is None:  # the usage before this is not known
+        if begin is None:  # the usage before this is not known
+            with self._database.write() as conn:
                 outbox.note_audit(conn, self._host, end)
-                return
+            return
         while begin < end and self._report(begin, end):
             pass
 
@@ -45,10 +48,11 @@ class Audit:
             rows = repositories.volumes.run(conn, page.order_by(None).order_by(c.id).limit(_PAGE))
             for row in rows:
                 self._add(conn, row.id, names.join_host(row.host, row.backend), begin, end)
-            self._after = rows[-1].id if len(rows) == _PAGE else ""
-            if not self._after:
+            is_last = len(rows) < _PAGE
+            if is_last:
                 outbox.note_audit(conn, self._host, end)
-        return bool(self._after)
+        self._after, self._end = ("", None) if is_last else (rows[-1].id, end)
+        return not is_last
 
     def _add(self, conn: sa.Connection, id: str, publisher: str, begin: datetime, end: datetime) -> None:
         period = {"audit_period_beginning": _zoned(begin), "audit_period_ending": _zoned(end)}

@@ -17,8 +17,8 @@ log = structlog.get_logger(__name__)
 
 # Seconds between two looks for new messages.
 LOOK_SECONDS = 1.0
-# Messages that are sent and removed together, and batches of one look: a stop of the service waits for a look.
-_BATCH, _BATCHES = 100, 10
+# Messages that are sent and removed together, and seconds of one look: a stop of the service waits for a look.
+_BATCH, _MOST_SECONDS = 100, 4.0
 # Seconds before a receiver that fails is tried again: at first, and at most.
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 # Seconds between two looks for messages that are too old, and for lost hosts.
@@ -36,9 +36,9 @@ class Delivery:
         """Deliver what is there, as far as the receiver takes it. Called at every LOOK_SECONDS, by one thread."""
         if clock.monotonic() - self._tidied >= _TIDY_SECONDS:
             self._tidy()
-        for _ in range(_BATCHES):
-            if clock.monotonic() < self._not_before or not self._deliver():
-                return
+        end = clock.monotonic() + _MOST_SECONDS
+        while self._not_before <= clock.monotonic() < end and self._deliver():
+            pass
 
     def _tidy(self) -> None:
         self._tidied = clock.monotonic()

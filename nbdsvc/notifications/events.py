@@ -77,12 +77,14 @@ def subjects(operation: Operation) -> list[Subject]:
     """The subjects of the operation's events: its own first."""
     kind, args = operation.kind, operation.args
     found = [Subject(EVENTS[kind], operation.resource_type, operation.resource_id)] if kind in EVENTS else []
-    found += [Subject(event, noun, args[name]) for event, noun, name in BY_ARGUMENT.get(kind, ())]
+    found += [Subject(event, noun, args[name]) for event, noun, name in BY_ARGUMENT.get(kind, ()) if name in args]
     return found + members(kind, args)
 
 
 def members(kind: str, args: Mapping[str, Any]) -> list[Subject]:
     """Those that go or come along. A backup that is restored to a new volume creates that."""
-    new = [Subject("volume.create", "volume", args["volume_id"])] if kind == "backup.restore" and args["new"] else []
+    new = (
+        [Subject("volume.create", "volume", args["volume_id"])] if kind == "backup.restore" and args.get("new") else []
+    )
     listed = [(event, noun, args.get(name) or ()) for event, noun, name in MEMBERS.get(kind, ())]
     return new + [Subject(event, noun, id) for event, noun, ids in listed for id in ids]

@@ -1,11 +1,13 @@
 """User messages: every failed operation has Cinder's number of its action and of why it failed."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from asking import UNKNOWN, ask
 from serving import ServiceProcess
+from waiting import wait_until
 
 from drivers.memory import Faults
 from nbdsvc import errors
@@ -57,9 +59,13 @@ def ask_for(service: ServiceProcess, method: str, path: str, body: Any = None) -
     return content
 
 
-def test_failures_of_each_resource(make_service: Callable[..., ServiceProcess]) -> None:
-    """Volume, snapshot, backup and group: each failure is a message of its resource, found by its event and by no other."""
-    service = make_service(driver="memory", scheduler_max_attempts=1)
+def test_failures_of_each_resource(
+    make_service: Callable[..., ServiceProcess], database_url: str, tmp_path: Path
+) -> None:
+    """Volume, snapshot, backup and group: each failure is a message of its resource, found by its event and by no other,
+    on both databases; and each is a notification of an error."""
+    events_file = tmp_path / "events"
+    service = make_service(driver="memory", scheduler_max_attempts=1, database=database_url, notifications=events_file)
     faults = Faults(service.state / "pool", "file")
 
     def make(noun: str, status: str = "available", **wanted: Any) -> str:
@@ -97,3 +103,5 @@ def test_failures_of_each_resource(make_service: Callable[..., ServiceProcess]) 
         assert [found["id"] for found in ask_for(service, "GET", path)["messages"]] == [each["id"]]
     assert ask_for(service, "GET", "/v3/messages?event_id=VOLUME_VOLUME_008_002")["messages"] == []
     assert ask_for(service, "GET", "/v3/messages?event_id=VOLUME_VOLUME_999_999")["messages"] == []
+    reported = {"volume.create.error", "snapshot.create.error", "volume.resize.error", "group_snapshot.create.error"}
+    wait_until(lambda: all(each in events_file.read_text() for each in reported), 60)

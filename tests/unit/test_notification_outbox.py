@@ -15,12 +15,14 @@ from hypothesis import strategies as st
 
 from nbdsvc import config, errors
 from nbdsvc.model import clock, names
+from nbdsvc.model.entities import Volume
 from nbdsvc.notifications import events
+from nbdsvc.notifications.audit import Audit
 from nbdsvc.notifications.contract import Outcome
 from nbdsvc.notifications.delivery import Delivery
 from nbdsvc.notifications.sinks import LogFile, load_secret, make
 from nbdsvc.service import OPERATION_TYPES
-from nbdsvc.store import hosts, migrate, outbox
+from nbdsvc.store import hosts, migrate, outbox, repositories
 from nbdsvc.store.database import Database
 
 
@@ -183,3 +185,42 @@ def test_a_url_needs_a_secret_that_only_its_owner_can_read(tmp_path: Path) -> No
         path.unlink()
     with pytest.raises(errors.ConfigError, match="No such file"):
         load_secret(path)
+
+
+def test_an_audit_of_many_volumes_waits_for_room(database: Database) -> None:
+    """Pages come when half of the outbox is free, each volume once, all with the same period, however late it ends."""
+    with database.write() as conn:
+        for number in range(250):
+            repositories.volumes.insert(conn, _volume(number))
+    audit = Audit(database, "me", 1, 300)
+    audit.look()
+    with database.write() as conn:
+        outbox.note_audit(conn, "me", clock.now() - timedelta(hours=3))
+    found: list[dict[str, Any]] = []
+    for _ in range(6):
+        audit.look()
+        with database.write() as conn:
+            waiting = outbox.waiting(conn, "me", 1000)
+            assert len(waiting) <= 250
+            outbox.delivered(conn, [each.sequence for each in waiting])
+        found += [each.message["payload"] for each in waiting]
+    assert sorted(each["volume_id"] for each in found) == sorted(_volume(number).id for number in range(250))
+    assert len({(each["audit_period_beginning"], each["audit_period_ending"]) for each in found}) == 1
+
+
+def _volume(number: int) -> Volume:
+    id, then = f"00000000-0000-4000-8000-{number:012}", clock.now() - timedelta(days=1)
+    return Volume(id, "p", "u", 1, "available", "me", "file", "file", created_at=then)
+
+
+def test_each_host_delivers_its_own(database: Database) -> None:
+    """Two hosts at one database: what they deliver is all, and nothing of it twice."""
+    for number, host in enumerate(("one", "two", "one", "two", "two")):
+        fill(database, 1, host=host, first=number)
+    sinks = {host: _Sink([]) for host in ("one", "two")}
+    deliveries = [Delivery(database, host, sink, 7) for host, sink in sinks.items()]
+    for _ in range(2):
+        for each in deliveries:
+            each.look()
+    assert {host: [each["message_id"] for each in sink.taken] for host, sink in sinks.items()} == {
+        "one": ["0", "2"], "two": ["1", "3", "4"]}  # fmt: skip

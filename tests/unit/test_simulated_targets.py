@@ -131,3 +131,20 @@ def test_a_damaged_note_is_none_and_a_newer_one_is_refused(tmp_path: Path) -> No
     path.write_text(json.dumps(json.loads(whole) | {"version": 99}))
     with pytest.raises(errors.ExportFailed, match="version 99"):
         exporter.find(spec.id)
+
+
+NOTE = """{"version": 2, "id": "4f0c9a52-1d7b-4b5e-8a55-0f4b8e7f2a01", "volume_id": "0b8a2f6e-6c0e-4f1c-9c59-3f1d0a6f7c11",
+"location": {"scheme": "file", "address": "/var/lib/nbdsvc/pool/volume", "options": {}}, "read_only": false,
+"initiators": ["21000024ff2f1a5c"], "lun": 3}"""
+
+
+def test_a_note_of_version_2_is_read(tmp_path: Path) -> None:
+    """As this version first wrote it, so that a later one goes on to read it."""
+    exporter = FibreChannelTarget(tmp_path, ["3000000000000001"])
+    id = "4f0c9a52-1d7b-4b5e-8a55-0f4b8e7f2a01"
+    (tmp_path / f"{id}.fc").write_text(NOTE)
+    found = exporter.find(id)
+    assert found and (found[0].id, found[0].access.initiators) == (id, ("21000024ff2f1a5c",))
+    assert found[1].data["target_lun"] == 3
+    exporter.ensure(found[0])
+    assert json.loads((tmp_path / f"{id}.fc").read_text()) == json.loads(NOTE)
