@@ -35,8 +35,6 @@ class App:
     settings: Settings
     images: Images | None
     """None where they are another process's, which then judges references."""
-    limiting: frozenset[str] = frozenset()
-    """The transports, as attachments have them, that keep clients to limits."""
     last_heartbeat: dict[str, float] = field(default_factory=dict)
     """When the backends of this process (host@backend) reported last, by the clock that does not jump."""
     end_access: Callable[[dict[str, str]], None] | None = None
@@ -45,6 +43,8 @@ class App:
     """By driver_volume_type: what completes the connection_info of an attachment."""
     types: Mapping[str, OperationType[Any]] = field(default_factory=dict)
     """By name: the ends of operations whose own host cannot end them."""
+    limiting: frozenset[str] = frozenset()
+    """The transports, as attachments have them, that keep clients to limits."""
 
     @contextmanager
     def change(self) -> Iterator[sa.Connection]:

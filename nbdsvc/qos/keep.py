@@ -65,13 +65,15 @@ def check_transport(app: App, volume_id: str, protocol: str | None, field: str) 
 
 
 def keep_volume(host: Host, volume_id: str) -> None:
-    """Let the exports of the volume keep their clients to its limits as its rows are now. Raises ExportFailed."""
+    """Let the exports of the volume keep their clients to its limits as its rows are now. One that does not take them is
+    logged, and looked at again: its volume is well.
+    """
     with host.limiting:
         with host.database.read() as conn:
             limits = qos_specs.limits_of(conn, volume_id).back_end
             rows = [row for row in repositories.attachments_of(conn, volume_id) if row.exported and row.protocol]
         for row in rows:
-            _keep(host.exporter(str(row.protocol)), row.id, limits)
+            _keep_or_log(host.exporter(str(row.protocol)), row.id, limits)
 
 
 def keep_export(host: Host, exporter: Exporter, spec: ExportSpec) -> None:
@@ -92,10 +94,7 @@ def keep_exports(host: Host, exporter: Exporter) -> None:
             wanted = qos_specs.limits_on(conn, host.name)
 
         def keep(id: str) -> None:
-            try:
-                _keep(exporter, id, wanted.get(id, {}))
-            except errors.ExportFailed as error:
-                log.warning("an export is not limited as its rows say", export=id, reason=str(error))
+            _keep_or_log(exporter, id, wanted.get(id, {}))
 
         with futures.ThreadPoolExecutor(_AT_ONCE, "limits") as pool:
             list(pool.map(keep, exporter.inventory().exports))
@@ -105,6 +104,13 @@ def _keep(exporter: Exporter, id: str, limits: Mapping[str, int]) -> None:
     if isinstance(exporter, LimitingExporter) and dict(exporter.limits(id)) != dict(limits):
         exporter.limit_clients(id, limits)
         log.info("export limited", export=id, limits=dict(limits))
+
+
+def _keep_or_log(exporter: Exporter, id: str, limits: Mapping[str, int]) -> None:
+    try:
+        _keep(exporter, id, limits)
+    except errors.ExportFailed as error:
+        log.warning("an export is not limited as its rows say", export=id, reason=str(error))
 
 
 def _limit(run: Run[LimitArgs]) -> None:

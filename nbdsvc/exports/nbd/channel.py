@@ -10,7 +10,7 @@ from nbdsvc import errors
 SOCKET = "ctl.sock"
 
 
-def command(root: Path, export_id: str, seconds: float, **request: Any) -> dict[str, Any]:
+def command(root: Path, export_id: str, seconds: float, /, **request: Any) -> dict[str, Any]:
     """The server's reply. root: the folder of exports. ExportFailed for a refusal; with a cause where there was no reply
     within `seconds`.
     """
