@@ -41,6 +41,8 @@ class Settings(Limits, Choice, Work, Backups, Exports, Images, Storage, Access, 
             copy_rate=self.copy_rate,
             copy_cores=self.copy_cores,
             cluster=self.cluster,
+            image_cache_gigabytes=self.image_cache_gigabytes,
+            image_cache_count=self.image_cache_count,
         )
         return backend_settings.parse(self.backends, unnamed) or {self.backend: unnamed}
 
@@ -65,7 +67,7 @@ class Settings(Limits, Choice, Work, Backups, Exports, Images, Storage, Access, 
 
     def checks(self) -> Iterator[Check]:
         """The checks of each kind of settings, and then those that concern several kinds together."""
-        for kind in (Installation, Access, Storage, Exports, Backups, Work, Choice):
+        for kind in (Installation, Access, Storage, Images, Exports, Backups, Work, Choice):
             yield from kind.checks(self)
         used = {exporter for backend in self.served_backends.values() for exporter in backend.exporters}
         clusters = {backend.cluster for backend in self.served_backends.values()}

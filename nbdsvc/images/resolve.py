@@ -8,7 +8,6 @@ import stat
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from nbdsvc import errors
@@ -25,9 +24,6 @@ from nbdsvc.images.spool import NO_SPOOL, Spool
 from nbdsvc.images.version import ImageVersion, of_file
 from nbdsvc.model.context import ANONYMOUS, Context
 from nbdsvc.units import TiB
-
-if TYPE_CHECKING:
-    from nbdsvc.images.http.file import HttpFile
 
 # The scheme of a URL (RFC 3986, 3.1), which no image's id or name begins with.
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
@@ -48,6 +44,8 @@ class OpenImage:
     check: Check
     version: ImageVersion | None = None
     """Which bytes these are; None where the source cannot say, so that no copy of them is kept."""
+    location: str | None = None
+    """A URL of the image's file for a driver that may clone it, without credentials; None where a driver cannot."""
 
 
 class Images:
@@ -99,12 +97,13 @@ class Images:
         return self._open_file(self.folder.open(image), self.folder.path(image), image, how)
 
     def version(self, reference: str, context: Context) -> ImageVersion | None:
-        """Which bytes the image has now that `context` may use; None where its source cannot say. Reads nothing of them.
+        """Which bytes the image has now that `context` may use; None where its source cannot say at once. Reads none of them.
 
+        It is called where nothing may wait: a web server that a user names is not inquired of, and has no versions.
         Errors as of `open`, so that a request learns nothing of an image that it may not use.
         """
         if url.is_http(reference):
-            return self._version_of_http(reference)
+            return None
         reference, disk = opening.split_disk(reference, lambda name: self._exists(name, context))
         image = None if _is_path(reference) else self.folder.get(reference, context)
         path = self.folder.path(image) if image else self._permitted(reference)
@@ -113,16 +112,6 @@ class Images:
             return of_file(image.id if image else str(path), os.fstat(fd), disk, beside(path))
         finally:
             os.close(fd)
-
-    def _version_of_http(self, reference: str) -> ImageVersion | None:
-        from nbdsvc.images.http.file import HttpFile  # imported here: only images of web servers need it
-
-        address, _mark, disk = reference.partition("#")
-        file = HttpFile(address, self._check_url(reference), field="imageRef")
-        try:
-            return _of_http(address, file, disk)
-        finally:
-            file.close()
 
     def resolve(self, reference: str, context: Context) -> str:
         """The reference for the host: an image's id in place of its name, since names may come and go meanwhile.
@@ -214,16 +203,16 @@ class Images:
             wanted = beside(path)
             check = Check(wanted, reader(fd), status.st_size, name)
             version = of_file(image.id if image else str(path), status, how.disk, wanted)
-            return OpenImage(facts, source, _digest(mark), name, image.id if image else None, check, version)
+            return OpenImage(
+                facts, source, _digest(mark), name, image.id if image else None, check, version, path.as_uri()
+            )
         finally:
             os.close(fd)
 
     def _open_http(self, reference: str, how: How) -> OpenImage:
         file, facts, opened = opening.open_http(reference, how, self._check_url(reference))
         check = Check(None, file.pread, file.size or 0, file.name)
-        address, _mark, disk = reference.partition("#")
-        version = _of_http(address, file, disk)
-        return OpenImage(facts, opened, _digest(file.mark()), file.name, None, check, version)
+        return OpenImage(facts, opened, _digest(file.mark()), file.name, None, check)
 
 
 def _open_path(path: Path) -> int:
@@ -231,15 +220,6 @@ def _open_path(path: Path) -> int:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
         raise errors.NotFound(resource="Image", id=path.name) from error
-
-
-def _of_http(address: str, file: "HttpFile", disk: str) -> ImageVersion | None:
-    """None without a strong ETag, because times of modification have whole seconds, and for an address with credentials,
-    because these may decide what the server sends.
-    """
-    if not file.version.startswith('"') or url.parse(address).shown != address:
-        return None
-    return ImageVersion(file.name, json.dumps([file.size, file.version, disk]))
 
 
 def _is_path(reference: str) -> bool:
