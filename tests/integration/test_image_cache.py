@@ -179,16 +179,31 @@ def test_the_command_line_lists_and_evicts(caching: Caching) -> None:
     caching.volume()
     entry = caching.kept()
 
-    def nbdsvc(*words: str) -> str:
-        argv = [sys.executable, "-m", "nbdsvc", "image", "cache", *words]
-        environment = {"NBDSVC_ENDPOINT": caching.service.url, "NBDSVC_PROJECT": "p1"}
-        done = run(argv, capture_output=True, text=True, env=environment)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    assert json.loads(nbdsvc("list", "--json"))[0]["id"] == entry["id"]
-    nbdsvc("evict", "--all")
+    assert json.loads(_image(caching, "cache", "list", "--json"))[0]["id"] == entry["id"]
+    _image(caching, "cache", "evict", "--all")
     wait_until(lambda: not caching.entries(), 30 * PATIENCE, caching.entries)
+
+
+def test_the_command_line_imports_shows_and_sets(caching: Caching) -> None:
+    """nbdsvc image import, show, set, list and delete."""
+    made = json.loads(_image(caching, "import", caching.base, "--name", "mine", "--json"))
+    assert (made["name"], made["visibility"], made["owner"]) == ("mine", "private", "p1")
+    changed = json.loads(_image(caching, "set", "mine", "--shared", "--member", "p2", "--protected", "--json"))
+    assert (changed["visibility"], changed["members"], changed["protected"]) == ("shared", ["p2"], True)
+    _image(caching, "set", "mine", "--no-members", "--unprotected", "--name", "theirs")
+    assert json.loads(_image(caching, "show", "theirs", "--json"))["members"] == []
+    assert {each["name"] for each in json.loads(_image(caching, "list", "--json"))} == {caching.base, "theirs"}
+    _image(caching, "delete", "theirs")
+    assert [each["name"] for each in json.loads(_image(caching, "list", "--json"))] == [caching.base]
+
+
+def _image(caching: Caching, *words: str) -> str:
+    """What `nbdsvc image ...` prints."""
+    argv = [sys.executable, "-m", "nbdsvc", "image", *words]
+    environment = {"NBDSVC_ENDPOINT": caching.service.url, "NBDSVC_PROJECT": "p1"}
+    done = run(argv, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_the_benchmark_measures_a_copy_and_a_clone() -> None:
