@@ -49,6 +49,7 @@ bench: test-tools ## Measure against the peers; results in benchmarks/results
 	$(PYTHON) benchmarks/bench_durable.py
 	$(PYTHON) benchmarks/bench_copy.py
 	$(PYTHON) benchmarks/bench_clone.py
+	$(PYTHON) benchmarks/bench_image_cache.py
 	$(PYTHON) benchmarks/bench_backup.py
 	$(PYTHON) benchmarks/bench_job.py
 	$(PYTHON) benchmarks/bench_service.py

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from drivers.copying_pool import CopyingPool
 from drivers.faults import Faults, faulty
@@ -40,7 +41,7 @@ __all__ = ["Faults", "MemoryDriver", "faulty"]
 class MemoryDriver(SimulatedBackups, SimulatedReports, FileDriver):
     """The contract of nbdsvc/driver/, simulated. `capacity` in bytes, "infinite" or "unknown": of each pool, or by pool.
     `provider_ids`: objects have ids of its own making. `vendor`: it has a property of this vendor. `moves_volumes`: between
-    its pools without a copy.
+    its pools without a copy. `clones_images`: of raw files of this host, by itself.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class MemoryDriver(SimulatedBackups, SimulatedReports, FileDriver):
         default_goodness_function: str | None = None,
         vendor: str | None = None,
         moves_volumes: bool = True,
+        clones_images: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(name, pool, **kwargs)
@@ -62,7 +64,7 @@ class MemoryDriver(SimulatedBackups, SimulatedReports, FileDriver):
             raise errors.ConfigError(setting="capacity", reason=f"must be bytes, {' or '.join(LIMITLESS)}")
         self._shares = instant_clone
         self._defaults, self.vendor = (default_filter_function, default_goodness_function), vendor
-        self._moves = moves_volumes
+        self._moves, self._clones_images = moves_volumes, clones_images
         first = next(iter(self._pools.values())).folder
         self.faults = Faults(first, name)
         self._frozen = first / "frozen"
@@ -74,7 +76,7 @@ class MemoryDriver(SimulatedBackups, SimulatedReports, FileDriver):
     @property
     def facts(self) -> DriverFacts:
         """Thin; blocks are shared as the constructor's `instant_clone` says."""
-        return DriverFacts(thin=True, shares_blocks=self._shares)
+        return DriverFacts(thin=True, shares_blocks=self._shares, clones_images=self._clones_images)
 
     @faulty
     def do_setup(self) -> None:
@@ -114,6 +116,18 @@ class MemoryDriver(SimulatedBackups, SimulatedReports, FileDriver):
     def create_cloned_volume(self, volume: VolumeRef, source: VolumeRef, owner: str) -> ProviderState | None:
         """See FileDriver.create_cloned_volume; the planned faults come first and last."""
         return super().create_cloned_volume(self._ids.to_make(volume), self._ids.to_use(source), owner)
+
+    @faulty
+    def clone_image(
+        self, volume: VolumeRef, image_location: str, image_id: str | None, image_meta: Mapping[str, Any], owner: str
+    ) -> tuple[ProviderState | None, bool]:
+        """See CloneImageDriver: the file of a raw image of this host, with `clones_images`."""
+        file = image_location.removeprefix("file://")
+        if file == image_location or image_meta["disk_format"] != "raw":
+            return None, False
+        made = self._ids.to_make(volume)
+        self._share(self._at(made.pool), self._volume_path(made), made.size, owner, Path(unquote(file)))
+        return self._state(made), True
 
     @faulty
     def create_snapshot(self, snapshot: SnapshotRef, owner: str) -> ProviderState | None:

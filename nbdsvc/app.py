@@ -24,6 +24,8 @@ from nbdsvc.store import operations as journal
 from nbdsvc.store.database import Database
 
 T = TypeVar("T")
+# The operations on a cached image.
+_OF_CACHED = ("volume.create", "volume.delete")
 
 
 @dataclass(frozen=True)
@@ -74,12 +76,14 @@ class App:
         backend: where it runs: the backend of this volume, or `host@backend#pool`. resource: (noun, id) that it is about.
         bounded: whether it counts against what a project may have unfinished.
 
-        Raises NotFound and Conflict as `end_move`, QuotaExceeded for too many unfinished operations of the project, Frozen
-        for one that modifies something on a frozen backend, and OutOfSpace for one that adds something where the database has
-        hardly any room left.
+        Raises NotFound and Conflict as `end_move`, Conflict for a cached image that it could change, QuotaExceeded for too
+        many unfinished operations of the project, Frozen for one that modifies something on a frozen backend, and OutOfSpace
+        for one that adds something where the database has hardly any room left.
         """
         if operation_type.adds:
             self.check_database_room()
+        if isinstance(backend, Volume) and backend.project_id == names.IMAGE_CACHE:
+            _check_may_work_on_cached(backend, operation_type.name)
         host = backend if isinstance(backend, str) else backend.full_host
         locks = list(operation_type.locks(args))
         if isinstance(backend, Volume):
@@ -119,6 +123,13 @@ class Waiting(Generic[T]):
     operations: tuple[str, ...]
     seconds: float
     result: Callable[[], T]
+
+
+def _check_may_work_on_cached(volume: Volume, kind: str) -> None:
+    """Conflict for an operation that could change the bytes of which other volumes are cloned, or their place."""
+    if kind not in _OF_CACHED:
+        reason = f"volume {volume.id} is a cached image: it can only be deleted (nbdsvc image cache evict)"
+        raise errors.Conflict(reason=reason)
 
 
 def operation(

@@ -36,6 +36,10 @@ class BackendSettings:
     driver_data_namespace: str = ""
     # Cluster of hosts that see the same storage under this backend's name; empty: this host alone sees it.
     cluster: str = ""
+    # The most GiB that cached images may have in each pool of this backend, and how many they may be; see
+    # image_cache_gigabytes.
+    image_cache_gigabytes: int = 0
+    image_cache_count: int = 100
 
 
 def parse(tables: Mapping[str, Any], defaults: BackendSettings) -> dict[str, BackendSettings]:
@@ -85,6 +89,12 @@ def check(setting: str, backend: BackendSettings) -> BackendSettings:
         (not 1 <= backend.max_copies <= 64, "max_copies", "must be 1 to 64"),
         (backend.copy_rate < 0, "copy_rate", "must not be negative"),
         (backend.copy_cores < 0, "copy_cores", "must not be negative"),
+        (backend.image_cache_gigabytes < 0, "image_cache_gigabytes", "must not be negative"),
+        (
+            backend.image_cache_count < 1,
+            "image_cache_count",
+            "must be at least 1; image_cache_gigabytes 0 ends the cache",
+        ),
     ):
         if wrong:
             raise errors.ConfigError(setting=f"{setting}.{key}", reason=reason)

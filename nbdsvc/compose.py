@@ -134,6 +134,7 @@ def _make_backend(
         backend.driver_data_namespace,
         _functions(settings),
         backend.cluster,
+        caches_images=backend.image_cache_gigabytes > 0,
     )
 
 

@@ -65,6 +65,8 @@ class Backend:
     functions: Mapping[str, str] = field(default_factory=dict)
     # Cluster of hosts that see its storage; empty: only this host does.
     cluster: str = ""
+    # Whether images are kept in its pools.
+    caches_images: bool = False
 
     @property
     def exporter(self) -> Exporter:

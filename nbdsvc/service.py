@@ -74,6 +74,8 @@ from nbdsvc.volumes.create import CREATE_VOLUME
 from nbdsvc.volumes.create_elsewhere import going_on
 from nbdsvc.volumes.delete import DELETE_VOLUME
 from nbdsvc.volumes.extend import EXTEND_VOLUME
+from nbdsvc.volumes.image_cache import evict, keep
+from nbdsvc.volumes.import_image import IMPORT_IMAGE
 from nbdsvc.volumes.manage import MANAGE_VOLUME
 from nbdsvc.volumes.migrate import MIGRATE
 from nbdsvc.volumes.moves.in_cluster import MIGRATE_IN_CLUSTER
@@ -113,6 +115,7 @@ OPERATION_TYPES = (
     DELETE_VOLUME,
     EXTEND_VOLUME,
     FINISH_MOVE,
+    IMPORT_IMAGE,
     MANAGE_VOLUME,
     PROMOTE_REPLICA,
     REENABLE_REPLICATION,
@@ -353,5 +356,6 @@ class Service:
         export_repair.record_ends(self.app, host)
         mend_served(host)
         finish_moves(self.app, host.name)
+        evict.sweep(self.app, host.name, partial(keep.limits_of, self.app))
         retention.forget_operations(host, self.settings.operations_kept)
         retention.forget_answers(host, EPHEMERAL)

@@ -34,6 +34,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "operations": ("operations",),
     "messages": ("messages",),
     "images": ("images",),
+    "image-cache": ("image_cache",),
     "explain": ("explain",),
     "manageable_volumes": ("manageable",),
     "manageable_snapshots": ("manageable",),

@@ -1,7 +1,10 @@
 """Where images come from, and what reading them may take."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from nbdsvc.config.check import Check
 
 
 @dataclass(frozen=True)
@@ -28,3 +31,13 @@ class Images:
     # that cannot be read in place are spooled: a compressed file of a qcow2, or a qcow2 of a web server without range
     # requests. 0: such images are refused. A compressed raw image needs no spool.
     image_spool: int = 0
+    # The image cache: how many GiB of volumes each pool may have that are clones of the first volume of an image, and
+    # how many such volumes. Further volumes of the image are cloned of them. Of backends that clone at once; 0 GiB: no
+    # image is cached.
+    image_cache_gigabytes: int = 0
+    image_cache_count: int = 100
+
+    def checks(self) -> Iterator[Check]:
+        """The checks that concern these settings alone."""
+        yield Check(self.image_cache_gigabytes < 0, "image_cache_gigabytes", "must not be negative")
+        yield Check(self.image_cache_count < 1, "image_cache_count", "must be at least 1")

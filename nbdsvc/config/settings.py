@@ -43,6 +43,8 @@ class Settings(Limits, Choice, Work, Notifications, Backups, Exports, Images, St
             copy_rate=self.copy_rate,
             copy_cores=self.copy_cores,
             cluster=self.cluster,
+            image_cache_gigabytes=self.image_cache_gigabytes,
+            image_cache_count=self.image_cache_count,
         )
         return backend_settings.parse(self.backends, unnamed) or {self.backend: unnamed}
 
@@ -67,7 +69,7 @@ class Settings(Limits, Choice, Work, Notifications, Backups, Exports, Images, St
 
     def checks(self) -> Iterator[Check]:
         """The checks of each kind of settings, and then those that concern several kinds together."""
-        for kind in (Installation, Access, Identity, Storage, Exports, Backups, Notifications, Work, Choice):
+        for kind in (Installation, Access, Identity, Storage, Images, Exports, Backups, Notifications, Work, Choice):
             yield from kind.checks(self)
         used = {exporter for backend in self.served_backends.values() for exporter in backend.exporters}
         clusters = {backend.cluster for backend in self.served_backends.values()}

@@ -33,6 +33,7 @@ from nbdsvc.driver.freeze import FreezeDriver
 from nbdsvc.driver.functions import FILTER, GOODNESS, DefaultFunctionsDriver, Function, functions_of
 from nbdsvc.driver.groups import GroupDriver, GroupRef, GroupReplicationDriver, GroupSnapshotRef, Update, Updates
 from nbdsvc.driver.hooks import ConnectionDriver, ProviderInfoDriver, ProviderUpdate, SecureFilesDriver
+from nbdsvc.driver.images import CloneImageDriver
 from nbdsvc.driver.init_capabilities import init_capabilities, property_faults
 from nbdsvc.driver.loading import ENTRY_POINT_GROUP, check_complete, load
 from nbdsvc.driver.manage import ManageDriver, ManageSnapshotDriver
@@ -62,6 +63,7 @@ __all__ = [
     "Capabilities",
     "Capacity",
     "CloneDriver",
+    "CloneImageDriver",
     "ConnectionDriver",
     "DefaultFunctionsDriver",
     "Driver",

@@ -9,6 +9,7 @@ from nbdsvc.driver.freeze import FreezeDriver
 from nbdsvc.driver.functions import DefaultFunctionsDriver
 from nbdsvc.driver.groups import GroupDriver, GroupReplicationDriver
 from nbdsvc.driver.hooks import ConnectionDriver, ProviderInfoDriver, SecureFilesDriver
+from nbdsvc.driver.images import CloneImageDriver
 from nbdsvc.driver.manage import ManageDriver, ManageSnapshotDriver
 from nbdsvc.driver.migrate import MigratedDriver, MigrateDriver, VolumeCopyDriver
 from nbdsvc.driver.properties import VendorPropertiesDriver
@@ -21,6 +22,7 @@ from nbdsvc.driver.transfer import TransferDriver
 PROTOCOLS: dict[str, tuple[type, str]] = {
     "SnapshotDriver": (SnapshotDriver, "has no snapshots"),
     "CloneDriver": (CloneDriver, "does not clone at once"),
+    "CloneImageDriver": (CloneImageDriver, "clones no images by itself"),
     "RevertDriver": (RevertDriver, "does not revert at once"),
     "ManageDriver": (ManageDriver, "manages no existing volumes"),
     "ManageSnapshotDriver": (ManageSnapshotDriver, "manages no existing snapshots"),

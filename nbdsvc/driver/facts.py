@@ -14,5 +14,7 @@ class DriverFacts:
     object of zeros that the service fills by a copy, and no method of CloneDriver and RevertDriver is called."""
     multiattach: bool = True
     """Several clients may have one volume open."""
+    clones_images: bool = False
+    """Of a CloneImageDriver: `clone_image` clones some images. Otherwise it is not called."""
     replicates: bool = False
     """Replication is set up (S063): of a driver that could replicate, and has no target, it is not."""

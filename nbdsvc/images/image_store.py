@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -128,6 +129,16 @@ class ImageFolder:
             os.close(fd)
         self._write(done)
         return done
+
+    def change(self, id: str, **changes: Any) -> Image:
+        """Change what the index of an image says, at once or not at all. NotFound for one that has gone meanwhile."""
+        with self._beginning:
+            image = next((each for each in self.every() if each.id == id and not each.is_dropped), None)
+            if image is None:
+                raise errors.NotFound(resource="Image", id=id)
+            changed = replace(image, **changes)
+            self._write(changed)
+        return changed
 
     def remove(self, id: str, owner: str | None = None) -> None:
         """Remove an indexed image; with `owner`, only one that this operation made. Who has it open reads on."""

@@ -9,9 +9,11 @@ from typing import Any
 
 from nbdsvc.model.context import Context
 
-# The words of Glance. `shared` is for the members of an image, which cannot be listed here: its own project only.
+# The words of Glance. `shared`: its own project and its members.
 VISIBILITIES = ("private", "shared", "community", "public")
 SAVING, ACTIVE = "saving", "active"
+# Of what an index says. One of another version is passed over, because it may mean that fewer projects may use the image.
+VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class Image:
     visibility: str = "private"
     protected: bool = False
     properties: dict[str, str] = field(default_factory=dict)
+    members: list[str] = field(default_factory=list)
+    """Projects that may use it while it is `shared`."""
     file: str = ""
 
     @property
@@ -50,13 +54,24 @@ class Image:
         """Whether the image is one of the request's project; False for an image of no project."""
         return bool(self.project_id) and self.project_id == context.project_id
 
+    def is_shared_with(self, context: Context) -> bool:
+        """Whether the image is another project's that shares it with the request's."""
+        return self.visibility == "shared" and context.project_id in self.members
+
     def reachable(self, context: Context) -> bool:
         """Whether this request may use it by its id; by its name, and in lists, community images are not shown."""
-        return context.is_admin or self.is_public or self.visibility == "community" or self.belongs_to(context)
+        return context.is_admin or self.visibility == "community" or self.listed(context)
+
+    def listed(self, context: Context) -> bool:
+        """Whether it is in the list of this request's project. What another project shares is not found by its name, which
+        would be in the way of an image of that name.
+        """
+        return self.is_public or self.belongs_to(context) or self.is_shared_with(context)
 
 
-_TYPES: dict[str, type] = {f.name: type(f.default) for f in fields(Image) if f.name not in ("id", "name", "properties")}
-_TYPES |= {"id": str, "name": str, "properties": dict}
+_UNTYPED = ("id", "name", "properties", "members")
+_TYPES: dict[str, type] = {f.name: type(f.default) for f in fields(Image) if f.name not in _UNTYPED}
+_TYPES |= {"id": str, "name": str, "properties": dict, "members": list}
 
 
 def parse(content: bytes, id: str) -> Image | None:
@@ -65,7 +80,7 @@ def parse(content: bytes, id: str) -> Image | None:
         found = json.loads(content)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(found, dict) or found.get("id") != id:
+    if not isinstance(found, dict) or found.get("id") != id or found.get("version", VERSION) != VERSION:
         return None
     known = {key: value for key, value in found.items() if key in _TYPES and key != "file"}
     if not {"id", "name"} <= set(known) or not all(_fits(key, value) for key, value in known.items()):
@@ -77,7 +92,8 @@ def parse(content: bytes, id: str) -> Image | None:
 
 def unparse(image: Image) -> bytes:
     """The content of `<id>.json` for this image."""
-    return json.dumps({key: value for key, value in asdict(image).items() if key != "file"}).encode()
+    kept = {key: value for key, value in asdict(image).items() if key != "file"}
+    return json.dumps({"version": VERSION, **kept}).encode()
 
 
 def _fits(key: str, value: Any) -> bool:
@@ -86,6 +102,8 @@ def _fits(key: str, value: Any) -> bool:
         return False
     if isinstance(value, dict):
         return all(_is_text(part) for pair in value.items() for part in pair)
+    if isinstance(value, list):
+        return all(_is_text(part) for part in value)
     return value >= 0 if isinstance(value, int) else _is_text(value)
 
 

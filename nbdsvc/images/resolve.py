@@ -21,6 +21,7 @@ from nbdsvc.images.image_store import Image, ImageFolder
 from nbdsvc.images.inspection import ImageFacts
 from nbdsvc.images.open_file import How, reader
 from nbdsvc.images.spool import NO_SPOOL, Spool
+from nbdsvc.images.version import ImageVersion, of_file
 from nbdsvc.model.context import ANONYMOUS, Context
 from nbdsvc.units import TiB
 
@@ -41,6 +42,10 @@ class OpenImage:
     name: str
     id: str | None
     check: Check
+    version: ImageVersion | None = None
+    """Which bytes these are; None where the source cannot say, so that no copy of them is kept."""
+    location: str | None = None
+    """A URL of the image's file for a driver that may clone it, without credentials; None where a driver cannot."""
 
 
 class Images:
@@ -90,6 +95,23 @@ class Images:
             return self._open_path(self._permitted(reference), how)
         image = self.folder.get(reference, context)
         return self._open_file(self.folder.open(image), self.folder.path(image), image, how)
+
+    def version(self, reference: str, context: Context) -> ImageVersion | None:
+        """Which bytes the image has now that `context` may use; None where its source cannot say at once. Reads none of them.
+
+        It is called where nothing may wait: a web server that a user names is not inquired of, and has no versions.
+        Errors as of `open`, so that a request learns nothing of an image that it may not use.
+        """
+        if url.is_http(reference):
+            return None
+        reference, disk = opening.split_disk(reference, lambda name: self._exists(name, context))
+        image = None if _is_path(reference) else self.folder.get(reference, context)
+        path = self.folder.path(image) if image else self._permitted(reference)
+        fd = self.folder.open(image) if image else _open_path(path)
+        try:
+            return of_file(image.id if image else str(path), os.fstat(fd), disk, beside(path))
+        finally:
+            os.close(fd)
 
     def resolve(self, reference: str, context: Context) -> str:
         """The reference for the host: an image's id in place of its name, since names may come and go meanwhile.
@@ -165,11 +187,7 @@ class Images:
         return resolved
 
     def _open_path(self, path: Path, how: How) -> OpenImage:
-        try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-        except OSError as error:
-            raise errors.NotFound(resource="Image", id=path.name) from error
-        return self._open_file(fd, path, None, how)
+        return self._open_file(_open_path(path), path, None, how)
 
     def _open_file(self, fd: int, path: Path, image: Image | None, how: How) -> OpenImage:
         """Open the image of a file descriptor, and close the descriptor. path: beside which its checksums lie."""
@@ -182,8 +200,12 @@ class Images:
             mark = [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, how.disk]
             facts, source = opening.open_file(fd, name, how)
             facts = replace(facts, virtual_size=source.size)  # an old VHD is as large as its geometry says
-            check = Check(beside(path), reader(fd), status.st_size, name)
-            return OpenImage(facts, source, _digest(mark), name, image.id if image else None, check)
+            wanted = beside(path)
+            check = Check(wanted, reader(fd), status.st_size, name)
+            version = of_file(image.id if image else str(path), status, how.disk, wanted)
+            return OpenImage(
+                facts, source, _digest(mark), name, image.id if image else None, check, version, path.as_uri()
+            )
         finally:
             os.close(fd)
 
@@ -191,6 +213,13 @@ class Images:
         file, facts, opened = opening.open_http(reference, how, self._check_url(reference))
         check = Check(None, file.pread, file.size or 0, file.name)
         return OpenImage(facts, opened, _digest(file.mark()), file.name, None, check)
+
+
+def _open_path(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        raise errors.NotFound(resource="Image", id=path.name) from error
 
 
 def _is_path(reference: str) -> bool:

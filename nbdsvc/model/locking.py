@@ -19,6 +19,8 @@ _NAMES: dict[str, Callable[[str], str]] = {
     "snapshot": names.delete_snapshot_lock,
     "backup": names.backup_lock,
     "source": str,
+    # A volume whose deletion is awaited.
+    "awaited": str,
     "source_deletion": names.delete_volume_lock,
     "source_connects": names.connect_volume_lock,
     "group": str,
@@ -32,9 +34,10 @@ _NAMES: dict[str, Callable[[str], str]] = {
 # at a time, because its initiators share a LIO target, whose state is read before it is changed. A clone shares the
 # `connects` lock of its source, so that no attachment begins to write to the bytes that are copied.
 TABLE: dict[str, tuple[str, ...]] = {
-    "volume.create": ("volume", "snapshot~", "source~", "source_deletion~", "source_connects~"),
+    "volume.create": ("volume", "awaited~", "snapshot~", "source~", "source_deletion~", "source_connects~"),
     "volume.delete": ("volume", "deletion", "snapshot", "attachment"),
     "volume.extend": ("volume",),
+    "image.import": (),
     "volume.upload": ("volume", "deletion~"),
     "volume.upload in use": ("volume~", "deletion~"),
     "volume.revert": ("volume", "snapshot"),

@@ -97,3 +97,7 @@ def backup_lock(backup_id: str) -> str:
 
 def delete_snapshot_lock(snapshot_id: str) -> str:
     return f"{snapshot_id}-delete_snapshot"
+
+
+# The project of cached images. It has a slash, so that no path of the API can name it.
+IMAGE_CACHE = "nbdsvc/image-cache"

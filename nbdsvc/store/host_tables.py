@@ -60,3 +60,14 @@ take_overs = sa.Table(
     sa.Column("by", _NAME, nullable=False),
     sa.Column("at", sa.DateTime, nullable=False),
 )
+
+# Cached images of the hosts' pools, see store/image_cache.py. id: of the volume that has the image's bytes.
+image_cache = sa.Table(
+    "image_cache",
+    metadata,
+    sa.Column("id", _ID, primary_key=True),
+    sa.Column("key", sa.String(64), nullable=False, index=True),
+    sa.Column("image", sa.Text, nullable=False),
+    sa.Column("last_used", sa.DateTime, nullable=False),
+    sa.Column("uses", sa.Integer, nullable=False),
+)

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from nbdsvc import errors
 from nbdsvc.store.database import Database
 
-HEAD = "0031"
+HEAD = "0029"
 _SCRIPTS = Path(__file__).parent / "migrations"
 
 

@@ -17,7 +17,9 @@ from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import IF_SET, OperationType, Run, Step
 from nbdsvc.refs import keep_state, read_snapshot_ref, read_volume_ref
 from nbdsvc.store import repositories, secrets, transitions
+from nbdsvc.volumes.allocate import allocate_for_image
 from nbdsvc.volumes.fill import fill_from_image, fill_from_snapshot, fill_from_volume
+from nbdsvc.volumes.image_cache.evict import being_evicted
 from nbdsvc.volumes.new_row import CreateVolumeRequest, check_one_source, insert_volume
 from nbdsvc.volumes.read import Related, related_in
 
@@ -38,6 +40,8 @@ class CreateArgs:
     tried: tuple[dict[str, Any], ...] = field(default=(), metadata=IF_SET)
     """The pools in which it failed before, each with the error."""
     source_replica: str | None = field(default=None, metadata=IF_SET)
+    after: tuple[str, ...] = field(default=(), metadata=IF_SET)
+    """Cached images that are deleted to make room for it: it waits until they are."""
 
 
 def create_volume(app: App, context: Context, request: CreateVolumeRequest) -> tuple[Volume, Related]:
@@ -53,7 +57,9 @@ def create_volume(app: App, context: Context, request: CreateVolumeRequest) -> t
     if request.image is not None and app.images:
         request = _resolved(app.images, context, request, request.image)
     app.check_database_room()  # checked before the pools: where they share a full disk, this reason is the useful one
-    reference, request = request.image, replace(request, image=_without_credentials(request.image))
+    reference = request.image
+    if reference is not None:
+        request = replace(request, image=without_credentials(reference))
     with app.change() as conn:
         volume, near = insert_volume(app, conn, context, request)
         args = CreateArgs(
@@ -64,6 +70,7 @@ def create_volume(app: App, context: Context, request: CreateVolumeRequest) -> t
             image_resolved=app.images is not None,
             near=near.to_json(),
             source_replica=request.source_replica,
+            after=being_evicted(conn, volume.full_host),
         )
         submitted = app.submit(conn, context, CREATE_VOLUME, args, backend=volume, resource=("volume", volume.id))
         if reference is not None and reference != request.image:
@@ -78,24 +85,29 @@ def _resolved(images: Images, context: Context, request: CreateVolumeRequest, im
     return replace(request, image=images.resolve(image, context))
 
 
-def _without_credentials(reference: str | None) -> str | None:
+def without_credentials(reference: str) -> str:
     """A reference as rows keep it: of a URL neither user and password nor the query, which may be a signature."""
-    if reference is None or not url.is_http(reference):
+    if not url.is_http(reference):
         return reference
     address, mark, disk = reference.partition("#")
     return url.parse(address).shown + mark + disk
 
 
-def _locks(args: CreateArgs) -> list[Lock]:
+def locks_of(args: CreateArgs) -> list[Lock]:
     """Shared with other clones of the source, but neither with its deletion nor with an attach that could write to it."""
     source = args.source_volid or args.source_replica
-    return locks("volume.create", volume=args.volume_id, snapshot=args.snapshot_id, source=source)
+    ids: dict[str, str | list[str] | None] = {"snapshot": args.snapshot_id, "source": source}
+    return locks("volume.create", volume=args.volume_id, awaited=list(args.after), **ids)
 
 
-def _allocate(run: Run[CreateArgs]) -> dict[str, bool]:
+def _allocate(run: Run[CreateArgs]) -> dict[str, Any]:
     """Make the object: cloned at once where the backend can, else empty, to be filled by the next step."""
     backend, digests, args = backend_of(run), host_of(run).digests, run.args
     volume, instant = read_volume_ref(run, args.volume_id), backend.able.instant_clone
+    if args.image:
+        made = allocate_for_image(run, volume, args.image, checked=args.image_resolved)
+        keep_state(run, repositories.volumes, volume.id, made.state)
+        return {"filled": made.image is not None, **({"image": made.image} if made.image else {})}
     if args.snapshot_id and instant:
         state = backend.clones().create_volume_from_snapshot(volume, read_snapshot_ref(run, args.snapshot_id), run.id)
         digests.copy(args.snapshot_id, volume.id)
@@ -107,7 +119,7 @@ def _allocate(run: Run[CreateArgs]) -> dict[str, bool]:
         state = backend.replicas().create_replica_test_volume(volume, source, run.id)
     else:
         state = backend.driver.create_volume(volume, run.id)
-        instant = not (args.snapshot_id or args.source_volid or args.image)
+        instant = not (args.snapshot_id or args.source_volid)
     keep_state(run, repositories.volumes, volume.id, state)
     return {"filled": instant}
 
@@ -135,7 +147,7 @@ def _fill(run: Run[CreateArgs]) -> dict[str, Any] | None:
 
 
 def _succeed(conn: sa.Connection, operation: Operation, args: CreateArgs) -> None:
-    image = (operation.results.get("fill") or {}).get("image")
+    image = operation.results["allocate"].get("image") or (operation.results.get("fill") or {}).get("image")
     changes = {"image_metadata": image, "bootable": True} if image else {}
     transitions.finish_volume(conn, args.volume_id, ("creating", "downloading"), "available", **changes)
 
@@ -152,7 +164,7 @@ CREATE_VOLUME = OperationType(
         Step("fill", _fill, copies=_has_to_be_filled, needed=_has_to_be_filled),
         Step("tidy", journaled_copy.remove_journal, needed=_has_to_be_filled),
     ),
-    _locks,
+    locks_of,
     _succeed,
     _fail,
     modifies=True,

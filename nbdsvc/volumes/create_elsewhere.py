@@ -23,25 +23,39 @@ from nbdsvc.scheduler.candidate import Nearness, Request
 from nbdsvc.store import operations as journal
 from nbdsvc.store import qos_specs, repositories, secrets
 from nbdsvc.units import GiB
-from nbdsvc.volumes.create import CreateArgs
+from nbdsvc.volumes.create import CreateArgs, locks_of
+from nbdsvc.volumes.image_cache.evict import make_room
+from nbdsvc.volumes.image_cache.keep import keep
 
 _CREATING = ("creating", "downloading")
 
 
 def going_on(app: Callable[[], App], create: OperationType[CreateArgs]) -> OperationType[CreateArgs]:
-    """The same operation type, but where another pool may do better, its failure is not the volume's."""
+    """The same operation type, but where another pool may do better, or the same one with fewer cached images, its failure is
+    not the volume's. When it succeeds, its image may be kept for further volumes.
+    """
 
     def fail(conn: sa.Connection, operation: Operation, args: CreateArgs, error: errors.Error) -> None:
         if not _go_on(app(), conn, operation, args, error):
             create.fail(conn, operation, args, error)
 
-    return replace(create, fail=fail)
+    def succeed(conn: sa.Connection, operation: Operation, args: CreateArgs) -> None:
+        create.succeed(conn, operation, args)
+        if key := (operation.results.get("fill") or {}).get("version"):
+            keep(app(), conn, args.volume_id, operation.id, key)
+
+    return replace(create, fail=fail, succeed=succeed)
 
 
 def _go_on(app: App, conn: sa.Connection, operation: Operation, args: CreateArgs, error: errors.Error) -> bool:
     """Move the volume to the next pool and submit its creation there; False where there is none, or it would not help."""
     volume = repositories.volumes.find(conn, args.volume_id)
-    if volume is None or volume.status not in _CREATING or not _may_go_on(app, operation, args, error):
+    if volume is None or volume.status not in _CREATING or not _may_go_on(operation, error):
+        return False
+    if evicted := _evict(app, conn, volume, error):
+        # In the same pool, once they are gone: each such attempt leaves fewer of them.
+        return _move(app, conn, operation, volume.full_host, replace(args, after=evicted))
+    if len(args.tried) + 1 >= app.settings.scheduler_max_attempts:
         return False
     tried = (*args.tried, {"pool": volume.full_host, "error": operation.error})
     try:
@@ -51,13 +65,18 @@ def _go_on(app: App, conn: sa.Connection, operation: Operation, args: CreateArgs
     return pool is not None and _move(app, conn, operation, pool, replace(args, tried=tried))
 
 
-def _may_go_on(app: App, operation: Operation, args: CreateArgs, error: errors.Error) -> bool:
-    """Whether the backend is at fault, nothing was left behind in it, and the attempts are not used up."""
+def _evict(app: App, conn: sa.Connection, volume: Volume, error: errors.Error) -> tuple[str, ...]:
+    """Cached images that go because the volume's pool is full; none for a volume that is to be one itself."""
+    if not isinstance(error, errors.OutOfSpace) or volume.project_id == names.IMAGE_CACHE:
+        return ()
+    return make_room(app, conn, volume.full_host, volume.size)
+
+
+def _may_go_on(operation: Operation, error: errors.Error) -> bool:
+    """Whether the backend is at fault, and nothing was left behind in it."""
     if operation.state != model.FAILED or operation.cancel_requested:
         return False
-    if not isinstance(error, errors.BackendError) or error.facts.get("backend") == "database":
-        return False
-    return len(args.tried) + 1 < app.settings.scheduler_max_attempts
+    return isinstance(error, errors.BackendError) and error.facts.get("backend") != "database"
 
 
 def _next_pool(app: App, conn: sa.Connection, volume: Volume, args: CreateArgs, tried: frozenset[str]) -> str | None:
@@ -105,7 +124,7 @@ def _successor(failed: Operation, host: str, backend: str, args: CreateArgs) -> 
         resource_type=failed.resource_type,
         resource_id=failed.resource_id,
         args=args_to_json(args),
-        locks=failed.locks,
+        locks=[lock.to_json() for lock in locks_of(args)],
         rate=failed.rate,
         deadline=failed.deadline,
     )

@@ -17,8 +17,8 @@ from nbdsvc.model.locking import locks
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step
 from nbdsvc.refs import read_volume_ref, snapshot_ref
+from nbdsvc.store import image_cache, repositories, transfers, transitions
 from nbdsvc.store import operations as journal
-from nbdsvc.store import repositories, transfers, transitions
 
 
 @dataclass(frozen=True)
@@ -134,6 +134,7 @@ def _succeed(conn: sa.Connection, _operation: Operation, args: DeleteArgs) -> No
     for snapshot in repositories.snapshots_of(conn, args.volume_id):
         repositories.snapshots.delete(conn, snapshot.id)
     transfers.remove_of_volume(conn, args.volume_id)
+    image_cache.remove(conn, args.volume_id)
     repositories.volumes.delete(conn, args.volume_id)
 
 

@@ -8,6 +8,7 @@ operations like others: the lanes bound how many copy at once, and a crash of an
 from dataclasses import dataclass
 
 import sqlalchemy as sa
+import structlog
 
 from nbdsvc import errors
 from nbdsvc.app import App
@@ -20,11 +21,14 @@ from nbdsvc.model.operation import Operation
 from nbdsvc.store import backends, moves, repositories, tables
 from nbdsvc.store import operations as journal
 from nbdsvc.types.queries import type_of_volume
+from nbdsvc.volumes.image_cache.evict import submit_eviction
 from nbdsvc.volumes.migrate import submit_migration
 from nbdsvc.volumes.moves.arguments import MoveArgs
 from nbdsvc.volumes.moves.in_use import check_movable_in_use, submit_in_use
 from nbdsvc.volumes.moves.mirror import InUseArgs
 from nbdsvc.volumes.moves.submit import check_movable
+
+log = structlog.get_logger(__name__)
 
 # Volumes of one call, which take some hundred milliseconds.
 PAGE = 100
@@ -105,13 +109,26 @@ def _ids_at(conn: sa.Connection, table: sa.Table, request: EvacuateRequest) -> "
 
 
 def _evacuate(app: App, context: Context, id: str, request: EvacuateRequest) -> Evacuee | None:
-    """None for a volume that has gone meanwhile."""
+    """None for a volume that has gone meanwhile, and for a cached image, which is removed."""
     with app.database.read() as conn:
         volume = repositories.volumes.find(conn, id)
         if volume is None:
             return None
-        found = _under_way(conn, volume, request)
+        is_cached = volume.project_id == names.IMAGE_CACHE
+        found = None if is_cached else _under_way(conn, volume, request)
+    if is_cached:
+        _evict(app, context, volume)
+        return None
     return found or _migrate(app, context, volume)
+
+
+def _evict(app: App, context: Context, volume: Volume) -> None:
+    """A cached image does not move: it is removed, and made again where volumes of it are made."""
+    try:
+        with app.change() as conn:
+            submit_eviction(app, conn, context, volume.id)
+    except errors.RequestError as error:
+        log.warning("a cached image stays on what is evacuated", volume=volume.id, reason=str(error))
 
 
 def _under_way(conn: sa.Connection, volume: Volume, request: EvacuateRequest) -> Evacuee | None:

@@ -33,7 +33,7 @@ def fill_from_image(
         reference = secrets.of(conn, run.id) or reference
 
     def open_image() -> OpenImage:
-        return host.images.open(reference, _image_context(volume, checked), volume.size * GiB, run.should_stop)
+        return host.images.open(reference, image_context(volume, checked=checked), volume.size * GiB, run.should_stop)
 
     with (
         journaled_copy.open_interruptibly(run, open_image, lambda late: late.source.close()) as image,
@@ -57,11 +57,17 @@ def fill_from_image(
         image.check.finish(run.should_stop)
         run.raise_if_stopped()
     host.digests.save(volume.id, digests)
+    version = {"version": image.version.key} if image.version else {}
+    return {**result, "image": shown_of(image), **version}
+
+
+def shown_of(image: OpenImage) -> dict[str, str]:
+    """What volumes of the image show of it."""
     facts = {"image_id": image.id or "", "image_name": image.name, "disk_format": image.facts.format}
-    return {**result, "image": {**facts, "size": str(image.facts.file_size), "container_format": "bare"}}
+    return {**facts, "size": str(image.facts.file_size), "container_format": "bare"}
 
 
-def _image_context(volume: Volume, checked: bool) -> Context:
+def image_context(volume: Volume, *, checked: bool) -> Context:
     """The context that opens the image: an administrator's where the API has checked access, else the project's."""
     return Context(volume.project_id, volume.user_id, frozenset({ADMIN if checked else MEMBER}), "")
 

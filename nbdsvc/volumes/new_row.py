@@ -18,6 +18,7 @@ from nbdsvc.types.queries import usable_type
 from nbdsvc.units import GiB
 from nbdsvc.volumes.group import beside, check_fits, find_group
 from nbdsvc.volumes.hints import SchedulerHints, look_up
+from nbdsvc.volumes.image_cache.evict import choose_pool
 from nbdsvc.volumes.source import VolumeSource, find_source
 from nbdsvc.volumes.zone import zone_of_new
 
@@ -97,7 +98,7 @@ def _new_row(
         same_type = volume_type.id == source.type_id
         where = placement.choose_pool_of_copy(app, conn, source.host, new, same_type=same_type)
     else:
-        where = placement.choose_pool(app, conn, new)
+        where = choose_pool(app, conn, new)
     host, backend, pool = names.split_host(where)
     return Volume(
         id=names.new_id(),

@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -10,6 +11,7 @@ from nbdsvc import errors, journaled_copy
 from nbdsvc.app import App, owner_scope
 from nbdsvc.datapath import source as sources
 from nbdsvc.datapath.sink import create_qcow2
+from nbdsvc.datapath.source import Source
 from nbdsvc.host import backend_of, host_of
 from nbdsvc.images.image_store import check_limits
 from nbdsvc.images.index import Image
@@ -110,15 +112,23 @@ def _image(run: Run[UploadArgs]) -> Image:
 
 
 def _write_image(run: Run[UploadArgs]) -> None:
-    host = host_of(run)
     volume = backend_of(run).driver.location(read_volume_ref(run, run.args.volume_id))
     image = _image(run)
-    target = host.images.folder.begin(image, run.args.limits)
+    with sources.open(volume) as source:
+        write_image(run, source, image, run.args.limits)
+    host_of(run).images.folder.commit(image)
+
+
+def write_image(run: Run[Any], source: Source, image: Image, limits: tuple[int, int]) -> None:
+    """Write the bytes of a new image, raw or qcow2, which is still to be committed. limits: as of ImageFolder.begin.
+
+    Raises QuotaExceeded, ReadFailed, WriteFailed, and what `run.raise_if_stopped` raises.
+    """
+    target = host_of(run).images.folder.begin(image, limits)
     if image.disk_format == "raw":
-        _write_raw(run, volume, target)
+        _write_raw(run, source, target)
     else:
-        _write_qcow2(run, volume, target)
-    host.images.folder.commit(image)
+        _write_qcow2(run, source, target)
 
 
 def _undo_write_image(run: Run[UploadArgs]) -> None:
@@ -126,18 +136,17 @@ def _undo_write_image(run: Run[UploadArgs]) -> None:
     journaled_copy.remove_journal(run)
 
 
-def _write_raw(run: Run[UploadArgs], volume: Location, target: Path) -> None:
+def _write_raw(run: Run[Any], source: Source, target: Path) -> None:
     # The image's file is new, so the journal of an earlier try tells of bytes that are gone.
     journaled_copy.remove_journal(run)
-    with sources.open(volume) as source:
-        target.touch(0o600)
-        os.truncate(target, source.size)
-        journaled_copy.fill(run, source, Location.file(target), source.size, b"upload", empty=True)
+    target.touch(0o600)
+    os.truncate(target, source.size)
+    journaled_copy.fill(run, source, Location.file(target), source.size, b"upload", empty=True)
 
 
-def _write_qcow2(run: Run[UploadArgs], volume: Location, target: Path) -> None:
+def _write_qcow2(run: Run[Any], source: Source, target: Path) -> None:
     """Write from the beginning, also after an interruption: a compressed qcow2 cannot be resumed."""
-    with sources.open(volume) as source, create_qcow2(target, source.size, COMPRESSION) as sink:
+    with create_qcow2(target, source.size, COMPRESSION) as sink:
         journaled_copy.write_to_sink(run, source, sink)
 
 

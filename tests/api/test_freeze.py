@@ -26,6 +26,7 @@ GOES_ON = {
     # An administrator's repair of rows that are wrong (what `explain` submits for one is refused by itself), and what is not on
     # a backend.
     "os-reset_status", "reset_status", "list_replication_targets", "os-update_snapshot_status", "POST /v3/explain", "cancel", "limit", "DELETE /v3/messages/{id}", "DELETE /v3/images/{id}",
+    "PUT /v3/images/{id}", "POST /v3/images",
 }  # fmt: skip
 # What makes a volume is refused by the scheduler: another backend might do.
 PLACED = ("POST /v3/volumes", "POST /v3/groups", "POST /v3/consistencygroups", "POST /v3/backups/{id}/restore")
@@ -43,6 +44,7 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
         tokens.write_text(TOKENS)
         tokens.chmod(0o600)
         settings: dict[str, Any] = {"driver": "memory", "cluster": "c1", "auth": "token", "tokens_file": tokens}
+        settings["image_cache_gigabytes"] = 100
         if request.param == "postgresql":
             settings["database"] = request.getfixturevalue("postgres").database()
         service = ServiceProcess(Path(folder), **settings).start()

@@ -119,6 +119,83 @@ def test_a_project_removes_its_own_images(service: ServiceProcess) -> None:
     assert request(service, "root", "DELETE", f"/v3/images/{kept}")[0] == 204
 
 
+def test_a_project_shares_its_image(service: ServiceProcess) -> None:
+    """With the members that it names, by the image's id; other projects still find nothing, with the words for no image."""
+    id = upload(service, "a", "to share")[1]["os-volume_upload_image"]["image_id"]  # type: ignore[index]
+    path = f"/v3/images/{id}"
+    member = TOKENS["b"][0]
+    unknown = request(service, "b", "GET", f"/v3/images/{uuid.UUID(int=1)}")
+    hidden = request(service, "b", "GET", path)
+    assert str(hidden).replace(id, "X") == str(unknown).replace(str(uuid.UUID(int=1)), "X") and hidden[0] == 404
+    assert request(service, "b", "PUT", path, {"image": {"members": [member], "visibility": "shared"}})[0] == 404
+    changed = request(service, "a", "PUT", path, {"image": {"visibility": "shared", "members": [member]}})
+    assert changed[1]["image"]["members"] == [member]
+    shown = request(service, "b", "GET", path)[1]["image"]
+    assert shown["visibility"] == "shared" and "members" not in shown
+    assert id in {image["id"] for image in request(service, "b", "GET", "/v3/images")[1]["images"]}
+    assert request(service, "b", "GET", "/v3/images/to%20share")[0] == 404
+    assert volume(service, "b", imageRef=id)["status"] == "available"
+    assert request(service, "b", "DELETE", path)[0] == 403
+    assert request(service, "a", "PUT", path, {"image": {"members": []}})[0] == 200
+    assert request(service, "b", "GET", path)[0] == 404
+    assert request(service, "a", "DELETE", path)[0] == 204
+
+
+def test_a_project_protects_its_image(service: ServiceProcess) -> None:
+    """It cannot be deleted until its protection ends; only an administrator makes it public; a dropped file stays as it is."""
+    id = upload(service, "a", "to keep")[1]["os-volume_upload_image"]["image_id"]  # type: ignore[index]
+    path = f"/v3/images/{id}"
+    assert request(service, "a", "PUT", path, {"image": {"protected": True, "name": "kept by a"}})[0] == 200
+    assert request(service, "a", "DELETE", path)[0] == 403
+    assert request(service, "a", "PUT", path, {"image": {"members": ["x"] * 101}})[0] == 400
+    assert request(service, "a", "PUT", path, {"image": {"visibility": "public"}})[0] == 403
+    assert request(service, "root", "PUT", path, {"image": {"visibility": "public"}})[0] == 200
+    assert request(service, "b", "GET", "/v3/images/kept%20by%20a")[1]["image"]["id"] == id
+    assert request(service, "b", "PUT", path, {"image": {"name": "mine"}})[0] == 403
+    assert request(service, "a", "PUT", path, {"image": {"protected": False}})[0] == 200
+    assert request(service, "a", "DELETE", path)[0] == 204
+    (service.state / "images" / "plain.raw").write_bytes(bytes(4096))
+    assert request(service, "root", "PUT", "/v3/images/plain.raw", {"image": {"name": "x"}})[0] == 403
+
+
+@pytest.mark.parametrize("disk_format", ["raw", "qcow2"])
+def test_an_image_is_imported_as_the_projects_own(service: ServiceProcess, tmp_path: Path, disk_format: str) -> None:
+    """It has the bytes of the disk that the reference names, and counts against the quota; a name of no image is refused."""
+    source, name = service.state / "images" / f"source-{disk_format}.qcow2", f"imported {disk_format}"
+    (tmp_path / "disk").write_bytes(content := os.urandom(MiB))
+    qemu_img("convert", "-f", "raw", "-O", "qcow2", tmp_path / "disk", source)
+    wanted = {"imageRef": source.name, "name": name, "disk_format": disk_format}
+    status, made = request(service, "a", "POST", "/v3/images", {"image": wanted})
+    assert status == 202, made
+    path = f"/v3/images/{made['image']['id']}"  # type: ignore[index]
+    wait_until(lambda: request(service, "a", "GET", path)[0] == 200)
+    shown = request(service, "a", "GET", path)[1]["image"]
+    assert (shown["name"], shown["visibility"], shown["owner"]) == (name, "private", "p1")  # type: ignore[index]
+    assert request(service, "b", "GET", path)[0] == 404
+    found = volume(service, "a", imageRef=made["image"]["id"])  # type: ignore[index]
+    with (service.state / "pool" / "volumes" / f"volume-{found['id']}").open("rb") as file:
+        assert file.read(MiB) == content
+    unknown = {**wanted, "imageRef": str(uuid.UUID(int=1))}
+    assert request(service, "a", "POST", "/v3/images", {"image": unknown})[0] == 404
+    assert request(service, "a", "POST", "/v3/images", {"image": {**wanted, "visibility": "public"}})[0] == 403
+    assert request(service, "a", "DELETE", path)[0] == 204
+
+
+def test_an_index_of_a_newer_version_is_passed_over(tmp_path: Path) -> None:
+    """It may mean that fewer projects may use the image; what an older version wrote, without one, is read."""
+    folder, images = ImageFolder(tmp_path), {}
+    for version in (None, 1, 2):
+        id = str(uuid.uuid4())
+        image = Image(id=id, name=str(version))
+        folder.begin(image).write_bytes(bytes(512))
+        folder.commit(image)
+        index = json.loads((tmp_path / f"{id}.json").read_text())
+        assert index.pop("version") == 1
+        images[version] = id
+        (tmp_path / f"{id}.json").write_text(json.dumps(index if version is None else {**index, "version": version}))
+    assert {image.id for image in folder.list()} == {images[None], images[1]}
+
+
 def test_what_the_service_keeps_is_no_image(tmp_path: Path) -> None:
     """A path below the state folder or the pool is refused, also where a folder above them is allowed."""
     (tmp_path / "state").mkdir()

@@ -4,6 +4,7 @@ from typing import Any
 
 from operations_of_backups import BACKUPS
 from operations_of_groups import GROUPS
+from operations_of_images import IMAGES
 from shapes import (
     ABSOLUTE,
     ATTACHMENT,
@@ -285,12 +286,6 @@ JOURNAL = [
     get("messages", {"messages": [MESSAGE], "messages_links@3.5": [LINK]}, "messages?limit=1", since=_MESSAGES),
     get("messages/{id}", {"message": MESSAGE}, lambda w: f"messages/{w.failed}", since=_MESSAGES),
     send("DELETE", "messages/{id}", 204, None, lambda w: (f"messages/{w.new_message()}", None), since=_MESSAGES),
-]
-
-_IMAGE = keys("id name status disk_format container_format size virtual_size visibility protected owner")
-IMAGES = [
-    get("images", {"images": [_IMAGE]}, lambda w: f"images?{w.new_image()}"),
-    send("DELETE", "images/{id}", 204, None, lambda w: (f"images/{w.new_image()}", None)),
 ]
 
 

@@ -64,6 +64,7 @@ _HOOKS = frozenset(
         "DefaultFunctionsDriver",
         "VendorPropertiesDriver",
         "VolumeCopyDriver",
+        "CloneImageDriver",
         "MigratedDriver",
         "TransferDriver",
         "BackupDriver",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from asking import ask
+from caching import rest
 from serving import PATIENCE, UNFINISHED, ServiceProcess
 from shapes import Shape, Version
 from waiting import wait_until
@@ -31,6 +32,7 @@ BACKENDS = """
 [file]
 driver = 'memory'
 options = { pool = 'STATE/pool' }
+image_cache_gigabytes = 100
 [spare]
 driver = 'memory'
 options = { capacity = 107374182400 }
@@ -238,6 +240,20 @@ class World:
         made = self.good("POST", f"/v3/volumes/{volume}/action", action)["os-volume_upload_image"]["image_id"]
         self.settled("volumes", volume)
         return str(made)
+
+    def cached_image(self) -> str:
+        """One that is whole, of an image of its own."""
+        path = self.service.state / "images" / f"{self.unique('cached')}.raw"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(bytes(4096))
+        rest(path)
+        self.new_volume(imageRef=path.name)
+
+        def found() -> str | None:
+            listed = self.good("GET", "/v3/image-cache")["cached_images"]
+            return next((x["id"] for x in listed if (x["name"], x["status"]) == (path.name, "available")), None)
+
+        return str(wait_until(found, 60 * PATIENCE, lambda: path.name))
 
     def running_operation(self) -> str:
         """A creation that takes half a second."""
