@@ -6,7 +6,7 @@ MINUTES := 6
 KILLS := 100
 SOURCES := nbdsvc drivers rig tests benchmarks native
 
-.PHONY: help demo test test-kills storm check rows api-table bench fuzz soak mutations walk-replay rig rig-ci rig-replay rig-mutations rig-bench rig-up rig-down docs clean base test-tools rig-tools
+.PHONY: help demo test test-kills storm check rows api-table bench fuzz soak mutations walk-replay rig rig-ci rig-replay rig-mutations rig-bench rig-up rig-down docs clean base test-tools rig-tools openstack
 
 help: ## Print this
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -14,7 +14,7 @@ help: ## Print this
 demo: base ## Show the main job from end to end on this machine (root)
 	$(PYTHON) -m nbdsvc demo
 
-test: test-tools ## Run all tests (root: they use loop devices and FUSE)
+test: test-tools openstack ## Run all tests (root: they use loop devices and FUSE)
 	$(PYTEST) -n 2 --dist worksteal
 
 test-kills: test-tools ## Kill at every step of a backup or of a move between hosts, which `test` does at a few
@@ -93,7 +93,7 @@ docs: base ## Draw the pages that are drawn from the code
 	$(PYTHON) .ci/explain-page > docs/explain.md
 
 clean: ## Remove what was installed and built here
-	rm -rf .venv .venv-setup.log build *.egg-info nbdsvc/*.so
+	rm -rf .venv .venv-openstack .venv-setup.log build *.egg-info nbdsvc/*.so
 
 base:
 	@.ci/bootstrap --level base
@@ -103,3 +103,6 @@ test-tools:
 
 rig-tools:
 	@.ci/bootstrap --level rig
+
+openstack:
+	@.ci/bootstrap --level openstack

@@ -12,7 +12,9 @@ import pytest
 import recording
 import structlog
 from exporting import Exports
+from glance_server import Glance
 from hypothesis import HealthCheck, settings
+from keystone_server import Keystone
 from postgres import Postgres
 from serving import ServiceProcess
 
@@ -88,6 +90,28 @@ def postgres() -> Iterator[Postgres]:
     server = Postgres()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def keystone() -> Iterator[Keystone]:
+    """One for a test session: who changes its users makes users and projects of its own."""
+    server = Keystone()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.end()
+
+
+@pytest.fixture(scope="session")
+def glance(keystone: Keystone) -> Iterator[Glance]:
+    """One for a test session, behind the session's Keystone."""
+    server = Glance(keystone)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.end()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
