@@ -20,7 +20,7 @@ def convert(key: str, value: Any, default: Any) -> Any:
             return tuple(value.split(",") if isinstance(value, str) else value)
         if isinstance(default, dict):
             return _table(value) if isinstance(value, str) else dict(value)
-        if isinstance(default, Path) or key in ("tokens_file", "image_ca_file", "backup_key_file"):
+        if isinstance(default, Path) or key in ("tokens_file", "image_ca_file", "backup_key_file", "glance_user_file"):
             return Path(value).absolute()  # exports outlive this process, and run in / (exports/nbd/launch.py)
         return type(default)(value)
     except (KeyError, TypeError, ValueError) as error:

@@ -1,13 +1,30 @@
 """Where images come from, and what reading them may take."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from nbdsvc.config.check import Check
+
+GLANCE = "glance"
 
 
 @dataclass(frozen=True)
 class Images:
     """Where images come from, and what reading them may take."""
 
+    # Where images are that are named by id: folder (the setting images), or glance.
+    image_service: str = "folder"
+    # TOML, with the service user's auth_url, username, password, and where they are others than these: project_name =
+    # "service", user_domain_id = "default", project_domain_id = "default", region = "" (of the catalogue; empty: any),
+    # interface = "public". The user needs the role that Glance takes for an administrator, and the role service. Only its
+    # owner may read it.
+    glance_user_file: Path | None = None
+    # Glance's URL; empty: the endpoint of the type image in Keystone's catalogue.
+    glance_endpoint: str = ""
+    # Folders of Glance's file store that this host sees too: an image whose location is in one is read there, and not
+    # over the network.
+    glance_folders: tuple[str, ...] = ()
     # Images that are named by id or by file name; empty: state_dir/images.
     images: str = ""
     # Folders whose files may be named by path in imageRef.
@@ -28,3 +45,16 @@ class Images:
     # that cannot be read in place are spooled: a compressed file of a qcow2, or a qcow2 of a web server without range
     # requests. 0: such images are refused. A compressed raw image needs no spool.
     image_spool: int = 0
+
+    @property
+    def has_glance(self) -> bool:
+        return self.image_service == GLANCE
+
+    def checks(self) -> Iterator[Check]:
+        """The checks that concern these settings alone."""
+        yield Check(self.image_service not in ("folder", GLANCE), "image_service", "must be folder or glance")
+        yield Check(
+            self.has_glance and self.glance_user_file is None, "glance_user_file", "image_service = glance needs it"
+        )
+        url = self.glance_endpoint
+        yield Check(url and not url.startswith(("http://", "https://")), "glance_endpoint", "must be an http(s) URL")

@@ -65,7 +65,7 @@ class Settings(Limits, Choice, Work, Backups, Exports, Images, Storage, Access, 
 
     def checks(self) -> Iterator[Check]:
         """The checks of each kind of settings, and then those that concern several kinds together."""
-        for kind in (Installation, Access, Storage, Exports, Backups, Work, Choice):
+        for kind in (Installation, Access, Storage, Images, Exports, Backups, Work, Choice):
             yield from kind.checks(self)
         used = {exporter for backend in self.served_backends.values() for exporter in backend.exporters}
         clusters = {backend.cluster for backend in self.served_backends.values()}

@@ -16,6 +16,7 @@ _ACTIONS = {
     "volume.create": "001",
     "attachment.connect": "002",
     "volume.upload": "003",
+    "volume.upload_to_glance": "003",
     "volume.reimage": "005",
     "volume.extend": "007",
     "snapshot.create": "010",

@@ -37,6 +37,8 @@ TABLE: dict[str, tuple[str, ...]] = {
     "volume.extend": ("volume",),
     "volume.upload": ("volume", "deletion~"),
     "volume.upload in use": ("volume~", "deletion~"),
+    "volume.upload_to_glance": ("volume", "deletion~"),
+    "volume.upload_to_glance in use": ("volume~", "deletion~"),
     "volume.revert": ("volume", "snapshot"),
     "volume.reimage": ("volume", "deletion~"),
     "volume.verify": ("volume",),

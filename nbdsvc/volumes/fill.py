@@ -58,7 +58,8 @@ def fill_from_image(
         run.raise_if_stopped()
     host.digests.save(volume.id, digests)
     facts = {"image_id": image.id or "", "image_name": image.name, "disk_format": image.facts.format}
-    return {**result, "image": {**facts, "size": str(image.facts.file_size), "container_format": "bare"}}
+    facts |= {"size": str(image.facts.file_size), "container_format": "bare"}
+    return {**result, "image": facts | image.properties}
 
 
 def _image_context(volume: Volume, checked: bool) -> Context:
