@@ -165,8 +165,9 @@ def _make_glance(settings: Settings) -> Images:
 
     assert settings.glance_user_file
     # The operator names the service's address: it may be in any network.
-    rest = Rest(Access(None, _ca_file(settings), settings.image_http_silence, settings.image_http_least_rate))
-    glance = Glance(ServiceUser(load(settings.glance_user_file), rest, settings.glance_endpoint), rest)
+    access = Access(None, _ca_file(settings), settings.image_http_silence, settings.image_http_least_rate)
+    user = ServiceUser(load(settings.glance_user_file), Rest(access), settings.glance_endpoint)
+    glance = Glance(user, Rest(access))
     near, paths = ([Path(path) for path in listed] for listed in (settings.glance_folders, settings.image_paths))
     return GlanceImages(glance, near, paths, _make_access(settings), spool=_spool(settings), kept=_kept(settings))
 

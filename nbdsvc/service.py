@@ -72,6 +72,7 @@ from nbdsvc.volumes.create import CREATE_VOLUME
 from nbdsvc.volumes.create_elsewhere import going_on
 from nbdsvc.volumes.delete import DELETE_VOLUME
 from nbdsvc.volumes.extend import EXTEND_VOLUME
+from nbdsvc.volumes.left_images import delete_left_images
 from nbdsvc.volumes.manage import MANAGE_VOLUME
 from nbdsvc.volumes.migrate import MIGRATE
 from nbdsvc.volumes.moves.in_cluster import MIGRATE_IN_CLUSTER
@@ -317,6 +318,11 @@ class Service:
                 PeriodicTask(f"replication {each.name}", seconds, partial(replication.refresh, host, each), confirm)
                 for each in host.backends.values()
                 if isinstance(each.driver, ReplicaDriver)
+            ),
+            *(
+                [PeriodicTask("left images", max(seconds, 1.0), partial(delete_left_images, host), confirm)]
+                if self.settings.has_glance
+                else []
             ),
             PeriodicTask("maintenance", seconds, partial(self._maintain, host), confirm, reports_jumps=True),
         ]

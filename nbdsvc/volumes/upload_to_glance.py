@@ -20,7 +20,6 @@ from nbdsvc.datapath import source as sources
 from nbdsvc.datapath.source import Source
 from nbdsvc.host import backend_of, host_of
 from nbdsvc.images.glance.client import Glance, refusal
-from nbdsvc.images.glance.images import GlanceImages
 from nbdsvc.images.glance.record import BASE, Record
 from nbdsvc.images.glance.rest import failed
 from nbdsvc.images.glance.sending import Sending
@@ -29,6 +28,7 @@ from nbdsvc.model.entities import Volume
 from nbdsvc.operations.operation_type import OperationType, Run, Step, always
 from nbdsvc.refs import read_volume, read_volume_ref
 from nbdsvc.units import GiB
+from nbdsvc.volumes.left_images import KIND, delete_image, glance_of
 from nbdsvc.volumes.upload_request import UploadVolumeRequest, fail, locks_of, succeed
 
 # The compression of every reader of qcow2, as of images in the folder (upload.py).
@@ -40,8 +40,8 @@ _NO_PROPERTIES = BASE | frozenset(
 )
 # The bytes are sent so many times where the connection breaks, with the image as it was in between.
 TRIES = 3
-# Glance ends what a killed service was sending within seconds. A Glance that is away is waited for in an undo for so long.
-SETTLE_SECONDS, UNDO_SECONDS = 60.0, 30.0
+# Glance ends what a killed service was sending within seconds.
+SETTLE_SECONDS = 60.0
 _TICK_SECONDS = 0.5
 
 
@@ -86,11 +86,7 @@ def _is_property(key: str) -> bool:
 
 
 def _glance(run: Run[UploadToGlanceArgs]) -> Glance:
-    """BackendUnavailable where the settings of this host name Glance no more."""
-    images = host_of(run).images
-    if isinstance(images, GlanceImages):
-        return images.glance
-    raise errors.BackendUnavailable(backend="glance", reason="this host is not set up for it (image_service)")
+    return glance_of(host_of(run))
 
 
 def _record(run: Run[UploadToGlanceArgs]) -> None:
@@ -123,26 +119,13 @@ def _own(run: Run[UploadToGlanceArgs], glance: Glance) -> Record:
 
 
 def _undo_record(run: Run[UploadToGlanceArgs]) -> None:
-    """Delete the image. A Glance that is away is waited for, for a while."""
-    end, glance, id = time.monotonic() + UNDO_SECONDS, _glance(run), run.args.image_id
-    while True:
-        try:
-            with contextlib.suppress(errors.NotFound):
-                if glance.get(id).protected:
-                    glance.change(id, "protected", False)
-                glance.remove(id)
-            return
-        except (errors.ImageServiceFailed, errors.Conflict) as error:
-            if time.monotonic() > end:
-                raise errors.ImageServiceFailed(backend="", reason=f"image {id} is left in it: {error}") from error
-        run.raise_if_stopped()  # an undo is stopped with the service only, and goes on with it
-        time.sleep(_TICK_SECONDS)
+    delete_image(_glance(run), run.args.image_id)
 
 
 def _packed_path(run: Run[UploadToGlanceArgs]) -> Path:
     folder = host_of(run).journals
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return folder / f"{run.id}.qcow2"
+    return folder / f"{run.id}.qcow2{journaled_copy.SUFFIX}"
 
 
 def _is_packed(run: Run[UploadToGlanceArgs]) -> bool:
@@ -258,7 +241,7 @@ def _is_protected(run: Run[UploadToGlanceArgs]) -> bool:
 
 
 UPLOAD_TO_GLANCE = OperationType(
-    "volume.upload_to_glance",
+    KIND,
     UploadToGlanceArgs,
     (
         Step("record", _record, _undo_record),
@@ -268,7 +251,7 @@ UPLOAD_TO_GLANCE = OperationType(
         Step("protect", _protect, needed=_is_protected),
         Step("tidy", _tidy, needed=_is_packed),
     ),
-    locks_of("volume.upload_to_glance"),
+    locks_of(KIND),
     succeed,
     fail,
     modifies=False,

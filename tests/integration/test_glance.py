@@ -12,6 +12,7 @@ import pytest
 from glance_scene import MIB, Scene, pattern, user_file, wait_for
 from glance_server import Glance
 from keystone_server import Keystone
+from postgres import Postgres
 from serving import ServiceProcess
 
 Make = Callable[..., ServiceProcess]
@@ -165,7 +166,7 @@ def test_a_raw_upload_is_sent_as_it_is_read(scene: Scene) -> None:
     content = pattern(2)
     volume = scene.written(content)
     image = scene.upload(volume, disk_format="raw")
-    assert scene.wait(volume) == "available"
+    assert scene.wait(volume, 180) == "available"
     found = scene.in_glance(image)
     assert found
     assert (found["status"], found["size"], scene.operation(volume)["state"]) == ("active", 1 << 30, "succeeded")
@@ -226,6 +227,29 @@ def test_no_token_is_in_the_database_or_the_log(scene: Scene) -> None:
     for text in (scene.token.encode(), b"gAAAA", b"of-tests-only"):
         assert text not in kept
         assert text not in scene.service.log.read_bytes()
+
+
+def test_a_process_that_only_answers_requests_finds_the_image_too(
+    make_service: Make, postgres: Postgres, scene: Scene, tmp_path: Path
+) -> None:
+    """It refuses with Glance's reason at once; a host reads and sends the bytes."""
+    given = {"image_service": "glance", "glance_user_file": user_file(tmp_path, scene.keystone.url), "image_spool": 2 << 30}
+    database = postgres.database()
+    host = make_service("h", start=False, driver="memory", database=database, **given)
+    api = make_service("f", start=False, driver="memory", database=database, **given)
+    host.role, api.role = "host", "api"
+    host.start()
+    pair = Scene(api.start(), scene.keystone, scene.glance)
+    content = pattern(2)
+    status, answer = pair.ask("POST", "volumes", {"volume": {"size": 1, "imageRef": pair.image(content, min_disk=2)}})
+    assert (status, "min_disk" in str(answer)) == (400, True), answer
+    volume = pair.create(pair.image(content))
+    assert pair.wait(volume) == "available", pair.why(volume)
+    image = pair.upload(volume)
+    assert pair.wait(volume) == "available", pair.why(volume)
+    found = pair.in_glance(image)
+    assert found
+    assert found["status"] == "active"
 
 
 def test_the_openstack_command(scene: Scene, tmp_path: Path) -> None:

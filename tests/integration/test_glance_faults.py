@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from glance_scene import Scene, pattern, user_file
+from glance_scene import Scene, pattern, user_file, wait_for
 from glance_server import Glance
 from keystone_server import Keystone
 from lying_front import Front, always, once, refuse_first_token, standing
@@ -154,6 +154,25 @@ def test_an_upload_that_fails_leaves_no_image(
     assert reason in scene.why(volume), scene.why(volume)
     assert scene.in_glance(image) is None
     assert not list(scene.service.state.glob("journals/*"))
+
+
+@pytest.mark.row("S032")
+def test_an_image_that_could_not_be_deleted_is_deleted_later(scene: Scene, front: Front) -> None:
+    """Glance goes away in the middle: the volume is available at once, and the image is gone when Glance is back."""
+    volume = scene.written(pattern(1))
+    gone: list[str] = []
+
+    def away(method: str, kind: str, _token: str) -> str:
+        gone.extend([kind] if (method, kind) == ("PUT", "file") else [])
+        return "busy" if gone else ""
+
+    front.lie = away
+    image = scene.upload(volume)
+    assert scene.wait(volume) == "available"
+    assert scene.operation(volume)["state"] == "rollback_failed"
+    assert scene.in_glance(image) is not None
+    front.lie = lambda _method, _kind, _token: ""
+    wait_for(lambda: scene.in_glance(image) is None)
 
 
 @pytest.mark.row("S032")

@@ -53,8 +53,8 @@ class Scene:
         made = self.act(volume, "os-volume_upload_image", **{"image_name": "made", "disk_format": "qcow2", **fields})
         return str(made["os-volume_upload_image"]["image_id"])
 
-    def wait(self, volume: str) -> str:
-        return self.service.wait_status("volumes", volume)
+    def wait(self, volume: str, seconds: float = 60) -> str:
+        return self.service.wait_status("volumes", volume, seconds * PATIENCE)
 
     def shown(self, volume: str) -> Any:
         return self.ask("GET", f"volumes/{volume}")[1]["volume"]

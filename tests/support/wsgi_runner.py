@@ -17,7 +17,7 @@ def main(module: str, port: int) -> None:
     listening = socket.socket()
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listening.bind(("127.0.0.1", port))
-    serve(application, sockets=[listening], threads=THREADS, max_request_body_size=MOST)
+    serve(application, sockets=[listening], threads=THREADS, max_request_body_size=MOST, recv_bytes=1 << 20)
 
 
 # The application reads the arguments of the process as its own.

@@ -48,16 +48,15 @@ class Glance:
         """The image, as the request may see it. NotFound, Unauthorized for a token that Glance refuses."""
         if context.token:
             return self._find_by_token(id, context.token)
-        url = self.url(id)
-        found = _record(url, self._send("GET", url, id, rest=self._quick), id)
+        found = self.get(id, quick=True)
         if not self._is_visible(found, context):
             raise errors.NotFound(resource="Image", id=id)
         return found
 
-    def get(self, id: str, should_stop: Callable[[], bool] = never) -> Record:
-        """The image, whosever it is. NotFound."""
-        url = self.url(id)
-        return _record(url, self._send("GET", url, id, should_stop=should_stop), id)
+    def get(self, id: str, should_stop: Callable[[], bool] = never, *, quick: bool = False) -> Record:
+        """The image, whosever it is. NotFound. quick: a Glance that is away is not waited for long."""
+        url, sender = self.url(id), self._quick if quick else self._rest
+        return _record(url, self._send("GET", url, id, should_stop=should_stop, rest=sender), id)
 
     def create(self, id: str, fields: Mapping[str, Any], should_stop: Callable[[], bool] = never) -> None:
         """A new image without bytes. Conflict where the id is taken, also by an image that was deleted."""

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,6 +11,8 @@ from nbdsvc.images.glance.rest import Rest, failed
 
 # A token is not used for this long before its end: requests take time, and clocks differ.
 _MARGIN_SECONDS = 60.0
+# A Keystone that says nothing for so long is away.
+_SILENCE_SECONDS = 5.0
 # A token whose end cannot be read is used for so long.
 _DEFAULT_SECONDS = 300.0
 
@@ -18,7 +21,9 @@ class ServiceUser:
     """Thread-safe. A token is kept in memory only."""
 
     def __init__(self, credentials: Credentials, rest: Rest, endpoint: str = "") -> None:
-        self._credentials, self._rest = credentials, rest
+        # Requests wait for the token, one behind the other.
+        quick = replace(rest.access, silence=min(rest.access.silence, _SILENCE_SECONDS))
+        self._credentials, self._rest = credentials, Rest(quick, _SILENCE_SECONDS)
         self._endpoint = endpoint
         self._lock = threading.Lock()
         self._token = ""
