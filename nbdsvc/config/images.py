@@ -43,7 +43,8 @@ class Images:
     image_http_least_rate: int = 1024
     # The most bytes that all images together may take in state_dir/spool while volumes are made of them. Only images
     # that cannot be read in place are spooled: a compressed file of a qcow2, or a qcow2 of a web server without range
-    # requests. 0: such images are refused. A compressed raw image needs no spool.
+    # requests. 0: such images are refused. A compressed raw image needs no spool. An upload to Glance of a volume of at
+    # most this size may be a qcow2, which is made in state_dir/journals.
     image_spool: int = 0
 
     @property

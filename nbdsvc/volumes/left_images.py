@@ -31,10 +31,16 @@ def glance_of(host: Host) -> Glance:
     raise errors.BackendUnavailable(backend="glance", reason="this host is not set up for it (image_service)")
 
 
-def delete_image(glance: Glance, id: str) -> None:
-    """Delete an image, also one that the upload has protected; one that is not there is deleted."""
+def delete_image(glance: Glance, id: str, owner: str) -> None:
+    """Delete an image of this project, also one that the upload has protected; one that is not there is deleted.
+
+    Another project's is not ours, although it has the id that the upload chose: the id is known to its user at once.
+    """
     with contextlib.suppress(errors.NotFound):
-        if glance.get(id, quick=True).protected:
+        found = glance.get(id, quick=True)
+        if found.owner != owner:
+            return
+        if found.protected:
             glance.change(id, "protected", False)
         glance.remove(id)
 
@@ -51,7 +57,7 @@ def delete_left_images(host: Host) -> int:
 def _delete_left(host: Host, operation: Operation) -> bool:
     id = str(operation.args["image_id"])
     try:
-        delete_image(glance_of(host), id)
+        delete_image(glance_of(host), id, str(operation.args["owner"]))
     except errors.Error as error:
         log.warning("an image of a failed upload is left", image=id, reason=str(error))
         return False

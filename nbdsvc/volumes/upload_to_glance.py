@@ -26,7 +26,7 @@ from nbdsvc.images.glance.sending import Sending
 from nbdsvc.images.http.unreachable import Unreachable
 from nbdsvc.model.entities import Volume
 from nbdsvc.operations.operation_type import OperationType, Run, Step, always
-from nbdsvc.refs import read_volume, read_volume_ref
+from nbdsvc.refs import read_volume_ref
 from nbdsvc.units import GiB
 from nbdsvc.volumes.left_images import KIND, delete_image, glance_of
 from nbdsvc.volumes.upload_request import UploadVolumeRequest, fail, locks_of, succeed
@@ -51,6 +51,8 @@ class UploadToGlanceArgs:
 
     volume_id: str
     image_id: str
+    owner: str
+    """The project whose image it is."""
     image_name: str
     disk_format: str
     visibility: str
@@ -72,6 +74,7 @@ def glance_args(
     return UploadToGlanceArgs(
         volume.id,
         image_id,
+        volume.project_id,
         request.name,
         request.disk_format,
         request.visibility,
@@ -92,11 +95,10 @@ def _glance(run: Run[UploadToGlanceArgs]) -> Glance:
 def _record(run: Run[UploadToGlanceArgs]) -> None:
     """Make the image, without bytes."""
     args, glance = run.args, _glance(run)
-    owner = read_volume(run, args.volume_id).project_id
     fields = {
         **args.properties,
         "name": args.image_name,
-        "owner": owner,
+        "owner": args.owner,
         "disk_format": args.disk_format,
         "container_format": "bare",
         "visibility": args.visibility,
@@ -104,8 +106,7 @@ def _record(run: Run[UploadToGlanceArgs]) -> None:
     try:
         glance.create(args.image_id, fields, run.should_stop)
     except errors.Conflict:
-        found = _own(run, glance)
-        if found.owner != owner:
+        if _own(run, glance).owner != args.owner:
             raise
     run.raise_if_stopped()
 
@@ -119,7 +120,7 @@ def _own(run: Run[UploadToGlanceArgs], glance: Glance) -> Record:
 
 
 def _undo_record(run: Run[UploadToGlanceArgs]) -> None:
-    delete_image(_glance(run), run.args.image_id)
+    delete_image(_glance(run), run.args.image_id, run.args.owner)
 
 
 def _packed_path(run: Run[UploadToGlanceArgs]) -> Path:

@@ -122,7 +122,7 @@ def test_a_redirect_gets_no_token(scene: Scene, front: Front) -> None:
 
 
 @pytest.mark.parametrize(("lie", "reason"), [
-    ("garbage", "no JSON"), ("other", "not the record"), ("busy", "answered 503"), ("odd", "answered 418"),
+    ("drip", "more than"), ("garbage", "no JSON"), ("other", "not the record"), ("busy", "answered 503"), ("odd", "answered 418"),
 ])  # fmt: skip
 def test_a_record_that_is_none_is_503_at_once(scene: Scene, front: Front, lie: str, reason: str) -> None:
     """Before there is a volume; and the next request is served."""
@@ -173,6 +173,26 @@ def test_an_image_that_could_not_be_deleted_is_deleted_later(scene: Scene, front
     assert scene.in_glance(image) is not None
     front.lie = lambda _method, _kind, _token: ""
     wait_for(lambda: scene.in_glance(image) is None)
+
+
+def test_an_image_of_another_project_is_not_deleted(scene: Scene, front: Front) -> None:
+    """Who takes the id that an upload has chosen keeps that image, and the upload fails."""
+    volume = scene.written(pattern(1))
+    neighbour, made = scene.keystone.token("neighbour", project="other"), list[str]()
+
+    def take(method: str, _kind: str, _token: str) -> str:
+        if method == "POST" and made:
+            body = {"id": made[0], "name": "taken", "disk_format": "raw", "container_format": "bare"}
+            scene.ask_glance("POST", "images", body, token=neighbour)
+        return "" if made else "busy"
+
+    front.lie = take
+    made.append(scene.upload(volume))
+    assert scene.wait(volume) == "available"
+    found = scene.in_glance(made[0])
+    assert found, scene.why(volume)
+    assert found["owner"] == scene.keystone.projects["other"]
+    scene.ask_glance("DELETE", f"images/{made[0]}", token=neighbour)
 
 
 @pytest.mark.row("S032")

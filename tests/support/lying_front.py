@@ -3,6 +3,7 @@
 import http.server
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -84,7 +85,20 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._say(status, b"", {"Location": self.front.elsewhere} if status == 302 else {})
             self.close_connection = True
             return
-        self._pass_on(lie)
+        if lie == "drip":
+            self._drip()
+        else:
+            self._pass_on(lie)
+
+    def _drip(self) -> None:
+        """An answer that never ends, a byte now and then."""
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", "100000")
+        self.end_headers()
+        for _ in range(1000):
+            self.wfile.write(b" ")
+            time.sleep(0.05)
 
     def _pass_on(self, lie: str) -> None:
         length = int(self.headers.get("Content-Length", 0))

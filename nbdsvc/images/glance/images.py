@@ -94,7 +94,9 @@ class GlanceImages(Images):
 
     def _find(self, id: str, context: Context) -> Record:
         if not self._free.acquire(timeout=_WAIT_SECONDS):
-            raise errors.ImageServiceFailed(backend="", reason="it is slow, and other requests wait for it already")
+            raise errors.ImageServiceFailed(
+                backend="Glance", reason="it is slow, and other requests wait for it already"
+            )
         try:
             return self.glance.find(id, context)
         finally:

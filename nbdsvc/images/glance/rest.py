@@ -71,7 +71,7 @@ class Rest:
         given = {"Accept": "application/json", **({"Content-Type": "application/json"} if sent else {}), **headers}
         try:
             response = client.get(parse(url, "glance_endpoint"), given, method, sent)
-            return reply_of(url, response, lambda: _body(client, response))
+            return reply_of(url, response, lambda: _body(client, response, 2 * self.access.silence))
         except Unreachable as error:
             if not error.is_transient and not error.may_restart:
                 raise failed(url, str(error)) from None
@@ -105,10 +105,13 @@ def failed(url: str, reason: str) -> errors.ImageServiceFailed:
     return errors.ImageServiceFailed(backend=parse(url, "glance_endpoint").shown, reason=reason)
 
 
-def _body(client: Client, response: Any) -> bytes:
-    content = bytearray()
+def _body(client: Client, response: Any, seconds: float) -> bytes:
+    """seconds: for all of it: a server that sends a byte now and then would keep the limit of each read."""
+    content, end = bytearray(), time.monotonic() + seconds
     while piece := client.read(response, MiB):
         content += piece
+        if time.monotonic() > end:
+            raise Unreachable(f"its answer took more than {seconds:g} s", is_transient=False)
         if len(content) > _MOST:
             raise Unreachable(f"its answer has more than {_MOST} bytes", is_transient=False)
     return bytes(content)
