@@ -27,8 +27,6 @@ def scene(
     yield Scene(module_service("glance", **given), keystone, glance)
 
 
-
-
 @pytest.mark.row("S023", "S074")
 def test_a_volume_has_the_bytes_and_what_is_known_of_the_image(scene: Scene) -> None:
     """Bootable, with Glance's attributes and properties as volume_image_metadata, which its actions change."""
@@ -233,7 +231,11 @@ def test_a_process_that_only_answers_requests_finds_the_image_too(
     make_service: Make, postgres: Postgres, scene: Scene, tmp_path: Path
 ) -> None:
     """It refuses with Glance's reason at once; a host reads and sends the bytes."""
-    given = {"image_service": "glance", "glance_user_file": user_file(tmp_path, scene.keystone.url), "image_spool": 2 << 30}
+    given = {
+        "image_service": "glance",
+        "glance_user_file": user_file(tmp_path, scene.keystone.url),
+        "image_spool": 2 << 30,
+    }
     database = postgres.database()
     host = make_service("h", start=False, driver="memory", database=database, **given)
     api = make_service("f", start=False, driver="memory", database=database, **given)

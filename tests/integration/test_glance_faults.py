@@ -1,4 +1,4 @@
-"""A Glance that is away, lies or breaks off: each an error in words, with nothing left behind, or work that goes on."""
+"""A Glance that is away, lies or breaks off: each an error that says why, with nothing left behind, or work that goes on."""
 
 import subprocess
 import uuid
@@ -110,7 +110,7 @@ def test_a_token_that_ends_in_the_middle_is_replaced(scene: Scene, front: Front)
 
 
 def test_a_redirect_gets_no_token(scene: Scene, front: Front) -> None:
-    """Neither for an image's record nor for its bytes is another address asked."""
+    """Neither for an image's record nor for its bytes is a request sent to another address."""
     image = scene.image(pattern(1))
     elsewhere = Site(b"x" * 512)
     with serving(elsewhere) as front.elsewhere:
@@ -258,9 +258,7 @@ def test_a_wrong_password_is_said_without_it(
 ) -> None:
     """503, with the setting to look at."""
     credentials = user_file(tmp_path, keystone.url, password="is-not-the-one")
-    scene = Scene(
-        make_service(driver="memory", image_service="glance", glance_user_file=credentials), keystone, glance
-    )
+    scene = Scene(make_service(driver="memory", image_service="glance", glance_user_file=credentials), keystone, glance)
     status, content = scene.ask("POST", "volumes", {"volume": {"size": 1, "imageRef": str(uuid.uuid4())}})
     assert (status, "glance_user_file" in str(content)) == (503, True), content
     assert "is-not-the-one" not in scene.service.log.read_text()

@@ -23,9 +23,7 @@ HOST = Context("", "", frozenset({ADMIN}), "")
 
 def images_of(keystone: Keystone, tmp_path: Path, *near: Path) -> GlanceImages:
     rest = Rest(Access())
-    return GlanceImages(
-        Glance(ServiceUser(load(user_file(tmp_path, keystone.url)), rest), rest), near, spool=NO_SPOOL
-    )
+    return GlanceImages(Glance(ServiceUser(load(user_file(tmp_path, keystone.url)), rest), rest), near, spool=NO_SPOOL)
 
 
 def is_near(image: OpenImage) -> bool:
@@ -77,7 +75,7 @@ def test_a_link_out_of_the_folder_is_not_followed(scene: Scene, tmp_path: Path) 
 
 
 def test_the_endpoint_is_the_catalogues(scene: Scene, tmp_path: Path) -> None:
-    """In the region that the credentials name; none there is an error in words."""
+    """In the region that the credentials name; none there is an error that says where it was looked for."""
     credentials = user_file(tmp_path, scene.keystone.url)
     rest = Rest(Access())
     assert ServiceUser(load(credentials), rest).endpoint() == scene.glance.url

@@ -103,7 +103,9 @@ class Scene:
         import urllib3
 
         headers = {"X-Auth-Token": self.token, "Content-Type": OCTETS}
-        reply = urllib3.request("PUT", f"{self.glance.url}/v2/images/{id}/file", body=content, headers=headers, timeout=60)
+        reply = urllib3.request(
+            "PUT", f"{self.glance.url}/v2/images/{id}/file", body=content, headers=headers, timeout=60
+        )
         assert reply.status == 204, reply.data
 
     def in_glance(self, id: str) -> dict[str, Any] | None:
@@ -114,7 +116,9 @@ class Scene:
     def unfinished_images(self) -> list[str]:
         """Of any project, queued or half there."""
         token = self.keystone.token("admin", project="admin")
-        found = [self.ask_glance("GET", f"images?status={each}&limit=100", token=token) for each in ("queued", "saving")]
+        found = [
+            self.ask_glance("GET", f"images?status={each}&limit=100", token=token) for each in ("queued", "saving")
+        ]
         return [image["id"] for reply in found for image in reply.content["images"]]
 
 

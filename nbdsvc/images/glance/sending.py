@@ -83,7 +83,7 @@ class Sending:
         except Exception as error:
             self._failure = failed(self._url, f"the request ended: {type(error).__name__}")
         finally:
-            os.close(self._from)  # whoever still writes learns that nobody reads
+            os.close(self._from)  # whoever still writes learns that there is no reader
 
     def _close_end(self) -> None:
         if self.fd >= 0:
