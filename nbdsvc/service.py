@@ -72,7 +72,6 @@ from nbdsvc.volumes.create import CREATE_VOLUME
 from nbdsvc.volumes.create_elsewhere import going_on
 from nbdsvc.volumes.delete import DELETE_VOLUME
 from nbdsvc.volumes.extend import EXTEND_VOLUME
-from nbdsvc.volumes.left_images import delete_left_images
 from nbdsvc.volumes.manage import MANAGE_VOLUME
 from nbdsvc.volumes.migrate import MIGRATE
 from nbdsvc.volumes.moves.in_cluster import MIGRATE_IN_CLUSTER
@@ -86,7 +85,7 @@ from nbdsvc.volumes.retype import RETYPE
 from nbdsvc.volumes.revert import REVERT_VOLUME
 from nbdsvc.volumes.unmanage import UNMANAGE_VOLUME
 from nbdsvc.volumes.upload import UPLOAD_VOLUME
-from nbdsvc.volumes.upload_to_glance import UPLOAD_TO_GLANCE
+from nbdsvc.volumes.upload_to_glance import UPLOAD_TO_GLANCE, delete_left_images
 from nbdsvc.volumes.verify import VERIFY_VOLUME
 
 log = structlog.get_logger(__name__)

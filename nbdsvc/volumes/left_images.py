@@ -13,11 +13,10 @@ from nbdsvc.model import operation as model
 from nbdsvc.model.operation import Operation
 from nbdsvc.store import operations as journal
 from nbdsvc.store import tables
+from nbdsvc.volumes.glance_arguments import KIND
 
 log = structlog.get_logger(__name__)
 
-# The type of the operations whose images these are (upload_to_glance.py).
-KIND = "volume.upload_to_glance"
 # The key of a mark among the results of an operation whose undo failed: its image is deleted since.
 _DELETED = "image_deleted"
 # In one look: each of them waits some seconds for a Glance that is away.
