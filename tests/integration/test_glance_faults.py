@@ -109,6 +109,25 @@ def test_a_token_that_ends_in_the_middle_is_replaced(scene: Scene, front: Front)
     assert len(front.tokens("file")) == 2
 
 
+def test_a_copy_outlives_the_service_users_tokens(
+    make_service: Make, keystone: Keystone, glance: Glance, tmp_path: Path
+) -> None:
+    """A Keystone whose tokens last for two seconds, and a copy of four."""
+    short = keystone.short_lived(2)
+    short.start()
+    try:
+        given = {"image_service": "glance", "glance_user_file": user_file(tmp_path, f"{short.url}/v3")}
+        with standing(glance.url) as front:
+            service = make_service(driver="memory", copy_rate=1 << 20, glance_endpoint=front.url, **given)
+            scene, content = Scene(service, keystone, glance), pattern(4)
+            volume = scene.create(scene.image(content))
+            assert scene.wait(volume) == "available", scene.why(volume)
+            assert scene.begins_with(volume, content)
+            assert len(front.tokens("file")) > 1
+    finally:
+        short.stop()
+
+
 def test_a_redirect_gets_no_token(scene: Scene, front: Front) -> None:
     """Neither for an image's record nor for its bytes is a request sent to another address."""
     image = scene.image(pattern(1))
