@@ -46,7 +46,7 @@ def make_host(settings: Settings, database: Database) -> Host:
         name=settings.host,
         backends=backends,
         database=database,
-        images=_make_images(settings),
+        images=make_images(settings),
         runner=Runner(settings.num_shell_tries),
         journals=settings.state_dir / "journals",
         digests=DigestStore(settings.state_dir / "digests"),
@@ -205,16 +205,47 @@ def _portals(settings: Settings, *, is_iser: bool) -> "list[Portal]":
     return portals.parse(settings.iscsi_portals) if settings.iscsi_portals else []
 
 
-def _make_images(settings: Settings) -> Images:
+def make_images(settings: Settings) -> Images:
+    """The images of a host; with Glance also of a process that only answers requests. ConfigError."""
+    if settings.has_glance:
+        return _make_glance(settings)
     with contextlib.suppress(OSError):  # the host works without this folder, and reports the lack
         settings.images_path.mkdir(parents=True, exist_ok=True, mode=0o700)
-    spool = Spool(settings.state_dir / "spool", settings.image_spool, "the setting image_spool")
     paths = [Path(path) for path in settings.image_paths]
-    kept = (
-        settings.state_dir,
-        *(folder for name in settings.served_backends for folder in settings.pool_folders(name)),
-    )
-    return Images(ImageFolder(settings.images_path), paths, _make_access(settings), spool, kept)
+    return Images(ImageFolder(settings.images_path), paths, _make_access(settings), _spool(settings), _kept(settings))
+
+
+def _make_glance(settings: Settings) -> Images:
+    # Imported only where Glance is set: other services load nothing of it.
+    from nbdsvc.images.glance.client import Glance
+    from nbdsvc.images.glance.credentials import load
+    from nbdsvc.images.glance.images import GlanceImages
+    from nbdsvc.images.glance.keystone import ServiceUser
+    from nbdsvc.images.glance.rest import Rest
+
+    assert settings.glance_user_file
+    # The operator names the service's address: it may be in any network.
+    access = Access(None, _ca_file(settings), settings.image_http_silence, settings.image_http_least_rate)
+    user = ServiceUser(load(settings.glance_user_file), Rest(access), settings.glance_endpoint)
+    glance = Glance(user, Rest(access))
+    near, paths = ([Path(path) for path in listed] for listed in (settings.glance_folders, settings.image_paths))
+    return GlanceImages(glance, near, paths, _make_access(settings), spool=_spool(settings), kept=_kept(settings))
+
+
+def _spool(settings: Settings) -> Spool:
+    return Spool(settings.state_dir / "spool", settings.image_spool, "the setting image_spool")
+
+
+def _kept(settings: Settings) -> list[Path]:
+    """Folders of the service itself, in which nothing may be named by a path."""
+    pools = [folder for name in settings.served_backends for folder in settings.pool_folders(name)]
+    return [settings.state_dir, *pools]
+
+
+def _ca_file(settings: Settings) -> Path | None:
+    if settings.image_ca_file and not settings.image_ca_file.is_file():
+        raise errors.ConfigError(setting="image_ca_file", reason=f"there is no file {settings.image_ca_file}")
+    return settings.image_ca_file
 
 
 def _make_access(settings: Settings) -> Access | None:
@@ -225,9 +256,7 @@ def _make_access(settings: Settings) -> Access | None:
         reach = Reach.parse(settings.image_http_networks)
     except ValueError as error:
         raise errors.ConfigError(setting="image_http_networks", reason=str(error)) from None
-    if settings.image_ca_file and not settings.image_ca_file.is_file():
-        raise errors.ConfigError(setting="image_ca_file", reason=f"there is no file {settings.image_ca_file}")
-    return Access(reach, settings.image_ca_file, settings.image_http_silence, settings.image_http_least_rate)
+    return Access(reach, _ca_file(settings), settings.image_http_silence, settings.image_http_least_rate)
 
 
 def _make_driver(settings: Settings, name: str, backend: BackendSettings) -> contract.Driver:

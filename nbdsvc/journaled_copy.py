@@ -27,7 +27,8 @@ from nbdsvc.store import operations as journal
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
-_SUFFIX = ".copy"
+# Of the notes of a copy, and of what it makes on disk before it is sent.
+SUFFIX = ".copy"
 # The key of an export that a copy writes to, for as long as it does (volumes/moves/send.py).
 KEY_SUFFIX = ".psk"
 
@@ -182,12 +183,12 @@ def remove_journal(run: Run[Any]) -> None:
 
 def remove_journal_of(host: Host, operation: str) -> None:
     """Remove the journal of this operation's copy, which has ended."""
-    (host.journals / f"{operation}{_SUFFIX}").unlink(missing_ok=True)
+    (host.journals / f"{operation}{SUFFIX}").unlink(missing_ok=True)
 
 
 def remove_stale_journals(host: Host) -> None:
     """Remove the journals and keys of operations that have ended: one whose undo failed, or was left out, leaves its own."""
-    for path in [*host.journals.glob(f"*{_SUFFIX}"), *host.journals.glob(f"*{KEY_SUFFIX}*")]:
+    for path in [*host.journals.glob(f"*{SUFFIX}"), *host.journals.glob(f"*{KEY_SUFFIX}*")]:
         id = path.name.lstrip(".").partition(".")[0]  # also of the part of a key whose writer was killed
         with host.database.read() as conn:
             found = journal.rows.find(conn, id)
@@ -199,4 +200,4 @@ def remove_stale_journals(host: Host) -> None:
 def _journal(run: Run[Any]) -> Path:
     folder = host_of(run).journals
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return folder / f"{run.id}{_SUFFIX}"
+    return folder / f"{run.id}{SUFFIX}"

@@ -37,7 +37,7 @@ from nbdsvc.backups.delete import DELETE_BACKUP
 from nbdsvc.backups.import_record import IMPORT_BACKUP
 from nbdsvc.backups.restore import RESTORE_BACKUP
 from nbdsvc.backups.verify import VERIFY_BACKUP
-from nbdsvc.compose import make_host
+from nbdsvc.compose import make_host, make_images
 from nbdsvc.config import Settings
 from nbdsvc.datapath.rate_limit import cores
 from nbdsvc.driver import ReplicaDriver
@@ -89,6 +89,7 @@ from nbdsvc.volumes.retype import RETYPE
 from nbdsvc.volumes.revert import REVERT_VOLUME
 from nbdsvc.volumes.unmanage import UNMANAGE_VOLUME
 from nbdsvc.volumes.upload import UPLOAD_VOLUME
+from nbdsvc.volumes.upload_to_glance import UPLOAD_TO_GLANCE, delete_left_images
 from nbdsvc.volumes.verify import VERIFY_VOLUME
 
 log = structlog.get_logger(__name__)
@@ -127,6 +128,7 @@ OPERATION_TYPES = (
     REVERT_VOLUME,
     UNMANAGE_VOLUME,
     UPLOAD_VOLUME,
+    UPLOAD_TO_GLANCE,
     VERIFY_VOLUME,
     CREATE_SNAPSHOT,
     DELETE_SNAPSHOT,
@@ -180,7 +182,8 @@ class Service:
             self._machine = Machine(self.host, state_folder.identity(settings.state_dir, settings.host))
             self._claim.on_lost = partial(fencing.end_when_overtaken, self.host)
         self.engine = self._make_engine(self.host, probe) if self.host else None
-        images = self.host.images if self.host else None
+        # Images of a folder are the host's; what is in Glance, every process finds there.
+        images = self.host.images if self.host else make_images(settings) if settings.has_glance else None
         self.app = App(
             self.database,
             Operations(self.database, self.engine, notified=not self.database.is_sqlite),
@@ -328,6 +331,7 @@ class Service:
                 if isinstance(each.driver, ReplicaDriver)
             ),
             *self._collecting(host),
+            *self._cleaning_glance(host),
             PeriodicTask("maintenance", seconds, partial(self._maintain, host), confirm, reports_jumps=True),
             *(PeriodicTask(name, seconds, look, confirm) for name, seconds, look in self._notifying),
         ]
@@ -341,6 +345,12 @@ class Service:
 
         self.database.outbox = outbox.OperationOutbox(self.settings.notification_rows)
         return tasks.make(self.settings, self.database) if with_host else []
+
+    def _cleaning_glance(self, host: Host) -> list[PeriodicTask]:
+        assert self._claim
+        seconds = max(self.settings.repair_interval, 1.0)
+        task = PeriodicTask("left images", seconds, partial(delete_left_images, host), self._claim.confirm)
+        return [task] if self.settings.has_glance else []
 
     def _collecting(self, host: Host) -> list[PeriodicTask]:
         assert self._claim

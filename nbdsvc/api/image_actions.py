@@ -12,7 +12,8 @@ from nbdsvc.api.actions import Action
 from nbdsvc.api.request import ApiRequest, Body, Key, Metadata, Text, answer
 from nbdsvc.types.queries import type_of_volume
 from nbdsvc.volumes.reimage import reimage_volume
-from nbdsvc.volumes.upload import UploadVolumeRequest, upload_volume
+from nbdsvc.volumes.upload import upload_volume
+from nbdsvc.volumes.upload_request import UploadVolumeRequest
 
 
 class Upload(Body):

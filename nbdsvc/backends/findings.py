@@ -61,7 +61,7 @@ def _database(host: Host, _backend: Backend) -> str:
 
 
 def _images(host: Host, _backend: Backend) -> str:
-    host.images.folder.list()
+    host.images.check_there()
     return ""
 
 

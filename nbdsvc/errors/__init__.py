@@ -24,6 +24,7 @@
     │   ├── IdentityUnavailable   Keystone cannot say now whose a token is
     │   └── BackendUnavailable    the backend is not set up or not reachable
     │       ├── DatabaseUnavailable   the database is away: what was begun goes on when it is back
+    │       ├── ImageServiceFailed    Glance or Keystone is away, or answers wrongly
     │       ├── UnableToFailOver      nor at the site that it was to be failed over to
     │       └── NoValidBackend        no pool can take a new volume, each for a reason of its own
     ├── DataError             bytes are wrong or lost: never retried in silence
@@ -80,6 +81,7 @@ from nbdsvc.errors.storage import DeviceBusy as DeviceBusy
 from nbdsvc.errors.storage import ExportFailed as ExportFailed
 from nbdsvc.errors.storage import GroupFailed as GroupFailed
 from nbdsvc.errors.storage import IdentityUnavailable as IdentityUnavailable
+from nbdsvc.errors.storage import ImageServiceFailed as ImageServiceFailed
 from nbdsvc.errors.storage import NoRoom as NoRoom
 from nbdsvc.errors.storage import NoValidBackend as NoValidBackend
 from nbdsvc.errors.storage import OutOfSpace as OutOfSpace

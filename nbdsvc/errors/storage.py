@@ -88,6 +88,13 @@ class IdentityUnavailable(BackendError):
     reason: str
 
 
+class ImageServiceFailed(BackendUnavailable):
+    """Glance or Keystone does not answer, or not as it should. Facts: backend (its URL), reason."""
+
+    template = "The image service {backend} cannot be used: {reason}"
+    outside = "The image service cannot be used: {reason}"
+
+
 class UnableToFailOver(BackendUnavailable):
     """What was there before may be usable or not. Facts: as of BackendUnavailable."""
 

@@ -62,12 +62,13 @@ class KeystoneTokens:
         service = headers.get("x-service-token", "")
         if service:
             await self._check_service(service)
-        found = await self._valid(headers.get("x-auth-token", ""), allow_expired=bool(service))
+        token = headers.get("x-auth-token", "")
+        found = await self._valid(token, allow_expired=bool(service))
         if found is None:
             raise errors.Unauthorized(reason="The request needs a valid X-Auth-Token.")
         if found.project_id is None:
             raise errors.Forbidden(reason="The token is not scoped to a project.")
-        return Context(found.project_id, found.user_id, found.roles, request_id)
+        return Context(found.project_id, found.user_id, found.roles, request_id, token=token)
 
     async def _check_service(self, token: str) -> None:
         found = await self._valid(token, allow_expired=False)

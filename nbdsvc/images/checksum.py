@@ -9,9 +9,13 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 from nbdsvc import errors
 from nbdsvc.units import MiB
+
+if TYPE_CHECKING:
+    import hashlib
 
 Read = Callable[[int, int], bytes]
 # The stronger algorithm first. Distributions publish both; weaker ones are not accepted.
@@ -26,7 +30,7 @@ _LINE = re.compile(r"^(?:(?P<hex>[0-9a-fA-F]+) [ *](?P<name>.+)|SHA\d+ \((?P<bsd
 
 @dataclass(frozen=True)
 class Checksum:
-    """algorithm: sha256 or sha512; digest: hexadecimal, in small letters."""
+    """algorithm: sha256 or sha512, of Glance also others; digest: hexadecimal, in small letters."""
 
     algorithm: str
     digest: str
@@ -38,6 +42,12 @@ class Checksum:
         if algorithm not in _DIGITS or not re.fullmatch(f"[0-9a-f]{{{_DIGITS.get(algorithm, 0)}}}", digest):
             raise ValueError("must be sha256: and 64, or sha512: and 128 hexadecimal digits")
         return cls(algorithm, digest)
+
+    def begin(self) -> "hashlib._Hash":
+        """A digest of no bytes yet."""
+        import hashlib  # imported here: it loads OpenSSL, which most copies do not need
+
+        return hashlib.new(self.algorithm, usedforsecurity=False)
 
 
 def beside(path: Path) -> Checksum | None:
@@ -58,6 +68,19 @@ def _checked(image: str, catalogue: str, text: str) -> Checksum:
         return Checksum.parse(text)
     except ValueError as error:
         raise errors.BadImage(image=image, reason=f"its digest in {catalogue} {error}") from None
+
+
+class Checking(Protocol):
+    """Makes sure that an image's bytes are those of its catalogue, from its `with` block on until `finish`."""
+
+    def __enter__(self) -> Any:
+        """Begin."""
+
+    def __exit__(self, *_: object) -> None:
+        """End what runs."""
+
+    def finish(self, should_stop: Callable[[], bool] = lambda: False) -> None:
+        """Return when they are, or when `should_stop` says so. ChecksumMismatch, or the read's error."""
 
 
 class Check:
@@ -92,10 +115,8 @@ class Check:
             raise errors.ChecksumMismatch(source=self._name, expected=self._wanted.digest, actual=self._found)
 
     def _run(self) -> None:
-        import hashlib  # imported here: it loads OpenSSL, which most copies do not need
-
         assert self._wanted
-        digest, at = hashlib.new(self._wanted.algorithm), 0
+        digest, at = self._wanted.begin(), 0
         try:
             while at < self._size and not self._stop.is_set():
                 piece = self._read(at, min(_PIECE, self._size - at))

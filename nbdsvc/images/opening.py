@@ -6,7 +6,7 @@ What only some images need is loaded when one comes: HTTP and the child take a t
 import os
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from nbdsvc.datapath import source as sources
 from nbdsvc.datapath.source import Source
@@ -17,6 +17,31 @@ from nbdsvc.images.open_file import PLAIN, How, cut_footer, open_fd, reader
 if TYPE_CHECKING:
     from nbdsvc.images.http.access import Access
     from nbdsvc.images.http.file import HttpFile
+
+
+class Served(Protocol):
+    """A file of a server. size: bytes, None where it is known at the end only; ranges: whether reads come in any order."""
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+
+    @property
+    def size(self) -> int | None:
+        """Bytes."""
+
+    @property
+    def ranges(self) -> bool:
+        """Whether it is read in any order, by several threads."""
+
+    def pread(self, offset: int, length: int) -> bytes:
+        """Exactly these bytes."""
+
+    def read_next(self, offset: int, most: int) -> bytes:
+        """The bytes behind those that were read; empty at the end."""
+
+    def abort(self) -> None:
+        """End every read."""
 
 
 def split_disk(reference: str, exists: Callable[[str], bool]) -> tuple[str, str | None]:
@@ -46,7 +71,7 @@ def open_http(
     url, mark, disk = url.partition("#")
     file = HttpFile(url, access, field=field)
     try:
-        facts, source = _open_http(file, replace(how, disk=disk if mark else None))
+        facts, source = open_served(file, replace(how, disk=disk if mark else None))
     except BaseException:
         file.close()
         raise
@@ -60,7 +85,8 @@ def open_http(
     return file, facts, source
 
 
-def _open_http(file: "HttpFile", how: How) -> tuple[ImageFacts, Source]:
+def open_served(file: Served, how: How) -> tuple[ImageFacts, Source]:
+    """A file of a server, inspected and read in place where it can be; the file stays the caller's."""
     from nbdsvc.images import packed
 
     if file.size is None:  # the size of a stream is known at its end only

@@ -6,7 +6,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,7 +14,7 @@ from nbdsvc import errors
 from nbdsvc.datapath import source as datapath
 from nbdsvc.images import opening
 from nbdsvc.images.boot_snapshot import boot_snapshot
-from nbdsvc.images.checksum import Check, beside
+from nbdsvc.images.checksum import Check, Checking, beside
 from nbdsvc.images.http import url
 from nbdsvc.images.http.access import Access
 from nbdsvc.images.image_store import Image, ImageFolder
@@ -41,11 +41,27 @@ class OpenImage:
     fingerprint: bytes
     name: str
     id: str | None
-    check: Check
+    check: Checking
     version: ImageVersion | None = None
     """Which bytes these are; None where the source cannot say, so that no copy of them is kept."""
     location: str | None = None
     """A URL of the image's file for a driver that may clone it, without credentials; None where a driver cannot."""
+    properties: dict[str, str] = field(default_factory=dict)
+    """What a volume keeps of it besides (volume_image_metadata)."""
+
+
+@dataclass(frozen=True)
+class FoundImage:
+    """What a request learns of an image before anything is read of it.
+
+    reference: for the host, see `Images.resolve`; boot_snapshot: what an image without bytes stands for. check: raises
+    InvalidInput where no volume of so many GiB can be made of it.
+    """
+
+    reference: str
+    properties: dict[str, str] = field(default_factory=dict)
+    boot_snapshot: str | None = None
+    check: Callable[[int | None], None] = lambda _size: None
 
 
 class Images:
@@ -58,17 +74,28 @@ class Images:
 
     def __init__(
         self,
-        folder: ImageFolder,
+        folder: ImageFolder | None,
         allowed: Iterable[Path] = (),
         http: Access | None = None,
         spool: Spool = NO_SPOOL,
         kept: Iterable[Path] = (),
     ) -> None:
-        self.folder = folder
+        self._folder = folder
         self._allowed = [path.resolve() for path in allowed]
         self._kept = [path.resolve() for path in kept]
         self._http = http
         self._spool = spool
+
+    @property
+    def folder(self) -> ImageFolder:
+        """The image folder; Unsupported where images are kept elsewhere."""
+        if self._folder is None:
+            raise errors.Unsupported(reason="images are kept by the image service: list, make and delete them there")
+        return self._folder
+
+    def check_there(self) -> None:
+        """OSError where the images cannot be listed now."""
+        self.folder.list()
 
     def sweep(self) -> None:
         """Remove what a killed process left of its images."""
@@ -129,15 +156,11 @@ class Images:
             raise errors.InvalidInput(field="imageRef", value="URL", reason=f"{found[1]}: is not supported")
         return self.folder.get(name, context).id + ("" if disk is None else f"#{disk}")
 
-    def properties(self, reference: str, context: Context) -> dict[str, str]:
-        """Properties in the index of an image; empty for a path or a URL."""
+    def look_up(self, reference: str, context: Context) -> FoundImage:
+        """What is known of the image that `context` names. Raises as `resolve`."""
         image = self._indexed(reference, context)
-        return image.properties if image else {}
-
-    def boot_snapshot(self, reference: str, context: Context) -> str | None:
-        """The snapshot that an image without bytes stands for; None for every other one."""
-        image = self._indexed(reference, context)
-        return boot_snapshot(image) if image else None
+        found = FoundImage(self.resolve(reference, context))
+        return replace(found, properties=image.properties, boot_snapshot=boot_snapshot(image)) if image else found
 
     def _indexed(self, reference: str, context: Context) -> Image | None:
         """The image of the folder that this names; None for a path or a URL."""

@@ -20,6 +20,7 @@ ACTIONS = {
     "attachment.repair": "004",
     "volume.detach_all": "004",
     "volume.unmanage": "006",
+    "volume.upload_to_glance": "003",
     "volume.extend": "007",
     "volume.create": "008",
     "snapshot.create": "009",

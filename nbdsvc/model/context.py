@@ -1,6 +1,6 @@
 """The context of a request: user, project and roles."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 ADMIN, MANAGER, MEMBER, READER = "admin", "manager", "member", "reader"
 # What each role has besides, as in Keystone (`keystone-manage bootstrap`).
@@ -20,6 +20,8 @@ class Context:
     user_id: str
     roles: frozenset[str]
     request_id: str
+    # The token of Keystone that came with the request, for other services; empty for tokens of our own. Never stored.
+    token: str = field(default="", repr=False, compare=False)
 
     @property
     def is_admin(self) -> bool:

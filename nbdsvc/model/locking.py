@@ -40,6 +40,8 @@ TABLE: dict[str, tuple[str, ...]] = {
     "image.import": (),
     "volume.upload": ("volume", "deletion~"),
     "volume.upload in use": ("volume~", "deletion~"),
+    "volume.upload_to_glance": ("volume", "deletion~"),
+    "volume.upload_to_glance in use": ("volume~", "deletion~"),
     "volume.revert": ("volume", "snapshot"),
     "volume.reimage": ("volume", "deletion~"),
     "volume.verify": ("volume",),

@@ -23,6 +23,9 @@ from nbdsvc.volumes.image_cache.evict import being_evicted
 from nbdsvc.volumes.new_row import CreateVolumeRequest, check_one_source, insert_volume
 from nbdsvc.volumes.read import Related, related_in
 
+# The property by which an image names the volume type of volumes made of it, as in Cinder.
+_IMAGE_TYPE = "cinder_img_volume_type"
+
 
 @dataclass(frozen=True)
 class CreateArgs:
@@ -80,9 +83,13 @@ def create_volume(app: App, context: Context, request: CreateVolumeRequest) -> t
 
 
 def _resolved(images: Images, context: Context, request: CreateVolumeRequest, image: str) -> CreateVolumeRequest:
-    if request.boot_snapshots and (snapshot := images.boot_snapshot(image, context)):
-        return replace(request, image=None, snapshot_id=snapshot)
-    return replace(request, image=images.resolve(image, context))
+    """The request with what its image says. Before the transaction, because an image service may be slow."""
+    found = images.look_up(image, context)
+    volume_type = request.volume_type or found.properties.get(_IMAGE_TYPE)
+    if request.boot_snapshots and found.boot_snapshot:
+        return replace(request, image=None, snapshot_id=found.boot_snapshot)
+    found.check(request.size)
+    return replace(request, image=found.reference, volume_type=volume_type)
 
 
 def without_credentials(reference: str) -> str:

@@ -64,7 +64,7 @@ def fill_from_image(
 def shown_of(image: OpenImage) -> dict[str, str]:
     """What volumes of the image show of it."""
     facts = {"image_id": image.id or "", "image_name": image.name, "disk_format": image.facts.format}
-    return {**facts, "size": str(image.facts.file_size), "container_format": "bare"}
+    return {**facts, "size": str(image.facts.file_size), "container_format": "bare", **image.properties}
 
 
 def image_context(volume: Volume, *, checked: bool) -> Context:

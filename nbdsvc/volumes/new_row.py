@@ -22,9 +22,6 @@ from nbdsvc.volumes.image_cache.evict import choose_pool
 from nbdsvc.volumes.source import VolumeSource, find_source
 from nbdsvc.volumes.zone import zone_of_new
 
-# The property by which an image names the volume type of volumes made of it, as in Cinder.
-_IMAGE_TYPE = "cinder_img_volume_type"
-
 
 @dataclass(frozen=True)
 class CreateVolumeRequest:
@@ -151,13 +148,10 @@ def _wanted(
 def _type(
     app: App, conn: sa.Connection, context: Context, request: CreateVolumeRequest, source: VolumeSource | None
 ) -> VolumeType:
-    """The type that the request names, else the type of the snapshot or volume, else the one that the image names."""
+    """The type that the request, or its image, names, else the type of the snapshot or volume."""
     if request.volume_type is None and source and source.type_id:
         return repositories.volume_types.get(conn, source.type_id)
-    name = request.volume_type
-    if name is None and request.image is not None and app.images:
-        name = app.images.properties(request.image, context).get(_IMAGE_TYPE)
-    return usable_type(app, conn, context, name)
+    return usable_type(app, conn, context, request.volume_type)
 
 
 def _size(request: CreateVolumeRequest, source: VolumeSource | None) -> int:

@@ -40,9 +40,11 @@ def reimage_volume(app: App, context: Context, id: str, image: str, *, reserved:
     Raises NotFound (volume or image), and InvalidState where it is in use or another operation works on it. That the image
     is too large or no image is the error of the operation.
     """
-    get_volume(app, context, id)
+    before = get_volume(app, context, id)
     if app.images:
-        image = app.images.resolve(image, context)
+        found = app.images.look_up(image, context)
+        found.check(before.size)
+        image = found.reference
     rule = states.VOLUME["reimage"]
     sources = rule.sources if reserved else rule.sources - {"reserved"}
     with app.change() as conn:

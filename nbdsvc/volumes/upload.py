@@ -1,11 +1,9 @@
-"""Upload a volume as an image of the host's image folder (os-volume_upload_image)."""
+"""Upload a volume as an image (os-volume_upload_image): of the host's image folder, or of Glance."""
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import sqlalchemy as sa
 
 from nbdsvc import errors, journaled_copy
 from nbdsvc.app import App, owner_scope
@@ -19,29 +17,16 @@ from nbdsvc.location import Location
 from nbdsvc.model import names, states
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Volume
-from nbdsvc.model.locking import locks
-from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step, always
 from nbdsvc.refs import read_volume, read_volume_ref
-from nbdsvc.store import repositories, transitions
+from nbdsvc.store import repositories
 from nbdsvc.units import GiB
+from nbdsvc.volumes.glance_arguments import glance_args
+from nbdsvc.volumes.upload_request import UploadVolumeRequest, fail, locks_of, succeed
+from nbdsvc.volumes.upload_to_glance import UPLOAD_TO_GLANCE
 
 # Images go over networks and are read more often than written: zlib, which every reader of qcow2 understands.
 COMPRESSION = "zlib"
-
-
-@dataclass(frozen=True)
-class UploadVolumeRequest:
-    """The image to make of a volume."""
-
-    name: str
-    disk_format: str = "raw"
-    """raw or qcow2."""
-    visibility: str = "private"
-    """As os-volume_upload_image has it; public: by an administrator only."""
-    protected: bool = False
-    force: bool = False
-    """Also of a volume in use."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +46,10 @@ class UploadArgs:
 
 
 def upload_volume(app: App, context: Context, id: str, request: UploadVolumeRequest) -> tuple[Volume, str]:
-    """Start copying the volume to an image of the local folder; returns the volume and the image's id.
+    """Start copying the volume to an image; returns the volume and the image's id.
 
     Raises InvalidInput (format), Forbidden (public), NotFound, InvalidState, and QuotaExceeded where the project's
-    images would be too many or too large.
+    images would be too many or too large for the image folder; of Glance's own limits the operation tells.
     """
     if request.disk_format not in ("raw", "qcow2"):
         raise errors.InvalidInput(field="disk_format", value=request.disk_format, reason="must be raw or qcow2")
@@ -76,25 +61,30 @@ def upload_volume(app: App, context: Context, id: str, request: UploadVolumeRequ
         volume = repositories.volumes.transition(
             conn, id, rule.sources, "uploading", action="upload", previous_status=before
         )
-        image_id, limits = names.new_id(), (app.settings.quota_images, app.settings.quota_image_bytes)
-        if app.images:
-            check_limits(limits, app.images.folder.usage(volume.project_id), volume.size * GiB)
-        args = UploadArgs(
-            id,
-            image_id,
-            request.name,
-            request.disk_format,
-            request.visibility,
-            request.protected,
-            limits,
-            in_use=before == "in-use",
-        )
-        app.submit(conn, context, UPLOAD_VOLUME, args, backend=volume, resource=("volume", id))
+        image_id, resource = names.new_id(), ("volume", id)
+        if app.settings.has_glance:
+            there = glance_args(app, volume, image_id, request, in_use=before == "in-use")
+            app.submit(conn, context, UPLOAD_TO_GLANCE, there, backend=volume, resource=resource)
+        else:
+            here = _args(app, volume, image_id, request, in_use=before == "in-use")
+            app.submit(conn, context, UPLOAD_VOLUME, here, backend=volume, resource=resource)
     return volume, image_id
 
 
-def _locks(args: UploadArgs) -> list[Lock]:
-    return locks("volume.upload in use" if args.in_use else "volume.upload", volume=args.volume_id)
+def _args(app: App, volume: Volume, image_id: str, request: UploadVolumeRequest, *, in_use: bool) -> UploadArgs:
+    limits = app.settings.quota_images, app.settings.quota_image_bytes
+    if app.images:
+        check_limits(limits, app.images.folder.usage(volume.project_id), volume.size * GiB)
+    return UploadArgs(
+        volume.id,
+        image_id,
+        request.name,
+        request.disk_format,
+        request.visibility,
+        request.protected,
+        limits,
+        in_use=in_use,
+    )
 
 
 def _image(run: Run[UploadArgs]) -> Image:
@@ -150,15 +140,6 @@ def _write_qcow2(run: Run[Any], source: Source, target: Path) -> None:
         journaled_copy.write_to_sink(run, source, sink)
 
 
-def _succeed(conn: sa.Connection, _operation: Operation, args: UploadArgs) -> None:
-    transitions.finish_volume(conn, args.volume_id, "uploading", states.PREVIOUS)
-
-
-def _fail(conn: sa.Connection, _operation: Operation, args: UploadArgs, _error: errors.Error) -> None:
-    """The volume is as it was: it was only read."""
-    transitions.finish_volume(conn, args.volume_id, "uploading", states.PREVIOUS)
-
-
 UPLOAD_VOLUME = OperationType(
     "volume.upload",
     UploadArgs,
@@ -166,9 +147,9 @@ UPLOAD_VOLUME = OperationType(
         Step("write image", _write_image, _undo_write_image, copies=always),
         Step("tidy", journaled_copy.remove_journal),
     ),
-    _locks,
-    _succeed,
-    _fail,
+    locks_of("volume.upload"),
+    succeed,
+    fail,
     modifies=False,
     adds=True,
 )

@@ -101,7 +101,7 @@ def test_every_type_of_operation_says_whether_it_modifies() -> None:
     """Those that make, change or remove something on the backend, and no other: access, reading and repair go on."""
     modifying = {each.name for each in OPERATION_TYPES if each.modifies}
     assert modifying == {each.name for each in OPERATION_TYPES if each.name.partition(".")[0] in ("volume", "snapshot", "group", "group_snapshot")} - {
-        "volume.upload", "volume.verify", "volume.detach_all",
+        "volume.upload", "volume.upload_to_glance", "volume.verify", "volume.detach_all",
     } | {"backup.restore"}  # fmt: skip
 
 

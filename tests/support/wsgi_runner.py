@@ -8,6 +8,8 @@ from waitress import serve
 
 # Requests at once: those of a test session and of the service that it starts.
 THREADS = 8
+# Bytes: an image of a whole volume, of which waitress takes less than this (1 GiB if nothing is said).
+MOST = 4 << 30
 
 
 def main(module: str, port: int) -> None:
@@ -15,7 +17,7 @@ def main(module: str, port: int) -> None:
     listening = socket.socket()
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listening.bind(("127.0.0.1", port))
-    serve(application, sockets=[listening], threads=THREADS)
+    serve(application, sockets=[listening], threads=THREADS, max_request_body_size=MOST, recv_bytes=1 << 20)
 
 
 # The application reads the arguments of the process as its own.

@@ -12,7 +12,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,15 +49,24 @@ class Client:
         """The event that `abort` sets."""
         return self._aborted
 
-    def get(self, url: Url, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
-        """The answer's head; its body is still to be read. Unreachable without one."""
+    def get(
+        self, url: Url, headers: Mapping[str, str], method: str = "GET", body: Any = None
+    ) -> urllib3.BaseHTTPResponse:
+        """The answer's head; its body is still to be read. Unreachable without one. body: bytes, or what has `read`."""
         given = {"Accept-Encoding": "identity", "User-Agent": "nbdsvc", **headers}
         if url.authorization:
             given["Authorization"] = url.authorization
         timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=self._access.silence)
         try:
             return self._manager(url).request(
-                "GET", url.text, headers=given, timeout=timeout, redirect=False, retries=False, preload_content=False
+                method,
+                url.text,
+                body=body,
+                headers=given,
+                timeout=timeout,
+                redirect=False,
+                retries=False,
+                preload_content=False,
             )
         except Exception as error:
             raise self._unreachable(error) from error

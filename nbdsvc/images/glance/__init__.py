@@ -1,0 +1,1 @@
+"""Glance's images as sources of volumes, and volumes as images of Glance (API v2, with Keystone's tokens)."""
