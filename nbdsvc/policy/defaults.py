@@ -22,7 +22,7 @@ _READERS = """
     volume_extension:type_get_all volume_extension:types_extra_specs:index volume_extension:types_extra_specs:show
     volume_extension:volume_encryption_metadata
     nbdsvc:attachment:get nbdsvc:attachment:get_all nbdsvc:extension:get_all nbdsvc:group_type:get
-    nbdsvc:group_type:get_all nbdsvc:image:get_all nbdsvc:operation:get nbdsvc:operation:get_all
+    nbdsvc:group_type:get_all nbdsvc:image:get nbdsvc:image:get_all nbdsvc:operation:get nbdsvc:operation:get_all
     nbdsvc:resource_filter:get_all
 """
 _MEMBERS = """
@@ -41,7 +41,8 @@ _MEMBERS = """
     volume_extension:volume_actions:terminate_connection volume_extension:volume_actions:unreserve
     volume_extension:volume_actions:upload_image volume_extension:volume_image_metadata:remove
     volume_extension:volume_image_metadata:set
-    nbdsvc:backup:verify nbdsvc:image:delete nbdsvc:operation:cancel nbdsvc:operation:limit nbdsvc:volume:verify
+    nbdsvc:backup:verify nbdsvc:image:create nbdsvc:image:delete nbdsvc:image:update
+    nbdsvc:operation:cancel nbdsvc:operation:limit nbdsvc:volume:verify
 """
 _ADMINISTRATORS = """
     backup:backup-import backup:export-import clusters:get clusters:get_all clusters:update
@@ -73,7 +74,8 @@ _ADMINISTRATORS = """
     volume_extension:volume_type_encryption:update volume_extension:volume_unmanage workers:cleanup
     nbdsvc:backup:collect nbdsvc:explain:get nbdsvc:explain:mend nbdsvc:group_type_access:add
     nbdsvc:group_type_access:get_all nbdsvc:group_type_access:remove nbdsvc:host:evacuate nbdsvc:host:lost
-    nbdsvc:host:return nbdsvc:host:take_over nbdsvc:placement:get
+    nbdsvc:host:return nbdsvc:host:take_over nbdsvc:image_cache:delete nbdsvc:image_cache:get_all
+    nbdsvc:placement:get
 """
 # Name -> text, in the language of language.py.
 DEFAULTS: dict[str, str] = {

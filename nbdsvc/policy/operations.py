@@ -97,7 +97,12 @@ GET    /messages message:get_all
 GET    /messages/{id} message:get
 DELETE /messages/{id} message:delete
 GET    /images nbdsvc:image:get_all
+POST   /images nbdsvc:image:create
+GET    /images/{id} nbdsvc:image:get
+PUT    /images/{id} nbdsvc:image:update
 DELETE /images/{id} nbdsvc:image:delete
+GET    /image-cache nbdsvc:image_cache:get_all
+DELETE /image-cache/{id} nbdsvc:image_cache:delete
 GET    /explain nbdsvc:explain:get
 POST   /explain nbdsvc:explain:mend
 POST   /manageable_volumes volume_extension:volume_manage

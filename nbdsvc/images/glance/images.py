@@ -26,6 +26,7 @@ from nbdsvc.images.inspection import ImageFacts
 from nbdsvc.images.open_file import How, reader
 from nbdsvc.images.resolve import FoundImage, Images, OpenImage, _is_path
 from nbdsvc.images.spool import Spool
+from nbdsvc.images.version import ImageVersion
 from nbdsvc.model import names
 from nbdsvc.model.context import ANONYMOUS, Context
 from nbdsvc.units import TiB
@@ -87,10 +88,21 @@ class GlanceImages(Images):
         if url.is_http(reference) or _is_path(reference):
             return super().open(reference, context, most, should_stop)
         id, disk = _split(reference)
-        record = self.glance.get(id, should_stop) if context.is_admin else self.glance.find(id, context)
-        record.check()
+        record = self._record(id, context, should_stop)
         how = How(declared=record.declared, disk=disk, most=most, spool=self._spool, should_stop=should_stop)
         return self._open_near(record, how) or self._open_far(record, how)
+
+    def version(self, reference: str, context: Context) -> ImageVersion | None:
+        """See Images. One request to Glance, as of `open`."""
+        if url.is_http(reference) or _is_path(reference):
+            return super().version(reference, context)
+        id, disk = _split(reference)
+        return _version(self._record(id, context, never), disk)
+
+    def _record(self, id: str, context: Context, should_stop: Callable[[], bool]) -> Record:
+        record = self.glance.get(id, should_stop) if context.is_admin else self.glance.find(id, context)
+        record.check()
+        return record
 
     def _find(self, id: str, context: Context) -> Record:
         if not self._free.acquire(timeout=_WAIT_SECONDS):
@@ -162,13 +174,21 @@ def _open(path: Path, size: int | None) -> int:
     return -1
 
 
+def _version(record: Record, disk: str | None) -> ImageVersion | None:
+    """Of an image with a digest. What a volume shows of the image is a part of it, for a clone shows that of its entry."""
+    if record.checksum is None:
+        return None
+    return ImageVersion(record.id, json.dumps([record.size, record.checksum.digest, disk, record.metadata()]))
+
+
 def _opened(record: Record, facts: ImageFacts, source: Source, check: Checking, how: How) -> OpenImage:
     digest = record.checksum.digest if record.checksum else ""
     mark = json.dumps([record.id, record.size, digest, how.disk])
     name = record.name or record.id
     return OpenImage(
-        facts, source, sha256(mark.encode()).digest(), name, record.id, check, properties=record.metadata()
-    )
+        facts, source, sha256(mark.encode()).digest(), name, record.id, check,
+        version=_version(record, how.disk), properties=record.metadata(),
+    )  # fmt: skip
 
 
 def _also_on_close(source: Source, close: Callable[[], None]) -> None:
