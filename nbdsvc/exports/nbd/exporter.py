@@ -9,10 +9,11 @@ from typing import Any
 
 from nbdsvc import errors, process
 from nbdsvc.exporter import Access, ConnectionInfo, Connector, ExportSpec, Health, Inventory, check_scheme
-from nbdsvc.exports.nbd import connection, processes
+from nbdsvc.exports.nbd import connection, moved, processes
 from nbdsvc.exports.nbd.command import launch_command, pythonpath
 from nbdsvc.exports.nbd.holds import Holds
-from nbdsvc.exports.nbd.mirrors import Mirrors
+from nbdsvc.exports.nbd.leaving import Leaving
+from nbdsvc.exports.nbd.redirect import is_redirect
 from nbdsvc.exports.nbd.state_dir import StateDir
 from nbdsvc.exports.note_version import VERSION, check_version, is_at, noted_location
 from nbdsvc.location import Location
@@ -29,7 +30,7 @@ _SERVED = ("volume_id", "read_only", "write_through", "tcp", "tls", "host", "fil
 _ATTACHMENT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-class NbdExporter(Mirrors, Holds):
+class NbdExporter(Leaving, Holds):
     """See nbdsvc/exporter.py for the contract.
 
     host_name: connectors on this host get the unix socket, others TCP. listen_address: the address of TCP sockets; None
@@ -95,6 +96,18 @@ class NbdExporter(Mirrors, Holds):
             self._start(state, wanted | {"port": spec.port or (found or {}).get("port")}, spec.secret)
         return self._info(state, network=spec.access.network)
 
+    def redirect(self, export_id: str, uri: str) -> None:
+        """See the contract. By the export's own note, with its port and key: nothing where there is none."""
+        state = StateDir(self._root, export_id)
+        found = self._note(state)
+        if found is None or not is_redirect(found.get("location", {})):
+            return
+        programs = {"nbdkit": process.resolve("nbdkit"), "pythonpath": pythonpath()}
+        wanted = {**found, **programs, "location": Location("nbd", uri).to_json()}
+        if not (found["location"] == wanted["location"] and self._fault(state) == ""):
+            self._start(state, wanted, state.secret() if found["tls"] else None)
+        moved.forget(state.path)
+
     def remove(self, export_id: str) -> None:
         """End every server of the export, also one without a note."""
         state = StateDir(self._root, export_id)
@@ -116,7 +129,7 @@ class NbdExporter(Mirrors, Holds):
     def find(self, export_id: str) -> tuple[ExportSpec, ConnectionInfo] | None:
         state = StateDir(self._root, export_id)
         note = self._note(state)
-        if note is None:
+        if note is None or is_redirect(note.get("location", {})):
             return None
         access = Access(network=note["tcp"], needs_secret=note["tls"])
         spec = ExportSpec(export_id, note["volume_id"], noted_location(note), access, note["read_only"],
