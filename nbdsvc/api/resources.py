@@ -1,6 +1,6 @@
 """Which modules of this folder serve which resource: each is loaded when its resource is first requested.
 
-A service that nobody has requested groups or backups of has none of their routes, models and use cases in its memory;
+A service that is never requested for groups or backups has none of their routes, models and use cases in its memory;
 together they were a quarter of the processor time of a start and 9 MiB.
 """
 

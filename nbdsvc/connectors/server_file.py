@@ -36,7 +36,8 @@ class Server(NamedTuple):
     def at(self, address: str) -> "Server":
         """The same export at another address: never without TLS where it has had it. OSError for such an address."""
         parts = urlsplit(address)
-        if (parts.scheme == "nbds") != bool(self.key) or unquote(parts.path).lstrip("/") != self.export:
+        is_same = (parts.scheme == "nbds") == bool(self.key) and unquote(parts.path).lstrip("/") == self.export
+        if not is_same or parts.query or parts.fragment:
             raise OSError("the new address is not that of the same export with the same key")
         return self._replace(address=address)
 

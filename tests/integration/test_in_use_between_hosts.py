@@ -29,6 +29,9 @@ def made(module_service: Callable[..., ServiceProcess], postgres: Postgres) -> B
 def between(made: Between) -> Iterator[Between]:
     """The hosts of this module, of which a test leaves nothing to the next one."""
     yield made
+    Followed.stop_all()
+    for row in made.client.get("attachments")["attachments"]:
+        made.client.delete("attachments", row["id"])
     made.clear()
 
 
@@ -186,7 +189,7 @@ def test_a_source_that_is_gone_after_the_switch(between: Between, folder: Path) 
     between.a.crash_at(KIND, "before do", "redirect")
     between.migrate(used.id)
     assert between.a.wait_dead()
-    between.a.end_exports()
+    processes.end(between.a.state / "exports", used.attachment)
     ended = between.ended(KIND)
     assert (ended["state"], "its host is gone" in ended["error"]["message"]) == ("failed", True), ended
     assert between.place(used.id) == ("b", "in-use", "completing")

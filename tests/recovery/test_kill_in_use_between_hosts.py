@@ -4,10 +4,11 @@ or undo, while its client writes.
 By default a few of the cases; all with NBDSVC_TEST_KILLS=all (`make test-kills`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from between import Between
+from following import Followed
 from kill_between import chosen
 from kill_in_use_between import in_use_cases, run_in_use_case
 from postgres import Postgres
@@ -17,9 +18,10 @@ GROUPS = 2
 
 
 @pytest.fixture(scope="module")
-def between(module_service: Callable[..., ServiceProcess], postgres: Postgres) -> Between:
+def between(module_service: Callable[..., ServiceProcess], postgres: Postgres) -> Iterator[Between]:
     """A process that dies and starts again does not count as gone, however loaded this machine is."""
-    return Between(module_service, postgres.database(), claim_seconds=20.0)
+    yield Between(module_service, postgres.database(), claim_seconds=20.0)
+    Followed.stop_all()
 
 
 @pytest.mark.row("S021", "S033", "S034", "S085")

@@ -1,9 +1,10 @@
 """A client of an attachment as a hypervisor has one: nbdkit behind dial.py, which finds the volume at another host, and writers."""
 
+import socket
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import nbd
 from asking import ask
@@ -19,8 +20,16 @@ COMMON = 5
 V = {"OpenStack_API_Version": "volume 3.44"}
 
 
+def _listens(path: Path) -> bool:
+    """Between bind and listen, a connection is refused."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        return sock.connect_ex(str(path)) == 0
+
+
 class Followed:
     """A volume of host a, attached over the network; `writers` write to it by the agent's client."""
+
+    running: ClassVar[list["Followed"]] = []
 
     def __init__(self, between: Between, folder: Path, mode: str = "rw", **connector: Any) -> None:
         self.between, self.id = between, between.written()
@@ -38,12 +47,13 @@ class Followed:
 
     def start(self, *prefix: str) -> "Followed":
         """prefix: of the command, for a namespace of the network."""
-        socket = self.folder / "s"
-        argv = [*prefix, *following(self.folder, self._info, "-f", "-U", str(socket))]
+        path = self.folder / "s"
+        argv = [*prefix, *following(self.folder, self._info, "-f", "-U", str(path))]
         with (self.folder / "log").open("wb") as log:
             self.process = subprocess.Popen(argv, stdout=log, stderr=log)
-        wait_until(socket.exists)
-        self.socket = f"nbd+unix:///{self._info['export']}?socket={socket}"
+        self.running.append(self)
+        wait_until(lambda: _listens(path))
+        self.socket = f"nbd+unix:///{self._info['export']}?socket={path}"
         self.writers = [Writer(self.socket, index, COMMON, 1) for index in range(2)]
         for writer in self.writers:
             writer.start()
@@ -103,6 +113,12 @@ class Followed:
         assert self.between.api.wait_status("volumes", self.id) == "available"
         self.between.remove(self.id)
         wait_until(lambda: not self.between.leftovers(), 60, facts=self.between.leftovers)
+
+    @classmethod
+    def stop_all(cls) -> None:
+        """Whatever a test that failed has left."""
+        while cls.running:
+            cls.running.pop().stop()
 
     def stop(self) -> None:
         if self.process:
