@@ -1,9 +1,9 @@
-"""Connects a device's client to the server of its export, wherever that is now: `dial.py FILE SOCKET COMMAND ...`.
+"""Connects a device's client to the server of its export, wherever that is now: `dial.py NBDINFO FILE COMMAND ...`.
 
-The command is nbdkit, whose nbd plugin connects to the unix socket, and its retry filter does so again when the connection
-has ended. This program listens there in a process of its own, which ends with nbdkit. For each connection it finds the
-server, and passes bytes in both directions, which for TLS are ciphertext. FILE (server_file.py) has the server's address, and
-gets another one where the volume has moved.
+The command is nbdkit, whose nbd plugin connects to a unix socket beside FILE, and its retry filter does so again when the
+connection has ended. This program listens there in a process of its own, which ends with nbdkit. For each connection it finds
+the server, and passes bytes in both directions, which for TLS are ciphertext. FILE (server_file.py) has the server's address,
+and gets another one where the volume has moved.
 """
 
 import contextlib
@@ -14,6 +14,7 @@ import signal
 import socket
 import threading
 import time
+from pathlib import Path
 
 from nbdsvc.connectors import redirected, server_file
 
@@ -28,6 +29,7 @@ _PAUSE_SECONDS = 0.1
 # A server whose host is gone says nothing: after so many seconds without a sign of it, a new connection is made.
 _SILENT_SECONDS = 30
 _PIECE = 1 << 20
+SOCKET = "dial.sock"
 _PR_SET_PDEATHSIG = 1
 # Descriptors that are inherited: from the first behind the standard streams, below the usual limit.
 _FIRST_FD, _MOST_FD = 3, 1024
@@ -35,21 +37,25 @@ _FIRST_FD, _MOST_FD = 3, 1024
 
 def main(argv: list[str]) -> None:
     """Becomes the command; a child listens. Raises OSError, where one of them cannot be started."""
-    path, listen, *command = argv
+    nbdinfo, path, *command = argv
+    # By the folder's descriptor, which nbdkit inherits: a path of a socket has 107 bytes at most (unix(7)).
+    folder = os.open(Path(path).parent, os.O_PATH | os.O_DIRECTORY)
+    os.set_inheritable(folder, True)
+    listen = f"/proc/self/fd/{folder}/{SOCKET}"
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listening.bind(listen)
     listening.listen(8)
     parent = os.getpid()
     if os.fork() == 0:
         try:
-            _serve(parent, path, listening)
+            _serve(parent, _Search(nbdinfo, path), listening)
         finally:
             os._exit(1)
     listening.close()
-    os.execv(command[0], command)
+    os.execv(command[0], [*command, f"socket={listen}"])
 
 
-def _serve(parent: int, path: str, listening: socket.socket) -> None:
+def _serve(parent: int, search: "_Search", listening: socket.socket) -> None:
     """Ends with the parent. The sockets of nbdkit's own clients, which it gets by number, are not kept open here."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
@@ -57,7 +63,6 @@ def _serve(parent: int, path: str, listening: socket.socket) -> None:
     own = listening.fileno()
     os.closerange(_FIRST_FD, own)
     os.closerange(own + 1, _MOST_FD)
-    search = _Search(path)
     while True:
         client = listening.accept()[0]
         threading.Thread(target=search.attend, args=(client,), daemon=True).start()
@@ -66,8 +71,8 @@ def _serve(parent: int, path: str, listening: socket.socket) -> None:
 class _Search:
     """For the server, of all connections. since: when it was away first; None while it is there."""
 
-    def __init__(self, path: str) -> None:
-        self._path = path
+    def __init__(self, nbdinfo: str, path: str) -> None:
+        self._nbdinfo, self._path = nbdinfo, path
         self._since: float | None = None
 
     def attend(self, client: socket.socket) -> None:
@@ -75,7 +80,7 @@ class _Search:
         with client:
             while not _has_gone(client):
                 try:
-                    server = _connect(self._path)
+                    server = _connect(self._nbdinfo, self._path)
                 except (OSError, ValueError, redirected.MovingError):
                     if self._is_over():
                         return
@@ -98,10 +103,10 @@ def _has_gone(client: socket.socket) -> bool:
     return bool(poll.poll(0))
 
 
-def _connect(path: str) -> socket.socket | None:
+def _connect(nbdinfo: str, path: str) -> socket.socket | None:
     """None where the volume is elsewhere: the file says where, now."""
     server = server_file.read(path)
-    if uri := redirected.look(server.uri, server.export):
+    if uri := redirected.look(nbdinfo, server.uri, server.export):
         server_file.write(path, server.at(uri))
         return None
     sock = socket.create_connection((server.host, server.port), timeout=redirected.ANSWER_SECONDS)

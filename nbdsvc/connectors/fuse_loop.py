@@ -178,15 +178,15 @@ def _server(work_dir: Path, info: dict[str, Any]) -> list[str]:
 def following(work_dir: Path, info: dict[str, Any], *options: str) -> list[str]:
     """The command of an nbdkit that serves the export of these connection data, wherever it is: dial.py finds it."""
     key = str(_key(work_dir, info)) if info.get("tls") else ""
-    file, listen = work_dir / server_file.NAME, work_dir / "dial.sock"
+    file = work_dir / server_file.NAME
     server_file.write(str(file), server_file.Server(str(info["uri"]), str(info["export"]), key))
-    listen.unlink(missing_ok=True)
+    (work_dir / dial.SOCKET).unlink(missing_ok=True)
     root = str(Path(__file__).resolve().parents[2])
     tls = ["tls=require", f"tls-psk={key}", f"tls-username={info['tls_psk_username']}"] if key else []
     retry = [f"retries={dial.RETRIES}", "retry-delay=1", "retry-exponential=no"]
-    plugin = ["nbd", f"socket={listen}", f"export={names.growing_name(info['export'])}", *tls, *retry]
+    plugin = ["nbd", f"export={names.growing_name(info['export'])}", *tls, *retry]
     nbdkit = [process.resolve("nbdkit"), *options, "--filter=retry", *plugin]
-    return [sys.executable, "-I", "-S", "-c", _DIAL, root, str(file), str(listen), *nbdkit]
+    return [sys.executable, "-I", "-S", "-c", _DIAL, root, process.resolve("nbdinfo"), str(file), *nbdkit]
 
 
 def _key(work_dir: Path, info: dict[str, Any]) -> Path:

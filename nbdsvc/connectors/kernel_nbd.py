@@ -159,9 +159,9 @@ def moved_to(info: dict[str, Any]) -> dict[str, Any] | None:
         return None
     server = server_file.Server(server_file.address_of(info["host"], info["port"], info["export"]), info["export"], "")
     try:
-        uri = redirected.look(server.uri, server.export)
+        uri = redirected.look(process.resolve("nbdinfo"), server.uri, server.export)
         found = server.at(uri) if uri else None
-    except (OSError, redirected.MovingError):
+    except (OSError, errors.BackendUnavailable, redirected.MovingError):
         return None
     return {"host": found.host, "port": found.port} if found else None
 

@@ -18,12 +18,13 @@ class MovingError(Exception):
     """The volume is on its way, and no server has it now."""
 
 
-def look(uri: str, export: str) -> str | None:
+def look(nbdinfo: str, uri: str, export: str) -> str | None:
     """The URI where the export's volume is now; None where this is it. uri: with the file of the key, where there is one.
+    nbdinfo: the path of that program.
 
     Raises MovingError; OSError where the server does not answer.
     """
-    argv = ["/usr/bin/nbdinfo", "--list", "--json", uri]
+    argv = [nbdinfo, "--list", "--json", uri]
     try:
         done = subprocess.run(argv, capture_output=True, timeout=ANSWER_SECONDS, check=False, stdin=subprocess.DEVNULL)
         found = json.loads(done.stdout) if done.returncode == 0 else {}

@@ -82,9 +82,7 @@ def test_a_volume_in_use_goes_to_another_host_and_back_under_its_client(between:
 
 
 @pytest.mark.row("S033")
-@pytest.mark.parametrize(
-    ("verb", "host"), [("create_volume", "b"), ("after_volume_copy", "b"), ("update_migrated_volume", "b")]
-)
+@pytest.mark.parametrize(("verb", "host"), [("after_volume_copy", "b"), ("update_migrated_volume", "b")])
 def test_cancelled_at_any_moment_until_the_switch(between: Between, folder: Path, verb: str, host: str) -> None:
     """While the client waits, too: it goes on at the source; from the switch on a cancel comes too late."""
     used = Followed(between, folder).start()
@@ -101,9 +99,7 @@ def test_cancelled_at_any_moment_until_the_switch(between: Between, folder: Path
 
 
 @pytest.mark.row("S033")
-@pytest.mark.parametrize(
-    ("verb", "host"), [("before_volume_copy", "b"), ("after_volume_copy", "a"), ("after_volume_copy", "b")]
-)
+@pytest.mark.parametrize(("verb", "host"), [("after_volume_copy", "a"), ("after_volume_copy", "b")])
 def test_a_fault_before_the_switch_ends_the_migration_and_not_its_client(
     between: Between, folder: Path, verb: str, host: str
 ) -> None:
@@ -263,7 +259,7 @@ def test_fio_verifies_through_a_migration(between: Between, folder: Path) -> Non
         writer.stop()
     argv = ["fio", "--name=w", "--ioengine=nbd", f"--uri={used.socket}", "--rw=randwrite", "--bs=4k", "--iodepth=8",
             "--offset=512M", "--size=16M", "--verify=crc32c", "--verify_backlog=512", "--verify_state_save=0",
-            "--time_based", "--runtime=8", "--output-format=json"]  # fmt: skip
+            "--time_based", "--runtime=6", "--output-format=json"]  # fmt: skip
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as fio:
         between.migrate(used.id)
         assert between.ended(KIND)["state"] == "succeeded"

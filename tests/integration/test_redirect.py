@@ -84,7 +84,7 @@ def test_clients_are_led_to_the_volume(left: Left) -> None:
 
 def _is_moving(info: dict[str, Any]) -> bool:
     try:
-        redirected.look(info["uri"], info["export"])
+        redirected.look("nbdinfo", info["uri"], info["export"])
     except redirected.MovingError:
         return True
     except OSError:
@@ -130,7 +130,7 @@ def test_a_redirect_leads_to_the_same_export_with_tls_alone(address: str) -> Non
 def test_what_is_no_redirect(tmp_path: Path) -> None:
     """A server that does not answer is an error; exports of other names say nothing."""
     with pytest.raises(OSError, match="."):
-        redirected.look(f"nbd+unix:///?socket={tmp_path}/{uuid.uuid4()}", "volume-1")
+        redirected.look("nbdinfo", f"nbd+unix:///?socket={tmp_path}/{uuid.uuid4()}", "volume-1")
     texts = [("volume-2.moved", "moved to nbd://h/volume-1"), ("volume-1.moved", "moved to http://h/")]
     assert (
         redirected._parse({"exports": [{"export-name": a, "description": b} for a, b in texts]}, "volume-1.moved")

@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from between import Between
 from following import Followed
-from kill_between import chosen
-from kill_in_use_between import in_use_cases, run_in_use_case
+from kill_in_use_between import few, in_use_cases, run_in_use_case
 from postgres import Postgres
 from serving import ServiceProcess
 
@@ -32,6 +31,6 @@ def test_killed_while_a_volume_in_use_goes_to_another_host(
 ) -> None:
     """Whichever side dies, and wherever: the client sees no error, and what it was answered is at the one place that is left."""
     all_cases = in_use_cases()
-    some = chosen(all_cases, group, GROUPS)
+    some = few(all_cases)[group::GROUPS]
     worst = [(run_in_use_case(between, tmp_path_factory.mktemp("k"), case), str(case)) for case in some]
     print(f"{len(some)} of {len(all_cases)} kill points; worst request {max(worst)[0]:.1f} s, {max(worst)[1]}")

@@ -3,7 +3,6 @@
 import json
 import os
 from dataclasses import dataclass
-from typing import TypeVar
 
 from between import KINDS, Between
 from killing import BACKWARD, FORWARD
@@ -12,7 +11,6 @@ from waiting import wait_until
 
 from nbdsvc.service import TYPES_BY_NAME
 
-C = TypeVar("C")
 # Where each step runs: host a has the source.
 PLACES = {"create": "b", "serve": "b", "copy": "a", "unserve": "b", "switch": "b", "finish": "b", "remove": "a"}
 STEPS = [each.name for each in TYPES_BY_NAME[KINDS[0]].steps]
@@ -77,7 +75,7 @@ def _request(world: Between, case: BetweenCase, id: str) -> None:
         assert world.act(id, "os-retype", new_type="b", migration_policy="on-demand")[0] == 202
 
 
-def chosen(all_cases: list[C], group: int, groups: int) -> list[C]:
+def chosen(all_cases: list[BetweenCase], group: int, groups: int) -> list[BetweenCase]:
     """All of this group, where NBDSVC_TEST_KILLS is `all`; else a few, as different as can be."""
     own = all_cases[group::groups]
     return own if os.environ.get("NBDSVC_TEST_KILLS") == "all" else own[:: len(own) // 2]
