@@ -19,7 +19,7 @@ test: test-tools openstack ## Run all tests (root: they use loop devices and FUS
 	$(PYTEST) -n 2 --dist worksteal
 
 test-kills: test-tools ## Kill at every step of a backup or of a move between hosts, which `test` does at a few
-	NBDSVC_TEST_KILLS=all $(PYTEST) tests/recovery/test_kill_between_hosts.py tests/recovery/test_kill_backups.py
+	NBDSVC_TEST_KILLS=all $(PYTEST) tests/recovery/test_kill_between_hosts.py tests/recovery/test_kill_in_use_between_hosts.py tests/recovery/test_kill_backups.py
 
 storm: test-tools ## A hundred kills of any process over three hosts, with moves, losses of hosts and failovers: make storm KILLS=20
 	NBDSVC_KILLS=$(KILLS) $(PYTEST) -s tests/recovery/test_storm_of_hosts.py

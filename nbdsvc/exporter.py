@@ -235,6 +235,28 @@ class MirrorExporter(Protocol):
         """Remove the record of a switch: the volume's row has the new location now."""
 
 
+@runtime_checkable
+class LeavingExporter(MirrorExporter, Protocol):
+    """A transport whose servers can mirror to an export of another host, and whose clients find their volume there."""
+
+    def remove(self, export_id: str) -> None:
+        """See Exporter.remove."""
+
+    def leave(self, export_id: str, source: Location) -> None:
+        """As switch_mirror, where the destination is an export of another host: the server ends, what it has answered is at
+        both places, and `moved_to` has a location of scheme nbd. Clients of the export learn that the volume is on its way.
+        """
+
+    def come_back(self, export_id: str) -> None:
+        """Take a `leave` back, before the other place is used: `ensure` serves the source again."""
+
+    def redirect(self, export_id: str, uri: str) -> None:
+        """Behind a `leave`: let the export's address say that the volume is at this URI, until `remove` or `ensure`."""
+
+    def left(self) -> frozenset[str]:
+        """The exports whose volume has left, also of a `leave` that was not taken back."""
+
+
 class WriteHold(Protocol):
     """An export whose writers wait."""
 

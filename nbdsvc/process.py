@@ -28,6 +28,7 @@ STDERR_KEPT = 2000
 _PACKAGES = {
     "nbdkit": "nbdkit",
     "nbdfuse": "libnbd-bin",
+    "nbdinfo": "libnbd-bin",
     "losetup": "mount",
     "qemu-img": "qemu-utils",
     "qemu-nbd": "qemu-utils",

@@ -78,9 +78,11 @@ from nbdsvc.volumes.image_cache import evict, keep
 from nbdsvc.volumes.import_image import IMPORT_IMAGE
 from nbdsvc.volumes.manage import MANAGE_VOLUME
 from nbdsvc.volumes.migrate import MIGRATE
+from nbdsvc.volumes.moves.between_in_use import MIGRATE_IN_USE_BETWEEN_HOSTS
 from nbdsvc.volumes.moves.in_cluster import MIGRATE_IN_CLUSTER
 from nbdsvc.volumes.moves.in_use import MIGRATE_IN_USE
 from nbdsvc.volumes.moves.left import FINISH_MOVE, finish_moves
+from nbdsvc.volumes.moves.redirect import mend_redirects
 from nbdsvc.volumes.moves.serve import mend_served
 from nbdsvc.volumes.promote_replica import PROMOTE_REPLICA
 from nbdsvc.volumes.reenable_replication import REENABLE_REPLICATION
@@ -122,6 +124,7 @@ OPERATION_TYPES = (
     REENABLE_REPLICATION,
     MIGRATE_IN_CLUSTER,
     MIGRATE_IN_USE,
+    MIGRATE_IN_USE_BETWEEN_HOSTS,
     *MIGRATE,
     *RETYPE,
     REIMAGE_VOLUME,
@@ -365,6 +368,7 @@ class Service:
     def _maintain(self, host: Host) -> None:
         export_repair.record_ends(self.app, host)
         mend_served(host)
+        mend_redirects(host)
         finish_moves(self.app, host.name)
         evict.sweep(self.app, host.name, partial(keep.limits_of, self.app))
         retention.forget_operations(host, self.settings.operations_kept)

@@ -11,6 +11,7 @@
 #ifndef NBDSVC_MIRROR_H
 #define NBDSVC_MIRROR_H
 
+#include "serve/second.h"
 #include "serve/vol.h"
 
 enum {
@@ -32,22 +33,22 @@ struct nbdsvc_mirror_progress {
 };
 
 /*
- * destination: opened for writing, the mirror's from now on, also after an error. is_zero: it reads as zeros now. rate: bytes
+ * destination: the mirror's from now on, also after an error. is_zero: it reads as zeros now. rate: bytes
  * a second of the copy, 0 for no limit. Nothing is copied before `run`. -ENOSPC for a destination that is smaller than the
  * source, -ENOMEM, or the -errno of looking at their sizes.
  */
-int nbdsvc_mirror_create(struct nbdsvc_vol *source, struct nbdsvc_vol *destination, int is_zero, uint64_t rate,
+int nbdsvc_mirror_create(struct nbdsvc_vol *source, struct nbdsvc_second *destination, int is_zero, uint64_t rate,
 			 struct nbdsvc_mirror **ret);
 /* Starts the copy, once every request of a client goes through the mirror. The -errno of pthread_create. */
 int nbdsvc_mirror_run(struct nbdsvc_mirror *mirror);
 /*
  * Ends it: requests that come from now on are the source's alone, and the copy ends within a region. Then waits for those that
- * are at the destination: -ETIMEDOUT where that takes longer than `milliseconds`, and it is to be called again.
+ * are at the destination, where they are interrupted if it is another host's: -ETIMEDOUT where that takes longer than `milliseconds`, and it is to be called again.
  */
 int nbdsvc_mirror_end(struct nbdsvc_mirror *mirror, int64_t milliseconds);
 /* For when no request goes through the mirror any more. */
 void nbdsvc_mirror_destroy(struct nbdsvc_mirror *mirror);
-struct nbdsvc_vol *nbdsvc_mirror_destination(struct nbdsvc_mirror *mirror);
+struct nbdsvc_second *nbdsvc_mirror_destination(struct nbdsvc_mirror *mirror);
 
 /* At any time, also while the copy waits: it is seen within 50 ms. */
 void nbdsvc_mirror_set_rate(struct nbdsvc_mirror *mirror, uint64_t rate);

@@ -22,7 +22,7 @@ static void advance(struct nbdsvc_mirror *mirror, uint64_t done)
 /* Zeros at the destination, as at the source: a range is skipped where it has never been anything else. */
 static int copy_zeros(struct nbdsvc_mirror *mirror, uint64_t length, uint64_t offset, int is_zero)
 {
-	return is_zero ? 0 : nbdsvc_vol_zero(mirror->destination, length, offset, NBDSVC_MAY_TRIM);
+	return is_zero ? 0 : nbdsvc_second_zero(mirror->destination, length, offset, NBDSVC_MAY_TRIM);
 }
 
 /* Makes at most a region of the destination like the source; its range is held. Failures are noted. */
@@ -39,7 +39,7 @@ static int copy_held(struct nbdsvc_mirror *mirror, void *buffer, uint64_t length
 		else if (hole || nbdsvc_is_zero(buffer, piece))
 			err = copy_zeros(mirror, piece, offset, is_zero);
 		else
-			err = nbdsvc_vol_pwrite(mirror->destination, buffer, piece, offset, 0);
+			err = nbdsvc_second_pwrite(mirror->destination, buffer, piece, offset, 0);
 		if (err)
 			nbdsvc_mirror_fail(mirror, err, read != 0, offset);
 		offset += piece;
@@ -86,7 +86,7 @@ static int copy_region(struct nbdsvc_mirror *mirror, void *buffer, uint64_t leng
 
 static int sync_destination(struct nbdsvc_mirror *mirror, uint64_t offset)
 {
-	int err = nbdsvc_vol_flush(mirror->destination);
+	int err = nbdsvc_second_flush(mirror->destination);
 	if (err)
 		nbdsvc_mirror_fail(mirror, err, 0, offset);
 	return err;

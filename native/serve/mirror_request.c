@@ -29,7 +29,7 @@ int nbdsvc_mirror_pwrite(struct nbdsvc_mirror *mirror, const void *buffer, size_
 	if (both <= 0)
 		return both ? both : nbdsvc_vol_pwrite(mirror->source, buffer, length, offset, flags);
 	int err = nbdsvc_vol_pwrite(mirror->source, buffer, length, offset, flags);
-	int there = err ? 0 : nbdsvc_vol_pwrite(mirror->destination, buffer, length, offset, flags);
+	int there = err ? 0 : nbdsvc_second_pwrite(mirror->destination, buffer, length, offset, flags);
 	if (err)
 		nbdsvc_mirror_heal(mirror, length, offset);
 	return end(mirror, &range, err, there);
@@ -43,7 +43,7 @@ int nbdsvc_mirror_zero(struct nbdsvc_mirror *mirror, uint64_t length, uint64_t o
 	if (both <= 0)
 		return both ? both : nbdsvc_vol_zero(mirror->source, length, offset, flags);
 	int err = nbdsvc_vol_zero(mirror->source, length, offset, flags);
-	int there = err ? 0 : nbdsvc_vol_zero(mirror->destination, length, offset, flags & ~NBDSVC_FAST);
+	int there = err ? 0 : nbdsvc_second_zero(mirror->destination, length, offset, flags & ~NBDSVC_FAST);
 	if (err && err != -EOPNOTSUPP) /* with that one nothing was changed */
 		nbdsvc_mirror_heal(mirror, length, offset);
 	return end(mirror, &range, err, there);
@@ -57,7 +57,7 @@ int nbdsvc_mirror_trim(struct nbdsvc_mirror *mirror, uint64_t length, uint64_t o
 	if (both <= 0)
 		return both ? both : nbdsvc_vol_trim(mirror->source, length, offset, flags);
 	int err = nbdsvc_vol_punch(mirror->source, length, offset, flags);
-	int there = err ? 0 : nbdsvc_vol_zero(mirror->destination, length, offset, (flags | NBDSVC_MAY_TRIM) & ~NBDSVC_FAST);
+	int there = err ? 0 : nbdsvc_second_zero(mirror->destination, length, offset, (flags | NBDSVC_MAY_TRIM) & ~NBDSVC_FAST);
 	if (err && err != -EOPNOTSUPP && err != -EINVAL)
 		nbdsvc_mirror_heal(mirror, length, offset);
 	return end(mirror, &range, err == -EOPNOTSUPP ? 0 : err, there);
@@ -70,7 +70,7 @@ int nbdsvc_mirror_flush(struct nbdsvc_mirror *mirror)
 		return both;
 	int err = nbdsvc_vol_flush(mirror->source);
 	if (both) {
-		err = nbdsvc_mirror_answer(mirror, err, err ? 0 : nbdsvc_vol_flush(mirror->destination), 0);
+		err = nbdsvc_mirror_answer(mirror, err, err ? 0 : nbdsvc_second_flush(mirror->destination), 0);
 		nbdsvc_mirror_leave(mirror);
 	}
 	return err;

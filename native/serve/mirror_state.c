@@ -7,14 +7,14 @@
 
 static int create(struct nbdsvc_mirror *mirror, uint64_t rate)
 {
-	int64_t size = nbdsvc_vol_size(mirror->source), room = nbdsvc_vol_size(mirror->destination);
+	int64_t size = nbdsvc_vol_size(mirror->source), room = nbdsvc_second_size(mirror->destination);
 	if (size < 0 || room < 0)
 		return size < 0 ? size : room;
 	mirror->progress.size = size;
 	return room < size ? -ENOSPC : nbdsvc_token_bucket_create(rate, &mirror->bucket);
 }
 
-int nbdsvc_mirror_create(struct nbdsvc_vol *source, struct nbdsvc_vol *destination, int is_zero, uint64_t rate,
+int nbdsvc_mirror_create(struct nbdsvc_vol *source, struct nbdsvc_second *destination, int is_zero, uint64_t rate,
 			 struct nbdsvc_mirror **ret)
 {
 	struct nbdsvc_mirror *mirror = calloc(1, sizeof(*mirror));
@@ -26,7 +26,7 @@ int nbdsvc_mirror_create(struct nbdsvc_vol *source, struct nbdsvc_vol *destinati
 		err = create(mirror, rate);
 	}
 	if (err) {
-		nbdsvc_vol_destroy(destination);
+		nbdsvc_second_destroy(destination);
 		free(mirror);
 		return err;
 	}
@@ -52,11 +52,11 @@ void nbdsvc_mirror_destroy(struct nbdsvc_mirror *mirror)
 	nbdsvc_ranges_deinit(&mirror->ranges);
 	pthread_cond_destroy(&mirror->changed);
 	pthread_mutex_destroy(&mirror->mutex);
-	nbdsvc_vol_destroy(mirror->destination);
+	nbdsvc_second_destroy(mirror->destination);
 	free(mirror);
 }
 
-struct nbdsvc_vol *nbdsvc_mirror_destination(struct nbdsvc_mirror *mirror)
+struct nbdsvc_second *nbdsvc_mirror_destination(struct nbdsvc_mirror *mirror)
 {
 	return mirror->destination;
 }
@@ -151,6 +151,7 @@ int nbdsvc_mirror_end(struct nbdsvc_mirror *mirror, int64_t milliseconds)
 	int timed_out = 0;
 	nbdsvc_mirror_fail(mirror, -ECANCELED, 0, 0);
 	atomic_store(&mirror->stopped, 1);
+	nbdsvc_second_interrupt(mirror->destination);
 	nbdsvc_ranges_abandon(&mirror->ranges);
 	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += (until.tv_nsec / 1000000 + milliseconds) / 1000;

@@ -11,7 +11,7 @@
 
 struct nbdsvc_mirror {
 	struct nbdsvc_vol *source;
-	struct nbdsvc_vol *destination;
+	struct nbdsvc_second *destination;
 	int is_zero;
 	struct nbdsvc_ranges ranges;
 	struct nbdsvc_token_bucket *bucket;

@@ -88,12 +88,12 @@ int nbdsvc_served_pause(struct nbdsvc_served *served, int64_t hold_ms)
 	return err ? err : nbdsvc_gate_keep(&served->gate);
 }
 
-int nbdsvc_served_mirror(struct nbdsvc_served *served, struct nbdsvc_vol *destination, int is_zero, uint64_t rate,
+int nbdsvc_served_mirror(struct nbdsvc_served *served, struct nbdsvc_second *destination, int is_zero, uint64_t rate,
 			 int64_t hold_ms)
 {
 	struct nbdsvc_mirror *mirror;
 	if (served->mirror) {
-		nbdsvc_vol_destroy(destination);
+		nbdsvc_second_destroy(destination);
 		return -EBUSY;
 	}
 	int err = nbdsvc_mirror_create(served->vol, destination, is_zero, rate, &mirror);
@@ -174,7 +174,7 @@ void nbdsvc_served_decide(struct nbdsvc_served *served, int moved)
 
 int nbdsvc_served_switch(struct nbdsvc_served *served)
 {
-	int err = nbdsvc_vol_adopt(served->vol, nbdsvc_mirror_destination(served->mirror));
+	int err = nbdsvc_vol_adopt(served->vol, nbdsvc_second_vol(nbdsvc_mirror_destination(served->mirror)));
 	if (err)
 		return err;
 	nbdsvc_mirror_destroy(served->mirror);

@@ -27,7 +27,7 @@ int nbdsvc_served_flush(struct nbdsvc_served *served);
  * Begins to mirror; the mirror's own descriptors and errors: nbdsvc_mirror_create. -ETIMEDOUT where requests that are under
  * way do not end in time; -EBUSY with a mirror.
  */
-int nbdsvc_served_mirror(struct nbdsvc_served *served, struct nbdsvc_vol *destination, int is_zero, uint64_t rate,
+int nbdsvc_served_mirror(struct nbdsvc_served *served, struct nbdsvc_second *destination, int is_zero, uint64_t rate,
 			 int64_t hold_ms);
 /*
  * Ends the mirror without a switch. -ETIMEDOUT where requests, or the copy, do not come back from the destination in time: new
@@ -46,7 +46,7 @@ int nbdsvc_served_bind(struct nbdsvc_served *served, int64_t hold_ms);
 void nbdsvc_served_decide(struct nbdsvc_served *served, int moved);
 /* Holds requests until resume. -ETIMEDOUT where those under way do not end in time, and requests go on. */
 int nbdsvc_served_pause(struct nbdsvc_served *served, int64_t hold_ms);
-/* After pause: the destination takes the place of the volume, and the mirror ends. The -errno of dup3: nothing has changed then. */
+/* After pause, for a destination of this host: it takes the place of the volume, and the mirror ends. The -errno of dup3: nothing has changed then. */
 int nbdsvc_served_switch(struct nbdsvc_served *served);
 /*
  * Holds requests until release, hold_ms milliseconds at most; returns when none is under way. -ETIMEDOUT where that takes longer,

@@ -15,7 +15,7 @@ from nbdsvc.attachments.desired_export import Exportable, export_spec, exportabl
 from nbdsvc.attachments.initiators import prepare_connection
 from nbdsvc.attachments.transport import check_limiting, choose, protocol_of
 from nbdsvc.exporter import Access, Connector, Exporter, ExportSpec, LimitingExporter
-from nbdsvc.host import Host, backend_of, host_of
+from nbdsvc.host import Backend, Host, backend_of, host_of
 from nbdsvc.model import clock, states
 from nbdsvc.model.context import Context
 from nbdsvc.model.entities import Attachment, Volume
@@ -109,9 +109,18 @@ def _export(run: Run[ConnectArgs]) -> dict[str, Any]:
     exporter, access = _choose_transport(run, attachment, found)
     sharing = share_secret(host, exporter, attachment, found.location, access)
     spec = export_spec(exporter, sharing, found, access)
+    return export_here(host, backend_of(run), exporter, attachment, found, spec)
+
+
+def export_here(
+    host: Host, backend: Backend, exporter: Exporter, attachment: Attachment, found: Exportable, spec: ExportSpec
+) -> dict[str, Any]:
+    """Make the attachment's export; returns its connection_info without the secret. Errors of driver and exporter; Conflict
+    where its access was ended.
+    """
     if not spec.read_only:
         host.digests.discard(spec.volume_id)
-    added = prepare_connection(host.database, backend_of(run), found.ref, attachment.connector or {})
+    added = prepare_connection(host.database, backend, found.ref, attachment.connector or {})
     info = exporter.ensure(spec)
     if spec.id in host.ended:  # its access was ended before this or meanwhile, and its row does not show that yet
         raise errors.Conflict(reason=f"the access of attachment {spec.id} was ended, which could not be recorded yet")

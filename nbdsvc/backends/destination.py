@@ -19,6 +19,8 @@ from nbdsvc.units import GiB
 
 # Of a backend's report: whether its host takes volumes of other hosts, and gives its own away. An older version has neither.
 RECEIVES, SENDS = "receives_volumes", "sends_volumes"
+# As SENDS, of volumes in use.
+IN_USE = "moves_volumes_in_use"
 
 
 def named_destination(app: App, conn: sa.Connection, volume: Volume, host: str) -> str:
@@ -38,7 +40,7 @@ def named_destination(app: App, conn: sa.Connection, volume: Volume, host: str) 
     request = _request(conn, volume, _type_of(conn, volume))
     if clusters.is_same_storage(conn, found.full_name, volume.full_host):
         return _in_place(found, host, request)
-    found = replace(found, out_of_reach=_out_of_reach(_reported(conn), volume, found))
+    found = replace(found, out_of_reach=_out_of_reach(conn, _reported(conn), volume, found))
     if refusal := judge(request, found):
         raise _refused(host, str(refusal))
     if not placement.reserve(app, conn, found.full_name, volume.size * GiB, found.pool):
@@ -73,7 +75,7 @@ def destination_in_cluster(app: App, conn: sa.Connection, volume: Volume, cluste
         reason = "the volume is in this pool already; name a host, to have it served by another one"
         raise errors.InvalidInput(field="cluster", value=cluster[:80], reason=reason)
     reported, request = _reported(conn), _request(conn, volume, _type_of(conn, volume))
-    judged = [replace(each, out_of_reach=_out_of_reach(reported, volume, each)) for each in found]
+    judged = [replace(each, out_of_reach=_out_of_reach(conn, reported, volume, each)) for each in found]
     return placement.choose_among(app, conn, request, lambda: judged)
 
 
@@ -90,9 +92,20 @@ def peer_of(app: App, conn: sa.Connection, volume: Volume) -> str | None:
 
 
 def chosen_destination(app: App, conn: sa.Connection, volume: Volume, away_from: str = "") -> str:
-    """The best pool for the volume as it is, but its own and those of host `away_from`; errors as destination_for_type."""
+    """The best pool for the volume as it is, but its own and those of host `away_from`. In use, it is one of its host where
+    one there can take it: its client does not notice then. Errors as destination_for_type.
+    """
     request = _request(conn, volume, _type_of(conn, volume))
-    return placement.choose_among(app, conn, request, lambda: _others(app, conn, volume, away_from))
+
+    def pools() -> list[Candidate]:
+        others = _others(app, conn, volume, away_from)
+        return (volume.status == "in-use" and _able_here(request, volume, others)) or others
+
+    return placement.choose_among(app, conn, request, pools)
+
+
+def _able_here(request: Request, volume: Volume, others: list[Candidate]) -> list[Candidate]:
+    return [each for each in others if each.host == volume.host and judge(request, each) is None]
 
 
 def _type_of(conn: sa.Connection, volume: Volume) -> VolumeType | None:
@@ -104,12 +117,14 @@ def _reported(conn: sa.Connection) -> dict[str, Mapping[str, Any]]:
     return {row.full_name: row.capabilities for row in repositories.backends.select(conn)}
 
 
-def _out_of_reach(reported: Mapping[str, Mapping[str, Any]], volume: Volume, found: Candidate) -> str:
+def _out_of_reach(
+    conn: sa.Connection, reported: Mapping[str, Mapping[str, Any]], volume: Volume, found: Candidate
+) -> str:
     """Why no volume can be moved from its host to that one; empty where one can."""
     if found.host == volume.host:
         return ""
-    if volume.status == "in-use":  # its client's server is where the volume is
-        return f"the volume is in use, and can be migrated within its host {volume.host} only; detach it first"
+    if volume.status == "in-use" and (reason := bound_to_host(conn, volume)):
+        return f"it is another host than {volume.host}, and {reason}"
     here = reported.get(names.join_host(volume.host, volume.backend), {})
     there = reported.get(names.join_host(found.host, found.backend), {})
     if not here.get(SENDS):
@@ -117,6 +132,16 @@ def _out_of_reach(reported: Mapping[str, Mapping[str, Any]], volume: Volume, fou
     if not there.get(RECEIVES):
         reason = "it exports nothing over the network (nbd_listen), or is down, or of a version that cannot"
         return f"host {found.host} takes no volumes of other hosts: {reason}"
+    if volume.status == "in-use" and not (here.get(IN_USE) and there.get(IN_USE)):
+        return f"the volume is in use, and host {volume.host} or {found.host} is of a version that cannot move it"
+    return ""
+
+
+def bound_to_host(conn: sa.Connection, volume: Volume) -> str:
+    """Why the clients of a volume in use cannot follow it to another host; empty where they can."""
+    infos = [each.connection_info or {} for each in repositories.attachments_of(conn, volume.id) if each.exported]
+    if any(each.get("unix_socket") for each in infos):
+        return "its client uses the unix socket of its host, and could not follow it; detach it first"
     return ""
 
 
@@ -156,8 +181,7 @@ def destination_for_type(app: App, conn: sa.Connection, volume: Volume, wanted: 
 
     def pools() -> list[Candidate]:
         others = _others(app, conn, volume)
-        own = [each for each in others if each.host == volume.host and judge(request, each) is None]
-        return own or others
+        return _able_here(request, volume, others) or others
 
     return placement.choose_among(app, conn, request, pools)
 
@@ -166,7 +190,7 @@ def _others(app: App, conn: sa.Connection, volume: Volume, away_from: str = "") 
     """Every other pool, but those where the volume is, also where it cannot get to it: a refusal says so."""
     reported = _reported(conn)
     return [
-        replace(each, out_of_reach=_out_of_reach(reported, volume, each))
+        replace(each, out_of_reach=_out_of_reach(conn, reported, volume, each))
         for each in placement.candidates(app, conn)
         if not clusters.is_same_storage(conn, each.full_name, volume.full_host) and each.host != (away_from or None)
     ]

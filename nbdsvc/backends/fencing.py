@@ -12,7 +12,7 @@ import sqlalchemy as sa
 import structlog
 
 from nbdsvc import errors
-from nbdsvc.exporter import Exporter
+from nbdsvc.exporter import Exporter, LeavingExporter
 from nbdsvc.host import Host
 from nbdsvc.store import hosts, repositories
 
@@ -47,7 +47,9 @@ def _foreign(host: Host, exporter: Exporter) -> list[str]:
         places = {row.id: repositories.volumes.get(conn, row.volume_id).host
                   for id in present for row in [repositories.attachments.find(conn, id)] if row}  # fmt: skip
     unknown = "" if is_missing else host.name
-    return [id for id in present if is_lost or places.get(id, unknown) != host.name]
+    # What only says where its volume is has no byte of it, and its client looks there.
+    kept = exporter.left() if isinstance(exporter, LeavingExporter) and not is_lost else frozenset()
+    return [id for id in present if id not in kept and (is_lost or places.get(id, unknown) != host.name)]
 
 
 def _try_end(exporter: Exporter, id: str) -> errors.Error | None:

@@ -12,7 +12,7 @@ import structlog
 from nbdsvc import driver as contract
 from nbdsvc import errors
 from nbdsvc.backends import findings, membership, placement, provider_info, recognition, replication
-from nbdsvc.backends.destination import RECEIVES, SENDS
+from nbdsvc.backends.destination import IN_USE, RECEIVES, SENDS
 from nbdsvc.backends.places import Places
 from nbdsvc.driver import BackendObject, PoolStats
 from nbdsvc.exporter import LimitingExporter
@@ -129,7 +129,11 @@ def publish(host: Host, backend: Backend, working: bool) -> bool:
             objects = _maintain(host, backend)
             pools = backend.driver.get_volume_stats(refresh=True) or [contract.unmeasured(backend.name)]
             misplaced = findings.find_misplaced(host, backend, pools, objects) if len(pools) > 1 else {}
-            capabilities = _capabilities(backend) | {RECEIVES: host.receiver is not None, SENDS: True}
+            capabilities = _capabilities(backend) | {
+                RECEIVES: host.receiver is not None,
+                SENDS: True,
+                IN_USE: True,
+            }
         except errors.Error as error:
             log.error("backend went away", backend=backend.name, reason=str(error))
             working, pools = False, []

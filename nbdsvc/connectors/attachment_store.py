@@ -5,7 +5,7 @@ import json
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from nbdsvc import atomic_file
 
@@ -46,6 +46,14 @@ class Transport(Protocol):
 
     def disconnect(self, work_dir: Path, attached: Attached) -> None:
         """Take the device down in any state. DeviceBusy where it stays in use."""
+
+
+@runtime_checkable
+class WaitingTransport(Protocol):
+    """A transport whose I/O waits for minutes where the server is away."""
+
+    def give_up(self, attached: Attached) -> None:
+        """Let all I/O of the device fail, now and from now on."""
 
 
 class AttachmentStore:

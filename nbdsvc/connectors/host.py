@@ -1,13 +1,23 @@
 """Attaches volumes to this host, the initiator, as block devices over NBD or iSCSI."""
 
+import contextlib
 import os
 import socket
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from nbdsvc import errors, net, process
-from nbdsvc.connectors.attachment_store import Attached, AttachmentStore, Transport, flush, size_of, user_of
+from nbdsvc.connectors.attachment_store import (
+    Attached,
+    AttachmentStore,
+    Transport,
+    WaitingTransport,
+    flush,
+    size_of,
+    user_of,
+)
 from nbdsvc.connectors.fuse_loop import FuseLoop
 from nbdsvc.connectors.iscsi import BrickIscsi, initiator_name, multipath_runs
 from nbdsvc.connectors.kernel_nbd import CONNECTIONS, KernelNbd
@@ -17,6 +27,8 @@ FOLDER = Path("/run/nbdsvc/attached")
 
 # The agent requests sizes every five seconds, and needs longer on a busy host.
 GROWTH_SECONDS = 20.0
+# How long a flush by force waits for a server: it may only be slow.
+FORCE_SECONDS = 10.0
 
 
 class HostConnector:
@@ -103,7 +115,8 @@ class HostConnector:
         """
         transport = self._named(attached)
         if transport.owns(attached):
-            _quiesce(attached.device, force=force)
+            with _impatience(transport, attached, force=force):
+                _quiesce(attached.device, force=force)
         transport.disconnect(self._store.work_dir(attached.volume_id), attached)
         self._store.forget(attached.volume_id)
 
@@ -116,6 +129,20 @@ class HostConnector:
 
     def _named(self, attached: Attached) -> Transport:
         return next(transport for transport in self._transports if transport.name == attached.kind)
+
+
+@contextlib.contextmanager
+def _impatience(transport: Transport, attached: Attached, *, force: bool) -> Iterator[None]:
+    """A block in which the device is given up, by force, where its server does not answer."""
+    if not (force and isinstance(transport, WaitingTransport)):
+        yield
+        return
+    timer = threading.Timer(FORCE_SECONDS, transport.give_up, [attached])
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _quiesce(device: str, *, force: bool) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from nbdsvc import errors, process
-from nbdsvc.connectors import handshake, nbd_agent
+from nbdsvc.connectors import handshake, nbd_agent, redirected, server_file
 from nbdsvc.connectors.attachment_store import Attached, is_nbd
 from nbdsvc.connectors.device_wait import await_device
 from nbdsvc.model import names
@@ -151,6 +151,19 @@ def volume_size(info: dict[str, Any]) -> int:
     """The volume's present size in bytes. ExportFailed when its server does not answer."""
     with ExitStack() as stack:
         return _connect_link(info, info["export"], stack).size
+
+
+def moved_to(info: dict[str, Any]) -> dict[str, Any] | None:
+    """The address of a volume that went to another host, as that of its former server; None where that does not say so."""
+    if not info.get("host"):
+        return None
+    server = server_file.Server(server_file.address_of(info["host"], info["port"], info["export"]), info["export"], "")
+    try:
+        uri = redirected.look(process.resolve("nbdinfo"), server.uri, server.export)
+        found = server.at(uri) if uri else None
+    except (OSError, errors.BackendUnavailable, redirected.MovingError):
+        return None
+    return {"host": found.host, "port": found.port} if found else None
 
 
 def _connect_link(info: dict[str, Any], export: str, stack: ExitStack) -> handshake.Negotiated:

@@ -10,6 +10,7 @@ not needed: a reconfigure replaces only dead connections, and none of a healthy 
 import contextlib
 import socket
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -94,12 +95,24 @@ class Watch:
                 fds = [link.sock.fileno() for link in links]
                 nbd_netlink.reconfigure(index, fds, identifier=attached.attachment_id)
         except errors.Error as error:
+            if self._follow(attached):
+                return False
             if self._away.get(attached.device) != str(error):
                 log.warning("no new connection yet", device=attached.device, reason=str(error))
             self._away[attached.device] = str(error)
             return False
         self._away.pop(attached.device, None)
         log.info("connections are replaced", device=attached.device, seconds=round(time.monotonic() - began, 2))
+        return True
+
+    def _follow(self, attached: Attached) -> bool:
+        """Whether the volume is at another host: the device's record says where, now, and the next look connects there."""
+        there = kernel_nbd.moved_to(attached.details["server"])
+        if there is None:
+            return False
+        details = {**attached.details, "server": {**attached.details["server"], **there}}
+        self._store.write(replace(attached, details=details))
+        log.warning("the volume is at another host", device=attached.device, host=there["host"], port=there["port"])
         return True
 
     def _grow_all(self) -> None:

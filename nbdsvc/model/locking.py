@@ -54,6 +54,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "volume.migrate_between_hosts": ("volume", "deletion"),
     "volume.retype_between_hosts": ("volume", "deletion"),
     "volume.migrate_in_use": ("volume", "deletion"),
+    "volume.migrate_in_use_between_hosts": ("volume", "deletion"),
     "volume.migrate_in_cluster": ("volume", "deletion", "snapshot"),
     "volume.finish_move": ("volume", "deletion"),
     "volume.manage": ("volume", "pool"),

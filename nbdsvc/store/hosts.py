@@ -11,6 +11,7 @@ from nbdsvc.store import host_tables
 _table = host_tables.hosts
 _c = _table.c
 _one = sa.select(_c.identity, _c.lost_at).where(_c.name == sa.bindparam("host"))
+_held = sa.select(_c.lost_at).where(_c.name == sa.bindparam("host")).with_for_update(read=True)
 _lost = sa.select(_c.name).where(_c.lost_at.is_not(None)).order_by(_c.name)
 _missing = sa.select(_c.name).where(_c.lost_at.is_not(None) | (_c.identity == "")).order_by(_c.name)
 
@@ -38,6 +39,11 @@ def is_lost(conn: sa.Connection, host: str) -> bool:
     """Whether the host was declared lost."""
     found = find(conn, host)
     return found is not None and found.lost_at is not None
+
+
+def is_lost_or_held(conn: sa.Connection, host: str) -> bool:
+    """As is_lost; a host that is not lost is not declared so before this transaction ends, either."""
+    return conn.execute(_held, {"host": host}).scalar_one_or_none() is not None
 
 
 def is_missing(conn: sa.Connection, host: str) -> bool:

@@ -26,6 +26,7 @@ KINDS = (
     "volume.migrate_between_hosts",
     "volume.retype_between_hosts",
     "volume.migrate_in_use",
+    "volume.migrate_in_use_between_hosts",
     "volume.migrate_in_cluster",
 )
 # The step of an operation in which the server of an export goes to the destination before the rows do.

@@ -24,9 +24,9 @@ from nbdsvc.types.queries import type_of_volume
 from nbdsvc.volumes.image_cache.evict import submit_eviction
 from nbdsvc.volumes.migrate import submit_migration
 from nbdsvc.volumes.moves.arguments import MoveArgs
-from nbdsvc.volumes.moves.in_use import check_movable_in_use, submit_in_use
 from nbdsvc.volumes.moves.mirror import InUseArgs
 from nbdsvc.volumes.moves.submit import check_movable
+from nbdsvc.volumes.moves.submit_in_use import check_movable_in_use, submit_in_use
 
 log = structlog.get_logger(__name__)
 
@@ -36,7 +36,8 @@ REASON = "evacuated"
 # Under way; its former object is still to be removed; waits for an operation; its last migration failed; cannot go.
 MOVING, LEFT_OVER, WAITING, FAILED, REFUSED = "moving", "left-over", "waiting", "failed", "refused"
 _ADVICE = {
-    "attached": "detach it, or let another backend of its host take it, where one NBD client uses it; then evacuate again",
+    "attached": "detach it, or let another backend of its host take it, or another host, where one NBD client uses it over "
+    "the network; then evacuate again",
     "group": "remove it from its group, then evacuate again",
     "snapshots": "delete its snapshots, then evacuate again",
     "replica": "give it a type without replication, then evacuate again",
@@ -191,7 +192,7 @@ def _submit(app: App, context: Context, seen: Volume) -> Evacuee:
 
 
 def _submit_in_use(app: App, conn: sa.Connection, context: Context, volume: Volume, wanted: VolumeType) -> str:
-    """To another backend of its host, under its client. The destination."""
+    """Under its client, to another backend of its host where one can take it, else to another host. The destination."""
     attachment_id = check_movable_in_use(conn, volume)
     destination = destination_for_type(app, conn, volume, wanted)
     args = InUseArgs(volume.id, True, lock_volume=False, attachment_id=attachment_id)

@@ -12,10 +12,10 @@ from nbdsvc.model.entities import Volume
 from nbdsvc.store import clusters, repositories
 from nbdsvc.volumes.moves.arguments import MoveArgs
 from nbdsvc.volumes.moves.in_cluster import submit_in_cluster
-from nbdsvc.volumes.moves.in_use import check_movable_in_use, submit_in_use
 from nbdsvc.volumes.moves.kinds import kinds
 from nbdsvc.volumes.moves.mirror import InUseArgs
 from nbdsvc.volumes.moves.submit import check_movable, check_no_snapshots, submit_move
+from nbdsvc.volumes.moves.submit_in_use import check_movable_in_use, submit_in_use
 
 _DURING = "maintenance"
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from asking import ask
 from backends import Backend
+from host_network import HostNetwork
 from serving import ServiceProcess
 from waiting import wait_until
 
@@ -25,16 +26,21 @@ CAPACITY = 40 * GIB
 
 
 class Between:
-    """api, and the hosts a and b with a simulator each; volumes are 1 GiB, with CONTENT at their start and at their end."""
+    """api, and the hosts a and b with a simulator each; volumes are 1 GiB, with CONTENT at their start and at their end.
+
+    network: where each host is in a network namespace of its own.
+    """
 
     def __init__(
         self,
         make_service: Callable[..., ServiceProcess],
         database: str,
         claim_seconds: float = CLAIM_SECONDS,
+        network: HostNetwork | None = None,
         **settings: object,
     ) -> None:
         self.database = database
+        self._network = network
         self._settings = settings
         self._claim_seconds = claim_seconds
         self.api = self._make(make_service, "api", "api")
@@ -57,11 +63,13 @@ class Between:
             backend=backend,
             database=self.database,
             host=name,
-            nbd_listen="127.0.0.1",
+            nbd_listen=self._network.address(name) if self._network and role == "host" else "127.0.0.1",
             claim_seconds=self._claim_seconds,
             **self._settings,
         )
         made.role = role
+        if self._network and role == "host":
+            made.launcher = self._network.run_in(name)
         return made
 
     @property

@@ -1,10 +1,12 @@
 """The private channel of a server, when threads or memory run out."""
 
+import contextlib
 import socket
 from pathlib import Path
 from typing import Any
 
-from nbdsvc.exports.nbd.control import SOCKET, Control, ServedVolume, _Switch
+from nbdsvc.exports.nbd.channel import SOCKET
+from nbdsvc.exports.nbd.control import Control, ServedVolume, _Switch
 
 
 class _WithoutThreads(Control):
@@ -13,15 +15,13 @@ class _WithoutThreads(Control):
     failures = 1
 
     def _hold(self, sock: socket.socket, request: dict[str, Any]) -> None:
-        with sock:
-            sock.sendall(b"held\n")
+        sock.sendall(b"held\n")
 
-    def _take(self, sock: socket.socket) -> None:
+    def _attend(self, sock: socket.socket) -> None:
         if self.failures:
             self.failures -= 1
-            with sock:
-                raise RuntimeError("can't start new thread")
-        super()._take(sock)
+            raise RuntimeError("can't start new thread")
+        super()._attend(sock)
 
 
 def test_a_failed_start_of_a_thread_does_not_end_the_channel(short_folder: Path) -> None:
@@ -36,6 +36,23 @@ def test_a_failed_start_of_a_thread_does_not_end_the_channel(short_folder: Path)
             sock.sendall(b'{"do": "hold", "hold_ms": 1}\n')
             answers.append(_received(sock))
     assert answers == [b"", b"held\n"]
+
+
+def test_a_silent_caller_keeps_no_other_one_waiting(short_folder: Path) -> None:
+    """Each caller has its own thread."""
+    volume = ServedVolume(lambda: None, lambda *_: None, set(), None)
+    channel = _WithoutThreads({"folder": str(short_folder)}, volume)
+    channel.failures = 0
+    channel.listen()
+    with contextlib.ExitStack() as stack:
+        for _ in range(8):
+            silent = stack.enter_context(socket.socket(socket.AF_UNIX))
+            silent.connect(str(short_folder / SOCKET))
+        sock = stack.enter_context(socket.socket(socket.AF_UNIX))
+        sock.settimeout(5)  # they are silent for ten
+        sock.connect(str(short_folder / SOCKET))
+        sock.sendall(b'{"do": "hold", "hold_ms": 1}\n')
+        assert _received(sock) == b"held\n"
 
 
 def _received(sock: socket.socket) -> bytes:

@@ -66,12 +66,12 @@ def test_every_pool_that_cannot_be_reached_is_listed_with_its_reason(app: App) -
             named_destination(app, conn, volume("v"), "shut@a#p")
 
 
-def test_a_volume_in_use_goes_within_its_host(app: App) -> None:
-    """Another host is refused by name, and the scheduler chooses none, whatever room it has."""
+def test_a_volume_in_use_goes_to_no_host_of_an_older_version(app: App) -> None:
+    """It is refused by name, and the scheduler chooses none, whatever room it has."""
     used = volume("v", status="in-use")
     with app.database.write() as conn:
         assert chosen_destination(app, conn, volume("v")) == "open@a#p"
         with pytest.raises(errors.NoRoom, match="open@a#p: ReachableHostFilter: the volume is in use"):
             chosen_destination(app, conn, used)
-        with pytest.raises(errors.InvalidInput, match="within its host here only; detach it first"):
+        with pytest.raises(errors.InvalidInput, match="is of a version that cannot move it"):
             named_destination(app, conn, used, "open@a#p")

@@ -4,12 +4,15 @@ volume.
 The plugin loads this module into nbdkit. A connection has one request (a JSON object with the key `do`) and one reply;
 the reply of a refusal or failure is `{"error": message}`. Only this user can open the socket, and NBD clients cannot.
 
-    start    destination, is_zero, rate   start a mirror (native/serve/mirror.h); the reply comes when writes go to both
+    start    destination, is_zero, rate   start a mirror (native/serve/mirror.h); the reply comes when writes go to both.
+                                          `uri` of the destination, where it is another host's export
     status                                state; done, size: bytes
     limit    rate                         bytes a second of the copy, 0: no limit
     cancel                                end the mirror; the source stays the volume
     switch   hold_ms, seconds             the destination becomes the volume; clients stay connected. Refused after `seconds`
-                                          without a certain record: commands that depend on it are refused until it is
+                                          without a certain record: commands that depend on it are refused until it is.
+                                          Where it is another host's export, this server kills itself behind the record,
+                                          and there is no reply
     hold     hold_ms                      clients' requests wait until the connection has another line or ends
     limit_clients  limits                 the limits of the volume's clients (limits.py), also of its other servers here
     limits                                the limits that they have now
@@ -22,7 +25,6 @@ it the destination, at whatever moment a process dies. The record is written whi
 is answered: however long the disk of the record takes, or should it hang, requests go on.
 """
 
-import contextlib
 import errno
 import json
 import os
@@ -36,12 +38,10 @@ from typing import Any, NamedTuple
 
 from nbdsvc._native import ffi, lib
 from nbdsvc.exports.nbd import limits, moved
+from nbdsvc.exports.nbd.channel import Channel, line, send
 
-SOCKET = "ctl.sock"
-# The most bytes of a request, and the seconds in which it has to arrive: one short line from a process of this user.
-_LONGEST, _SECONDS = 1 << 16, 10.0
-# A failing accept must not keep the server's processor.
-_PAUSE_SECONDS = 0.05
+# Connections to another host's export: as many as a copy between hosts has.
+_CONNECTIONS = 4
 # Milliseconds that requests wait at most while a mirror comes or goes.
 _HOLD_MS = 3000
 # How often requests are held so long for the last part of a switch, and the seconds between; then the server starts anew, at
@@ -90,75 +90,43 @@ class _Switch(threading.Thread):
             self.error = error
 
 
-class Control:
+class Control(Channel):
     """Serves the channel on a thread of its own. spec: the export's, whose location a switch changes."""
 
     def __init__(self, spec: dict[str, Any], volume: ServedVolume) -> None:
+        super().__init__(Path(spec["folder"]))
         self._spec, self._volume = spec, volume
-        self._folder = Path(spec["folder"])
         self._destination: dict[str, Any] | None = None
         self._gate = threading.Lock()  # of the volume's gate, which one at a time closes
         self._switching: _Switch | None = None
         # Held while the mirror is looked at, and while a switch, on its own thread, removes it.
         self._looking = threading.Lock()
 
-    def listen(self) -> None:
-        """Start the thread. A server that cannot make the socket serves its volume without the channel."""
-        path = self._folder / SOCKET
-        with contextlib.suppress(OSError):
-            path.unlink(missing_ok=True)
-            listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            listening.bind(str(path))
-            path.chmod(0o600)
-            listening.listen(8)
-            threading.Thread(target=self._serve, args=(listening,), name="control", daemon=True).start()
-
-    def _serve(self, listening: socket.socket) -> None:
-        while True:
-            try:
-                sock, _ = listening.accept()
-                sock.settimeout(_SECONDS)
-                self._take(sock)
-            except (OSError, RuntimeError):  # its caller went away; or no descriptor or thread is left, for a while
-                time.sleep(_PAUSE_SECONDS)
-
-    def _take(self, sock: socket.socket) -> None:
-        """A hold has a thread of its own, so that others are answered meanwhile."""
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(sock)
-            line = _line(sock)
-            if not _is_hold(line):
-                _send(sock, self._answer(line))
-                return
-            threading.Thread(target=self._hold, args=(sock, json.loads(line)), name="hold", daemon=True).start()
-            stack.pop_all()
-
     def _hold(self, sock: socket.socket, request: dict[str, Any]) -> None:
         """The gate opens whatever happens here."""
-        with sock, contextlib.suppress(OSError):
-            if not self._gate.acquire(blocking=False):
-                _send(sock, {"error": _BUSY})
-                return
-            try:
-                self._check_decided()
-                hold_ms = int(request["hold_ms"])
-                _check(lib.nbdsvc_served_hold(self._volume.served(), hold_ms))
-                end = self._wait(sock, hold_ms)
-            except (Refused, OSError) as error:
-                end = {"error": str(error)}
-            except Exception as error:
-                end = {"error": _MALFORMED.format(error)}
-            finally:
-                self._gate.release()
-            _send(sock, end)
+        if not self._gate.acquire(blocking=False):
+            send(sock, {"error": _BUSY})
+            return
+        try:
+            self._check_decided()
+            hold_ms = int(request["hold_ms"])
+            _check(lib.nbdsvc_served_hold(self._volume.served(), hold_ms))
+            end = self._wait(sock, hold_ms)
+        except (Refused, OSError) as error:
+            end = {"error": str(error)}
+        except Exception as error:
+            end = {"error": _MALFORMED.format(error)}
+        finally:
+            self._gate.release()
+        send(sock, end)
 
     def _wait(self, sock: socket.socket, hold_ms: int) -> dict[str, Any]:
         """Until the other end says something, is gone, or the time is over. Returns the second reply."""
         result = 0
         try:
-            _send(sock, {"state": "held"})
+            send(sock, {"state": "held"})
             sock.settimeout(hold_ms / 1000)
-            _line(sock)
+            line(sock)
         finally:
             result = lib.nbdsvc_served_release(self._volume.served())
         return {"state": "released"} if result == 0 else {"error": "requests went on before the end of the hold"}
@@ -185,14 +153,26 @@ class Control:
     def _start(self, request: dict[str, Any]) -> dict[str, Any]:
         destination = request["destination"]
         self._check_decided()
-        if "location" not in self._spec or destination["scheme"] not in ("file", "block"):
+        if "location" not in self._spec or destination["scheme"] not in ("file", "block", "nbd"):
             raise Refused(f"this server cannot mirror to a {destination['scheme']} location")
         if lib.nbdsvc_served_mirror_of(self._volume.served()) != ffi.NULL:
             raise Refused("its volume is mirrored already")
-        vol, rate = self._volume.open(destination["address"], False), int(request.get("rate", 0))
-        _check(lib.nbdsvc_served_mirror(self._volume.served(), vol, bool(request["is_zero"]), rate, _HOLD_MS))
+        is_zero, rate = bool(request["is_zero"]), int(request.get("rate", 0))
+        second = self._second(destination, request.get("uri"))
+        _check(lib.nbdsvc_served_mirror(self._volume.served(), second, is_zero, rate, _HOLD_MS))
         self._destination = destination
         return self._status(request)
+
+    def _second(self, destination: dict[str, Any], uri: Any) -> Any:
+        """The destination, opened: a volume of this host, or the export of another one."""
+        made, message = ffi.new("struct nbdsvc_second **"), ffi.new("struct nbdsvc_message *")
+        if destination["scheme"] != "nbd":
+            _check(lib.nbdsvc_second_create(self._volume.open(destination["address"], False), made))
+            return made[0]
+        result = lib.nbdsvc_second_connect(str(uri).encode(), _CONNECTIONS, message, made)
+        if result < 0:
+            raise Refused(ffi.string(message.text).decode(errors="replace") or os.strerror(-result))
+        return made[0]
 
     def _status(self, _request: dict[str, Any]) -> dict[str, Any]:
         now, served = ffi.new("struct nbdsvc_mirror_progress *"), self._volume.served()
@@ -255,8 +235,19 @@ class Control:
             raise Refused("the record of its switch is being written, on a disk that does not answer")
 
     def _go_on_at(self, served: Any, destination: dict[str, Any], hold_ms: int) -> None:
+        if destination["scheme"] == "nbd":
+            self._leave(destination)
         self._record(served, destination)
         self._adopt(served, destination, hold_ms)
+
+    def _leave(self, destination: dict[str, Any]) -> None:
+        """Another host goes on, and this server never writes again. What it has answered is at both places, and what it has
+        not is repeated there: it ends while they are bound, and its keeping shell starts one that says where the volume is.
+        """
+        try:
+            moved.record(self._folder, self._spec["location"], destination)
+        finally:
+            os.kill(os.getpid(), signal.SIGKILL)
 
     def _record(self, served: Any, destination: dict[str, Any]) -> None:
         """A record that is neither certain nor gone decides at the next start of a server, which therefore comes before the
@@ -300,27 +291,6 @@ class Control:
                 _check(lib.nbdsvc_served_switch(served))
         finally:
             lib.nbdsvc_served_resume(served)
-
-
-def _is_hold(line: bytes) -> bool:
-    try:
-        return bool(json.loads(line)["do"] == "hold")
-    except Exception:  # whatever is wrong with it is in the reply to it
-        return False
-
-
-def _send(sock: socket.socket, answer: dict[str, Any]) -> None:
-    sock.sendall(json.dumps(answer).encode() + b"\n")
-
-
-def _line(sock: socket.socket) -> bytes:
-    content = b""
-    while not content.endswith(b"\n") and len(content) < _LONGEST:
-        more = sock.recv(_LONGEST)
-        if not more:
-            break
-        content += more
-    return content
 
 
 def _check(result: int) -> None:

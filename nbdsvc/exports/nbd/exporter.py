@@ -2,18 +2,19 @@
 
 import re
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from nbdsvc import errors, process
 from nbdsvc.exporter import Access, ConnectionInfo, Connector, ExportSpec, Health, Inventory, check_scheme
-from nbdsvc.exports.nbd import connection, limits, processes
+from nbdsvc.exports.nbd import connection, limits, moved, processes
 from nbdsvc.exports.nbd.command import launch_command, pythonpath
 from nbdsvc.exports.nbd.holds import Holds
+from nbdsvc.exports.nbd.leaving import Leaving
 from nbdsvc.exports.nbd.limiting import Limiting
-from nbdsvc.exports.nbd.mirrors import Mirrors
+from nbdsvc.exports.nbd.redirect import is_redirect
 from nbdsvc.exports.nbd.state_dir import StateDir
 from nbdsvc.exports.note_version import VERSION, check_version, is_at, noted_location
 from nbdsvc.location import Location
@@ -30,7 +31,7 @@ _SERVED = ("volume_id", "read_only", "write_through", "tcp", "tls", "host", "fil
 _ATTACHMENT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-class NbdExporter(Mirrors, Holds, Limiting):
+class NbdExporter(Leaving, Holds, Limiting):
     """See nbdsvc/exporter.py for the contract.
 
     host_name: connectors on this host get the unix socket, others TCP. listen_address: the address of TCP sockets; None
@@ -93,8 +94,20 @@ class NbdExporter(Mirrors, Holds, Limiting):
         wanted, found = self._describe(spec), self._note(state)
         wanted["location"] = (self.moved_to(spec.id, spec.location) or spec.location).to_json()
         if not (found and _serves(found, wanted) and self._fault(state) == "" and self._is_limited(spec)):
-            self._start(state, wanted | {"port": spec.port or (found or {}).get("port")}, spec)
+            self._start(state, wanted | {"port": spec.port or (found or {}).get("port")}, spec.secret, spec.limits)
         return self._info(state, network=spec.access.network)
+
+    def redirect(self, export_id: str, uri: str) -> None:
+        """See the contract. By the export's own note, with its port and key: nothing where there is none."""
+        state = StateDir(self._root, export_id)
+        found = self._note(state)
+        if found is None or not is_redirect(found.get("location", {})):
+            return
+        programs = {"nbdkit": process.resolve("nbdkit"), "pythonpath": pythonpath()}
+        wanted = {**found, **programs, "location": Location("nbd", uri).to_json()}
+        if not (found["location"] == wanted["location"] and self._fault(state) == ""):
+            self._start(state, wanted, state.secret() if found["tls"] else None, {})
+        moved.forget(state.path)
 
     def remove(self, export_id: str) -> None:
         """End every server of the export, also one without a note."""
@@ -119,7 +132,7 @@ class NbdExporter(Mirrors, Holds, Limiting):
     def find(self, export_id: str) -> tuple[ExportSpec, ConnectionInfo] | None:
         state = StateDir(self._root, export_id)
         note = self._note(state)
-        if note is None:
+        if note is None or is_redirect(note.get("location", {})):
             return None
         access = Access(network=note["tcp"], needs_secret=note["tls"])
         spec = ExportSpec(export_id, note["volume_id"], noted_location(note), access, note["read_only"],
@@ -189,12 +202,12 @@ class NbdExporter(Mirrors, Holds, Limiting):
             lives = False
         return "" if lives else "its server does not answer"
 
-    def _start(self, state: StateDir, spec: dict[str, Any], wanted: ExportSpec) -> None:
+    def _start(self, state: StateDir, spec: dict[str, Any], secret: str | None, limited: Mapping[str, int]) -> None:
         """Start a server. After a failure an export with a port keeps its note, so that no other gets the port."""
         state.end_process()
         # No fsync for a new export: no initiator knows it yet, and the note is written again with the port.
-        state.write(spec, wanted.secret, durable=spec["port"] is not None)
-        limits.write(state.path, wanted.limits)
+        state.write(spec, secret, durable=spec["port"] is not None)
+        limits.write(state.path, limited)
         try:
             port = self._launch(state, spec)
         except errors.CommandFailed as error:
@@ -207,7 +220,7 @@ class NbdExporter(Mirrors, Holds, Limiting):
             raise errors.ExportFailed(export=state.id, reason=log or "it does not answer")
         found = int(port) if port.isdigit() else None
         if found is None or found != spec["port"]:
-            state.write({**spec, "port": found}, wanted.secret)
+            state.write({**spec, "port": found}, secret)
 
     def _launch(self, state: StateDir, spec: dict[str, Any]) -> str:
         """Start the daemon and return its output, the TCP port.

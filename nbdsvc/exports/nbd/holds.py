@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from nbdsvc import errors
+from nbdsvc.exports.nbd.channel import SOCKET
 
-_SOCKET = "ctl.sock"
 # Seconds beyond those of the hold in which a server says how it ended: it has nothing to do then.
 _MORE_SECONDS = 5.0
 _LONGEST = 1 << 16
@@ -23,7 +23,7 @@ class Holds:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             sock.settimeout(seconds + _MORE_SECONDS)
-            sock.connect(str(self._root / export_id / _SOCKET))
+            sock.connect(str(self._root / export_id / SOCKET))
             sock.sendall(json.dumps({"do": "hold", "hold_ms": int(seconds * 1000)}).encode() + b"\n")
             answer = _answer(sock)
         except (OSError, ValueError) as error:

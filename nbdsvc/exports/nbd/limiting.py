@@ -8,7 +8,7 @@ from typing import Any
 from nbdsvc import errors
 from nbdsvc.exporter import ExportSpec
 from nbdsvc.exports.nbd import limits as of_volume
-from nbdsvc.exports.nbd.channel import command
+from nbdsvc.exports.nbd.channel_client import command
 
 # Seconds. A server answers at once, unless it switches a mirror; whoever looks at limits does so again.
 _SECONDS = 2.0

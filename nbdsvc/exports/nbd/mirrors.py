@@ -5,9 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from nbdsvc import errors
+from nbdsvc.datapath.opening import nbd_uri
 from nbdsvc.exporter import MirrorState
 from nbdsvc.exports.nbd import moved
-from nbdsvc.exports.nbd.channel import SOCKET, command
+from nbdsvc.exports.nbd.channel import SOCKET
+from nbdsvc.exports.nbd.channel_client import command
+from nbdsvc.exports.nbd.redirect import ON_ITS_WAY
 from nbdsvc.exports.nbd.state_dir import StateDir
 from nbdsvc.location import Location
 
@@ -30,7 +33,9 @@ class Mirrors:
         if source is not None and note.get("location") != source.to_json():
             reason = f"its server does not have the volume at {source}: attach it anew"
             raise errors.ExportFailed(export=export_id, reason=reason)
-        self._command(export_id, do="start", destination=destination.to_json(), is_zero=is_zero, rate=rate)
+        where = {"uri": nbd_uri(destination)} if destination.scheme == "nbd" else {}
+        noted = Location("nbd", ON_ITS_WAY) if destination.scheme == "nbd" else destination
+        self._command(export_id, do="start", destination=noted.to_json(), is_zero=is_zero, rate=rate, **where)
 
     def mirror_state(self, export_id: str) -> MirrorState:
         """The state of the mirror, as the server reports it. Raises ExportFailed."""

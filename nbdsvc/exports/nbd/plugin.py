@@ -1,8 +1,9 @@
 """The export itself: a script for nbdkit's Python plugin (API version 2), control in Python and bytes in the C core.
 
 It runs in nbdkit's own interpreter, which has no virtual environment: the launcher sets PYTHONPATH. It imports nothing
-but nbdkit, the core, door.py, control.py, limits.py and moved.py. Each callback ends in one C call that releases the GIL;
-the thread state of nbdkit's worker threads is pinned (native/serve/thread_state.c), which is what makes that fast.
+but nbdkit, the core, door.py, control.py, limits.py, moved.py and redirect.py. Each callback ends in one C call that
+releases the GIL; the thread state of nbdkit's worker threads is pinned (native/serve/thread_state.c), which is what makes
+that fast.
 """
 
 import contextlib
@@ -16,7 +17,7 @@ from typing import Any
 import nbdkit
 
 from nbdsvc._native import ffi, lib
-from nbdsvc.exports.nbd import limits, moved
+from nbdsvc.exports.nbd import limits, moved, redirect
 from nbdsvc.exports.nbd.control import Control, ServedVolume
 from nbdsvc.exports.nbd.door import Door
 
@@ -132,6 +133,8 @@ def config(key: str, value: str) -> None:
     _spec.update(json.loads(Path(value).read_text(encoding="utf-8")), folder=str(folder))
     if "location" in _spec:
         _spec["location"] = moved.location_of(folder, _spec["location"])
+    if redirect.is_redirect(_spec.get("location", {})):
+        globals().update(redirect.callbacks(_spec, nbdkit, _door))
 
 
 def config_complete() -> None:

@@ -85,7 +85,7 @@ def _switch(run: Run[MoveArgs]) -> None:
             raise errors.Cancelled(operation=run.id)
         if any(each.exported for each in repositories.attachments_of(conn, volume.id)):
             raise errors.Conflict(reason=f"volume {volume.id} is in use")
-        if hosts.is_lost(conn, there):
+        if hosts.is_lost_or_held(conn, there):
             raise errors.BackendUnavailable(backend=run.args.destination, reason="its host was declared lost")
         if there not in clusters.hosts_of(conn, volume.host, volume.backend):
             reason = f"its host does not see the storage of volume {volume.id} any more"

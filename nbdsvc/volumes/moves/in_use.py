@@ -15,16 +15,12 @@ from dataclasses import replace
 import sqlalchemy as sa
 
 from nbdsvc import errors
-from nbdsvc.app import App
 from nbdsvc.exporter import MirrorExporter
 from nbdsvc.host import host_of
-from nbdsvc.model import names
-from nbdsvc.model.context import Context
-from nbdsvc.model.entities import Attachment, Volume
 from nbdsvc.model.locking import locks
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step, always
-from nbdsvc.store import backends, moves, repositories
+from nbdsvc.store import moves
 from nbdsvc.volumes.moves import ends
 from nbdsvc.volumes.moves.arguments import MoveArgs
 from nbdsvc.volumes.moves.create import create_destination, remove_destination
@@ -32,45 +28,6 @@ from nbdsvc.volumes.moves.finish import finish, remove_source
 from nbdsvc.volumes.moves.hooks import call_hooks
 from nbdsvc.volumes.moves.mirror import InUseArgs, end_mirror, exporter_of, mirror, switch, undo_mirror
 from nbdsvc.volumes.moves.places import read_places
-from nbdsvc.volumes.moves.submit import check_nothing_stays, submit_kind
-
-# Transports whose servers can mirror.
-_MIRRORING = ("nbd",)
-
-
-def check_movable_in_use(conn: sa.Connection, volume: Volume) -> str:
-    """The id of the attachment whose export will mirror. Unsupported where there are several, where it is not connected, and
-    where its transport cannot mirror; else as check_movable.
-    """
-    backends.check_not_frozen(conn, volume.full_host)
-    check_nothing_stays(conn, volume, "be migrated")
-    attached = [each for each in repositories.attachments_of(conn, volume.id) if each.status != "detached"]
-    if reason := _obstacle(attached):
-        raise errors.Unsupported(reason=f"volume {volume.id} is in use, and cannot be migrated now: {reason}")
-    return attached[0].id
-
-
-def _obstacle(attached: list[Attachment]) -> str | None:
-    if len(attached) != 1:
-        return f"it has {len(attached)} attachments, and the export of one can mirror it"
-    (only,) = attached
-    if not only.exported or only.status != "attached":
-        return f"its attachment {only.id} is {only.status}, and not connected"
-    if only.protocol not in _MIRRORING:
-        return f"its attachment {only.id} is exported by {only.protocol}, which cannot mirror; only nbd can"
-    return None
-
-
-def submit_in_use(
-    app: App, conn: sa.Connection, context: Context, volume: Volume, destination: str, args: InUseArgs
-) -> None:
-    """Submit the migration to `host@backend#pool`. The volume's status stays: its client goes on. Unsupported for another
-    host, whose server no client would find.
-    """
-    if names.split_host(destination)[0] != volume.host:
-        reason = f"volume {volume.id} is in use, and can be migrated within its host only; detach it first"
-        raise errors.Unsupported(reason=reason)
-    submit_kind(app, conn, context, MIGRATE_IN_USE, args, volume, destination, volume.volume_type_id)
 
 
 def _begin(run: Run[InUseArgs]) -> dict[str, bool]:
@@ -118,11 +75,13 @@ def _unlocking(args: MoveArgs) -> MoveArgs:
     return replace(args, lock_volume=False)
 
 
-def _succeed(conn: sa.Connection, operation: Operation, args: InUseArgs) -> None:
+def succeed_in_use(conn: sa.Connection, operation: Operation, args: InUseArgs) -> None:
+    """As ends.succeed: its status was never changed."""
     ends.succeed(conn, operation, _unlocking(args), "in-use")
 
 
-def _fail(conn: sa.Connection, operation: Operation, args: InUseArgs, error: errors.Error) -> None:
+def fail_in_use(conn: sa.Connection, operation: Operation, args: InUseArgs, error: errors.Error) -> None:
+    """As ends.fail."""
     ends.fail(conn, operation, _unlocking(args), error, "in-use")
 
 
@@ -135,4 +94,6 @@ STEPS: tuple[Step[InUseArgs], ...] = (
     Step("remove", _remove_source, stoppable=False),
 )
 
-MIGRATE_IN_USE = OperationType("volume.migrate_in_use", InUseArgs, STEPS, _locks, _succeed, _fail, modifies=True)
+MIGRATE_IN_USE = OperationType(
+    "volume.migrate_in_use", InUseArgs, STEPS, _locks, succeed_in_use, fail_in_use, modifies=True
+)

@@ -10,7 +10,7 @@ from nbdsvc.backends import placement
 from nbdsvc.exporter import Exporter, MirrorExporter
 from nbdsvc.host import Host, backend_of, host_of
 from nbdsvc.model.context import ADMIN, Context
-from nbdsvc.model.entities import Move
+from nbdsvc.model.entities import Move, Volume
 from nbdsvc.model.locking import locks
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import OperationType, Run, Step
@@ -82,11 +82,22 @@ def _remove(run: Run[FinishMoveArgs]) -> None:
         attachment = _mirroring(run, move)
         if attachment and not move.switched:
             _check_not_there(run, move, attachment)
-        host_of(run).remove_export(move.operation_id)
+        _remove_exports(run, move, volume)
         _end_copy(run, move, is_mirrored=attachment is not None)
         backend_of(run).driver.delete_volume(left_ref(move))
         if attachment and (move.switched or volume is None):
             mirror_exporter(host_of(run)).forget_move(attachment)
+
+
+def _remove_exports(run: Run[FinishMoveArgs], move: Move, volume: Volume | None) -> None:
+    """Those by which a volume was to come from another host, and by which its client was to find it here."""
+    host = host_of(run)
+    host.remove_export(move.operation_id)
+    with host.database.read() as conn:
+        operation = journal.rows.find(conn, move.operation_id)
+    attachment = operation.args.get("attachment_id") if operation else None
+    if attachment and not move.switched and (volume is None or volume.host != host.name):
+        host.remove_export(attachment)
 
 
 def _mirroring(run: Run[FinishMoveArgs], move: Move) -> str | None:
@@ -94,7 +105,9 @@ def _mirroring(run: Run[FinishMoveArgs], move: Move) -> str | None:
     host = host_of(run)
     with host.database.read() as conn:
         operation = journal.rows.find(conn, move.operation_id)
-    return operation.args.get("attachment_id") if operation else _recorded(host, move)
+    if operation is None:
+        return _recorded(host, move)
+    return operation.args.get("attachment_id") if operation.kind in moves.SERVER_SWITCHES else None
 
 
 def _recorded(host: Host, move: Move) -> str | None:

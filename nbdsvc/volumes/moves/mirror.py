@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 from nbdsvc import errors, journaled_copy
 from nbdsvc.datapath import source as sources
-from nbdsvc.exporter import Exporter, MirrorExporter, MirrorState
-from nbdsvc.host import Host, host_of
+from nbdsvc.driver import VolumeRef
+from nbdsvc.exporter import Exporter, LeavingExporter, MirrorExporter, MirrorState
+from nbdsvc.host import Backend, Host, host_of
+from nbdsvc.location import Location
 from nbdsvc.operations.operation_type import Run
 from nbdsvc.store import moves, repositories
 from nbdsvc.store import operations as journal
@@ -22,7 +24,7 @@ _AWAY_SECONDS = 90.0
 
 @dataclass(frozen=True)
 class InUseArgs(MoveArgs):
-    """Arguments of `volume.migrate_in_use`."""
+    """Arguments of `volume.migrate_in_use`, and of `volume.migrate_in_use_between_hosts`."""
 
     attachment_id: str = ""
 
@@ -41,6 +43,14 @@ def mirror_exporter(host: Host) -> MirrorExporter:
     raise errors.Unsupported(reason="no transport of this host can mirror a volume in use")
 
 
+def leaving_exporter(host: Host) -> LeavingExporter:
+    """As exporter_of, of one whose clients can follow a volume to another host."""
+    found = mirror_exporter(host)
+    if not isinstance(found, LeavingExporter):
+        raise errors.Unsupported(reason="no transport of this host can lead its clients to another one")
+    return found
+
+
 def mirror(run: Run[InUseArgs]) -> dict[str, int]:
     """Mirror until both places are equal. WriteFailed where the destination fails, ExportFailed where the server is away for
     long, Conflict where the attachment ends.
@@ -51,7 +61,9 @@ def mirror(run: Run[InUseArgs]) -> dict[str, int]:
     places = read_places(run)
     call_hooks(places, "before_volume_copy")
     _check_room(places)
-    return _Mirroring(run, places).until_synchronised()
+    source, destination = places.source, places.destination
+    target = destination.driver.location(places.there)
+    return Mirroring(run, exporter_of(run), source, places.here, target, destination).until_synchronised()
 
 
 def _check_room(places: Places) -> None:
@@ -61,13 +73,27 @@ def _check_room(places: Places) -> None:
         places.destination.driver.check_room(places.there.pool, stored)
 
 
-class _Mirroring:
-    """Starts the mirror, again where its server has started anew, and watches it."""
+class Mirroring:
+    """Starts the mirror and watches it; to a place of this host again where the server has started anew. What one has sent to
+    another host may still be on its way there when the next begins, and would overwrite what that writes: this is an error.
 
-    def __init__(self, run: Run[InUseArgs], places: Places) -> None:
-        self._run, self._places, self._id = run, places, run.args.attachment_id
-        self._exporter = exporter_of(run)
-        self._target = places.destination.driver.location(places.there)
+    destination: its backend, where it is of this host.
+    """
+
+    def __init__(
+        self,
+        run: Run[InUseArgs],
+        exporter: MirrorExporter,
+        source: Backend,
+        here: VolumeRef,
+        target: Location,
+        destination: Backend | None = None,
+    ) -> None:
+        self._run, self._id = run, run.args.attachment_id
+        self._exporter, self._target = exporter, target
+        self._here = source.driver.location(here)
+        self._backends = [source, *([destination] if destination else [])]
+        self._may_repeat = destination is not None
         self._rate = 0
         self._away_since: float | None = None
         self._has_served = False
@@ -108,19 +134,21 @@ class _Mirroring:
         """Of this operation's mirror: one from before its first try is an earlier one's, to another place."""
         found = self._exporter.mirror_state(self._id)
         if found.state != "none" and not journaled_copy.is_begun(self._run):
-            self._exporter.end_mirror(self._id, self._places.source.driver.location(self._places.here))
+            self._exporter.end_mirror(self._id, self._here)
             return self._exporter.mirror_state(self._id)
         return found
 
     def _start(self) -> None:
         is_zero = journaled_copy.begin_without_journal(self._run)
+        if not is_zero and not self._may_repeat:
+            reason = "its server has ended while it mirrored to another host: migrate the volume again"
+            raise errors.Conflict(reason=f"attachment {self._id}: {reason}")
         self._rate = self._limit()
-        here = self._places.source.driver.location(self._places.here)
-        self._exporter.start_mirror(self._id, self._target, is_zero=is_zero, rate=self._rate, source=here)
+        self._exporter.start_mirror(self._id, self._target, is_zero=is_zero, rate=self._rate, source=self._here)
 
     def _limit(self) -> int:
-        """Bytes a second: the least of what the operation and both backends may copy."""
-        limits = [self._run.rate, self._places.source.rate.rate, self._places.destination.rate.rate]
+        """Bytes a second: the least of what the operation and the backends of this host may copy."""
+        limits = [self._run.rate, *(each.rate.rate for each in self._backends)]
         return min((limit for limit in limits if limit), default=0)
 
     def _stay_away(self, error: errors.ExportFailed) -> None:

@@ -39,7 +39,7 @@ def send(run: Run[MoveArgs]) -> dict[str, int]:
     places = read_places(run)
     call_at_source(places, "before_volume_copy")
     try:
-        with _key_file(run) as key:
+        with key_file(run) as key:
             return _send(run, places, Location("nbd", run.results["serve"]["uri"], {"tls_psk_file": str(key)}))
     finally:
         call_at_source(places, "after_volume_copy")
@@ -63,7 +63,7 @@ def _key_path(host: Host, id: str) -> Path:
 
 
 @contextmanager
-def _key_file(run: Run[MoveArgs]) -> Iterator[Path]:
+def key_file(run: Run[MoveArgs]) -> Iterator[Path]:
     """The operation's key as libnbd reads it: of the user that the export has its id for."""
     host = host_of(run)
     with host.database.read() as conn:

@@ -1,0 +1,50 @@
+"""A redirect: what the export of a volume that went to another host says to clients that come to its former address.
+
+It is a server like the one before, at the same address and with the same key, whose location is that of another NBD server.
+NBD itself knows no redirect, so the volume's export is refused, and NBD_OPT_LIST has one more, NAME.moved, without a byte,
+whose description is the URI where the volume is now. connectors/redirected.py reads it, and people do by `nbdinfo --list`.
+"""
+
+import errno
+from collections.abc import Callable, Mapping
+from typing import Any
+
+# The address while the volume is on its way. No server is there: .invalid is reserved (RFC 2606).
+ON_ITS_WAY = "nbd://moving.invalid/"
+# Agents of other versions read these: they stay.
+SUFFIX, MOVED, MOVING = ".moved", "moved to ", "moving to another host"
+
+
+def is_redirect(location: Mapping[str, Any]) -> bool:
+    """Whether a note's location is that of a volume at another host."""
+    return bool(location.get("scheme") == "nbd")
+
+
+def callbacks(spec: Mapping[str, Any], nbdkit: Any, door: Any) -> dict[str, Callable[..., Any]]:
+    """The callbacks of the plugin, in place of those that serve a volume."""
+    name, address = spec["name"] + SUFFIX, spec["location"]["address"]
+    text = MOVING if address == ON_ITS_WAY else f"{MOVED}{address}"
+
+    def refuse(*_given: Any) -> Any:
+        nbdkit.set_error(errno.ESHUTDOWN)
+        raise OSError(errno.ESHUTDOWN, text)
+
+    def enter(_readonly: int) -> str:
+        door.enter()
+        return name if nbdkit.export_name() == name else str(refuse())
+
+    def no(_handle: str) -> bool:
+        return False
+
+    return {
+        **dict.fromkeys(("can_write", "can_flush", "can_zero", "can_fast_zero", "can_trim", "can_extents"), no),
+        **dict.fromkeys(("can_multi_conn", "is_rotational"), no),
+        **dict.fromkeys(("can_fua", "can_cache", "get_size"), lambda _handle: 0),
+        **dict.fromkeys(("pread", "pwrite", "zero", "trim", "flush", "cache", "extents"), refuse),
+        "list_exports": lambda _readonly, _is_tls: [(name, text)],
+        "default_export": lambda _readonly, _is_tls: "",
+        "open": enter,
+        "close": lambda _handle: None,
+        "export_description": lambda _handle: text,
+        "after_fork": lambda: None,
+    }
