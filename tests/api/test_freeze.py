@@ -14,7 +14,7 @@ from waiting import wait_until
 from world import TOKENS, Operation, World
 
 from drivers.memory import Faults
-from nbdsvc.service import OPERATION_TYPES
+from nbdsvc.operation_types import OPERATION_TYPES
 
 BODY = {"host": HOST_NAME}
 # Operations that change something, but nothing on the backend. A new one is added here, or refused: attachments are how

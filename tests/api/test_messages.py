@@ -13,7 +13,7 @@ from drivers.memory import Faults
 from nbdsvc import errors
 from nbdsvc.messages import events
 from nbdsvc.model.operation import Operation
-from nbdsvc.service import OPERATION_TYPES
+from nbdsvc.operation_types import OPERATION_TYPES
 
 NEWEST = "volume 3.71"
 KINDS = sorted(each.name for each in OPERATION_TYPES)

@@ -19,7 +19,7 @@ from serving import ServiceProcess
 from waiting import wait_until
 
 from drivers.memory import Faults
-from nbdsvc.service import CREATE_VOLUME
+from nbdsvc.volumes.create import CREATE_VOLUME
 
 NEWEST = "volume 3.44"
 Make = Callable[..., ServiceProcess]

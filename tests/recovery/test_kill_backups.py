@@ -10,7 +10,7 @@ from killing import BACKWARD, FORWARD
 from serving import ServiceProcess
 
 from nbdsvc import errors
-from nbdsvc.service import TYPES_BY_NAME
+from nbdsvc.operation_types import TYPES_BY_NAME
 
 CONNECTOR = {"host": "me", "ip": "127.0.0.1"}
 WRITTEN = b"backed up" * 1000

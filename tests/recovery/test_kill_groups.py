@@ -13,7 +13,7 @@ from serving import ServiceProcess
 from waiting import wait_until
 
 from nbdsvc import errors
-from nbdsvc.service import TYPES_BY_NAME
+from nbdsvc.operation_types import TYPES_BY_NAME
 
 CONTENT = b"whole..."
 KINDS = ("group.create", "group.update", "group.delete", "group.create_from_source", "group_snapshot.create",

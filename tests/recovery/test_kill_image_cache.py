@@ -9,7 +9,7 @@ from serving import PATIENCE, ServiceProcess
 from waiting import wait_until
 
 from nbdsvc import errors
-from nbdsvc.service import TYPES_BY_NAME
+from nbdsvc.operation_types import TYPES_BY_NAME
 
 CREATE = [step.name for step in TYPES_BY_NAME["volume.create"].steps]
 # The first volume's own steps, and then the only step of the entry's operation, which is of the same type.

@@ -15,7 +15,7 @@ from load_on import busy, loaded
 from postgres import Postgres
 from serving import HERE
 
-from nbdsvc.service import OPERATION_TYPES
+from nbdsvc.operation_types import OPERATION_TYPES
 
 # In the suite one order, in which an API is ahead of its hosts and a host of its APIs. NBDSVC_ORDERS=all: each of them.
 ORDERS = {

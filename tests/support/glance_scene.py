@@ -1,6 +1,7 @@
 """A service whose images are Glance's, and what users of the session's Keystone do with both."""
 
 import hashlib
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,17 @@ class Scene:
             "PUT", f"{self.glance.url}/v2/images/{id}/file", body=content, headers=headers, timeout=60
         )
         assert reply.status == 204, reply.data
+
+    def set_property(self, id: str, name: str, value: str) -> None:
+        import urllib3
+
+        kind = "application/openstack-images-v2.1-json-patch"
+        reply = urllib3.request(
+            "PATCH", f"{self.glance.url}/v2/images/{id}", timeout=60,
+            body=json.dumps([{"op": "replace", "path": f"/{name}", "value": value}]),
+            headers={"X-Auth-Token": self.token, "Content-Type": kind},
+        )  # fmt: skip
+        assert reply.status == 200, reply.data
 
     def in_glance(self, id: str) -> dict[str, Any] | None:
         """The image's record; None where there is none."""

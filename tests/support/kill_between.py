@@ -9,7 +9,7 @@ from killing import BACKWARD, FORWARD
 from serving import PATIENCE
 from waiting import wait_until
 
-from nbdsvc.service import TYPES_BY_NAME
+from nbdsvc.operation_types import TYPES_BY_NAME
 
 # Where each step runs: host a has the source.
 PLACES = {"create": "b", "serve": "b", "copy": "a", "unserve": "b", "switch": "b", "finish": "b", "remove": "a"}

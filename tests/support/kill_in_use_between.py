@@ -11,7 +11,7 @@ from killing import BACKWARD, FORWARD
 from serving import PATIENCE
 from waiting import wait_until
 
-from nbdsvc.service import TYPES_BY_NAME
+from nbdsvc.operation_types import TYPES_BY_NAME
 
 STEPS = [each.name for each in TYPES_BY_NAME[KIND].steps]
 # Before the client waits, while it does, and behind the switch.

@@ -8,7 +8,7 @@ from serving import ServiceProcess
 from waiting import wait_until
 
 from nbdsvc import errors
-from nbdsvc.service import TYPES_BY_NAME
+from nbdsvc.operation_types import TYPES_BY_NAME
 from nbdsvc.store import promises
 from nbdsvc.store.database import Database
 

@@ -11,7 +11,7 @@ from serving import PATIENCE, ServiceProcess
 from waiting import wait_until
 
 from nbdsvc import errors
-from nbdsvc.service import TYPES_BY_NAME
+from nbdsvc.operation_types import TYPES_BY_NAME
 
 PATTERN = 77
 LOCAL = {"host": "me", "ip": "127.0.0.1", "initiator": INITIATOR}

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from nbdsvc.model import locking
 from nbdsvc.model.operation import Lock
+from nbdsvc.operation_types import TYPES_BY_NAME
 from nbdsvc.operations.locks import excluded
-from nbdsvc.service import TYPES_BY_NAME
 from nbdsvc.store.operation_locks import Claimed
 
 ENDS = ("attachment.delete", "attachment.terminate", "volume.detach_all")

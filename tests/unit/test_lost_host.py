@@ -74,7 +74,7 @@ def test_who_returns_is_waited_for_again(database: Database, tmp_path: Path) -> 
 
 def test_types_that_remove_say_so() -> None:
     """What ends with its host is gone with it: a deletion has succeeded there; nothing else has. Backups are in a store."""
-    from nbdsvc.service import OPERATION_TYPES
+    from nbdsvc.operation_types import OPERATION_TYPES
 
     def removes(each: OperationType[object]) -> bool:
         return not each.name.startswith("backup.") and (

@@ -21,7 +21,7 @@ from nbdsvc.notifications.audit import Audit
 from nbdsvc.notifications.contract import Outcome
 from nbdsvc.notifications.delivery import Delivery
 from nbdsvc.notifications.sinks import LogFile, load_secret, make
-from nbdsvc.service import OPERATION_TYPES
+from nbdsvc.operation_types import OPERATION_TYPES
 from nbdsvc.store import hosts, migrate, outbox, repositories
 from nbdsvc.store.database import Database
 

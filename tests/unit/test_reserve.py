@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from nbdsvc import errors
-from nbdsvc.service import OPERATION_TYPES
+from nbdsvc.operation_types import OPERATION_TYPES
 from nbdsvc.store.reserve import Reserve
 
 

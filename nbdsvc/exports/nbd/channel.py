@@ -8,6 +8,7 @@ import json
 import socket
 import threading
 import time
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +21,20 @@ _CALLERS = 32
 _PAUSE_SECONDS = 0.05
 
 
-class Channel:
+class Channel(ABC):
     """folder: the export's. A subclass has the replies."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._room = threading.BoundedSemaphore(_CALLERS)
 
+    @abstractmethod
     def _answer(self, request: bytes) -> dict[str, Any]:
-        raise NotImplementedError
+        """The reply to a line that is no hold; `error` in it says why it is refused."""
 
+    @abstractmethod
     def _hold(self, sock: socket.socket, request: dict[str, Any]) -> None:
-        raise NotImplementedError
+        """Hold the clients until the connection ends, and say on it how that went."""
 
     def listen(self) -> None:
         """Start the thread. A server that cannot make the socket serves its volume without the channel."""
