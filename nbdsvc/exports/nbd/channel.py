@@ -8,6 +8,7 @@ import json
 import socket
 import threading
 import time
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +21,20 @@ _CALLERS = 32
 _PAUSE_SECONDS = 0.05
 
 
-class Channel:
+class Channel(ABC):
     """folder: the export's. A subclass has the replies."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._room = threading.BoundedSemaphore(_CALLERS)
 
+    @abstractmethod
     def _answer(self, request: bytes) -> dict[str, Any]:
-        raise NotImplementedError
+        """The reply to a line."""
 
+    @abstractmethod
     def _hold(self, sock: socket.socket, request: dict[str, Any]) -> None:
-        raise NotImplementedError
+        """Reply to a hold, while it lasts and at its end."""
 
     def listen(self) -> None:
         """Start the thread. A server that cannot make the socket serves its volume without the channel."""
