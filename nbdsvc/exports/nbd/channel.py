@@ -30,11 +30,11 @@ class Channel(ABC):
 
     @abstractmethod
     def _answer(self, request: bytes) -> dict[str, Any]:
-        """The reply to a line that is no hold; `error` in it says why it is refused."""
+        """The reply to a line."""
 
     @abstractmethod
     def _hold(self, sock: socket.socket, request: dict[str, Any]) -> None:
-        """Hold the clients until the connection ends, and say on it how that went."""
+        """Reply to a hold, while it lasts and at its end."""
 
     def listen(self) -> None:
         """Start the thread. A server that cannot make the socket serves its volume without the channel."""
