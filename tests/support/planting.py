@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from serving import PATIENCE
+from serving import PATIENCE, forget_limits
 from waiting import wait_until
 
 from drivers.marks import OWNER
@@ -164,6 +164,7 @@ class Planted:
         for path in (self.state / "exports").iterdir():
             if path.is_dir():
                 self.export(path.name).end_process()
+        forget_limits(self.state / "exports")
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from forking import ForkedService
 from waiting import wait_until
 
 from nbdsvc.cli.client import Client
+from nbdsvc.exports.nbd import limits as of_volume
 from nbdsvc.exports.nbd import processes
 from nbdsvc.exports.nbd.state_dir import StateDir
 from nbdsvc.model import states
@@ -29,6 +30,13 @@ READY, READY_SECONDS = " ready on ", 60 * PATIENCE
 USUAL = ((), {}, HERE.parents[1], HERE / "crashing.py")
 UNFINISHED = ("pending", "running", "undoing")
 _IN_FLIGHT = states.VOLUME_IN_FLIGHT | states.SNAPSHOT_IN_FLIGHT | states.GROUP_IN_FLIGHT | states.BACKUP_IN_FLIGHT
+
+
+def forget_limits(exports: Path) -> None:
+    """Of servers that were killed: an exporter removes it with the last export of a volume."""
+    shared = of_volume.shared_path(exports, "*")
+    for path in shared.parent.glob(shared.name):
+        path.unlink()
 
 
 @dataclass(frozen=True)
@@ -146,6 +154,7 @@ class ServiceProcess:
             folder = StateDir(root, path.name)
             folder.end_process()
             folder.remove()
+        forget_limits(root)
 
     def settle(self, seconds: float = 60 * PATIENCE) -> None:
         """Wait until no operation is unfinished. Looked at twice: the end of one may submit another, in a state that was
