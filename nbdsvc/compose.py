@@ -239,7 +239,8 @@ def _spool(settings: Settings) -> Spool:
 def _kept(settings: Settings) -> list[Path]:
     """Folders of the service itself, in which nothing may be named by a path."""
     pools = [folder for name in settings.served_backends for folder in settings.pool_folders(name)]
-    return [settings.state_dir, *pools]
+    images = [settings.images_path, *map(Path, settings.glance_folders)]
+    return [settings.state_dir, *images, *pools]
 
 
 def _ca_file(settings: Settings) -> Path | None:

@@ -185,7 +185,7 @@ def restore(request: CurrentRequest, id: str, body: RestoreBody) -> JSONResponse
 
 
 def _reset(request: ApiRequest, id: str, body: ResetStatus) -> None:
-    reset_backup_status(request.app, id, body.status)
+    reset_backup_status(request.app, request.context, id, body.status)
 
 
 def _force_delete(request: ApiRequest, id: str, _body: Any) -> None:

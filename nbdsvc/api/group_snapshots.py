@@ -98,7 +98,7 @@ def delete(request: CurrentRequest, id: str) -> Response:
 
 
 def _reset(request: ApiRequest, id: str, body: ResetStatus) -> None:
-    reset_group_snapshot_status(request.app, id, body.status)
+    reset_group_snapshot_status(request.app, request.context, id, body.status)
 
 
 ACTIONS = {"reset_status": Action(_reset, ResetStatus, since=_RESET)}

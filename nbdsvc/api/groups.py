@@ -185,7 +185,7 @@ def _delete(request: ApiRequest, id: str, body: Deletion) -> None:
 
 
 def _reset(request: ApiRequest, id: str, body: ResetStatus) -> None:
-    reset_group_status(request.app, id, body.status)
+    reset_group_status(request.app, request.context, id, body.status)
 
 
 def _replicate(verb: Literal["enable", "disable"]) -> Any:

@@ -1,15 +1,14 @@
 """Actions of volumes that concern images: make one of a volume, write one over it, and what is known of the volume's own."""
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from fastapi.responses import Response
-from pydantic import Field
 
 from nbdsvc import metadata
 from nbdsvc.api import steps, views
 from nbdsvc.api.actions import Action
-from nbdsvc.api.request import ApiRequest, Body, Key, Metadata, Text, answer
+from nbdsvc.api.request import ApiRequest, Body, ImageName, Key, Metadata, answer
 from nbdsvc.types.queries import type_of_volume
 from nbdsvc.volumes.reimage import reimage_volume
 from nbdsvc.volumes.upload import upload_volume
@@ -19,7 +18,7 @@ from nbdsvc.volumes.upload_request import UploadVolumeRequest
 class Upload(Body):
     """Make an image of the volume; with `force` also while it is in use."""
 
-    image_name: Annotated[Text, Field(min_length=1)]
+    image_name: ImageName
     force: bool = False
     disk_format: str = "raw"
     container_format: Literal["bare"] = "bare"

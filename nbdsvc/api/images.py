@@ -6,7 +6,7 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import Field
 
 from nbdsvc.api import strict
-from nbdsvc.api.request import Body, CurrentRequest, Key, Text, answer
+from nbdsvc.api.request import Body, CurrentRequest, ImageName, answer
 from nbdsvc.images.catalog import ImageChanges, delete_image, get_image, list_images, set_image
 from nbdsvc.images.index import SAVING, Image
 from nbdsvc.volumes.import_image import ImportImageRequest, import_image
@@ -18,7 +18,7 @@ class Import(Body):
     """The image to make. imageRef: an id, a name, a path that is allowed, or a URL."""
 
     imageRef: Annotated[str, Field(min_length=1, max_length=2048)]  # noqa: N815 - the API's name
-    name: Annotated[Text, Field(min_length=1)]
+    name: ImageName
     disk_format: Literal["raw", "qcow2"] = "raw"
     visibility: Literal["community", "public", "private", "shared"] = "private"
     protected: bool = False
@@ -33,10 +33,10 @@ class ImportBody(Body):
 class Change(Body):
     """What is to be said of an image. members: the projects that may use it while it is shared, all of them."""
 
-    name: Annotated[Text, Field(min_length=1)] | None = None
+    name: ImageName | None = None
     visibility: Literal["community", "public", "private", "shared"] | None = None
     protected: bool | None = None
-    members: list[Key] | None = None
+    members: list[ImageName] | None = None
 
 
 class ChangeBody(Body):

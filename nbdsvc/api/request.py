@@ -4,7 +4,7 @@ from typing import Annotated, Any, cast
 
 from fastapi import Depends, Request
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from nbdsvc import errors
 from nbdsvc.api.microversions import Version
@@ -19,6 +19,16 @@ Text = Annotated[str, StringConstraints(max_length=255, pattern=r"^[^\x00-\x1f\x
 LongText = Annotated[str, StringConstraints(max_length=255, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f]*$")]
 Key = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Metadata = dict[Key, Text]
+
+
+def _printable(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError("must have printable characters only")
+    return value
+
+
+# An image's index has its name, and what is not printable in an index is not read.
+ImageName = Annotated[str, StringConstraints(min_length=1, max_length=255), AfterValidator(_printable)]
 
 
 def _no_float(value: Any) -> Any:

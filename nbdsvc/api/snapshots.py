@@ -154,7 +154,7 @@ def delete(request: CurrentRequest, id: str) -> Response:
 
 
 def _reset(request: ApiRequest, id: str, body: ResetStatus) -> None:
-    reset_snapshot_status(request.app, id, body.status)
+    reset_snapshot_status(request.app, request.context, id, body.status)
 
 
 def _force_delete(request: ApiRequest, id: str, _body: Any) -> None:

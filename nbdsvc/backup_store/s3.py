@@ -106,9 +106,14 @@ class S3Store:
         while True:
             page: dict[str, Any] = self._call(lambda client: client.list_objects_v2(**wanted))
             yield page
-            if not (page.get("IsTruncated") and page.get("NextContinuationToken")):
+            if not page.get("IsTruncated"):
                 return
-            wanted["ContinuationToken"] = page["NextContinuationToken"]
+            token = page.get("NextContinuationToken")
+            if not token or token == wanted.get("ContinuationToken"):
+                # A part is no list: what is not in it would be taken for what no backup needs.
+                reason = f"{self.where}: the server cuts a list short and does not go on (ListObjectsV2)"
+                raise errors.BackendUnavailable(backend=self.name, reason=reason)
+            wanted["ContinuationToken"] = token
 
     def move(self, name: str, new: str) -> bool:
         bucket, key = self._place.bucket, self._key(new)

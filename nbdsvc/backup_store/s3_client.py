@@ -88,11 +88,12 @@ def make_client(place: S3Place, name: str) -> Any:
         access, secret = load_credentials(place.credentials)
     except errors.ConfigError as error:
         raise errors.BackendUnavailable(backend=name, reason=str(error)) from None
-    session = Session()
-    # Nothing of this machine's user decides what a service does.
-    for variable in ("config_file", "credentials_file", "profile"):
-        session.set_config_variable(variable, None if variable == "profile" else "/dev/null")
+    # Nothing of this machine's user, and no variable, decides what a service does.
+    session = Session(session_vars={"profile": (None, None, None, None)})
+    for variable in ("config_file", "credentials_file"):
+        session.set_config_variable(variable, "/dev/null")
     config = Config(
+        ignore_configured_endpoint_urls=True,
         connect_timeout=min(_CONNECT_SECONDS, place.timeout),
         read_timeout=place.timeout,
         max_pool_connections=_CONNECTIONS,

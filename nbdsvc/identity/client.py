@@ -174,5 +174,5 @@ def _identity(content: bytes) -> Identity:
             frozenset(str(role["name"]) for role in token.get("roles", ())),
             datetime.fromisoformat(token["expires_at"]).timestamp(),
         )
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise errors.IdentityUnavailable(reason="its reply is none of Keystone's") from None

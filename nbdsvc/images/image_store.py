@@ -148,9 +148,10 @@ class ImageFolder:
             known = parse(_read(folder, f"{id}.json"), id) if folder >= 0 else None
         if known and owner is not None and known.owner != owner:
             return
-        # The index first: an image without its data would be a broken one.
-        atomic_file.remove(self._folder / f"{id}.json")
-        (self._folder / f"{id}.data").unlink(missing_ok=True)
+        with self._beginning:  # else a change of the image would write its index again
+            # The index first: an image without its data would be a broken one.
+            atomic_file.remove(self._folder / f"{id}.json")
+            (self._folder / f"{id}.data").unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[int]:
@@ -182,7 +183,12 @@ class ImageFolder:
         return mark, _indexed(folder, stem, statuses[1]) if indexed else _dropped(name, suffix, *statuses[0])
 
     def _write(self, image: Image) -> None:
-        atomic_file.write(self._folder / f"{image.id}.json", unparse(image))
+        """InvalidInput for an index that could not be read back: its image would be in no list and in no quota."""
+        content = unparse(image)
+        if len(content) > _INDEX_MAX or parse(content, image.id) is None:
+            reason = "its name and members must be printable, and not so long together"
+            raise errors.InvalidInput(field="image", value=image.id, reason=reason)
+        atomic_file.write(self._folder / f"{image.id}.json", content)
 
 
 def check_limits(limits: tuple[int, int], used: tuple[int, int], size: int) -> None:

@@ -136,7 +136,7 @@ class Images:
         path = self.folder.path(image) if image else self._permitted(reference)
         fd = self.folder.open(image) if image else _open_path(path)
         try:
-            return of_file(image.id if image else str(path), os.fstat(fd), disk, beside(path))
+            return of_file(image.id if image else str(path), os.fstat(fd), disk, beside(path), _shown(image))
         finally:
             os.close(fd)
 
@@ -225,7 +225,7 @@ class Images:
             facts = replace(facts, virtual_size=source.size)  # an old VHD is as large as its geometry says
             wanted = beside(path)
             check = Check(wanted, reader(fd), status.st_size, name)
-            version = of_file(image.id if image else str(path), status, how.disk, wanted)
+            version = of_file(image.id if image else str(path), status, how.disk, wanted, _shown(image))
             return OpenImage(
                 facts, source, _digest(mark), name, image.id if image else None, check, version, path.as_uri()
             )
@@ -243,6 +243,11 @@ def _open_path(path: Path) -> int:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
         raise errors.NotFound(resource="Image", id=path.name) from error
+
+
+def _shown(image: Image | None) -> list[str]:
+    """What a volume shows of an image of the folder, and how the image is read."""
+    return [image.name, image.disk_format] if image else []
 
 
 def _is_path(reference: str) -> bool:

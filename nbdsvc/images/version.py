@@ -10,6 +10,7 @@ import json
 import os
 import stat
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nbdsvc.images.checksum import Checksum
@@ -32,8 +33,11 @@ class ImageVersion:
         return hashlib.sha256(json.dumps([self.id, self.tag]).encode()).hexdigest()
 
 
-def of_file(id: str, status: os.stat_result, disk: str | None, checksum: Checksum | None) -> ImageVersion | None:
-    """The version of a regular file; disk: which one of an appliance; checksum: the wanted one.
+def of_file(
+    id: str, status: os.stat_result, disk: str | None, checksum: Checksum | None, shown: Sequence[str] = ()
+) -> ImageVersion | None:
+    """The version of a regular file; disk: which one of an appliance; checksum: the wanted one; shown: what volumes show
+    of it, for a clone shows what its entry shows.
 
     None for a file that was changed a moment ago: a further change might have the same time. The inode's own time of change
     is a part of the tag, because a program can set the time of modification back.
@@ -42,4 +46,4 @@ def of_file(id: str, status: os.stat_result, disk: str | None, checksum: Checksu
     if not stat.S_ISREG(status.st_mode) or abs(time.time() - changed) < _TICK_SECONDS:
         return None
     file = [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
-    return ImageVersion(id, json.dumps([*file, disk, checksum.digest if checksum else None]))
+    return ImageVersion(id, json.dumps([*file, disk, checksum.digest if checksum else None, *shown]))

@@ -37,7 +37,7 @@ UNNUMBERED = frozenset(
     volume.revert volume.verify volume.finish_move snapshot.manage snapshot.unmanage group.create group.create_from_source
     group.update group.delete group.replicate group_snapshot.create group_snapshot.delete backup.import backup.verify
     backup.collect backend.freeze backend.thaw backend.failover host.list_manageable host.set_log host.get_log
-    host.explain""".split()
+    host.explain host.limit_exports image.import volume.migrate_in_use_between_hosts""".split()
 )
 _OTHER_ACTION = "000"
 # Cinder's numbers of details. What the error says counts first, then what the operation was to do.
@@ -59,9 +59,11 @@ _DETAILS_OF_KINDS = {
     ("backup.restore", "InvalidState"): "017",
     ("volume.extend", "InvalidState"): "027",
     ("volume.upload", "InvalidState"): "027",
+    ("volume.upload_to_glance", "InvalidState"): "027",
 }
 _OTHER_DETAILS = {
     "volume.upload": "004",
+    "volume.upload_to_glance": "004",
     "volume.extend": "010",
     "volume.create": "012",
     "snapshot.create": "013",

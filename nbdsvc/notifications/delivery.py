@@ -31,6 +31,7 @@ class Delivery:
     def __init__(self, database: Database, host: str, sink: Sink, days: float) -> None:
         self._database, self._host, self._sink, self._days = database, host, sink, days
         self._pause, self._not_before, self._tidied = 0.0, 0.0, -_TIDY_SECONDS
+        self._loss_not_before = 0.0
 
     def look(self) -> None:
         """Deliver what is there, as far as the receiver takes it. Called at every LOOK_SECONDS, by one thread."""
@@ -54,7 +55,7 @@ class Delivery:
         with self._database.read() as conn:
             loss = outbox.loss_of(conn, self._host)
             found = outbox.waiting(conn, self._host, _BATCH)
-        if loss and not self._report(loss):
+        if loss and clock.monotonic() >= self._loss_not_before and not self._report(loss):
             return False
         if not found:
             return False
@@ -68,7 +69,9 @@ class Delivery:
             with self._database.write() as conn:
                 outbox.loss_reported(conn, self._host, loss)
         self._note(outcome)
-        return bool(outcome.delivered)
+        if outcome.refused:  # it stays counted, and holds up nothing that waits behind it
+            self._loss_not_before = clock.monotonic() + _LONGEST_PAUSE
+        return bool(outcome.delivered) or outcome.refused
 
     def _settle(self, found: list[Undelivered], outcome: Outcome) -> None:
         sequences = [each.sequence for each in found]

@@ -27,11 +27,13 @@ EVENTS: Mapping[str, str] = {
     "volume.migrate_between_hosts": "volume.migrate",
     "volume.migrate_in_cluster": "volume.migrate",
     "volume.migrate_in_use": "volume.migrate",
+    "volume.migrate_in_use_between_hosts": "volume.migrate",
     "volume.retype": "volume.retype",
     "volume.retype_between_hosts": "volume.retype",
     "volume.revert": "volume.revert",
     "volume.reimage": "volume.reimage",
     "volume.upload": "volume.copy_volume_to_image",
+    "volume.upload_to_glance": "volume.copy_volume_to_image",
     "volume.accept_transfer": "volume.transfer.accept",
     "snapshot.create": "snapshot.create",
     "snapshot.delete": "snapshot.delete",
@@ -69,7 +71,7 @@ MEMBERS: Mapping[str, tuple[tuple[str, str, str], ...]] = {
 UNREPORTED = frozenset(
     """volume.finish_move volume.promote_replica volume.reenable_replication volume.verify group.replicate backup.verify
     backup.collect attachment.terminate attachment.repair host.list_manageable host.set_log host.get_log host.explain
-    backend.freeze backend.thaw backend.failover""".split()
+    host.limit_exports image.import backend.freeze backend.thaw backend.failover""".split()
 )
 
 

@@ -1,5 +1,6 @@
 """Where notifications go: a file or standard output, as lines of JSON, or a web server."""
 
+import fcntl
 import json
 import os
 import stat
@@ -81,6 +82,7 @@ class LogFile:
             os.close(fd)
 
     def _append(self, fd: int, content: bytes, count: int) -> Outcome:
+        fcntl.flock(fd, fcntl.LOCK_EX)  # what another host's process appends must not be cut off with a line of ours
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             return Outcome(0, f"{self._path} is no file")

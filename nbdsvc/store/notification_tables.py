@@ -10,7 +10,7 @@ _NAME = sa.String(255)
 notifications = sa.Table(
     "notifications",
     metadata,
-    sa.Column("sequence", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("sequence", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
     sa.Column("host", _NAME, nullable=False),
     sa.Column("message", sa.JSON, nullable=False),
     sa.Column("created_at", sa.DateTime, nullable=False),

@@ -30,11 +30,10 @@ def allocate_for_image(run: Run[Any], volume: VolumeRef, reference: str, *, chec
     changed, and what is copied over it leaves the zeros out. Raises as opening the image, and as the driver.
     """
     backend, context = backend_of(run), image_context(read_volume(run, volume.id), checked=checked)
-    may_clone = backend.caches_images or backend.driver.facts.clones_images
     cached = find_cached(run, read_volume(run, volume.id), reference, context)
     if cached and (made := _cloned(run, volume, cached)):
         return made
-    if cached or (run.operation.attempts and may_clone):
+    if cached or run.operation.attempts:  # whether it may clone now does not say what it made before
         backend.driver.delete_volume(volume)
     elif made := _cloned_by_driver(run, volume, reference, checked=checked):
         return made

@@ -1,7 +1,7 @@
 """os-migrate_volume_completion: a hypervisor has copied a volume in use into another one, and uses that from now on."""
 
 from nbdsvc import errors
-from nbdsvc.app import App, Waiting
+from nbdsvc.app import App, Waiting, owner_scope
 from nbdsvc.attachments.attach import attach_volume
 from nbdsvc.attachments.detach import detach_volume
 from nbdsvc.model.context import Context
@@ -16,7 +16,7 @@ def complete_migration(app: App, context: Context, id: str, new_volume_id: str, 
     a volume of one is refused: InvalidInput. Raises NotFound, and what attach_volume and detach_volume raise.
     """
     with app.database.read() as conn:
-        volume, new = (repositories.volumes.get(conn, each) for each in (id, new_volume_id))
+        volume, new = (repositories.volumes.get(conn, each, owner_scope(context)) for each in (id, new_volume_id))
         attached = [each for each in repositories.attachments_of(conn, id) if each.status == "attached"]
     _check(volume, new)
     moved = [] if error else attached

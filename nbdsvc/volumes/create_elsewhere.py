@@ -52,9 +52,9 @@ def _go_on(app: App, conn: sa.Connection, operation: Operation, args: CreateArgs
     volume = repositories.volumes.find(conn, args.volume_id)
     if volume is None or volume.status not in _CREATING or not _may_go_on(operation, error):
         return False
-    if evicted := _evict(app, conn, volume, error):
+    if evicted := _evict(app, conn, volume, error, args.after):
         # In the same pool, once they are gone: each such attempt leaves fewer of them.
-        return _move(app, conn, operation, volume.full_host, replace(args, after=evicted))
+        return _move(app, conn, operation, volume.full_host, replace(args, after=(*args.after, *evicted)))
     if len(args.tried) + 1 >= app.settings.scheduler_max_attempts:
         return False
     tried = (*args.tried, {"pool": volume.full_host, "error": operation.error})
@@ -65,11 +65,15 @@ def _go_on(app: App, conn: sa.Connection, operation: Operation, args: CreateArgs
     return pool is not None and _move(app, conn, operation, pool, replace(args, tried=tried))
 
 
-def _evict(app: App, conn: sa.Connection, volume: Volume, error: errors.Error) -> tuple[str, ...]:
-    """Cached images that go because the volume's pool is full; none for a volume that is to be one itself."""
+def _evict(
+    app: App, conn: sa.Connection, volume: Volume, error: errors.Error, before: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Cached images that go because the volume's pool is full, but for those that were to go `before`; none for a volume
+    that is to be one itself.
+    """
     if not isinstance(error, errors.OutOfSpace) or volume.project_id == names.IMAGE_CACHE:
         return ()
-    return make_room(app, conn, volume.full_host, volume.size)
+    return make_room(app, conn, volume.full_host, volume.size, before)
 
 
 def _may_go_on(operation: Operation, error: errors.Error) -> bool:

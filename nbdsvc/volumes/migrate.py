@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from nbdsvc.app import App
+from nbdsvc.app import App, owner_scope
 from nbdsvc.backends.destination import chosen_destination, destination_in_cluster, named_destination
 from nbdsvc.model import states
 from nbdsvc.model.context import Context
@@ -37,14 +37,14 @@ class MigrateRequest:
 
 
 def migrate_volume(app: App, context: Context, id: str, request: MigrateRequest) -> None:
-    """Start migrating a volume, also one in use by one NBD client. For administrators, whatever the volume's project.
+    """Start migrating a volume, also one in use by one NBD client. Whatever its project, for administrators.
 
     Raises NotFound; InvalidInput for a destination that there is not, that is the volume's pool or cannot take it, and where
     the volume has snapshots; InvalidState for its status, Unsupported for other uses, Conflict while it is being
     moved; NoValidBackend and NoRoom where the scheduler finds no pool.
     """
     with app.change() as conn:
-        volume = repositories.volumes.get_for_update(conn, id)
+        volume = repositories.volumes.get_for_update(conn, id, owner_scope(context))
         if volume.status == "in-use":
             _migrate_in_use(app, conn, context, volume, request)
             return

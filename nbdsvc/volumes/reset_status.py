@@ -1,7 +1,7 @@
 """Force the status of a volume (os-reset_status)."""
 
 from nbdsvc import errors
-from nbdsvc.app import App
+from nbdsvc.app import App, owner_scope
 from nbdsvc.attachments.detach_all import submit_detach_all
 from nbdsvc.model.context import Context
 from nbdsvc.store import operations as journal
@@ -15,7 +15,7 @@ def reset_status(app: App, context: Context, id: str, changes: dict[str, str]) -
     Raises NotFound, Conflict while an operation works on the volume, InvalidInput for `in-use` without attachments.
     """
     with app.change() as conn:
-        volume = repositories.volumes.get_for_update(conn, id)  # no operation may begin meanwhile
+        volume = repositories.volumes.get_for_update(conn, id, owner_scope(context))  # no operation may begin meanwhile
         if journal.busy(conn, id):
             raise errors.Conflict(reason=f"an operation on volume {id} is under way; cancel it instead")
         attachments = repositories.attachments_of(conn, id)

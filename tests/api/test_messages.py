@@ -104,4 +104,4 @@ def test_failures_of_each_resource(
     assert ask_for(service, "GET", "/v3/messages?event_id=VOLUME_VOLUME_008_002")["messages"] == []
     assert ask_for(service, "GET", "/v3/messages?event_id=VOLUME_VOLUME_999_999")["messages"] == []
     reported = {"volume.create.error", "snapshot.create.error", "volume.resize.error", "group_snapshot.create.error"}
-    wait_until(lambda: all(each in events_file.read_text() for each in reported), 60)
+    wait_until(lambda: events_file.exists() and all(each in events_file.read_text() for each in reported), 60)

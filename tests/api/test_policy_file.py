@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from asking import ask
 from serving import ServiceProcess
+from waiting import wait_until
 
 PEOPLE = {"reader": "p1", "member": "p1", "admin": "p1", "manager": "p2"}
 TOKENS = {role: f"token-of-{role}-{'0' * 16}" for role in PEOPLE}
@@ -15,6 +16,10 @@ POLICY = """
 "volume:delete": "!"
 "volume:extend": "rule:context_is_admin"
 "volume_extension:services:index": "@"
+"volume_extension:volume_admin_actions:reset_status": "role:member"
+"volume_extension:volume_admin_actions:migrate_volume": "role:member"
+"volume_extension:volume_admin_actions:migrate_volume_completion": "role:member"
+"volume_extension:snapshot_admin_actions:reset_status": "role:member"
 "context_is_admin": "role:manager and not role:admin"
 "xena_system_admin_or_project_reader": "is_admin:True or (role:reader and project_id:%(project_id)s)"
 "xena_system_admin_or_project_member": "role:member and project_id:%(project_id)s"
@@ -84,3 +89,23 @@ def test_an_administrator_is_whom_the_policy_names(requested: Requested) -> None
     found = requested("admin", "GET", "/v3/volumes?all_tenants=1")[1]["volumes"]
     assert other[1]["volume"]["id"] not in [each["id"] for each in found]
     assert requested("admin", "GET", f"/v3/volumes/{other[1]['volume']['id']}")[0] == 404
+
+
+def test_a_loosened_rule_reaches_no_other_project(requested: Requested) -> None:
+    """What was for administrators, given to members: in their own project it works, another's resources are not there."""
+    actions: list[tuple[str, Any]] = [
+        ("os-reset_status", {"status": "error"}),
+        ("os-migrate_volume", {"host": "h@b#p"}),
+        ("os-migrate_volume_completion", {"new_volume": "00000000-0000-4000-8000-000000000000", "error": False}),
+    ]
+    id = requested("manager", "POST", "/v3/volumes", VOLUME)[1]["volume"]["id"]
+    wait_until(lambda: requested("manager", "GET", f"/v3/volumes/{id}")[1]["volume"]["status"] == "available")
+    body = {"snapshot": {"volume_id": id}}
+    snapshot = requested("manager", "POST", "/v3/snapshots", body)[1]["snapshot"]["id"]
+    for name, value in actions:
+        assert requested("member", "POST", f"/v3/volumes/{id}/action", {name: value})[0] == 404, name
+    reset = {"os-reset_status": {"status": "error"}}
+    assert requested("member", "POST", f"/v3/snapshots/{snapshot}/action", reset)[0] == 404
+    own = requested("member", "POST", "/v3/volumes", VOLUME)[1]["volume"]["id"]
+    wait_until(lambda: requested("member", "GET", f"/v3/volumes/{own}")[1]["volume"]["status"] == "available")
+    assert requested("member", "POST", f"/v3/volumes/{own}/action", reset)[0] == 202

@@ -78,7 +78,11 @@ class Glance:
     def _find_by_token(self, id: str, token: str) -> Record:
         """The user's own token, with the service's: by that Glance accepts one that ends while the request is under way."""
         url = self.url(id)
-        reply = self._quick.send("GET", url, {"X-Auth-Token": token, "X-Service-Token": self._user.token()})
+        service = self._user.token()
+        reply = self._quick.send("GET", url, {"X-Auth-Token": token, "X-Service-Token": service})
+        if reply.status == 401:  # of either token: the service's may have ended early
+            again = {"X-Auth-Token": token, "X-Service-Token": self._user.token(service)}
+            reply = self._quick.send("GET", url, again)
         if reply.status == 401:
             raise errors.Unauthorized(reason="The image service does not accept the token of this request.")
         return _record(url, _checked(url, reply, id), id)

@@ -1,10 +1,11 @@
 """Glance in the place of the image folder: an id is one of Glance's images; paths and URLs are as they were."""
 
+import contextlib
 import json
 import os
 import stat
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -34,6 +35,8 @@ from nbdsvc.units import TiB
 # Look-ups at once: a slow image service must not take the threads by which all other requests are answered.
 LOOK_UPS = 8
 _WAIT_SECONDS = 2.0
+# Requests that wait for one, each of which holds a thread of the API; others are refused at once.
+_LINE = 8
 
 
 class GlanceImages(Images):
@@ -53,6 +56,7 @@ class GlanceImages(Images):
         self.glance = glance
         self._near = [path.resolve() for path in near]
         self._free = threading.BoundedSemaphore(LOOK_UPS)
+        self._line = threading.BoundedSemaphore(LOOK_UPS + _LINE)
 
     def check_there(self) -> None:
         """See Images. Nothing is sent to Glance for it: each request says itself what it lacks."""
@@ -105,14 +109,8 @@ class GlanceImages(Images):
         return record
 
     def _find(self, id: str, context: Context) -> Record:
-        if not self._free.acquire(timeout=_WAIT_SECONDS):
-            raise errors.ImageServiceFailed(
-                backend="Glance", reason="it is slow, and other requests wait for it already"
-            )
-        try:
+        with _held(self._line, 0), _held(self._free, _WAIT_SECONDS):
             return self.glance.find(id, context)
-        finally:
-            self._free.release()
 
     def _open_far(self, record: Record, how: How) -> OpenImage:
         file = GlanceFile(self.glance, record)
@@ -151,6 +149,17 @@ class GlanceImages(Images):
         except (ValueError, OSError, RuntimeError):
             return None
         return path if any(path.is_relative_to(folder) for folder in self._near) else None
+
+
+@contextlib.contextmanager
+def _held(places: threading.BoundedSemaphore, seconds: float) -> Iterator[None]:
+    if not places.acquire(timeout=seconds):
+        reason = "it is slow, and other requests wait for it already"
+        raise errors.ImageServiceFailed(backend="Glance", reason=reason)
+    try:
+        yield
+    finally:
+        places.release()
 
 
 def _split(reference: str) -> tuple[str, str | None]:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from nbdsvc import errors
 from nbdsvc.images.glance.credentials import Credentials
 from nbdsvc.images.glance.rest import Rest, failed
 
@@ -13,6 +14,8 @@ from nbdsvc.images.glance.rest import Rest, failed
 _MARGIN_SECONDS = 60.0
 # A Keystone that says nothing for so long is away.
 _SILENCE_SECONDS = 5.0
+# A failure is the answer to all requests for a token so soon afterwards.
+_PAUSE_SECONDS = 1.0
 # A token whose end cannot be read is used for so long.
 _DEFAULT_SECONDS = 300.0
 
@@ -28,13 +31,24 @@ class ServiceUser:
         self._lock = threading.Lock()
         self._token = ""
         self._end = 0.0
+        self._failed: tuple[float, errors.ImageServiceFailed] | None = None
 
     def token(self, refused: str = "") -> str:
         """A token; another than `refused`, which a service did not accept. ImageServiceFailed."""
         with self._lock:
             if not self._token or self._token == refused or time.monotonic() > self._end:
-                self._authenticate()
+                self._renew()
             return self._token
+
+    def _renew(self) -> None:
+        """Those that waited for a Keystone that is away do not each find it out."""
+        if self._failed and time.monotonic() - self._failed[0] < _PAUSE_SECONDS:
+            raise self._failed[1]
+        try:
+            self._authenticate()
+        except errors.ImageServiceFailed as error:
+            self._failed = time.monotonic(), error
+            raise
 
     def endpoint(self) -> str:
         """The URL of Glance: the operator's, else the catalogue's. ImageServiceFailed where there is none."""

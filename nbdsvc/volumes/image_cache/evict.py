@@ -3,7 +3,7 @@
 An eviction is the deletion of the entry's volume, which waits for clones that are being made of it.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 
 import sqlalchemy as sa
@@ -41,9 +41,11 @@ def cached(entries: Iterable[Entry]) -> list[Cached]:
 
 
 def submit_eviction(app: App, conn: sa.Connection, context: Context, id: str) -> bool:
-    """Submit the deletion of an entry; False where it is being made, or deleted. Raises Frozen."""
-    volume = repositories.volumes.get(conn, id)
-    if not repositories.volumes.transition_if(conn, id, _REMOVABLE, "deleting", previous_status=volume.status):
+    """Submit the deletion of an entry; False where it is being made, deleted or gone. Raises Frozen."""
+    volume = repositories.volumes.find(conn, id)
+    if volume is None or not repositories.volumes.transition_if(
+        conn, id, _REMOVABLE, "deleting", previous_status=volume.status
+    ):
         return False
     args = DeleteArgs(id)
     app.submit(conn, context, DELETE_VOLUME, args, backend=volume, resource=("volume", id), bounded=False)
@@ -52,6 +54,8 @@ def submit_eviction(app: App, conn: sa.Connection, context: Context, id: str) ->
 
 def evict_all(app: App, conn: sa.Connection, ids: Iterable[str]) -> tuple[str, ...]:
     """Submit the deletion of these entries; the ids of those that go."""
+    ids = sorted(ids)
+    repositories.volumes.hold_left(conn, ids)
     return tuple(id for id in ids if submit_eviction(app, conn, context(), id))
 
 
@@ -60,12 +64,18 @@ def being_evicted(conn: sa.Connection, full_host: str) -> tuple[str, ...]:
     return tuple(each.volume.id for each in image_cache.in_pool(conn, full_host) if each.volume.status == "deleting")
 
 
-def make_room(app: App, conn: sa.Connection, full_host: str, size: int) -> tuple[str, ...]:
-    """Evict the oldest entries of a pool until `size` GiB are freed, or none is left; the ids of those that go."""
+def make_room(
+    app: App, conn: sa.Connection, full_host: str, size: int, without: Collection[str] = ()
+) -> tuple[str, ...]:
+    """Evict the oldest entries of a pool until `size` GiB are freed, or none is left; the ids of those that go.
+
+    without: those that were to go before, and could not be removed.
+    """
     backend = backends.find(conn, full_host)
     if backend is None or backend.frozen:
         return ()
-    return evict_all(app, conn, to_free(cached(image_cache.in_pool(conn, full_host)), size))
+    there = [each for each in image_cache.in_pool(conn, full_host) if each.volume.id not in without]
+    return evict_all(app, conn, to_free(cached(there), size))
 
 
 def choose_pool(app: App, conn: sa.Connection, request: Request) -> str:
@@ -82,6 +92,8 @@ def choose_pool(app: App, conn: sa.Connection, request: Request) -> str:
         pools = [_without_cache(each, freeable) for each in placement.candidates(app, conn)]
         best = decide(request, pools, app.settings.scheduler_weights).best
         lacking = request.size - (best.room - freeable.get(best.full_name, 0))
+        if lacking <= 0:  # the room came while the name was waited for
+            return placement.choose_pool(app, conn, request)
         evicted = make_room(app, conn, best.full_name, -int(-lacking // GiB))
         if not evicted:
             raise

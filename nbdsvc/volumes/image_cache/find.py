@@ -46,7 +46,8 @@ def find_cached(run: Run[Any], volume: Volume, reference: str, context: Context)
         return None
     with host.database.read() as conn:
         entry = repositories.volumes.get(conn, chosen)
-    return None if entry.status == "error" else Found(chosen, entry.image_metadata)
+    # One that was given up is perhaps being removed by now: then what is there may be the empty object made in its place.
+    return Found(chosen, entry.image_metadata) if entry.status == "available" else None
 
 
 def give_up(run: Run[Any], found: Found, error: errors.Error) -> None:

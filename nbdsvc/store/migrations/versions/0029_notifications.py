@@ -10,7 +10,7 @@ down_revision = "0028"
 def upgrade() -> None:
     op.create_table(
         "notifications",
-        sa.Column("sequence", sa.Integer, primary_key=True, autoincrement=True),
+        sa.Column("sequence", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
         sa.Column("host", sa.String(length=255), nullable=False),
         sa.Column("message", sa.JSON, nullable=False),
         sa.Column("created_at", sa.DateTime, nullable=False),
