@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from nbdsvc import errors
 from nbdsvc.driver import BackendObject
+from nbdsvc.exporter import Exporter, LeavingExporter
 from nbdsvc.host import Backend, Host
 from nbdsvc.store import lost_places, repositories
 
@@ -54,9 +55,12 @@ def unknown_objects(host: Host, backend: Backend) -> list[BackendObject]:
 
 def unknown_exports(host: Host) -> list[str]:
     """Ids of those that serve clients; what is dead or half made, export_repair removes."""
-    present = [(exporter, id) for exporter in host.exporters for id in exporter.inventory().exports]
+    exporters: list[Exporter] = list(host.exporters)
+    present = [(exporter, id) for exporter in exporters for id in exporter.inventory().exports]
+    # What only says where its volume is serves none; maintenance ends it with its attachment.
+    left = {id for each in exporters if isinstance(each, LeavingExporter) for id in each.left()}
     with host.database.read() as conn:
-        known = {row.id for row in repositories.attachments.select(conn)}
+        known = left | {row.id for row in repositories.attachments.select(conn)}
         known |= {row.operation_id for row in repositories.moves.select(conn)}
     return [id for exporter, id in present if id not in known and exporter.health(id).ok]
 

@@ -111,6 +111,8 @@ class Watch:
         if there is None:
             return False
         details = {**attached.details, "server": {**attached.details["server"], **there}}
+        if self._store.find(attached.volume_id) != attached:
+            return False  # detached meanwhile
         self._store.write(replace(attached, details=details))
         log.warning("the volume is at another host", device=attached.device, host=there["host"], port=there["port"])
         return True

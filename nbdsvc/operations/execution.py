@@ -184,7 +184,8 @@ class Execution:
     def waits_for_gone(self) -> bool:
         """Whether the operation waits for its present host even when the host is gone."""
         step = self._step()
-        return step.awaited or (self.state != model.UNDOING and step.stoppable and not self._is_to_end())
+        waits = step.stoppable and not step.urgent and not self._is_to_end()
+        return step.awaited or (self.state != model.UNDOING and waits)
 
     def _is_to_end(self) -> bool:
         return self.cancelled or self.is_late()

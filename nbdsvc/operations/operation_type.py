@@ -95,6 +95,8 @@ class Step(Generic[A]):
     """Whether the operation waits for the step's host without a limit, even when the host is gone (store/presence.py).
     If not, the step's undo counts as failed when the operation has to end or is undone, and other operations remove
     what it left when the host is back. A step that is not `stoppable` is skipped then, with those after it."""
+    urgent: bool = False
+    """Whether a step that is not awaited is undone at once where its host is gone, because a client waits meanwhile."""
 
 
 def no_locks(_args: object) -> Sequence[Lock]:

@@ -81,8 +81,8 @@ def keep_export(host: Host, exporter: Exporter, spec: ExportSpec) -> None:
     with host.limiting:
         with host.database.read() as conn:
             limits = qos_specs.limits_of(conn, spec.volume_id).back_end
-        if limits != spec.limits:
-            _keep(exporter, spec.id, limits)
+        # Not by the spec alone: another one, with rows of a moment before, may have changed them since.
+        _keep(exporter, spec.id, limits)
 
 
 def keep_exports(host: Host, exporter: Exporter) -> None:

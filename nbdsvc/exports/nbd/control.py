@@ -159,7 +159,8 @@ class Control(Channel):
             raise Refused("its volume is mirrored already")
         is_zero, rate = bool(request["is_zero"]), int(request.get("rate", 0))
         second = self._second(destination, request.get("uri"))
-        _check(lib.nbdsvc_served_mirror(self._volume.served(), second, is_zero, rate, _HOLD_MS))
+        with self._looking:  # a mirror that cannot begin is freed
+            _check(lib.nbdsvc_served_mirror(self._volume.served(), second, is_zero, rate, _HOLD_MS))
         self._destination = destination
         return self._status(request)
 
@@ -205,7 +206,8 @@ class Control(Channel):
 
     def _cancel(self, _request: dict[str, Any]) -> dict[str, Any]:
         self._check_decided()
-        _check(lib.nbdsvc_served_unmirror(self._volume.served(), _HOLD_MS))
+        with self._looking:  # the mirror is freed
+            _check(lib.nbdsvc_served_unmirror(self._volume.served(), _HOLD_MS))
         return {"state": "none"}
 
     def _switch(self, request: dict[str, Any]) -> dict[str, Any]:

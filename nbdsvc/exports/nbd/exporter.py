@@ -107,6 +107,7 @@ class NbdExporter(Leaving, Holds, Limiting):
         wanted = {**found, **programs, "location": Location("nbd", uri).to_json()}
         if not (found["location"] == wanted["location"] and self._fault(state) == ""):
             self._start(state, wanted, state.secret() if found["tls"] else None, {})
+        (state.path / limits.FILE).unlink(missing_ok=True)  # a redirect has no channel, and no requests to limit
         moved.forget(state.path)
 
     def remove(self, export_id: str) -> None:

@@ -30,6 +30,8 @@ class Leaving(Mirrors):
     def come_back(self, export_id: str) -> None:
         """See the contract. The record goes last: a server that starts before says nothing wrong."""
         state = StateDir(self._root, export_id)
+        if not (moved.is_recorded(state.path) or _has_left(state.path)):
+            return  # it has come back already, and serves
         state.end_process()
         moved.forget(state.path)
 

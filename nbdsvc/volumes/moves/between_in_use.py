@@ -23,6 +23,7 @@ from nbdsvc import errors
 from nbdsvc.attachments import repair
 from nbdsvc.attachments.connect import export_here
 from nbdsvc.attachments.desired_export import Exportable, access_of, export_spec, find_attachment
+from nbdsvc.exporter import LeavingExporter
 from nbdsvc.host import Host, host_of
 from nbdsvc.location import Location
 from nbdsvc.model.entities import Attachment, Volume
@@ -104,6 +105,13 @@ def _export(run: Run[InUseArgs]) -> dict[str, Any]:
         limits = qos_specs.limits_of(conn, places.volume.id).back_end
         found = Exportable(moves.there(*read_rows(conn, places.volume.id)), places.there, location, limits)
     access = access_of(exporter, attachment, location)
+    if access.needs_secret != bool((attachment.connection_info or {}).get("tls")):
+        reason = (
+            "one of the two hosts exports with TLS and the other one without (nbd_tls): the client could not follow"
+        )
+        raise errors.Unsupported(reason=reason)
+    if isinstance(exporter, LeavingExporter) and exporter.moved_to(attachment.id, location) is not None:
+        exporter.come_back(attachment.id)  # of an earlier migration from here
     spec = replace(export_spec(exporter, attachment, found, access), port=None)  # that of its former host
     return export_here(host, places.destination, exporter, attachment, found, spec)
 
@@ -176,8 +184,9 @@ STEPS: tuple[Step[InUseArgs], ...] = (
     Step("serve", serve, undo_serve, host=at_destination, awaited=False),
     Step("mirror", _mirror, _undo_mirror, copies=always, host=at_source, awaited=False),
     Step("leave", _leave, _come_back, host=at_source, awaited=False),
-    Step("unserve", unserve, host=at_destination, awaited=False),
-    Step("export", _export, _unexport, host=at_destination, awaited=False),
+    # From here to the switch the client has no server: where the destination is gone, the source serves it again.
+    Step("unserve", unserve, host=at_destination, awaited=False, urgent=True),
+    Step("export", _export, _unexport, host=at_destination, awaited=False, urgent=True),
     Step("switch", _switch, stoppable=False, host=at_destination),
     Step("finish", _finish, stoppable=False, host=at_destination),
     Step("redirect", _redirect, stoppable=False, host=at_source, awaited=False),
