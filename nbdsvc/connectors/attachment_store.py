@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import mmap
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -131,5 +132,15 @@ def flush(device: str) -> None:
     fd = os.open(device, os.O_RDONLY)
     try:
         os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def read_first(device: str) -> None:
+    """Read the first page of the device from its server, not from the page cache. OSError when the read fails."""
+    fd = os.open(device, os.O_RDONLY | os.O_DIRECT)
+    try:
+        with mmap.mmap(-1, mmap.PAGESIZE) as page:  # O_DIRECT needs memory that is aligned
+            os.preadv(fd, [page], 0)
     finally:
         os.close(fd)

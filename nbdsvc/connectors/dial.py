@@ -28,8 +28,12 @@ RETRIES = 20
 _PAUSE_SECONDS = 0.1
 # A server whose host is gone says nothing: after so many seconds without a sign of it, a new connection is made.
 _SILENT_SECONDS = 30
+# nbdkit with nothing to wait for ends in much less.
+_END_SECONDS = 1.0
 _PIECE = 1 << 20
 SOCKET = "dial.sock"
+# nbdkit's option.
+EXIT_WITH_PARENT = "--exit-with-parent"
 _PR_SET_PDEATHSIG = 1
 # Descriptors that are inherited: from the first behind the standard streams, below the usual limit.
 _FIRST_FD, _MOST_FD = 3, 1024
@@ -45,27 +49,44 @@ def main(argv: list[str]) -> None:
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listening.bind(listen)
     listening.listen(8)
+    user = os.getppid() if EXIT_WITH_PARENT in command else None
     parent = os.getpid()
     if os.fork() == 0:
         try:
-            _serve(parent, _Search(nbdinfo, path), listening)
+            _serve(parent, user, _Search(nbdinfo, path), listening)
         finally:
             os._exit(1)
     listening.close()
     os.execv(command[0], [*command, f"socket={listen}"])
 
 
-def _serve(parent: int, search: "_Search", listening: socket.socket) -> None:
-    """Ends with the parent. The sockets of nbdkit's own clients, which it gets by number, are not kept open here."""
+def _serve(parent: int, user: int | None, search: "_Search", listening: socket.socket) -> None:
+    """Ends with the parent. The sockets of nbdkit's own clients, which it gets by number, are not kept open here.
+
+    user: the pid of the process that nbdkit ends with; None where it ends with none.
+    """
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         return
     own = listening.fileno()
     os.closerange(_FIRST_FD, own)
     os.closerange(own + 1, _MOST_FD)
+    if user is not None:
+        threading.Thread(target=_end_with, args=(user, parent), daemon=True).start()
     while True:
         client = listening.accept()[0]
         threading.Thread(target=search.attend, args=(client,), daemon=True).start()
+
+
+def _end_with(user: int, parent: int) -> None:
+    """Kills nbdkit some time after its user's end. By itself it ends only when all requests have an answer, which may take as
+    long as the server is away, and there is none who waits for them any more.
+    """
+    with contextlib.suppress(ProcessLookupError):
+        select.select([os.pidfd_open(user)], [], [])
+    time.sleep(_END_SECONDS)
+    if os.getppid() == parent:
+        os.kill(parent, signal.SIGKILL)
 
 
 class _Search:

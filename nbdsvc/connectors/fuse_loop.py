@@ -73,9 +73,13 @@ class FuseLoop:
         return loop_device.is_attached(*_loop(attached))
 
     def give_up(self, attached: Attached) -> None:
-        """End nbdfuse, unless it has ended already."""
-        if _lives(attached.details["pid"], Path(attached.details["mountpoint"])):
-            os.kill(attached.details["pid"], signal.SIGKILL)
+        """Kill nbdfuse with its nbdkit and dial.py, which are of its process group, unless it has ended already. The kernel
+        then fails what waits, because no other process has this mount's /dev/fuse open.
+        """
+        pid = attached.details["pid"]
+        with contextlib.suppress(ProcessLookupError):
+            if _lives(pid, Path(attached.details["mountpoint"])):
+                os.killpg(pid, signal.SIGKILL)
 
     def disconnect(self, work_dir: Path, attached: Attached) -> None:
         """Detach the loop device, unmount the file, wait for nbdfuse to end. DeviceBusy where one takes too long."""
@@ -172,7 +176,7 @@ def _server(work_dir: Path, info: dict[str, Any]) -> list[str]:
     if info.get("unix_socket"):
         server, _, export = str(info["uri"]).rpartition("/" + quote(str(info["export"])))
         return [f"{server}/{quote(growing)}{export}"]
-    return ["--socket-activation", *following(work_dir, info, "--exit-with-parent")]
+    return ["--socket-activation", *following(work_dir, info, dial.EXIT_WITH_PARENT)]
 
 
 def following(work_dir: Path, info: dict[str, Any], *options: str) -> list[str]:

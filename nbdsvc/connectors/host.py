@@ -15,6 +15,7 @@ from nbdsvc.connectors.attachment_store import (
     Transport,
     WaitingTransport,
     flush,
+    read_first,
     size_of,
     user_of,
 )
@@ -27,7 +28,7 @@ FOLDER = Path("/run/nbdsvc/attached")
 
 # The agent requests sizes every five seconds, and needs longer on a busy host.
 GROWTH_SECONDS = 20.0
-# How long a flush by force waits for a server: it may only be slow.
+# How long a detach by force waits for a server: it may only be slow.
 FORCE_SECONDS = 10.0
 
 
@@ -133,7 +134,10 @@ class HostConnector:
 
 @contextlib.contextmanager
 def _impatience(transport: Transport, attached: Attached, *, force: bool) -> Iterator[None]:
-    """A block in which the device is given up, by force, where its server does not answer."""
+    """A block in which the device is given up, by force, where its server does not answer.
+
+    A read-only device has nothing to flush, but its readers wait for the server, and keep it busy: so a read follows.
+    """
     if not (force and isinstance(transport, WaitingTransport)):
         yield
         return
@@ -141,6 +145,8 @@ def _impatience(transport: Transport, attached: Attached, *, force: bool) -> Ite
     timer.start()
     try:
         yield
+        with contextlib.suppress(OSError):
+            read_first(attached.device)
     finally:
         timer.cancel()
 
