@@ -183,7 +183,7 @@ def test_a_driver_of_another_package_is_found(tmp_path: Path, request: pytest.Fi
     sys.path.insert(0, str(tmp_path))
     request.addfinalizer(lambda: sys.path.remove(str(tmp_path)))
     assert contract.load("other")("b", pool=tmp_path / "p").VERSION == "7"
-    with pytest.raises(errors.ConfigError, match="installed are: file, lvm, memory"):
+    with pytest.raises(errors.ConfigError, match="installed are: fake, file, lvm, memory"):
         contract.load("nothing")
 
 

@@ -11,7 +11,7 @@ FLAGS = ["-g", "-O1", "-std=gnu11", "-fsanitize=address,undefined", "-fno-saniti
 
 def build(folder: Path, name: str) -> Path:
     program = folder / name
-    in_python = ("thread_state.c", "served.c")
+    in_python = ("thread_state.c", "served.c", "client.c")
     parts = [str(path) for path in (ROOT / "native").glob("*/*.c") if path.name not in in_python]
     test = str(ROOT / "tests/native" / f"{name}.c")
     subprocess.run(["gcc", *FLAGS, "-o", str(program), test, *parts, "-ldeflate", "-lzstd", "-lpthread"], check=True)

@@ -40,7 +40,7 @@ def test_a_failed_start_of_a_thread_does_not_end_the_channel(short_folder: Path)
 
 def test_a_silent_caller_keeps_no_other_one_waiting(short_folder: Path) -> None:
     """Each caller has its own thread."""
-    volume = ServedVolume(lambda: None, lambda *_: None, set(), None)
+    volume = ServedVolume(lambda: None, lambda *_: None, set(), None, None)
     channel = _WithoutThreads({"folder": str(short_folder)}, volume)
     channel.failures = 0
     channel.listen()

@@ -13,7 +13,7 @@ def test_what_leaves_something_behind_is_marked() -> None:
     """These types are refused then, and no other: whatever ends, reads or repairs something goes on."""
     adding = {each.name for each in OPERATION_TYPES if each.adds}
     assert adding == {
-        "volume.create", "volume.manage", "volume.upload", "image.import", "snapshot.create", "snapshot.manage",
+        "volume.create", "volume.manage", "volume.upload", "volume.upload_to_glance", "image.import", "snapshot.create", "snapshot.manage",
         "group.create", "group.create_from_source", "group_snapshot.create", "backup.create", "backup.import",
     }  # fmt: skip
 
