@@ -1,5 +1,6 @@
 """Standard input, pipes and FIFOs as sources: whatever format comes, and what cannot come that way."""
 
+import contextlib
 import os
 import pty
 import signal
@@ -126,17 +127,22 @@ def test_the_temporary_folder_is_full(tmp_path: Path, raw: Path, spare: Path) ->
     assert not (tmp_path / "out").exists()
 
 
+def _has_open(pid: int, name: str) -> bool:
+    """Whether the process has a file open whose path has this in it. A descriptor may go while it is looked at."""
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            if name in str(link.readlink()):
+                return True
+    return False
+
+
 def test_a_signal_while_it_comes(tmp_path: Path, spare: Path) -> None:
     """TERM while a writer says nothing more: the exit status says so, and nothing is left."""
     child = subprocess.Popen(command("-", tmp_path / "out"), stdin=subprocess.PIPE)
     assert child.stdin
     child.stdin.write(b"begun")
     child.stdin.flush()
-    wait_until(
-        lambda: any(
-            "spare" in str(link.readlink()) for link in Path(f"/proc/{child.pid}/fd").iterdir() if link.is_symlink()
-        )
-    )
+    wait_until(lambda: _has_open(child.pid, "spare"))
     child.send_signal(signal.SIGTERM)
     assert child.wait(60) == 128 + signal.SIGTERM
     child.stdin.close()
