@@ -87,7 +87,7 @@ def test_a_reset_does_not_lose_an_extend_that_begins(app: App, volume: Volume) -
 def test_a_reset_does_not_undo_a_deletion_that_begins(app: App, volume: Volume) -> None:
     """The same for a snapshot: a deletion that is about to begin is not taken back."""
     snapshot = Snapshot(names.new_id(), "p", "u", volume_id=volume.id, volume_size=1, status="available")
-    thread = _Refused(lambda: reset_snapshot_status(app, snapshot.id, "available"))
+    thread = _Refused(lambda: reset_snapshot_status(app, ROOT, snapshot.id, "available"))
     with app.database.write() as conn:
         repositories.snapshots.insert(conn, snapshot)
     with app.database.write() as conn:
