@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import export_process
 import pytest
 from serving import ServiceProcess
 from waiting import wait_until
@@ -345,8 +346,7 @@ def test_lost_export_is_repaired(service: ServiceProcess) -> None:
     attachment = connect(client, volume)
     uri = attachment["connection_info"]["uri"]
     assert qemu_io(uri, "write -P 3 0 1M", "flush").returncode == 0
-    pid = int((service.state / "exports" / attachment["id"] / "process").read_text().split()[0])
-    os.kill(pid, 9)
+    export_process.killer(service.state, attachment["id"])()
     wait_until(lambda: qemu_io(uri, "read -P 3 0 1M").returncode == 0)
 
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import export_process
 import pytest
 from serving import ServiceProcess
 
@@ -176,8 +177,7 @@ def test_detach_when_the_server_is_gone(service: ServiceProcess, tmp_path: Path)
     service.wait_status("volumes", volume)
     attached = attach.attach_here(client, connector, volume, "rw")
     with Path(attached.device).open("r+b", buffering=0) as device:
-        pid = int((service.state / "exports" / attached.attachment_id / "process").read_text().split()[0])
-        os.kill(pid, 9)
+        export_process.killer(service.state, attached.attachment_id)()
         device.write(bytes(4096))  # the bytes are in the page cache only
         with pytest.raises(errors.WriteFailed, match="--force"):
             connector.detach(attached)

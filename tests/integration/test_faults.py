@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import export_process
 import pytest
 import shifted
 from serving import ServiceProcess
@@ -222,7 +223,7 @@ def test_a_clock_that_jumps(make_service: Callable[..., ServiceProcess], tmp_pat
     assert service.wait_status("volumes", attached) == "available"
     connection = {"volume_uuid": attached, "connector": {"host": "me", "ip": "127.0.0.1"}}
     attachment = client.post("attachments", body={"attachment": connection})["attachment"]["id"]
-    server = (service.state / "exports" / attachment / "process").read_text()
+    server = export_process.shell_of(service.state, attachment)
 
     slow = [{"when": "after", "error": None, "delay": 2, "times": 1}]
     Faults(service.state / "pool", "file").plan({"create_volume": slow})
@@ -235,7 +236,7 @@ def test_a_clock_that_jumps(make_service: Callable[..., ServiceProcess], tmp_pat
     with (service.state / "pool" / "volumes" / f"volume-{copied}").open("rb") as file:
         assert file.read(len(content)) == content
     assert service.wait_status("volumes", later) == "available"
-    assert (service.state / "exports" / attachment / "process").read_text() == server
+    assert export_process.shell_of(service.state, attachment) == server
     wait_until(lambda: "the clock jumped" in service.log.read_text())
     assert service.log.read_text().count("the clock jumped") == 1
 

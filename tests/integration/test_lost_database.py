@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import export_process
 import pytest
 from serving import ServiceProcess
 
@@ -23,7 +24,7 @@ def _attached(service: ServiceProcess) -> tuple[str, str, str, int]:
 
 
 def _server(service: ServiceProcess, attachment: str) -> int:
-    return int((service.state / "exports" / attachment / "process").read_text().split()[0])
+    return export_process.shell_of(service.state, attachment)
 
 
 def _lose(service: ServiceProcess, how: str) -> None:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import export_process
+
 INITIATOR = "iqn.2026-11.org.example:me"
 PREFIX = "iqn.2010-10.org.openstack:volume-"
 CONFIGFS = Path("/sys/kernel/config/target")
@@ -65,8 +67,7 @@ class Backend:
     def break_export(self, state: Path, volume: str, attachment: str) -> Callable[[], Any]:
         """What ends a volume's export behind the service's back."""
         if self.exporter == "nbd":
-            pid = int((state / "exports" / attachment / "process").read_text().split()[0])
-            return lambda: os.kill(pid, 9)
+            return export_process.killer(state, attachment)
         if self.exporter == "lio":
             return lambda: (CONFIGFS / "iscsi" / f"{PREFIX}{volume}" / "tpgt_1" / "enable").write_text("0")
         # The simulator is in the service's memory. What is lost with a kill of it is repaired by the same operation.
