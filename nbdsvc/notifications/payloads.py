@@ -10,6 +10,7 @@ from nbdsvc.model import operation as model
 from nbdsvc.model.entities import Attachment, Backup, Snapshot, Volume
 from nbdsvc.model.groups import Group, GroupSnapshot
 from nbdsvc.store import groups, repositories, tables
+from nbdsvc.store.repository import R, Repository
 
 Payload = dict[str, Any]
 # Operations that bring a volume into being.
@@ -81,97 +82,83 @@ def _owner(row: Volume | Snapshot | Backup | Group | GroupSnapshot) -> Payload:
     return {**owner, "created_at": time(row.created_at)}
 
 
-def _volume(conn: sa.Connection, id: str) -> Payload | None:
-    row = repositories.volumes.find(conn, id)
-    return volume(conn, row) if row else None
-
-
-def _attached(conn: sa.Connection, id: str) -> Payload | None:
+def _attachment_of(conn: sa.Connection, row: Attachment) -> Payload | None:
     """The volume, and which of its attachments it is about."""
-    row = repositories.attachments.find(conn, id)
-    found = _volume(conn, row.volume_id) if row else None
-    return {**found, **_attachment(row)} if row and found else None
+    found = read(conn, "volume", row.volume_id)
+    return {**found, **_attachment(row)} if found else None
 
 
-def _snapshot(conn: sa.Connection, id: str) -> Payload | None:
-    row = repositories.snapshots.find(conn, id)
-    return (
-        None
-        if row is None
-        else {
-            **_owner(row),
-            "snapshot_id": row.id,
-            "volume_id": row.volume_id,
-            "volume_size": row.volume_size,
-            "display_name": row.name,
-            "status": row.status,
-            "metadata": row.metadata,
-            "deleted": "",
-        }
-    )
+def _snapshot(_conn: sa.Connection, row: Snapshot) -> Payload:
+    return {
+        **_owner(row),
+        "snapshot_id": row.id,
+        "volume_id": row.volume_id,
+        "volume_size": row.volume_size,
+        "display_name": row.name,
+        "status": row.status,
+        "metadata": row.metadata,
+        "deleted": "",
+    }
 
 
-def _backup(conn: sa.Connection, id: str) -> Payload | None:
-    row = repositories.backups.find(conn, id)
-    return (
-        None
-        if row is None
-        else {
-            **_owner(row),
-            "backup_id": row.id,
-            "volume_id": row.volume_id,
-            "snapshot_id": row.snapshot_id,
-            "parent_id": row.parent_id,
-            "display_name": row.name,
-            "size": row.size,
-            "status": row.status,
-            "host": row.host,
-            "availability_zone": row.availability_zone,
-            "fail_reason": row.fail_reason,
-            "object_count": row.object_count,
-            "stored_bytes": row.stored,
-        }
-    )
+def _backup(_conn: sa.Connection, row: Backup) -> Payload:
+    return {
+        **_owner(row),
+        "backup_id": row.id,
+        "volume_id": row.volume_id,
+        "snapshot_id": row.snapshot_id,
+        "parent_id": row.parent_id,
+        "display_name": row.name,
+        "size": row.size,
+        "status": row.status,
+        "host": row.host,
+        "availability_zone": row.availability_zone,
+        "fail_reason": row.fail_reason,
+        "object_count": row.object_count,
+        "stored_bytes": row.stored,
+    }
 
 
-def _group(conn: sa.Connection, id: str) -> Payload | None:
-    row = groups.groups.find(conn, id)
-    return (
-        None
-        if row is None
-        else {
-            **_owner(row),
-            "group_id": row.id,
-            "name": row.name,
-            "group_type": row.group_type_id,
-            "availability_zone": row.availability_zone,
-            "host": row.full_name,
-            "status": row.status,
-        }
-    )
+def _group(_conn: sa.Connection, row: Group) -> Payload:
+    return {
+        **_owner(row),
+        "group_id": row.id,
+        "name": row.name,
+        "group_type": row.group_type_id,
+        "availability_zone": row.availability_zone,
+        "host": row.full_name,
+        "status": row.status,
+    }
 
 
-def _group_snapshot(conn: sa.Connection, id: str) -> Payload | None:
-    row = groups.group_snapshots.find(conn, id)
-    return (
-        None
-        if row is None
-        else {
-            **_owner(row),
-            "group_snapshot_id": row.id,
-            "group_id": row.group_id,
-            "name": row.name,
-            "group_type": row.group_type_id,
-            "status": row.status,
-        }
-    )
+def _group_snapshot(_conn: sa.Connection, row: GroupSnapshot) -> Payload:
+    return {
+        **_owner(row),
+        "group_snapshot_id": row.id,
+        "group_id": row.group_id,
+        "name": row.name,
+        "group_type": row.group_type_id,
+        "status": row.status,
+    }
+
+
+def _reader(
+    rows: Repository[R], payload: Callable[[sa.Connection, R], Payload | None]
+) -> Callable[[sa.Connection, str], Payload | None]:
+    """Reads the payload of the row that has an id."""
+
+    def of_id(conn: sa.Connection, id: str) -> Payload | None:
+        row = rows.find(conn, id)
+        return None if row is None else payload(conn, row)
+
+    return of_id
 
 
 _READERS: Mapping[str, Callable[[sa.Connection, str], Payload | None]] = {
-    "volume": _volume,
-    "attachment": _attached,
-    "snapshot": _snapshot,
-    "backup": _backup,
-    "group": _group,
-    "group_snapshot": _group_snapshot,
+    "volume": _reader(repositories.volumes, volume),
+    "attachment": _reader(repositories.attachments, _attachment_of),
+    "snapshot": _reader(repositories.snapshots, _snapshot),
+    "backup": _reader(repositories.backups, _backup),
+    "group": _reader(groups.groups, _group),
+    "group_snapshot": _reader(groups.group_snapshots, _group_snapshot),
 }
