@@ -8,15 +8,14 @@ Version 0 (without `version`): as 1, but one `initiator`, `leaving` for removing
 """
 
 import errno
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nbdsvc import atomic_file
 from nbdsvc.exporter import Access, ExportSpec
-from nbdsvc.exports.note_version import VERSION, check_version, is_whole, noted_location
+from nbdsvc.exports.note_files import NoteFiles
+from nbdsvc.exports.note_version import noted_location
 
 
 @dataclass(frozen=True)
@@ -28,34 +27,35 @@ class Note:
 
 
 class StateDir:
-    """The notes of exports in `root`. Files are replaced atomically, so that a kill leaves the old or the new note."""
+    """The notes of exports in `root`."""
 
     def __init__(self, root: Path, suffix: str = ".lio") -> None:
-        self._root, self._suffix = root, suffix
-        root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._files = NoteFiles(root, suffix)
 
     def find(self, id: str) -> Note | None:
         """The note; None when there is none or it is damaged. Raises ExportFailed for a note of a newer version."""
-        noted = self._read(id)
+        noted = self._files.read(id)
         return _note(noted) if noted else None
 
     def of(self, volume_id: str) -> list[ExportSpec]:
         """The specs of a volume's exports that are not being removed, ordered by id."""
         # Only this volume's notes become specs, because for an older note this reads the path's status, and storage may
         # hang.
-        found = [_note(noted) for noted in self._all() if noted["volume_id"] == volume_id]
+        found = [_note(noted) for noted in self._files.all() if noted["volume_id"] == volume_id]
         return [note.spec for note in found if not note.removing]
 
     def ids(self) -> list[str]:
-        return sorted(path.stem for path in self._root.glob(f"*{self._suffix}"))
+        return self._files.ids()
 
     def volumes(self) -> Iterator[str]:
         """The volume id of each note, repeated for each of its notes."""
-        return (noted["volume_id"] for noted in self._all())
+        return (noted["volume_id"] for noted in self._files.all())
 
     def write(self, spec: ExportSpec, *, removing: bool = False) -> None:
         """Write the note. Raises OSError; the former note stays then."""
-        atomic_file.write(self._path(spec.id), json.dumps(_to_json(spec, removing)).encode())
+        access = spec.access
+        more = {"secret": spec.secret, "port": spec.port, "peer": access.peer, "multipath": access.multipath}
+        self._files.write(spec, **more, removing=removing)
 
     def begin_removal(self, spec: ExportSpec) -> None:
         """Record that the removal begins.
@@ -70,40 +70,7 @@ class StateDir:
             self.remove(spec.id)
 
     def remove(self, id: str) -> None:
-        self._path(id).unlink(missing_ok=True)
-
-    def _all(self) -> Iterator[dict[str, Any]]:
-        return filter(None, (self._read(id) for id in self.ids()))
-
-    def _read(self, id: str) -> dict[str, Any] | None:
-        """The note's JSON, of a known version; None and errors as for `find`."""
-        try:
-            noted = json.loads(self._path(id).read_text())
-        except (FileNotFoundError, ValueError):
-            return None
-        if not is_whole(noted):
-            return None
-        check_version(id, noted)
-        return noted
-
-    def _path(self, id: str) -> Path:
-        return self._root / f"{id}{self._suffix}"
-
-
-def _to_json(spec: ExportSpec, removing: bool) -> dict[str, Any]:
-    return {
-        "version": VERSION,
-        "id": spec.id,
-        "volume_id": spec.volume_id,
-        "location": spec.location.to_json(),
-        "read_only": spec.read_only,
-        "secret": spec.secret,
-        "port": spec.port,
-        "initiators": list(spec.access.initiators),
-        "peer": spec.access.peer,
-        "multipath": spec.access.multipath,
-        "removing": removing,
-    }
+        self._files.remove(id)
 
 
 def _note(noted: dict[str, Any]) -> Note:

@@ -21,8 +21,8 @@ class FakeTarget(SimulatedTarget):
     """protocol: iSCSI or iSER. prefix: of the targets' IQNs. portal: ADDRESS:PORT, where no target is."""
 
     def __init__(self, folder: Path, protocol: str, prefix: str, portal: str) -> None:
-        super().__init__(folder)
-        self.protocol, self.suffix = protocol, f".fake-{protocol.lower()}"
+        super().__init__(folder, f".fake-{protocol.lower()}")
+        self.protocol = protocol
         self._prefix, self._portal = prefix, portal
 
     def accept(self, connector: Connector, location: Location) -> Access:

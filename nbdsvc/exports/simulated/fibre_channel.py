@@ -24,10 +24,9 @@ class FibreChannelTarget(SimulatedTarget):
     """wwpns: the port names of the target, of which an initiator gets all."""
 
     protocol = "FC"
-    suffix = ".fc"
 
     def __init__(self, folder: Path, wwpns: Sequence[str]) -> None:
-        super().__init__(folder)
+        super().__init__(folder, ".fc")
         self._wwpns = parse_ports(wwpns)
 
     def accept(self, connector: Connector, location: Location) -> Access:
