@@ -88,9 +88,9 @@ def _is_hold(line: bytes) -> bool:
         return False
 
 
-def send(sock: socket.socket, answer: dict[str, Any]) -> None:
-    """Write a reply. Raises OSError."""
-    sock.sendall(json.dumps(answer).encode() + b"\n")
+def send(sock: socket.socket, message: dict[str, Any]) -> None:
+    """Write a request or a reply. Raises OSError."""
+    sock.sendall(json.dumps(message).encode() + b"\n")
 
 
 def line(sock: socket.socket) -> bytes:

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from nbdsvc import errors
-from nbdsvc.exports.nbd.channel import SOCKET
+from nbdsvc.exports.nbd.channel import SOCKET, line, send
 
 # Seconds beyond those of the hold in which a server says how it ended: it has nothing to do then.
 _MORE_SECONDS = 5.0
-_LONGEST = 1 << 16
 
 
 class Holds:
@@ -24,7 +23,7 @@ class Holds:
         try:
             sock.settimeout(seconds + _MORE_SECONDS)
             sock.connect(str(self._root / export_id / SOCKET))
-            sock.sendall(json.dumps({"do": "hold", "hold_ms": int(seconds * 1000)}).encode() + b"\n")
+            send(sock, {"do": "hold", "hold_ms": int(seconds * 1000)})
             answer = _answer(sock)
         except (OSError, ValueError) as error:
             sock.close()
@@ -56,10 +55,4 @@ class Hold:
 
 
 def _answer(sock: socket.socket) -> dict[str, Any]:
-    content = b""
-    while not content.endswith(b"\n") and len(content) < _LONGEST:
-        more = sock.recv(_LONGEST)
-        if not more:
-            break
-        content += more
-    return dict(json.loads(content))
+    return dict(json.loads(line(sock)))
