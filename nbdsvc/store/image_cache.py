@@ -17,7 +17,13 @@ _table, _c = host_tables.image_cache, host_tables.image_cache.c
 _locks, _held = tables.operation_locks, tables.operation_locks.c
 _all = sa.select(_c.id, _c.key, _c.image, _c.last_used, _c.uses).order_by(_c.last_used, _c.id)
 _of_key = _all.where(_c.key == sa.bindparam("key"))
-_volumes = repositories.volumes.query(tables.volumes.c.project_id == names.IMAGE_CACHE)
+_volume = tables.volumes.c
+_volumes = repositories.volumes.query(_volume.id.in_(sa.bindparam("ids", expanding=True)))
+# Every creation of a volume asks: not by the entries, because there are nearly always none that go, and without the pool,
+# by whose index SQLite would read all volumes of it.
+_going = sa.select(_volume.id, _volume.host, _volume.backend, _volume.pool).where(
+    _volume.project_id == names.IMAGE_CACHE, _volume.status == "deleting"
+)
 _of_id = _all.where(_c.id == sa.bindparam("id"))
 
 
@@ -47,6 +53,12 @@ def of_key(conn: sa.Connection, key: str, full_host: str) -> list[Entry]:
     return [each for each in _entries(conn, _of_key, key=key) if each.volume.full_host == full_host]
 
 
+def going(conn: sa.Connection, full_host: str) -> tuple[str, ...]:
+    """The ids of the entries in host@backend#pool that are being deleted."""
+    place = names.split_host(full_host)
+    return tuple(id for id, *there in conn.execute(_going) if tuple(there) == place)
+
+
 def find(conn: sa.Connection, id: str) -> Entry | None:
     """The entry of this volume."""
     return next(iter(_entries(conn, _of_id, id=id)), None)
@@ -58,7 +70,7 @@ def _entries(
     found = conn.execute(query, values).all()
     if not found:
         return []
-    volumes = {row.id: row for row in repositories.volumes.run(conn, _volumes)}
+    volumes = {row.id: row for row in repositories.volumes.run(conn, _volumes, ids=[row.id for row in found])}
     return [Entry(volumes[row.id], row.key, row.image, row.last_used, row.uses) for row in found if row.id in volumes]
 
 

@@ -16,10 +16,9 @@ from nbdsvc.model.locking import locks
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.operations.operation_type import IF_SET, OperationType, Run, Step
 from nbdsvc.refs import keep_state, read_snapshot_ref, read_volume_ref
-from nbdsvc.store import repositories, secrets, transitions
+from nbdsvc.store import image_cache, repositories, secrets, transitions
 from nbdsvc.volumes.allocate import allocate_for_image
 from nbdsvc.volumes.fill import fill_from_image, fill_from_snapshot, fill_from_volume
-from nbdsvc.volumes.image_cache.evict import being_evicted
 from nbdsvc.volumes.new_row import CreateVolumeRequest, check_one_source, insert_volume
 from nbdsvc.volumes.read import Related, related_in
 
@@ -73,7 +72,7 @@ def create_volume(app: App, context: Context, request: CreateVolumeRequest) -> t
             image_resolved=app.images is not None,
             near=near.to_json(),
             source_replica=request.source_replica,
-            after=being_evicted(conn, volume.full_host),
+            after=image_cache.going(conn, volume.full_host),
         )
         submitted = app.submit(conn, context, CREATE_VOLUME, args, backend=volume, resource=("volume", volume.id))
         if reference is not None and reference != request.image:

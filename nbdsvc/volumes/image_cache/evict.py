@@ -59,11 +59,6 @@ def evict_all(app: App, conn: sa.Connection, ids: Iterable[str]) -> tuple[str, .
     return tuple(id for id in ids if submit_eviction(app, conn, context(), id))
 
 
-def being_evicted(conn: sa.Connection, full_host: str) -> tuple[str, ...]:
-    """The entries of a pool that are being deleted: what a full pool makes room with."""
-    return tuple(each.volume.id for each in image_cache.in_pool(conn, full_host) if each.volume.status == "deleting")
-
-
 def make_room(
     app: App, conn: sa.Connection, full_host: str, size: int, without: Collection[str] = ()
 ) -> tuple[str, ...]:
