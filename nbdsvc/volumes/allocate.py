@@ -8,6 +8,7 @@ from nbdsvc.driver import CloneImageDriver, ProviderState, VolumeRef
 from nbdsvc.host import backend_of, host_of
 from nbdsvc.images.http import url
 from nbdsvc.images.resolve import OpenImage
+from nbdsvc.model.context import Context
 from nbdsvc.operations.operation_type import Run
 from nbdsvc.refs import read_volume, read_volume_ref
 from nbdsvc.units import GiB, to_gib
@@ -29,13 +30,14 @@ def allocate_for_image(run: Run[Any], volume: VolumeRef, reference: str, *, chec
     A step that is run again removes what it made before, unless it made a clone of the same entry: the image may have been
     changed, and what is copied over it leaves the zeros out. Raises as opening the image, and as the driver.
     """
-    backend, context = backend_of(run), image_context(read_volume(run, volume.id), checked=checked)
-    cached = find_cached(run, read_volume(run, volume.id), reference, context)
+    row = read_volume(run, volume.id)
+    backend, context = backend_of(run), image_context(row, checked=checked)
+    cached = find_cached(run, row, reference, context)
     if cached and (made := _cloned(run, volume, cached)):
         return made
     if cached or run.operation.attempts:  # whether it may clone now does not say what it made before
         backend.driver.delete_volume(volume)
-    elif made := _cloned_by_driver(run, volume, reference, checked=checked):
+    elif made := _cloned_by_driver(run, volume, reference, context):
         return made
     return Made(backend.driver.create_volume(volume, run.id))
 
@@ -53,12 +55,11 @@ def _cloned(run: Run[Any], volume: VolumeRef, cached: Found) -> Made | None:
     return Made(state, cached.image)
 
 
-def _cloned_by_driver(run: Run[Any], volume: VolumeRef, reference: str, *, checked: bool) -> Made | None:
+def _cloned_by_driver(run: Run[Any], volume: VolumeRef, reference: str, context: Context) -> Made | None:
     """None where the driver does not clone this image, or the volume is too small for it, which the copy refuses."""
     host, driver = host_of(run), backend_of(run).driver
     if not isinstance(driver, CloneImageDriver) or not driver.facts.clones_images or url.is_http(reference):
         return None
-    context = image_context(read_volume(run, volume.id), checked=checked)
 
     def open_image() -> OpenImage:
         return host.images.open(reference, context, volume.size, run.should_stop)

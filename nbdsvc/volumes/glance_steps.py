@@ -22,9 +22,8 @@ from nbdsvc.operations.operation_type import Run
 from nbdsvc.refs import read_volume_ref
 from nbdsvc.volumes.glance_arguments import UploadToGlanceArgs
 from nbdsvc.volumes.left_images import delete_image, glance_of
+from nbdsvc.volumes.upload_request import COMPRESSION
 
-# The compression of every reader of qcow2, as of images in the folder (upload.py).
-_COMPRESSION = "zlib"
 # The bytes are sent so many times where the connection breaks, with the image as it was in between.
 TRIES = 3
 # Glance ends what a killed service was sending within seconds.
@@ -80,7 +79,7 @@ def pack(run: Run[UploadToGlanceArgs]) -> None:
     path = _packed_path(run)
     path.unlink(missing_ok=True)
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    with sources.open(volume) as source, sinks.create_qcow2(path, source.size, _COMPRESSION) as sink:
+    with sources.open(volume) as source, sinks.create_qcow2(path, source.size, COMPRESSION) as sink:
         journaled_copy.write_to_sink(run, source, sink)
 
 

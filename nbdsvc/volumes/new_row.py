@@ -1,6 +1,6 @@
 """The row of a new volume: what a request wants, and where it is placed."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
@@ -128,21 +128,29 @@ def _wanted(
     what extends that does. Where it changed meanwhile, it is looked at again.
     """
     ids = (owner_scope(context), request.snapshot_id, request.source_volid, request.source_replica)
-    source, held = find_source(conn, *ids), None
-    while True:
-        volume_type = _type(app, conn, context, request, source)
-        check_not_encrypted(conn, volume_type)
-        if group:
-            check_fits(group, volume_type, source)
-            request = replace(request, availability_zone=request.availability_zone or group.availability_zone)
-        zone, size = zone_of_new(app, conn, request.availability_zone, source, volume_type), _size(request, source)
-        _check_quota(app, conn, context, size)
-        if source is None or held is not None:
-            return held, volume_type, zone, size
-        held = find_source(conn, *ids, hold=True)
-        if held == source:
-            return held, volume_type, zone, size
-        source = held
+    source = find_source(conn, *ids)
+    wanted = _checked(app, conn, context, request, group, source)
+    held = find_source(conn, *ids, hold=True) if source else None
+    return (held, *(wanted if held == source else _checked(app, conn, context, request, group, held)))
+
+
+def _checked(
+    app: App,
+    conn: sa.Connection,
+    context: Context,
+    request: CreateVolumeRequest,
+    group: Group | None,
+    source: VolumeSource | None,
+) -> tuple[VolumeType, str, int]:
+    """The type, zone and size of a volume of this source, which the group and the quotas allow."""
+    volume_type = _type(app, conn, context, request, source)
+    check_not_encrypted(conn, volume_type)
+    if group:
+        check_fits(group, volume_type, source)
+    wanted_zone = request.availability_zone or (group.availability_zone if group else None)
+    zone, size = zone_of_new(app, conn, wanted_zone, source, volume_type), _size(request, source)
+    _check_quota(app, conn, context, size)
+    return volume_type, zone, size
 
 
 def _type(

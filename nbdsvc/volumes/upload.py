@@ -22,11 +22,8 @@ from nbdsvc.refs import read_volume, read_volume_ref
 from nbdsvc.store import repositories
 from nbdsvc.units import GiB
 from nbdsvc.volumes.glance_arguments import glance_args
-from nbdsvc.volumes.upload_request import UploadVolumeRequest, fail, locks_of, succeed
+from nbdsvc.volumes.upload_request import COMPRESSION, UploadVolumeRequest, fail, locks_of, succeed
 from nbdsvc.volumes.upload_to_glance import UPLOAD_TO_GLANCE
-
-# Images go over networks and are read more often than written: zlib, which every reader of qcow2 understands.
-COMPRESSION = "zlib"
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,9 @@ from nbdsvc.model.locking import locks
 from nbdsvc.model.operation import Lock, Operation
 from nbdsvc.store import transitions
 
+# Images go over networks and are read more often than written: zlib, which every reader of qcow2 understands.
+COMPRESSION = "zlib"
+
 
 @dataclass(frozen=True)
 class UploadVolumeRequest:
