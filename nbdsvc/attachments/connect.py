@@ -14,7 +14,7 @@ from nbdsvc.attachments.connection_info import stored_info
 from nbdsvc.attachments.desired_export import Exportable, export_spec, exportable, find_attachment, share_secret
 from nbdsvc.attachments.initiators import prepare_connection
 from nbdsvc.attachments.transport import check_limiting, choose, protocol_of
-from nbdsvc.exporter import Access, Connector, Exporter, ExportSpec, LimitingExporter
+from nbdsvc.exporter import Access, Connector, Exporter, ExportSpec
 from nbdsvc.host import Backend, Host, backend_of, host_of
 from nbdsvc.model import clock, states
 from nbdsvc.model.context import Context
@@ -133,7 +133,7 @@ def _follow_limits(host: Host, exporter: Exporter, spec: ExportSpec) -> dict[str
     """The limits of the front end. Those of the export follow its rows, which may have changed before it was there."""
     with host.database.read() as conn:
         limits = qos_specs.limits_of(conn, spec.volume_id)
-    if limits.back_end and not isinstance(exporter, LimitingExporter):
+    if limits.back_end:
         check_limiting([exporter])
     if limits.back_end != spec.limits:
         keep_export(host, exporter, spec)
