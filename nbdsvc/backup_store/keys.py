@@ -9,11 +9,10 @@ store can tell equal blocks apart from others, but could read them, too.
 import hashlib
 import hmac
 import os
-import stat
 from pathlib import Path
 from typing import Any
 
-from nbdsvc import errors
+from nbdsvc import errors, private_file
 
 KEY_BYTES, ID_BYTES, MARK_BYTES = 32, 32, 8
 # Bytes of the nonce of AES-GCM (NIST SP 800-38D), and of its tag. Random nonces are good for 2^32 chunks under one key:
@@ -21,9 +20,6 @@ KEY_BYTES, ID_BYTES, MARK_BYTES = 32, 32, 8
 _NONCE_BYTES, TAG_BYTES = 12, 16
 OVERHEAD = _NONCE_BYTES + TAG_BYTES
 CLEAR = bytes(MARK_BYTES)
-# Bytes of a file with a key or credentials.
-_MOST_PRIVATE = 1 << 16
-_READABLE = stat.S_IRWXG | stat.S_IRWXO
 
 
 def space_of(project_id: str) -> str:
@@ -31,23 +27,10 @@ def space_of(project_id: str) -> str:
     return hashlib.blake2b(project_id.encode(), digest_size=16, person=b"nbdsvc-space").hexdigest()
 
 
-def read_private(setting: str, path: Path) -> bytes:
-    """The content of a file that only its owner may read, at most _MOST_PRIVATE bytes. ConfigError names the setting."""
-    try:
-        with path.open("rb") as file:
-            status, content = os.fstat(file.fileno()), file.read(_MOST_PRIVATE)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise errors.ConfigError(setting=setting, reason=f"{path}: {reason}") from error
-    if status.st_mode & _READABLE:
-        raise errors.ConfigError(setting=setting, reason=f"{path}: others may read it: chmod 600")
-    return content
-
-
 def load_key(path: Path) -> bytes:
     """The key in a file of 64 hexadecimal digits. ConfigError where others may read it, or it is none."""
     try:
-        key = bytes.fromhex(read_private("backup_key_file", path).decode("ascii").strip())
+        key = bytes.fromhex(private_file.read("backup_key_file", path).decode("ascii").strip())
     except ValueError:
         raise errors.ConfigError(setting="backup_key_file", reason=f"{path}: {_WANTED}") from None
     if len(key) != KEY_BYTES:

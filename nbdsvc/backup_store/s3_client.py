@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nbdsvc import errors
+from nbdsvc import errors, private_file
 from nbdsvc.backup_store.contract import Missing
-from nbdsvc.backup_store.keys import read_private
 
 SETTING = "backup_s3_credentials_file"
 # Seconds for a connection: a server that is there answers at once.
@@ -68,7 +67,7 @@ def load_credentials(path: Path) -> tuple[str, str]:
     """Access key and secret key of a file as Amazon's tools have it, section `default`. ConfigError where it is none."""
     parser = configparser.ConfigParser(interpolation=None)
     try:
-        parser.read_string(read_private(SETTING, path).decode())
+        parser.read_string(private_file.read(SETTING, path).decode())
         section = parser["default"]
         found = section["aws_access_key_id"].strip(), section["aws_secret_access_key"].strip()
     except (configparser.Error, KeyError, UnicodeDecodeError):  # none of which may be shown: they have the file's text

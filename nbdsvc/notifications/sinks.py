@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from nbdsvc import errors
+from nbdsvc import errors, private_file
 from nbdsvc.config import Settings
 from nbdsvc.notifications.contract import Outcome, Sink
 
-_READABLE = stat.S_IRWXG | stat.S_IRWXO
 # A key that cannot be guessed from signatures.
 _LEAST_SECRET = 16
 
@@ -33,19 +32,12 @@ def make(settings: Settings) -> Sink:
 
 def load_secret(path: Path) -> bytes:
     """The secret in a file, without white space around it. ConfigError where others may read it, or it is short."""
-    try:
-        mode, secret = path.stat().st_mode, path.read_bytes().strip()
-    except OSError as error:
-        raise _wrong(f"{path}: {error.strerror or error}") from error
-    if mode & _READABLE:
-        raise _wrong(f"{path}: others may read it: chmod 600")
+    setting = "notification_secret_file"
+    secret = private_file.read(setting, path).strip()
     if len(secret) < _LEAST_SECRET:
-        raise _wrong(f"{path}: it must have at least {_LEAST_SECRET} characters")
+        reason = f"{path}: it must have at least {_LEAST_SECRET} characters"
+        raise errors.ConfigError(setting=setting, reason=reason)
     return secret
-
-
-def _wrong(reason: str) -> errors.ConfigError:
-    return errors.ConfigError(setting="notification_secret_file", reason=reason)
 
 
 class StandardOutput:
