@@ -118,7 +118,7 @@ class Images:
             return self._open_http(reference, how)
         reference, disk = opening.split_disk(reference, lambda name: self._exists(name, context))
         how = replace(how, disk=disk)
-        if _is_path(reference):
+        if is_path(reference):
             return self._open_path(self._permitted(reference), how)
         image = self.folder.get(reference, context)
         return self._open_file(self.folder.open(image), self.folder.path(image), image, how)
@@ -132,7 +132,7 @@ class Images:
         if url.is_http(reference):
             return None
         reference, disk = opening.split_disk(reference, lambda name: self._exists(name, context))
-        image = None if _is_path(reference) else self.folder.get(reference, context)
+        image = None if is_path(reference) else self.folder.get(reference, context)
         path = self.folder.path(image) if image else self._permitted(reference)
         fd = self.folder.open(image) if image else _open_path(path)
         try:
@@ -149,7 +149,7 @@ class Images:
             self._check_url(reference)
             return reference
         name, disk = opening.split_disk(reference, lambda name: self._exists(name, context))
-        if _is_path(name):
+        if is_path(name):
             self._permitted(name)
             return reference
         if found := _SCHEME.match(name):
@@ -167,11 +167,11 @@ class Images:
         if url.is_http(reference):
             return None
         name, _disk = opening.split_disk(reference, lambda name: self._exists(name, context))
-        return None if _is_path(name) or _SCHEME.match(name) else self.folder.get(name, context)
+        return None if is_path(name) or _SCHEME.match(name) else self.folder.get(name, context)
 
     def _exists(self, reference: str, context: Context) -> bool:
         """Whether an image has this whole name, although a # is in it."""
-        if _is_path(reference):
+        if is_path(reference):
             return reference.startswith("/") and Path(reference).exists()
         try:
             self.folder.get(reference, context)
@@ -250,7 +250,7 @@ def _shown(image: Image | None) -> list[str]:
     return [image.name, image.disk_format] if image else []
 
 
-def _is_path(reference: str) -> bool:
+def is_path(reference: str) -> bool:
     return reference.startswith("/") or reference[:5].lower() == "file:"
 
 

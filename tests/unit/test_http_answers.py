@@ -8,8 +8,8 @@ import urllib3
 
 from nbdsvc import errors
 from nbdsvc.images.http import proxy, url
-from nbdsvc.images.http.answer import Outcome, judge
-from nbdsvc.images.http.file import _retry_after, _small
+from nbdsvc.images.http.answer import Outcome, judge, named_small
+from nbdsvc.images.http.file import _retry_after
 from nbdsvc.images.http.unreachable import Unreachable, as_unreachable
 
 PART = {"content-range": "bytes 10-19/100", "content-length": "10"}
@@ -62,8 +62,7 @@ def test_an_answer_is_what_was_asked_for_or_named(name: str) -> None:
 def test_a_header_that_comes_twice_is_not_the_last_one() -> None:
     """Two encodings or two ranges are judged together; the date of Retry-After and odd digits are no number."""
     headers = urllib3.HTTPHeaderDict([("Content-Encoding", "gzip"), ("Content-Encoding", "identity")])
-    response = urllib3.HTTPResponse(headers=headers)
-    assert judge(200, _small(response), None).outcome is Outcome.WRONG
+    assert judge(200, named_small(headers), None).outcome is Outcome.WRONG
     for text, seconds in (("3", 3.0), ("²", 0.0), ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0), ("-1", 0.0)):
         assert _retry_after(urllib3.HTTPResponse(headers={"Retry-After": text})) == seconds
 

@@ -1,7 +1,7 @@
 """The bytes of an image of Glance, read by ranges with the service user's token, and what makes sure that they are right."""
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import urllib3
 
@@ -41,7 +41,7 @@ class GlanceFile(HttpFile):
         if response.status == _UNAUTHORIZED:
             response.close()
             response = self._client.get(url, {**headers, **self._glance.headers(token["X-Auth-Token"])})
-        verdict = answer.judge(response.status, _small(response.headers), wanted)
+        verdict = answer.judge(response.status, answer.named_small(response.headers), wanted)
         if verdict.outcome is Outcome.REDIRECT:
             response.close()
             raise self._failed(0, "the image service redirects, and tokens are sent to its own address only")
@@ -91,7 +91,3 @@ class Ordered:
         if self._digest.hexdigest() != self._wanted.digest:
             facts = {"expected": self._wanted.digest, "actual": self._digest.hexdigest()}
             raise errors.ChecksumMismatch(source=self.name, **facts)
-
-
-def _small(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name.lower(): value for name, value in headers.items()}

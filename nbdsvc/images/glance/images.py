@@ -25,7 +25,7 @@ from nbdsvc.images.http.access import Access
 from nbdsvc.images.index import Image
 from nbdsvc.images.inspection import ImageFacts
 from nbdsvc.images.open_file import How, reader
-from nbdsvc.images.resolve import FoundImage, Images, OpenImage, _is_path
+from nbdsvc.images.resolve import FoundImage, Images, OpenImage, is_path
 from nbdsvc.images.spool import Spool
 from nbdsvc.images.version import ImageVersion
 from nbdsvc.model import names
@@ -63,7 +63,7 @@ class GlanceImages(Images):
 
     def look_up(self, reference: str, context: Context) -> FoundImage:
         """See Images. One request to Glance, which judges by the token of the request what the project may see."""
-        if url.is_http(reference) or _is_path(reference):
+        if url.is_http(reference) or is_path(reference):
             return FoundImage(self.resolve(reference, context))
         id, disk = _split(reference)
         found = self._find(id, context)
@@ -77,7 +77,7 @@ class GlanceImages(Images):
 
     def resolve(self, reference: str, context: Context) -> str:
         """See Images."""
-        if url.is_http(reference) or _is_path(reference):
+        if url.is_http(reference) or is_path(reference):
             return super().resolve(reference, context)
         return self.look_up(reference, context).reference
 
@@ -89,7 +89,7 @@ class GlanceImages(Images):
         should_stop: Callable[[], bool] = never,
     ) -> OpenImage:
         """See Images. By the service user: the request's own token may be over, and is kept nowhere."""
-        if url.is_http(reference) or _is_path(reference):
+        if url.is_http(reference) or is_path(reference):
             return super().open(reference, context, most, should_stop)
         id, disk = _split(reference)
         record = self._record(id, context, should_stop)
@@ -98,7 +98,7 @@ class GlanceImages(Images):
 
     def version(self, reference: str, context: Context) -> ImageVersion | None:
         """See Images. One request to Glance, as of `open`."""
-        if url.is_http(reference) or _is_path(reference):
+        if url.is_http(reference) or is_path(reference):
             return super().version(reference, context)
         id, disk = _split(reference)
         return _version(self._record(id, context, never), disk)

@@ -91,7 +91,7 @@ def reply_of(url: str, response: Any, read: Callable[[], bytes]) -> Reply:
         raise _Away(f"it answered {status}")
     if status in answer.REDIRECTS:
         raise failed(url, f"it redirects ({status}), and tokens are sent to its own address only")
-    headers = {name.lower(): value for name, value in response.headers.items()}
+    headers = answer.named_small(response.headers)
     is_json = headers.get("content-type", "").partition(";")[0].strip() == "application/json"
     content = read() if is_json else b""
     try:

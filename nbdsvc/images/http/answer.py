@@ -44,6 +44,11 @@ class Verdict:
     ranges: bool = False
 
 
+def named_small(headers: Mapping[str, str]) -> dict[str, str]:
+    """Headers by their names in small letters; one that comes twice is one with both values, which is no number or range."""
+    return {name.lower(): headers[name] for name in headers}
+
+
 def judge(status: int, headers: Mapping[str, str], wanted: tuple[int, int] | None) -> Verdict:
     """The verdict on an answer. wanted: first and last byte, None: the whole file; headers: names in small letters."""
     if status in REDIRECTS:

@@ -102,7 +102,7 @@ class HttpFile:
             if verdict.ranges:
                 self._body(response, 1)
             self.ranges, self.size = verdict.ranges, verdict.total
-            self.version = answer.pin_of(_small(response))
+            self.version = answer.pin_of(answer.named_small(response.headers))
             self._stream = None if verdict.ranges else _Stream(response, _RateFloor(self._access))
 
         self._again(0, once)
@@ -136,7 +136,7 @@ class HttpFile:
         """An answer whose body is that of this file. Unreachable where it may pass, ReadFailed where it is wrong for good."""
         at, known = wanted[0] if wanted else 0, self._target
         response, verdict, url = self._follow(known, wanted)
-        if verdict.outcome is Outcome.BODY and answer.has_pin(_small(response), self.version):
+        if verdict.outcome is Outcome.BODY and answer.has_pin(answer.named_small(response.headers), self.version):
             self._target = url
             return response, verdict
         response.close()
@@ -153,7 +153,7 @@ class HttpFile:
         for _ in range(REDIRECTS + 1):
             self._client.judge_proxied(url)
             response = self._client.get(url, headers)
-            verdict = answer.judge(response.status, _small(response), wanted)
+            verdict = answer.judge(response.status, answer.named_small(response.headers), wanted)
             if verdict.outcome is not Outcome.REDIRECT:
                 return response, verdict, url
             response.close()
@@ -284,11 +284,6 @@ class _RateFloor:
             raise Unreachable(
                 f"the server sent {self._done} bytes in {self._waited:.0f} s; {least}", is_transient=False
             )
-
-
-def _small(response: urllib3.BaseHTTPResponse) -> dict[str, str]:
-    """Headers by their names in small letters; one that comes twice is one with both values, which is no number or range."""
-    return {name.lower(): response.headers[name] for name in response.headers}
 
 
 def _retry_after(response: urllib3.BaseHTTPResponse) -> float:
