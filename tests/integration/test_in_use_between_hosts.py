@@ -1,9 +1,7 @@
 """Volumes in use go to another host: the agent's client follows them, and sees no error."""
 
-import json
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +9,7 @@ from pathlib import Path
 import pytest
 from asking import ask
 from between import Between
+from fio import verify_meanwhile
 from following import KIND, Followed, V
 from host_network import HostNetwork
 from postgres import Postgres
@@ -272,17 +271,11 @@ def test_fio_verifies_through_a_migration(between: Between, folder: Path) -> Non
     used = Followed(between, folder).start()
     for writer in used.writers:
         writer.stop()
-    argv = ["fio", "--name=w", "--ioengine=nbd", f"--uri={used.socket}", "--rw=randwrite", "--bs=4k", "--iodepth=8",
-            "--offset=512M", "--size=16M", "--verify=crc32c", "--verify_backlog=512", "--verify_state_save=0",
-            "--time_based", "--runtime=6", "--output-format=json"]  # fmt: skip
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as fio:
+
+    def migrate() -> None:
         between.migrate(used.id)
         assert between.ended(KIND)["state"] == "succeeded"
-        assert fio.poll() is None, "fio ended before the migration"
-        out, words = fio.communicate(timeout=60)
-    assert fio.returncode == 0, words
-    job = json.loads(out[out.index("{") :])["jobs"][0]
-    print(f"writes: {job['write']['total_ios']}, the worst took {job['write']['clat_ns']['max'] / 1e6:.0f} ms")
-    assert job["error"] == 0
+
+    verify_meanwhile(used.socket, "16M", migrate)
     assert between.place(used.id) == ("b", "in-use", "success")
     used.end()
