@@ -6,7 +6,7 @@ from typing import Any
 
 import nbd
 import pytest
-from asking import ask
+from asking import good, new_specs, new_type, new_volume, refused
 from hypothesis import given
 from hypothesis import strategies as st
 from serving import ServiceProcess
@@ -19,35 +19,6 @@ from nbdsvc.model import qos
 INITIATOR = "iqn.2026-11.org.example:me"
 USER = {"instance_uuid": "00000000-0000-4000-8000-000000000000", "mountpoint": "/dev/vdb"}
 BLOCK = 4096
-
-
-def good(service: ServiceProcess, method: str, path: str, body: Any = None) -> Any:
-    status, content, _ = ask(service, method, f"/v3/{path}", body, OpenStack_API_Version="volume 3.71")
-    assert status < 300, content
-    return content
-
-
-def refused(service: ServiceProcess, status: int, reason: str, method: str, path: str, body: Any = None) -> None:
-    found, content, _ = ask(service, method, f"/v3/{path}", body)
-    assert (found, reason in str(content)) == (status, True), content
-
-
-def new_specs(service: ServiceProcess, name: str, **fields: Any) -> str:
-    return str(good(service, "POST", "qos-specs", {"qos_specs": {"name": name, **fields}})["qos_specs"]["id"])
-
-
-def new_type(service: ServiceProcess, name: str, specs: str | None = None, **fields: Any) -> str:
-    made = good(service, "POST", "types", {"volume_type": {"name": name, **fields}})
-    id = str(made["volume_type"]["id"])
-    if specs:
-        good(service, "GET", f"qos-specs/{specs}/associate?vol_type_id={id}")
-    return id
-
-
-def new_volume(service: ServiceProcess, **fields: Any) -> str:
-    id = str(good(service, "POST", "volumes", {"volume": {"size": 1, **fields}})["volume"]["id"])
-    assert service.wait_status("volumes", id) == "available"
-    return id
 
 
 def action(service: ServiceProcess, volume: str, name: str, **fields: Any) -> Any:
@@ -163,24 +134,19 @@ def test_a_killed_service_comes_back_to_what_the_rows_say(make_service: Any) -> 
     assert limits_at(service, attachment)() == {"read_iops_sec": 50}
     service.start()
     wait_for(service, attachment, {"read_iops_sec": 60})
+    process = service.state / "exports" / attachment / "process"
+    before = process.read_text()
     service.backend.break_export(service.state, volume, attachment)()
-    wait_until(
-        lambda: not (service.state / "exports" / attachment / "nbd.sock").exists() or _is_up(service, attachment)
-    )
-    wait_for_again(service, attachment, {"read_iops_sec": 60})
+    wait_until(lambda: process.exists() and process.read_text() != before)
+    wait_until(lambda: _limits_if_up(service, attachment) == {"read_iops_sec": 60})
 
 
-def _is_up(service: ServiceProcess, attachment: str) -> bool:
+def _limits_if_up(service: ServiceProcess, attachment: str) -> dict[str, int] | None:
+    """None of a server that is being started."""
     try:
-        limits_at(service, attachment)()
+        return limits_at(service, attachment)()
     except errors.ExportFailed:
-        return False
-    return True
-
-
-def wait_for_again(service: ServiceProcess, attachment: str, limits: dict[str, int]) -> None:
-    """Of a server that is started meanwhile."""
-    wait_until(lambda: _is_up(service, attachment) and limits_at(service, attachment)() == limits)
+        return None
 
 
 def test_a_transport_that_keeps_no_limits_is_refused(make_service: Any) -> None:
