@@ -5,6 +5,7 @@ import tempfile
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import debian_packages  # noqa: F401 (before any import of libnbd)
 import migrated
@@ -33,6 +34,7 @@ _MACHINE_ONLY = {"volume_group": "NBDSVC_TEST_VOLUME_GROUP", "configfs": "NBDSVC
 collect_ignore = [folder for folder, variable in _MACHINE_ONLY.items() if not os.environ.get(variable)]
 if not os.environ.get("NBDSVC_TEST_VOLUME_GROUP"):
     collect_ignore.append("configfs/test_recovery.py")
+S = TypeVar("S", Keystone, Glance)
 ROWS = Path(__file__).parent / "acceptance_rows.toml"
 
 
@@ -96,18 +98,16 @@ def postgres() -> Iterator[Postgres]:
 @pytest.fixture(scope="session")
 def keystone() -> Iterator[Keystone]:
     """One for a test session: who changes its users makes users and projects of its own."""
-    server = Keystone()
-    try:
-        server.start()
-        yield server
-    finally:
-        server.end()
+    yield from _running(Keystone())
 
 
 @pytest.fixture(scope="session")
 def glance(keystone: Keystone) -> Iterator[Glance]:
     """One for a test session, behind the session's Keystone."""
-    server = Glance(keystone)
+    yield from _running(Glance(keystone))
+
+
+def _running(server: S) -> Iterator[S]:
     try:
         server.start()
         yield server

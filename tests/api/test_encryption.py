@@ -3,31 +3,10 @@
 from typing import Any
 
 import pytest
-from asking import UNKNOWN, ask
+from asking import UNKNOWN, good, new_type, new_volume, refused
 from serving import ServiceProcess
 
 LUKS = {"provider": "luks", "cipher": "aes-xts-plain64", "key_size": 256, "control_location": "front-end"}
-
-
-def good(service: ServiceProcess, method: str, path: str, body: Any = None) -> Any:
-    status, content, _ = ask(service, method, f"/v3/{path}", body, OpenStack_API_Version="volume 3.71")
-    assert status < 300, content
-    return content
-
-
-def refused(service: ServiceProcess, status: int, reason: str, method: str, path: str, body: Any = None) -> None:
-    found, content, _ = ask(service, method, f"/v3/{path}", body, OpenStack_API_Version="volume 3.71")
-    assert (found, reason in str(content)) == (status, True), content
-
-
-def new_type(service: ServiceProcess, name: str) -> str:
-    return str(good(service, "POST", "types", {"volume_type": {"name": name}})["volume_type"]["id"])
-
-
-def new_volume(service: ServiceProcess, **fields: Any) -> str:
-    id = str(good(service, "POST", "volumes", {"volume": {"size": 1, **fields}})["volume"]["id"])
-    assert service.wait_status("volumes", id) == "available"
-    return id
 
 
 def test_the_encryption_of_a_type_is_kept(shared_service: ServiceProcess) -> None:

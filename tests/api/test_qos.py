@@ -3,40 +3,13 @@
 from typing import Any
 
 import pytest
-from asking import UNKNOWN, ask
+from asking import UNKNOWN, good, new_specs, new_type, new_volume, refused
 from hypothesis import given
 from hypothesis import strategies as st
 from serving import ServiceProcess
 
 from nbdsvc import errors
 from nbdsvc.model import qos
-
-
-def good(service: ServiceProcess, method: str, path: str, body: Any = None) -> Any:
-    status, content, _ = ask(service, method, f"/v3/{path}", body, OpenStack_API_Version="volume 3.71")
-    assert status < 300, content
-    return content
-
-
-def refused(service: ServiceProcess, status: int, reason: str, method: str, path: str, body: Any = None) -> None:
-    found, content, _ = ask(service, method, f"/v3/{path}", body)
-    assert (found, reason in str(content)) == (status, True), content
-
-
-def new_specs(service: ServiceProcess, name: str, **fields: Any) -> str:
-    return str(good(service, "POST", "qos-specs", {"qos_specs": {"name": name, **fields}})["qos_specs"]["id"])
-
-
-def new_type(service: ServiceProcess, name: str, **fields: Any) -> str:
-    made = good(service, "POST", "types", {"volume_type": {"name": name, **fields}})
-    return str(made["volume_type"]["id"])
-
-
-def new_volume(service: ServiceProcess, **fields: Any) -> str:
-    id = str(good(service, "POST", "volumes", {"volume": {"size": 1, **fields}})["volume"]["id"])
-    assert service.wait_status("volumes", id) == "available"
-    return id
-
 
 CONNECT = {"os-initialize_connection": {"connector": {"host": "me", "ip": "127.0.0.1"}}}
 

@@ -4,12 +4,12 @@ import os
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from glance_scene import MIB, Scene, pattern, user_file, wait_for
+from glance_scene import MIB, Scene, make_scene, pattern, user_file, wait_for
 from glance_server import Glance
 from keystone_server import Keystone
 from postgres import Postgres
@@ -19,12 +19,9 @@ Make = Callable[..., ServiceProcess]
 
 
 @pytest.fixture(scope="module")
-def scene(
-    module_service: Make, keystone: Keystone, glance: Glance, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Scene]:
-    credentials = user_file(tmp_path_factory.mktemp("user"), keystone.url)
-    given = {"driver": "memory", "image_service": "glance", "glance_user_file": credentials, "image_spool": 2 << 30}
-    yield Scene(module_service("glance", **given), keystone, glance)
+def scene(module_service: Make, keystone: Keystone, glance: Glance, tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    folder = tmp_path_factory.mktemp("user")
+    return make_scene(module_service, keystone, glance, folder, "glance", image_spool=2 << 30)
 
 
 @pytest.mark.row("S023", "S074")
@@ -124,8 +121,7 @@ def test_without_a_token_of_keystones_the_same_rules_hold(
     tokens.write_text(
         "".join(f'[tokens.{name}]\ntoken = "{name}-0123456789abcdef"\nproject = "{id}"\n' for name, id in ids.items())
     )
-    given = {"image_service": "glance", "glance_user_file": user_file(tmp_path, keystone.url)}
-    scene = Scene(make_service(driver="memory", auth="token", tokens_file=tokens, **given), keystone, glance)
+    scene = make_scene(make_service, keystone, glance, tmp_path, auth="token", tokens_file=tokens)
     image = scene.image(b"x" * 512)
     body = {"volume": {"size": 1, "imageRef": image}}
 
@@ -176,8 +172,7 @@ def test_a_raw_upload_is_sent_as_it_is_read(scene: Scene) -> None:
 @pytest.mark.row("S032")
 def test_a_cancelled_upload_leaves_no_image(make_service: Make, scene: Scene, tmp_path: Path) -> None:
     """The volume is available again, and Glance has nothing of it."""
-    given = {"image_service": "glance", "glance_user_file": user_file(tmp_path, scene.keystone.url)}
-    slow = Scene(make_service(driver="memory", copy_rate=MIB, **given), scene.keystone, scene.glance)
+    slow = make_scene(make_service, scene.keystone, scene.glance, tmp_path, copy_rate=MIB)
     volume = slow.written(pattern(2))
     image = slow.upload(volume, disk_format="raw")
     wait_for(lambda: slow.operation(volume)["progress"]["done"] > 0)
@@ -192,8 +187,7 @@ def test_a_cancelled_upload_leaves_no_image(make_service: Make, scene: Scene, tm
 
 def test_a_qcow2_needs_room_where_it_is_made(make_service: Make, scene: Scene, tmp_path: Path) -> None:
     """Refused at once with the field, where the operator allows less than the volume has."""
-    given = {"image_service": "glance", "glance_user_file": user_file(tmp_path, scene.keystone.url)}
-    small = Scene(make_service(driver="memory", **given), scene.keystone, scene.glance)
+    small = make_scene(make_service, scene.keystone, scene.glance, tmp_path)
     volume = small.written(b"")
     action = {"os-volume_upload_image": {"image_name": "i", "disk_format": "qcow2"}}
     status, content = small.ask("POST", f"volumes/{volume}/action", action)

@@ -1,10 +1,10 @@
 """The image cache with images of a real Glance: the second volume is a clone, and never one of a stale or foreign image."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from glance_scene import Scene, pattern, user_file, wait_for
+from glance_scene import Scene, make_scene, pattern, wait_for
 from glance_server import Glance
 from keystone_server import Keystone
 from serving import ServiceProcess
@@ -16,10 +16,9 @@ def scene(
     keystone: Keystone,
     glance: Glance,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Scene]:
-    credentials = user_file(tmp_path_factory.mktemp("user"), keystone.url)
-    given = {"driver": "memory", "image_service": "glance", "glance_user_file": credentials}
-    yield Scene(module_service("cached", **given, image_cache_gigabytes=10), keystone, glance)
+) -> Scene:
+    folder = tmp_path_factory.mktemp("user")
+    return make_scene(module_service, keystone, glance, folder, "cached", image_cache_gigabytes=10)
 
 
 def _entries(scene: Scene) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from glance_scene import Scene, pattern, user_file, wait_for
+from glance_scene import Scene, make_scene, pattern, user_file, wait_for
 from glance_server import Glance
 from keystone_server import Keystone
 from lying_front import Front, always, once, refuse_first_token, standing
@@ -262,10 +262,7 @@ def test_glance_away_is_503_and_another_id_404(
     make_service: Make, keystone: Keystone, glance: Glance, tmp_path: Path
 ) -> None:
     """With what is away, and no password; what needs no image goes on."""
-    given = {"image_service": "glance", "glance_endpoint": "http://127.0.0.1:1"}
-    away = Scene(
-        make_service(driver="memory", glance_user_file=user_file(tmp_path, keystone.url), **given), keystone, glance
-    )
+    away = make_scene(make_service, keystone, glance, tmp_path, glance_endpoint="http://127.0.0.1:1")
     body = {"volume": {"size": 1, "imageRef": str(uuid.uuid4())}}
     status, content = away.ask("POST", "volumes", body)
     assert (status, "refused" in str(content)) == (503, True), content

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asking import UNKNOWN, ask
+from asking import NEWEST, UNKNOWN, ask, good, made
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from killing import BACKWARD, FORWARD
@@ -21,7 +21,6 @@ from waiting import wait_until
 from drivers.memory import Faults
 from nbdsvc.volumes.create import CREATE_VOLUME
 
-NEWEST = "volume 3.44"
 Make = Callable[..., ServiceProcess]
 
 
@@ -45,20 +44,8 @@ def service(make_service: Make, receiving: Receiver, tmp_path: Path) -> ServiceP
     return make_service(driver="memory", notifications=receiving.url, notification_secret_file=secret(tmp_path))
 
 
-def good(service: ServiceProcess, method: str, path: str, body: Any = None) -> Any:
-    status, content, _ = ask(service, method, path, body, OpenStack_API_Version=NEWEST)
-    assert status < 300, (path, content)
-    return content
-
-
-def made(service: ServiceProcess, noun: str, **wanted: Any) -> str:
-    id = str(good(service, "POST", f"/v3/{noun}s", {noun: wanted})[noun]["id"])
-    assert service.wait_status(f"{noun}s", id) == "available"
-    return id
-
-
 def gone(service: ServiceProcess, noun: str, id: str) -> None:
-    good(service, "DELETE", f"/v3/{noun}s/{id}")
+    good(service, "DELETE", f"{noun}s/{id}")
     assert service.wait_status(f"{noun}s", id) == "gone"
 
 
@@ -74,11 +61,11 @@ def drained(service: ServiceProcess) -> None:
 def test_the_life_of_a_volume(service: ServiceProcess, receiving: Receiver) -> None:
     """Each operation has a start and an end, in this order, with Cinder's keys, signed, and without secrets."""
     volume = made(service, "volume", size=1, name="v")
-    good(service, "POST", f"/v3/volumes/{volume}/action", {"os-extend": {"new_size": 2}})
+    good(service, "POST", f"volumes/{volume}/action", {"os-extend": {"new_size": 2}})
     service.wait_status("volumes", volume)
     body = {"attachment": {"volume_uuid": volume, "connector": {"host": "me", "mountpoint": "/dev/vdb"}}}
-    attachment = good(service, "POST", "/v3/attachments", body)["attachment"]["id"]
-    good(service, "DELETE", f"/v3/attachments/{attachment}")
+    attachment = good(service, "POST", "attachments", body)["attachment"]["id"]
+    good(service, "DELETE", f"attachments/{attachment}")
     service.settle()
     snapshot = made(service, "snapshot", volume_id=volume)
     backup = made(service, "backup", volume_id=volume)
@@ -127,12 +114,12 @@ def test_a_kill_neither_loses_nor_invents_one(make_service: Make, receiving: Rec
     source = made(service, "volume", size=1)
     for moment, step, fail in KILLS:
         service.crash_at("volume.create", moment, step, fail=fail)
-        known = {each["id"] for each in good(service, "GET", "/v3/volumes")["volumes"]}
+        known = {each["id"] for each in good(service, "GET", "volumes")["volumes"]}
         with contextlib.suppress(http.client.HTTPException, OSError):  # it may die before the reply
-            good(service, "POST", "/v3/volumes", {"volume": {"size": 1, "source_volid": source}})
+            good(service, "POST", "volumes", {"volume": {"size": 1, "source_volid": source}})
         assert service.wait_dead(), (moment, step)
         service.start()
-        (volume,) = {each["id"] for each in good(service, "GET", "/v3/volumes")["volumes"]} - known
+        (volume,) = {each["id"] for each in good(service, "GET", "volumes")["volumes"]} - known
         status = service.wait_status("volumes", volume)
         drained(service)
         last = "error" if fail else "end"
@@ -232,12 +219,12 @@ def test_changes_at_once_are_told(make_service: Make, tmp_path: Path) -> None:
     """A retype in place, and a transfer's creation and withdrawal, which are no operations, have a start and an end."""
     path = tmp_path / "events"
     service = make_service(driver="memory", notifications=path)
-    good(service, "POST", "/v3/types", {"volume_type": {"name": "other"}})
+    good(service, "POST", "types", {"volume_type": {"name": "other"}})
     volume = made(service, "volume", size=1)
     retype = {"os-retype": {"new_type": "other", "migration_policy": "never"}}
-    good(service, "POST", f"/v3/volumes/{volume}/action", retype)
-    transfer = good(service, "POST", "/v3/os-volume-transfer", {"transfer": {"volume_id": volume}})["transfer"]
-    good(service, "DELETE", f"/v3/os-volume-transfer/{transfer['id']}")
+    good(service, "POST", f"volumes/{volume}/action", retype)
+    transfer = good(service, "POST", "os-volume-transfer", {"transfer": {"volume_id": volume}})["transfer"]
+    good(service, "DELETE", f"os-volume-transfer/{transfer['id']}")
     drained(service)
     found = [json.loads(line) for line in path.read_text().splitlines()]
     names = ["volume.create", "volume.retype", "volume.transfer.create", "volume.transfer.delete"]
@@ -253,7 +240,7 @@ class _Client:
 
     def __init__(self, service: ServiceProcess) -> None:
         self.service = service
-        good(service, "POST", "/v3/group_types", {"group_type": {"name": "g"}})
+        good(service, "POST", "group_types", {"group_type": {"name": "g"}})
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
         return ask(self.service, method, path, body, OpenStack_API_Version=NEWEST)[1]

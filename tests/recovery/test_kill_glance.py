@@ -1,10 +1,10 @@
 """A service killed by SIGKILL at the steps of what reads from Glance and writes to it: whole or gone, and nothing queued."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from glance_scene import Scene, pattern, user_file, wait_for
+from glance_scene import Scene, make_scene, pattern, wait_for
 from glance_server import Glance
 from keystone_server import Keystone
 from serving import ServiceProcess
@@ -19,10 +19,9 @@ def scene(
     keystone: Keystone,
     glance: Glance,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Scene]:
-    credentials = user_file(tmp_path_factory.mktemp("user"), keystone.url)
-    given = {"driver": "memory", "image_service": "glance", "glance_user_file": credentials, "image_spool": 2 << 30}
-    yield Scene(module_service("killed", **given), keystone, glance)
+) -> Scene:
+    folder = tmp_path_factory.mktemp("user")
+    return make_scene(module_service, keystone, glance, folder, "killed", image_spool=2 << 30)
 
 
 def die_and_return(scene: Scene) -> None:
@@ -84,9 +83,7 @@ def test_killed_while_it_sends_and_cancelled_afterwards(
     make_service: Callable[..., ServiceProcess], scene: Scene, tmp_path: Path
 ) -> None:
     """A half of the bytes is never an image, and nothing is left when the operation has ended."""
-    credentials = user_file(tmp_path, scene.keystone.url)
-    given = {"image_service": "glance", "glance_user_file": credentials, "copy_rate": 1 << 20}
-    slow = Scene(make_service(driver="memory", **given), scene.keystone, scene.glance)
+    slow = make_scene(make_service, scene.keystone, scene.glance, tmp_path, copy_rate=1 << 20)
     volume = slow.written(CONTENT)
     image = slow.upload(volume, disk_format="raw")
     wait_for(lambda: slow.operation(volume)["progress"]["done"] > 0)

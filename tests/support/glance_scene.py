@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,15 @@ def user_file(folder: Path, keystone: str, password: str = PASSWORD) -> Path:
     path.touch(0o600)
     path.write_text(f'auth_url = "{keystone}"\nusername = "nbdsvc"\npassword = "{password}"\nregion = "{REGION}"\n')
     return path
+
+
+def make_scene(
+    make: Callable[..., ServiceProcess], keystone: Keystone, glance: Glance, folder: Path, *name: str, **given: Any
+) -> "Scene":
+    """Of a new service on the simulator. folder: of the credentials; given: more settings."""
+    credentials = user_file(folder, keystone.url)
+    fixed = {"driver": "memory", "image_service": "glance", "glance_user_file": credentials}
+    return Scene(make(*name, **fixed, **given), keystone, glance)
 
 
 class Scene:
