@@ -9,10 +9,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
+from disks import xfs
 from measure import save, shown, spread
 
 ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 5
@@ -20,20 +19,6 @@ MIB = 1 << 20
 SIZES = (256 * MIB, 1024 * MIB, 4096 * MIB)
 # On an XFS of its own: room for the largest source, and for a copy of it that shares nothing.
 DISK = 10 << 30
-
-
-@contextmanager
-def xfs(folder: Path) -> Iterator[Path]:
-    disk, mounted = folder / "disk", folder / "xfs"
-    with disk.open("wb") as file:
-        file.truncate(DISK)
-    mounted.mkdir()
-    subprocess.run(["mkfs.xfs", "-q", "-m", "reflink=1", str(disk)], check=True)
-    subprocess.run(["mount", "-o", "loop", str(disk), str(mounted)], check=True)
-    try:
-        yield mounted
-    finally:
-        subprocess.run(["umount", str(mounted)], check=True)
 
 
 def commands(source: Path, target: Path) -> dict[str, list[str]]:
@@ -72,7 +57,7 @@ def measure(folder: Path, size: int) -> dict[str, dict[str, float]]:
 
 def main() -> None:
     table = {}
-    with tempfile.TemporaryDirectory(prefix="nb-", dir="/var/tmp") as name, xfs(Path(name)) as folder:
+    with tempfile.TemporaryDirectory(prefix="nb-", dir="/var/tmp") as name, xfs(Path(name), DISK) as folder:
         for size in SIZES:
             for tool, seconds in sorted(measure(folder, size).items()):
                 table[f"{size // MIB} MiB / {tool}"] = seconds

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
+from disks import xfs
 from measure import save, shown, spread
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"))
@@ -29,19 +30,11 @@ SIMULATED = sys.argv[3:] == ["memory"]
 @contextmanager
 def pool(folder: Path) -> Iterator[Path]:
     """A folder on an XFS with room for what all rounds write; any folder for the simulator."""
-    disk, mounted = folder / "disk", folder / "pool"
-    mounted.mkdir()
     if SIMULATED:
-        yield mounted
+        yield folder
         return
-    with disk.open("wb") as file:
-        file.truncate((2 * MIB * ROUNDS << 20) + (4 << 30))
-    subprocess.run(["mkfs.xfs", "-q", "-m", "reflink=1", str(disk)], check=True)
-    subprocess.run(["mount", "-o", "loop", str(disk), str(mounted)], check=True)
-    try:
+    with xfs(folder, (2 * MIB * ROUNDS << 20) + (4 << 30)) as mounted:
         yield mounted
-    finally:
-        subprocess.run(["umount", str(mounted)], check=True)
 
 
 def created(service: ServiceProcess, image: str) -> tuple[float, bool]:

@@ -1,8 +1,10 @@
-"""Disk images for benchmarks: the same bytes in every format, from a mix like that of real disks."""
+"""Disks for benchmarks: images with the same bytes in every format, from a mix like that of real disks; file systems."""
 
 import os
 import random
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 SIZE, MIB = 8 << 30, 1 << 20
@@ -46,3 +48,18 @@ def make_sources(folder: Path, wanted: set[str], times: int = 1) -> dict[str, Pa
             convert = ["qemu-img", "convert", "-W", "-m", "16", "-f", "raw", "-O", "qcow2"]
             subprocess.run([*convert, *options, made["raw"], made[name]], check=True)
     return made
+
+
+@contextmanager
+def xfs(folder: Path, size: int) -> Iterator[Path]:
+    """A folder on an XFS of its own, of so many bytes, on which files share blocks."""
+    disk, mounted = folder / "disk", folder / "xfs"
+    with disk.open("wb") as file:
+        file.truncate(size)
+    mounted.mkdir()
+    subprocess.run(["mkfs.xfs", "-q", "-m", "reflink=1", str(disk)], check=True)
+    subprocess.run(["mount", "-o", "loop", str(disk), str(mounted)], check=True)
+    try:
+        yield mounted
+    finally:
+        subprocess.run(["umount", str(mounted)], check=True)
