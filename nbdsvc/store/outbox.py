@@ -4,6 +4,7 @@ A row is removed when its message was delivered, or when there are too many or i
 that the receiver can be notified of the loss.
 """
 
+import importlib
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -11,7 +12,6 @@ from datetime import datetime
 from typing import Any, Protocol
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from nbdsvc.model import clock
 from nbdsvc.model.operation import Operation
@@ -142,7 +142,8 @@ def _remove(conn: sa.Connection, *where: "sa.ColumnElement[bool]") -> int:
 
 
 def _count(conn: sa.Connection, host: str, loss: Loss) -> None:
-    insert: Any = (sqlite if conn.dialect.name == "sqlite" else postgresql).insert
+    # Only this database's dialect: PostgreSQL's modules need 2.5 MiB, which a service on SQLite does not have to hold.
+    insert = importlib.import_module(f"sqlalchemy.dialects.{conn.dialect.name}").insert
     values = {"host": host, "lost": loss.lost, "oldest": loss.oldest, "newest": loss.newest}
     more = {"lost": losses.c.lost + loss.lost, "newest": loss.newest}
     conn.execute(insert(losses).values(values).on_conflict_do_update(index_elements=[losses.c.host], set_=more))
