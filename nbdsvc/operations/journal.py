@@ -63,9 +63,11 @@ class Journal:
         return {"step_host": place.host, "step_backend": place.backend, "taken_up": False}
 
     @contextmanager
-    def _ending(self, id: str) -> Iterator[sa.Connection]:
+    def _ending(self, operation: Operation) -> Iterator[sa.Connection]:
         """A transaction that ends the operation: it removes the locks and the secret, and notifies of the end."""
+        id = operation.id
         with self._change(id) as conn:
+            transitions.hold_subjects(conn, operation)
             yield conn
             operation_locks.forget(conn, id)
             had_secret = secrets.forget(conn, id)
@@ -191,14 +193,14 @@ class Journal:
         self, operation_type: OperationType[A], operation: Operation, args: A, results: dict[str, object]
     ) -> None:
         """End the operation as succeeded; the rows get their final status in the same transaction."""
-        with self._ending(operation.id) as conn:
+        with self._ending(operation) as conn:
             self._update(conn, operation.id, state=model.SUCCEEDED, results=results, finished_at=clock.now())
             with self._recording(conn, operation.id):
                 operation_type.succeed(conn, rows.rows.get(conn, operation.id), args)
 
     def fail(self, operation_type: OperationType[A], operation: Operation, args: A, error: errors.Error) -> str:
         state = _ENDS.get(type(error), model.FAILED)
-        with self._ending(operation.id) as conn:
+        with self._ending(operation) as conn:
             facts = secrets.without(errors.facts_of(error), secrets.of(conn, operation.id))
             self._update(conn, operation.id, state=state, error=facts, finished_at=clock.now())
             with self._recording(conn, operation.id):

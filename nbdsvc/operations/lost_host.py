@@ -76,6 +76,7 @@ def _settle_in_one(database: Database, host: str, types: Types, id: str) -> bool
         if found is None or found.finished or found.step_host != host or not hosts.is_lost(conn, host):
             return False
         type, args = typed(types, found)
+        transitions.hold_subjects(conn, found)
         if not _follow(conn, found, type):
             if _waits(conn, found):
                 return False

@@ -124,7 +124,7 @@ def yield_to(conn: sa.Connection, volume: Volume) -> None:
         operations.request_cancel(conn, operation.id)
         _check_not_switching(conn, operation.id, volume.id)
     _check_not_at_second_place(conn, volume.id)
-    # The switch and the request to cancel change one row: of the two the later one sees the earlier one.
+    # The switch and the request to cancel change the same rows: of the two the later one sees the earlier one.
     if repositories.volumes.get(conn, volume.id).full_host != volume.full_host:
         raise errors.Conflict(reason=f"volume {volume.id} has just been moved: send the request again")
 

@@ -1,5 +1,6 @@
 """The repositories of the resources, and the few queries that need more than one condition."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import sqlalchemy as sa
@@ -62,6 +63,16 @@ def snapshots_of(conn: sa.Connection, volume_id: str) -> list[Snapshot]:
 
 def attachments_of(conn: sa.Connection, *volume_ids: str) -> list[Attachment]:
     return attachments.run(conn, _of_volumes, volumes=volume_ids)
+
+
+def hold_attached(conn: sa.Connection, volume_id: str, attachment_ids: Iterable[str] = ()) -> None:
+    """Hold these attachments and then their volume, as far as they are there still, until the transaction ends.
+
+    A transaction that changes an operation of the volume, and the volume, does this first: a request changes the volume
+    before it cancels the operation, and in the other order each could wait for the other.
+    """
+    attachments.hold_left(conn, attachment_ids)
+    volumes.hold_left(conn, [volume_id])
 
 
 def volume_type(conn: sa.Connection, id_or_name: str) -> VolumeType:

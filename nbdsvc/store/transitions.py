@@ -14,6 +14,7 @@ import structlog
 
 from nbdsvc.model import states
 from nbdsvc.model.entities import Attachment
+from nbdsvc.model.operation import Operation
 from nbdsvc.store import groups, repositories
 from nbdsvc.store.repository import Repository
 
@@ -33,6 +34,13 @@ def recording_skipped() -> Iterator[list[Skipped]]:
         yield found
     finally:
         _skipped.reset(token)
+
+
+def hold_subjects(conn: sa.Connection, operation: Operation) -> None:
+    """Before the end of an operation changes its own row: hold its attachments and its volume, see hold_attached."""
+    if operation.resource_type == "volume":
+        ids = (operation.args.get("attachment_id"), *operation.args.get("attachment_ids", ()))
+        repositories.hold_attached(conn, operation.resource_id, (id for id in ids if id))
 
 
 def finish_volume(conn: sa.Connection, id: str, during: str | tuple[str, ...], target: str, **changes: Any) -> None:

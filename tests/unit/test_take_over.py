@@ -1,12 +1,13 @@
 """A lost host of a cluster whose storage another host takes over: its operations, and the rows of clusters."""
 
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from crossing import meeting
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from plans_of_hosts import PLANS
@@ -228,16 +229,14 @@ def test_a_take_over_waits_for_no_request_that_waits_for_it(database: Database) 
         with database.write() as conn:
             return clusters.move_rows(conn, "two", "b", "one")
 
-    waiting = sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")
-    for first in ((groups.groups, group), (repositories.volumes, small)):
-        with ThreadPoolExecutor(1) as pool, database.write() as conn:
-            repository: Any = first[0]
-            repository.get_for_update(conn, first[1].id)
-            taken = pool.submit(take_over)
-            wait_until(lambda conn=conn: bool(conn.execute(waiting).scalar_one()), 20)
+    firsts = (
+        partial(groups.groups.get_for_update, id=group.id),
+        partial(repositories.volumes.get_for_update, id=small.id),
+    )
+    for first in firsts:
+        with meeting(database, first, take_over) as (conn, taken):
             repositories.volumes.get_for_update(conn, great.id)
-            conn.commit()
-            assert taken.result(20) == 2
+        assert taken.result() == 2
         with database.write() as conn:
             clusters.move_rows(conn, "one", "b", "two")
 

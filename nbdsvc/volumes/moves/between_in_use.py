@@ -138,6 +138,7 @@ def _switch(run: Run[InUseArgs]) -> None:
     """
     id = run.args.attachment_id
     with host_of(run).database.write() as conn:
+        repositories.hold_attached(conn, run.args.volume_id, [id])
         volume, move = read_rows(conn, run.args.volume_id)
         if not move.switched:
             if not journal.go_on(conn, run.id):

@@ -17,6 +17,7 @@ from nbdsvc.volumes.moves.places import read_rows
 def switch(run: Run[MoveArgs]) -> None:
     """Where a cancel was requested before, this ends the operation; one that comes later finds nothing to end."""
     with host_of(run).database.write() as conn:
+        repositories.hold_attached(conn, run.args.volume_id)
         if not journal.go_on(conn, run.id) and not read_rows(conn, run.args.volume_id)[1].switched:
             raise errors.Cancelled(operation=run.id)
         volume, move = read_rows(conn, run.args.volume_id)
