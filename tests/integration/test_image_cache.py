@@ -48,6 +48,21 @@ def test_the_second_volume_of_an_image_is_a_clone(caching: Caching) -> None:
     caching.check_clean()
 
 
+def test_the_making_of_an_entry_is_notified(caching_of: Callable[..., Caching], tmp_path: Path) -> None:
+    """As of every volume: while it is being made, and when it is there."""
+    path = tmp_path / "events"
+    caching = caching_of(notifications=path)
+    caching.volume()
+    id = caching.kept()["id"]
+
+    def told() -> list[tuple[str, str]]:
+        found = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        return [(e["event_type"], e["payload"]["status"]) for e in found if e["payload"]["volume_id"] == id]
+
+    expected = [("volume.create.start", "creating"), ("volume.create.end", "available")]
+    wait_until(lambda: told() == expected, 30 * PATIENCE, told)
+
+
 def test_a_smaller_volume_makes_a_smaller_entry(caching: Caching) -> None:
     """An entry that is larger than a new volume cannot be cloned for it, and gives way to a clone of that volume."""
     caching.volume(size=2)

@@ -54,8 +54,9 @@ def keep(app: App, conn: sa.Connection, volume_id: str, operation_id: str, key: 
         log.info("an image is not cached: it is too large", image=volume.image_id, pool=volume.full_host)
         return
     try:
-        _submit(app, conn, volume, key)
-    except errors.Error as error:  # frozen, or the database's disk is nearly full: nothing was written yet
+        with conn.begin_nested():
+            _submit(app, conn, volume, key)
+    except errors.Error as error:  # frozen, or the database's disk is nearly full
         log.info("an image is not cached", image=volume.image_id, pool=volume.full_host, reason=str(error))
         return
     evict_all(app, conn, [*larger, *evicted])
@@ -95,5 +96,5 @@ def _submit(app: App, conn: sa.Connection, volume: Volume, key: str) -> None:
         image_metadata=volume.image_metadata,
     )
     args = CreateArgs(entry.id, source_volid=volume.id)
-    app.submit(conn, context(), CREATE_VOLUME, args, backend=entry, resource=("volume", entry.id), bounded=False)
     image_cache.insert(conn, Entry(entry, key, str(volume.image_id), clock.now(), 0))
+    app.submit(conn, context(), CREATE_VOLUME, args, backend=entry, resource=("volume", entry.id), bounded=False)
