@@ -12,6 +12,8 @@ from caching import Caching, tokens
 from serving import PATIENCE, ServiceProcess
 from waiting import wait_until
 
+from drivers.memory import Faults
+
 Make = Callable[..., ServiceProcess]
 
 
@@ -61,6 +63,23 @@ def test_the_making_of_an_entry_is_notified(caching_of: Callable[..., Caching], 
 
     expected = [("volume.create.start", "creating"), ("volume.create.end", "available")]
     wait_until(lambda: told() == expected, 30 * PATIENCE, told)
+
+
+def test_a_backend_that_is_frozen_meanwhile_keeps_no_image(caching: Caching) -> None:
+    """The volume is whole, and of the entry that was refused nothing is left: no row, no operation, no promise."""
+    pool = caching.service.state / "pool"
+    slow = {"when": "after", "error": None, "delay": 3, "times": 1}
+    Faults(pool, "memory").plan({"create_volume": [slow]})
+    status, made = caching.request("p1", caching.base)
+    assert status == 202, made
+    wait_until((pool / "faults.count.json").exists)
+    caching.client.put("os-services", "freeze", body={"host": caching.where(made["volume"]["id"]).partition("#")[0]})
+    assert caching.rested(made["volume"]["id"]) == "available"
+    wait_until(lambda: "is not cached" in caching.service.log.read_text())
+    caching.service.settle()
+    assert caching.entries() == []
+    operations = caching.client.get("operations", all_tenants=1)["operations"]
+    assert sorted(each["kind"] for each in operations) == ["backend.freeze", "volume.create"]
 
 
 def test_a_smaller_volume_makes_a_smaller_entry(caching: Caching) -> None:
