@@ -5,6 +5,8 @@ SECONDS := 60
 MINUTES := 6
 KILLS := 100
 EXAMPLES := 100
+# Tests of the operations that only a driver with replication, or with groups of its own, can do.
+REPLICATED := tests/integration/test_failover.py tests/integration/test_group_driver.py
 SOURCES := nbdsvc drivers rig tests benchmarks native
 
 .PHONY: help demo test test-kills storm storm-backups check rows api-table bench fuzz api-fuzz soak mutations walk-replay rig rig-ci rig-replay rig-mutations rig-bench rig-up rig-down docs clean base test-tools rig-tools openstack
@@ -41,7 +43,7 @@ rows: test-tools ## Which acceptance rows are proved by which tests
 
 api-table: test-tools ## Which operations of the API's reference are served, and which tests call them: docs/api-operations.md
 	rm -rf build/calls
-	NBDSVC_TEST_CALLS=$(CURDIR)/build/calls $(PYTEST) -n 2 --dist worksteal tests/api
+	NBDSVC_TEST_CALLS=$(CURDIR)/build/calls $(PYTEST) -n 2 --dist worksteal tests/api $(REPLICATED)
 	PYTHONPATH=tests/support $(PYTHON) tests/support/api_table.py build/calls > docs/api-operations.md
 
 bench: test-tools ## Measure against the peers; results in benchmarks/results
