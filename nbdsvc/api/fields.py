@@ -1,7 +1,8 @@
 """Fields that microversions added to what the API shows of volumes and snapshots, each in one row."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from nbdsvc.api import steps
@@ -20,13 +21,14 @@ class Field:
     admin: bool = False
 
 
-def added(fields: Sequence[Field], row: Any, related: Any, version: Version, *, admin: bool) -> dict[str, Any]:
-    """The fields of the row that this version has; those for administrators only for one."""
-    return {
-        each.name: each.show(row, related)
-        for each in fields
-        if version >= each.since and (admin or not each.admin)
-    }  # fmt: skip
+def added(noun: str, row: Any, related: Any, version: Version, *, admin: bool) -> dict[str, Any]:
+    """The fields of a volume's or a snapshot's row that this version has; those for administrators only for one."""
+    return {each.name: each.show(row, related) for each in _shown(noun, version, admin)}
+
+
+@cache  # a list asks for each of its rows
+def _shown(noun: str, version: Version, admin: bool) -> tuple[Field, ...]:
+    return tuple(each for each in FIELDS[noun] if version >= each.since and (admin or not each.admin))
 
 
 def _service_uuid(volume: Volume, related: Related) -> str | None:
@@ -49,7 +51,7 @@ def _always(_row: Any, _related: Any) -> bool:
     return True
 
 
-VOLUME = (
+_VOLUME = (
     # Each export is a server, or a target, of its own volume: initiators need no lock against one another.
     Field(steps.SHARED_TARGETS, "shared_targets", _never),
     Field(steps.SHARED_TARGETS, "service_uuid", _service_uuid),
@@ -58,4 +60,4 @@ VOLUME = (
     # Every row is a volume of its project; what a migration needs beside it is no row of this table.
     Field(steps.CONSUMES_QUOTA, "consumes_quota", _always),
 )
-SNAPSHOT = (Field(steps.CONSUMES_QUOTA, "consumes_quota", _always),)
+FIELDS = {"volume": _VOLUME, "snapshot": (Field(steps.CONSUMES_QUOTA, "consumes_quota", _always),)}

@@ -63,7 +63,7 @@ def volume(volume: Volume, related: Related, context: Context, version: Version,
         shown["group_id"] = None if older else volume.group_id
     if version >= (3, 21) and context.is_admin:
         shown["provider_id"] = volume.provider_id
-    return shown | fields.added(fields.VOLUME, volume, related, version, admin=context.is_admin)
+    return shown | fields.added("volume", volume, related, version, admin=context.is_admin)
 
 
 def volume_extras(volume: Volume, context: Context) -> dict[str, Any]:
@@ -118,7 +118,7 @@ def snapshot(snapshot: Snapshot, version: Version, *, extras: bool = False) -> d
         shown["group_snapshot_id"] = snapshot.group_snapshot_id
     if version >= (3, 41):
         shown["user_id"] = snapshot.user_id
-    return shown | fields.added(fields.SNAPSHOT, snapshot, None, version, admin=False)
+    return shown | fields.added("snapshot", snapshot, None, version, admin=False)
 
 
 def attachment(
