@@ -57,12 +57,12 @@ def test_the_making_of_an_entry_is_notified(caching_of: Callable[..., Caching], 
     caching.volume()
     id = caching.kept()["id"]
 
-    def told() -> list[tuple[str, str]]:
+    def sent() -> list[tuple[str, str]]:
         found = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
         return [(e["event_type"], e["payload"]["status"]) for e in found if e["payload"]["volume_id"] == id]
 
     expected = [("volume.create.start", "creating"), ("volume.create.end", "available")]
-    wait_until(lambda: told() == expected, 30 * PATIENCE, told)
+    wait_until(lambda: sent() == expected, 30 * PATIENCE, sent)
 
 
 def test_a_backend_that_is_frozen_meanwhile_keeps_no_image(caching: Caching) -> None:
