@@ -1,21 +1,19 @@
 """Requests for one group at the same moment, on PostgreSQL, where transactions do not exclude each other."""
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
 import pytest
 import sqlalchemy as sa
+from crossing import meeting
 from grouping import Groups
 from postgres import Postgres
 from serving import ServiceProcess
-from waiting import wait_until
 
 from nbdsvc.store import repositories
 from nbdsvc.store.database import Database
 
-_WAITING = sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")
 # What other transactions are to wait for, see _stopped.
 Hold = Callable[[sa.Connection], object]
 
@@ -36,14 +34,10 @@ def pair(
 @contextmanager
 def _stopped(api: ServiceProcess, hold: Hold, request: Callable[[], object]) -> Iterator[None]:
     """In the block the request waits for what `hold` locks; after it, it is answered."""
-    database, thread = Database(str(api.settings["database"])), threading.Thread(target=request)
-    with database.write() as conn:
-        hold(conn)
-        thread.start()
-        wait_until(lambda: bool(conn.execute(_WAITING).scalar_one()), 20)
+    database = Database(str(api.settings["database"]))
+    with meeting(database, hold, request) as (_conn, answered):
         yield
-    thread.join(20)
-    assert not thread.is_alive()
+    answered.result()
     database.close()
 
 

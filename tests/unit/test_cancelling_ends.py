@@ -13,8 +13,6 @@ from crossing import meeting
 
 from nbdsvc import errors
 from nbdsvc.attachments.connect import CONNECT_ATTACHMENT, ConnectArgs
-from nbdsvc.attachments.delete import DELETE_ATTACHMENT
-from nbdsvc.attachments.detach_all import DETACH_ALL
 from nbdsvc.model import names
 from nbdsvc.model import operation as model
 from nbdsvc.model.entities import Attachment, Move, Volume
@@ -84,8 +82,7 @@ class Scene:
     def end_lost(self) -> None:
         with self.database.write() as conn:
             hosts.declare_lost(conn, "one")
-        types = {each.name: each for each in (CONNECT_ATTACHMENT, DELETE_ATTACHMENT, DETACH_ALL)}
-        lost_host.settle(self.database, "one", types)
+        lost_host.settle(self.database, "one", {CONNECT_ATTACHMENT.name: CONNECT_ATTACHMENT})
 
     def switch(self) -> None:
         switch.switch(self.run(args=MoveArgs(self.volume.id)))
