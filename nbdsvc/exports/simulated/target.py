@@ -42,7 +42,7 @@ class SimulatedTarget(ABC):
         check_scheme(self.protocol, spec.location)
         with self._lock:
             found = self._notes.read(spec.id)
-            lun = found["lun"] if found else self._lun(spec, self._others(spec.id))
+            lun = found["lun"] if found else self._lun(spec, list(self._notes.all()))
             self._notes.write(spec, lun=lun)
         return self._info(spec, lun)
 
@@ -75,9 +75,6 @@ class SimulatedTarget(ABC):
     def with_secret(info: ConnectionInfo, secret: str) -> ConnectionInfo:
         """These transports have no secrets."""
         return info
-
-    def _others(self, id: str) -> list[dict[str, Any]]:
-        return [note for each in self._notes.ids() if each != id and (note := self._notes.read(each))]
 
 
 def missing(field: str, protocol: str, what: str) -> errors.InvalidInput:
