@@ -12,8 +12,9 @@ _HEAD = """# The operations of the API
 
 `make api-table` draws this page: the {all} operations that the reference of the block-storage API v3 documents, the statuses
 with which the service answered them in `tests/api` and in two files of `tests/integration`, whose drivers can replicate, and
-the tests whose requests succeeded (or, where there is none, those that requested it). The service writes the calls down where they arrive (`tests/support/recording.py`), so that a test that
-calls nothing is not here. {served} of {all} succeeded in a test: {marks}.
+the tests whose requests succeeded (or, where there is none, those that requested it). The service writes the calls down
+where they arrive (`tests/support/recording.py`), so that a test that calls nothing is not here.
+{served} of {all} succeeded in a test: {marks}.
 
 | operation | since | use | documented | answered | tests |
 |---|---|---|---|---|---|"""
