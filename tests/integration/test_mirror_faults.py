@@ -1,6 +1,7 @@
 """The mirror in the server of an NBD export where a place, or the disk of the record, does not answer, and beyond the end."""
 
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -111,6 +112,22 @@ def test_a_destination_that_hangs_is_left_by_a_cancel_at_once(frozen: Freezable,
     assert exports.exporter.mirror_state(spec.id).state == "none"
     assert (exports.pid(spec), processes.serving(exports.folder / "e")) == (keeper, servers)
     assert free.pread(4096, MiB) == b"c" * 4096 == content(exports.path)[MiB : MiB + 4096]
+
+
+def test_the_mirror_of_a_server_that_was_just_killed_is_ended_without_an_end_of_service(exports: Exports) -> None:
+    """Who connects at once is served by the server that is started in its place, and does not wait for a repair."""
+    for _ in range(5):
+        spec, uri = exports.up()
+        exports.exporter.start_mirror(spec.id, Location.file(destination(exports)), is_zero=True)
+        keeper = exports.pid(spec)
+        for pid in processes.serving(exports.folder / "e")[spec.id] - {keeper}:
+            os.kill(pid, signal.SIGKILL)
+        assert exports.exporter.end_mirror(spec.id, spec.location) is None
+        client = nbd.NBD()
+        client.connect_uri(uri)
+        assert client.pread(4096, 0) == content(exports.path)[:4096]
+        assert exports.pid(spec) == keeper
+        exports.exporter.remove(spec.id)
 
 
 def destination_in(folder: Path) -> Path:

@@ -1,6 +1,7 @@
 """The service's half of mirroring: commands to the server of an export, by its private channel (control.py)."""
 
 import contextlib
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ from nbdsvc.location import Location
 ANSWER_SECONDS = 30.0
 # Each takes three seconds at most (control.py). Whoever ends a mirror does it again where these are not enough.
 _CANCEL_TRIES = 2
+# Seconds. A server that was killed is started again at once (keep.sh); on an emulated machine under load a start took more
+# than five. Until the next repair of exports, nothing else would start one.
+_START_SECONDS, _POLL_SECONDS = 15.0, 0.05
 
 
 class Mirrors:
@@ -68,13 +72,20 @@ class Mirrors:
         return self._cancel(export_id)
 
     def _cancel(self, export_id: str) -> bool:
-        try:
-            self._command(export_id, do="cancel")
-        except errors.ExportFailed as error:
-            if error.__cause__ is None:
-                raise
-            return False  # no answer
-        return True
+        """False where there is no answer, also not from a server that is started in the place of one that was killed."""
+        end = time.monotonic() + _START_SECONDS
+        while True:
+            try:
+                self._command(export_id, do="cancel")
+            except errors.ExportFailed as error:
+                if error.__cause__ is None:
+                    raise
+                is_hanging = isinstance(error.__cause__, TimeoutError) or time.monotonic() > end
+                if is_hanging or StateDir(self._root, export_id).pid() is None:
+                    return False
+            else:
+                return True
+            time.sleep(_POLL_SECONDS)
 
     def moved_to(self, export_id: str, source: Location) -> Location | None:
         """The location in the record beside the export's folder; ExportFailed when the record is damaged."""
