@@ -1,107 +1,108 @@
-"""All types of operations: a journal may hold any of them, also one that no request of this process has loaded."""
+"""All types of operations: a journal may hold any of them, also one that no request of this process has loaded.
 
-from nbdsvc.attachments.connect import CONNECT_ATTACHMENT
-from nbdsvc.attachments.delete import DELETE_ATTACHMENT
-from nbdsvc.attachments.detach_all import DETACH_ALL
-from nbdsvc.attachments.repair import REPAIR_EXPORT
-from nbdsvc.attachments.terminate_connection import TERMINATE_CONNECTION
-from nbdsvc.backends.failover import FAILOVER_BACKEND
-from nbdsvc.backends.freeze import FREEZE_BACKEND
-from nbdsvc.backends.get_log import GET_LOG
-from nbdsvc.backends.list_manageable import LIST_MANAGEABLE
-from nbdsvc.backends.set_log import SET_LOG
-from nbdsvc.backends.thaw import THAW_BACKEND
-from nbdsvc.backups.collect import COLLECT_BACKUPS
-from nbdsvc.backups.create import CREATE_BACKUP
-from nbdsvc.backups.delete import DELETE_BACKUP
-from nbdsvc.backups.import_record import IMPORT_BACKUP
-from nbdsvc.backups.restore import RESTORE_BACKUP
-from nbdsvc.backups.verify import VERIFY_BACKUP
-from nbdsvc.explain.host_operation import EXPLAIN_HOST
-from nbdsvc.groups.create import CREATE_GROUP
-from nbdsvc.groups.create_from_source import CREATE_GROUP_FROM_SOURCE
-from nbdsvc.groups.delete import DELETE_GROUP
-from nbdsvc.groups.replicate import REPLICATE_GROUP
-from nbdsvc.groups.snapshots.create import CREATE_GROUP_SNAPSHOT
-from nbdsvc.groups.snapshots.delete import DELETE_GROUP_SNAPSHOT
-from nbdsvc.groups.update import UPDATE_GROUP
-from nbdsvc.qos.keep import LIMIT_EXPORTS
-from nbdsvc.snapshots.create import CREATE_SNAPSHOT
-from nbdsvc.snapshots.delete import DELETE_SNAPSHOT
-from nbdsvc.snapshots.manage import MANAGE_SNAPSHOT
-from nbdsvc.snapshots.unmanage import UNMANAGE_SNAPSHOT
-from nbdsvc.transfers.accept import ACCEPT_TRANSFER
-from nbdsvc.volumes.create import CREATE_VOLUME
-from nbdsvc.volumes.delete import DELETE_VOLUME
-from nbdsvc.volumes.extend import EXTEND_VOLUME
-from nbdsvc.volumes.import_image import IMPORT_IMAGE
-from nbdsvc.volumes.manage import MANAGE_VOLUME
-from nbdsvc.volumes.migrate import MIGRATE
-from nbdsvc.volumes.moves.between_in_use import MIGRATE_IN_USE_BETWEEN_HOSTS
-from nbdsvc.volumes.moves.in_cluster import MIGRATE_IN_CLUSTER
-from nbdsvc.volumes.moves.in_use import MIGRATE_IN_USE
-from nbdsvc.volumes.moves.left import FINISH_MOVE
-from nbdsvc.volumes.promote_replica import PROMOTE_REPLICA
-from nbdsvc.volumes.reenable_replication import REENABLE_REPLICATION
-from nbdsvc.volumes.reimage import REIMAGE_VOLUME
-from nbdsvc.volumes.retype import RETYPE
-from nbdsvc.volumes.revert import REVERT_VOLUME
-from nbdsvc.volumes.unmanage import UNMANAGE_VOLUME
-from nbdsvc.volumes.upload import UPLOAD_VOLUME
-from nbdsvc.volumes.upload_to_glance import UPLOAD_TO_GLANCE
-from nbdsvc.volumes.verify import VERIFY_VOLUME
+Each is loaded when its first operation is found, as the routes are with their first request (nbdsvc/api/resources.py): a
+service that never moves, groups or backs up a volume has none of that in its memory, 1.2 MiB together.
+"""
 
-OPERATION_TYPES = (
-    ACCEPT_TRANSFER,
-    CREATE_VOLUME,
-    DELETE_VOLUME,
-    EXTEND_VOLUME,
-    FINISH_MOVE,
-    IMPORT_IMAGE,
-    MANAGE_VOLUME,
-    PROMOTE_REPLICA,
-    REENABLE_REPLICATION,
-    MIGRATE_IN_CLUSTER,
-    MIGRATE_IN_USE,
-    MIGRATE_IN_USE_BETWEEN_HOSTS,
-    *MIGRATE,
-    *RETYPE,
-    REIMAGE_VOLUME,
-    REVERT_VOLUME,
-    UNMANAGE_VOLUME,
-    UPLOAD_VOLUME,
-    UPLOAD_TO_GLANCE,
-    VERIFY_VOLUME,
-    CREATE_SNAPSHOT,
-    DELETE_SNAPSHOT,
-    MANAGE_SNAPSHOT,
-    UNMANAGE_SNAPSHOT,
-    CREATE_GROUP,
-    CREATE_GROUP_FROM_SOURCE,
-    UPDATE_GROUP,
-    DELETE_GROUP,
-    REPLICATE_GROUP,
-    CREATE_GROUP_SNAPSHOT,
-    DELETE_GROUP_SNAPSHOT,
-    CREATE_BACKUP,
-    RESTORE_BACKUP,
-    DELETE_BACKUP,
-    IMPORT_BACKUP,
-    VERIFY_BACKUP,
-    COLLECT_BACKUPS,
-    CONNECT_ATTACHMENT,
-    DELETE_ATTACHMENT,
-    TERMINATE_CONNECTION,
-    DETACH_ALL,
-    REPAIR_EXPORT,
-    LIST_MANAGEABLE,
-    FREEZE_BACKEND,
-    FAILOVER_BACKEND,
-    THAW_BACKEND,
-    SET_LOG,
-    GET_LOG,
-    LIMIT_EXPORTS,
-    EXPLAIN_HOST,
+from collections.abc import Iterator, Mapping
+from types import ModuleType
+from typing import Any
+
+from nbdsvc.late_modules import LateModules
+from nbdsvc.operations.operation_type import OperationType
+
+# The name of a type -> the module of this package that defines it.
+MODULES: Mapping[str, str] = {
+    "volume.accept_transfer": "transfers.accept",
+    "volume.create": "volumes.create",
+    "volume.delete": "volumes.delete",
+    "volume.extend": "volumes.extend",
+    "volume.finish_move": "volumes.moves.left",
+    "image.import": "volumes.import_image",
+    "volume.manage": "volumes.manage",
+    "volume.promote_replica": "volumes.promote_replica",
+    "volume.reenable_replication": "volumes.reenable_replication",
+    "volume.migrate_in_cluster": "volumes.moves.in_cluster",
+    "volume.migrate_in_use": "volumes.moves.in_use",
+    "volume.migrate_in_use_between_hosts": "volumes.moves.between_in_use",
+    "volume.migrate": "volumes.migrate",
+    "volume.migrate_between_hosts": "volumes.migrate",
+    "volume.retype": "volumes.retype",
+    "volume.retype_between_hosts": "volumes.retype",
+    "volume.reimage": "volumes.reimage",
+    "volume.revert": "volumes.revert",
+    "volume.unmanage": "volumes.unmanage",
+    "volume.upload": "volumes.upload",
+    "volume.upload_to_glance": "volumes.upload_to_glance",
+    "volume.verify": "volumes.verify",
+    "snapshot.create": "snapshots.create",
+    "snapshot.delete": "snapshots.delete",
+    "snapshot.manage": "snapshots.manage",
+    "snapshot.unmanage": "snapshots.unmanage",
+    "group.create": "groups.create",
+    "group.create_from_source": "groups.create_from_source",
+    "group.update": "groups.update",
+    "group.delete": "groups.delete",
+    "group.replicate": "groups.replicate",
+    "group_snapshot.create": "groups.snapshots.create",
+    "group_snapshot.delete": "groups.snapshots.delete",
+    "backup.create": "backups.create",
+    "backup.restore": "backups.restore",
+    "backup.delete": "backups.delete",
+    "backup.import": "backups.import_record",
+    "backup.verify": "backups.verify",
+    "backup.collect": "backups.collect",
+    "attachment.connect": "attachments.connect",
+    "attachment.delete": "attachments.delete",
+    "attachment.terminate": "attachments.terminate_connection",
+    "volume.detach_all": "attachments.detach_all",
+    "attachment.repair": "attachments.repair",
+    "host.list_manageable": "backends.list_manageable",
+    "backend.freeze": "backends.freeze",
+    "backend.failover": "backends.failover",
+    "backend.thaw": "backends.thaw",
+    "host.set_log": "backends.set_log",
+    "host.get_log": "backends.get_log",
+    "host.limit_exports": "qos.keep",
+    "host.explain": "explain.host_operation",
+}
+# The types whose operations nobody asks for again: see OperationType.ephemeral.
+EPHEMERAL = (
+    "volume.finish_move",
+    "backup.collect",
+    "host.list_manageable",
+    "host.set_log",
+    "host.get_log",
+    "host.limit_exports",
+    "host.explain",
 )
-TYPES_BY_NAME = {each.name: each for each in OPERATION_TYPES}
-EPHEMERAL = tuple(each.name for each in OPERATION_TYPES if each.ephemeral)
+_LATE = LateModules(f"nbdsvc.{name}" for name in MODULES.values())
+
+
+class OperationTypes(Mapping[str, OperationType[Any]]):
+    """The types by name. Replaced for one that is loaded after nbdsvc was replaced. others: in the place of those."""
+
+    def __init__(self, others: Mapping[str, OperationType[Any]] | None = None) -> None:
+        self._loaded = dict(others or {})
+
+    def __getitem__(self, name: str) -> OperationType[Any]:
+        if name not in self._loaded:
+            defined = _types_of(_LATE.load(f"nbdsvc.{MODULES[name]}"))
+            self._loaded[name] = next(each for each in defined if each.name == name)
+        return self._loaded[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(MODULES)
+
+    def __len__(self) -> int:
+        return len(MODULES)
+
+
+def _types_of(module: ModuleType) -> Iterator[OperationType[Any]]:
+    """Types, and those of tuples of types, such as those of moves within a host and between two."""
+    for value in vars(module).values():
+        found = value if isinstance(value, tuple) else (value,)
+        yield from (each for each in found if isinstance(each, OperationType))
+
+
+TYPES_BY_NAME = OperationTypes()

@@ -8,7 +8,6 @@ import socket
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import structlog
 
@@ -30,11 +29,10 @@ from nbdsvc.exports.nbd.exporter import NbdExporter
 from nbdsvc.host import Host
 from nbdsvc.host_lock import lock_host
 from nbdsvc.model import clock
-from nbdsvc.operation_types import EPHEMERAL, TYPES_BY_NAME
+from nbdsvc.operation_types import EPHEMERAL, OperationTypes
 from nbdsvc.operations.client import Operations
 from nbdsvc.operations.engine import Engine
 from nbdsvc.operations.execution import Probe, no_probe
-from nbdsvc.operations.operation_type import OperationType
 from nbdsvc.periodic import PeriodicTask
 from nbdsvc.qos.keep import keep_exports
 from nbdsvc.store import migrate
@@ -176,8 +174,8 @@ class Service:
         claim.take()
         return claim
 
-    def _types(self) -> dict[str, OperationType[Any]]:
-        return {**TYPES_BY_NAME, CREATE_VOLUME.name: going_on(lambda: self.app, CREATE_VOLUME)}
+    def _types(self) -> OperationTypes:
+        return OperationTypes({CREATE_VOLUME.name: going_on(lambda: self.app, CREATE_VOLUME)})
 
     def _make_engine(self, host: Host, probe: Probe) -> Engine:
         settings = self.settings

@@ -21,6 +21,7 @@ STATUS: dict[type[errors.Error], int] = {
     errors.ReplicationError: 400,
     errors.TimedOut: 503,
     errors.BackendError: 503,
+    errors.Replaced: 503,
     errors.OperationError: 409,
     errors.DataError: 500,
     errors.Error: 500,

@@ -39,6 +39,7 @@
     │   ├── Interrupted
     │   └── RollbackFailed        the undo failed too; both reasons are kept
     ├── ConfigError           the administrator's: a setting is wrong
+    ├── Replaced              the administrator's: another version is installed, and waits for a restart
     └── InternalError         ours: a bug, please report it
 
 Facts are attributes, messages are templates; an error is written to the journal by `facts_of` and read back by
@@ -73,6 +74,7 @@ from nbdsvc.errors.requests import Unauthorized as Unauthorized
 from nbdsvc.errors.requests import Unsupported as Unsupported
 from nbdsvc.errors.service import ConfigError as ConfigError
 from nbdsvc.errors.service import InternalError as InternalError
+from nbdsvc.errors.service import Replaced as Replaced
 from nbdsvc.errors.storage import BackendError as BackendError
 from nbdsvc.errors.storage import BackendUnavailable as BackendUnavailable
 from nbdsvc.errors.storage import CommandFailed as CommandFailed

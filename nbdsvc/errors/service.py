@@ -1,4 +1,6 @@
-"""ConfigError: the administrator's fault, a setting is wrong. InternalError: a bug of nbdsvc."""
+"""ConfigError and Replaced: the administrator's fault, a setting is wrong, or another version waits for a restart.
+InternalError: a bug of nbdsvc.
+"""
 
 from nbdsvc.errors.base import Error
 
@@ -10,6 +12,14 @@ class ConfigError(Error):
     outside = "The service is not set up for this."
     setting: str
     reason: str
+
+
+class Replaced(Error):
+    """Another version of nbdsvc was installed since this process started, which goes on as it was. Facts: module."""
+
+    template = "nbdsvc was replaced by another version while it ran: restart the service ({module} was to be loaded)"
+    outside = "The service is being upgraded. Try again later."
+    module: str
 
 
 class InternalError(Error):

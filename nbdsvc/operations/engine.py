@@ -173,7 +173,11 @@ class Engine:
             if operation.id in waiting and not _is_to_end(operation):  # one that is to end needs no locks
                 continue
             # Read again: since the list was read, it may have ended or left, which is written before it leaves _active.
-            running = self._running(self._journal.get(operation.id))
+            try:
+                running = self._running(self._journal.get(operation.id))
+            except errors.Replaced as error:  # it is taken up after the restart
+                log.error("operation waits for a restart", operation=operation.id, reason=str(error))
+                continue
             if running.operation.finished or running.operation.step_host != self.host:
                 continue
             self._active[operation.id] = running

@@ -14,7 +14,7 @@ from waiting import wait_until
 from world import TOKENS, Operation, World
 
 from drivers.memory import Faults
-from nbdsvc.operation_types import OPERATION_TYPES
+from nbdsvc.operation_types import TYPES_BY_NAME
 
 BODY = {"host": HOST_NAME}
 # Operations that change something, but nothing on the backend. A new one is added here, or refused: attachments are how
@@ -99,8 +99,8 @@ def test_a_volume_of_a_source_on_a_frozen_backend_is_refused(world: World) -> No
 
 def test_every_type_of_operation_says_whether_it_modifies() -> None:
     """Those that make, change or remove something on the backend, and no other: access, reading and repair go on."""
-    modifying = {each.name for each in OPERATION_TYPES if each.modifies}
-    assert modifying == {each.name for each in OPERATION_TYPES if each.name.partition(".")[0] in ("volume", "snapshot", "group", "group_snapshot")} - {
+    modifying = {each.name for each in TYPES_BY_NAME.values() if each.modifies}
+    assert modifying == {each.name for each in TYPES_BY_NAME.values() if each.name.partition(".")[0] in ("volume", "snapshot", "group", "group_snapshot")} - {
         "volume.upload", "volume.upload_to_glance", "volume.verify", "volume.detach_all",
     } | {"backup.restore"}  # fmt: skip
 

@@ -13,10 +13,10 @@ from drivers.memory import Faults
 from nbdsvc import errors
 from nbdsvc.messages import events
 from nbdsvc.model.operation import Operation
-from nbdsvc.operation_types import OPERATION_TYPES
+from nbdsvc.operation_types import TYPES_BY_NAME
 
 NEWEST = "volume 3.71"
-KINDS = sorted(each.name for each in OPERATION_TYPES)
+KINDS = sorted(each.name for each in TYPES_BY_NAME.values())
 
 
 def test_every_kind_of_operation_has_a_number_or_is_named_as_without() -> None:

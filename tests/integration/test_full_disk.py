@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import urllib.request
@@ -67,7 +68,11 @@ def test_a_full_state_folder(make_service: Callable[..., ServiceProcess], small:
     fields = {"volume_uuid": volume, "connector": {"host": "me"}}
     attachment = client.post("attachments", body={"attachment": fields})["attachment"]["id"]
     wait_until((service.state / "nbdsvc.db.reserve").exists)
+    # Stopped, or a commit in between would give up the reserve early, and the filler would take that, too.
+    assert service.process
+    service.process.send_signal(signal.SIGSTOP)
     filler = fill(small)
+    service.process.send_signal(signal.SIGCONT)
     with pytest.raises(errors.Error, match=f"{service.state} has no room"):
         client.post("volumes", body={"volume": {"size": 1}})
     client.delete("attachments", attachment)

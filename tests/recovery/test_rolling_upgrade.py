@@ -15,7 +15,7 @@ from load_on import busy, loaded
 from postgres import Postgres
 from serving import HERE
 
-from nbdsvc.operation_types import OPERATION_TYPES
+from nbdsvc.operation_types import TYPES_BY_NAME
 
 # In the suite one order, in which an API is ahead of its hosts and a host of its APIs. NBDSVC_ORDERS=all: each of them.
 ORDERS = {
@@ -43,7 +43,7 @@ def test_a_host_of_the_version_before_reads_what_this_one_submits(before: Path) 
     argv = [sys.executable, "-c", _ARGUMENTS]
     environment = {**os.environ, "PYTHONPATH": str(before)}
     printed = subprocess.run(argv, env=environment, cwd=before, check=True, capture_output=True, text=True).stdout
-    types = {each.name: each.args for each in OPERATION_TYPES}
+    types = {each.name: each.args for each in TYPES_BY_NAME.values()}
     for kind, known in json.loads(printed).items():
         if known is None or not dataclasses.is_dataclass(types[kind]):
             continue

@@ -33,7 +33,7 @@ def test_a_failed_start_of_a_thread_does_not_end_the_channel(short_folder: Path)
         with socket.socket(socket.AF_UNIX) as sock:
             sock.settimeout(10)
             sock.connect(str(short_folder / SOCKET))
-            answers.append(_asked(sock))
+            answers.append(_answer(sock))
     assert answers == [b"", b"held\n"]
 
 
@@ -50,10 +50,10 @@ def test_a_silent_caller_keeps_no_other_one_waiting(short_folder: Path) -> None:
         sock = stack.enter_context(socket.socket(socket.AF_UNIX))
         sock.settimeout(5)  # they are silent for ten
         sock.connect(str(short_folder / SOCKET))
-        assert _asked(sock) == b"held\n"
+        assert _answer(sock) == b"held\n"
 
 
-def _asked(sock: socket.socket) -> bytes:
+def _answer(sock: socket.socket) -> bytes:
     """The answer; empty where the server has closed the connection, before the request or behind it."""
     try:
         sock.sendall(b'{"do": "hold", "hold_ms": 1}\n')

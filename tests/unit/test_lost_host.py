@@ -74,7 +74,7 @@ def test_who_returns_is_waited_for_again(database: Database, tmp_path: Path) -> 
 
 def test_types_that_remove_say_so() -> None:
     """What ends with its host is gone with it: a deletion has succeeded there; nothing else has. Backups are in a store."""
-    from nbdsvc.operation_types import OPERATION_TYPES
+    from nbdsvc.operation_types import TYPES_BY_NAME
 
     def removes(each: OperationType[object]) -> bool:
         return not each.name.startswith("backup.") and (
@@ -84,6 +84,6 @@ def test_types_that_remove_say_so() -> None:
             or each.name == "volume.finish_move"
         )
 
-    assert {each.name for each in OPERATION_TYPES if each.removes} == {
-        each.name for each in OPERATION_TYPES if removes(each)
+    assert {each.name for each in TYPES_BY_NAME.values() if each.removes} == {
+        each.name for each in TYPES_BY_NAME.values() if removes(each)
     }

@@ -21,7 +21,7 @@ from nbdsvc.notifications.audit import Audit
 from nbdsvc.notifications.contract import Outcome
 from nbdsvc.notifications.delivery import Delivery
 from nbdsvc.notifications.sinks import LogFile, load_secret, make
-from nbdsvc.operation_types import OPERATION_TYPES
+from nbdsvc.operation_types import TYPES_BY_NAME
 from nbdsvc.store import hosts, migrate, outbox, repositories
 from nbdsvc.store.database import Database
 
@@ -44,12 +44,12 @@ def fill(database: Database, count: int, most: int = 10**6, host: str = "me", fi
 
 def test_every_kind_of_operation_is_decided() -> None:
     """Each kind of operation has an event, or is named as one that has none; no other name is in the tables."""
-    kinds = {each.name for each in OPERATION_TYPES}
+    kinds = {each.name for each in TYPES_BY_NAME.values()}
     reported = set(events.EVENTS) | set(events.BY_ARGUMENT)
     assert reported | events.UNREPORTED | {"volume.detach_all"} == kinds
     assert not reported & events.UNREPORTED
     assert set(events.MEMBERS) <= kinds
-    arguments = {each.name: set(each.args.__dataclass_fields__) for each in OPERATION_TYPES}
+    arguments = {each.name: set(each.args.__dataclass_fields__) for each in TYPES_BY_NAME.values()}
     for table in (events.BY_ARGUMENT, events.MEMBERS):
         for kind, entries in table.items():
             assert {name for _event, _noun, name in entries} <= arguments[kind]

@@ -260,6 +260,28 @@ def test_an_unknown_type_fails_with_a_reason(stage: Stage) -> None:
         stage.start().wait(stage.submit("later"), 10)
 
 
+def test_a_type_of_a_package_that_was_replaced_waits_for_a_restart(stage: Stage) -> None:
+    """And holds up no other: it is pending until a process of one version takes it up."""
+
+    class Types(dict[str, OperationType[Any]]):
+        def get(self, name: str, default: Any = None) -> Any:
+            if name == "late":
+                raise errors.Replaced(module="painter")
+            return super().get(name, default)
+
+    stage.kind("k", ("one", lambda r: stage.did.append("do 1"), None))
+    stage.kind("late", ("one", lambda r: stage.did.append("late"), None))
+    types, stage.types = stage.types, Types(stage.types)
+    late = stage.submit("late")
+    stage.start().wait(stage.submit("k"), 10)
+    with stage.database.read() as conn:
+        assert journal.rows.get(conn, late).state == "pending"
+    stage.stop()
+    stage.types = types
+    stage.start().wait(late, 10)
+    assert stage.did == ["do 1", "end succeeded", "late", "end succeeded"]
+
+
 def test_a_file_lock_lives_as_long_as_an_orphan(tmp_path: Path) -> None:
     """A child that inherited the descriptor keeps the lock when the parent lets go."""
     import subprocess

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from nbdsvc import errors
-from nbdsvc.operation_types import OPERATION_TYPES
+from nbdsvc.operation_types import TYPES_BY_NAME
 from nbdsvc.store.reserve import Reserve
 
 
 def test_what_leaves_something_behind_is_marked() -> None:
     """These types are refused then, and no other: whatever ends, reads or repairs something goes on."""
-    adding = {each.name for each in OPERATION_TYPES if each.adds}
+    adding = {each.name for each in TYPES_BY_NAME.values() if each.adds}
     assert adding == {
         "volume.create", "volume.manage", "volume.upload", "volume.upload_to_glance", "image.import", "snapshot.create", "snapshot.manage",
         "group.create", "group.create_from_source", "group_snapshot.create", "backup.create", "backup.import",

@@ -6,7 +6,6 @@ The descriptor is not trusted: a document type, and so every entity of its own, 
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
-from xml.parsers import expat
 
 from nbdsvc import errors
 
@@ -52,6 +51,8 @@ class _Reader:
 
 def disks(content: bytes, name: str) -> list[Disk]:
     """The disks that have a file, in the descriptor's order; BadImage for what is no descriptor. name: of the container."""
+    from xml.parsers import expat  # here, because few services ever read an OVF, and the library is loaded for good
+
     reader, parser = _Reader(name), expat.ParserCreate(namespace_separator=" ")
     parser.StartElementHandler, parser.EndElementHandler = reader.begin, reader.end
     parser.StartDoctypeDeclHandler = reader.refuse
