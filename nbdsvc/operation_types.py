@@ -66,7 +66,7 @@ MODULES: Mapping[str, str] = {
     "host.limit_exports": "qos.keep",
     "host.explain": "explain.host_operation",
 }
-# The types whose operations nobody asks for again: see OperationType.ephemeral.
+# The types whose operations are forgotten soon: see OperationType.ephemeral.
 EPHEMERAL = (
     "volume.finish_move",
     "backup.collect",
