@@ -17,6 +17,7 @@ from nbdsvc.datapath.rate_limit import Limit
 from nbdsvc.driver import (
     Capabilities,
     CloneDriver,
+    ConsistentSnapshotDriver,
     Driver,
     FreezeDriver,
     GroupDriver,
@@ -90,6 +91,10 @@ class Backend:
         if isinstance(self.driver, SnapshotDriver):
             return self.driver
         raise self._unsupported("SnapshotDriver")
+
+    def consistent_snapshots(self) -> ConsistentSnapshotDriver | None:
+        """The driver, where it takes snapshots of several volumes at one moment; else None."""
+        return self.driver if isinstance(self.driver, ConsistentSnapshotDriver) else None
 
     def clones(self) -> CloneDriver:
         """Clones without a copy."""

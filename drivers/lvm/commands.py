@@ -5,10 +5,13 @@ crashed one (SIGSEGV has been seen: LP 1901783) is tried again, because each of 
 metadata or none.
 """
 
+import threading
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
-from drivers.lvm import facts
+from drivers.lvm import facts, one_moment
 from nbdsvc import errors, process
 
 # A command takes a fraction of a second. One that takes longer than this waits for a disk that hangs; a repeat would too.
@@ -33,6 +36,8 @@ class Commands:
         self._seconds = seconds
         guests = "" if devices else _GUESTS
         config = f"devices{{scan_lvs=0 {guests}}} activation{{retry_deactivation=1}}"
+        # Held while a command changes the group, and longer by whoever has to do several without another one between them.
+        self.changing = threading.RLock()
         self._scope = ["--config", config, *(["--devices", ",".join(devices)] if devices else [])]
 
     # Facts
@@ -83,10 +88,20 @@ class Commands:
         self._run(["lvcreate", "--yes", "--wipesignatures", "n", "--thin", "--virtualsize", f"{size}b", "--name", name,
                    "--addtag", facts.OWNER + owner, f"{self.group}/{pool}"])  # fmt: skip
 
-    def make_thin_snapshot(self, name: str, origin: str, owner: str) -> None:
-        """Create a thin snapshot, active and without the flag that excludes snapshots from activation."""
-        self._run(["lvcreate", "--yes", "--snapshot", "--setactivationskip", "n", "--name", name, "--addtag",
+    def make_thin_snapshot(self, name: str, origin: str, owner: str, *, active: bool = True) -> None:
+        """Create a thin snapshot, without the flag that excludes snapshots from activation."""
+        activate = [] if active else ["--activate", "n"]
+        self._run(["lvcreate", "--yes", "--snapshot", "--setactivationskip", "n", *activate, "--name", name, "--addtag",
                    facts.OWNER + owner, f"{self.group}/{origin}"])  # fmt: skip
+
+    def swap(self, swaps: Sequence[one_moment.Swap]) -> float:
+        """Make inactive thin snapshots, also of other groups, anew, all of one moment; the seconds that it took.
+
+        CommandFailed where one is active, or an origin is not suspended in time.
+        """
+        argv = one_moment.command(process.resolve("dmsetup"), swaps)
+        done = self._runner.run(argv, timeout=one_moment.HOLD_SECONDS + one_moment.MORE_SECONDS, tries=1)
+        return int(done.stdout) / 1e6
 
     def make_thick(self, name: str, size: int, owner: str = "") -> None:
         """Create a linear LV of `size` bytes, tagged with its owner where there is one. OutOfSpace in a full group."""
@@ -130,9 +145,9 @@ class Commands:
         self._run(["lvchange", "--setactivationskip", "n", *paths])
         self._run(["lvchange", "--activate", "y", "--ignoreactivationskip", *paths])
 
-    def deactivate(self, name: str) -> None:
-        """Deactivate the LV: its device goes away. DeviceBusy while it is open."""
-        self._run_unused(["lvchange", "--activate", "n", f"{self.group}/{name}"], name)
+    def deactivate(self, *names: str) -> None:
+        """Deactivate the LVs: their devices go away. DeviceBusy while one is open."""
+        self._run_unused(["lvchange", "--activate", "n", *(f"{self.group}/{name}" for name in names)], names[0])
 
     def refresh(self, name: str) -> None:
         """Reload the LV's table and resume it, where a killed command left it suspended."""
@@ -166,8 +181,10 @@ class Commands:
 
     def _run(self, argv: Sequence[str]) -> str:
         command = [argv[0], *self._scope, *argv[1:]]
+        changing: AbstractContextManager[Any] = nullcontext() if argv[0] in _LOOKS else self.changing
         try:
-            return self._runner.run(command, timeout=self._seconds, no_retry=_FINAL).stdout
+            with changing:
+                return self._runner.run(command, timeout=self._seconds, no_retry=_FINAL).stdout
         except errors.CommandFailed as error:
             if any(text in error.stderr for text in ("insufficient free space", "Insufficient", "free space")):
                 raise errors.OutOfSpace(
@@ -176,4 +193,6 @@ class Commands:
             raise
 
 
+# The commands that change nothing.
+_LOOKS = ("vgs", "lvs")
 _REPORT = ["--reportformat", "json", "--units", "b", "--nosuffix"]

@@ -33,6 +33,8 @@ class LogicalVolume:
     metadata_size: int
     when_full: str
     zeroing: bool
+    # The number of a thin LV in its pool; None for another one.
+    thin_id: int | None = None
 
     @property
     def owner(self) -> str | None:
@@ -126,7 +128,7 @@ class VolumeGroup:
 
 LV_FIELDS = (
     "lv_name,lv_size,pool_lv,origin,origin_size,lv_tags,lv_attr,data_percent,metadata_percent,lv_metadata_size,"
-    "lv_when_full,zero"
+    "lv_when_full,zero,thin_id"
 )
 VG_FIELDS = "vg_name,vg_size,vg_free,vg_extent_size,vg_missing_pv_count,vg_uuid"
 
@@ -147,6 +149,7 @@ def logical_volumes(report: str) -> list[LogicalVolume]:
             metadata_size=int(row["lv_metadata_size"] or 0),
             when_full=row["lv_when_full"],
             zeroing=row["zero"] in ("zero", "1"),
+            thin_id=int(row["thin_id"]) if row.get("thin_id") else None,
         )
         for row in json.loads(report)["report"][0]["lv"]
     ]

@@ -9,6 +9,7 @@ import structlog
 from drivers import base
 from drivers.lvm import watching
 from drivers.lvm.base import LvmBase
+from drivers.lvm.consistent import ConsistentSnapshots
 from drivers.lvm.facts import TEMP_NEW, TEMP_OLD, LogicalVolume
 from drivers.lvm.objects import Objects
 from drivers.lvm.pools import MakeCommands, ThinPool, shares_group, split_place
@@ -25,7 +26,7 @@ _FAILED, _READ_ONLY = "F", "M"
 _SICK = {_FAILED: "has failed", _READ_ONLY: "has read-only metadata"}
 
 
-class ThinDriver(LvmBase[ThinPool]):
+class ThinDriver(ConsistentSnapshots, LvmBase[ThinPool]):
     """The driver `lvm` with lvm_type = thin. pool_name: the thin pool, made where it is missing; default GROUP-pool."""
 
     facts = DriverFacts(thin=True)
@@ -149,7 +150,7 @@ class ThinDriver(LvmBase[ThinPool]):
         at = self._at(snapshot.pool)
         self._share(at, names.snapshot_name(snapshot.id), names.volume_name(snapshot.volume_id), 0, owner)
 
-    def _share(self, at: ThinPool, name: str, origin: str, size: int, owner: str) -> None:
+    def _share(self, at: ThinPool, name: str, origin: str, size: int, owner: str, *, active: bool = True) -> None:
         """A snapshot of `origin`, of at least `size` bytes."""
         found = at.objects.find(name, origin, at.thin_pool)
         made = found.get(name)
@@ -158,7 +159,7 @@ class ThinDriver(LvmBase[ThinPool]):
             if origin not in found:
                 raise at.objects.gone(origin)
             with at.objects.making(name, owner):
-                at.lvm.make_thin_snapshot(name, origin, owner)
+                at.lvm.make_thin_snapshot(name, origin, owner, active=active)
         if (made or found[origin]).size < size:
             at.lvm.extend(name, size)
 

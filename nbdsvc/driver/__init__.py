@@ -46,7 +46,7 @@ from nbdsvc.driver.refs import SnapshotRef, VolumeRef
 from nbdsvc.driver.replica_update import is_replicated, replication_columns
 from nbdsvc.driver.replication import DEFAULT_TARGET, ReplicaDriver, ReplicatedDriver, VolumeUpdate
 from nbdsvc.driver.shared import SharedStorageDriver
-from nbdsvc.driver.snapshots import CloneDriver, RevertDriver, SnapshotDriver
+from nbdsvc.driver.snapshots import CloneDriver, ConsistentSnapshotDriver, RevertDriver, SnapshotDriver
 from nbdsvc.driver.state import ProviderState
 from nbdsvc.driver.stats import LIMITLESS, Capacity, PoolStats, unmeasured
 from nbdsvc.driver.transfer import TransferDriver
@@ -65,6 +65,7 @@ __all__ = [
     "CloneDriver",
     "CloneImageDriver",
     "ConnectionDriver",
+    "ConsistentSnapshotDriver",
     "DefaultFunctionsDriver",
     "Driver",
     "DriverFacts",

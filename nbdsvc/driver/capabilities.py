@@ -15,12 +15,13 @@ from nbdsvc.driver.migrate import MigratedDriver, MigrateDriver, VolumeCopyDrive
 from nbdsvc.driver.properties import VendorPropertiesDriver
 from nbdsvc.driver.replication import ReplicaDriver, ReplicatedDriver
 from nbdsvc.driver.shared import SharedStorageDriver
-from nbdsvc.driver.snapshots import CloneDriver, RevertDriver, SnapshotDriver
+from nbdsvc.driver.snapshots import CloneDriver, ConsistentSnapshotDriver, RevertDriver, SnapshotDriver
 from nbdsvc.driver.transfer import TransferDriver
 
 # The optional protocols by name, and what a driver without one cannot do.
 PROTOCOLS: dict[str, tuple[type, str]] = {
     "SnapshotDriver": (SnapshotDriver, "has no snapshots"),
+    "ConsistentSnapshotDriver": (ConsistentSnapshotDriver, "takes no snapshots of several volumes at one moment"),
     "CloneDriver": (CloneDriver, "does not clone at once"),
     "CloneImageDriver": (CloneImageDriver, "clones no images by itself"),
     "RevertDriver": (RevertDriver, "does not revert at once"),

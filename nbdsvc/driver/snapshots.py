@@ -1,5 +1,6 @@
 """The protocols of snapshots, and of clones and reverts without a copy."""
 
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from nbdsvc.driver.refs import SnapshotRef, VolumeRef
@@ -22,6 +23,27 @@ class SnapshotDriver(Protocol):
 
     def snapshot_location(self, snapshot: SnapshotRef) -> Location:
         """The location of the snapshot's bytes, see Driver.location. They are written only to fill the snapshot."""
+
+
+@runtime_checkable
+class ConsistentSnapshotDriver(Protocol):
+    """A SnapshotDriver that takes snapshots of several volumes at one moment, whatever is written to them meanwhile and by
+    which transport: of the writes that have reached the storage, none that began after another's end is there without it.
+
+    The three methods are called one after the other. After an error, or a kill, `delete_snapshot` is called for each
+    snapshot, and then all three again.
+    """
+
+    def prepare_snapshots(self, snapshots: Sequence[SnapshotRef], owner: str) -> Sequence[ProviderState | None]:
+        """Make the objects, while writers go on; their bytes do not matter. Returns as often as create_snapshot would."""
+
+    def take_snapshots(self, snapshots: Sequence[SnapshotRef]) -> float:
+        """Let the prepared snapshots be of one moment, which is within this call. Returns for how many seconds writers had to
+        wait.
+        """
+
+    def finish_snapshots(self, snapshots: Sequence[SnapshotRef]) -> None:
+        """Do what is left to do, while writers go on: after this, each is as create_snapshot would have left it."""
 
 
 @runtime_checkable

@@ -1,8 +1,9 @@
 """Holds the writers of several volumes, so that what is taken of all of them meanwhile is of one moment.
 
-The exports of a group close their gates one after the other: requests under way end, later ones wait. When the last gate is
-closed, every acknowledged write is in its volume, and none comes; then the snapshots are taken, and the gates
-open. A write that followed another one's acknowledgement is therefore in no snapshot without it.
+The exports of a group close their gates one after the other: requests under way end, later ones wait. A transport without
+gates writes to the storage itself, whose driver may take snapshots of one moment (ConsistentSnapshotDriver). When the last
+gate is closed, every acknowledged write is in its volume, and none comes; then the snapshots are taken, and the gates open. A
+write that followed another one's acknowledgement is therefore in no snapshot without it.
 
 A gate opens by itself at its deadline, and when the process that closed it is gone (nbdsvc/exporter.py). Whether it has
 been closed all the time is known at the release: where it has not, what was taken is given up and taken again.
@@ -18,7 +19,7 @@ import structlog
 
 from nbdsvc import errors
 from nbdsvc.exporter import HoldingExporter, WriteHold
-from nbdsvc.host import Host, host_of
+from nbdsvc.host import Host, backend_of, host_of
 from nbdsvc.model.entities import Attachment
 from nbdsvc.operations.operation_type import Run
 from nbdsvc.store import repositories
@@ -63,13 +64,14 @@ class _Holds:
 def take_together(
     run: Run[Any],
     volume_ids: Sequence[str],
-    take: Callable[[], None],
+    take: Callable[[], float | None],
     discard: Callable[[], None],
     *,
     demanded: bool,
     tries: int = TRIES,
 ) -> Taken:
-    """Call `take` while nothing is written to the volumes. discard: removes what an earlier call of `take` has made.
+    """Call `take` while nothing is written to the volumes. discard: removes what an earlier call of `take` has made. take:
+    returns for how many seconds it let writers wait that have no gate, if it does.
 
     Where writers cannot be held, the result says why. demanded: `take` is not called then; else it is called all the same.
     Errors: those of the two functions.
@@ -78,7 +80,7 @@ def take_together(
     for left in reversed(range(tries)):
         run.raise_if_stopped()
         discard()
-        taken = _try(host_of(run), volume_ids, take, anyway=not (demanded or left))
+        taken = _try(run, volume_ids, take, anyway=not (demanded or left))
         if not taken.reason:
             break
         log.warning("not of one moment", operation=run.id, reason=taken.reason)
@@ -86,28 +88,30 @@ def take_together(
     return taken
 
 
-def _try(host: Host, volume_ids: Sequence[str], take: Callable[[], None], *, anyway: bool) -> Taken:
+def _try(run: Run[Any], volume_ids: Sequence[str], take: Callable[[], float | None], *, anyway: bool) -> Taken:
+    writers = exported(host_of(run), volume_ids)
     holds = _Holds()
-    with _closed(host, exported(host, volume_ids), holds) as reason:
+    with _closed(run, writers, holds) as reason:
         if reason and not anyway:
             return Taken(reason)
-        take()
+        seconds = take() or 0.0
         still = [hold.release() for hold in holds.held]
-    seconds = time.monotonic() - holds.began if holds.held else 0.0
     if not reason and not all(still):
         reason = f"{still.count(False)} of {len(still)} exports did not hold their writers until the end"
-    return Taken(reason, seconds, len(holds.held))
+    if still:
+        seconds = time.monotonic() - holds.began
+    return Taken(reason, seconds, len(writers) if seconds else 0)
 
 
 @contextmanager
-def _closed(host: Host, attachments: Sequence[Attachment], holds: _Holds) -> Iterator[str]:
+def _closed(run: Run[Any], writers: Sequence[Attachment], holds: _Holds) -> Iterator[str]:
     """All gates are closed in the block; its value says why not, where one could not be."""
     with ExitStack() as stack:
         reason = ""
         holds.began = time.monotonic()
         try:
-            for attachment in attachments:
-                hold = _holding(host, attachment).hold_writes(attachment.id, HOLD_SECONDS)
+            for attachment, exporter in _gates(run, writers):
+                hold = exporter.hold_writes(attachment.id, HOLD_SECONDS)
                 stack.callback(hold.release)
                 holds.held.append(hold)
         except (errors.ExportFailed, errors.Unsupported) as error:
@@ -117,11 +121,16 @@ def _closed(host: Host, attachments: Sequence[Attachment], holds: _Holds) -> Ite
         yield reason
 
 
-def _holding(host: Host, attachment: Attachment) -> HoldingExporter:
-    exporter = host.exporter(str(attachment.protocol))
-    if not isinstance(exporter, HoldingExporter):
-        raise errors.Unsupported(reason=f"exports by {exporter.protocol} cannot hold their writers")
-    return exporter
+def _gates(run: Run[Any], writers: Sequence[Attachment]) -> list[tuple[Attachment, HoldingExporter]]:
+    """Those that are to be closed; Unsupported for a transport without them, where the driver does not need it."""
+    found: list[tuple[Attachment, HoldingExporter]] = []
+    for attachment in writers:
+        exporter = host_of(run).exporter(str(attachment.protocol))
+        if isinstance(exporter, HoldingExporter):
+            found.append((attachment, exporter))
+        elif backend_of(run).consistent_snapshots() is None:
+            raise errors.Unsupported(reason=f"exports by {exporter.protocol} cannot hold their writers")
+    return found
 
 
 def exported(host: Host, volume_ids: Sequence[str]) -> list[Attachment]:

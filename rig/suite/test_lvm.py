@@ -14,7 +14,7 @@ from rig.product import Initiator, Service
 MIB = 1 << 20
 
 
-_CONTRACT = [f"tests/contract/test_{name}.py" for name in ("driver", "snapshots", "manageable")]
+_CONTRACT = [f"tests/contract/test_{name}.py" for name in ("driver", "snapshots", "consistent_snapshots", "manageable")]
 OWN_TESTS = {
     "thin": ["-k", "lvm-thin", *_CONTRACT],
     "thick": ["-k", "lvm-thick", *_CONTRACT],

@@ -11,8 +11,9 @@ from typing import Any
 
 import nbd
 import pytest
-from backends import INITIATOR, INSTANT, SIMULATED_LIO, Backend
+from backends import CONSISTENT_LIO, INITIATOR, INSTANT, SIMULATED_LIO, Backend
 from grouping import Groups
+from ordered_writes import LocalWriter, number_in, of_one_moment
 from pools import mounted
 from serving import ServiceProcess
 from waiting import wait_until
@@ -55,10 +56,6 @@ class OrderedWriter(threading.Thread):
         self.join(30)
         assert not self.is_alive()
         assert not self.error, self.error
-
-
-def of_one_moment(numbers: list[int]) -> bool:
-    return sorted(numbers) == list(range(max(numbers) - len(numbers) + 1, max(numbers) + 1))
 
 
 class Writing:
@@ -223,3 +220,99 @@ def test_a_transport_that_cannot_hold(module_service: Callable[..., ServiceProce
         groups.good("DELETE", f"attachments/{made}")
         groups.service.settle()
         groups.delete(group)
+
+
+class BySimulatedIscsi:
+    """A group whose volumes a simulated initiator writes to, past the service, as by LIO."""
+
+    def __init__(self, service: ServiceProcess) -> None:
+        self.groups, self.pool = Groups(service), service.state / "pool"
+        kind = self.groups.type(consistent_group_snapshot_enabled="<is> True")
+        self.group = self.groups.group(VOLUMES, group_type=kind)
+        self.volumes = self.groups.volumes_of(self.group)
+        self.attachments = [self._attach(volume) for volume in self.volumes]
+        files = [self.pool / "volumes" / f"volume-{each}" for each in self.volumes]
+        self.writer = LocalWriter(files, [self.pool / "held" / each for each in self.volumes])
+        self.writer.start()
+        self.writer.go_on()
+
+    def _attach(self, volume: str) -> str:
+        connector = {"host": "me", "ip": "127.0.0.1", "initiator": INITIATOR}
+        body = {"attachment": {"volume_uuid": volume, "connector": connector}}
+        made = str(self.groups.good("POST", "attachments", body)["attachment"]["id"])
+        self.groups.good("POST", f"attachments/{made}/action", {"os-complete": {}})
+        return made
+
+    def numbers(self, whole: str) -> list[int]:
+        rows = self.groups.snapshots_of(whole)
+        return [number_in(self.pool / "snapshots" / f"_snapshot-{each['id']}") for each in rows]
+
+    def text(self) -> str:
+        return str(self.groups.newest("group_snapshot.create")["progress"]["text"])
+
+    def end(self) -> None:
+        self.writer.stop()
+        Faults(self.pool, "memory-consistent").plan({})
+        for id in self.attachments:
+            self.groups.good("DELETE", f"attachments/{id}")
+        for each in self.groups.good("GET", f"group_snapshots?group_id={self.group}")["group_snapshots"]:
+            self.groups.good("DELETE", f"group_snapshots/{each['id']}")
+        self.groups.service.settle()
+        self.groups.delete(self.group)
+        assert self.groups.service.leftovers() == []
+
+
+@pytest.fixture(scope="module")
+def consistent(module_service: Callable[..., ServiceProcess]) -> ServiceProcess:
+    return module_service("consistent", backend=CONSISTENT_LIO)
+
+
+@pytest.fixture
+def iscsi(consistent: ServiceProcess) -> Iterator[BySimulatedIscsi]:
+    made = BySimulatedIscsi(consistent)
+    yield made
+    made.end()
+
+
+@pytest.mark.row("S041", "S108")
+def test_by_a_driver_that_takes_snapshots_of_one_moment(iscsi: BySimulatedIscsi) -> None:
+    """By iSCSI, whose exports cannot hold writers: nothing is refused, and what took how long is with the operation."""
+    for _ in range(4):
+        numbers = iscsi.numbers(iscsi.groups.snapshot(iscsi.group))
+        assert of_one_moment(numbers), numbers
+        assert "writers of 3 exports were held for" in iscsi.text()
+        iscsi.writer.go_on()
+
+
+@pytest.mark.row("S041")
+@pytest.mark.parametrize("verb", ["prepare_snapshots", "take_snapshots", "finish_snapshots"])
+def test_a_driver_that_fails_leaves_nothing(iscsi: BySimulatedIscsi, verb: str) -> None:
+    """The group snapshot is in error with the reason, no object stays, and the next one is whole."""
+    faults = Faults(iscsi.pool, "memory-consistent")
+    faults.plan({verb: [{"when": "after", "error": "BackendUnavailable", "times": 1}]})
+    failed = iscsi.groups.snapshot(iscsi.group, "error")
+    assert "simulated fault" in iscsi.groups.newest("group_snapshot.create")["error"]["message"]
+    assert list((iscsi.pool / "snapshots").iterdir()) == []
+    iscsi.writer.go_on()
+    assert of_one_moment(iscsi.numbers(iscsi.groups.snapshot(iscsi.group)))
+    iscsi.groups.good("DELETE", f"group_snapshots/{failed}")
+
+
+@pytest.mark.row("S021", "S041")
+@pytest.mark.parametrize("verb", ["prepare_snapshots", "take_snapshots", "finish_snapshots"])
+def test_killed_while_a_driver_takes_them(consistent: ServiceProcess, iscsi: BySimulatedIscsi, verb: str) -> None:
+    """Between any two of its calls: what it had made is removed, and taken again at a later moment."""
+    Faults(iscsi.pool, "memory-consistent").plan({verb: [{"when": "after", "delay": 60, "times": 1}]})
+    begun = iscsi.pool / "faults.count.json"
+    body = {"group_snapshot": {"group_id": iscsi.group}}
+    made = iscsi.groups.good("POST", "group_snapshots", body)["group_snapshot"]["id"]
+    wait_until(lambda: begun.exists() and verb in begun.read_text())
+    before = iscsi.writer.written
+    iscsi.writer.go_on()
+    consistent.kill()
+    Faults(iscsi.pool, "memory-consistent").plan({})
+    consistent.start()
+    assert iscsi.groups.rest("group_snapshots", made) == "available"
+    numbers = iscsi.numbers(made)
+    assert of_one_moment(numbers), numbers
+    assert max(numbers) > before

@@ -105,6 +105,11 @@ TWO_POOLS = Backend(
 # Its LIO is lost with each kill, as by a reboot of the storage host.
 SIMULATED_LIO = Backend("memory", "lio-memory", {**INSTANT.settings, **LIO, "exporter": "lio-memory"})
 
+# By iSCSI, whose writers the driver holds.
+CONSISTENT_LIO = Backend(
+    "memory-consistent", "lio-memory", {"driver": "memory-consistent", **LIO, "exporter": "lio-memory"}
+)
+
 
 def machine() -> Backend:
     """LVM and LIO of this machine."""

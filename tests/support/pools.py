@@ -13,6 +13,7 @@ from drivers.file import FileDriver
 from drivers.lvm import LvmBase, ThickDriver
 from drivers.lvm import make as make_lvm
 from drivers.memory import MemoryDriver
+from drivers.memory_consistent import ConsistentMemoryDriver
 from drivers.memory_grouped import GroupedMemoryDriver
 from drivers.memory_replicated import ReplicatedMemoryDriver
 from nbdsvc import errors, process
@@ -49,6 +50,7 @@ FOLDERS = [
     "memory-copying",
     "memory-replicated",
     "memory-grouped",
+    "memory-consistent",
 ]
 GROUP = os.environ.get("NBDSVC_TEST_VOLUME_GROUP", "")
 # The example of docs/writing-a-driver.md, and one that implements the core alone.
@@ -72,9 +74,18 @@ _HOOKS = frozenset(
 )
 _REPLICATION = frozenset({"ReplicaDriver", "ReplicatedDriver"})
 _GROUPS = frozenset({"GroupDriver", "GroupReplicationDriver"})
-_ALL = frozenset(PROTOCOLS) - _HOOKS - _REPLICATION - _GROUPS
+_CONSISTENT = frozenset({"ConsistentSnapshotDriver"})
+_ALL = frozenset(PROTOCOLS) - _HOOKS - _REPLICATION - _GROUPS - _CONSISTENT
 # By what they can do; tests/contract/test_driver.py asks each driver whether it says the same.
-_INSTANT = {"file-xfs", "file-btrfs", "memory-instant", "memory-replicated", "memory-grouped", "lvm-thin"}
+_INSTANT = {
+    "file-xfs",
+    "file-btrfs",
+    "memory-instant",
+    "memory-replicated",
+    "memory-grouped",
+    "memory-consistent",
+    "lvm-thin",
+}
 INSTANT_CLONES = [name for name in BACKENDS if name in _INSTANT]
 THICK_SNAPSHOTS = [name for name in BACKENDS if name == "lvm-thick"]
 COPIED_SNAPSHOTS = [name for name in BACKENDS if name not in {*INSTANT_CLONES, *THICK_SNAPSHOTS, "core"}]
@@ -82,10 +93,11 @@ COPIED_SNAPSHOTS = [name for name in BACKENDS if name not in {*INSTANT_CLONES, *
 _SOME = {
     "example": frozenset({"SnapshotDriver"}),
     "core": frozenset(),
-    "memory-replicated": frozenset(PROTOCOLS) - _GROUPS,
-    "memory-grouped": frozenset(PROTOCOLS),
+    "memory-replicated": frozenset(PROTOCOLS) - _GROUPS - _CONSISTENT,
+    "memory-grouped": frozenset(PROTOCOLS) - _CONSISTENT,
+    "memory-consistent": _ALL | _HOOKS | _CONSISTENT,
     "lvm-thick": _ALL - {"CloneDriver", "RevertDriver", "MigrateDriver"},
-    "lvm-thin": _ALL - {"MigrateDriver"},
+    "lvm-thin": (_ALL | _CONSISTENT) - {"MigrateDriver"},
 }
 PROTOCOLS_OF = {name: _SOME.get(name, _ALL | _HOOKS if name.startswith("memory") else _ALL) for name in BACKENDS}
 
@@ -126,6 +138,8 @@ def made_on(backend: str, folder: Path) -> Iterator[Made]:
         targets = {site: str(folder / site) for site in ("near", "far")}
         kind_of = {"replicated": ReplicatedMemoryDriver, "grouped": GroupedMemoryDriver}[flavour]
         yield lambda: set_up(kind_of("b", folder / "pool", replication_targets=targets))
+    elif flavour == "consistent":
+        yield lambda: set_up(ConsistentMemoryDriver("b", folder / "pool"))
     else:
         yield lambda: set_up(MemoryDriver("b", folder / "pool", instant_clone=flavour == "instant"))
 

@@ -7,7 +7,9 @@ fill     where the backend shares no blocks: the bytes, which do not change, bec
 
 import contextlib
 import os
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -25,7 +27,7 @@ from nbdsvc.host import backend_of, host_of
 from nbdsvc.location import LOCAL
 from nbdsvc.model import names, states
 from nbdsvc.model.context import Context
-from nbdsvc.model.entities import Volume
+from nbdsvc.model.entities import Attachment, Volume
 from nbdsvc.model.groups import CONSISTENT, Group, GroupSnapshot, is_true
 from nbdsvc.model.locking import locks
 from nbdsvc.model.operation import Lock, Operation
@@ -88,10 +90,18 @@ def _check(conn: sa.Connection, group: Group, volumes: list[Volume], *, demanded
     placement.require(conn, group.full_name, "SnapshotDriver")
     if any(each.status == "in-use" for each in volumes):
         placement.require_instant_snapshot(conn, group.full_name)
-    for each in repositories.attachments_of(conn, *(row.id for row in volumes)) if demanded else ():
+    if demanded and not placement.implements(conn, group.full_name, "ConsistentSnapshotDriver"):
+        _check_transports(repositories.attachments_of(conn, *(row.id for row in volumes)))
+
+
+def _check_transports(attachments: Iterable[Attachment]) -> None:
+    for each in attachments:
         if each.exported and each.protocol not in HOLDING:
-            reason = f"volume {each.volume_id} is exported by {each.protocol}, which cannot hold its writers, and the "
-            raise errors.Unsupported(reason=reason + "group's type demands snapshots of one moment: detach it first")
+            reason = (
+                f"volume {each.volume_id} is exported by {each.protocol}, which cannot hold its writers, its backend takes "
+                "no snapshots of one moment by itself, and the group's type demands them: detach it first"
+            )
+            raise errors.Unsupported(reason=reason)
 
 
 def _row(context: Context, group: Group, name: str | None, description: str | None) -> GroupSnapshot:
@@ -127,19 +137,32 @@ def _by_driver(run: Run[CreateGroupSnapshotArgs]) -> tuple[Outcome, Taken]:
 
 
 def _by_service(run: Run[CreateGroupSnapshotArgs]) -> tuple[Outcome, Taken]:
+    """While writers wait, only the driver's calls are made."""
     args, snapshots = run.args, read_snapshot_refs(run, run.args.snapshot_ids)
-    driver = backend_of(run).snapshots()
+    consistent = backend_of(run).consistent_snapshots()
+    take: Callable[[], float | None] = partial(_take_each, run, snapshots)
+    if consistent:
+        take = partial(consistent.take_snapshots, snapshots)
 
-    def take() -> None:
-        """The driver's calls only: writers wait."""
-        for each in snapshots:
-            keep_state(run, repositories.snapshots, each.id, driver.create_snapshot(each, run.id))
+    def prepare() -> None:
+        _discard_each(run, snapshots)
+        if consistent:
+            for each, state in zip(snapshots, consistent.prepare_snapshots(snapshots, run.id), strict=True):
+                keep_state(run, repositories.snapshots, each.id, state)
 
-    taken = take_together(run, args.volume_ids, take, lambda: _discard_each(run, snapshots), demanded=args.demanded)
+    taken = take_together(run, args.volume_ids, take, prepare, demanded=args.demanded)
+    if consistent and not (taken.reason and args.demanded):
+        consistent.finish_snapshots(snapshots)
     if taken.reason and args.demanded:
         reason = f"its snapshots would not be of one moment: {taken.reason}"
         raise errors.GroupFailed(group=args.group_id, reason=reason)
     return Outcome(), taken
+
+
+def _take_each(run: Run[CreateGroupSnapshotArgs], snapshots: list[SnapshotRef]) -> None:
+    driver = backend_of(run).snapshots()
+    for each in snapshots:
+        keep_state(run, repositories.snapshots, each.id, driver.create_snapshot(each, run.id))
 
 
 def _copy_digests(run: Run[CreateGroupSnapshotArgs]) -> None:
