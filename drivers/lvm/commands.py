@@ -5,11 +5,8 @@ crashed one (SIGSEGV has been seen: LP 1901783) is tried again, because each of 
 metadata or none.
 """
 
-import threading
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
 
 from drivers.lvm import facts, one_moment
 from nbdsvc import errors, process
@@ -36,8 +33,6 @@ class Commands:
         self._seconds = seconds
         guests = "" if devices else _GUESTS
         config = f"devices{{scan_lvs=0 {guests}}} activation{{retry_deactivation=1}}"
-        # Held while a command changes the group, and longer by whoever has to do several without another one between them.
-        self.changing = threading.RLock()
         self._scope = ["--config", config, *(["--devices", ",".join(devices)] if devices else [])]
 
     # Facts
@@ -181,10 +176,8 @@ class Commands:
 
     def _run(self, argv: Sequence[str]) -> str:
         command = [argv[0], *self._scope, *argv[1:]]
-        changing: AbstractContextManager[Any] = nullcontext() if argv[0] in _LOOKS else self.changing
         try:
-            with changing:
-                return self._runner.run(command, timeout=self._seconds, no_retry=_FINAL).stdout
+            return self._runner.run(command, timeout=self._seconds, no_retry=_FINAL).stdout
         except errors.CommandFailed as error:
             if any(text in error.stderr for text in ("insufficient free space", "Insufficient", "free space")):
                 raise errors.OutOfSpace(
@@ -193,6 +186,4 @@ class Commands:
             raise
 
 
-# The commands that change nothing.
-_LOOKS = ("vgs", "lvs")
 _REPORT = ["--reportformat", "json", "--units", "b", "--nosuffix"]

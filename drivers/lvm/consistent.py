@@ -28,13 +28,11 @@ class ConsistentSnapshots:
         gone, or is not suspended in time.
         """
         places = self._places(snapshots)
-        swaps = [swap for at, within in places for swap in _swaps(at, within)]
         (first, _), *_others = places
-        with (
-            ExitStack() as stack
-        ):  # so that no repair of the backend activates a snapshot, or resumes a volume, in between
-            for at, _ in places:
-                stack.enter_context(at.lvm.changing)
+        with ExitStack() as stack:
+            for at, _ in places:  # a repair of the backend would activate snapshots and resume volumes
+                stack.enter_context(at.objects.waking)
+            swaps = [swap for at, within in places for swap in _swaps(at, within)]
             try:
                 return first.lvm.swap(swaps)
             except errors.CommandFailed:
@@ -62,9 +60,12 @@ class ConsistentSnapshots:
 def _swaps(at: ThinPool, snapshots: Sequence[SnapshotRef]) -> Iterator[Swap]:
     pairs = [(names.snapshot_name(each.id), names.volume_name(each.volume_id)) for each in snapshots]
     found = at.objects.find(*(name for pair in pairs for name in pair))
-    numbers = {name: lv.thin_id for name, lv in found.items() if lv.thin_id is not None}
     for name, origin in pairs:
         for each in (name, origin):
-            if each not in numbers:
+            if each not in found:
                 raise at.objects.gone(each)
-        yield Swap(at.lvm.path(origin), pool_device(at.lvm.group, at.thin_pool), numbers[name], numbers[origin])
+        number, origin_number = found[name].thin_id, found[origin].thin_id
+        # The device of this number is deleted: it has to be the snapshot's.
+        if number is None or origin_number is None or found[name].origin != origin:
+            raise errors.Conflict(reason=f"{name} in {at.place} is no thin snapshot of {origin}")
+        yield Swap(at.lvm.path(origin), pool_device(at.lvm.group, at.thin_pool), number, origin_number)

@@ -1,8 +1,11 @@
 """The LVs of one group as objects with owners: found, classified, renamed, managed. The same for thin and thick."""
 
-from collections.abc import Callable, Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+import structlog
 
 from drivers import base
 from drivers.lvm.commands import Commands
@@ -10,6 +13,8 @@ from drivers.lvm.facts import LogicalVolume, VolumeGroup
 from nbdsvc import errors
 from nbdsvc.driver import BackendObject, Manageable
 from nbdsvc.model import names
+
+log = structlog.get_logger(__name__)
 
 # Why an LV does not fit the backend; empty where it does.
 RejectReason = Callable[[LogicalVolume], str]
@@ -24,6 +29,8 @@ class Objects:
         self.lvm = lvm
         self.backend = backend
         self._holds = holds
+        # Held by whoever needs LVs to stay inactive or suspended for a moment.
+        self.waking = threading.Lock()
 
     def group(self) -> VolumeGroup:
         """The group; BackendUnavailable where it is gone or not whole."""
@@ -89,12 +96,25 @@ class Objects:
         that keeps them from being activated.
         """
         ours = [lv for lv in found if lv.owner and not lv.is_temporary]
-        asleep = [lv.name for lv in ours if not lv.active]
-        if asleep:
-            self.lvm.activate(*asleep)
-        for lv in ours:
-            if lv.suspended:
-                self.lvm.refresh(lv.name)
+        with self.waking:
+            self._activate([lv.name for lv in ours if not lv.active])
+            for lv in ours:
+                if lv.suspended:
+                    self.lvm.refresh(lv.name)
+
+    def _activate(self, names: Sequence[str]) -> None:
+        """One that cannot be activated, such as a snapshot that was interrupted (one_moment.py), keeps no other asleep."""
+        try:
+            if names:
+                self.lvm.activate(*names)
+        except errors.CommandFailed as error:
+            if "no end within" in error.stderr:
+                raise
+            if len(names) == 1:
+                log.error("an LV cannot be activated", name=names[0], reason=error.stderr)
+            else:
+                for name in names:
+                    self._activate([name])
 
     # Taking over
 

@@ -7,10 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from pools import lvm, volume
+from pools import lvm, snapshot_of, volume
 
-from drivers.lvm import LvmBase, make
+from drivers.lvm import LvmBase, ThinDriver, make
+from drivers.lvm.one_moment import pool_device
 from nbdsvc import errors
+from nbdsvc.model import names
 from nbdsvc.units import MiB
 
 GROUP = os.environ["NBDSVC_TEST_VOLUME_GROUP"]
@@ -120,6 +122,38 @@ def test_a_volume_left_suspended_goes_on() -> None:
     driver.watch()
     assert "ACTIVE" in lvm("dmsetup", "info", device)
     driver.delete_volume(ref)
+
+
+@pytest.mark.row("S021")
+def test_a_snapshot_that_was_interrupted_keeps_nothing_from_work() -> None:
+    """Its device in the pool was deleted and not made again, as by a power cut: it cannot be activated. Others are, the backend
+    reports, and the snapshot is removed and taken again."""
+    driver = ready(driver_of(GROUP))
+    assert isinstance(driver, ThinDriver)
+    kept, origin = volume(SIZE), volume(SIZE)
+    for each in (kept, origin):
+        driver.create_volume(each, "op")
+    taken = snapshot_of(origin)
+    driver.prepare_snapshots([taken], "op")
+    name = names.snapshot_name(taken.id)
+    number = lvm("lvs", "--noheadings", "-o", "thin_id", f"{GROUP}/{name}")
+    lvm("dmsetup", "message", pool_device(GROUP, f"{GROUP}-pool"), "0", f"delete {number}")
+    lvm("lvchange", "-an", f"{GROUP}/volume-{kept.id}")
+    again = ready(driver_of(GROUP))
+    assert again.get_volume_stats(refresh=True)
+    assert driver.location(kept).path.exists()
+    assert isinstance(again, ThinDriver)
+    with pytest.raises(errors.Conflict, match="is no thin snapshot of"):
+        again.take_snapshots([replace(taken, volume_id=kept.id)])
+    again.take_snapshots([taken])  # of the same number
+    again.finish_snapshots([taken])
+    assert again.snapshot_location(taken).path.exists()
+    lvm("lvchange", "-an", f"{GROUP}/{name}")
+    lvm("dmsetup", "message", pool_device(GROUP, f"{GROUP}-pool"), "0", f"delete {number}")
+    again.delete_snapshot(taken)
+    for each in (kept, origin):
+        again.delete_volume(each)
+    assert again.list_objects() == []
 
 
 def test_a_snapshot_with_the_skip_flag_is_taken_over_active() -> None:
