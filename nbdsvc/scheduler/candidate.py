@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from nbdsvc.driver import PoolStats
 from nbdsvc.model import names
+from nbdsvc.scheduler import extra_specs
 
 
 @dataclass(frozen=True)
@@ -97,3 +99,8 @@ class Request:
     qos: Mapping[str, str] = field(default_factory=dict)
     # Whether they have limits that exports are to keep its clients to.
     limited: bool = False
+
+    @cached_property
+    def demands(self) -> Mapping[str, str]:
+        """The extra specs that a pool has to meet, without their scope; found once, and not for each pool."""
+        return extra_specs.demands(self.extra_specs)

@@ -7,6 +7,7 @@ or the text itself. A name with colons is a path into capabilities that are tabl
 
 import operator
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 _NUMBERS: dict[str, Callable[[float, float], bool]] = {
@@ -27,6 +28,9 @@ _TEXTS: dict[str, Callable[[str, str], bool]] = {
 # The operators that are followed by an operand.
 OPERATORS = (*_NUMBERS, *_TEXTS)
 _TRUE = frozenset({"1", "t", "true", "y", "yes", "on"})
+# Size of the cache: a decision compares the same few values with what each of some hundred pools has.
+_KEPT = 1000
+_Test = Callable[[Any], bool]
 
 
 def demands(extra_specs: Mapping[str, str]) -> dict[str, str]:
@@ -39,9 +43,9 @@ def demands(extra_specs: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def unmet(extra_specs: Mapping[str, str], capabilities: Mapping[str, Any]) -> list[str]:
-    """The requirements that the capabilities do not meet, by name; one that the pool does not report is not met."""
-    return [name for name, value in demands(extra_specs).items() if not meets(find(capabilities, name), value)]
+def unmet(demanded: Mapping[str, str], capabilities: Mapping[str, Any]) -> list[str]:
+    """The demands that the capabilities do not meet, by name; one that the pool does not report is not met."""
+    return [name for name, value in demanded.items() if not meets(find(capabilities, name), value)]
 
 
 def find(capabilities: Mapping[str, Any], name: str) -> Any:
@@ -58,25 +62,31 @@ def meets(has: Any, demand: str) -> bool:
     """Whether a capability, or one item of a list, meets the value of an extra spec. None meets no value."""
     if has is None:
         return False
-    items = list(has) if isinstance(has, list | tuple) else [has]
+    items = has if isinstance(has, list | tuple) else (has,)
     verb, _, operand = demand.strip().partition(" ")
     if verb == "<all-in>":
         return all(any(word in str(item) for item in items) for word in operand.replace("<all-in>", " ").split())
-    return any(_meets(each, demand) for each in items)
+    return any(map(_test(demand), items))
 
 
-def _meets(has: Any, demand: str) -> bool:
+@lru_cache(_KEPT)
+def _test(demand: str) -> _Test:
+    """Whether one item meets the value of an extra spec."""
     verb, _, operand = demand.strip().partition(" ")
     operand = operand.strip()
     if verb == "<is>":
-        return _is_true(has) == _is_true(operand)
+        wanted = _is_true(operand)
+        return lambda has: _is_true(has) == wanted
     if verb == "<in>":
-        return operand in str(has)
+        return lambda has: operand in str(has)
     if verb == "<or>":
-        return str(has) in [each.strip() for each in demand.split("<or>") if each.strip()]
+        allowed = {each.strip() for each in demand.split("<or>") if each.strip()}
+        return lambda has: str(has) in allowed
     if verb in _TEXTS:
-        return _TEXTS[verb](str(has), operand)
-    return _numbers(verb, has, operand) if verb in _NUMBERS and operand else str(has) == demand.strip()
+        return lambda has: _TEXTS[verb](str(has), operand)
+    if verb in _NUMBERS and operand:
+        return lambda has: _numbers(verb, has, operand)
+    return lambda has: str(has) == demand.strip()
 
 
 def _is_true(value: Any) -> bool:

@@ -15,7 +15,7 @@ from nbdsvc.driver.stats import Limitless
 from nbdsvc.scheduler import extra_specs
 from nbdsvc.scheduler.candidate import Candidate, Nearness, Request
 from nbdsvc.scheduler.decide import decide, judge
-from nbdsvc.scheduler.extra_specs import unmet
+from nbdsvc.scheduler.extra_specs import demands, unmet
 from nbdsvc.scheduler.filters import FILTERS
 from nbdsvc.scheduler.functions import goodness
 from nbdsvc.scheduler.weighers import WEIGHERS, normalise
@@ -88,7 +88,7 @@ BY_ROOM = {"capacity": 1.0}
 )
 def test_extra_specs_are_demands_on_a_pool(specs: dict[str, str], lacking: list[str]) -> None:
     """Each form of a value by Cinder's rules; other scopes demand nothing of a pool, and what is not reported is not met."""
-    assert unmet(specs, HAS) == lacking
+    assert unmet(demands(specs), HAS) == lacking
 
 
 def choose(request: Request, pools: list[Candidate]) -> Candidate:

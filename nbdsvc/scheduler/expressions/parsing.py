@@ -140,6 +140,9 @@ class _Nodes(Transformer[Token, Node]):
 
     def comparison(self, found: list[Any]) -> Node:
         signs, parts = [str(each) for each in found[1::2]], found[0::2]
+        if len(signs) == 1:  # nearly all; a decision has some for each of its pools
+            (sign,), (left, right) = signs, parts
+            return _node(lambda variables: values.compare(sign, left.value(variables), right.value(variables)), parts)
 
         def value(variables: Variables) -> Value:
             found = [part.value(variables) for part in parts]

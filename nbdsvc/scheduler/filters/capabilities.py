@@ -10,11 +10,11 @@ _SHOWN = 60
 
 def _lacks(candidate: Candidate, request: Request) -> str | None:
     has = candidate.capabilities
-    if unmet := extra_specs.unmet(request.extra_specs, has):
+    if unmet := extra_specs.unmet(request.demands, has):
         name = unmet[0]
         value = extra_specs.find(has, name)
         found = "this reports no such capability" if value is None else f"this has {str(value)[:_SHOWN]}"
-        return f"{name} = {extra_specs.demands(request.extra_specs)[name][:_SHOWN]} requested, {found}"
+        return f"{name} = {request.demands[name][:_SHOWN]} requested, {found}"
     if request.multiattach and not has.get("multiattach", True):
         return "several attachments requested, this allows one"
     return None

@@ -10,7 +10,7 @@ _PROTOCOL = "storage_protocol"
 def _lacks(candidate: Candidate, request: Request) -> str | None:
     if not request.limited:
         return None
-    demand = extra_specs.demands(request.extra_specs).get(_PROTOCOL)
+    demand = request.demands.get(_PROTOCOL)
     allowed = [each for each in candidate.protocols if demand is None or extra_specs.meets(each, demand)]
     if set(allowed) & set(candidate.limiting):
         return None
