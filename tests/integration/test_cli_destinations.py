@@ -42,7 +42,7 @@ def started(*words: str | Path) -> "subprocess.Popen[str]":
 
 def interrupted(raw: Path, out: Path, journal: Path) -> None:
     """A copy with a journal that was killed after a checkpoint."""
-    child = started(raw, out, "--journal", journal, "--limit", "6M")
+    child = started(raw, out, "--journal", journal, "--limit", "1M")
     first = wait_until(lambda: journal.exists() and journal.read_bytes())
     wait_until(lambda: journal.read_bytes() != first)
     child.kill()
