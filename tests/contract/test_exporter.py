@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from nbdsvc import errors
 from nbdsvc.exporter import Connector, ExportSpec, Inventory
+from nbdsvc.exports.nbd import processes
 from nbdsvc.exports.nbd.exporter import NbdExporter
 from nbdsvc.exports.nbd.state_dir import stat_of
 from nbdsvc.location import Location
@@ -177,6 +178,23 @@ def test_removing_ends_a_connected_clients_access_at_once(exports: Exports) -> N
 
 
 @pytest.mark.row("S068")
+def test_an_export_that_was_removed_and_made_again_is_removed_again(exports: Exports) -> None:
+    """However often, by the same exporter, which knows what it has removed."""
+    spec, uri = exports.up()
+    for _ in range(3):
+        for _ in range(2):
+            exports.exporter.remove(spec.id)
+        assert processes.serving(exports.folder / "e") == {}
+        uri = str(exports.exporter.ensure(spec).data["uri"])
+        client = nbd.NBD()
+        client.connect_uri(uri)
+        assert client.pread(1, 0) == b"\0"
+    exports.exporter.remove(spec.id)
+    assert processes.serving(exports.folder / "e") == {}
+    with pytest.raises(nbd.Error):
+        nbd.NBD().connect_uri(uri)
+
+
 def test_ensure_export_repairs_what_is_lost(exports: Exports) -> None:
     """A killed server, a removed socket and another access mode are repaired; a healthy export is left alone."""
     spec, uri = exports.up()

@@ -1,7 +1,9 @@
 """NBD exports: one nbdkit process per attachment, so that the end of a process ends an attachment's access."""
 
+import contextlib
 import re
 import socket
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +30,8 @@ ANSWER_SECONDS = 30.0
 NBD_MAGIC = b"NBDMAGIC"
 # Keys of a note that matter to clients, besides the location.
 _SERVED = ("volume_id", "read_only", "write_through", "tcp", "tls", "host", "filters", "filter_args")
+# Exports that this process has removed, of which it is known that no server is left: more than end at once.
+_REMOVED_KEPT = 1000
 _ATTACHMENT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -66,6 +70,7 @@ class NbdExporter(Leaving, Holds, Limiting):
         self._filters = list(filters)
         self._filter_args = list(filter_args)
         self._runner = runner or process.Runner(tries=1)
+        self._removed: deque[str] = deque(maxlen=_REMOVED_KEPT)
         self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
         longest = len(str(self._root)) + 1 + 36 + len("/nbd.sock")
         if longest > SOCKET_PATH_MAX:
@@ -111,12 +116,18 @@ class NbdExporter(Leaving, Holds, Limiting):
         moved.forget(state.path)
 
     def remove(self, export_id: str) -> None:
-        """End every server of the export, also one without a note."""
+        """End every server of the export, also one without a note. A detach removes twice (OperationType.first): the second
+        time nothing is there, and no scan of all processes has to say so.
+        """
         state = StateDir(self._root, export_id)
+        if export_id in self._removed and not state.path.exists():
+            return
         note = state.read() or {}
-        state.end_process()
+        is_gone = state.end_process()
         state.remove()
         self._forget_limits(note.get("volume_id"))
+        if is_gone and export_id not in self._removed:
+            self._removed.append(export_id)
 
     def resize(self, export_id: str, size: int) -> None:
         """Do nothing: each new client gets the volume's present size, and a client of `growing_name` has no limit."""
@@ -205,6 +216,8 @@ class NbdExporter(Leaving, Holds, Limiting):
 
     def _start(self, state: StateDir, spec: dict[str, Any], secret: str | None, limited: Mapping[str, int]) -> None:
         """Start a server. After a failure an export with a port keeps its note, so that no other gets the port."""
+        with contextlib.suppress(ValueError):
+            self._removed.remove(state.id)
         state.end_process()
         # No fsync for a new export: no initiator knows it yet, and the note is written again with the port.
         state.write(spec, secret, durable=spec["port"] is not None)

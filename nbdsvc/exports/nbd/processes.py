@@ -38,8 +38,8 @@ def serving(exports: Path) -> dict[str, set[int]]:
     return found
 
 
-def end(exports: Path, id: str, keeper: int | None = None) -> None:
-    """SIGKILL every server of the export; returns when they are gone, or after GONE_SECONDS.
+def end(exports: Path, id: str, keeper: int | None = None) -> bool:
+    """SIGKILL every server of the export; returns when they are gone, or False after GONE_SECONDS.
 
     keeper: the pid of the keeping shell, where it is known. A scan of all processes of a host takes some milliseconds:
     the known processes are ended first, and when the lock is free after that, nothing else serves the export.
@@ -47,7 +47,7 @@ def end(exports: Path, id: str, keeper: int | None = None) -> None:
     if keeper is not None:
         _end({keeper}, lambda: _children(keeper))
     if _is_free(exports / id / SERVED):
-        return
+        return True
 
     def gone() -> bool:
         pids = serving(exports).get(id, set())
@@ -55,7 +55,7 @@ def end(exports: Path, id: str, keeper: int | None = None) -> None:
         _end(keepers, lambda: pids - keepers)
         return not pids
 
-    wait_until(gone, GONE_SECONDS, POLL_SECONDS)
+    return wait_until(gone, GONE_SECONDS, POLL_SECONDS)
 
 
 def _is_free(path: Path) -> bool:

@@ -79,14 +79,14 @@ class StateDir:
         except (OSError, ValueError):
             return None
 
-    def end_process(self) -> None:
-        """SIGKILL every server of the export, also one that no file names; returns when they are gone.
+    def end_process(self) -> bool:
+        """SIGKILL every server of the export, also one that no file names; returns when they are gone, False where they stay.
 
         After a SIGTERM, nbdkit runs until its clients disconnect, and fails their requests with ESHUTDOWN, an I/O error
         on their hosts. After a SIGKILL, clients repeat unanswered requests at the next server, and no answered write is
         lost, because the server has none in its own memory.
         """
-        processes.end(self.path.parent, self.id, self.pid())
+        return processes.end(self.path.parent, self.id, self.pid())
 
     def remove(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
