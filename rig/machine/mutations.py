@@ -48,7 +48,7 @@ MUTATIONS = [
              'read_only=attachment.mode == "ro" or bool(volume.readonly)', "read_only=False",
              needs=("attach", "write")),
     Mutation("a detach leaves its export", "nbdsvc/exports/nbd/exporter.py",
-             "        state.end_process()\n        state.remove()\n        self._forget",
+             "        is_gone = state.end_process()\n        state.remove()\n        self._forget",
              "        return\n        self._forget"),
     Mutation("a port is used again too early", "nbdsvc/exports/nbd/command.py", " if port not in recorded)", ")",
              needs=("attach", "kill_server"),
