@@ -5,12 +5,14 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 from drivers.faults import faulty
 from drivers.memory import MemoryDriver
 from nbdsvc import errors
 from nbdsvc.driver import ProviderState, SnapshotRef
+from nbdsvc.polling import wait_until
 
 # Seconds until the writes of an initiator that is simulated have to end.
 _HOLD_SECONDS = 10.0
@@ -53,17 +55,18 @@ class ConsistentMemoryDriver(MemoryDriver):
         """No write is under way in the block. BackendUnavailable where one does not end in time."""
         path.parent.mkdir(exist_ok=True)
         fd = os.open(path, os.O_RDONLY | os.O_CREAT, 0o600)
-        end = time.monotonic() + _HOLD_SECONDS
         try:
-            while True:
-                try:
-                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > end:
-                        reason = f"writes to {path.name} do not end within {_HOLD_SECONDS} s"
-                        raise errors.BackendUnavailable(backend=self.name, reason=reason) from None
-                time.sleep(_POLL_SECONDS)
+            if not wait_until(partial(_locks, fd), _HOLD_SECONDS, _POLL_SECONDS):
+                reason = f"writes to {path.name} do not end within {_HOLD_SECONDS} s"
+                raise errors.BackendUnavailable(backend=self.name, reason=reason)
             yield
         finally:
             os.close(fd)
+
+
+def _locks(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -4,7 +4,6 @@ A write goes to the next of three volumes only when the one before was acknowled
 newest write of all, n, is in one, n-1 in the next and n-2 in the third: anything else is not of one moment.
 """
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,7 +12,7 @@ import nbd
 import pytest
 from backends import CONSISTENT_LIO, INITIATOR, INSTANT, SIMULATED_LIO, Backend
 from grouping import Groups
-from ordered_writes import LocalWriter, number_in, of_one_moment
+from ordered_writes import LocalWriter, OrderedThread, number_in, of_one_moment
 from pools import mounted
 from serving import ServiceProcess
 from waiting import wait_until
@@ -23,16 +22,15 @@ from drivers.memory import Faults
 VOLUMES = 3
 
 
-class OrderedWriter(threading.Thread):
-    """Writes 1, 2, 3 ... each to the next volume, and each after the one before was acknowledged."""
+class OrderedWriter(OrderedThread):
+    """Writes by NBD clients, and knows the longest write."""
 
     def __init__(self, uris: list[str]) -> None:
-        super().__init__(daemon=True)
+        super().__init__()
         self._clients = [nbd.NBD() for _ in uris]
         for client, uri in zip(self._clients, uris, strict=True):
             client.connect_uri(uri)
-        self.written, self.worst, self.error = 0, 0.0, ""
-        self._stopping = threading.Event()
+        self.worst = 0.0
 
     def run(self) -> None:
         try:
@@ -45,58 +43,58 @@ class OrderedWriter(threading.Thread):
         except nbd.Error as error:
             self.error = str(error)
 
-    def go_on(self, more: int = 50, seconds: float = 30) -> None:
-        """Wait for so many more writes."""
-        before = self.written
-        wait_until(lambda: self.written > before + more or self.error, seconds, lambda: (before, self.written))
-        assert not self.error, self.error
 
-    def stop(self) -> None:
-        self._stopping.set()
-        self.join(30)
-        assert not self.is_alive()
-        assert not self.error, self.error
-
-
-class Writing:
+class Written:
     """A group with three attached volumes, and its writer."""
 
-    def __init__(self, service: ServiceProcess, **specs: str) -> None:
+    writer: OrderedThread
+
+    def __init__(self, service: ServiceProcess, connector: dict[str, str], **specs: str) -> None:
         self.groups, self.pool = Groups(service), service.state / service.backend.folders[0]
+        self.faults = Faults(self.pool, service.backend.driver)
         self.group = self.groups.group(VOLUMES, group_type=self.groups.type(**specs))
         self.volumes = self.groups.volumes_of(self.group)
-        self.attachments = [self._attach(volume) for volume in self.volumes]
-        self.writer = OrderedWriter([uri for _, uri in self.attachments])
-        self.writer.start()
-        self.writer.go_on()
+        self.attachments = [self._attach(volume, connector) for volume in self.volumes]
 
-    def _attach(self, volume: str) -> tuple[str, str]:
-        body = {"attachment": {"volume_uuid": volume, "connector": {"host": "me", "ip": "127.0.0.1"}}}
+    def _attach(self, volume: str, connector: dict[str, str]) -> dict[str, Any]:
+        body = {"attachment": {"volume_uuid": volume, "connector": {"host": "me", "ip": "127.0.0.1", **connector}}}
         made = self.groups.good("POST", "attachments", body)["attachment"]
         self.groups.good("POST", f"attachments/{made['id']}/action", {"os-complete": {}})
-        return made["id"], made["connection_info"]["uri"]
+        return dict(made)
+
+    def write(self, writer: OrderedThread) -> None:
+        writer.start()
+        writer.go_on()
 
     def numbers(self, snapshots: list[dict[str, Any]]) -> list[int]:
-        folder = self.pool / "snapshots"
-        return [int.from_bytes((folder / f"_snapshot-{each['id']}").open("rb").read(8), "big") for each in snapshots]
-
-    def slow(self) -> None:
-        """Each snapshot takes so long that many writes fit between two."""
-        Faults(self.pool, "file").plan({"create_snapshot": [{"when": "after", "delay": 0.05}]})
+        return [number_in(self.pool / "snapshots" / f"_snapshot-{each['id']}") for each in snapshots]
 
     def text(self) -> str:
         return str(self.groups.newest("group_snapshot.create")["progress"]["text"])
 
     def end(self) -> None:
         self.writer.stop()
-        Faults(self.pool, "file").plan({})
-        for id, _ in self.attachments:
-            self.groups.good("DELETE", f"attachments/{id}")
+        self.faults.plan({})
+        for each in self.attachments:
+            self.groups.good("DELETE", f"attachments/{each['id']}")
         for each in self.groups.good("GET", f"group_snapshots?group_id={self.group}")["group_snapshots"]:
             self.groups.good("DELETE", f"group_snapshots/{each['id']}")
         self.groups.service.settle()
         self.groups.delete(self.group)
         assert self.groups.service.leftovers() == []
+
+
+class Writing(Written):
+    """By NBD."""
+
+    def __init__(self, service: ServiceProcess, **specs: str) -> None:
+        super().__init__(service, {}, **specs)
+        self.writer: OrderedWriter = OrderedWriter([each["connection_info"]["uri"] for each in self.attachments])
+        self.write(self.writer)
+
+    def slow(self) -> None:
+        """Each snapshot takes so long that many writes fit between two."""
+        self.faults.plan({"create_snapshot": [{"when": "after", "delay": 0.05}]})
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +158,7 @@ def test_a_server_that_does_not_hold(service: ServiceProcess) -> None:
     demanding, other = Writing(service, consistent_group_snapshot_enabled="<is> True"), Writing(service)
     for writing in (demanding, other):
         writing.slow()
-        (service.state / "exports" / writing.attachments[1][0] / "ctl.sock").unlink()
+        (service.state / "exports" / writing.attachments[1]["id"] / "ctl.sock").unlink()
     failed = demanding.groups.snapshot(demanding.group, "error")
     assert {row["status"] for row in demanding.groups.snapshots_of(failed)} == {"error"}
     assert "not be of one moment" in demanding.groups.newest("group_snapshot.create")["error"]["message"]
@@ -178,7 +176,7 @@ def test_a_server_that_does_not_hold(service: ServiceProcess) -> None:
 def test_killed_while_writers_are_held(service: ServiceProcess, writing: Writing) -> None:
     """They go on at once, and the snapshots that the next start takes are of one moment too, of a later one."""
     plan = {"create_snapshot": [{"when": "after", "delay": 4, "times": 2}]}
-    Faults(service.state / "pool", "file").plan(plan)
+    writing.faults.plan(plan)
     body = {"group_snapshot": {"group_id": writing.group}}
     made = writing.groups.good("POST", "group_snapshots", body)["group_snapshot"]["id"]
     before = [-1]
@@ -193,7 +191,7 @@ def test_killed_while_writers_are_held(service: ServiceProcess, writing: Writing
     killed = time.monotonic()
     writing.writer.go_on(1, 3)
     print(f"writers went on {(time.monotonic() - killed) * 1000:.0f} ms after the kill")
-    Faults(service.state / "pool", "file").plan({})
+    writing.faults.plan({})
     service.start()
     assert writing.groups.rest("group_snapshots", made) == "available"
     assert of_one_moment(writing.numbers(writing.groups.snapshots_of(made)))
@@ -222,44 +220,17 @@ def test_a_transport_that_cannot_hold(module_service: Callable[..., ServiceProce
         groups.delete(group)
 
 
-class BySimulatedIscsi:
-    """A group whose volumes a simulated initiator writes to, past the service, as by LIO."""
+class BySimulatedIscsi(Written):
+    """By a simulated initiator, which writes past the service, as LIO does."""
 
     def __init__(self, service: ServiceProcess) -> None:
-        self.groups, self.pool = Groups(service), service.state / "pool"
-        kind = self.groups.type(consistent_group_snapshot_enabled="<is> True")
-        self.group = self.groups.group(VOLUMES, group_type=kind)
-        self.volumes = self.groups.volumes_of(self.group)
-        self.attachments = [self._attach(volume) for volume in self.volumes]
+        super().__init__(service, {"initiator": INITIATOR}, consistent_group_snapshot_enabled="<is> True")
         files = [self.pool / "volumes" / f"volume-{each}" for each in self.volumes]
         self.writer = LocalWriter(files, [self.pool / "held" / each for each in self.volumes])
-        self.writer.start()
-        self.writer.go_on()
+        self.write(self.writer)
 
-    def _attach(self, volume: str) -> str:
-        connector = {"host": "me", "ip": "127.0.0.1", "initiator": INITIATOR}
-        body = {"attachment": {"volume_uuid": volume, "connector": connector}}
-        made = str(self.groups.good("POST", "attachments", body)["attachment"]["id"])
-        self.groups.good("POST", f"attachments/{made}/action", {"os-complete": {}})
-        return made
-
-    def numbers(self, whole: str) -> list[int]:
-        rows = self.groups.snapshots_of(whole)
-        return [number_in(self.pool / "snapshots" / f"_snapshot-{each['id']}") for each in rows]
-
-    def text(self) -> str:
-        return str(self.groups.newest("group_snapshot.create")["progress"]["text"])
-
-    def end(self) -> None:
-        self.writer.stop()
-        Faults(self.pool, "memory-consistent").plan({})
-        for id in self.attachments:
-            self.groups.good("DELETE", f"attachments/{id}")
-        for each in self.groups.good("GET", f"group_snapshots?group_id={self.group}")["group_snapshots"]:
-            self.groups.good("DELETE", f"group_snapshots/{each['id']}")
-        self.groups.service.settle()
-        self.groups.delete(self.group)
-        assert self.groups.service.leftovers() == []
+    def numbers_in(self, whole: str) -> list[int]:
+        return self.numbers(self.groups.snapshots_of(whole))
 
 
 @pytest.fixture(scope="module")
@@ -278,7 +249,7 @@ def iscsi(consistent: ServiceProcess) -> Iterator[BySimulatedIscsi]:
 def test_by_a_driver_that_takes_snapshots_of_one_moment(iscsi: BySimulatedIscsi) -> None:
     """By iSCSI, whose exports cannot hold writers: nothing is refused, and what took how long is with the operation."""
     for _ in range(4):
-        numbers = iscsi.numbers(iscsi.groups.snapshot(iscsi.group))
+        numbers = iscsi.numbers_in(iscsi.groups.snapshot(iscsi.group))
         assert of_one_moment(numbers), numbers
         assert "writers of 3 exports were held for" in iscsi.text()
         iscsi.writer.go_on()
@@ -288,13 +259,13 @@ def test_by_a_driver_that_takes_snapshots_of_one_moment(iscsi: BySimulatedIscsi)
 @pytest.mark.parametrize("verb", ["prepare_snapshots", "take_snapshots", "finish_snapshots"])
 def test_a_driver_that_fails_leaves_nothing(iscsi: BySimulatedIscsi, verb: str) -> None:
     """The group snapshot is in error with the reason, no object stays, and the next one is whole."""
-    faults = Faults(iscsi.pool, "memory-consistent")
+    faults = iscsi.faults
     faults.plan({verb: [{"when": "after", "error": "BackendUnavailable", "times": 1}]})
     failed = iscsi.groups.snapshot(iscsi.group, "error")
     assert "simulated fault" in iscsi.groups.newest("group_snapshot.create")["error"]["message"]
     assert list((iscsi.pool / "snapshots").iterdir()) == []
     iscsi.writer.go_on()
-    assert of_one_moment(iscsi.numbers(iscsi.groups.snapshot(iscsi.group)))
+    assert of_one_moment(iscsi.numbers_in(iscsi.groups.snapshot(iscsi.group)))
     iscsi.groups.good("DELETE", f"group_snapshots/{failed}")
 
 
@@ -302,7 +273,7 @@ def test_a_driver_that_fails_leaves_nothing(iscsi: BySimulatedIscsi, verb: str) 
 @pytest.mark.parametrize("verb", ["prepare_snapshots", "take_snapshots", "finish_snapshots"])
 def test_killed_while_a_driver_takes_them(consistent: ServiceProcess, iscsi: BySimulatedIscsi, verb: str) -> None:
     """Between any two of its calls: what it had made is removed, and taken again at a later moment."""
-    Faults(iscsi.pool, "memory-consistent").plan({verb: [{"when": "after", "delay": 60, "times": 1}]})
+    iscsi.faults.plan({verb: [{"when": "after", "delay": 60, "times": 1}]})
     begun = iscsi.pool / "faults.count.json"
     body = {"group_snapshot": {"group_id": iscsi.group}}
     made = iscsi.groups.good("POST", "group_snapshots", body)["group_snapshot"]["id"]
@@ -310,9 +281,9 @@ def test_killed_while_a_driver_takes_them(consistent: ServiceProcess, iscsi: ByS
     before = iscsi.writer.written
     iscsi.writer.go_on()
     consistent.kill()
-    Faults(iscsi.pool, "memory-consistent").plan({})
+    iscsi.faults.plan({})
     consistent.start()
     assert iscsi.groups.rest("group_snapshots", made) == "available"
-    numbers = iscsi.numbers(made)
+    numbers = iscsi.numbers_in(made)
     assert of_one_moment(numbers), numbers
     assert max(numbers) > before

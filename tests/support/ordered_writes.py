@@ -32,16 +32,35 @@ def number_in(path: Path) -> int:
         os.close(fd)
 
 
-class LocalWriter(threading.Thread):
-    """Writes 1, 2, 3 ... each to the next volume, as an initiator's target does: to the device itself. `held`: the files by which
-    the simulator holds its writers (drivers/memory_consistent.py).
+class OrderedThread(threading.Thread):
+    """A writer of 1, 2, 3 ... each to the next volume when the one before is done. written: the newest; error: why it ended."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.written, self.error = 0, ""
+        self._stopping = threading.Event()
+
+    def go_on(self, more: int = 50, seconds: float = 30) -> None:
+        """Wait for so many more writes."""
+        before = self.written
+        wait_until(lambda: self.written > before + more or self.error, seconds, lambda: (before, self.written))
+        assert not self.error, self.error
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self.join(30)
+        assert not self.is_alive()
+        assert not self.error, self.error
+
+
+class LocalWriter(OrderedThread):
+    """Writes as an initiator's target does: to the device itself. `held`: the files by which the simulator holds its writers
+    (drivers/memory_consistent.py).
     """
 
     def __init__(self, volumes: Sequence[Path], held: Sequence[Path] = ()) -> None:
-        super().__init__(daemon=True)
+        super().__init__()
         self._volumes, self._held = volumes, held
-        self.written, self.error = 0, ""
-        self._stopping = threading.Event()
 
     def run(self) -> None:
         fds = [os.open(path, os.O_RDWR | (os.O_DIRECT if path.is_block_device() else 0)) for path in self._volumes]
@@ -71,15 +90,3 @@ class LocalWriter(threading.Thread):
             yield
         finally:
             os.close(fd)
-
-    def go_on(self, more: int = 50) -> None:
-        """Wait for so many more writes."""
-        before = self.written
-        wait_until(lambda: self.written > before + more or self.error, 60, lambda: (before, self.written))
-        assert not self.error, self.error
-
-    def stop(self) -> None:
-        self._stopping.set()
-        self.join(60)
-        assert not self.is_alive()
-        assert not self.error, self.error
