@@ -3,8 +3,12 @@
 import json
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
+
+from waiting import wait_until
 
 # Seconds. Far more than any event here takes; fio ends when it is interrupted.
 _MOST_SECONDS = 120
@@ -15,12 +19,23 @@ _AFTERWARDS_SECONDS = 2
 def verify_meanwhile(uri: str, size: str, happens: Callable[[], None]) -> None:
     """Write and verify `size` of a volume at 512 MiB until the event has happened, and a little longer; prints the worst
     latency. AssertionError for bytes that are wrong, an error, or a fio that has ended before.
+
+    The event begins when fio has connected, twice: a connection that is being opened while its server ends is refused,
+    because nbdkit's retry filter (1.32) repeats requests, and not the open.
     """
-    argv = ["fio", "--name=w", "--ioengine=nbd", f"--uri={uri}", "--rw=randwrite", "--bs=4k", "--iodepth=8",
-            "--offset=512M", f"--size={size}", "--verify=crc32c", "--verify_backlog=512", "--verify_state_save=0",
-            "--time_based", f"--runtime={_MOST_SECONDS}", "--output-format=json"]  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        connected = Path(folder) / "connected"
+        argv = ["fio", "--name=w", "--ioengine=nbd", f"--uri={uri}", "--rw=randwrite", "--bs=4k", "--iodepth=8",
+                "--offset=512M", f"--size={size}", "--verify=crc32c", "--verify_backlog=512", "--verify_state_save=0",
+                "--time_based", f"--runtime={_MOST_SECONDS}", f"--exec_prerun=touch {connected}",
+                "--output-format=json"]  # fmt: skip
+        _watch(argv, connected, happens)
+
+
+def _watch(argv: list[str], connected: Path, happens: Callable[[], None]) -> None:
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as fio:
         try:
+            wait_until(lambda: connected.exists() or fio.poll() is not None, 30)
             happens()
             time.sleep(_AFTERWARDS_SECONDS)
         finally:
