@@ -21,7 +21,8 @@ COMMIT = sys.argv[1] if len(sys.argv) > 1 else older.BEFORE_BACKENDS
 ROUNDS = int(sys.argv[2]) if len(sys.argv) > 2 else 60
 STARTS = 7
 LISTED = 1000
-IDLE_SECONDS = 20
+# Four periodic repairs of 30 seconds. Both idle at once: a window in which only one is disturbed is not a ratio.
+IDLE_SECONDS = 120
 # The ratio to the older version that issue 17 allows.
 ALLOWED = 1.05
 
@@ -66,15 +67,15 @@ def fill(service: ServiceProcess) -> None:
     service.settle(600)
 
 
-def idle(service: ServiceProcess, times: Times) -> None:
+def idle(services: list[ServiceProcess], found: list[Times]) -> None:
     """Resident MiB, and milliseconds of processor time a second."""
-    assert service.process
-    pid = service.process.pid
-    before = cpu_seconds(pid)
+    pids = [service.process.pid for service in services if service.process]
+    before = [cpu_seconds(pid) for pid in pids]
     time.sleep(IDLE_SECONDS)
-    times["idle: processor ms a second"].append((cpu_seconds(pid) - before) / IDLE_SECONDS * 1000)
-    resident = int(Path(f"/proc/{pid}/status").read_text().partition("VmRSS:")[2].split()[0])
-    times["idle: resident MiB"].append(resident / 1024)
+    for pid, times, used in zip(pids, found, before, strict=True):
+        times["idle: processor ms a second"].append((cpu_seconds(pid) - used) / IDLE_SECONDS * 1000)
+        resident = int(Path(f"/proc/{pid}/status").read_text().partition("VmRSS:")[2].split()[0])
+        times["idle: resident MiB"].append(resident / 1024)
 
 
 def measure(services: list[ServiceProcess]) -> list[Times]:
@@ -89,12 +90,13 @@ def measure(services: list[ServiceProcess]) -> list[Times]:
     for at in range(ROUNDS):
         for service, times in pairs if at % 2 else reversed(pairs):
             life(service, times)
-    for service, times in pairs:
+    for service in services:
         service.settle()
-        time.sleep(2)
-        idle(service, times)
+    time.sleep(2)
+    idle(services, found)
+    for service in services:
         fill(service)
-    for at in range(ROUNDS // 3):
+    for at in range(ROUNDS):
         for service, times in pairs if at % 2 else reversed(pairs):
             listed(service, times)
     return found
