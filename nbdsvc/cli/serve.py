@@ -1,6 +1,5 @@
 """`nbdsvc serve`, `api` and `host`: run until SIGTERM or SIGINT."""
 
-import contextlib
 import gc
 import os
 import resource
@@ -131,12 +130,13 @@ def _serve_http(app: Any, listener: socket.socket) -> None:
     import uvicorn
 
     from nbdsvc.cli.bounded_http import BoundedProtocol
+    from nbdsvc.cli.http_server import Server
 
     address, port = listener.getsockname()[:2]
     shown = f"[{address}]" if listener.family == socket.AF_INET6 else address
     listener.listen(1024)  # from now on the kernel queues clients instead of refusing them
     click.echo(f"nbdsvc ready on http://{shown}:{port}/v3", err=True)
-    listening = uvicorn.Server(
+    listening = Server(
         uvicorn.Config(
             app,
             http=BoundedProtocol,
@@ -147,14 +147,8 @@ def _serve_http(app: Any, listener: socket.socket) -> None:
             timeout_graceful_shutdown=5,
         )
     )
-
-    def end(*_: Any) -> None:
-        listening.should_exit = True
-
-    # uvicorn raises the signal again at its end, which would end the process before its operations have stopped.
-    listening.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, end)
+        signal.signal(number, listening.end)
     listening.run(sockets=[listener])
 
 

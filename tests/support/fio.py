@@ -33,7 +33,8 @@ def verify_meanwhile(uri: str, size: str, happens: Callable[[], None]) -> None:
 
 
 def _watch(argv: list[str], connected: Path, happens: Callable[[], None]) -> None:
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as fio:
+    pipe, beside = subprocess.PIPE, connected.parent  # where fio writes the output of its prerun command
+    with subprocess.Popen(argv, cwd=beside, stdout=pipe, stderr=pipe, text=True) as fio:
         try:
             wait_until(lambda: connected.exists() or fio.poll() is not None, 30)
             happens()

@@ -25,6 +25,7 @@ def load() -> None:
     import nbdsvc.api.auth
     import nbdsvc.api.server
     import nbdsvc.cli.bounded_http
+    import nbdsvc.cli.http_server
     import nbdsvc.service  # noqa: F401
     from nbdsvc.api.resources import MODULES
 
