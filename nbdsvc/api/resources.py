@@ -13,9 +13,10 @@ from nbdsvc.api.asgi import Receive, Scope, Send
 from nbdsvc.late_modules import LateModules
 
 # The first segment of a path behind /v3 -> the modules with its routes. A module may stand at several; within a resource
-# the first module whose route matches serves the request.
+# the first module whose route matches serves the request. RESOURCE/LAST: further ones, for paths that end with LAST.
 MODULES: Mapping[str, tuple[str, ...]] = {
-    "volumes": ("volumes", "volume_actions", "encryption"),
+    "volumes": ("volumes", "encryption"),
+    "volumes/action": ("volume_actions",),  # retypes, migrations, uploads ...: as much memory as three other resources
     "snapshots": ("snapshots",),
     "attachments": ("attachments",),
     "types": ("types", "encryption"),
@@ -69,12 +70,13 @@ class Resources:
         await self._app(scope, receive, send)
 
     def _load(self, path: str) -> None:
-        parts = path.split("/")
+        parts = path.rstrip("/").split("/")  # with a slash at its end, the routes redirect
         if path in _OF_ALL:
             for modules in MODULES.values():
                 self._include(modules)
         elif len(parts) > 2 and parts[1] == "v3":
             self._include(MODULES.get(parts[2], ()))
+            self._include(MODULES.get(f"{parts[2]}/{parts[-1]}", ()))
 
     def _include(self, modules: tuple[str, ...]) -> None:
         for name in modules:

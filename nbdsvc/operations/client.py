@@ -44,7 +44,7 @@ class Operations:
         self._engine = engine
         self._waiters = Waiters(database, self._interval)
         if engine:
-            engine.on_ended = self._waiters.look
+            engine.on_ended = self._waiters.ended
 
     def wake(self) -> None:
         if self._engine:

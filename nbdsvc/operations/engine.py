@@ -76,8 +76,8 @@ class Engine:
         self._active: dict[str, Execution] = {}
         self._work = threading.Event()
         self._stopping = threading.Event()
-        self.on_ended: Callable[[], None] = lambda: None
-        """Called after each end, by the thread that ran it."""
+        self.on_ended: Callable[[str], None] = lambda _id: None
+        """Called after each end with the operation's id, by the thread that ran it. Raises nothing."""
         self._copies, self._copies_of = copies, copies_of or {}
         self._only_backend = next(iter(self._copies_of)) if len(self._copies_of) == 1 else ""
         # Lanes by name and backend, so that a backend that hangs fills only its own lanes.
@@ -242,7 +242,7 @@ class Engine:
                 copies = self._lane(COPY, running.operation.step_backend)
                 copies.slots.wait(id, running.operation.project_id)
         if ended:
-            self.on_ended()
+            self.on_ended(id)
         self._work.set()
 
     def _check_stop(self, running: Execution) -> None:

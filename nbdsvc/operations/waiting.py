@@ -38,8 +38,16 @@ class Waiters:
         return made
 
     def look(self) -> None:
-        """Poll at once; called when an operation has ended."""
+        """Poll at once."""
         self._worth_it.set()
+
+    def ended(self, id: str) -> None:
+        """Resolve the futures of this operation, which has ended, in the caller's thread: a change of threads, beside the
+        engine that looks for work, costs a waiting client more than this read.
+        """
+        if id in self._waiting:
+            for each, outcome in self._outcomes([id]).items():
+                self._resolve(each, outcome)
 
     def remove(self, id: str, future: Ended) -> None:
         """Remove a future that is not awaited any more."""

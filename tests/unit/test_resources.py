@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from fastapi import APIRouter, FastAPI
 
 from nbdsvc import api
@@ -17,7 +18,7 @@ PROGRAM = """
 import asyncio, sys
 sys.path.insert(0, "tests/unit")
 from test_resources import Resources, FastAPI, request
-asyncio.run(request(Resources(FastAPI()), "/v3/volumes/none/none/none"))
+asyncio.run(request(Resources(FastAPI()), sys.argv[1]))
 print(*(name for name in sys.modules if name.startswith("nbdsvc.api.")))
 """
 
@@ -44,12 +45,17 @@ async def request(resources: Resources, path: str) -> None:
     await resources(scope, receive, send)
 
 
+def _key(path: str) -> str:
+    """The key of MODULES for the path of a route."""
+    parts = path.split("/")
+    longer = f"{parts[1]}/{parts[-1]}"
+    return longer if longer in MODULES else parts[1]
+
+
 def test_every_route_is_loaded_with_its_resource() -> None:
-    """A module stands at each first segment of its routes' paths, and nowhere else."""
+    """A module stands at each first segment of its routes' paths, or at it and their last one, and nowhere else."""
     found = {
-        (str(getattr(route, "path", "")).split("/")[1], name)
-        for name, router in _routers().items()
-        for route in router.routes
+        (_key(str(getattr(route, "path", ""))), name) for name, router in _routers().items() for route in router.routes
     }
     assert found == {(segment, name) for segment, names in MODULES.items() for name in names}
 
@@ -60,11 +66,20 @@ def test_the_document_has_the_routes_of_all_resources() -> None:
     resources = Resources(made)
     for path in ("/v3/groups/none/none/none", "/openapi.json"):
         asyncio.run(request(resources, path))
-    assert {path.split("/")[2] for path in made.openapi()["paths"]} == set(MODULES)
+    assert {_key(path.removeprefix("/v3")) for path in made.openapi()["paths"]} == set(MODULES)
 
 
-def test_a_request_loads_its_own_resource() -> None:
-    """In a new process: the routes of volumes after a request for them, and none of groups or backups."""
-    ran = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
+@pytest.mark.parametrize(
+    ("path", "keys"),
+    [
+        ("none/none/none", ["volumes"]),
+        ("1/action", ["volumes", "volumes/action"]),
+        ("1/action/", ["volumes", "volumes/action"]),
+    ],
+)
+def test_a_request_loads_its_own_resource(path: str, keys: list[str]) -> None:
+    """In a new process: the routes of volumes after a request for them, and none of groups, backups or actions."""
+    argv = [sys.executable, "-c", PROGRAM, f"/v3/volumes/{path}"]
+    ran = subprocess.run(argv, capture_output=True, text=True, check=True)
     loaded = {name.removeprefix("nbdsvc.api.") for name in ran.stdout.split()}
-    assert loaded & set(_routers()) == set(MODULES["volumes"])
+    assert loaded & set(_routers()) == {name for key in keys for name in MODULES[key]}
