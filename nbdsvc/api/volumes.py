@@ -251,7 +251,8 @@ def show_volumes(
     shown = []
     for row in rows:
         view = views.volume(row, related, request.context, version or request.version, base)
-        shown.append(view | (views.volume_extras(row, request.context) if extras else {}))
+        view |= views.volume_extras(row, request.context) if extras else {}
+        shown.append(view)
     return shown
 
 
