@@ -28,10 +28,11 @@ class Server(uvicorn.Server):
     capture_signals = staticmethod(contextlib.nullcontext)  # type: ignore[assignment]
 
     def end(self, *_: Any) -> None:
-        """Let `run` return; a handler of signals. May be called before `run`, and more than once."""
+        """Let `run` return; a handler of signals. May be called before `run`, again, and when it has returned."""
         self.should_exit = True
         if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._ending.set)
+            with contextlib.suppress(RuntimeError):  # the loop is closed, and the service ends its operations
+                self._loop.call_soon_threadsafe(self._ending.set)
 
     async def main_loop(self) -> None:
         """uvicorn's, with the other pause."""

@@ -12,6 +12,8 @@ from waiting import wait_until
 
 from nbdsvc.cli.http_server import Server
 
+THREAD = "HTTP server"
+
 
 async def nothing_there(_scope: Any, _receive: Any, send: Any) -> None:
     await send({"type": "http.response.start", "status": 404, "headers": [(b"content-length", b"0")]})
@@ -27,7 +29,7 @@ def server() -> Server:
 def running(server: Server) -> Iterator[int]:
     """Runs it; the port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name=THREAD, daemon=True)
         thread.start()
         yield listener.getsockname()[1]
         server.end()
@@ -60,8 +62,12 @@ def test_one_that_is_to_end_before_it_runs(server: Server) -> None:
     assert not thread.is_alive()
 
 
-def test_it_may_be_ended_twice(server: Server, running: int) -> None:
-    """The second signal of an impatient operator is none to the end of operations."""
+def test_it_may_be_ended_again(server: Server, running: int) -> None:
+    """The second signal of an impatient operator is none to the end of operations, which comes when the server has ended."""
     assert date(running)
     server.end()
+    wait_until(lambda: not server.servers[0].is_serving(), 30)
+    server.end()
+    thread = next(each for each in threading.enumerate() if each.name == THREAD)
+    thread.join(30)
     server.end()
