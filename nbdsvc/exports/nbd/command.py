@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from nbdsvc.exports.nbd import ciphers
 from nbdsvc.exports.nbd.processes import KEEPER
 from nbdsvc.exports.nbd.state_dir import StateDir
 
@@ -58,6 +59,7 @@ def _server(state: StateDir, spec: dict[str, Any]) -> list[str]:
     filters = [f"--filter={name}" for name in spec["filters"]]
     return [
         str(Path(__file__).with_name(KEEPER)),
+        *(ciphers.environment() if spec["tls"] else []),
         spec["nbdkit"],
         "--threads",
         THREADS,
