@@ -195,6 +195,7 @@ def test_an_export_that_was_removed_and_made_again_is_removed_again(exports: Exp
         nbd.NBD().connect_uri(uri)
 
 
+@pytest.mark.row("S068")
 def test_ensure_export_repairs_what_is_lost(exports: Exports) -> None:
     """A killed server, a removed socket and another access mode are repaired; a healthy export is left alone."""
     spec, uri = exports.up()

@@ -12,8 +12,6 @@ from waiting import wait_until
 
 from nbdsvc.cli.http_server import Server
 
-THREAD = "HTTP server"
-
 
 async def nothing_there(_scope: Any, _receive: Any, send: Any) -> None:
     await send({"type": "http.response.start", "status": 404, "headers": [(b"content-length", b"0")]})
@@ -26,18 +24,24 @@ def server() -> Server:
 
 
 @pytest.fixture
-def running(server: Server) -> Iterator[int]:
-    """Runs it; the port."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name=THREAD, daemon=True)
-        thread.start()
-        yield listener.getsockname()[1]
-        server.end()
-        thread.join(30)
-        assert not thread.is_alive()
+def listener() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as made:
+        yield made
 
 
-def date(port: int) -> str | None:
+def start(server: Server, listener: socket.socket) -> threading.Thread:
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    return thread
+
+
+def ended(thread: threading.Thread) -> bool:
+    thread.join(30)
+    return not thread.is_alive()
+
+
+def date(listener: socket.socket) -> str | None:
+    port = listener.getsockname()[1]
     client = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     client.request("GET", "/")
     found = client.getresponse().getheader("Date")
@@ -45,29 +49,28 @@ def date(port: int) -> str | None:
     return found
 
 
-def test_the_date_of_replies_goes_on(running: int) -> None:
-    """Only a tick renews it; the fixture sees that the server ends."""
-    first = date(running)
+def test_the_date_of_replies_goes_on(server: Server, listener: socket.socket) -> None:
+    """Only a tick renews it."""
+    thread = start(server, listener)
+    first = date(listener)
     assert first
-    wait_until(lambda: date(running) != first, 30)
+    wait_until(lambda: date(listener) != first, 30)
+    server.end()
+    assert ended(thread)
 
 
-def test_one_that_is_to_end_before_it_runs(server: Server) -> None:
+def test_one_that_is_to_end_before_it_runs(server: Server, listener: socket.socket) -> None:
     """A signal between the handler's begin and the server's."""
     server.end()
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-        thread.start()
-        thread.join(30)
-    assert not thread.is_alive()
+    assert ended(start(server, listener))
 
 
-def test_it_may_be_ended_again(server: Server, running: int) -> None:
+def test_it_may_be_ended_again(server: Server, listener: socket.socket) -> None:
     """The second signal of an impatient operator is none to the end of operations, which comes when the server has ended."""
-    assert date(running)
+    thread = start(server, listener)
+    assert date(listener)
     server.end()
     wait_until(lambda: not server.servers[0].is_serving(), 30)
     server.end()
-    thread = next(each for each in threading.enumerate() if each.name == THREAD)
-    thread.join(30)
+    assert ended(thread)
     server.end()
