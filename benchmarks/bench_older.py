@@ -11,7 +11,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from measure import cpu_seconds, save
+from measure import cpu_seconds, resident_mib, save
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"))
 import older
@@ -74,8 +74,7 @@ def idle(services: list[ServiceProcess], found: list[Times]) -> None:
     time.sleep(IDLE_SECONDS)
     for pid, times, used in zip(pids, found, before, strict=True):
         times["idle: processor ms a second"].append((cpu_seconds(pid) - used) / IDLE_SECONDS * 1000)
-        resident = int(Path(f"/proc/{pid}/status").read_text().partition("VmRSS:")[2].split()[0])
-        times["idle: resident MiB"].append(resident / 1024)
+        times["idle: resident MiB"].append(resident_mib(pid))
 
 
 def measure(services: list[ServiceProcess]) -> list[Times]:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from measure import cpu_seconds, save, shown, spread
+from measure import cpu_seconds, resident_mib, save, shown, spread
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"))
 from serving import UNFINISHED, ServiceProcess
@@ -95,8 +95,7 @@ def idle(service: ServiceProcess) -> dict[str, float]:
     before = cpu_seconds(pid)
     time.sleep(IDLE_SECONDS)
     cpu = (cpu_seconds(pid) - before) / IDLE_SECONDS * 100
-    resident = int(Path(f"/proc/{pid}/status").read_text().partition("VmRSS:")[2].split()[0])
-    return {"rss_mib": resident / 1024, "cpu_percent": cpu}
+    return {"rss_mib": resident_mib(pid), "cpu_percent": cpu}
 
 
 def measure() -> dict[str, Any]:
