@@ -1,6 +1,8 @@
 """Files that are whole or not there, also after a power cut."""
 
+import contextlib
 import os
+import shutil
 from pathlib import Path
 
 
@@ -45,3 +47,14 @@ def remove(path: Path) -> bool:
         return False
     sync_folder(path.parent)
     return True
+
+
+def remove_folder(path: Path, removed: Path) -> None:
+    """Remove the folder, as far as possible: by another name, `removed` beside it, so that a thread which still writes to it
+    fails, and leaves no part of it. A process that is killed leaves it by that name.
+    """
+    shutil.rmtree(removed, ignore_errors=True)
+    with contextlib.suppress(OSError):  # there is none, or the disk is too full for a name
+        path.rename(removed)
+    for folder in (removed, path):
+        shutil.rmtree(folder, ignore_errors=True)

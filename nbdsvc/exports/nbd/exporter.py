@@ -17,7 +17,7 @@ from nbdsvc.exports.nbd.holds import Holds
 from nbdsvc.exports.nbd.leaving import Leaving
 from nbdsvc.exports.nbd.limiting import Limiting
 from nbdsvc.exports.nbd.redirect import is_redirect
-from nbdsvc.exports.nbd.state_dir import StateDir
+from nbdsvc.exports.nbd.state_dir import StateDir, export_of
 from nbdsvc.exports.note_version import VERSION, check_version, is_at, noted_location
 from nbdsvc.location import Location
 from nbdsvc.model import names
@@ -138,7 +138,7 @@ class NbdExporter(Leaving, Holds, Limiting):
 
     def inventory(self) -> Inventory:
         """Exports with a folder, and exports with only a server. A name that is no attachment's id is foreign."""
-        there = {path.name for path in self._root.iterdir() if path.is_dir()} | set(processes.serving(self._root))
+        there = {export_of(path) for path in self._root.iterdir() if path.is_dir()} | set(processes.serving(self._root))
         return Inventory(tuple(sorted(name for name in there if _ATTACHMENT.fullmatch(name))))
 
     def find(self, export_id: str) -> tuple[ExportSpec, ConnectionInfo] | None:

@@ -109,7 +109,7 @@ class Mirrors:
                 export=export_id, reason="its spec, which is to have the new place, cannot be read"
             )
         if spec:
-            state.write(spec, None)
+            state.rewrite(spec)  # an export that is detached meanwhile needs none
         moved.forget(state.path)
 
     def _command(self, export_id: str, **request: Any) -> dict[str, Any]:

@@ -9,10 +9,10 @@
                           limits.json what the server keeps its clients to, where there was any (limits.py)
                           log         the server's warnings and errors
          <attachment id>.moved        the volume's new location, after a switch (moved.py)
+         <attachment id>.removed      a folder that is being removed
 """
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from nbdsvc import atomic_file
 from nbdsvc.exports.nbd import moved, processes
 from nbdsvc.exports.nbd.processes import SPEC, stat_of
 from nbdsvc.exports.note_version import is_whole
+
+_REMOVED = ".removed"
 
 
 class StateDir:
@@ -67,6 +69,14 @@ class StateDir:
         if durable:
             atomic_file.sync_folder(self.path.parent)
 
+    def rewrite(self, spec: dict[str, Any]) -> bool:
+        """Replace the spec, durably. False where the export has been removed: it stays removed. Raises OSError."""
+        try:
+            atomic_file.write(self.spec_path, json.dumps(spec).encode())
+        except FileNotFoundError:
+            return False
+        return True
+
     def secret(self) -> str:
         """The pre-shared key, without the identity before it. Raises OSError."""
         return self.psk_path.read_text().strip().partition(":")[2]
@@ -89,7 +99,7 @@ class StateDir:
         return processes.end(self.path.parent, self.id, self.pid())
 
     def remove(self) -> None:
-        shutil.rmtree(self.path, ignore_errors=True)
+        atomic_file.remove_folder(self.path, self.path.with_name(self.id + _REMOVED))
 
     def log_tail(self) -> str:
         """The end of the server's log."""
@@ -105,3 +115,8 @@ class StateDir:
         except (FileNotFoundError, ProcessLookupError):
             return False
         return state != "Z" and since == started and str(self.path).encode() in command
+
+
+def export_of(folder: Path) -> str:
+    """The id of the export whose folder this is, also while it is being removed."""
+    return folder.name.removesuffix(_REMOVED)
