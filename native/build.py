@@ -2,6 +2,8 @@
 
 Every part of the core is a pair in a folder below this one: NAME.c with its NAME.h, included as "FOLDER/NAME.h", and,
 where Python calls it, NAME.cdef with the declarations that cffi is to wrap. A new part needs no line here.
+
+The folder nbdkit is no part of the core: nbdkit loads its filter, which setup.py builds.
 """
 
 import os
@@ -10,6 +12,7 @@ from pathlib import Path
 from cffi import FFI
 
 HERE = Path(__file__).resolve().parent
+SOURCES = [source for source in sorted(HERE.glob("*/*.c")) if source.parent.name != "nbdkit"]
 LIBRARIES = ["deflate", "zstd", "pthread", "dl"]
 
 ffibuilder = FFI()
@@ -21,7 +24,7 @@ ffibuilder.set_source(
     "nbdsvc._native",
     "\n".join(f'#include "{cdef.parent.name}/{cdef.stem}.h"' for cdef in _CDEFS),
     # setuptools wants sources relative to setup.py, which stands one folder up.
-    sources=[os.path.relpath(source, HERE.parent) for source in sorted(HERE.glob("*/*.c"))],
+    sources=[os.path.relpath(source, HERE.parent) for source in SOURCES],
     include_dirs=[str(HERE)],
     libraries=LIBRARIES,
     extra_compile_args=[

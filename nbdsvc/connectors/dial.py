@@ -1,9 +1,9 @@
 """Connects a device's client to the server of its export, wherever that is now: `dial.py NBDINFO FILE COMMAND ...`.
 
-The command is nbdkit, whose nbd plugin connects to a unix socket beside FILE, and its retry filter does so again when the
-connection has ended. This program listens there in a process of its own, which ends with nbdkit. For each connection it finds
-the server, and passes bytes in both directions, which for TLS are ciphertext. FILE (server_file.py) has the server's address,
-and gets another one where the volume has moved.
+The command is nbdkit, whose nbd plugin connects to a unix socket beside FILE; its filter lets it do so again when the
+connection has ended (native/nbdkit/reconnect.c). This program listens there in a process of its own, which ends with nbdkit.
+For each connection it finds the server, and passes bytes in both directions, which for TLS are ciphertext. FILE
+(server_file.py) has the server's address, and gets another one where the volume has moved.
 """
 
 import contextlib
@@ -21,11 +21,11 @@ from nbdsvc.connectors import redirected, server_file
 # As long as a device of the kernel's client waits for its server (kernel_nbd.py): a storage host that restarts tests its
 # hardware for minutes.
 PATIENCE_SECONDS = 900.0
-# Of the retry filter, a second between, which is the least: it is here that a server is waited for. More than one, because a
-# server may leave while it is connected to; a connection that was made and is refused again and again is an error.
-RETRIES = 20
-# Seconds between two attempts.
-_PAUSE_SECONDS = 0.1
+# Of the filter: it is here that a server is waited for. More than one attempt, because a server may leave while a connection
+# to it is made; one that was made and is refused again and again is an error.
+RECONNECT_SECONDS = 20
+# Seconds between two attempts: a volume that goes to another host is there within the first ones.
+_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS, _FIRST_SECONDS = 0.1, 0.02, 2.0
 # A server whose host is gone says nothing: after so many seconds without a sign of it, a new connection is made.
 _SILENT_SECONDS = 30
 # nbdkit with nothing to wait for ends in much less.
@@ -103,19 +103,21 @@ class _Search:
                 try:
                     server = _connect(self._nbdinfo, self._path)
                 except (OSError, ValueError, redirected.MovingError):
-                    if self._is_over():
+                    seconds = self._away()
+                    if seconds > PATIENCE_SECONDS:
                         return
-                    time.sleep(_PAUSE_SECONDS)
+                    time.sleep(_FIRST_PAUSE_SECONDS if seconds < _FIRST_SECONDS else _PAUSE_SECONDS)
                     continue
                 self._since = None
                 if server is not None:
                     _pass_on(client, server)
                     return
 
-    def _is_over(self) -> bool:
+    def _away(self) -> float:
+        """Seconds for which the server has been away."""
         now = time.monotonic()
         self._since = now if self._since is None else self._since
-        return now - self._since > PATIENCE_SECONDS
+        return now - self._since
 
 
 def _has_gone(client: socket.socket) -> bool:

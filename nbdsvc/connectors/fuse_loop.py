@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -187,10 +188,21 @@ def following(work_dir: Path, info: dict[str, Any], *options: str) -> list[str]:
     (work_dir / dial.SOCKET).unlink(missing_ok=True)
     root = str(Path(__file__).resolve().parents[2])
     tls = ["tls=require", f"tls-psk={key}", f"tls-username={info['tls_psk_username']}"] if key else []
-    retry = [f"retries={dial.RETRIES}", "retry-delay=1", "retry-exponential=no"]
-    plugin = ["nbd", f"export={names.growing_name(info['export'])}", *tls, *retry]
-    nbdkit = [process.resolve("nbdkit"), *options, "--filter=retry", *plugin]
+    plugin = [
+        "nbd",
+        f"export={names.growing_name(info['export'])}",
+        *tls,
+        f"reconnect-seconds={dial.RECONNECT_SECONDS}",
+    ]
+    nbdkit = [process.resolve("nbdkit"), *options, f"--filter={reconnect_filter()}", *plugin]
     return [sys.executable, "-I", "-S", "-c", _DIAL, root, process.resolve("nbdinfo"), str(file), *nbdkit]
+
+
+def reconnect_filter() -> str:
+    """The path of nbdkit's filter `reconnect` (native/nbdkit/), which is installed beside the C core."""
+    found = find_spec("nbdsvc._reconnect")
+    assert found and found.origin, "the package was built without its C parts"
+    return found.origin
 
 
 def _key(work_dir: Path, info: dict[str, Any]) -> Path:

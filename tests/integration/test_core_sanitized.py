@@ -11,8 +11,8 @@ FLAGS = ["-g", "-O1", "-std=gnu11", "-fsanitize=address,undefined", "-fno-saniti
 
 def build(folder: Path, name: str) -> Path:
     program = folder / name
-    in_python = ("thread_state.c", "served.c", "client.c")
-    parts = [str(path) for path in (ROOT / "native").glob("*/*.c") if path.name not in in_python]
+    elsewhere = ("thread_state.c", "served.c", "client.c", "reconnect.c", "connection.c")  # in Python, and in nbdkit
+    parts = [str(path) for path in (ROOT / "native").glob("*/*.c") if path.name not in elsewhere]
     test = str(ROOT / "tests/native" / f"{name}.c")
     subprocess.run(["gcc", *FLAGS, "-o", str(program), test, *parts, "-ldeflate", "-lzstd", "-lpthread"], check=True)
     return program

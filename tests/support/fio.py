@@ -20,8 +20,7 @@ def verify_meanwhile(uri: str, size: str, happens: Callable[[], None]) -> None:
     """Write and verify `size` of a volume at 512 MiB until the event has happened, and a little longer; prints the worst
     latency. AssertionError for bytes that are wrong, an error, or a fio that has ended before.
 
-    The event begins when fio has connected, twice: a connection that is being opened while its server ends is refused,
-    because nbdkit's retry filter (1.32) repeats requests, and not the open.
+    The event begins when fio has connected, twice: else it may be over before fio has written a byte.
     """
     with tempfile.TemporaryDirectory() as folder:
         connected = Path(folder) / "connected"
