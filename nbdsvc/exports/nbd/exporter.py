@@ -110,9 +110,10 @@ class NbdExporter(Leaving, Holds, Limiting):
             return
         programs = {"nbdkit": process.resolve("nbdkit"), "pythonpath": pythonpath()}
         wanted = {**found, **programs, "location": Location("nbd", uri).to_json()}
-        if not (found["location"] == wanted["location"] and self._fault(state) == ""):
+        is_right = found["location"] == wanted["location"] and self._fault(state) == ""
+        if not (is_right or self._lead(state, wanted)):
             self._start(state, wanted, state.secret() if found["tls"] else None, {})
-        (state.path / limits.FILE).unlink(missing_ok=True)  # a redirect has no channel, and no requests to limit
+        (state.path / limits.FILE).unlink(missing_ok=True)  # a redirect has no requests to limit
         moved.forget(state.path)
 
     def remove(self, export_id: str) -> None:

@@ -1,6 +1,8 @@
 """The service's half of leading an export's clients to another host (redirect.py has what they are led by)."""
 
+import time
 from pathlib import Path
+from typing import Any
 
 from nbdsvc import errors
 from nbdsvc.exports.nbd import moved
@@ -8,6 +10,9 @@ from nbdsvc.exports.nbd.mirrors import Mirrors
 from nbdsvc.exports.nbd.redirect import is_redirect
 from nbdsvc.exports.nbd.state_dir import StateDir
 from nbdsvc.location import Location
+
+# Seconds. A start takes a tenth; where it takes longer, the server is started anew, as one of an older version is.
+_START_SECONDS, _POLL_SECONDS = 2.0, 0.01
 
 
 class Leaving(Mirrors):
@@ -39,6 +44,24 @@ class Leaving(Mirrors):
         """By records and notes, without those that are damaged."""
         recorded = {id for id, (_source, there) in self.records().items() if there.scheme == "nbd"}
         return frozenset(recorded | {path.name for path in self._root.iterdir() if _has_left(path)})
+
+    def _lead(self, state: StateDir, spec: dict[str, Any]) -> bool:
+        """Let the server that runs say where the volume is now, and write that down for the next one. False where it takes no
+        command: it is of an older version, or does not run; one that has just left is started again at once (keep.sh).
+        """
+        if not state.rewrite(spec):
+            return True  # it was removed meanwhile
+        end = time.monotonic() + _START_SECONDS
+        while state.pid() is not None and time.monotonic() < end:
+            try:
+                self._command(state.id, do="redirect", uri=spec["location"]["address"])
+            except errors.ExportFailed as error:
+                if error.__cause__ is None:
+                    return False
+                time.sleep(_POLL_SECONDS)
+            else:
+                return True
+        return False
 
 
 def _has_left(folder: Path) -> bool:

@@ -6,8 +6,13 @@ whose description is the URI where the volume is now. connectors/redirected.py r
 """
 
 import errno
+import json
+import socket
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
+
+from nbdsvc.exports.nbd.channel import Channel, send
 
 # The address while the volume is on its way. No server is there: .invalid is reserved (RFC 2606).
 ON_ITS_WAY = "nbd://moving.invalid/"
@@ -20,14 +25,46 @@ def is_redirect(location: Mapping[str, Any]) -> bool:
     return bool(location.get("scheme") == "nbd")
 
 
+class Redirect(Channel):
+    """Where the volume is, in the server's memory: without a new start of the server, for which clients would wait.
+
+    The commands of its private channel (channel.py):
+
+    redirect  uri   the volume is there
+    cancel          nothing: no mirror is left
+    """
+
+    def __init__(self, folder: Path, address: str) -> None:
+        super().__init__(folder)
+        self._address = address
+
+    @property
+    def text(self) -> str:
+        return MOVING if self._address == ON_ITS_WAY else f"{MOVED}{self._address}"
+
+    def _answer(self, request: bytes) -> dict[str, Any]:
+        try:
+            wanted = json.loads(request)
+            if wanted["do"] == "redirect":
+                self._address = str(wanted["uri"])
+            elif wanted["do"] != "cancel":
+                return {"error": "its volume is at another host"}
+        except Exception as error:  # the channel must outlive every request
+            return {"error": f"the request is malformed: {error!r}"}
+        return {"state": "none"}
+
+    def _hold(self, sock: socket.socket, _request: dict[str, Any]) -> None:
+        send(sock, {"error": "its volume is at another host"})
+
+
 def callbacks(spec: Mapping[str, Any], nbdkit: Any, door: Any) -> dict[str, Callable[..., Any]]:
     """The callbacks of the plugin, in place of those that serve a volume."""
-    name, address = spec["name"] + SUFFIX, spec["location"]["address"]
-    text = MOVING if address == ON_ITS_WAY else f"{MOVED}{address}"
+    name = spec["name"] + SUFFIX
+    state = Redirect(Path(spec["folder"]), str(spec["location"]["address"]))
 
     def refuse(*_given: Any) -> Any:
         nbdkit.set_error(errno.ESHUTDOWN)
-        raise OSError(errno.ESHUTDOWN, text)
+        raise OSError(errno.ESHUTDOWN, state.text)
 
     def enter(_readonly: int) -> str:
         door.enter()
@@ -41,10 +78,10 @@ def callbacks(spec: Mapping[str, Any], nbdkit: Any, door: Any) -> dict[str, Call
         **dict.fromkeys(("can_multi_conn", "is_rotational"), no),
         **dict.fromkeys(("can_fua", "can_cache", "get_size"), lambda _handle: 0),
         **dict.fromkeys(("pread", "pwrite", "zero", "trim", "flush", "cache", "extents"), refuse),
-        "list_exports": lambda _readonly, _is_tls: [(name, text)],
+        "list_exports": lambda _readonly, _is_tls: [(name, state.text)],
         "default_export": lambda _readonly, _is_tls: "",
         "open": enter,
         "close": lambda _handle: None,
-        "export_description": lambda _handle: text,
-        "after_fork": lambda: None,
+        "export_description": lambda _handle: state.text,
+        "after_fork": state.listen,
     }
