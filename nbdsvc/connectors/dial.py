@@ -109,9 +109,8 @@ class _Search:
                     time.sleep(_FIRST_PAUSE_SECONDS if seconds < _FIRST_SECONDS else _PAUSE_SECONDS)
                     continue
                 self._since = None
-                if server is not None:
-                    _pass_on(client, server)
-                    return
+                _pass_on(client, server)
+                return
 
     def _away(self) -> float:
         """Seconds for which the server has been away."""
@@ -126,12 +125,14 @@ def _has_gone(client: socket.socket) -> bool:
     return bool(poll.poll(0))
 
 
-def _connect(nbdinfo: str, path: str) -> socket.socket | None:
-    """None where the volume is elsewhere: the file says where, now."""
+def _connect(nbdinfo: str, path: str) -> socket.socket:
+    """To the server of the volume; where that is another one, the file says so, now. A look at the other one can wait until
+    it refuses the client, or says nothing.
+    """
     server = server_file.read(path)
     if uri := redirected.look(nbdinfo, server.uri, server.export):
-        server_file.write(path, server.at(uri))
-        return None
+        server = server.at(uri)
+        server_file.write(path, server)
     sock = socket.create_connection((server.host, server.port), timeout=redirected.ANSWER_SECONDS)
     sock.settimeout(None)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
