@@ -250,6 +250,14 @@ class LeavingExporter(MirrorExporter, Protocol):
     def come_back(self, export_id: str) -> None:
         """Take a `leave` back, before the other place is used: `ensure` serves the source again."""
 
+    def prepare(self, spec: ExportSpec) -> bool:
+        """Start the export of a volume that is on its way to this host, as QEMU's -incoming does: it refuses clients until
+        `ensure`, which then waits for no start. False where the export is there already. ExportFailed.
+        """
+
+    def unprepare(self, export_id: str) -> None:
+        """Remove what `prepare` has made, where no `ensure` came."""
+
     def redirect(self, export_id: str, uri: str) -> None:
         """Behind a `leave`: let the export's address say that the volume is at this URI, until `remove` or `ensure`."""
 

@@ -181,6 +181,7 @@ def test_requests_go_side_by_side(server: Server, front: Callable[[], str]) -> N
 def test_a_server_that_answers_with_an_error_is_not_asked_again(
     server: Server, front: Callable[[], str], error: int
 ) -> None:
+    """The client gets it at once."""
     server.start_plugin(FAILING, error=error)
     client = connected(front())
     with pytest.raises(nbd.Error) as caught:
@@ -204,6 +205,7 @@ def test_without_a_server_in_time(server: Server, front: Callable[..., str]) -> 
 
 
 def test_a_client_that_comes_before_the_server(server: Server, front: Callable[[], str]) -> None:
+    """Its connection waits, too."""
     uri = front()
     with ThreadPoolExecutor(1) as thread:
         coming = thread.submit(connected, uri)
@@ -257,6 +259,7 @@ def test_extents_are_those_of_one_server(server: Server, front: Callable[[], str
 
 
 def test_a_time_that_is_none(server: Server) -> None:
+    """nbdkit names the parameter, and does not start."""
     argv = ["nbdkit", "-U", "-", f"--filter={reconnect_filter()}", "nbd", "socket=/x", "reconnect-seconds=soon"]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode and "error: reconnect-seconds: " in done.stderr

@@ -16,7 +16,7 @@ from nbdsvc.exports.nbd.command import launch_command, pythonpath
 from nbdsvc.exports.nbd.holds import Holds
 from nbdsvc.exports.nbd.leaving import Leaving
 from nbdsvc.exports.nbd.limiting import Limiting
-from nbdsvc.exports.nbd.redirect import is_redirect
+from nbdsvc.exports.nbd.redirect import ON_ITS_WAY, is_redirect
 from nbdsvc.exports.nbd.state_dir import StateDir, export_of
 from nbdsvc.exports.note_version import VERSION, check_version, is_at, noted_location
 from nbdsvc.location import Location
@@ -98,9 +98,20 @@ class NbdExporter(Leaving, Holds, Limiting):
         state = StateDir(self._root, spec.id)
         wanted, found = self._describe(spec), self._note(state)
         wanted["location"] = (self.moved_to(spec.id, spec.location) or spec.location).to_json()
-        if not (found and _serves(found, wanted) and self._fault(state) == "" and self._is_limited(spec)):
-            self._start(state, wanted | {"port": spec.port or (found or {}).get("port")}, spec.secret, spec.limits)
+        wanted["port"] = spec.port or (found or {}).get("port")
+        serves = found and _serves(found, wanted) and self._fault(state) == "" and self._is_limited(spec)
+        if not (serves or self._arrive(state, wanted, spec)):
+            self._start(state, wanted, spec.secret, spec.limits)
         return self._info(state, network=spec.access.network)
+
+    def prepare(self, spec: ExportSpec) -> bool:
+        """See the contract: a redirect that says that the volume is on its way."""
+        state = StateDir(self._root, spec.id)
+        if self._note(state) is not None:
+            return False
+        on_its_way = {"location": Location("nbd", ON_ITS_WAY).to_json(), "port": None}
+        self._start(state, self._describe(spec) | on_its_way, spec.secret, {})
+        return True
 
     def redirect(self, export_id: str, uri: str) -> None:
         """See the contract. By the export's own note, with its port and key: nothing where there is none."""
@@ -115,6 +126,22 @@ class NbdExporter(Leaving, Holds, Limiting):
             self._start(state, wanted, state.secret() if found["tls"] else None, {})
         (state.path / limits.FILE).unlink(missing_ok=True)  # a redirect has no requests to limit
         moved.forget(state.path)
+
+    def _arrive(self, state: StateDir, wanted: dict[str, Any], spec: ExportSpec) -> bool:
+        """Let the server of a redirect serve the volume, which is here now. False where there is none that can: written by an
+        older version, for other clients, or dead.
+        """
+        found = state.read()
+        if found is None or not is_redirect(found.get("location", {})) or found["port"] != wanted["port"]:
+            return False
+        is_same = _serves(found, wanted | {"location": found["location"]})
+        if not is_same or (spec.secret is not None and state.secret() != spec.secret):
+            return False
+        limits.write(state.path, spec.limits)
+        try:
+            return state.rewrite(wanted) and self._command(spec.id, do="serve") is not None
+        except errors.ExportFailed:
+            return False
 
     def remove(self, export_id: str) -> None:
         """End every server of the export, also one without a note. A detach removes twice (OperationType.first): the second

@@ -1,13 +1,14 @@
 """The service's half of leading an export's clients to another host (redirect.py has what they are led by)."""
 
 import time
+from abc import abstractmethod
 from pathlib import Path
 from typing import Any
 
 from nbdsvc import errors
 from nbdsvc.exports.nbd import moved
 from nbdsvc.exports.nbd.mirrors import Mirrors
-from nbdsvc.exports.nbd.redirect import is_redirect
+from nbdsvc.exports.nbd.redirect import ON_ITS_WAY, is_redirect
 from nbdsvc.exports.nbd.state_dir import StateDir
 from nbdsvc.location import Location
 
@@ -16,9 +17,13 @@ _START_SECONDS, _POLL_SECONDS = 2.0, 0.01
 
 
 class Leaving(Mirrors):
-    """See LeavingExporter in nbdsvc/exporter.py for the contract; `redirect` is in exporter.py."""
+    """See LeavingExporter in nbdsvc/exporter.py for the contract; `redirect` and `prepare` are in exporter.py."""
 
     _root: Path
+
+    @abstractmethod
+    def remove(self, export_id: str) -> None:
+        """See the contract."""
 
     def leave(self, export_id: str, source: Location) -> None:
         """See the contract. The end of the connection is the end of the server; where it is not seen, the server is ended."""
@@ -39,6 +44,13 @@ class Leaving(Mirrors):
             return  # it has come back already, and serves
         state.end_process()
         moved.forget(state.path)
+
+    def unprepare(self, export_id: str) -> None:
+        """See the contract. A redirect that was there before `prepare` says another place, or has a record."""
+        state = StateDir(self._root, export_id)
+        found = (state.read() or {}).get("location", {})
+        if found.get("address") == ON_ITS_WAY and not moved.is_recorded(state.path):
+            self.remove(export_id)
 
     def left(self) -> frozenset[str]:
         """By records and notes, without those that are damaged."""

@@ -130,11 +130,32 @@ def config(key: str, value: str) -> None:
     if key != "spec":
         raise ValueError(f"unknown parameter {key}")
     folder = Path(value).parent
-    _spec.update(json.loads(Path(value).read_text(encoding="utf-8")), folder=str(folder))
-    if "location" in _spec:
-        _spec["location"] = moved.location_of(folder, _spec["location"])
+    _spec.update(_read(Path(value)), folder=str(folder))
     if redirect.is_redirect(_spec.get("location", {})):
-        globals().update(redirect.callbacks(_spec, nbdkit, _door))
+        _redirect(Path(value))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The spec, with the volume's present place."""
+    found = dict(json.loads(path.read_text(encoding="utf-8")))
+    if "location" in found:
+        found["location"] = moved.location_of(path.parent, found["location"])
+    return found
+
+
+def _redirect(path: Path) -> None:
+    """Say that the volume is elsewhere, until a command that it is here. nbdkit looks each callback up when it calls it."""
+
+    def serve() -> None:
+        _spec.update(_read(path))
+        if redirect.is_redirect(_spec["location"]):
+            raise ValueError(f"the volume is at {_spec['location']['address']}")
+        globals().update(here)
+        begin()
+
+    elsewhere = redirect.callbacks(_spec, nbdkit, _door, serve)
+    here = {name: globals()[name] for name in elsewhere}
+    globals().update(elsewhere)
 
 
 def config_complete() -> None:
@@ -145,6 +166,11 @@ def config_complete() -> None:
 def after_fork() -> None:
     """Called on nbdkit's main thread before nbdkit accepts connections."""
     lib.nbdsvc_die_with_parent()
+    begin()
+
+
+def begin() -> None:
+    """Not called by nbdkit. Prepare to serve the volume."""
     folder = Path(_spec["folder"])
     _shared["limits"] = limits.created(folder.parent, _spec.get("volume_id", folder.name))
     limits.set_limits(_shared["limits"], limits.read(folder))
@@ -180,6 +206,8 @@ def close(h: Handle) -> None:
     # NBD_OPT_INFO opens and closes the export before the handshake continues.
     with contextlib.suppress(PermissionError):
         _door.arrive()
+    if not isinstance(h, Handle):  # of a redirect, which has ended meanwhile
+        return
     lib.nbdsvc_client_destroy(h.client)
     if h.readonly:
         with _sharing:

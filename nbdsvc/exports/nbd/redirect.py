@@ -3,6 +3,8 @@
 It is a server like the one before, at the same address and with the same key, whose location is that of another NBD server.
 NBD itself knows no redirect, so the volume's export is refused, and NBD_OPT_LIST has one more, NAME.moved, without a byte,
 whose description is the URI where the volume is now. connectors/redirected.py reads it, and people do by `nbdinfo --list`.
+
+A volume that is on its way to this host has one, too (`prepare`): when it is here, the server only changes its callbacks.
 """
 
 import errno
@@ -31,12 +33,13 @@ class Redirect(Channel):
     The commands of its private channel (channel.py):
 
     redirect  uri   the volume is there
+    serve           it is here: the spec has its place, and the server serves it from now on
     cancel          nothing: no mirror is left
     """
 
-    def __init__(self, folder: Path, address: str) -> None:
+    def __init__(self, folder: Path, address: str, serve: Callable[[], None]) -> None:
         super().__init__(folder)
-        self._address = address
+        self._address, self._serve_volume = address, serve
 
     @property
     def text(self) -> str:
@@ -47,20 +50,24 @@ class Redirect(Channel):
             wanted = json.loads(request)
             if wanted["do"] == "redirect":
                 self._address = str(wanted["uri"])
+            elif wanted["do"] == "serve":
+                self._serve_volume()
             elif wanted["do"] != "cancel":
                 return {"error": "its volume is at another host"}
         except Exception as error:  # the channel must outlive every request
-            return {"error": f"the request is malformed: {error!r}"}
+            return {"error": f"the request fails: {error!r}"}
         return {"state": "none"}
 
     def _hold(self, sock: socket.socket, _request: dict[str, Any]) -> None:
         send(sock, {"error": "its volume is at another host"})
 
 
-def callbacks(spec: Mapping[str, Any], nbdkit: Any, door: Any) -> dict[str, Callable[..., Any]]:
-    """The callbacks of the plugin, in place of those that serve a volume."""
+def callbacks(
+    spec: Mapping[str, Any], nbdkit: Any, door: Any, serve: Callable[[], None]
+) -> dict[str, Callable[..., Any]]:
+    """The callbacks of the plugin, in place of those that serve a volume, until it calls `serve`."""
     name = spec["name"] + SUFFIX
-    state = Redirect(Path(spec["folder"]), str(spec["location"]["address"]))
+    state = Redirect(Path(spec["folder"]), str(spec["location"]["address"]), serve)
 
     def refuse(*_given: Any) -> Any:
         nbdkit.set_error(errno.ESHUTDOWN)
@@ -83,5 +90,5 @@ def callbacks(spec: Mapping[str, Any], nbdkit: Any, door: Any) -> dict[str, Call
         "open": enter,
         "close": lambda _handle: None,
         "export_description": lambda _handle: state.text,
-        "after_fork": state.listen,
+        "begin": state.listen,
     }

@@ -1,10 +1,11 @@
 """Migrate a volume that is in use to another host: the server of its export takes it there, and its client follows.
 
-    create, serve    at the destination: the object, and an export of it for this move, as of a volume that is not in use
+    create, serve    at the destination: the object, and an export of it for this move, as of a volume that is not in use; the
+                     attachment's export, which says that the volume is on its way
     mirror           at the source: the server of the attachment's export writes to both places, and copies the rest
     leave            at the source: with both equal, that server ends; its client waits, as for a server that has died
     unserve          at the destination: the export of the move ends, and with it whatever was on its way there
-    export           at the destination: the attachment's export, with the attachment's own key
+    export           at the destination: the attachment's export serves the volume, with the attachment's own key
     switch, finish   at the destination; from the switch on the operation belongs to that host
     redirect         at the source: the former address says where the volume is (redirect.py)
     remove           at the source
@@ -13,7 +14,7 @@ The rows decide where the volume is: until the switch the mirror alone has writt
 all that was acknowledged, and its server can come back. From `leave` to the switch the client waits.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -23,7 +24,7 @@ from nbdsvc import errors
 from nbdsvc.attachments import repair
 from nbdsvc.attachments.connect import export_here
 from nbdsvc.attachments.desired_export import Exportable, access_of, export_spec, find_attachment
-from nbdsvc.exporter import LeavingExporter
+from nbdsvc.exporter import Exporter, ExportSpec, LeavingExporter
 from nbdsvc.host import Host, host_of
 from nbdsvc.location import Location
 from nbdsvc.model.entities import Attachment, Volume
@@ -93,8 +94,36 @@ def _come_back(run: Run[InUseArgs]) -> None:
     repair.repair_export(host_of(run), places.source, run.args.attachment_id)
 
 
-def _export(run: Run[InUseArgs]) -> dict[str, Any]:
-    """The attachment's export, before anybody gets to know of it. The result is its connection_info without the secret."""
+def _prepare(run: Run[InUseArgs]) -> dict[str, Any]:
+    """Serve the move, and start the attachment's server, too, which has no client yet: later this one does not have to wait
+    for a start. What keeps the client from following is an error before anything is copied.
+    """
+    result = serve(run)
+    there = _there(run)
+    if isinstance(there.exporter, LeavingExporter):
+        there.exporter.prepare(there.spec)
+    return result
+
+
+def _undo_prepare(run: Run[InUseArgs]) -> None:
+    """See undo_serve."""
+    if not is_switched(run):
+        leaving_exporter(host_of(run)).unprepare(run.args.attachment_id)
+    undo_serve(run)
+
+
+@dataclass(frozen=True)
+class _There:
+    """The attachment's export at the destination."""
+
+    exporter: Exporter
+    attachment: Attachment
+    found: Exportable
+    spec: ExportSpec
+
+
+def _there(run: Run[InUseArgs]) -> _There:
+    """Conflict where the attachment has ended, Unsupported where its client could not follow."""
     host, places, attachment = host_of(run), read_places(run), find_attachment(run, run.args.attachment_id)
     if attachment is None or not attachment.exported:
         raise _ended(run)
@@ -110,10 +139,17 @@ def _export(run: Run[InUseArgs]) -> dict[str, Any]:
             "one of the two hosts exports with TLS and the other one without (nbd_tls): the client could not follow"
         )
         raise errors.Unsupported(reason=reason)
-    if isinstance(exporter, LeavingExporter) and exporter.moved_to(attachment.id, location) is not None:
-        exporter.come_back(attachment.id)  # of an earlier migration from here
     spec = replace(export_spec(exporter, attachment, found, access), port=None)  # that of its former host
-    return export_here(host, places.destination, exporter, attachment, found, spec)
+    return _There(exporter, attachment, found, spec)
+
+
+def _export(run: Run[InUseArgs]) -> dict[str, Any]:
+    """The attachment's export, before anybody gets to know of it. The result is its connection_info without the secret."""
+    host, there = host_of(run), _there(run)
+    exporter, attachment = there.exporter, there.attachment
+    if isinstance(exporter, LeavingExporter) and exporter.moved_to(attachment.id, there.spec.location) is not None:
+        exporter.come_back(attachment.id)  # of an earlier migration from here
+    return export_here(host, read_places(run).destination, exporter, attachment, there.found, there.spec)
 
 
 def _over_network(row: Attachment) -> dict[str, Any]:
@@ -182,7 +218,7 @@ def _redirect(run: Run[InUseArgs]) -> None:
 
 STEPS: tuple[Step[InUseArgs], ...] = (
     Step("create", create_destination, remove_destination, host=at_destination, awaited=False),
-    Step("serve", serve, undo_serve, host=at_destination, awaited=False),
+    Step("serve", _prepare, _undo_prepare, host=at_destination, awaited=False),
     Step("mirror", _mirror, _undo_mirror, copies=always, host=at_source, awaited=False),
     Step("leave", _leave, _come_back, host=at_source, awaited=False),
     # From here to the switch the client has no server: where the destination is gone, the source serves it again.
