@@ -36,7 +36,7 @@ from nbdsvc.volumes.moves.create import create_destination, remove_destination
 from nbdsvc.volumes.moves.finish import finish, remove_source
 from nbdsvc.volumes.moves.hooks import call_at_source
 from nbdsvc.volumes.moves.in_use import fail_in_use, succeed_in_use
-from nbdsvc.volumes.moves.mirror import InUseArgs, Mirroring, leaving_exporter
+from nbdsvc.volumes.moves.mirror import InUseArgs, Mirroring, leaving_exporter, leaving_exporters
 from nbdsvc.volumes.moves.places import Places, at_destination, at_source, is_switched, read_places, read_rows
 from nbdsvc.volumes.moves.redirect import make_redirect
 from nbdsvc.volumes.moves.send import forget_copy, key_file
@@ -106,10 +106,11 @@ def _prepare(run: Run[InUseArgs]) -> dict[str, Any]:
 
 
 def _undo_prepare(run: Run[InUseArgs]) -> None:
-    """See undo_serve."""
-    if not is_switched(run):
-        leaving_exporter(host_of(run)).unprepare(run.args.attachment_id)
+    """See undo_serve. Also on a host that could prepare nothing."""
     undo_serve(run)
+    if not is_switched(run):
+        for exporter in leaving_exporters(host_of(run)):
+            exporter.unprepare(run.args.attachment_id)
 
 
 @dataclass(frozen=True)

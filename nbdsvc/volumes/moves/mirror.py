@@ -43,6 +43,11 @@ def mirror_exporter(host: Host) -> MirrorExporter:
     raise errors.Unsupported(reason="no transport of this host can mirror a volume in use")
 
 
+def leaving_exporters(host: Host) -> list[LeavingExporter]:
+    """All transports of the host whose clients can follow a volume to another one."""
+    return [each for each in list[Exporter](host.exporters) if isinstance(each, LeavingExporter)]
+
+
 def leaving_exporter(host: Host) -> LeavingExporter:
     """As exporter_of, of one whose clients can follow a volume to another host."""
     found = mirror_exporter(host)

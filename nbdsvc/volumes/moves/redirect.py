@@ -7,11 +7,11 @@ lets every redirect say what the row says, starts it again where it died, and en
 import structlog
 
 from nbdsvc import errors
-from nbdsvc.exporter import Exporter, LeavingExporter
 from nbdsvc.host import Host
 from nbdsvc.model.entities import Attachment, Volume
 from nbdsvc.store import operations as journal
 from nbdsvc.store import repositories
+from nbdsvc.volumes.moves.mirror import leaving_exporters
 
 log = structlog.get_logger(__name__)
 
@@ -21,7 +21,7 @@ def make_redirect(host: Host, id: str) -> None:
     where no other host has the volume. ExportFailed.
     """
     row, volume = _rows(host, id)
-    for exporter in _leaving(host):
+    for exporter in leaving_exporters(host):
         if row is None or volume is None or not row.exported:
             exporter.remove(id)
             exporter.forget_move(id)
@@ -35,16 +35,12 @@ def mend_redirects(host: Host) -> None:
     """Of every attachment whose volume has left this host, where no operation is at it. One that cannot be mended now is
     tried again at the next maintenance, of which it keeps nothing else up.
     """
-    for id in {id for exporter in _leaving(host) for id in exporter.left()}:
+    for id in {id for exporter in leaving_exporters(host) for id in exporter.left()}:
         try:
             if not _is_busy(host, id):
                 make_redirect(host, id)
         except (errors.BackendError, OSError) as error:
             log.error("a former address does not say where its volume is", attachment=id, reason=str(error))
-
-
-def _leaving(host: Host) -> list[LeavingExporter]:
-    return [each for each in list[Exporter](host.exporters) if isinstance(each, LeavingExporter)]
 
 
 def _rows(host: Host, id: str) -> tuple[Attachment | None, Volume | None]:
