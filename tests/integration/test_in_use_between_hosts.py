@@ -241,6 +241,26 @@ def test_a_host_starts_with_a_redirect_of_an_attachment_that_has_ended(between: 
     wait_until(lambda: not between.leftovers(), 60, facts=between.leftovers)
 
 
+@pytest.mark.row("S033")
+def test_a_host_that_exports_otherwise_is_no_destination(between: Between, folder: Path) -> None:
+    """One without TLS, where the client has a key: the migration fails before anything is copied, and leaves nothing there."""
+    used = Followed(between, folder).start()
+    between.b.stop()
+    between.b.settings["nbd_tls"] = False
+    between.b.start()
+    try:
+        between.migrate(used.id)
+        ended = between.ended(KIND)
+        assert (ended["state"], "the client could not follow" in str(ended["error"])) == ("failed", True), ended
+        assert ended["progress"]["data"] == 0
+    finally:
+        between.b.stop()
+        del between.b.settings["nbd_tls"]
+        between.b.start()
+    used.check("a", "error")
+    used.end()
+
+
 @pytest.mark.row("S033", "S034")
 def test_a_host_is_emptied_of_a_volume_in_use(between: Between, folder: Path) -> None:
     """Under its client; what is used by the unix socket stays, with the reason and what to do."""
