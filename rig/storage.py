@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from rig.agent import Agent, HostFailed
 
 GROUP = "cinder-volumes"
+# Of a second backend, to which volumes go.
+SHELF = "rig-shelf"
 POOL = f"{GROUP}-pool"
 # A pool so small that it can be filled within seconds; the product extends it when it needs more.
 POOL_SIZE, METADATA_SIZE = "1g", "2m"
@@ -13,9 +15,9 @@ POOL_SIZE, METADATA_SIZE = "1g", "2m"
 _FILL, _BALLAST = "rig-fill", "rig-ballast"
 
 
-def device(name: str) -> str:
+def device(name: str, group: str = GROUP) -> str:
     """An LV's name in device-mapper, where hyphens of names are doubled."""
-    return f"{GROUP.replace('-', '--')}-{name.replace('-', '--')}"
+    return f"{group.replace('-', '--')}-{name.replace('-', '--')}"
 
 
 def make_group(agent: Agent) -> str:
@@ -28,6 +30,18 @@ def make_group(agent: Agent) -> str:
             raise HostFailed(f"{agent.host.name}: {disk} is in use")
     agent.run("vgcreate", "-q", "-f", "-y", GROUP, *agent.host.disks)
     return GROUP
+
+
+def make_two_groups(agent: Agent) -> None:
+    """GROUP and SHELF, new and empty, on disks of their own. HostFailed where fewer than two disks are named."""
+    if len(agent.host.disks) < 2:
+        raise HostFailed(f"{agent.host.name}: two disks have to be named that may be destroyed")
+    remove_group(agent, SHELF)
+    make_group(agent)  # it checks that no disk is in use
+    remove_group(agent)
+    *disks, shelf = agent.host.disks
+    agent.run("vgcreate", "-q", "-f", "-y", GROUP, *disks)
+    agent.run("vgcreate", "-q", "-f", "-y", SHELF, shelf)
 
 
 def remove_group(agent: Agent, group: str = GROUP) -> None:
@@ -78,10 +92,10 @@ time.sleep(86400)
 """
 
 
-def volumes(agent: Agent) -> list[str]:
+def volumes(agent: Agent, group: str = GROUP) -> list[str]:
     """Names of all LVs of the group, also hidden ones, except those of its pool. HostFailed without the group."""
-    listed = agent.shell(f"lvs -a --noheadings -o lv_name {GROUP}").split()
-    return sorted(name for name in listed if POOL not in name and "lvol0_pmspare" not in name)
+    listed = agent.shell(f"lvs -a --noheadings -o lv_name {group}").split()
+    return sorted(name for name in listed if f"{group}-pool" not in name and "lvol0_pmspare" not in name)
 
 
 def make_small_pool(agent: Agent) -> None:

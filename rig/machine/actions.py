@@ -41,10 +41,14 @@ def ready(world: World, thing: T) -> T:
     return thing
 
 
-def request(world: World, disk: Disk, **body: Any) -> Volume:
-    """Request a volume, and add it to the model as pending. Refused where the API refuses it."""
+def request(world: World, disk: Disk, like: Volume | None = None, **body: Any) -> Volume:
+    """Request a volume, and add it to the model as pending. like: the volume that it is made of, at whose place it is.
+    Refused where the API refuses it.
+    """
     made = world.call("POST", "volumes", {"volume": {"size": disk.size, **body}})["volume"]["id"]
     volume = Volume(made, disk, pending=True)
+    if like is not None:
+        volume.backend, volume.type = like.backend, like.type
     world.volumes.append(volume)
     world.counts.volumes += 1
     return volume

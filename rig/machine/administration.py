@@ -1,4 +1,4 @@
-"""What an administrator does to the backend: it is frozen, or evacuated where nothing can leave it; then it serves again."""
+"""What an administrator does: a backend is frozen, or the host evacuated where nothing can leave it; then it serves again."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,9 +11,11 @@ from rig.product import Refused
 
 @action(volumes)
 def freeze(world: World, volume: int, request: int) -> str:
-    """Freeze the backend for a moment. Violation where a change is accepted meanwhile, or a volume in use reads wrong."""
+    """Freeze the volume's backend for a moment. Violation where a change is accepted meanwhile, or a volume in use reads
+    wrong.
+    """
     target = ready(world, pick(world.volumes, volume))
-    host = _backend(world)
+    host = f"{_host(world)}@{target.backend}"
     world.call("PUT", "os-services/freeze", {"host": host})
     try:
         name = _refused(world, target, request)
@@ -24,9 +26,9 @@ def freeze(world: World, volume: int, request: int) -> str:
     return f"{host}: {name} of {target.id} is refused"
 
 
-def _backend(world: World) -> str:
+def _host(world: World) -> str:
     """The only one."""
-    return str(world.call("GET", "os-services")["services"][0]["host"])
+    return str(world.call("GET", "os-services")["services"][0]["host"]).partition("@")[0]
 
 
 def _refused(world: World, target: Volume, request: int) -> str:
@@ -45,10 +47,10 @@ def _refused(world: World, target: Volume, request: int) -> str:
 
 @action(volumes)
 def evacuate(world: World) -> str:
-    """Evacuate the only backend. Violation unless every volume stays, for the reason that it has, and is as it was."""
+    """Evacuate the only host. Violation unless every volume stays, for the reason that it has, and is as it was."""
     for each in world.things:
         ready(world, each)
-    host = _backend(world)
+    host = _host(world)
     found = world.call("PUT", "os-services/evacuate", {"host": host})["evacuation"]["volumes"]
     world.call("PUT", "os-services/enable", {"host": host})
     obstacles = {each["id"]: each["obstacle"] for each in found}
@@ -61,6 +63,6 @@ def evacuate(world: World) -> str:
 
 
 def _obstacle(world: World, volume: Volume) -> str:
-    if volume.host:
-        return "attached"
-    return "snapshots" if any(each.volume == volume.id for each in world.snapshots) else "room"
+    if any(each.volume == volume.id for each in world.snapshots):
+        return "snapshots"
+    return "attached" if volume.host else "room"

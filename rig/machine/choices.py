@@ -104,6 +104,11 @@ def newest(world: World) -> dict[str, Snapshot]:
     return {each.volume: each for each in world.snapshots}
 
 
+def origin_of(world: World, saved: Snapshot) -> Volume:
+    """The volume of a snapshot, without which there is no snapshot."""
+    return next(each for each in world.volumes if each.id == saved.volume)
+
+
 def revertible(world: World) -> list[Volume]:
     """Volumes that differ from their newest snapshot and have its size; the API allows a revert only to such a one."""
     saved = newest(world)

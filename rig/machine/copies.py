@@ -11,6 +11,7 @@ from rig.machine.choices import (
     fullest,
     near,
     newest,
+    origin_of,
     outdated,
     pick,
     revertible,
@@ -35,7 +36,7 @@ def read_volume(world: World, volume: Volume) -> int:
 def read_of_snapshot(world: World, saved: Snapshot) -> int:
     """Read a snapshot by a volume that is made of it and deleted; the number of slots. Violation for a wrong block."""
     ready(world, saved)
-    made = ready(world, request(world, saved.disk, snapshot_id=saved.id))
+    made = ready(world, request(world, saved.disk, origin_of(world, saved), snapshot_id=saved.id))
     found = read_volume(world, made)
     _delete(world, "volumes", made)
     world.volumes.remove(made)
@@ -53,7 +54,8 @@ def snapshot(world: World, volume: int) -> str:
 def clone(world: World, source: int, more: int) -> str:
     """Create a volume of another volume."""
     origin = ready(world, near(world, fullest(world.volumes), source))
-    made = request(world, origin.disk.copy(min(MAX_GIB, origin.disk.size + more % 2)), source_volid=origin.id)
+    disk = origin.disk.copy(min(MAX_GIB, origin.disk.size + more % 2))
+    made = request(world, disk, origin, source_volid=origin.id)
     return f"volume {made.id} of {origin.id}, {read_volume(world, made)} blocks as they should be"
 
 
@@ -61,7 +63,8 @@ def clone(world: World, source: int, more: int) -> str:
 def from_snapshot(world: World, source: int, more: int) -> str:
     """Create a volume of a snapshot."""
     origin = ready(world, pick(fullest(outdated(world)), source))
-    made = request(world, origin.disk.copy(min(MAX_GIB, origin.disk.size + more % 2)), snapshot_id=origin.id)
+    disk = origin.disk.copy(min(MAX_GIB, origin.disk.size + more % 2))
+    made = request(world, disk, origin_of(world, origin), snapshot_id=origin.id)
     return f"volume {made.id} of {origin.id}, {read_volume(world, made)} blocks as they should be"
 
 

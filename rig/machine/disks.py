@@ -10,7 +10,7 @@ from rig.machine import actions, blocks, invariants
 from rig.machine.actions import give, note, planned
 from rig.machine.choices import pick, taken, volumes, writable
 from rig.machine.faults import busy, fault, under_writes
-from rig.machine.world import Violation, Volume, World
+from rig.machine.world import BACKENDS, Violation, Volume, World
 from rig.product import Refused
 
 # Seconds, as a disk needs to reset its link; shorter than the timeout of any initiator's kernel.
@@ -55,19 +55,24 @@ def fail_disk(world: World, volume: int, slot: int) -> str:
     """
     target = pick(writable(world), volume)
     plan = planned(world, target, slot, 4)
-    with _refusing(world.storage, storage.device(f"volume-{target.id}")):
+    with _refusing(world.storage, storage.device(f"volume-{target.id}", BACKENDS[target.backend])):
         if _written(world, target, plan):
             raise Violation(f"a flush of {target.id} was acknowledged while its disk refused every write")
     return f"{_lost(world, target, plan)}, and is {target.device} of {target.host} now"
 
 
-@fault(writable)
+def _in_pool(world: World) -> list[Volume]:
+    """Volumes that are attached for writing, of the first backend, whose pool is small."""
+    return [each for each in writable(world) if each.backend == "lvm"]
+
+
+@fault(_in_pool)
 def fill_pool(world: World, volume: int, slot: int, part: int) -> str:
     """Other LVs fill the pool's data or metadata, and the group has nothing to extend it with.
 
     New volumes are refused, flushed data stay, and all goes on when there is space again; else Violation.
     """
-    target, metadata = pick(writable(world), volume), bool(part % 2)
+    target, metadata = pick(_in_pool(world), volume), bool(part % 2)
     invariants.settled(world)
     for each in taken(world):
         world.agents[str(each.host)].run("blockdev", "--flushbufs", each.device, timeout=blocks.IO_SECONDS)

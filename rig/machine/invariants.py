@@ -1,8 +1,10 @@
 """The invariants: the cheap ones are checked after every step, all of them at the end of a sequence."""
 
+from typing import Any
+
 from rig import storage
 from rig.machine import actions, choices, copies
-from rig.machine.world import PASSING, Violation, World
+from rig.machine.world import BACKENDS, PASSING, Violation, Volume, World
 
 
 def cheap(world: World) -> None:
@@ -17,7 +19,16 @@ def cheap(world: World) -> None:
             raise Violation(f"volume {volume.id} is {status} and should be {right}: {world.operations(volume.id)}")
         if rows[volume.id]["size"] != volume.disk.size:
             raise Violation(f"volume {volume.id} has {rows[volume.id]['size']} GiB and not {volume.disk.size}")
+        _place(volume, rows[volume.id])
     _quotas(world)
+
+
+def _place(volume: Volume, row: dict[str, Any]) -> None:
+    backend, kind = str(row["os-vol-host-attr:host"] or "").partition("#")[0].partition("@")[2], row["volume_type"]
+    if not volume.pending and (backend, kind) != (volume.backend, volume.type):
+        raise Violation(
+            f"volume {volume.id} of type {kind} is on {backend}, not on {volume.backend}, and of {volume.type}"
+        )
 
 
 def _quotas(world: World) -> None:
@@ -62,10 +73,17 @@ def everything(world: World) -> None:
 
 
 def _objects(world: World) -> list[str]:
-    found = set(storage.volumes(world.storage))
-    wanted = {f"volume-{each.id}" for each in world.volumes} | {f"_snapshot-{each.id}" for each in world.snapshots}
+    return [text for backend in BACKENDS for text in _objects_of(world, backend)]
+
+
+def _objects_of(world: World, backend: str) -> list[str]:
+    group = BACKENDS[backend]
+    found, here = set(storage.volumes(world.storage, group)), {v.id for v in world.volumes if v.backend == backend}
+    wanted = {f"volume-{id}" for id in here} | {
+        f"_snapshot-{each.id}" for each in world.snapshots if each.volume in here
+    }
     # LVM's selections cannot match a pattern of a tag, so the tags are read and compared here.
-    lines = world.storage.shell(f"lvs --noheadings -o lv_name,lv_tags {storage.GROUP}").splitlines()
+    lines = world.storage.shell(f"lvs --noheadings -o lv_name,lv_tags {group}").splitlines()
     marked = {words[0] for words in map(str.split, lines) if any("nbdsvc" in tag for tag in words[1:])}
     return [f"LV {name}" for name in found ^ wanted] + [f"unmarked LV {name}" for name in (found & wanted) - marked]
 

@@ -114,6 +114,9 @@ MUTATIONS = [
     Mutation("a frozen backend takes changes", "nbdsvc/store/backends.py",
              '    if any(conn.execute(_frozen, {"host": name, "backend": backend}).scalars()):', "    if not name:",
              needs=("freeze",)),
+    Mutation("a moved volume is empty", "nbdsvc/volumes/moves/fill.py",
+             "        source.cut(places.here.size)\n", "        source.cut(0)\n",
+             needs=("attach", "write", "detach", "retype", "migrate")),
     Mutation("quotas count deleted snapshots", "nbdsvc/store/quotas.py",
              "snapshots=snapshot_count, gigabytes=", "snapshots=snapshot_count + 1, gigabytes="),
 ]  # fmt: skip

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rig.log import log
-from rig.machine import administration, disks, invariants  # noqa: F401 - their actions and faults
+from rig.machine import administration, disks, invariants, moving  # noqa: F401 - their actions and faults
 from rig.machine.choices import ACTIONS, Skipped
 from rig.machine.faults import FAULTS
 from rig.machine.world import Violation, World

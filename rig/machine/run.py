@@ -20,11 +20,11 @@ from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_a
 from rig import machines, storage
 from rig.agent import Agent
 from rig.log import log
-from rig.machine import actions, choices, record
+from rig.machine import actions, choices, moving, record
 from rig.machine.faults import FAULTS
 from rig.machine.record import Plan, Record
 from rig.machine.transports import TRANSPORTS
-from rig.machine.world import Transport, World
+from rig.machine.world import BACKENDS, Transport, World
 
 # Steps of one sequence; then everything is checked and all volumes are deleted. Long enough that actions interact,
 # short enough to read.
@@ -54,14 +54,19 @@ class Lab:
 
     @classmethod
     def of(cls, agents: dict[str, Agent], transport: str = "nbd") -> "Lab":
-        """LVM on the storage host; exports on its second network, whose link can be cut: the rig uses the first."""
+        """Two groups of LVM on the storage host; exports on its second network, whose link can be cut: the rig uses the
+        first.
+        """
         host = agents["storage"].host
         listen = machines.address("storage", net=2) if host.virtual else host.address
         chosen = TRANSPORTS[transport].settings(listen)
-        # The pool is small, and nearly none of the promised bytes is ever written.
-        options = f"volume_group = '{storage.GROUP}', max_over_subscription_ratio = 1000.0"
-        lvm = {"DRIVER": "lvm", "BACKEND": "lvm", "DRIVER_OPTIONS": options}
-        return cls(agents, transport, {**lvm, **chosen})
+        # The pools are small, and nearly none of the promised bytes is ever written.
+        exporters = f"driver = 'lvm', exporters = ['{TRANSPORTS[transport].name}']"
+        backends = [
+            f"{name} = {{ {exporters}, options = {{ volume_group = '{group}', max_over_subscription_ratio = 1000.0 }} }}"
+            for name, group in BACKENDS.items()
+        ]
+        return cls(agents, transport, {"BACKENDS": ", ".join(backends), **chosen})
 
     @property
     def transport(self) -> Transport:
@@ -79,10 +84,11 @@ class Lab:
             self.transport.clear(agent)
         made = World(self.agents, self.transport, self.settings, self.hosts)
         made.service.wipe()
-        storage.make_group(made.storage)
+        storage.make_two_groups(made.storage)
         storage.make_small_pool(made.storage)
         actions.put_image(made)
         made.service.start()
+        moving.make_types(made)
         for host in self.hosts:
             self.transport.prepare(self.agents[host])
         return made
@@ -170,7 +176,8 @@ def clear_away(world: World) -> None:
     for agent in world.agents.values():
         world.transport.clear(agent)
     world.service.wipe()
-    storage.remove_group(world.storage)
+    for group in BACKENDS.values():
+        storage.remove_group(world.storage, group)
 
 
 def replay(lab: Lab, plan: Plan) -> tuple[Record, World]:

@@ -1,10 +1,11 @@
 """The volumes of the simulated storage host, and the effects of each planted bug on them."""
 
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rig.machine import actions, oracle
+from rig.machine.world import TYPES
 from rig.product import Refused
 
 
@@ -13,6 +14,7 @@ class Lv:
     """An LV. blocks: byte offset -> the first 16 bytes of the block there, in hexadecimal. of: a snapshot's volume.
 
     size, shown: GiB, in the row and on the host. there, marked: whether LVM lists it, and with the product's tag.
+    backend, type, migration: of the row.
     """
 
     size: int
@@ -24,10 +26,13 @@ class Lv:
     host: str = ""
     read_only: bool = False
     shown: int = 0
+    backend: str = "lvm"
+    type: str = "__DEFAULT__"
+    migration: str | None = None
 
     def copy(self, size: int, of: str = "") -> "Lv":
         """A copy of `size` GiB with the same blocks. of: the id of the volume, for a snapshot."""
-        return Lv(size, dict(self.blocks), of=of)
+        return Lv(size, dict(self.blocks), of=of, backend=self.backend, type=self.type)
 
 
 class Pool:
@@ -56,11 +61,15 @@ class Pool:
             return Lv(size, status="error", there=self.bug == "the undo of a create is lost")
         if "imageRef" in body:
             return Lv(size, {0: oracle.block(0, actions.IMAGE_VALUE)[:16].hex()})
-        if source is None or (self.bug == "a clone is empty" and "source_volid" in body):
+        if source is None:
             return Lv(size)
+        place = self.lvs[self.lvs[source].of or source]  # the type and the backend of a snapshot's volume, as it is now
         if self.bug == "a volume of a snapshot is one of its volume" and "snapshot_id" in body:
             source = self.lvs[source].of
-        return self.lvs[source].copy(size)
+        made = replace(self.lvs[source].copy(size), backend=place.backend, type=place.type)
+        if self.bug == "a clone is empty" and "source_volid" in body:
+            made.blocks.clear()
+        return made
 
     def snapshot(self, body: dict[str, Any]) -> Lv:
         """The LV for a request to create a snapshot; not yet in the pool."""
@@ -71,14 +80,30 @@ class Pool:
         made.marked = self.bug != "a snapshot's tag is forgotten"
         return made
 
-    def act(self, lv: Lv, name: str, body: dict[str, Any]) -> None:
-        """Apply an action of the API: revert, os-extend or os-reset_status."""
+    def act(self, id: str, name: str, body: dict[str, Any]) -> None:
+        """Apply an action of the API: revert, os-extend, os-reset_status, os-retype or os-migrate_volume. Refused."""
+        lv = self.lvs[id]
+        if name in ("os-retype", "os-migrate_volume"):
+            self._move(id, lv, body)
         if name == "revert" and self.bug != "a revert does nothing":
             lv.blocks = dict(self.lvs[body["snapshot_id"]].blocks)
         if name == "os-extend":
             lv.size = body["new_size"]
         if name == "os-reset_status":
             lv.status = body["status"]
+
+    def _move(self, id: str, lv: Lv, body: dict[str, Any]) -> None:
+        """In its place, where the type allows it, or to the other backend."""
+        type, wanted = body.get("new_type", lv.type), body.get("host", f"@{lv.backend}").partition("@")[2]
+        if "host" in body and wanted not in TYPES[type] and self.bug != "a migration minds no type":
+            raise Refused(400, "Invalid input: not what its type demands")
+        backend = wanted if "host" in body or wanted in TYPES[type] else TYPES[type][0]
+        is_used = lv.host and "new_type" in body
+        if backend != lv.backend and (is_used or any(each.of == id for each in self.lvs.values())):
+            raise Refused(400, "Invalid volume: it stays")
+        if backend != lv.backend:
+            lv.blocks, lv.migration = {} if self.bug == "a moved volume is empty" else lv.blocks, "success"
+        lv.backend, lv.type = backend, type
 
     def administer(self, verb: str) -> dict[str, Any]:
         """What os-services answers: the list, or to freeze, thaw, evacuate and enable."""
@@ -88,9 +113,9 @@ class Pool:
         return {"services": [{"host": "storage@lvm"}], "evacuation": {"volumes": stay}}
 
     def _obstacle(self, id: str, lv: Lv) -> str:
-        if lv.host:
-            return "attached"
-        return "snapshots" if any(each.of == id for each in self.lvs.values()) else "room"
+        if any(each.of == id for each in self.lvs.values()):
+            return "snapshots"
+        return "attached" if lv.host else "room"
 
     def attach(self, id: str, host: str, *, read_only: bool) -> None:
         """Attach a volume to a host. Refused where it is attached already."""

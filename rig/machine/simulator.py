@@ -12,7 +12,7 @@ from rig.agent import Agent, Done, HostFailed
 from rig.machine.faults import FAULTS
 from rig.machine.run import Lab
 from rig.machine.simulated_pool import Lv, Pool
-from rig.machine.world import Transport, World
+from rig.machine.world import BACKENDS, Transport, World
 from rig.product import Refused, Service
 
 HOSTS = ("storage", "hyper1", "hyper2")
@@ -45,7 +45,7 @@ class SimulatedService(Service):
     def _post(self, noun: str, id: str, body: Any) -> Any:
         [(name, value)] = body.items()
         if id:
-            return self._pool.act(self._pool.lvs[id.partition("/")[0]], name, value)
+            return self._pool.act(id.partition("/")[0], name, value)
         made = self._pool.create(value) if noun == "volumes" else self._pool.snapshot(value)
         return {name: {"id": self._pool.make(made)}}
 
@@ -65,7 +65,8 @@ class SimulatedService(Service):
 
 
 def _row(id: str, lv: Lv) -> dict[str, Any]:
-    return {"id": id, "size": lv.size, "status": lv.status}
+    place = {"os-vol-host-attr:host": f"storage@{lv.backend}#{lv.backend}", "volume_type": lv.type}
+    return {"id": id, "size": lv.size, "status": lv.status, "migration_status": lv.migration, **place}
 
 
 class SimulatedAgent(Agent):
@@ -82,7 +83,7 @@ class SimulatedAgent(Agent):
                 return Done(0, str(self._lv(device).shown << 30), "")
             case ("blkdiscard", "-f", "-z", "-o", place, "-l", _, device):
                 self._lv(device).blocks.pop(int(place), None)
-            case ("blockdev", "--flushbufs", _):
+            case ("blockdev", "--flushbufs", _) | ("systemctl", "kill", _, _):
                 pass
             case ("sh", "-ec", script) if script.startswith("lvs"):
                 return Done(0, self._listed(script), "")
@@ -112,8 +113,9 @@ class SimulatedAgent(Agent):
         return self._pool.lvs[device.removeprefix("/dev/")]
 
     def _listed(self, script: str) -> str:
-        """`lvs`, with tags or without."""
-        names = {("_snapshot-" if lv.of else "volume-") + id: lv for id, lv in self._pool.lvs.items() if lv.there}
+        """`lvs` of a group, with tags or without."""
+        here = {id: lv for id, lv in self._pool.lvs.items() if lv.there and script.endswith(BACKENDS[lv.backend])}
+        names = {("_snapshot-" if lv.of else "volume-") + id: lv for id, lv in here.items()}
         tags = "lv_tags" in script
         return "".join(f"{name} {'nbdsvc' * lv.marked if tags else ''}\n" for name, lv in names.items())
 
@@ -121,6 +123,7 @@ class SimulatedAgent(Agent):
 class SimulatedTransport:
     """Devices with the names of their volumes."""
 
+    name, mirrors = "simulated", True
     without = frozenset(FAULTS)
 
     def __init__(self, pool: Pool) -> None:

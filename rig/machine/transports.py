@@ -17,6 +17,7 @@ _TARGETS = (
 class Nbd:
     """`nbdsvc attach` with the kernel's NBD client."""
 
+    name, mirrors = "nbd", True
     without: frozenset[str] = frozenset()
 
     def settings(self, address: str) -> dict[str, str]:
@@ -57,12 +58,13 @@ class Nbd:
 class Iscsi:
     """The attachments API and iscsiadm, as a foreign initiator. One portal, and sessions that wait for their target."""
 
+    name, mirrors = "iscsi", False
     # An iSCSI target has no server process.
     without = frozenset({"kill_server"})
 
     def settings(self, address: str) -> dict[str, str]:
         """Targets on the second network, by LIO."""
-        return {"EXPORTER": "lio", "ISCSI_PORTALS": address}
+        return {"ISCSI_PORTALS": address}
 
     def prepare(self, agent: Agent) -> None:
         """Start open-iscsi without records of former targets. HostFailed where a daemon fails."""

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from rig.agent import Agent
 from rig.machine.oracle import Disk
 from rig.product import READY_SECONDS, Refused, Service
+from rig.storage import GROUP, SHELF
 
 # Seconds after which every request has succeeded or failed, also under faults.
 SETTLE_SECONDS = 300.0
@@ -22,12 +23,22 @@ class Violation(AssertionError):
     """The product broke an invariant."""
 
 
+# The backends, and their groups; a volume that names no type is on the first.
+BACKENDS = {"lvm": GROUP, "shelf": SHELF}
+# The types, and the backends that meet them; the first is the default one.
+TYPES = {"__DEFAULT__": ("lvm",), "shelf": ("shelf",), "any": ("lvm", "shelf")}
+
+
 @dataclass
 class Volume:
-    """A volume. host, device: where it is attached. pending: its creation was requested, and its end not awaited."""
+    """A volume. backend, type: see BACKENDS and TYPES. host, device: where it is attached. pending: its creation was
+    requested, and its end not awaited.
+    """
 
     id: str
     disk: Disk
+    backend: str = "lvm"
+    type: str = "__DEFAULT__"
     host: str | None = None
     device: str = ""
     read_only: bool = False
@@ -61,10 +72,13 @@ class Counts:
 class Transport(Protocol):
     """How hosts get their volumes, see transports.py.
 
-    settings: the service's, which listens on `address`. without: faults that test nothing over this transport.
+    name: of its exporter in the settings. settings: the service's, which listens on `address`. without: faults that test
+    nothing over this transport. mirrors: whether a volume in use can go to another backend.
     """
 
+    name: str
     without: frozenset[str]
+    mirrors: bool
 
     def settings(self, address: str) -> dict[str, str]: ...
 
