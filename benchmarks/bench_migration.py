@@ -44,7 +44,7 @@ class Pair:
         self._folder = folder
         self._made: list[ServiceProcess] = []
         self.between = Between(self._make, database)
-        self._database = psycopg.connect(database.replace("postgresql+psycopg", "postgresql"), autocommit=True)
+        self._database = psycopg.connect(database, autocommit=True)
         self._exporter = NbdExporter(folder / "e", "bench", "127.0.0.1", (12810, 12899))
         (folder / "psk").touch(0o600)
 

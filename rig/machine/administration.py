@@ -15,7 +15,7 @@ def freeze(world: World, volume: int, request: int) -> str:
     wrong.
     """
     target = ready(world, pick(world.volumes, volume))
-    host = f"{_host(world)}@{target.backend}"
+    host = f"{world.storage.host.name}@{target.backend}"
     world.call("PUT", "os-services/freeze", {"host": host})
     try:
         name = _refused(world, target, request)
@@ -24,11 +24,6 @@ def freeze(world: World, volume: int, request: int) -> str:
     finally:
         world.call("PUT", "os-services/thaw", {"host": host})
     return f"{host}: {name} of {target.id} is refused"
-
-
-def _host(world: World) -> str:
-    """The only one."""
-    return str(world.call("GET", "os-services")["services"][0]["host"]).partition("@")[0]
 
 
 def _refused(world: World, target: Volume, request: int) -> str:
@@ -50,7 +45,7 @@ def evacuate(world: World) -> str:
     """Evacuate the only host. Violation unless every volume stays, for the reason that it has, and is as it was."""
     for each in world.things:
         ready(world, each)
-    host = _host(world)
+    host = world.storage.host.name
     found = world.call("PUT", "os-services/evacuate", {"host": host})["evacuation"]["volumes"]
     world.call("PUT", "os-services/enable", {"host": host})
     obstacles = {each["id"]: each["obstacle"] for each in found}

@@ -44,7 +44,7 @@ def migrate(world: World, volume: int, slot: int, more: int) -> str:
     """
     target = _drawn(world, volume)
     other = _other(target.backend)
-    body = {"host": f"{_host(world, target)}@{other}", "lock_volume": more % 3 == 0}
+    body = {"host": f"{world.storage.host.name}@{other}", "lock_volume": more % 3 == 0}
     obstacle = _obstacle(world, target) or ("its type" if other not in TYPES[target.type] else "")
     if obstacle:
         return _refused(world, target, "os-migrate_volume", body, obstacle)
@@ -79,10 +79,6 @@ def retype(world: World, volume: int, to: int) -> str:
 
 def _other(backend: str) -> str:
     return "shelf" if backend == "lvm" else "lvm"
-
-
-def _host(world: World, volume: Volume) -> str:
-    return str(_row(world, volume)["os-vol-host-attr:host"]).partition("@")[0]
 
 
 def _row(world: World, volume: Volume) -> dict[str, Any]:

@@ -100,7 +100,7 @@ class NbdExporter(Leaving, Holds, Limiting):
         wanted["location"] = (self.moved_to(spec.id, spec.location) or spec.location).to_json()
         wanted["port"] = spec.port or (found or {}).get("port")
         serves = found and _serves(found, wanted) and self._fault(state) == "" and self._is_limited(spec)
-        if not (serves or self._arrive(state, wanted, spec)):
+        if not (serves or self._arrive(state, found, wanted, spec)):
             self._start(state, wanted, spec.secret, spec.limits)
         return self._info(state, network=spec.access.network)
 
@@ -127,11 +127,10 @@ class NbdExporter(Leaving, Holds, Limiting):
         (state.path / limits.FILE).unlink(missing_ok=True)  # a redirect has no requests to limit
         moved.forget(state.path)
 
-    def _arrive(self, state: StateDir, wanted: dict[str, Any], spec: ExportSpec) -> bool:
+    def _arrive(self, state: StateDir, found: dict[str, Any] | None, wanted: dict[str, Any], spec: ExportSpec) -> bool:
         """Let the server of a redirect serve the volume, which is here now. False where there is none that can: written by an
         older version, for other clients, or dead.
         """
-        found = state.read()
         if found is None or not is_redirect(found.get("location", {})) or found["port"] != wanted["port"]:
             return False
         is_same = _serves(found, wanted | {"location": found["location"]})
